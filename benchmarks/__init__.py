@@ -1,1 +1,1 @@
-"""Measurements behind every claim of speed; ``make benchmark NAME=…`` runs one."""
+"""The measurements behind the speed claims; ``make benchmark NAME=…`` runs one."""

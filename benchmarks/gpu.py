@@ -1,11 +1,10 @@
-"""TensorRT on this machine's GPU: the node beside the bare calls, precisions, graphs, images.
+"""TensorRT on this machine's GPU: an inference node against bare calls, for each precision.
 
-Bare is what every program has to do: copy the tensor in, enqueue, copy the
-outputs out, wait; on buffers and with an execution context that are there
-already, without a CUDA graph. Node is an inference node in a container, fed
-with the same tensor by reference, from publish to its raw output. Both have the
-same plan and take turns. On a machine without GPU or TensorRT this says so and
-ends with 2.
+``bare`` is the minimum that every program must do: copy the tensor in, enqueue, copy the outputs
+out, wait, with existing buffers and execution context, without a CUDA graph. ``node`` is an
+inference node in a container that receives the same tensor by reference, from publish to its raw
+output. Both use the same plan, interleaved. Without a GPU or TensorRT the script says so and exits
+with 2.
 """
 
 from __future__ import annotations
@@ -91,14 +90,14 @@ def _measure(
     tensor = preprocess(frame)[0]
     started = time.perf_counter()
     with TrtBackend(file):
-        report.figure(f"{what}, start with the engine there", time.perf_counter() - started, "s")
+        report.figure(f"{what}, start with an existing engine", time.perf_counter() - started, "s")
     with (
         TrtBackend(file) as graph,
         TrtBackend(file, use_graph=False) as plain,
         _bare(file, tensor) as bare,
         _node(model, precision, cache) as node,
     ):
-        report.figure(f"{what}, really runs in", str(graph.precision_in_use))
+        report.figure(f"{what}, precision in use", str(graph.precision_in_use))
         sides = {
             "bare": bare,
             "backend, graph": lambda: graph.infer({name: tensor}),
@@ -120,7 +119,7 @@ def _ratio(times: dict[str, Samples]) -> float:
 
 @contextlib.contextmanager
 def _bare(file: Path, tensor: NDArray[Any]) -> Iterator[Any]:
-    """Give a function that does one inference with nothing around it."""
+    """Yield a function that runs one inference with the minimum of calls."""
     cuda = PycudaProvider()
     cuda.open()
     with contextlib.ExitStack() as freed:
@@ -131,10 +130,10 @@ def _bare(file: Path, tensor: NDArray[Any]) -> Iterator[Any]:
         plan.load(file.read_bytes())
         stream = cuda.make_stream("normal")
         freed.callback(cuda.drop_stream, stream)
-        # In a list, so that the last reference goes while the GPU's context is current.
+        # In a list, so that the last reference is dropped while the GPU's context is current.
         contexts = [plan.make_context(stream.handle)]
         freed.callback(contexts.clear)
-        ins, outs = [], []
+        inputs, outputs = [], []
         for binding in plan.bindings:
             if binding.is_input:
                 contexts[0].set_input_shape(binding.name, tensor.shape)
@@ -146,25 +145,25 @@ def _bare(file: Path, tensor: NDArray[Any]) -> Iterator[Any]:
             host = cuda.page_lock(memory.size)
             freed.callback(cuda.unlock, host)
             contexts[0].set_tensor_address(binding.name, memory.address)
-            (ins if binding.is_input else outs).append((host, memory))
+            (inputs if binding.is_input else outputs).append((host, memory))
         source = tensor.view(np.uint8).reshape(-1)
 
-        def once() -> None:
-            for host, memory in ins:
+        def infer() -> None:
+            for host, memory in inputs:
                 host[: source.size] = source
                 cuda.copy_in(memory.address, host.ctypes.data, memory.size, stream)
             if not contexts[0].execute_async_v3(stream.handle):
                 raise RuntimeError("TensorRT refused to run")
-            for host, memory in outs:
+            for host, memory in outputs:
                 cuda.copy_out(host.ctypes.data, memory.address, memory.size, stream)
             cuda.synchronize(stream)
 
-        yield once
+        yield infer
 
 
 @contextlib.contextmanager
 def _node(model: ModelDescription, precision: str, cache: ArtifactCache) -> Iterator[Any]:
-    """Give a function that sends a tensor to an inference node and waits for its output."""
+    """Yield a function that sends a tensor to an inference node and waits for its output."""
     os.environ["EDGE_INFERENCE_CACHE"] = str(cache.folder)
     context = Context()
     rclpy.init(context=context)
@@ -177,29 +176,29 @@ def _node(model: ModelDescription, precision: str, cache: ArtifactCache) -> Iter
         "golden_check": "off",
         "self_check": "off",
     }
-    given = [word for key, value in parameters.items() for word in ("-p", f"{key}:={value}")]
-    component = container.load("edge_inference::Inference", ["--ros-args", *given])
+    overrides = [text for key, value in parameters.items() for text in ("-p", f"{key}:={value}")]
+    component = container.load("edge_inference::Inference", ["--ros-args", *overrides])
     if component.failure:
         raise RuntimeError(component.failure)
-    feeder = Node("feeder", context=context)
-    publisher = Publisher(feeder, TensorListAdapter(), "/ai/tensor", RELIABLE)
+    sender = Node("sender", context=context)
+    publisher = Publisher(sender, TensorListAdapter(), "/ai/tensor", RELIABLE)
     done = threading.Event()
     Bus.of(context).tap("/ai/raw_output", lambda output: done.set())
     spinner = threading.Thread(target=container.spin, daemon=True)
     spinner.start()
-    fallback = Frame.from_array(np.zeros((2, 2, 3), np.uint8))
+    image = Frame.from_array(np.zeros((2, 2, 3), np.uint8))
 
-    def once(tensor: NDArray[Any]) -> None:
+    def infer(tensor: NDArray[Any]) -> None:
         done.clear()
-        stamp = int(feeder.get_clock().now().nanoseconds)
+        stamp = int(sender.get_clock().now().nanoseconds)
         tensors = {model.input.name: tensor}
-        # With an image, as inside a container: its tensors are not searched for NaN.
-        publisher.publish(TensorBatch(tensors, (), model.name, stamp, "camera", (fallback,)))
+        # With an image, as inside a container: such tensors are not checked for NaN.
+        publisher.publish(TensorBatch(tensors, (), model.name, stamp, "camera", (image,)))
         if not done.wait(_WAIT_S):
-            raise RuntimeError("the node gave no output; its errors stand above")
+            raise RuntimeError("the node published no output; its errors are in the log above")
 
     try:
-        yield once
+        yield infer
     finally:
         container.stop()
         spinner.join()

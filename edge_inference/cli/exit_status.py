@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 
 from edge_inference.cli.usage import EXIT_FAILED, EXIT_SIGNALLED, EXIT_USAGE, UsageError, complain
-from edge_inference.core.disk import why_not_written
+from edge_inference.core.disk import describe_write_error
 from edge_inference.core.runtime.memory_limit import allow_more, memory_limit_mib, more_memory
 from edge_inference.errors import EdgeInferenceError
 
@@ -52,7 +52,7 @@ def code_of_process(
     except OSError as error:
         redirect(sys.stdout.fileno())
         # Without a name it is a stream that took no more, ours as a rule.
-        nameless = f"{about}the output cannot be written: {why_not_written(error)}"
+        nameless = f"{about}the output cannot be written: {describe_write_error(error)}"
         complain(error if error.filename else nameless, name)
         code = EXIT_FAILED
     except ImportError as error:

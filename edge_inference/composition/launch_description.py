@@ -12,7 +12,7 @@ from edge_inference.composition.pipeline import (
     load_pipeline,
     share_folder,
 )
-from edge_inference.core.bounded_file import is_plain_file
+from edge_inference.core.bounded_file import is_regular_file
 from edge_inference.core.yaml_file import load_yaml
 from edge_inference.errors import ConfigError
 
@@ -172,7 +172,7 @@ def _parameter_files(text: str) -> list[str]:
     if not text:
         return []
     file = Path(text).expanduser().absolute()
-    if not is_plain_file(file):
+    if not is_regular_file(file):
         raise ConfigError(f"params_file: {file} does not exist")
     load_yaml(file)  # says in one sentence what each node would say
     return [str(file)]

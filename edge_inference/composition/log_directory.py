@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from edge_inference.core.disk import why_not_written
+from edge_inference.core.disk import describe_write_error
 
 LOG_VARIABLE = "ROS_LOG_DIR"
 _MEND = f"name another folder with ${LOG_VARIABLE}"
@@ -29,7 +29,7 @@ def find_log_problem(environ: Mapping[str, str] | None = None) -> str | None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
-        words = why_not_written(error) if isinstance(error, OSError) else str(error)
+        words = describe_write_error(error) if isinstance(error, OSError) else str(error)
         return f"ROS cannot keep its logs in {folder} ({words}); {_MEND}"
     if not os.access(folder, os.W_OK | os.X_OK):
         return f"ROS cannot keep its logs in {folder} (Permission denied); {_MEND}"

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from edge_inference.composition.container_plan import ContainerPlan, read_container_plan
 from edge_inference.composition.parameter_format import format_value, parse_value
 from edge_inference.composition.substitution import find_references, rename_references, substitute
-from edge_inference.core.bounded_file import is_plain_file
+from edge_inference.core.bounded_file import is_regular_file
 from edge_inference.core.settings import setting, suggestion
 from edge_inference.core.yaml_file import Section, load_yaml
 from edge_inference.errors import ConfigError
@@ -206,7 +206,7 @@ def load_pipeline(name_or_file: str) -> Pipeline:
     path = Path(name_or_file)
     if path.suffix not in (".yaml", ".yml"):
         path = share_folder() / "config" / "pipelines" / f"{name_or_file}.yaml"
-    if not is_plain_file(path):
+    if not is_regular_file(path):
         raise ConfigError(
             f"no pipeline {name_or_file!r}: {path} does not exist; there are {_present(path)}"
         )
@@ -247,7 +247,7 @@ def _include(section: Section, path: Path, outer: tuple[Path, ...], read: list[P
     name = section.read(_IncludeEntry, "rename").pipeline
     shipped = share_folder() / "config" / "pipelines"
     files = [folder / f"{name}.yaml" for folder in (path.parent, shipped)]
-    file = next((file for file in files if is_plain_file(file)), None)
+    file = next((file for file in files if is_regular_file(file)), None)
     if file is None:
         present = sorted({*_present(path), *_present(shipped / path.name)} - {path.stem})
         raise section.error("pipeline", f"no pipeline {name!r}; there are {present}")

@@ -27,7 +27,7 @@ from edge_inference.composition.load_services import add_load_services
 from edge_inference.composition.log_directory import find_log_problem
 from edge_inference.composition.parameter_format import parse_value
 from edge_inference.composition.pipeline import ComponentDescription, load_pipeline
-from edge_inference.core.bounded_file import LARGEST_TEXT, open_plain
+from edge_inference.core.bounded_file import MAX_TEXT_BYTES, open_regular_file
 from edge_inference.core.runtime.signal_watchdog import heard, left_unheard
 from edge_inference.core.text_line import one_line
 from edge_inference.core.yaml_file import load_yaml
@@ -323,7 +323,7 @@ def _check_files(ros: Sequence[str]) -> None:
             if option == _PARAMETER_FILE:
                 load_yaml(Path(name))
             elif option == _LOG_FILE:
-                open_plain(Path(name), LARGEST_TEXT).close()
+                open_regular_file(Path(name), MAX_TEXT_BYTES).close()
         except ConfigError as error:
             raise ConfigError(f"{option} {error}") from error
         except OSError as error:

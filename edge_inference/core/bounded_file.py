@@ -1,7 +1,7 @@
-"""Files from outside, read within bounds: nobody knows what lies under a name that was given.
+"""Reads untrusted files within bounds.
 
-A pipe would wait for its writer, a device never ends, and a sparse file of a few blocks claims any
-length. Each is refused by an OSError, whose ``strerror`` says why in words, as the kernel's does.
+Opening a pipe waits for a writer, a device never ends, and a sparse file of a few blocks can have
+any length. Each is refused with an OSError whose ``strerror`` says why, like that of the kernel.
 """
 
 from __future__ import annotations
@@ -13,53 +13,53 @@ import stat
 from pathlib import Path
 from typing import IO, Any
 
-#: Most bytes of what people write: settings, labels, tables.
-LARGEST_TEXT = 1 << 20
-#: Most bytes of weights in one file: what protobuf, and so ONNX, can hold.
-LARGEST_WEIGHTS = (1 << 31) - 1
+#: Maximum size of text files: settings, labels, tables.
+MAX_TEXT_BYTES = 1 << 20
+#: Maximum size of a file of weights, which is that of a protobuf message.
+MAX_WEIGHTS_BYTES = (1 << 31) - 1
 
-_LONGEST_NUMBER = 100
+_MAX_DIGITS = 100
 
 
-def open_plain(file: Path, at_most: int) -> IO[bytes]:
-    """Open a plain file of at most so many bytes. Raises OSError for whatever else is there."""
+def open_regular_file(file: Path, max_bytes: int) -> IO[bytes]:
+    """Open a regular file of at most ``max_bytes``. Raises OSError for anything else."""
     try:
-        # Looked at before it is opened: that alone may set off a device.
-        _expect_plain(file, file.stat(), at_most)
-        # Who exchanges it in between for a pipe must not have us wait.
+        # Checked before it is opened, since opening a device can have effects.
+        _check_regular(file, file.stat(), max_bytes)
+        # O_NONBLOCK: if a pipe replaces the file in between, open must not wait.
         descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-    except ValueError as error:  # a NUL, or half of a surrogate pair
-        raise OSError(errno.EINVAL, f"no name of a file ({error})", str(file)) from error
+    except ValueError as error:  # a NUL, or an unpaired surrogate
+        raise OSError(errno.EINVAL, f"not a valid file name ({error})", str(file)) from error
     try:
-        _expect_plain(file, os.fstat(descriptor), at_most)
+        _check_regular(file, os.fstat(descriptor), max_bytes)
         return os.fdopen(descriptor, "rb")
     except BaseException:
         os.close(descriptor)
         raise
 
 
-def is_plain_file(file: Path) -> bool:
-    """Tell whether there is a file; not for a name that none can have, or that we may not ask."""
-    return os.path.isfile(file)  # noqa: PTH113 - the method raises for some of these names
+def is_regular_file(file: Path) -> bool:
+    """Tell whether a regular file exists. False for an invalid name or a forbidden folder."""
+    return os.path.isfile(file)  # noqa: PTH113 - Path.is_file raises for some of these names
 
 
-def read_bytes(file: Path, at_most: int) -> bytes:
-    """Return the content of a plain file of at most so many bytes. Raises OSError."""
-    with open_plain(file, at_most) as stream:
-        data = stream.read(at_most + 1)
-    if len(data) > at_most:  # it has grown, or its length was not told, as in /proc
-        raise _too_large(file, len(data), at_most)
+def read_bytes(file: Path, max_bytes: int) -> bytes:
+    """Return the content of a regular file of at most ``max_bytes``. Raises OSError."""
+    with open_regular_file(file, max_bytes) as stream:
+        data = stream.read(max_bytes + 1)
+    if len(data) > max_bytes:  # it has grown, or has no length, as in /proc
+        raise _size_error(file, len(data), max_bytes)
     return data
 
 
-def read_text(file: Path, at_most: int = LARGEST_TEXT) -> str:
-    """Return the text of a plain file in UTF-8 of at most so many bytes. Raises OSError.
+def read_text(file: Path, max_bytes: int = MAX_TEXT_BYTES) -> str:
+    """Return the UTF-8 text of a regular file of at most ``max_bytes``. Raises OSError.
 
-    Line ends become one character each, as Python's own text files have them, and a byte order
-    mark, which some editors write, is none of the text.
+    Line ends become one character each, as in Python's text files. A byte order mark, which some
+    editors write, is removed.
     """
     try:
-        text = read_bytes(file, at_most).decode("utf-8-sig")
+        text = read_bytes(file, max_bytes).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise OSError(
             errno.EILSEQ, f"not UTF-8 text: byte {error.start} {error.reason}", str(file)
@@ -67,46 +67,48 @@ def read_text(file: Path, at_most: int = LARGEST_TEXT) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def read_json(file: Path, at_most: int = LARGEST_TEXT) -> Any:
-    """Return what a JSON file holds. Raises OSError, and ValueError where it is no JSON."""
-    return parse_json(read_text(file, at_most))
+def read_json(file: Path, max_bytes: int = MAX_TEXT_BYTES) -> Any:
+    """Return the content of a JSON file. Raises OSError, and ValueError for invalid JSON."""
+    return parse_json(read_text(file, max_bytes))
 
 
 def parse_json(text: str) -> Any:
-    """Return what a JSON text holds. Raises ValueError, also for what no file here has.
+    """Return the content of a JSON text. Raises ValueError for invalid JSON.
 
-    That is nesting deeper than Python follows, a number that is none (NaN), and one so long that
-    nothing can be done with it.
+    Nesting deeper than Python's recursion limit, NaN and infinity, and numbers of more than 100
+    digits are invalid, too.
     """
     try:
-        return json.loads(text, parse_int=_integer, parse_constant=_refuse)
+        return json.loads(text, parse_int=_parse_integer, parse_constant=_refuse_constant)
     except RecursionError as error:
         raise ValueError("nested too deep to be read") from error
 
 
-def _integer(digits: str) -> int:
-    if len(digits) > _LONGEST_NUMBER:
-        raise ValueError(f"a number of {len(digits)} digits")
+def _parse_integer(digits: str) -> int:
+    if len(digits) > _MAX_DIGITS:
+        raise ValueError(f"a number of {len(digits)} digits; expected at most {_MAX_DIGITS}")
     return int(digits)
 
 
-def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} is no number")
+def _refuse_constant(constant: str) -> Any:
+    raise ValueError(f"{constant} is not a number")
 
 
-def _expect_plain(file: Path, found: os.stat_result, at_most: int) -> None:
-    if not stat.S_ISREG(found.st_mode):
-        raise OSError(errno.EINVAL, f"expected a file, got {_kind(found.st_mode)}", str(file))
-    if found.st_size > at_most:
-        raise _too_large(file, found.st_size, at_most)
+def _check_regular(file: Path, status: os.stat_result, max_bytes: int) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(
+            errno.EINVAL, f"expected a file, got {_describe_kind(status.st_mode)}", str(file)
+        )
+    if status.st_size > max_bytes:
+        raise _size_error(file, status.st_size, max_bytes)
 
 
-def _too_large(file: Path, size: int, at_most: int) -> OSError:
-    return OSError(errno.EFBIG, f"{size} bytes are too many; it has at most {at_most}", str(file))
+def _size_error(file: Path, size: int, max_bytes: int) -> OSError:
+    return OSError(errno.EFBIG, f"expected at most {max_bytes} bytes, got {size}", str(file))
 
 
-def _kind(mode: int) -> str:
-    for is_kind, word in (
+def _describe_kind(mode: int) -> str:
+    for is_kind, kind in (
         (stat.S_ISDIR, "a folder"),
         (stat.S_ISFIFO, "a pipe"),
         (stat.S_ISCHR, "a device"),
@@ -114,5 +116,5 @@ def _kind(mode: int) -> str:
         (stat.S_ISSOCK, "a socket"),
     ):
         if is_kind(mode):
-            return word
+            return kind
     return "something else"

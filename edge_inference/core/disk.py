@@ -1,4 +1,4 @@
-"""Why a file cannot be written, in words: which bound it is, and what to do about it."""
+"""Describes why a file cannot be written, with a hint."""
 
 from __future__ import annotations
 
@@ -7,36 +7,38 @@ import resource
 import tempfile
 from pathlib import Path
 
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
-NO_RIGHT = (errno.EROFS, errno.EACCES, errno.EPERM)
-_PROBE = 1 << 20
+NO_SPACE_ERRNOS = (errno.ENOSPC, errno.EDQUOT)
+NO_PERMISSION_ERRNOS = (errno.EROFS, errno.EACCES, errno.EPERM)
+_PROBE_BYTES = 1 << 20
 
 
-def why_not_written(error: OSError) -> str:
-    """Return the system's words, and a hint for that cause."""
-    words = error.strerror or str(error)
-    if error.errno in NO_ROOM:
-        return f"{words}; free space there, or choose another disk"
+def describe_write_error(error: OSError) -> str:
+    """Return the system's message, and a hint for its cause."""
+    message = error.strerror or str(error)
+    if error.errno in NO_SPACE_ERRNOS:
+        return f"{message}; free space there, or choose another disk"
     if error.errno == errno.EFBIG:
         limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
         if limit != resource.RLIM_INFINITY:
-            return f"{words}: this process may write {limit} bytes; allow more with ulimit -f"
-    if error.errno in NO_RIGHT:
-        return f"{words}; allow this user to write there"
-    return words
+            return f"{message}: this process may write {limit} bytes; allow more with ulimit -f"
+    if error.errno in NO_PERMISSION_ERRNOS:
+        return f"{message}; allow this user to write there"
+    return message
 
 
-def trouble_writing(file: Path) -> OSError | None:
-    """Return what keeps a file from growing, None where nothing does.
+def probe_write_error(file: Path) -> OSError | None:
+    """Return the error that keeps a file from growing, None if it can grow.
 
-    For a library that writes itself and says nothing of the cause. What it has left is kept in
-    place meanwhile, as it is what fills the disk.
+    For libraries that write a file and hide the cause of a failure. The incomplete file must still
+    be there, since it uses the space on the disk.
     """
     try:
         written = file.stat().st_size if file.exists() else 0
         with tempfile.TemporaryFile(dir=file.parent) as probe:
-            probe.truncate(written + _PROBE)  # for a limit; a hole takes no room
-            probe.write(b"\1" * _PROBE)
+            probe.truncate(
+                written + _PROBE_BYTES
+            )  # checks the file size limit; a hole needs no space
+            probe.write(b"\1" * _PROBE_BYTES)
             probe.flush()
     except OSError as error:
         return error

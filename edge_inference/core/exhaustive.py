@@ -1,4 +1,4 @@
-"""The branch that is never taken: the type checker proves it, and it refuses aloud all the same."""
+"""An error for a branch that the type checker proves unreachable."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import NoReturn
 from edge_inference.errors import InputError
 
 
-def unhandled(value: NoReturn, what: str) -> InputError:
-    """Make the error for a kind of value that ``what`` has no branch for.
+def unhandled_error(value: NoReturn, what: str) -> InputError:
+    """Return the error for a value of a kind that no branch handles; ``what`` names the value.
 
-    To be raised where every kind has been dealt with: mypy reports a call that can be reached, so
-    who adds a kind is led to every place that has to know it.
+    Raise it after the branches for all kinds. mypy reports a call that is reachable, so a new
+    kind leads to an error at every place that must handle it.
     """
-    return InputError(f"{what}: nothing here handles {value!r:.80}; it needs a branch of its own")
+    return InputError(f"{what}: {value!r:.80} is not handled; add a branch for it")

@@ -1,15 +1,15 @@
 """Settings declared once: type, default, bounds, unit, description.
 
-A settings class is a frozen dataclass whose fields are made with
-:func:`setting`. From the one declaration come the ROS parameter descriptors,
-the checks of YAML files, the error messages and the tables in the docs::
+A settings class is a frozen dataclass whose fields are made with :func:`setting`. This one
+declaration defines the ROS parameter descriptors, the checks of YAML files, the error messages
+and the tables in the docs::
 
     @dataclass(frozen=True)
     class DecodeSettings:
         confidence: float = setting(0.4, "lowest score reported", minimum=0.0, maximum=1.0)
 
-A class may define ``check(self) -> str | None`` for rules across fields; the
-sentence that it returns is the reason for a refusal.
+A class may define ``check(self) -> str | None`` for rules across fields. It returns the reason
+why the values are invalid, or None.
 """
 
 from __future__ import annotations
@@ -31,23 +31,24 @@ _SCALARS: dict[type, str] = {
     float: "a number",
     str: "a text",
 }
-_MOST_LETTERS = 4096
-_MOST_ENTRIES = 1000
-_MOST_SHOWN = 200
-#: So many of the names that there are, are told to whoever asks for another one.
-_MOST_NAMES = 20
+_MAX_TEXT_LENGTH = 4096
+_MAX_LIST_LENGTH = 1000
+_MAX_SHOWN_LENGTH = 200
+#: Maximum number of known names in the error for an unknown one.
+_MAX_NAMES = 20
 
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
-    """What a setting accepts; ``type`` is bool, int, float or str, of one or (``many``) a list.
+    """What a setting accepts.
 
-    ``longest`` is the most entries of a list, or the most letters of a single text.
+    ``type`` is bool, int, float or str; it is that of each entry if ``is_list``. ``max_length``
+    is the maximum number of list entries, or of characters of a single text.
     """
 
     name: str
     type: type
-    many: bool
+    is_list: bool
     default: Any
     description: str
     unit: str
@@ -55,7 +56,7 @@ class Rule:
     maximum: float | None
     choices: tuple[Any, ...]
     read_only: bool
-    longest: int
+    max_length: int
 
     @property
     def required(self) -> bool:
@@ -63,57 +64,58 @@ class Rule:
         return self.default is dataclasses.MISSING
 
     def expected(self) -> str:
-        """Say in words what is accepted."""
+        """Return a description of the accepted values."""
         if self.choices:
-            words = "one of " + ", ".join(str(choice) for choice in self.choices)
+            text = "one of " + ", ".join(str(choice) for choice in self.choices)
         else:
-            words = _SCALARS[self.type]
+            text = _SCALARS[self.type]
             if self.minimum is not None and self.maximum is not None:
-                words += f" from {self.minimum:g} to {self.maximum:g}"
+                text += f" from {self.minimum:g} to {self.maximum:g}"
             elif self.minimum is not None:
-                words += f" of at least {self.minimum:g}"
+                text += f" of at least {self.minimum:g}"
             elif self.maximum is not None:
-                words += f" of at most {self.maximum:g}"
+                text += f" of at most {self.maximum:g}"
         if self.unit:
-            words += f" ({self.unit})"
-        return f"a list, each entry {words}" if self.many else words
+            text += f" ({self.unit})"
+        return f"a list, each entry {text}" if self.is_list else text
 
     def convert(self, value: Any) -> Any:
-        """Return ``value`` in the declared type; raise ConfigError with a sentence otherwise."""
-        if not self.many:
-            return self._scalar(value)
+        """Return ``value`` in the declared type. Raises ConfigError for an invalid value."""
+        if not self.is_list:
+            return self._convert_scalar(value)
         if isinstance(value, str) or not isinstance(value, Sequence):
-            raise self._refusal(value)
-        if len(value) > self.longest:
+            raise self._error(value)
+        if len(value) > self.max_length:
             raise ConfigError(
-                f"{self.name}: expected at most {self.longest} entries, got {len(value)}"
+                f"{self.name}: expected at most {self.max_length} entries, got {len(value)}"
             )
-        return tuple(self._scalar(item) for item in value)
+        return tuple(self._convert_scalar(item) for item in value)
 
-    def _scalar(self, value: Any) -> Any:
+    def _convert_scalar(self, value: Any) -> Any:
         if self.type is float and type(value) is int:
             value = float(value)
         if type(value) is not self.type or (self.choices and value not in self.choices):
-            raise self._refusal(value)
-        if isinstance(value, (int, float)) and not self._within(value):
-            raise self._refusal(value)
-        longest = _MOST_LETTERS if self.many else self.longest
-        if isinstance(value, str) and len(value) > longest:
+            raise self._error(value)
+        if isinstance(value, (int, float)) and not self._is_in_range(value):
+            raise self._error(value)
+        max_length = _MAX_TEXT_LENGTH if self.is_list else self.max_length
+        if isinstance(value, str) and len(value) > max_length:
             raise ConfigError(
-                f"{self.name}: expected a text of at most {longest} letters, got {len(value)}: "
-                f"{shortened(value)}"
+                f"{self.name}: expected a text of at most {max_length} characters, got "
+                f"{len(value)}: "
+                f"{shorten(value)}"
             )
         return value
 
-    def _within(self, value: float) -> bool:
+    def _is_in_range(self, value: float) -> bool:
         return (
             math.isfinite(value)
             and (self.minimum is None or value >= self.minimum)
             and (self.maximum is None or value <= self.maximum)
         )
 
-    def _refusal(self, value: Any) -> ConfigError:
-        return ConfigError(f"{self.name}: expected {self.expected()}, got {shortened(value)}")
+    def _error(self, value: Any) -> ConfigError:
+        return ConfigError(f"{self.name}: expected {self.expected()}, got {shorten(value)}")
 
 
 def setting(
@@ -125,11 +127,12 @@ def setting(
     maximum: float | None = None,
     choices: Sequence[Any] = (),
     read_only: bool = False,
-    longest: int | None = None,
+    max_length: int | None = None,
 ) -> Any:
     """Declare one field of a settings class. A field without a default is required.
 
-    ``longest`` replaces the most entries of a list (1000) or letters of a single text (4096).
+    ``max_length`` replaces the limit of a list (1000 entries) or of a single text (4096
+    characters).
     """
     return dataclasses.field(
         default=default,
@@ -140,7 +143,7 @@ def setting(
             "maximum": maximum,
             "choices": tuple(choices),
             "read_only": read_only,
-            "longest": longest,
+            "max_length": max_length,
         },
     )
 
@@ -148,44 +151,48 @@ def setting(
 def rules(settings_class: type[Any]) -> dict[str, Rule]:
     """Return the rule of every field of a settings class, in order of declaration."""
     hints = typing.get_type_hints(settings_class)
-    found = {}
+    rule_by_name = {}
     for field in dataclasses.fields(settings_class):
         hint = hints[field.name]
-        many = typing.get_origin(hint) is tuple
-        scalar = typing.get_args(hint)[0] if many else hint
+        is_list = typing.get_origin(hint) is tuple
+        scalar = typing.get_args(hint)[0] if is_list else hint
         if scalar not in _SCALARS:
             raise TypeError(
-                f"{settings_class.__name__}.{field.name}: {hint} is no type for a setting"
+                f"{settings_class.__name__}.{field.name}: {hint} is not a type for a setting"
             )
-        longest = field.metadata["longest"] or (_MOST_ENTRIES if many else _MOST_LETTERS)
-        found[field.name] = Rule(
+        max_length = field.metadata["max_length"] or (
+            _MAX_LIST_LENGTH if is_list else _MAX_TEXT_LENGTH
+        )
+        rule_by_name[field.name] = Rule(
             name=field.name,
             type=scalar,
-            many=many,
+            is_list=is_list,
             default=field.default,
-            **{**field.metadata, "longest": longest},
+            **{**field.metadata, "max_length": max_length},
         )
-    return found
+    return rule_by_name
 
 
 def build(settings_class: type[Settings], values: Mapping[str, Any]) -> Settings:
-    """Make a settings object from plain values, checking every one of them.
+    """Make a settings object from plain values, and check them all.
 
-    Raises ConfigError that names the setting, what it accepts and what came.
+    Raises ConfigError that names the setting, what it accepts and what it got.
     """
     known = rules(settings_class)
     for name in values:
         if name not in known:
-            raise ConfigError(f"unknown setting {shortened(name)}{suggestion(name, known)}")
+            raise ConfigError(f"unknown setting {shorten(name)}{suggestion(name, known)}")
     missing = [name for name, rule in known.items() if rule.required and name not in values]
     if missing:
         raise ConfigError(f"{missing[0]}: missing; expected {known[missing[0]].expected()}")
-    made = settings_class(**{name: known[name].convert(value) for name, value in values.items()})
-    return _checked(made)
+    settings = settings_class(
+        **{name: known[name].convert(value) for name, value in values.items()}
+    )
+    return _check(settings)
 
 
 def change(settings: Settings, values: Mapping[str, Any]) -> Settings:
-    """Return a copy of ``settings`` with some values replaced and all checked."""
+    """Return a copy of ``settings`` with some values replaced, and check them all."""
     current = {
         field.name: getattr(settings, field.name)
         for field in dataclasses.fields(settings)  # type: ignore[arg-type]
@@ -194,24 +201,24 @@ def change(settings: Settings, values: Mapping[str, Any]) -> Settings:
 
 
 def suggestion(name: str, known: typing.Iterable[str]) -> str:
-    """Return '; did you mean …?' or the list of what there is, for an unknown name."""
+    """Return '; did you mean …?' or the list of known names, for an unknown name."""
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1)
     if close:
         return f"; did you mean {close[0]!r}?"
-    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
-    return f"; known: {', '.join(names[:_MOST_NAMES]) or 'none'}{more}"
+    more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
+    return f"; known: {', '.join(names[:_MAX_NAMES]) or 'none'}{more}"
 
 
-def shortened(value: Any) -> str:
-    """Return a value as Python writes it, its beginning where it is long."""
+def shorten(value: Any) -> str:
+    """Return the ``repr`` of a value, cut if it is long."""
     if isinstance(value, Sequence):
-        value = value[:_MOST_SHOWN]
+        value = value[:_MAX_SHOWN_LENGTH]
     text = repr(value)
-    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]} …"
+    return text if len(text) <= _MAX_SHOWN_LENGTH else f"{text[:_MAX_SHOWN_LENGTH]} …"
 
 
-def _checked(settings: Settings) -> Settings:
+def _check(settings: Settings) -> Settings:
     check = getattr(settings, "check", None)
     reason = check() if check else None
     if reason:

@@ -1,27 +1,27 @@
-"""Texts from elsewhere as they may be logged and shown: on one line, and not too long."""
+"""Makes untrusted texts safe for logs and displays: one line of limited length."""
 
 from __future__ import annotations
 
 import re
 
-#: Characters of a text that is shown.
-MOST_SHOWN = 1000
-_CUT = " …"
+#: Maximum length of a line.
+MAX_CHARACTERS = 1000
+_ELLIPSIS = " …"
 _BREAK = re.compile(r"\s*[\t-\r\x1c-\x1f\x85\u2028\u2029]\s*")
 
 
-def one_line(text: str, most: int = MOST_SHOWN) -> str:
-    """Return a text without line breaks and control characters, cut at ``most`` characters.
+def one_line(text: str, max_characters: int = MAX_CHARACTERS) -> str:
+    """Return a text without line breaks and control characters, of limited length.
 
-    A line of a log, or of a diagnosis, must not be made to look like another one.
+    A text must not be able to fake another line of a log or a diagnostic message.
     """
-    if len(text) > most:
-        text = text[: most - len(_CUT)] + _CUT
+    if len(text) > max_characters:
+        text = text[: max_characters - len(_ELLIPSIS)] + _ELLIPSIS
     if text.isprintable():
         return text
     line = _BREAK.sub(" ", text).strip()
-    return "".join(each if each.isprintable() else _escaped(each) for each in line)[:most]
+    return "".join(each if each.isprintable() else _escape(each) for each in line)[:max_characters]
 
 
-def _escaped(letter: str) -> str:
-    return letter.encode("unicode_escape").decode("ascii")
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")

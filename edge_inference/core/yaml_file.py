@@ -1,13 +1,11 @@
-"""YAML files that remember their line numbers.
+"""Reads YAML files with line numbers.
 
-:func:`load_yaml` gives a :class:`Section`; what it hands out is plain, and
-whatever turns out to be wrong is reported where it stands::
+:func:`load_yaml` returns a :class:`Section` of plain values. Errors name the file, line and key::
 
     models/x/model.yaml, line 7, input.width: expected an integer from 1 to 8192, got 'abc'
 
-Only plain data is read (PyYAML's safe types), from plain files, and within bounds of
-depth, count and length. Anchors and aliases are refused: a small file could grow into a
-huge one by them.
+It reads only PyYAML's safe types, from regular files, within limits on depth, count and length.
+Anchors and aliases are refused: they let a small file expand into a huge one.
 """
 
 from __future__ import annotations
@@ -25,21 +23,21 @@ from edge_inference.errors import ConfigError
 
 Settings = TypeVar("Settings")
 
-_DEEPEST = 50
-_MOST_NODES = 20_000
-_LONGEST_KEY = 200
-_LONGEST_MESSAGE = 1000
-# Whatever is read from the text of one of these can be written on a line.
-_LONGEST_VALUE = 100
-_COLLECTIONS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
-_NUMBERS = tuple(f"tag:yaml.org,2002:{name}" for name in ("int", "float", "timestamp"))
+_MAX_DEPTH = 50
+_MAX_NODES = 20_000
+_MAX_KEY_LENGTH = 200
+_MAX_MESSAGE_LENGTH = 1000
+# A value of this length fits into one line of a message.
+_MAX_VALUE_LENGTH = 100
+_COLLECTION_TAGS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
+_NUMBER_TAGS = tuple(f"tag:yaml.org,2002:{name}" for name in ("int", "float", "timestamp"))
 
 
 class BoundedLoader(yaml.SafeLoader):
-    """The safe loader, without aliases, and with bounds on what a text can cost.
+    """PyYAML's safe loader, without aliases and with limits on time and memory.
 
-    PyYAML looks ahead through nested brackets, and reads long numbers, in quadratic time. What
-    goes beyond a bound is a MarkedYAMLError, and so is a value that its tag cannot be made of.
+    PyYAML needs quadratic time for nested brackets and long numbers. A text beyond a limit, or a
+    value that does not fit its tag, is a MarkedYAMLError.
     """
 
     def __init__(self, text: str) -> None:
@@ -47,13 +45,13 @@ class BoundedLoader(yaml.SafeLoader):
         self._depth = self._nodes = 0
 
     def fetch_flow_collection_start(self, token_class: type[yaml.Token]) -> None:
-        """Refuse brackets in brackets before the scanner looks for what they may be."""
-        if self.flow_level >= _DEEPEST:
+        """Refuse deeply nested brackets before the scanner looks ahead."""
+        if self.flow_level >= _MAX_DEPTH:
             raise _too_deep(self.get_mark())
         super().fetch_flow_collection_start(token_class)
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        """Compose a node within the bounds."""
+        """Compose a node within the limits."""
         mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
         if self.check_event(yaml.AliasEvent):
             raise yaml.MarkedYAMLError(
@@ -61,45 +59,45 @@ class BoundedLoader(yaml.SafeLoader):
                 problem_mark=mark,
             )
         self._nodes += 1
-        if self._nodes > _MOST_NODES:
+        if self._nodes > _MAX_NODES:
             raise yaml.MarkedYAMLError(
-                problem=f"more than {_MOST_NODES} keys and values", problem_mark=mark
+                problem=f"more than {_MAX_NODES} keys and values", problem_mark=mark
             )
         self._depth += 1
-        if self._depth > _DEEPEST:
+        if self._depth > _MAX_DEPTH:
             raise _too_deep(mark)
         node = super().compose_node(parent, index)
         self._depth -= 1
-        if isinstance(node, yaml.CollectionNode) and node.tag not in _COLLECTIONS:
+        if isinstance(node, yaml.CollectionNode) and node.tag not in _COLLECTION_TAGS:
             raise yaml.MarkedYAMLError(
-                problem=f"the tag {node.tag!r:.{_LONGEST_VALUE}} is not known; leave it out",
+                problem=f"the tag {node.tag!r:.{_MAX_VALUE_LENGTH}} is unknown; leave it out",
                 problem_mark=mark,
             )
         return node
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
-        """Make the value of a node."""
-        is_number = isinstance(node, yaml.ScalarNode) and node.tag in _NUMBERS
-        if is_number and len(node.value) > _LONGEST_VALUE:
+        """Return the value of a node."""
+        is_number = isinstance(node, yaml.ScalarNode) and node.tag in _NUMBER_TAGS
+        if is_number and len(node.value) > _MAX_VALUE_LENGTH:
             raise yaml.MarkedYAMLError(
                 problem=f"a number of {len(node.value)} characters; expected at most "
-                f"{_LONGEST_VALUE}",
+                f"{_MAX_VALUE_LENGTH}",
                 problem_mark=node.start_mark,
             )
         try:
-            # At once: a text that is tagged as a list would else become an empty one.
+            # deep=True: a text that is tagged as a list would otherwise become an empty list.
             return super().construct_object(node, deep=True)
         except (ValueError, ArithmeticError, LookupError, AttributeError) as error:
             reason = f": {error}" if type(error) is ValueError else ""
             raise yaml.MarkedYAMLError(
-                problem=f"{str(node.value)!r:.{_LONGEST_VALUE}} cannot be read as "
+                problem=f"{str(node.value)!r:.{_MAX_VALUE_LENGTH}} cannot be read as "
                 f"{node.tag.rpartition(':')[2]}{reason}",
                 problem_mark=node.start_mark,
             ) from error
 
 
 class _Loader(BoundedLoader):
-    """With ``1e-3`` read as a number, as in YAML 1.2."""
+    """Reads ``1e-3`` as a number, as in YAML 1.2."""
 
 
 _Loader.add_implicit_resolver(
@@ -109,15 +107,15 @@ _Loader.add_implicit_resolver(
 
 def _too_deep(mark: Any) -> yaml.MarkedYAMLError:
     return yaml.MarkedYAMLError(
-        problem=f"nested too deep; expected at most {_DEEPEST} levels", problem_mark=mark
+        problem=f"nested too deep; expected at most {_MAX_DEPTH} levels", problem_mark=mark
     )
 
 
 class Section(Mapping[str, Any]):
     """One mapping of a YAML file: its values by key, and the line of every key.
 
-    A value is a scalar, a list, or another Section where the file has a
-    mapping. ``path`` is the dotted key that leads here, empty at the top.
+    A value is a scalar, a list, or another Section for a mapping. ``path`` is the dotted key of
+    this section, empty at the top.
     """
 
     def __init__(
@@ -139,11 +137,11 @@ class Section(Mapping[str, Any]):
         return len(self._values)
 
     def error(self, key: str | None, message: str) -> ConfigError:
-        """Make an error that says where: at ``key``, or at the section's head for None."""
+        """Return an error at ``key``, or at the start of the section for None."""
         line = self._lines.get(key, self.line) if key is not None else self.line
         where = ".".join(part for part in (self.path, key) if part)
-        if len(message) > _LONGEST_MESSAGE:  # by a value that it shows
-            message = f"{message[:_LONGEST_MESSAGE]} …"
+        if len(message) > _MAX_MESSAGE_LENGTH:  # it shows a long value
+            message = f"{message[:_MAX_MESSAGE_LENGTH]} …"
         return ConfigError(f"{self.file}, line {line}{', ' + where if where else ''}: {message}")
 
     def plain(self) -> dict[str, Any]:
@@ -156,15 +154,14 @@ class Section(Mapping[str, Any]):
             if key not in known:
                 raise self.error(key, f"unknown key{suggestion(key, known)}")
 
-    def read(self, settings_class: type[Settings], *besides: str) -> Settings:
-        """Make a settings object from this section's keys, checking every value.
+    def read(self, settings_class: type[Settings], *other_keys: str) -> Settings:
+        """Make a settings object from this section's keys, and check every value.
 
-        Keys named in ``besides`` are left for the caller. Raises ConfigError
-        with file, line and key for a value that does not fit, an unknown key, a
-        missing one, and a rule across fields that does not hold.
+        The caller reads the keys in ``other_keys``. Raises ConfigError with file, line and key
+        for an invalid value, an unknown or missing key, and a violated rule across fields.
         """
         known = rules(settings_class)
-        self.require_known(*known, *besides)
+        self.require_known(*known, *other_keys)
         values: dict[str, Any] = {}
         for name, rule in known.items():
             if name not in self._values:
@@ -181,10 +178,10 @@ class Section(Mapping[str, Any]):
             raise self.error(None, str(error)) from None
 
     def section(self, key: str) -> Section:
-        """Return the mapping at ``key``; ConfigError where it is missing or no mapping."""
+        """Return the mapping at ``key``. Raises ConfigError if it is missing or not a mapping."""
         value = self._values.get(key)
         if not isinstance(value, Section):
-            raise self._unexpected(key, "a mapping of keys to values")
+            raise self._type_error(key, "a mapping of keys to values")
         return value
 
     def sections(self, key: str) -> dict[str, Section]:
@@ -196,19 +193,19 @@ class Section(Mapping[str, Any]):
         """Return the list of mappings at ``key``."""
         value = self._values.get(key)
         if not isinstance(value, list) or not all(isinstance(item, Section) for item in value):
-            raise self._unexpected(key, "a list of mappings")
+            raise self._type_error(key, "a list of mappings")
         return tuple(value)
 
-    def _unexpected(self, key: str, expected: str) -> ConfigError:
+    def _type_error(self, key: str, expected: str) -> ConfigError:
         if key not in self._values:
             return self.error(key, f"missing; expected {expected}")
         return self.error(key, f"expected {expected}, got {_plain(self._values[key])!r}")
 
 
 def load_yaml(file: Path) -> Section:
-    """Read a YAML file whose top is a mapping.
+    """Read a YAML file with a mapping at the top.
 
-    Raises ConfigError, with line and column where the YAML itself is broken.
+    Raises ConfigError, with line and column for invalid YAML.
     """
     text = _read_text(file)
     loader = _Loader(text)
@@ -220,7 +217,7 @@ def load_yaml(file: Path) -> Section:
             raise ConfigError(f"{file}, line 1: expected a mapping of keys to values at the top")
         return _section(file, "", node, 1, loader.construct_object)
     except yaml.MarkedYAMLError as error:
-        reason = f"{_reason(error):.{_LONGEST_MESSAGE}}"
+        reason = f"{_reason(error):.{_MAX_MESSAGE_LENGTH}}"
         raise ConfigError(f"{file}{_position(error)}: {reason}") from error
     finally:
         loader.dispose()
@@ -231,10 +228,12 @@ def _read_text(file: Path) -> str:
         text = read_text(file)
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read: {error.strerror}") from error
-    odd = yaml.reader.Reader.NON_PRINTABLE.search(text)
-    if odd:
-        line = text.count("\n", 0, odd.start()) + 1
-        raise ConfigError(f"{file}, line {line}: character {odd.group()!r} is not allowed in YAML")
+    invalid = yaml.reader.Reader.NON_PRINTABLE.search(text)
+    if invalid:
+        line = text.count("\n", 0, invalid.start()) + 1
+        raise ConfigError(
+            f"{file}, line {line}: character {invalid.group()!r} is not allowed in YAML"
+        )
     return text
 
 
@@ -255,17 +254,17 @@ def _section(
             got = key_node.value if isinstance(key_node, yaml.ScalarNode) else key_node.id
             raise ConfigError(
                 f"{file}, line {key_line}: expected a text as key, got "
-                f"{got!r:.{_LONGEST_VALUE}}; put it in quotes"
+                f"{got!r:.{_MAX_VALUE_LENGTH}}; put it in quotes"
             )
-        if len(key) > _LONGEST_KEY:
+        if len(key) > _MAX_KEY_LENGTH:
             raise ConfigError(
                 f"{file}, line {key_line}: a key of {len(key)} characters; expected at most "
-                f"{_LONGEST_KEY}"
+                f"{_MAX_KEY_LENGTH}"
             )
         if key in lines:
             lines_text = f"lines {lines[key]} and {key_line}"
             lines[key] = key_line
-            raise section.error(key, f"the key stands twice, on {lines_text}; keep one")
+            raise section.error(key, f"duplicate key, on {lines_text}; keep one")
         lines[key] = key_line
         inner = f"{path}.{key}" if path else key
         values[key] = _value(section, key, inner, value_node, construct)
@@ -303,5 +302,5 @@ def _position(error: yaml.MarkedYAMLError) -> str:
 def _reason(error: yaml.MarkedYAMLError) -> str:
     problem = error.problem or "not valid YAML"
     if "'\\t'" in problem:
-        problem += "; YAML is indented with spaces, never with tabs"
+        problem += "; indent YAML with spaces, not with tabs"
     return f"{problem} ({error.context})" if error.context else problem

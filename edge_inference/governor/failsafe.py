@@ -29,7 +29,7 @@ class TemperatureBounds:
     throttle_c: float
     max_c: float
 
-    def lowered(self, by_c: float) -> TemperatureBounds:
+    def lower(self, by_c: float) -> TemperatureBounds:
         """Return bounds that are lower by ``by_c``."""
         return TemperatureBounds(self.throttle_c - by_c, self.max_c - by_c)
 
@@ -104,7 +104,7 @@ class SensorWatch:
         lowered_c = max((self._leads_c[name] for name in lost), default=0.0)
         if lowered_c > 0.0:
             zones = [
-                ZoneTemperature(zone.name, zone.temperature_c, zone.bounds.lowered(lowered_c))
+                ZoneTemperature(zone.name, zone.temperature_c, zone.bounds.lower(lowered_c))
                 for zone in zones
             ]
         problem = _describe_lost(lost, lowered_c)

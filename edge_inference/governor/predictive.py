@@ -236,12 +236,14 @@ class PredictivePreset:
             spent = sum(_cost(each, self._granted.get(node)) for node, each in demands.items())
             rise = _RISE_PER_S * (costs.highest - costs.lowest) * state.elapsed_s
             budget = min(budget, max(costs.lowest, costs.fixed + spent) + rise)
-        costed = {node: _costed_point(each, chosen[node], state) for node, each in demands.items()}
+        cost_points = {
+            node: _cost_point(each, chosen[node], state) for node, each in demands.items()
+        }
         adjusted = [
-            _with_cost_of(each, chosen[node], costed[node]) for node, each in demands.items()
+            _replace_cost(each, chosen[node], cost_points[node]) for node, each in demands.items()
         ]
         shares = allocate(adjusted, budget - costs.fixed, lambda each, _: chosen[each.node])
-        self._granted = {node: (share.rate_hz, costed[node]) for node, share in shares.items()}
+        self._granted = {node: (share.rate_hz, cost_points[node]) for node, share in shares.items()}
         return shares
 
     def _update_clock_cap(
@@ -289,7 +291,7 @@ def _cost(demand: PowerDemand, granted: tuple[float, int] | None) -> float:
     return rate_hz * demand.costs[operating_point]
 
 
-def _costed_point(demand: PowerDemand, chosen: int, state: GovernorState) -> int:
+def _cost_point(demand: PowerDemand, chosen: int, state: GovernorState) -> int:
     """Return the point whose cost applies: the one in use, until a cheaper engine is ready."""
     used = state.operating_points[demand.node]
     if used is None or used not in range(len(demand.costs)):
@@ -297,8 +299,8 @@ def _costed_point(demand: PowerDemand, chosen: int, state: GovernorState) -> int
     return max(chosen, used, key=lambda point: demand.costs[point])
 
 
-def _with_cost_of(demand: PowerDemand, chosen: int, costed: int) -> PowerDemand:
-    costs = (*demand.costs[:chosen], demand.costs[costed], *demand.costs[chosen + 1 :])
+def _replace_cost(demand: PowerDemand, chosen: int, cost_point: int) -> PowerDemand:
+    costs = (*demand.costs[:chosen], demand.costs[cost_point], *demand.costs[chosen + 1 :])
     return replace(demand, costs=costs)
 
 

@@ -177,7 +177,7 @@ class NodeParameters(Generic[Settings]):
         """Undo that rclpy, under dynamic typing, describes the type that was asked for last."""
         for name in set(names) & self._rules.keys():
             rule = self._rules[name]
-            self._node.describe_parameter(name).type = _TYPES[rule.type, rule.many]
+            self._node.describe_parameter(name).type = _TYPES[rule.type, rule.is_list]
 
     def _changed(self, parameters: list[Parameter]) -> Settings | None:
         ours = {}
@@ -194,7 +194,7 @@ class NodeParameters(Generic[Settings]):
 def _descriptor(rule: Rule) -> ParameterDescriptor:
     descriptor = ParameterDescriptor(
         name=rule.name,
-        type=_TYPES[rule.type, rule.many],
+        type=_TYPES[rule.type, rule.is_list],
         description=rule.description + (f" [{rule.unit}]" if rule.unit else ""),
         additional_constraints=f"expected {rule.expected()}",
         read_only=rule.read_only,
@@ -218,7 +218,7 @@ def _descriptor(rule: Rule) -> ParameterDescriptor:
 
 def _plain(rule: Rule, value: Any) -> Any:
     """Bring a ROS value closer to the rule, where YAML read something else out of a text."""
-    if rule.many:
+    if rule.is_list:
         return tuple(value) if isinstance(value, (list, array)) else value
     if rule.type is str and isinstance(value, bool):
         words = _WORDS[value]

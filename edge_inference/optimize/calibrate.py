@@ -1,4 +1,4 @@
-"""Calibration: run images through the network and note what range each tensor spans."""
+"""Calibration: runs images through the network and records the range of each tensor."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from edge_inference.errors import (
     SourceError,
     TensorError,
 )
-from edge_inference.optimize.activations import Activations
+from edge_inference.optimize.intermediate_tensors import IntermediateTensors
 
 DEFAULT_METHOD = "mse"
 
-#: Is told how many images are done.
+#: Called with the number of images that are done.
 Progress = Callable[[int], None]
 Cancelled = Callable[[], bool]
 
@@ -46,18 +46,17 @@ def calibrate(
     images: str = "",
     input_settings: dict[str, Any] | None = None,
 ) -> Calibration:
-    """Run batches of the network's input through it and note every tensor's range.
+    """Run batches of input tensors through the network and record the range of every tensor.
 
-    One batch and its inner tensors are in memory at a time, and 64 KiB for each
-    tensor. ``images`` says in words what the batches are. Raises ConfigError
-    for an unknown method, ModelError and BackendError for a file that cannot be
-    used, TensorError for a batch that does not fit or gives values that are not
-    finite, SourceError where there is no batch, CancelledError soon after
+    Memory holds one batch with its inner tensors, and 64 KiB for each tensor. ``images``
+    describes the batches. Raises ConfigError for an unknown method, ModelError and BackendError
+    for a file that cannot be used, TensorError for a batch that does not fit or leads to values
+    that are not finite, SourceError without a batch, CancelledError soon after
     ``cancelled`` says so.
     """
     if method not in METHODS:
         raise ConfigError(f"method: expected one of {', '.join(METHODS)}, got {method!r}")
-    activations = Activations(fold(onnx_file), input_name)
+    activations = IntermediateTensors(fold(onnx_file), input_name)
     histograms: dict[str, Histogram] = {}
     digest = hashlib.sha256()
     count = 0
@@ -65,14 +64,14 @@ def calibrate(
         if cancelled():
             raise CancelledError(f"{onnx_file}: the calibration was cancelled")
         digest.update(np.ascontiguousarray(batch).tobytes())
-        _collect(activations, batch, histograms)
+        _add_to_histograms(activations, batch, histograms)
         count += len(batch)
         if progress is not None:
             progress(count)
     if not count:
         raise SourceError("calibration: expected at least one image, got none")
     return Calibration(
-        ranges={name: estimate(found, method) for name, found in histograms.items()},
+        ranges={name: estimate(histogram, method) for name, histogram in histograms.items()},
         method=method,
         images=images,
         image_count=count,
@@ -85,35 +84,39 @@ def calibrate(
 def calibrate_model(
     model: ModelDescription,
     images: Iterable[Frame | CompressedFrame],
-    described: str,
+    description: str,
     method: str = DEFAULT_METHOD,
     progress: Progress | None = None,
     *,
     cancelled: Cancelled = lambda: False,
 ) -> Calibration:
-    """Calibrate a model's fp32 variant on images, made into tensors as the model wants them.
+    """Calibrate a model's fp32 variant on images, preprocessed as ``model.input`` describes.
 
-    ``described`` says in words what the images are. Raises what ``calibrate``
-    raises, ImageError for an image that cannot be read, and ModelError for a
-    model without fp32.
+    ``description`` describes the images. Raises what ``calibrate`` raises, ImageError for an
+    image that cannot be read, and ModelError for a model without an fp32 variant.
     """
     if "fp32" not in model.variants:
-        raise ModelError(f"model {model.name}: calibrating needs its fp32 variant, and it has none")
+        raise ModelError(
+            f"model {model.name}: calibration needs an fp32 variant, got none; "
+            "add one to its model.yaml"
+        )
     variant = model.variants["fp32"]
     variant.verify()
     return calibrate(
         variant.file,
         model.input.name,
-        tensors(images, model.input),
+        preprocess_images(images, model.input),
         method,
         progress,
         cancelled=cancelled,
-        images=described,
+        images=description,
         input_settings=dataclasses.asdict(model.input),
     )
 
 
-def tensors(images: Iterable[Frame | CompressedFrame], spec: InputSpec) -> Iterator[NDArray[Any]]:
+def preprocess_images(
+    images: Iterable[Frame | CompressedFrame], spec: InputSpec
+) -> Iterator[NDArray[Any]]:
     """Yield the input tensor of each image. Raises ImageError for one that cannot be read."""
     preprocess = Preprocessor(spec)
     for image in images:
@@ -121,8 +124,8 @@ def tensors(images: Iterable[Frame | CompressedFrame], spec: InputSpec) -> Itera
         yield tensor
 
 
-def _collect(
-    activations: Activations, batch: NDArray[Any], histograms: dict[str, Histogram]
+def _add_to_histograms(
+    activations: IntermediateTensors, batch: NDArray[Any], histograms: dict[str, Histogram]
 ) -> None:
     for name, values in activations.run(batch):
         try:

@@ -1,8 +1,7 @@
-"""Compares ways to run a model: backends times precisions, against ONNX Runtime in fp32.
+"""Compares engines for a model: each backend in each precision, against ONNX Runtime in fp32.
 
-All engines are open at once and infer in turns, so that their times can be
-compared however busy the machine is. What cannot run here is a row with its
-reason.
+All engines are open at once and their inferences are interleaved, so that a busy machine slows
+all of them alike. An engine that cannot run here is a row with the reason.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,9 @@ from numpy.typing import NDArray
 
 from edge_inference.backends.base import Backend
 from edge_inference.core.images.preprocess import Preprocessor
-from edge_inference.core.measured_costs import Cost, MeasuredCosts, Measurement
+from edge_inference.core.measured_costs import MeasuredCosts
 from edge_inference.core.models.model import PRECISIONS, ModelDescription
-from edge_inference.core.models.self_check import SelfCheckReport, self_check
+from edge_inference.core.models.self_check import run_self_check
 from edge_inference.core.results import Classification
 from edge_inference.core.runtime.latency import Percentiles
 from edge_inference.core.settings import suggestion
@@ -30,7 +29,6 @@ from edge_inference.engines.cache.cost_cache import CostCache
 from edge_inference.engines.interleaved_timing import time_interleaved
 from edge_inference.engines.precision.int8_mode import (
     EXACT,
-    FAST,
     INT8_MODES,
     mode_in_use,
     weight_bits,
@@ -51,16 +49,21 @@ from edge_inference.errors import (
     ModelError,
     TensorError,
 )
-from edge_inference.optimize.image_set import ImageSet
+from edge_inference.optimize.comparison import (
+    REFERENCE,
+    CompareRow,
+    Comparison,
+    MeasuredAccuracy,
+)
+from edge_inference.optimize.images.image_set import ImageSet
 from edge_inference.optimize.memoized_engine import MemoizedEngine
 
-#: What can be compared, the reference's backend first.
+#: Backends that can be compared; that of the reference comes first.
 BACKENDS = ("ort", *(name for name in BACKEND_NAMES if name not in ("auto", "null", "ort")))
-REFERENCE = ("ort", "fp32")
 _INT8_ON_CPU = ("ort", "int8")
 DEFAULT_RUNS = 50
 
-#: So many inputs take turns while the clock runs.
+#: Timed inferences cycle through this many inputs.
 _TIMED_INPUTS = 8
 
 
@@ -68,8 +71,8 @@ _TIMED_INPUTS = 8
 class CompareRequest:
     """What to compare.
 
-    ``runs`` is how often each engine infers while the clock runs, ``threads`` and
-    ``int8_modes`` are those of engines on the CPU. Raises ConfigError for what is unknown.
+    ``runs`` is the number of timed inferences of each engine. ``threads`` and ``int8_modes``
+    apply to engines on the CPU. Raises ConfigError for an unknown name.
     """
 
     model: ModelDescription
@@ -82,187 +85,101 @@ class CompareRequest:
     int8_modes: Sequence[str] = (EXACT,)
 
     def __post_init__(self) -> None:
-        for what, names, known in (
+        for field_name, names, known in (
             ("backends", self.backends, BACKENDS),
             ("precisions", self.precisions, PRECISIONS),
             ("int8_modes", self.int8_modes, INT8_MODES),
         ):
             for name in names:
                 if name not in known:
-                    raise ConfigError(f"{what}: {name!r} is unknown{suggestion(name, known)}")
+                    raise ConfigError(f"{field_name}: {name!r} is unknown{suggestion(name, known)}")
 
-    def ways(self) -> list[tuple[str, str, str | None]]:
-        """Return each backend, precision and mode of int8 once, the reference first.
+    def candidates(self) -> list[tuple[str, str, str | None]]:
+        """Return each backend, precision and int8 mode once, the reference first.
 
         The mode is None where this machine has only one.
         """
-        asked = [(backend, name) for backend in self.backends for name in self.precisions]
+        pairs = [(backend, name) for backend in self.backends for name in self.precisions]
         modes = [mode_in_use(weight_bits(mode)) for mode in self.int8_modes]
-        ways = [
-            (*way, mode)
-            for way in (REFERENCE, *asked)
-            for mode in (modes if way == _INT8_ON_CPU else (None,))
+        candidates = [
+            (*pair, mode)
+            for pair in (REFERENCE, *pairs)
+            for mode in (modes if pair == _INT8_ON_CPU else (None,))
         ]
-        return list(dict.fromkeys(ways))
-
-
-@dataclass(frozen=True)
-class MeasuredAccuracy:
-    """How many of the labelled images were given their class first."""
-
-    right: int
-    counted: int
-
-    @property
-    def share(self) -> float:
-        """Share of right answers, 0..1."""
-        return self.right / self.counted
-
-
-@dataclass(frozen=True)
-class CompareRow:
-    """One way to run the model; what could not be measured is None.
-
-    ``int8_mode`` is None where there is only one. ``obstacle`` says why it cannot run.
-    ``layers`` counts the layers (on the CPU those with weights) by the precision they really
-    compute in, empty where the engine does not tell; ``used`` is the precision of most.
-    ``bytes`` is the size of the file that the engine opens. ``measured`` is the cost that was
-    kept, with its measurement, ``known`` the one that was kept here before.
-    """
-
-    backend: str
-    precision: str
-    obstacle: str = ""
-    engine: str = ""
-    used: str | None = None
-    layers: Mapping[str, int] = field(default_factory=dict)
-    bytes: int | None = None
-    check: SelfCheckReport | None = None
-    accuracy: MeasuredAccuracy | None = None
-    latency: Percentiles | None = None
-    measured: tuple[Cost, Measurement] | None = None
-    known: tuple[Cost, Measurement] | None = None
-    int8_mode: str | None = None
-
-    @property
-    def name(self) -> str:
-        """Name it by backend and precision; exact int8 is int8."""
-        return f"{self.backend} {self.precision}{' fast' if self.int8_mode == FAST else ''}"
-
-    @property
-    def is_reference(self) -> bool:
-        """Tell whether the others are compared with it."""
-        return (self.backend, self.precision) == REFERENCE
-
-    @property
-    def passed(self) -> bool:
-        """Tell whether it runs and reaches the model's thresholds."""
-        return not self.obstacle and self.check is not None and self.check.passed
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """All rows, and what they were measured on.
-
-    ``problems`` are sentences about costs that could not be read, or not be kept.
-    """
-
-    model: ModelDescription
-    images: ImageSet
-    runs: int
-    threads: int
-    rows: tuple[CompareRow, ...]
-    problems: tuple[str, ...] = ()
-
-    def speedup(self, row: CompareRow) -> float | None:
-        """Return how many times as fast as the reference a row is, by the median."""
-        return _ratio(self.row(*REFERENCE), row)
-
-    def speedup_of_backend(self, row: CompareRow) -> float | None:
-        """Return how many times as fast as its own backend in fp32 a row is, by the median."""
-        return _ratio(self.row(row.backend, "fp32"), row)
-
-    def row(self, backend: str, precision: str) -> CompareRow | None:
-        """Find a row."""
-        wanted = (backend, precision)
-        return next((row for row in self.rows if (row.backend, row.precision) == wanted), None)
-
-    def fastest(self) -> CompareRow | None:
-        """Return the fastest row that passes the self-check, by the median; None for none."""
-        timed = {
-            index: row.latency.p50
-            for index, row in enumerate(self.rows)
-            if row.passed and row.latency is not None and row.latency.p50 is not None
-        }
-        return self.rows[min(timed, key=lambda index: timed[index])] if timed else None
+        return list(dict.fromkeys(candidates))
 
 
 def compare(
-    order: CompareRequest,
+    request: CompareRequest,
     cache: ArtifactCache | None = None,
     progress: Progress = lambda phase, fraction: None,
     cancelled: Cancelled = lambda: False,
 ) -> Comparison:
-    """Prepare, check and time every way to run the model; keep the costs in the cache.
+    """Prepare, check and time every candidate, and store the costs in the cache.
 
-    What an engine needs is made where it is missing, however long that takes. Raises
-    BackendError or ModelError where the reference itself cannot run, and
-    CancelledError soon after ``cancelled`` says so.
+    Files that an engine needs are built if they are missing, however long that takes. Raises
+    BackendError or ModelError if the reference cannot run, and CancelledError soon
+    after ``cancelled`` says so.
     """
-    if "fp32" not in order.model.variants:
+    if "fp32" not in request.model.variants:
         raise ModelError(
-            f"model {order.model.name} has no fp32 variant, and everything is compared with that; "
+            f"model {request.model.name} has no fp32 variant, which is the reference; "
             "add one to its model.yaml"
         )
-    with ExitStack() as opened:
-        work = _Work(order, cache or default_cache(), opened, progress, cancelled)
-        rows = [work.row(*way) for way in order.ways()]
-        latencies = work.time()
-    rows = [dataclasses.replace(row, **latencies.get(row.name, {})) for row in rows]
+    with ExitStack() as stack:
+        run = _CompareRun(request, cache or default_cache(), stack, progress, cancelled)
+        rows = [run.check(*candidate) for candidate in request.candidates()]
+        timings = run.time()
+    rows = [dataclasses.replace(row, **timings.get(row.name, {})) for row in rows]
     return Comparison(
-        order.model, order.images, order.runs, order.threads, tuple(rows), tuple(work.problems)
+        request.model,
+        request.images,
+        request.runs,
+        request.threads,
+        tuple(rows),
+        tuple(run.problems),
     )
 
 
-class _Work:
-    """One comparison while it goes on."""
+class _CompareRun:
+    """One comparison in progress, with its open engines."""
 
     def __init__(
         self,
-        order: CompareRequest,
+        request: CompareRequest,
         cache: ArtifactCache,
-        opened: ExitStack,
+        stack: ExitStack,
         progress: Progress,
         cancelled: Cancelled,
     ) -> None:
-        self._order = order
+        self._request = request
         self._cache = cache
-        self._opened = opened
+        self._stack = stack
         self._progress = progress
         self._cancelled = cancelled
         self._engines: dict[str, tuple[Selection, Backend]] = {}
         self._reference: MemoizedEngine | None = None
         self.problems: list[str] = []
-        self._known = CostCache(cache.folder).read(self.problems.append)
+        self._previous_costs = CostCache(cache.folder).read(self.problems.append)
 
-    def row(self, backend: str, precision: str, int8_mode: str | None) -> CompareRow:
-        """Prepare, open and check one way. Raises only for the reference, or where cancelled."""
+    def check(self, backend: str, precision: str, int8_mode: str | None) -> CompareRow:
+        """Prepare, open and check one candidate. Raises only for the reference or if cancelled."""
         row = CompareRow(backend, precision, int8_mode=int8_mode)
         try:
-            return self._checked(row)
+            return self._check(row)
         except EdgeInferenceError as error:
             self._stop_if_cancelled()
             if row.is_reference:
                 raise
             self._engines.pop(row.name, None)
-            return dataclasses.replace(row, obstacle=str(error))
+            return dataclasses.replace(row, failure=str(error))
 
     def time(self) -> dict[str, dict[str, Any]]:
-        """Infer in turns; return the latency of each row, or why it failed meanwhile."""
-        preprocess = Preprocessor(self._order.model.input)
+        """Time all engines; return for each row its latency and cost, or its failure."""
+        preprocess = Preprocessor(self._request.model.input)
         inputs = [
-            {self._order.model.input.name: preprocess(image)[0].copy()}
-            for image in self._order.images[:_TIMED_INPUTS]
+            {self._request.model.input.name: preprocess(image)[0].copy()}
+            for image in self._request.images[:_TIMED_INPUTS]
         ]
         failures: dict[str, str] = {}
         timed = {
@@ -270,12 +187,12 @@ class _Work:
             for name, (selection, engine) in self._engines.items()
         }
 
-        def side(name: str) -> Callable[[int], None]:
-            def infer(turn: int) -> None:
+        def make_side(name: str) -> Callable[[int], None]:
+            def infer(round_index: int) -> None:
                 if name in failures:
                     return
                 try:
-                    timed[name](inputs[turn % len(inputs)])
+                    timed[name](inputs[round_index % len(inputs)])
                 except EdgeInferenceError as error:
                     failures[name] = str(error)
 
@@ -283,31 +200,34 @@ class _Work:
 
         def after_round(fraction: float) -> None:
             self._stop_if_cancelled()
-            self._progress("timing in turns", fraction)
+            self._progress("timing", fraction)
 
-        sides = {name: side(name) for name in timed}
-        durations = time_interleaved(sides, self._order.runs, after_round=after_round)
+        sides = {name: make_side(name) for name in timed}
+        durations = time_interleaved(sides, self._request.runs, after_round=after_round)
         points = {name: configuration_of(self._engines[name][0], self._cache) for name in timed}
         samples = {
             points[name]: runs.samples() for name, runs in timed.items() if name not in failures
         }
-        found = record_costs(self._cache, "compare", samples, self.problems.append)
-        known = MeasuredCosts(() if found is None else (found,))
+        recorded = record_costs(self._cache, "compare", samples, self.problems.append)
+        costs = MeasuredCosts(() if recorded is None else (recorded,))
         return {
-            name: {"obstacle": failures[name]}
+            name: {"failure": failures[name]}
             if name in failures
-            else {"latency": Percentiles.of(each), "measured": known.newest(points[name])}
-            for name, each in durations.items()
+            else {
+                "latency": Percentiles.of(milliseconds),
+                "measured_cost": costs.newest(points[name]),
+            }
+            for name, milliseconds in durations.items()
         }
 
-    def _checked(self, row: CompareRow) -> CompareRow:
-        order = self._order
-        request = EngineRequest(
-            order.model,
+    def _check(self, row: CompareRow) -> CompareRow:
+        request = self._request
+        engine_request = EngineRequest(
+            request.model,
             row.backend,
             row.precision,
-            order.threads,
-            order.gpu,
+            request.threads,
+            request.gpu,
             int8_mode=row.int8_mode or EXACT,
         )
 
@@ -315,35 +235,35 @@ class _Work:
             self._progress(f"{row.name}: {phase}", fraction)
 
         progress("preparing", None)
-        selection = prepare(request, self._cache, progress, self._cancelled)
+        selection = prepare(engine_request, self._cache, progress, self._cancelled)
         self._stop_if_cancelled()
         file = selection.artifact.find(self._cache)
         assert selection.backend is not None and file is not None
-        engine = self._opened.enter_context(selection.backend)
+        engine = self._stack.enter_context(selection.backend)
         self._engines[row.name] = selection, engine
-        remembered = MemoizedEngine(self._counted(engine, progress))
+        memoized = MemoizedEngine(self._count_inferences(engine, progress))
         if row.is_reference:
-            self._reference = remembered
+            self._reference = memoized
         assert self._reference is not None
-        check = self_check(
-            order.model, self._reference, remembered, order.images, order.model.self_check
+        check = run_self_check(
+            request.model, self._reference, memoized, request.images, request.model.self_check
         )
-        layers = _layers(row.backend, file)
+        layers = _count_layers(row.backend, file)
         return dataclasses.replace(
             row,
             engine=engine.describe(),
-            layers=layers,
-            used=engine.precision_in_use or next(iter(layers), None),
-            bytes=file.stat().st_size,
+            layers_by_precision=layers,
+            precision_in_use=engine.precision_in_use or next(iter(layers), None),
+            file_bytes=file.stat().st_size,
             check=check,
-            accuracy=_accuracy(order, remembered),
-            known=self._known.newest(configuration_of(selection, self._cache)),
+            accuracy=_measure_accuracy(request, memoized),
+            previous_cost=self._previous_costs.newest(configuration_of(selection, self._cache)),
         )
 
-    def _counted(
+    def _count_inferences(
         self, engine: Backend, progress: Progress
     ) -> Callable[[Mapping[str, NDArray[Any]]], Mapping[str, NDArray[Any]]]:
-        """Wrap an engine so that progress is told and a cancelled comparison ends."""
+        """Wrap an engine to report progress and to end a cancelled comparison."""
         count = 0
 
         def infer(inputs: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
@@ -351,45 +271,37 @@ class _Work:
             self._stop_if_cancelled()
             outputs = engine.infer(inputs)
             count += 1
-            progress("checking", min(count / len(self._order.images), 1.0))
+            progress("checking", min(count / len(self._request.images), 1.0))
             return outputs
 
         return infer
 
     def _stop_if_cancelled(self) -> None:
         if self._cancelled():
-            raise CancelledError(f"{self._order.model.name}: the comparison was cancelled")
+            raise CancelledError(f"{self._request.model.name}: the comparison was cancelled")
 
 
-def _accuracy(order: CompareRequest, infer: MemoizedEngine) -> MeasuredAccuracy | None:
-    if order.images.class_ids is None:
+def _measure_accuracy(request: CompareRequest, infer: MemoizedEngine) -> MeasuredAccuracy | None:
+    if request.images.class_ids is None:
         return None
-    model, right = order.model, 0
+    model, correct = request.model, 0
     preprocess = Preprocessor(model.input)
-    for image, class_id in zip(order.images, order.images.class_ids, strict=True):
+    for image, class_id in zip(request.images, request.images.class_ids, strict=True):
         tensor, geometry = preprocess(image)
         try:
             result = model.decode(infer({model.input.name: tensor}), geometry)
-        except TensorError:  # values that are not finite: the self-check says so
+        except TensorError:  # the self-check reports values that are not finite
             continue
         if isinstance(result, Classification) and len(result):
-            right += int(result.class_ids[0]) == class_id
-    return MeasuredAccuracy(right, len(order.images))
+            correct += int(result.class_ids[0]) == class_id
+    return MeasuredAccuracy(correct, len(request.images))
 
 
-def _layers(backend: str, file: Path) -> dict[str, int]:
-    """Ask ONNX Runtime's CPU engine; other engines tell by themselves, or not at all."""
+def _count_layers(backend: str, file: Path) -> dict[str, int]:
+    """Count the layers of ONNX Runtime's CPU engine by precision; nothing for other backends."""
     if backend != "ort":
         return {}
     try:
         return onnxruntime_precisions(file)
-    except BackendError:  # the package onnx is missing; the engine itself runs
+    except BackendError:  # the package onnx is missing; the engine runs without it
         return {}
-
-
-def _ratio(base: CompareRow | None, row: CompareRow) -> float | None:
-    if base is None or base.latency is None or row.latency is None:
-        return None
-    if base.latency.p50 is None or not row.latency.p50:
-        return None
-    return base.latency.p50 / row.latency.p50

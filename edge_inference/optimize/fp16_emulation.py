@@ -1,9 +1,9 @@
-"""An fp16 network for a CPU: every value is rounded to fp16 as it will be on a GPU.
+"""Emulates fp16 on a CPU: every tensor is rounded to fp16 as a GPU does.
 
-ONNX Runtime's CPU engine has few fp16 kernels; it computes fp16 networks in fp32 and
-leaves out the casts between two layers, so that no overflow is ever seen. Here the
-layers compute in fp32 in the open, as a GPU does inside a layer, and what they give
-goes through a pair of casts that belongs to the network and therefore stays.
+ONNX Runtime's CPU engine has few fp16 kernels. It computes fp16 networks in fp32 and removes the
+casts between two layers, so that overflows never appear. The emulated network computes its layers
+in fp32, as a GPU does inside a layer, and rounds each output with a pair of casts that ONNX
+Runtime does not remove.
 """
 
 from __future__ import annotations
@@ -18,30 +18,33 @@ if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
 
 
-def half_on_cpu(derived: Path) -> ModelProto:
-    """Return what ``derive`` made for fp16, so that a CPU computes what a GPU would.
+def emulate_fp16(derived: Path) -> ModelProto:
+    """Return the fp16 network that ``derive`` wrote so that a CPU computes what a GPU would.
 
-    Nodes keep their names, inputs and outputs are those of the derived model. Raises
-    BackendError where the package onnx is missing or cannot follow the types.
+    Node names, inputs and outputs stay the same. Raises BackendError if the package onnx is
+    missing or cannot infer the types.
     """
     onnx = import_onnx()
     model = onnx.load(str(derived))
     graph = model.graph
-    known = (*graph.value_info, *graph.output)
-    half = onnx.TensorProto.FLOAT16
-    halves = {entry.name for entry in known if entry.type.tensor_type.elem_type == half}
+    float16 = onnx.TensorProto.FLOAT16
+    float16_tensors = {
+        entry.name
+        for entry in (*graph.value_info, *graph.output)
+        if entry.type.tensor_type.elem_type == float16
+    }
     for constant in graph.initializer:
-        if constant.data_type == half:
+        if constant.data_type == float16:
             values = onnx.numpy_helper.to_array(constant).astype("float32")
             constant.CopyFrom(onnx.numpy_helper.from_array(values, constant.name))
     nodes: list[NodeProto] = []
     for node in graph.node:
         nodes.append(node)
-        for place, name in enumerate(node.output):
-            if name in halves:
-                node.output[place] = f"{name}.exact"
-                nodes += _rounding(onnx, node.output[place], name)
-        _retype_cast(onnx, node)
+        for index, name in enumerate(node.output):
+            if name in float16_tensors:
+                node.output[index] = f"{name}.exact"
+                nodes += _make_rounding(onnx, node.output[index], name)
+        _widen_cast(onnx, node)
     del graph.node[:]
     graph.node.extend(nodes)
     del graph.value_info[:]
@@ -51,17 +54,18 @@ def half_on_cpu(derived: Path) -> ModelProto:
         raise BackendError(f"{derived}: shapes cannot be inferred: {first_line(error)}") from error
 
 
-def _rounding(onnx: Any, source: str, target: str) -> list[NodeProto]:
+def _make_rounding(onnx: Any, source: str, target: str) -> list[NodeProto]:
+    """Return a cast to fp16 and back."""
     types = onnx.TensorProto
-    make = onnx.helper.make_node
+    make_node = onnx.helper.make_node
     return [
-        make("Cast", [source], [f"{target}.half"], name=f"{target}.round", to=types.FLOAT16),
-        make("Cast", [f"{target}.half"], [target], name=f"{target}.widen", to=types.FLOAT),
+        make_node("Cast", [source], [f"{target}.half"], name=f"{target}.round", to=types.FLOAT16),
+        make_node("Cast", [f"{target}.half"], [target], name=f"{target}.widen", to=types.FLOAT),
     ]
 
 
-def _retype_cast(onnx: Any, node: NodeProto) -> None:
-    """A cast to fp16 only hands its value on: the rounding behind it does the work."""
+def _widen_cast(onnx: Any, node: NodeProto) -> None:
+    """Turn a cast to fp16 into one to fp32: the casts that follow it round."""
     if node.op_type == "Cast":
         for attribute in node.attribute:
             if attribute.name == "to" and attribute.i == onnx.TensorProto.FLOAT16:

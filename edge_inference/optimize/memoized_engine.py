@@ -1,4 +1,4 @@
-"""An engine that does not compute twice what it was asked before."""
+"""Wraps an engine and returns known outputs for inputs that it has computed before."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_inference.core.models.golden_check import Infer
+from edge_inference.core.models.golden_check import InferFunction
 
-#: Bytes of outputs that are kept. More is computed anew each time.
+#: Bytes of outputs to keep. Outputs beyond this are computed again each time.
 DEFAULT_LIMIT = 256 << 20
 
 
 class MemoizedEngine:
-    """Wraps ``Backend.infer``; call it as that. For one thread.
+    """A memoized ``Backend.infer``, to be called like it. Not thread-safe.
 
-    The outputs are handed out read-only: several callers hold the same arrays.
+    The outputs are read-only, since several callers share the same arrays.
     """
 
-    def __init__(self, infer: Infer, limit_bytes: int = DEFAULT_LIMIT) -> None:
+    def __init__(self, infer: InferFunction, limit_bytes: int = DEFAULT_LIMIT) -> None:
         self._infer = infer
-        self._left = limit_bytes
-        self._known: dict[bytes, Mapping[str, NDArray[Any]]] = {}
+        self._bytes_left = limit_bytes
+        self._outputs: dict[bytes, Mapping[str, NDArray[Any]]] = {}
 
     def __call__(self, inputs: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
-        """Return the outputs for these inputs."""
+        """Return the outputs for the inputs."""
         key = _digest(inputs)
-        if key in self._known:
-            return self._known[key]
+        if key in self._outputs:
+            return self._outputs[key]
         outputs = self._infer(inputs)
         for array in outputs.values():
             array.flags.writeable = False
         size = sum(array.nbytes for array in outputs.values())
-        if size <= self._left:
-            self._left -= size
-            self._known[key] = outputs
+        if size <= self._bytes_left:
+            self._bytes_left -= size
+            self._outputs[key] = outputs
         return outputs
 
 

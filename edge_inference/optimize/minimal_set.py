@@ -1,12 +1,15 @@
-"""Searches a small set of things that makes a test pass, from a ranking that is only a guess.
+"""Finds a small set that passes a test, from a ranking of its likely members.
 
-Three steps, none of which tries all subsets. *Grow*: take the first one, two, four …
-groups of the ranking until the test passes. *Cut*: halve the last stretch of the ranking
-until the shortest beginning that passes is known. *Give back*: leave out halves, quarters
-… and in the end single members as long as the test still passes (the minimising half of
-delta debugging: Zeller and Hildebrandt, Simplifying and Isolating Failure-Inducing Input,
-2002). What is left is minimal in the sense that no single member can be given back. A
-smaller set of other members may exist: only trying all of them could tell.
+The search has three steps and never tries all subsets:
+
+1. *Grow*: take the first one, two, four … groups of the ranking until the test passes.
+2. *Bisect*: halve the last step until the shortest passing prefix of the ranking is known.
+3. *Reduce*: remove halves, quarters … and finally single members while the test still passes
+   (the minimizing half of delta debugging: Zeller and Hildebrandt, Simplifying and Isolating
+   Failure-Inducing Input, 2002).
+
+The result is minimal in the sense that no single member can be removed. A smaller set of other
+members may exist; only trying all subsets could tell.
 """
 
 from __future__ import annotations
@@ -15,15 +18,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 Members = frozenset[str]
-Passes = Callable[[Members], bool]
+PassTest = Callable[[Members], bool]
 
 
 @dataclass(frozen=True)
 class MinimalSet:
-    """The smallest passing set that was met; None where none passed.
+    """The smallest passing set that was found.
 
-    ``members`` are in the order of the ranking. ``is_minimal`` tells whether each of them
-    is known to be needed; they are not where the tries ran out or the search was stopped.
+    ``members`` are in the order of the ranking, None if no set passed. ``is_minimal`` tells
+    whether each member is known to be needed; this is not known if the tries ran out or the
+    search was cancelled.
     """
 
     members: tuple[str, ...] | None
@@ -31,62 +35,62 @@ class MinimalSet:
     tries: int
 
 
-def find_smallest(
+def find_minimal_set(
     ranking: Sequence[Members],
-    everything: Members,
-    passes: Passes,
-    most_tries: int,
-    stopped: Callable[[], bool] = lambda: False,
+    trivial_set: Members,
+    passes: PassTest,
+    max_tries: int,
+    cancelled: Callable[[], bool] = lambda: False,
 ) -> MinimalSet:
-    """Search as the module says, with at most ``most_tries`` calls of ``passes``.
+    """Search as the module describes, with at most ``max_tries`` calls of ``passes``.
 
-    ``ranking`` are groups that belong together, likeliest first. A set with all of
-    ``everything`` is not tried: it is no answer. ``stopped`` is asked before each try.
+    ``ranking`` lists groups of members that belong together, likeliest first. A set that
+    includes all of ``trivial_set`` is never tried. ``cancelled`` is called before each try.
     """
-    search = _Search(ranking, everything, passes, most_tries, stopped)
+    search = _Search(ranking, trivial_set, passes, max_tries, cancelled)
     try:
-        search.grow_and_cut()
-        search.give_back()
+        search.grow_and_bisect()
+        search.reduce()
     except _SearchEndedError:
-        return MinimalSet(search.ordered(), False, search.tries)
-    return MinimalSet(search.ordered(), search.best is not None, search.tries)
+        return MinimalSet(search.best_members(), False, search.tries)
+    return MinimalSet(search.best_members(), search.best is not None, search.tries)
 
 
 class _SearchEndedError(Exception):
-    """The tries have run out, or the search was stopped."""
+    """The tries ran out, or the search was cancelled."""
 
 
 class _Search:
     def __init__(
         self,
         ranking: Sequence[Members],
-        everything: Members,
-        passes: Passes,
-        most_tries: int,
-        stopped: Callable[[], bool],
+        trivial_set: Members,
+        passes: PassTest,
+        max_tries: int,
+        cancelled: Callable[[], bool],
     ) -> None:
         self._ranking = ranking
-        self._everything = everything
+        self._trivial_set = trivial_set
         self._passes = passes
-        self._most_tries = most_tries
-        self._stopped = stopped
-        self._known: dict[Members, bool] = {}
+        self._max_tries = max_tries
+        self._cancelled = cancelled
+        self._outcomes: dict[Members, bool] = {}
         self.best: Members | None = None
         self.tries = 0
 
-    def ordered(self) -> tuple[str, ...] | None:
+    def best_members(self) -> tuple[str, ...] | None:
         """Return the best set in the order of the ranking."""
         if self.best is None:
             return None
         ranked = dict.fromkeys(name for group in self._ranking for name in sorted(group))
         return tuple(name for name in ranked if name in self.best)
 
-    def grow_and_cut(self) -> None:
+    def grow_and_bisect(self) -> None:
         failing, size = 0, 1
-        longest = self._longest()
-        while failing < longest:
-            size = min(size, longest)
-            if self._try(self._beginning(size)):
+        max_size = self._max_prefix()
+        while failing < max_size:
+            size = min(size, max_size)
+            if self._try(self._prefix(size)):
                 break
             failing, size = size, size * 2
         else:
@@ -94,40 +98,42 @@ class _Search:
         passing = size
         while passing - failing > 1:
             middle = (passing + failing) // 2
-            if self._try(self._beginning(middle)):
+            if self._try(self._prefix(middle)):
                 passing = middle
             else:
                 failing = middle
 
-    def give_back(self) -> None:
-        """Leave out ever smaller pieces; the least likely ones first."""
-        piece = len(self.best or ())
-        while self.best is not None and piece >= 1:
-            members = list(reversed(self.ordered() or ()))
-            pieces = [frozenset(members[at : at + piece]) for at in range(0, len(members), piece)]
-            if not any(self._try(self.best - some) for some in pieces if some != self.best):
-                piece //= 2
+    def reduce(self) -> None:
+        """Remove ever smaller pieces, the lowest ranked first."""
+        size = len(self.best or ())
+        while self.best is not None and size >= 1:
+            members = list(reversed(self.best_members() or ()))
+            pieces = [
+                frozenset(members[start : start + size]) for start in range(0, len(members), size)
+            ]
+            if not any(self._try(self.best - piece) for piece in pieces if piece != self.best):
+                size //= 2
             else:
-                piece = min(piece, len(self.best))
+                size = min(size, len(self.best))
 
-    def _longest(self) -> int:
-        """Return the length of the longest beginning that may be tried."""
+    def _max_prefix(self) -> int:
+        """Return the length of the longest prefix that may be tried."""
         size = len(self._ranking)
-        while size and self._beginning(size) >= self._everything:
+        while size and self._prefix(size) >= self._trivial_set:
             size -= 1
         return size
 
-    def _beginning(self, size: int) -> Members:
+    def _prefix(self, size: int) -> Members:
         return frozenset().union(*self._ranking[:size])
 
     def _try(self, members: Members) -> bool:
-        if members >= self._everything:
+        if members >= self._trivial_set:
             return False
-        if members not in self._known:
-            if self.tries >= self._most_tries or self._stopped():
+        if members not in self._outcomes:
+            if self.tries >= self._max_tries or self._cancelled():
                 raise _SearchEndedError
             self.tries += 1
-            self._known[members] = self._passes(members)
-        if self._known[members] and (self.best is None or len(members) < len(self.best)):
+            self._outcomes[members] = self._passes(members)
+        if self._outcomes[members] and (self.best is None or len(members) < len(self.best)):
             self.best = members
-        return self._known[members]
+        return self._outcomes[members]

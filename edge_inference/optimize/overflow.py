@@ -1,4 +1,4 @@
-"""Which nodes fp16 has no room for: found by running the network in fp32 on real images."""
+"""Finds nodes whose values overflow fp16, by running the network in fp32 on real images."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from edge_inference.engines.precision.folding import fold
 from edge_inference.engines.precision.fp16 import LARGEST
 from edge_inference.errors import CancelledError, SourceError
-from edge_inference.optimize.activations import Activations
 from edge_inference.optimize.calibrate import Cancelled, Progress
+from edge_inference.optimize.intermediate_tensors import IntermediateTensors
 
-#: Other images give larger values than those tried.
+#: Safety factor: other images can lead to larger values.
 HEADROOM = 2.0
 
 
@@ -27,14 +27,13 @@ def find_overflows(
     *,
     cancelled: Cancelled = lambda: False,
 ) -> dict[str, float]:
-    """Return the nodes that must stay in fp32, each with the largest value at it.
+    """Return the nodes that must stay in fp32, each with the largest value it reads or writes.
 
-    Those are the nodes that give or take a tensor whose largest absolute value
-    comes within HEADROOM of what fp16 holds (65504). Raises what
-    ``calibrate.calibrate`` raises.
+    A node must stay in fp32 if it reads or writes a tensor whose largest absolute value, times
+    HEADROOM, exceeds the largest fp16 number (65504). Raises what ``calibrate.calibrate`` raises.
     """
     model = fold(onnx_file)
-    activations = Activations(model, input_name)
+    activations = IntermediateTensors(model, input_name)
     largest: dict[str, float] = {}
     count = 0
     for batch in batches:
@@ -42,9 +41,9 @@ def find_overflows(
             raise CancelledError(f"{onnx_file}: the search for overflows was cancelled")
         for name, values in activations.run(batch):
             if values.size:
-                found = float(np.abs(values).max())
-                # A NaN is no smaller than the limit, and stays.
-                largest[name] = found if not found <= largest.get(name, 0.0) else largest[name]
+                value = float(np.abs(values).max())
+                # Comparisons with NaN are false: a NaN replaces the maximum and stays.
+                largest[name] = value if not value <= largest.get(name, 0.0) else largest[name]
         count += len(batch)
         if progress is not None:
             progress(count)

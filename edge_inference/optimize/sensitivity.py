@@ -1,12 +1,13 @@
-"""Where a precision loses what it loses: noise born in each layer and on each tensor.
+"""Layer sensitivity: how much noise a precision adds in each layer and on each tensor.
 
-Both networks run on the same images with all inner tensors shown. Noise is the mean
-squared difference to fp32 over the mean square of fp32. What a layer gives holds the
-noise of what it was given and the noise that its own arithmetic adds: its weights, its
-rounding. Between the layer that gives a tensor and those that take it, the tensor itself
-is rounded, and that adds noise, too. The difference is what is born there.
+The network in fp32 and the derived network run on the same images with all inner tensors as
+outputs. Noise is the mean squared difference to fp32 over the mean square of fp32. The noise in
+a layer's output has two parts: the noise in its input, and the noise that its own arithmetic
+adds (quantized weights, rounding). Between the layer that computes a tensor and the layers that
+read it, the tensor itself is rounded, which adds noise, too. A noise source is where noise is
+added, that is, the difference.
 
-That is a ranking, not a verdict: a later layer can drown or wipe out what is born early.
+The result is a ranking, not proof: a later layer can mask or cancel noise that is added early.
 """
 
 from __future__ import annotations
@@ -20,190 +21,201 @@ from numpy.typing import NDArray
 
 from edge_inference.core.models.agreement import TensorAgreement, compare_outputs
 from edge_inference.errors import SourceError
-from edge_inference.optimize.activations import Activations
+from edge_inference.optimize.intermediate_tensors import IntermediateTensors
 from edge_inference.optimize.layer_groups import group_layers
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-Pair = tuple[str, str]
+#: The names of one tensor in the fp32 network and in the derived network.
+TensorPair = tuple[str, str]
 
 
 @dataclass(frozen=True)
-class RankedLayer:
-    """One layer: signal to noise of what it takes and gives, in dB.
+class LayerNoise:
+    """The SQNR of one layer's input and output, in dB.
 
-    ``nodes`` are the first one and what is fused into it. None is what no fp32 tensor
-    tells, infinite is no noise at all. ``is_finite`` is false where it gives NaN or
-    infinity and fp32 does not.
+    ``nodes`` are the layer's first node and the nodes fused into it. An SQNR is None where the
+    layer has no fp32 tensor to compare, and infinite without any noise. ``is_finite`` is false if
+    the output has NaN or infinity and the fp32 output does not.
     """
 
     nodes: tuple[str, ...]
     operator: str
-    taken_db: float | None
-    given_db: float | None
+    input_sqnr_db: float | None
+    output_sqnr_db: float | None
     is_finite: bool
 
     @property
     def name(self) -> str:
-        """Name it by its first node."""
+        """Return the name of the first node."""
         return self.nodes[0]
 
 
 @dataclass(frozen=True)
-class Culprit:
-    """A place where noise is born, and the layers that must stay in fp32 to avoid it.
+class NoiseSource:
+    """A place where noise is added, and the layers that must stay in fp32 to avoid it.
 
-    ``tensor`` is empty where it is the arithmetic of the one layer. ``born`` is noise
-    over signal, infinite for NaN and overflow: what does not fit when it is given does
-    not fit when it is taken either.
+    ``tensor`` is the rounded tensor, or empty where the arithmetic of the one layer adds the
+    noise. ``noise`` is the added noise over signal, infinite for NaN and overflow: a value that
+    does not fit where it is computed does not fit where it is read either.
     """
 
     layers: tuple[str, ...]
     tensor: str
-    born: float
+    noise: float
 
     def __str__(self) -> str:
         if not self.tensor:
             return f"the arithmetic of {self.layers[0]}"
-        what = "the rounding of" if math.isfinite(self.born) else "NaN or overflow in"
-        return f"{what} {self.tensor} (at {', '.join(self.layers)})"
+        cause = "the rounding of" if math.isfinite(self.noise) else "NaN or overflow in"
+        return f"{cause} {self.tensor} (at {', '.join(self.layers)})"
 
 
 @dataclass(frozen=True)
-class Screening:
-    """All layers in graph order, and the culprits, worst first."""
+class LayerSensitivity:
+    """All layers in graph order, and the noise sources, worst first."""
 
-    layers: tuple[RankedLayer, ...]
-    culprits: tuple[Culprit, ...]
+    layers: tuple[LayerNoise, ...]
+    noise_sources: tuple[NoiseSource, ...]
 
     def nodes_of(self, layers: Iterable[str]) -> tuple[str, ...]:
         """Return the nodes of layers, in graph order."""
-        wanted = set(layers)
-        return tuple(node for layer in self.layers if layer.name in wanted for node in layer.nodes)
+        names = set(layers)
+        return tuple(node for layer in self.layers if layer.name in names for node in layer.nodes)
 
 
-def screen(
-    exact: ModelProto,
+def measure_sensitivity(
+    fp32: ModelProto,
     derived: ModelProto,
     input_name: str,
     batches: Iterable[NDArray[Any]],
-    movable: Collection[str],
+    convertible: Collection[str],
     after_batch: Callable[[], None] = lambda: None,
-) -> Screening:
+) -> LayerSensitivity:
     """Measure every layer on some images.
 
-    ``exact`` is the folded network; ``derived`` computes the same with nodes of the same
-    names, and types of its tensors inferred. ``movable`` are the nodes that could stay in
-    fp32: culprits are among their layers. Raises SourceError without a batch, and what
-    ``Activations`` raises.
+    ``fp32`` is the folded network. ``derived`` has nodes of the same names and inferred tensor
+    types. ``convertible`` are the nodes that could stay in fp32; noise sources name only their
+    layers. Raises SourceError without a batch, and what ``IntermediateTensors`` raises.
     """
-    network = _Network(exact, derived)
-    right, found = Activations(exact, input_name), Activations(derived, input_name)
+    networks = _NetworkPair(fp32, derived)
+    fp32_activations = IntermediateTensors(fp32, input_name)
+    derived_activations = IntermediateTensors(derived, input_name)
     for batch in batches:
-        network.add(dict(right.run(batch)), dict(found.run(batch)))
+        networks.add(dict(fp32_activations.run(batch)), dict(derived_activations.run(batch)))
         after_batch()
-    if not network.is_measured:
-        raise SourceError("layers: expected at least one image, got none")
-    return Screening(network.layers(), network.culprits(set(movable)))
+    if not networks.is_measured:
+        raise SourceError("layer sensitivity: expected at least one image, got none")
+    return LayerSensitivity(networks.layers(), networks.noise_sources(set(convertible)))
 
 
-class _Network:
-    """Which tensor of the derived model stands for which exact one, by node and place; and sums."""
+class _NetworkPair:
+    """Pairs the tensors of both networks by node and position, and sums up their agreement."""
 
-    def __init__(self, exact: ModelProto, derived: ModelProto) -> None:
-        twins = {node.name: node for node in derived.graph.node}
-        constants = {entry.name for entry in exact.graph.initializer}
-        self._groups = group_layers(exact)
-        self._given: dict[str, list[Pair]] = {}
-        self._taken: dict[str, list[Pair]] = {}
-        self._sums: dict[Pair, TensorAgreement] = {}
+    def __init__(self, fp32: ModelProto, derived: ModelProto) -> None:
+        derived_nodes = {node.name: node for node in derived.graph.node}
+        constants = {entry.name for entry in fp32.graph.initializer}
+        self._groups = group_layers(fp32)
+        self._inputs: dict[str, list[TensorPair]] = {}
+        self._outputs: dict[str, list[TensorPair]] = {}
+        self._agreements: dict[TensorPair, TensorAgreement] = {}
         for group in self._groups:
-            first, last = twins.get(group.first.name), twins.get(group.last.name)
-            taken = _zipped(group.first.input, first.input if first else ())
-            self._taken[group.name] = [pair for pair in taken if pair[0] not in constants]
-            self._given[group.name] = _zipped(group.last.output, last.output if last else ())
+            first = derived_nodes.get(group.first.name)
+            last = derived_nodes.get(group.last.name)
+            inputs = _pair_names(group.first.input, first.input if first else ())
+            self._inputs[group.name] = [pair for pair in inputs if pair[0] not in constants]
+            self._outputs[group.name] = _pair_names(group.last.output, last.output if last else ())
 
     @property
     def is_measured(self) -> bool:
-        return bool(self._sums)
+        return bool(self._agreements)
 
-    def add(self, exact: Mapping[str, NDArray[Any]], found: Mapping[str, NDArray[Any]]) -> None:
-        both = (*self._given.values(), *self._taken.values())
-        for pair in dict.fromkeys(pair for pairs in both for pair in pairs):
-            if pair[0] in exact and pair[1] in found:
-                name = pair[0]
-                compared = compare_outputs({name: exact[name]}, {name: found[pair[1]]}).tensors[0]
-                self._sums[pair] = self._sums[pair] + compared if pair in self._sums else compared
+    def add(self, fp32: Mapping[str, NDArray[Any]], derived: Mapping[str, NDArray[Any]]) -> None:
+        pairs_by_layer = (*self._outputs.values(), *self._inputs.values())
+        for pair in dict.fromkeys(pair for pairs in pairs_by_layer for pair in pairs):
+            name, derived_name = pair
+            if name in fp32 and derived_name in derived:
+                compared = compare_outputs({name: fp32[name]}, {name: derived[derived_name]})
+                agreement = compared.tensors[0]
+                if pair in self._agreements:
+                    agreement = self._agreements[pair] + agreement
+                self._agreements[pair] = agreement
 
-    def layers(self) -> tuple[RankedLayer, ...]:
+    def layers(self) -> tuple[LayerNoise, ...]:
         return tuple(
-            RankedLayer(
+            LayerNoise(
                 group.nodes,
                 group.first.op_type,
-                taken_db=self._lowest_db(self._taken[group.name]),
-                given_db=self._lowest_db(self._given[group.name]),
-                is_finite=math.isfinite(self._noise(self._given[group.name])),
+                input_sqnr_db=self._min_sqnr_db(self._inputs[group.name]),
+                output_sqnr_db=self._min_sqnr_db(self._outputs[group.name]),
+                is_finite=math.isfinite(self._max_noise(self._outputs[group.name])),
             )
             for group in self._groups
         )
 
-    def culprits(self, movable: set[str]) -> tuple[Culprit, ...]:
-        layers = {group.name for group in self._groups if movable.intersection(group.nodes)}
+    def noise_sources(self, convertible: set[str]) -> tuple[NoiseSource, ...]:
+        layers = {group.name for group in self._groups if convertible.intersection(group.nodes)}
         found = []
-        for one in (*self._arithmetic(), *self._rounding()):
-            among = tuple(name for name in one.layers if name in layers)
-            if one.born > 0 and among:
-                found.append(Culprit(among, one.tensor, one.born))
-        return tuple(sorted(found, key=lambda one: one.born, reverse=True))
+        for source in (*self._arithmetic_noise(), *self._rounding_noise()):
+            names = tuple(name for name in source.layers if name in layers)
+            if source.noise > 0 and names:
+                found.append(NoiseSource(names, source.tensor, source.noise))
+        return tuple(sorted(found, key=lambda source: source.noise, reverse=True))
 
-    def _arithmetic(self) -> Iterable[Culprit]:
-        for name, pairs in self._given.items():
-            born = _born(self._noise(pairs), self._noise(self._taken[name]))
-            if math.isfinite(born):
-                yield Culprit((name,), "", born)
+    def _arithmetic_noise(self) -> Iterable[NoiseSource]:
+        """Yield the noise that each layer adds between its input and its output."""
+        for name, pairs in self._outputs.items():
+            added = _added_noise(self._max_noise(pairs), self._max_noise(self._inputs[name]))
+            if math.isfinite(added):
+                yield NoiseSource((name,), "", added)
                 continue
             for pair in pairs:
-                if not math.isfinite(self._noise([pair])):
-                    yield Culprit((name, *self._takers(pair[0])), pair[0], born)
+                if not math.isfinite(self._max_noise([pair])):
+                    yield NoiseSource((name, *self._readers(pair[0])), pair[0], added)
 
-    def _rounding(self) -> Iterable[Culprit]:
-        givers = {pair[0]: (name, pair) for name, pairs in self._given.items() for pair in pairs}
-        taken: dict[str, dict[str, Pair]] = {}
-        for name, pairs in self._taken.items():
+    def _rounding_noise(self) -> Iterable[NoiseSource]:
+        """Yield the noise that is added between the output of one layer and the input of others."""
+        writers = {pair[0]: (name, pair) for name, pairs in self._outputs.items() for pair in pairs}
+        readers: dict[str, dict[str, TensorPair]] = {}
+        for name, pairs in self._inputs.items():
             for pair in pairs:
-                taken.setdefault(pair[0], {})[name] = pair
-        for tensor, by_layer in taken.items():
-            giver = givers.get(tensor)
-            before = self._noise([giver[1]]) if giver else 0.0
-            layers = dict.fromkeys([*([giver[0]] if giver else []), *by_layer])
-            yield Culprit(tuple(layers), tensor, _born(self._noise(by_layer.values()), before))
+                readers.setdefault(pair[0], {})[name] = pair
+        for tensor, pair_by_layer in readers.items():
+            writer = writers.get(tensor)
+            before = self._max_noise([writer[1]]) if writer else 0.0
+            layers = dict.fromkeys([*([writer[0]] if writer else []), *pair_by_layer])
+            added = _added_noise(self._max_noise(pair_by_layer.values()), before)
+            yield NoiseSource(tuple(layers), tensor, added)
 
-    def _takers(self, tensor: str) -> list[str]:
-        return [name for name, pairs in self._taken.items() if tensor in dict(pairs)]
+    def _readers(self, tensor: str) -> list[str]:
+        return [name for name, pairs in self._inputs.items() if tensor in dict(pairs)]
 
-    def _noise(self, pairs: Iterable[Pair]) -> float:
-        """Return the largest noise over signal; infinite where values are not finite."""
-        return max((_noise(self._sums[pair]) for pair in pairs if pair in self._sums), default=0.0)
+    def _max_noise(self, pairs: Iterable[TensorPair]) -> float:
+        """Return the largest noise over signal; infinite if a derived value is not finite."""
+        noises = (
+            _noise_ratio(self._agreements[pair]) for pair in pairs if pair in self._agreements
+        )
+        return max(noises, default=0.0)
 
-    def _lowest_db(self, pairs: Iterable[Pair]) -> float | None:
-        known = (self._sums[pair].sqnr_db for pair in pairs if pair in self._sums)
+    def _min_sqnr_db(self, pairs: Iterable[TensorPair]) -> float | None:
+        known = (self._agreements[pair].sqnr_db for pair in pairs if pair in self._agreements)
         return min(known, default=None)
 
 
-def _zipped(names: Iterable[str], twins: Iterable[str]) -> list[Pair]:
-    return [pair for pair in zip(names, twins, strict=False) if all(pair)]
+def _pair_names(names: Iterable[str], derived_names: Iterable[str]) -> list[TensorPair]:
+    return [pair for pair in zip(names, derived_names, strict=False) if all(pair)]
 
 
-def _born(after: float, before: float) -> float:
-    """Return what was added; what came broken is not broken here."""
+def _added_noise(after: float, before: float) -> float:
+    """Return the noise that was added; none where the input was not finite already."""
     return max(after - before, 0.0) if math.isfinite(before) else 0.0
 
 
-def _noise(agreement: TensorAgreement) -> float:
+def _noise_ratio(agreement: TensorAgreement) -> float:
     if agreement.nan_count or agreement.inf_count:
         return math.inf
     if not agreement.noise:
         return 0.0
-    # Where all should be zero, whatever is there is noise.
+    # If fp32 is all zeros, every other value is noise.
     return agreement.noise / agreement.signal if agreement.signal else 1.0

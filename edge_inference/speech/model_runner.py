@@ -1,4 +1,4 @@
-"""What the speech stages need of an opened model; every ``Backend`` has it."""
+"""The interface of an opened model that the speech stages use; every ``Backend`` implements it."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from numpy.typing import NDArray
 
 
 class TensorDescription(Protocol):
-    """A tensor's name, and its shape with None for an axis of any length."""
+    """A tensor's name and shape; None for an axis of dynamic length."""
 
     @property
     def name(self) -> str:
-        """Name by which the tensor is passed."""
+        """The tensor's name."""
 
     @property
     def shape(self) -> tuple[int | None, ...]:
-        """Length of every axis."""
+        """The length of every axis."""
 
 
 class ModelRunner(Protocol):
@@ -25,7 +25,7 @@ class ModelRunner(Protocol):
 
     @property
     def inputs(self) -> Sequence[TensorDescription]:
-        """What ``infer`` takes."""
+        """The inputs of ``infer``."""
 
     def infer(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Run the model once."""

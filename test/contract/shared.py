@@ -16,7 +16,7 @@ from edge_inference.core.models.model import ModelDescription
 from edge_inference.engines.precision.calibration import Calibration
 from edge_inference.engines.precision.derive import derive
 from edge_inference.engines.precision.onnx_file import write_onnx
-from edge_inference.optimize.onnx_lowering.recogniser import public_graph
+from edge_inference.optimize.onnx_lowering.speech_graphs import lower_speech_graph
 from edge_inference.speech.recognition.speech_model import SpeechModel
 
 #: Names the run's folder to workers and to the processes that they start.
@@ -42,11 +42,11 @@ def made_once(name: str, make: Callable[[Path], object]) -> Path:
     return file
 
 
-def public_graph_of(model: SpeechModel, role: str) -> Path:
+def speech_graph_of(model: SpeechModel, role: str) -> Path:
     """Return one of a recogniser's graphs in public operators."""
     files = {name: file.path for name, file in model.files.items()}
     return made_once(
-        f"{model.name}-{role}.onnx", lambda file: write_onnx(public_graph(role, files), file)
+        f"{model.name}-{role}.onnx", lambda file: write_onnx(lower_speech_graph(role, files), file)
     )
 
 

@@ -122,7 +122,7 @@ def assert_usable(folder: Path) -> None:
     assert list((folder / ".locks").iterdir()) == []
 
 
-def test_many_processes_make_it_once_and_all_read_it(tmp_path: Path) -> None:
+def test_many_processes_make_an_entry_once(tmp_path: Path) -> None:
     counts = tmp_path / "counts"
     children = [Child(tmp_path / "cache", "together", counts) for _ in range(ASKING)]
     try:
@@ -176,7 +176,7 @@ def publishing(steps: list[str]) -> int:
     return next(number for number, step in enumerate(steps) if "entry.json" in step)
 
 
-def test_kill_9_at_random_points_of_making_leaves_a_usable_cache(
+def test_kill_9_at_random_times_leaves_a_usable_cache(
     template: Path, steps: list[str], tmp_path: Path
 ) -> None:
     for step in random.Random(20250).sample(range(publishing(steps)), KILLS):
@@ -190,7 +190,7 @@ def test_kill_9_at_every_step_of_publishing_leaves_a_usable_cache(
         assert_survives(template, tmp_path, step)
 
 
-def test_one_waits_for_a_maker_and_takes_over_when_it_is_killed(tmp_path: Path) -> None:
+def test_a_waiting_process_takes_over_when_the_maker_is_killed(tmp_path: Path) -> None:
     cache, counts = tmp_path / "cache", tmp_path / "counts"
     with Child(cache, "standing", counts) as maker, Child(cache, "together", counts) as waiting:
         while "make layers.json 1" not in maker.listen():
@@ -203,7 +203,7 @@ def test_one_waits_for_a_maker_and_takes_over_when_it_is_killed(tmp_path: Path) 
     assert_usable(cache)
 
 
-def test_an_entry_that_another_process_holds_stays(tmp_path: Path) -> None:
+def test_an_entry_in_use_by_another_process_stays(tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     ArtifactCache(cache).get_or_make(KEY, whole)
     code = (

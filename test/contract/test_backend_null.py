@@ -22,6 +22,6 @@ def test_zeros_have_the_declared_shape_and_type() -> None:
     assert not any(tensor.any() for tensor in found.values())
 
 
-def test_nothing_in_nothing_out() -> None:
+def test_no_inputs_and_no_outputs() -> None:
     with NullBackend((), ()) as backend:
         assert backend.infer({}) == {}

@@ -19,7 +19,7 @@ info = helper.make_tensor_value_info
 
 
 @pytest.mark.parametrize("content", [b"", b"not an onnx file", None])
-def test_a_corrupt_file_is_refused_in_one_sentence(
+def test_the_error_for_a_corrupt_file_is_one_sentence(
     tmp_path: Path, doubling_onnx: Path, content: bytes | None
 ) -> None:
     file = tmp_path / "broken.onnx"
@@ -37,7 +37,7 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
         OrtBackend(tmp_path / "gone.onnx").open()
 
 
-def test_a_file_that_is_mended_opens(tmp_path: Path, doubling_onnx: Path) -> None:
+def test_a_repaired_file_opens(tmp_path: Path, doubling_onnx: Path) -> None:
     file = tmp_path / "x.onnx"
     file.write_bytes(b"broken")
     backend = OrtBackend(file)
@@ -56,9 +56,7 @@ def test_an_unknown_provider_is_an_error_with_the_known_ones(
         OrtBackend(doubling_onnx, providers).open()
 
 
-def test_a_silent_fall_back_is_refused(
-    doubling_onnx: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_silent_fallback_is_refused(doubling_onnx: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A provider that is built in but cannot start: ONNX Runtime then takes the CPU."""
     available = [*onnxruntime.get_available_providers(), "CUDAExecutionProvider"]
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: available)
@@ -72,12 +70,12 @@ def test_threads_are_at_least_one(doubling_onnx: Path, threads: int) -> None:
         OrtBackend(doubling_onnx, threads=threads)
 
 
-def test_at_least_one_provider(doubling_onnx: Path) -> None:
+def test_providers_are_at_least_one(doubling_onnx: Path) -> None:
     with pytest.raises(BackendError, match="expected at least one"):
         OrtBackend(doubling_onnx, ())
 
 
-def test_describe_tells_what_really_serves(doubling_onnx: Path) -> None:
+def test_describe_names_what_really_runs(doubling_onnx: Path) -> None:
     backend = OrtBackend(doubling_onnx, threads=2, precision="fp32")
     assert "not open" in backend.describe()
     with backend:
@@ -97,7 +95,7 @@ def test_describe_tells_what_really_serves(doubling_onnx: Path) -> None:
         (TensorProto.BOOL, np.bool_),
     ],
 )
-def test_types_come_through(make_onnx, onnx_type: int, dtype: type) -> None:
+def test_types_are_preserved(make_onnx, onnx_type: int, dtype: type) -> None:
     file = make_onnx(
         [helper.make_node("Identity", ["a"], ["b"])],
         [info("a", onnx_type, ["n", 2])],
@@ -121,7 +119,7 @@ def test_a_type_without_numpy_type_is_refused(make_onnx) -> None:
         OrtBackend(file).open()
 
 
-def test_an_output_that_is_no_tensor_is_refused(make_onnx) -> None:
+def test_a_sequence_output_is_refused(make_onnx) -> None:
     file = make_onnx(
         [helper.make_node("SequenceConstruct", ["a"], ["b"])],
         [info("a", TensorProto.FLOAT, [1])],
@@ -145,7 +143,7 @@ def test_a_run_that_fails_is_a_backend_error_and_the_next_works(make_onnx) -> No
         np.testing.assert_array_equal(backend.infer({"a": two, "b": two})["c"], [2, 2])
 
 
-def test_products_of_bytes_are_exact_on_every_processor(make_onnx) -> None:
+def test_products_of_bytes_are_exact_on_every_cpu(make_onnx) -> None:
     weights = np.random.default_rng(0).integers(-128, 128, (64, 8), np.int8)
     file = make_onnx(
         [helper.make_node("MatMulInteger", ["a", "w"], ["c"])],
@@ -178,7 +176,7 @@ def test_the_error_for_inexact_weights_has_a_hint(
 
 
 @pytest.mark.parametrize("keeps", [True, False])
-def test_memory_is_kept_or_given_back(doubling_onnx: Path, keeps: bool) -> None:
+def test_memory_is_kept_or_freed(doubling_onnx: Path, keeps: bool) -> None:
     backend = OrtBackend(doubling_onnx, keeps_memory=keeps).open()
     tensors = {"data": np.zeros((2**20, 3, 4), np.float32), "more": np.zeros(1, np.float32)}
     ctypes.CDLL(None).malloc_trim(0)  # what earlier tests have freed would be taken again
@@ -194,7 +192,7 @@ def resident_mib() -> float:
     return pages * resource.getpagesize() / 2**20
 
 
-def test_a_provider_that_fails_leaves_stdout_alone(
+def test_a_provider_that_fails_prints_nothing_to_stdout(
     doubling_onnx: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     def fail(*arguments: object) -> None:

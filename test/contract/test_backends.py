@@ -66,13 +66,13 @@ def assert_right(outputs: Mapping[str, np.ndarray], inputs: Mapping[str, np.ndar
 # --- open, infer, close ------------------------------------------------------------
 
 
-def test_open_tells_the_tensors(opened: Backend) -> None:
+def test_open_sets_the_tensor_specs(opened: Backend) -> None:
     assert opened.inputs == INPUTS
     assert opened.outputs == OUTPUTS
 
 
 @pytest.mark.parametrize("batch", [1, 3])
-def test_infer_gives_the_models_outputs(opened: Backend, batch: int) -> None:
+def test_infer_returns_the_models_outputs(opened: Backend, batch: int) -> None:
     inputs = feed(batch=batch)
     assert_right(opened.infer(inputs), inputs)
 
@@ -83,7 +83,7 @@ def test_an_array_need_not_be_contiguous(opened: Backend) -> None:
     assert_right(opened.infer(inputs), inputs)
 
 
-def test_an_input_may_be_read_only_and_is_left_alone(opened: Backend) -> None:
+def test_an_input_may_be_read_only_and_is_unchanged(opened: Backend) -> None:
     inputs = feed()
     before = {name: tensor.copy() for name, tensor in inputs.items()}
     for tensor in inputs.values():
@@ -104,7 +104,7 @@ def test_a_closed_backend_does_not_infer(opened: Backend) -> None:
         opened.infer(feed())
 
 
-def test_opening_twice_is_an_error_and_harmless(opened: Backend) -> None:
+def test_opening_twice_is_an_error(opened: Backend) -> None:
     with pytest.raises(BackendError, match="open already"):
         opened.open()
     inputs = feed()
@@ -120,7 +120,7 @@ def test_closing_before_opening_does_nothing(closed: Backend) -> None:
     closed.close()
 
 
-def test_it_opens_again_after_closing(opened: Backend) -> None:
+def test_a_closed_backend_opens_again(opened: Backend) -> None:
     opened.close()
     opened.open()
     inputs = feed()
@@ -135,7 +135,7 @@ def test_it_is_a_context_manager(closed: Backend) -> None:
         closed.infer(feed())
 
 
-def test_describe_says_something_open_or_not(closed: Backend) -> None:
+def test_describe_works_open_or_closed(closed: Backend) -> None:
     assert closed.describe()
     assert closed.open().describe()
 

@@ -112,7 +112,9 @@ def test_shipped_models_in_fp32(vendor: Vendor, model: ModelDescription, tmp_pat
 
 
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
-def test_shipped_models_in_less(vendor: Vendor, model: ModelDescription, precision: str) -> None:
+def test_shipped_models_in_other_precisions(
+    vendor: Vendor, model: ModelDescription, precision: str
+) -> None:
     derived = derived_model_of(model, precision, "tensorrt")
     built = _make(vendor, derived, precision=precision, batch=_batch(model))
     assert main_precision(built.layers) == precision
@@ -128,7 +130,7 @@ def test_each_precision(vendor: Vendor, tmp_path: Path, precision: str) -> None:
 
 
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
-def test_fp32_is_not_taken_for_less(
+def test_an_fp32_onnx_is_refused_for_another_precision(
     vendor: Vendor, model: ModelDescription, precision: str
 ) -> None:
     """The shipped files store fp16 weights and compute in fp32."""
@@ -178,7 +180,7 @@ def test_input_that_holds_a_shape(vendor: Vendor, tmp_path: Path) -> None:
         ({"version_compatible": True}, "set exclude_lean_runtime"),
     ],
 )
-def test_what_it_cannot_do(
+def test_unsupported_options(
     vendor: Vendor, tmp_path: Path, options: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(BackendError) as caught:
@@ -186,7 +188,7 @@ def test_what_it_cannot_do(
     assert words in str(caught.value)
 
 
-def test_what_it_can_do(vendor: Vendor, tmp_path: Path) -> None:
+def test_supported_options(vendor: Vendor, tmp_path: Path) -> None:
     built = _make(
         vendor,
         _convolution(tmp_path / "tiny.onnx"),
@@ -232,7 +234,7 @@ def test_broken_files(vendor: Vendor, tmp_path: Path, kind: str, words: str) -> 
     assert "\n" not in str(caught.value)
 
 
-def test_cancelled_midway(vendor: Vendor, tmp_path: Path) -> None:
+def test_a_build_can_be_cancelled(vendor: Vendor, tmp_path: Path) -> None:
     told: list[BuildProgress] = []
     how = {
         "progress": told.append,
@@ -245,7 +247,7 @@ def test_cancelled_midway(vendor: Vendor, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_timing_cache_that_is_none_is_no_trouble(vendor: Vendor, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_timing_cache_is_ignored(vendor: Vendor, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     cache.write_bytes(b"no timing cache at all" * 9)
     built: BuiltEngine = _make(
@@ -255,7 +257,7 @@ def test_timing_cache_that_is_none_is_no_trouble(vendor: Vendor, tmp_path: Path)
     assert len(built.notes) == 1
 
 
-def test_two_builds_at_a_time(vendor: Vendor, tmp_path: Path) -> None:
+def test_two_concurrent_builds(vendor: Vendor, tmp_path: Path) -> None:
     file = _convolution(tmp_path / "tiny.onnx")
     plans: list[bytes] = []
     threads = [
@@ -284,7 +286,7 @@ build_engine(Path(sys.argv[1]), BuildOptions(), vendor=import_tensorrt(), progre
 """
 
 
-def test_ctrl_c_ends_a_build(vendor: Vendor) -> None:
+def test_ctrl_c_cancels_a_build(vendor: Vendor) -> None:
     file = find_model("nanodet", [ROOT / "models"]).variants["fp32"].file
     child = subprocess.Popen(
         [sys.executable, "-c", INTERRUPTED, str(file)],

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_inference.core.models.golden import SelfCheck
+from edge_inference.core.models.golden import SelfCheckThresholds
 from edge_inference.core.models.model import ModelDescription, available_models, load_model
 from edge_inference.core.models.self_check import self_check_images
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
@@ -15,7 +15,7 @@ from edge_inference.engines.precision.used_precision import onnxruntime_precisio
 from edge_inference.optimize.bisect import BisectRequest, bisect
 from edge_inference.optimize.calibrate import calibrate_model
 from edge_inference.optimize.compare import CompareRequest, compare
-from edge_inference.optimize.image_set import ImageSet, own_images
+from edge_inference.optimize.images.image_set import ImageSet, golden_image_set
 
 MODELS = available_models([Path(__file__).parents[2] / "models"])
 
@@ -37,22 +37,26 @@ def model(
 
 
 def some_images(model: ModelDescription, count: int) -> ImageSet:
-    return own_images(model)[:count]
+    return golden_image_set(model)[:count]
 
 
 def test_every_precision_of_a_shipped_model_passes(model: ModelDescription, tmp_path: Path) -> None:
     cache = ArtifactCache(tmp_path)
     found = compare(CompareRequest(model, some_images(model, 4), ("ort",), runs=2), cache)
     for row in found.rows:
-        assert row.passed, (row.name, row.obstacle, row.check and row.check.summary())
+        assert row.passed, (row.name, row.failure, row.check and row.check.summary())
         assert row.latency is not None
     fp32, fp16, int8 = found.rows
     assert found.fastest() is not None
-    assert int8.bytes is not None
-    assert fp32.bytes is not None
-    assert int8.bytes < fp32.bytes
-    assert int8.used == "int8", "most layers with weights stay in fp32"
-    assert sum(fp16.layers.values()) == sum(fp32.layers.values()) == sum(int8.layers.values())
+    assert int8.file_bytes is not None
+    assert fp32.file_bytes is not None
+    assert int8.file_bytes < fp32.file_bytes
+    assert int8.precision_in_use == "int8", "most layers with weights stay in fp32"
+    assert (
+        sum(fp16.layers_by_precision.values())
+        == sum(fp32.layers_by_precision.values())
+        == sum(int8.layers_by_precision.values())
+    )
 
 
 def test_fp32_is_computed_in_fp32(model: ModelDescription) -> None:
@@ -60,26 +64,30 @@ def test_fp32_is_computed_in_fp32(model: ModelDescription) -> None:
 
 
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
-def test_a_shipped_model_needs_no_further_layers_in_fp32(
+def test_a_shipped_model_needs_no_more_layers_in_fp32(
     model: ModelDescription, precision: str
 ) -> None:
     # On more images the precision as a whole is judged above.
     report = bisect(BisectRequest(model, precision, some_images(model, 1)))
     assert report.before.passed, report.before.summary()
-    assert report.found.members == ()
-    given = [layer.given_db for layer in report.screening.layers if layer.given_db is not None]
-    assert len(given) > 50
-    assert all(layer.is_finite for layer in report.screening.layers)
+    assert report.minimal_set.members == ()
+    outputs = [
+        layer.output_sqnr_db
+        for layer in report.sensitivity.layers
+        if layer.output_sqnr_db is not None
+    ]
+    assert len(outputs) > 50
+    assert all(layer.is_finite for layer in report.sensitivity.layers)
 
 
 @pytest.mark.parametrize("model", ["nanodet"], indirect=True)
-def test_a_higher_demand_is_met_by_some_layers(model: ModelDescription) -> None:
+def test_a_stricter_threshold_needs_some_layers_in_fp32(model: ModelDescription) -> None:
     images = some_images(model, 1)
     as_it_is = bisect(BisectRequest(model, "int8", images)).before.figures()["sqnr_db"]
-    wanted = SelfCheck(sqnr_db=as_it_is + 0.5)
-    report = bisect(BisectRequest(model, "int8", images, thresholds=wanted, tries=12))
+    wanted = SelfCheckThresholds(sqnr_db=as_it_is + 0.5)
+    report = bisect(BisectRequest(model, "int8", images, thresholds=wanted, max_tries=12))
     assert not report.before.passed
-    assert report.found.members
-    assert len(report.found.members) < report.movable / 2
+    assert report.minimal_set.members
+    assert len(report.minimal_set.members) < report.convertible / 2
     assert report.after is not None
     assert report.after.figures()["sqnr_db"] >= wanted.sqnr_db

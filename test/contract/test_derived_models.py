@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.unseen import Agreement, Judge, foolbox_images, unseen_images
+from benchmarks.unseen import Fp32Reference, ReferenceAgreement, foolbox_images, unseen_images
 from edge_inference.backends.ort import OrtBackend
 from edge_inference.core.images.media import sample_video
-from edge_inference.core.models.golden_check import check_golden
+from edge_inference.core.models.golden_check import run_golden_check
 from edge_inference.core.models.model import ModelDescription, find_model
 from edge_inference.engines.precision.calibration import Calibration
 from edge_inference.engines.precision.onnx_file import file_sha256
 from edge_inference.errors import SourceError
 from edge_inference.optimize.calibrate import calibrate_model
-from edge_inference.optimize.calibration_images import calibration_images
+from edge_inference.optimize.images.calibration_images import calibration_images
 from int8_sums import can_saturate, int8_weights
 from shared import derive_model, derived_model_of
 
@@ -33,22 +33,24 @@ CROPS = {"efficientnet_lite0": 3, "nanodet": 0}
 
 
 class Derived:
-    """One model with its judge, and derived models of it on demand, each judged once."""
+    """One model with its fp32 reference; each derived model is compared once."""
 
     def __init__(self, name: str) -> None:
         self.model: ModelDescription = find_model(name, [SHIPPED])
         with OrtBackend(self.model.variants["fp32"].file) as fp32:
-            self._judge = Judge(self.model, fp32, unseen_images(self.model, CROPS[name]))
-        self._found: dict[Path, Agreement] = {}
+            self._reference = Fp32Reference(
+                self.model, fp32, unseen_images(self.model, CROPS[name])
+            )
+        self._agreements: dict[Path, ReferenceAgreement] = {}
 
     def file(self, precision: str, target: str) -> Path:
         return derived_model_of(self.model, precision, target)
 
-    def judge(self, file: Path) -> Agreement:
-        if file not in self._found:
+    def compare(self, file: Path) -> ReferenceAgreement:
+        if file not in self._agreements:
             with OrtBackend(file) as backend:
-                self._found[file] = self._judge.judge(backend)
-        return self._found[file]
+                self._agreements[file] = self._reference.compare(backend)
+        return self._agreements[file]
 
 
 @pytest.fixture(scope="module", params=NAMES)
@@ -63,8 +65,8 @@ def derived(request: pytest.FixtureRequest) -> Derived:
 def test_a_derived_model_agrees_with_fp32_on_unseen_images(
     precision: str, target: str, derived: Derived
 ) -> None:
-    found = derived.judge(derived.file(precision, target))
-    assert found.results.counted >= 48
+    found = derived.compare(derived.file(precision, target))
+    assert found.results.compared >= 48
     assert found.results.share >= 0.95
     assert found.outputs.sqnr_db > {"int8": 14, "7-bit int8": 13, "fp16": 40}[precision]
     assert found.outputs.cosine > 0.97
@@ -75,12 +77,12 @@ def test_a_derived_model_passes_the_golden_check(
     precision: str, target: str, derived: Derived
 ) -> None:
     with OrtBackend(derived.file(precision, target)) as backend:
-        report = check_golden(derived.model, backend.infer)
+        report = run_golden_check(derived.model, backend.infer)
     assert report.passed, report.summary()
     assert report.images == 2
 
 
-def test_no_pair_of_products_with_7_bit_weights_leaves_16_bits(derived: Derived) -> None:
+def test_pairs_of_products_with_7_bit_weights_fit_in_16_bits(derived: Derived) -> None:
     fast = int8_weights(derived.file("7-bit int8", "onnxruntime"))
     whole = int8_weights(derived.file("int8", "onnxruntime"))
     assert fast.keys() == whole.keys()
@@ -89,10 +91,10 @@ def test_no_pair_of_products_with_7_bit_weights_leaves_16_bits(derived: Derived)
     assert all(can_saturate(numbers) for numbers in whole.values())
 
 
-def test_a_bad_quantisation_is_seen(derived: Derived, tmp_path: Path) -> None:
-    good = derived.judge(derived.file("int8", "tensorrt"))
+def test_a_bad_quantization_is_detected(derived: Derived, tmp_path: Path) -> None:
+    good = derived.compare(derived.file("int8", "tensorrt"))
     derive_model(derived.model, "int8", "tensorrt", tmp_path / "bad.onnx", per_channel=False)
-    bad = derived.judge(tmp_path / "bad.onnx")
+    bad = derived.compare(tmp_path / "bad.onnx")
     assert bad.outputs.sqnr_db < good.outputs.sqnr_db - 1
     if derived.model.name == "efficientnet_lite0":  # whose channels differ a hundredfold
         assert bad.outputs.sqnr_db < good.outputs.sqnr_db - 8
@@ -108,7 +110,7 @@ def test_a_derived_model_has_the_same_bytes_each_time(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_ranges_come_from_the_images_that_they_name(name: str) -> None:
+def test_the_ranges_come_from_the_named_images(name: str) -> None:
     model = find_model(name, [SHIPPED])
     assert model.calibration is not None
     kept = Calibration.load(model.calibration)

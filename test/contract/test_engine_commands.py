@@ -58,7 +58,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
 
 
 @pytest.mark.parametrize("name", ["nanodet", "efficientnet_lite0"])
-def test_the_node_finds_what_was_built(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_node_finds_the_engine(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     model = find_model(name, [MODELS])
     first = build(capsys, name, "--model-path", MODELS)
     assert first["precision"] == "fp16"
@@ -66,17 +66,17 @@ def test_the_node_finds_what_was_built(name: str, capsys: pytest.CaptureFixture[
     found = engine_plan(model, "fp16").find(default_cache())
     assert str(found) == first["plan"]
     again = build(capsys, name, "--model-path", MODELS)
-    assert (again["was_there"], again["plan"]) == (True, first["plan"])
+    assert (again["from_cache"], again["plan"]) == (True, first["plan"])
 
     assert run(["engine", "inspect", name, "--json"]) == 0
     described = json.loads(capsys.readouterr().out)
     assert described["model"] == name
     assert described["layer_precisions"] == first["layers"]
     assert run(["engine", "check", name]) == 0
-    assert "files: as described" in capsys.readouterr().out
+    assert "files: verified" in capsys.readouterr().out
 
 
-def test_a_damaged_engine_is_built_anew(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_engine_is_built_again(capsys: pytest.CaptureFixture[str]) -> None:
     first = build(capsys, "nanodet", "--precision", "fp32")
     plan = Path(first["plan"])
     plan.write_bytes(plan.read_bytes()[:1000])
@@ -84,12 +84,12 @@ def test_a_damaged_engine_is_built_anew(capsys: pytest.CaptureFixture[str]) -> N
     assert run(["engine", "list"]) == 1
     assert str(plan) in capsys.readouterr().err
     again = build(capsys, "nanodet", "--precision", "fp32")
-    assert again["was_there"] is False
-    assert "built anew" in again["notes"][0]
+    assert again["from_cache"] is False
+    assert "built again" in again["notes"][0]
     assert run(["engine", "list"]) == 0
 
 
-def test_a_plan_of_its_own_with_a_range_of_batches(
+def test_a_plan_file_with_a_range_of_batches(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "lite.plan"
@@ -104,7 +104,7 @@ def test_a_plan_of_its_own_with_a_range_of_batches(
     assert run(["engine", "check", str(file)]) == 0
 
 
-def test_options_that_the_node_does_not_use_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_options_other_than_the_nodes_give_a_note(capsys: pytest.CaptureFixture[str]) -> None:
     built = build(capsys, "nanodet", "--optimization-level", "0")
     assert "section engine of model.yaml" in built["notes"][-1]
 
@@ -132,7 +132,7 @@ def test_a_dynamic_axis_without_sizes_is_refused(
     assert build(capsys, "--onnx", doubling_onnx, "--output", plan, "--batch", "2")["plan"]
 
 
-def test_an_onnx_that_is_not_taken_is_refused(
+def test_an_onnx_that_tensorrt_cannot_parse_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     one = [1, 4]

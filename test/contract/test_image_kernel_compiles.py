@@ -39,7 +39,7 @@ def compiler(release: str) -> str:
 @pytest.mark.parametrize(
     ("gpu", "release"), [(gpu, release) for gpu, releases in GPUS.items() for release in releases]
 )
-def test_it_compiles(gpu: str, release: str) -> None:
+def test_the_kernel_compiles(gpu: str, release: str) -> None:
     source = Path(image_kernel.__file__).with_suffix(".cu").read_text(encoding="utf-8")
     text = compile_ptx(source, gpu, compiler(release)).decode()
     assert f".target sm_{gpu.replace('.', '')}" in text
@@ -49,12 +49,12 @@ def test_it_compiles(gpu: str, release: str) -> None:
 
 
 @pytest.mark.parametrize("release", ["12", "13"])
-def test_an_error_is_told_by_the_compilers_first_line(release: str) -> None:
+def test_an_error_has_the_first_line_of_the_compiler(release: str) -> None:
     with pytest.raises(BackendError, match=r"cannot compile for compute_87: .*error") as caught:
         compile_ptx("this is no CUDA", "8.7", compiler(release))
     assert "\n" not in str(caught.value)
 
 
-def test_a_gpu_that_the_compiler_does_not_know() -> None:
+def test_an_unknown_compute_capability() -> None:
     with pytest.raises(BackendError, match="cannot compile for compute_72"):
         compile_ptx("__global__ void f() {}", "7.2", compiler("13"))

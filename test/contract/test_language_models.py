@@ -87,14 +87,14 @@ def test_one_text_leaves_nothing_behind_for_the_next(tmp_path: Path, grammar: Gr
 
 def test_tokens_have_their_texts(tmp_path: Path) -> None:
     tokens = load_json_tokenizer(language_model(tmp_path, {}) / "tokenizer.json")
-    texts = tokens.texts()
+    texts = tokens.token_texts()
     assert texts[:3] == [None, None, None]
     (place,) = tokens.encode(" ")
     assert texts[place] == " "
     # Half of a character has no text of its own.
     assert [texts[number] for number in tokens.encode("é")] == [None, None]
-    assert tokens.number(END) == 2
-    assert tokens.number("<nothing>") is None
+    assert tokens.token_id(END) == 2
+    assert tokens.token_id("<nothing>") is None
 
 
 def test_a_file_that_is_no_tokenizer_is_named(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from edge_inference.backends.base import Backend
 from edge_inference.core.images.preprocess import Preprocessor
-from edge_inference.core.models.golden_check import check_golden, read_image
+from edge_inference.core.models.golden_check import read_image, run_golden_check
 from edge_inference.core.models.model import ModelDescription, available_models, find_model
 from edge_inference.engines.serving.engine_check import reference_backend
 
@@ -44,11 +44,11 @@ def test_a_shipped_model_is_complete(name: str) -> None:
 def test_a_shipped_model_passes_its_golden_check(name: str) -> None:
     model, backend = load(name)
     with backend:
-        report = check_golden(model, backend.infer)
+        report = run_golden_check(model, backend.infer)
     assert report.passed, report.summary()
     assert report.images == 2
-    assert report.largest_score_difference is not None
-    assert report.largest_score_difference < 0.02
+    assert report.max_score_difference is not None
+    assert report.max_score_difference < 0.02
 
 
 @pytest.mark.parametrize(
@@ -62,11 +62,11 @@ def test_a_shipped_model_passes_its_golden_check(name: str) -> None:
         ("nanodet", {"resize": "center_crop"}),
     ],
 )
-def test_the_golden_check_sees_a_wrong_input(name: str, wrong: dict[str, object]) -> None:
+def test_the_golden_check_fails_with_a_wrong_input(name: str, wrong: dict[str, object]) -> None:
     model, backend = load(name)
     altered = dataclasses.replace(model, input=dataclasses.replace(model.input, **wrong))
     with backend:
-        assert not check_golden(altered, backend.infer).passed
+        assert not run_golden_check(altered, backend.infer).passed
 
 
 def foolbox_images() -> list[tuple[Path, int]]:
@@ -79,7 +79,7 @@ def foolbox_images() -> list[tuple[Path, int]]:
     return [(file, int(file.stem.rpartition("_")[2])) for file in files]
 
 
-def test_efficientnet_is_as_accurate_as_its_description_says() -> None:
+def test_efficientnet_has_the_accuracy_of_its_description() -> None:
     images = foolbox_images()
     model, backend = load("efficientnet_lite0")
     preprocess = Preprocessor(model.input)

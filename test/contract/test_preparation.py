@@ -43,7 +43,7 @@ def script(tmp_path: Path, text: str) -> str:
     return str(file)
 
 
-def test_it_makes_what_is_missing_and_tells_how_far_it_is(
+def test_it_makes_a_missing_file_and_reports_progress(
     model: ModelDescription, cache: ArtifactCache
 ) -> None:
     told = []

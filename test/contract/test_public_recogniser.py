@@ -13,15 +13,15 @@ import pytest
 
 from edge_inference.backends.ort import OrtBackend
 from edge_inference.core.audio import SAMPLE_RATE
-from edge_inference.optimize.onnx_lowering.ort_file import read_model
-from edge_inference.optimize.onnx_lowering.standard_ops import make_public
+from edge_inference.optimize.onnx_lowering.ort_file import read_ort_model
+from edge_inference.optimize.onnx_lowering.standard_ops import lower_to_standard_ops
 from edge_inference.speech.audio.resample import Resampler
 from edge_inference.speech.recognition.command_mode import CommandMode
 from edge_inference.speech.recognition.phrase_graph import PhraseGraph
 from edge_inference.speech.recognition.recogniser import Recogniser
 from edge_inference.speech.recognition.speech_model import SpeechModel
 from edge_inference.speech.recognition.tokenizer import load_tokenizer
-from shared import public_graph_of
+from shared import speech_graph_of
 from shipped_speech import model_or_skip, open_recogniser, person, recording, words
 
 GRAPHS = ("encoder", "decoder", "decoder_with_past")
@@ -36,7 +36,7 @@ def model() -> SpeechModel:
 
 @pytest.fixture(scope="module")
 def graphs(model: SpeechModel) -> dict[str, Path]:
-    return {role: public_graph_of(model, role) for role in GRAPHS}
+    return {role: speech_graph_of(model, role) for role in GRAPHS}
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def beckett() -> np.ndarray:
 
 
 @pytest.mark.parametrize("role", GRAPHS)
-def test_every_operator_is_one_of_onnx(graphs: dict[str, Path], role: str) -> None:
+def test_every_operator_is_a_standard_operator(graphs: dict[str, Path], role: str) -> None:
     graph = onnx.load(graphs[role])
     onnx.checker.check_model(graph, full_check=True)
     assert [entry.domain for entry in graph.opset_import] == [""]
@@ -71,12 +71,12 @@ def test_every_operator_is_one_of_onnx(graphs: dict[str, Path], role: str) -> No
     assert not any("mask" in name or name == "use_cache_branch" for name in names)
 
 
-def test_without_its_mask_the_encoder_computes_what_it_did(
+def test_the_encoder_without_a_mask_computes_the_same(
     model: SpeechModel, graphs: dict[str, Path]
 ) -> None:
     """Only writing the operators anew may change numbers: integers are not rounded any more."""
-    rewritten = read_model(model.path("encoder"))
-    make_public(rewritten)
+    rewritten = read_ort_model(model.path("encoder"))
+    lower_to_standard_ops(rewritten)
     before = onnxruntime.InferenceSession(rewritten.SerializeToString())
     samples = person()[None]
     mask = np.ones(samples.shape, np.int64)
@@ -86,7 +86,7 @@ def test_without_its_mask_the_encoder_computes_what_it_did(
     assert found == pytest.approx(wanted, abs=1e-3)
 
 
-def test_people_are_heard_alike(public: Recogniser) -> None:
+def test_the_transcripts_of_people_are_equal(public: Recogniser) -> None:
     shipped = open_recogniser()
     for samples in (person(), beckett()[: SPOKEN_S * SAMPLE_RATE]):
         text = public.transcribe(samples).text

@@ -64,9 +64,7 @@ def cpu_only(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("cpu_only")
-def test_auto_says_what_it_picked_and_why_not_the_others(
-    model: ModelDescription, select: Select
-) -> None:
+def test_auto_has_a_reason(model: ModelDescription, select: Select) -> None:
     chosen = select("auto", model)
     assert (chosen.name, chosen.precision) == ("ort", "fp32")
     assert "backend ort: first of the automatic order that can run" in chosen.reason
@@ -96,7 +94,7 @@ def test_a_gpu_without_pycuda_is_not_enough(
         select("trt", model)
 
 
-def test_a_provider_without_a_driver_is_not_chosen(
+def test_a_provider_without_a_driver_is_not_selected(
     model: ModelDescription, select: Select, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     providers = ["CUDAExecutionProvider", "CPUExecutionProvider"]
@@ -153,7 +151,7 @@ def test_the_precision(
 @pytest.mark.parametrize(
     ("variants", "chosen"), [(("fp32",), "fp16"), (("fp16",), "fp16"), (("int8",), "int8")]
 )
-def test_the_usual_precision_needs_a_way_to_get_it(
+def test_the_default_precision_must_be_available(
     model: ModelDescription,
     select: Select,
     monkeypatch: pytest.MonkeyPatch,
@@ -167,14 +165,14 @@ def test_the_usual_precision_needs_a_way_to_get_it(
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp8", ""])
-def test_a_precision_that_is_not_there_lists_the_variants(
+def test_the_error_for_a_missing_precision_lists_the_variants(
     model: ModelDescription, select: Select, precision: str
 ) -> None:
     with pytest.raises(ModelError, match="it has fp16, int8; choose one of them"):
         select("ort", with_variants(model, "int8", "fp16"), precision)
 
 
-def test_int8_without_calibration_says_how_to_get_it(
+def test_the_error_for_int8_without_calibration_has_a_hint(
     model: ModelDescription, select: Select
 ) -> None:
     without = dataclasses.replace(model, derive=Derivation())
@@ -182,14 +180,12 @@ def test_int8_without_calibration_says_how_to_get_it(
         select("ort", without, "int8")
 
 
-def test_a_precision_that_can_be_derived_has_to_be_made_first(
-    model: ModelDescription, select: Select
-) -> None:
+def test_a_derivable_precision_must_be_made_first(model: ModelDescription, select: Select) -> None:
     chosen = select("ort", model, "fp16")
     assert (chosen.name, chosen.precision, chosen.backend) == ("ort", "fp16", None)
 
 
-def test_what_is_missing_is_made_once(model: ModelDescription, tmp_path: Path) -> None:
+def test_a_missing_file_is_made_once(model: ModelDescription, tmp_path: Path) -> None:
     cache = ArtifactCache(tmp_path / "cache")
     request = EngineRequest(model, "ort", "fp16")
     phases = []
@@ -203,13 +199,13 @@ def test_what_is_missing_is_made_once(model: ModelDescription, tmp_path: Path) -
     assert again.artifact.find(cache) == made.artifact.find(cache)
 
 
-def test_altered_weights_are_not_opened(
+def test_altered_weights_are_refused(
     model: ModelDescription, select: Select, tmp_path: Path
 ) -> None:
     other = tmp_path / "x.onnx"
     other.write_bytes(b"something else")
     variant = dataclasses.replace(model.variants["fp32"], file=other)
-    with pytest.raises(ModelError, match="not the one described"):
+    with pytest.raises(ModelError, match="wrong checksum"):
         select("ort", dataclasses.replace(model, variants={"fp32": variant}))
 
 

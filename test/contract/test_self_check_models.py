@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edge_inference.backends.ort import OrtBackend
 from edge_inference.core.models.model import available_models, load_model
-from edge_inference.core.models.self_check import SelfCheckReport, self_check, self_check_images
+from edge_inference.core.models.self_check import SelfCheckReport, run_self_check, self_check_images
 
 MODELS = available_models([Path(__file__).parents[2] / "models"])
 NAMES = sorted(MODELS)
@@ -37,7 +37,7 @@ class Reference:
 
     def check(self, candidate_of: Callable[[Infer], Infer]) -> SelfCheckReport:
         """Hold an engine against it on a few of the model's images."""
-        return self_check(self.model, self.infer, candidate_of(self.infer), self.images)
+        return run_self_check(self.model, self.infer, candidate_of(self.infer), self.images)
 
     def close(self) -> None:
         self._backend.close()
@@ -66,10 +66,10 @@ def with_bits(bits: int) -> Callable[[Infer], Infer]:
     return candidate_of
 
 
-def test_the_same_engine_agrees_wholly(fp32: Reference) -> None:
+def test_the_same_engine_agrees_completely(fp32: Reference) -> None:
     report = fp32.check(lambda infer: infer)
     assert report.passed
-    assert report.figures()["largest_difference"] == 0
+    assert report.figures()["max_difference"] == 0
 
 
 def test_fine_rounding_passes(fp32: Reference) -> None:

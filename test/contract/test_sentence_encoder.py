@@ -15,7 +15,11 @@ from edge_inference.backends.ort import OrtBackend
 from edge_inference.cli.main import main
 from edge_inference.engines.precision.onnx_file import write_onnx
 from edge_inference.errors import ModelError
-from edge_inference.optimize.sentence_encoder import bert_graph, read_safetensors, read_shape
+from edge_inference.optimize.sentence_encoder import (
+    make_bert_graph,
+    read_bert_config,
+    read_safetensors,
+)
 from edge_inference.speech.recognition.speech_model import load_speech_model
 from tiny_language_models import embedding_model
 
@@ -111,10 +115,10 @@ def expected(ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.floa
 
 
 @pytest.mark.parametrize("mask", [[1, 1, 1, 1], [1, 1, 1, 0]])
-def test_the_graph_computes_what_the_paper_says(tmp_path: Path, mask: list[int]) -> None:
+def test_the_graph_matches_a_reference_in_numpy(tmp_path: Path, mask: list[int]) -> None:
     folder = encoder_folder(tmp_path)
-    graph = bert_graph(
-        read_shape(folder / "config.json"), read_safetensors(folder / "model.safetensors")
+    graph = make_bert_graph(
+        read_bert_config(folder / "config.json"), read_safetensors(folder / "model.safetensors")
     )
     write_onnx(graph, tmp_path / "bert.onnx")
     ids, seen = np.array([5, 9, 5, 250]), np.array(mask)
@@ -124,12 +128,14 @@ def test_the_graph_computes_what_the_paper_says(tmp_path: Path, mask: list[int])
     assert found["last_hidden_state"][0] == pytest.approx(expected(ids, seen), abs=2e-4)
 
 
-def test_a_weight_that_is_missing_is_named(tmp_path: Path) -> None:
+def test_a_missing_weight_is_named(tmp_path: Path) -> None:
     folder = encoder_folder(tmp_path)
     fewer = weights()
     del fewer["encoder.layer.1.output.dense.bias"]
-    with pytest.raises(ModelError, match=r"have no encoder\.layer\.1\.output\.dense\.bias"):
-        bert_graph(read_shape(folder / "config.json"), fewer)
+    with pytest.raises(
+        ModelError, match=r"weight encoder\.layer\.1\.output\.dense\.bias is missing"
+    ):
+        make_bert_graph(read_bert_config(folder / "config.json"), fewer)
 
 
 @pytest.mark.parametrize(
@@ -138,8 +144,8 @@ def test_a_weight_that_is_missing_is_named(tmp_path: Path) -> None:
         ({"model_type": "gpt2"}, "expected model_type bert .* got gpt2"),
         ({"hidden_act": "relu"}, "got bert, relu"),
         ({"position_embedding_type": "relative_key"}, "and relative_key"),
-        ({"num_hidden_layers": "many"}, "missing or no number"),
-        ({"num_attention_heads": 3}, "8 values cannot be shared by 3 heads"),
+        ({"num_hidden_layers": "many"}, "missing or not a number"),
+        ({"num_attention_heads": 3}, "a hidden_size that 3 heads divide, got 8"),
     ],
 )
 def test_another_kind_of_encoder_is_refused(
@@ -148,29 +154,29 @@ def test_another_kind_of_encoder_is_refused(
     file = tmp_path / "config.json"
     file.write_text(json.dumps(CONFIG | change))
     with pytest.raises(ModelError, match=complaint):
-        read_shape(file)
+        read_bert_config(file)
 
 
 @pytest.mark.parametrize(
     "data", [b"", b"abc", struct.pack("<Q", 2**60), struct.pack("<Q", 2) + b"[]"]
 )
-def test_weights_that_are_none_are_refused(tmp_path: Path, data: bytes) -> None:
+def test_a_file_without_weights_is_refused(tmp_path: Path, data: bytes) -> None:
     file = tmp_path / "model.safetensors"
     file.write_bytes(data)
-    with pytest.raises(ModelError, match="no complete safetensors file"):
+    with pytest.raises(ModelError, match="not a complete safetensors file"):
         read_safetensors(file)
     with pytest.raises(ModelError, match="cannot be read"):
         read_safetensors(tmp_path / "nothing")
 
 
-def test_weights_that_were_cut_off_are_refused(tmp_path: Path) -> None:
+def test_truncated_weights_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "model.safetensors"
     file.write_bytes(safetensors(weights())[:-100])
-    with pytest.raises(ModelError, match="no complete safetensors file"):
+    with pytest.raises(ModelError, match="not a complete safetensors file"):
         read_safetensors(file)
 
 
-def test_a_folder_that_the_intent_parser_can_use(tmp_path: Path) -> None:
+def test_the_intent_parser_can_use_the_folder(tmp_path: Path) -> None:
     source, output = encoder_folder(tmp_path / "source"), tmp_path / "mine"
     command = ["speech", "embedding", str(source), "--output", str(output), "--license", "MIT"]
     assert main("edge-inference", command) == 0
@@ -179,7 +185,7 @@ def test_a_folder_that_the_intent_parser_can_use(tmp_path: Path) -> None:
     assert (model.task, model.license) == ("embedding", "MIT")
 
 
-def test_weights_that_tell_nothing_apart_leave_no_folder(
+def test_useless_weights_leave_no_folder(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source, output = encoder_folder(tmp_path / "source"), tmp_path / "mine"
@@ -199,7 +205,7 @@ def test_weights_that_tell_nothing_apart_leave_no_folder(
         ("package:", "'' is not installed"),
     ],
 )
-def test_a_source_that_is_none_is_named(
+def test_an_unknown_source_is_an_error(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], source: str, complaint: str
 ) -> None:
     command = ["speech", "embedding", source, "--output", str(tmp_path / "mine")]
@@ -207,10 +213,10 @@ def test_a_source_that_is_none_is_named(
     assert complaint in capsys.readouterr().err
 
 
-def test_what_is_there_is_not_overwritten(
+def test_an_existing_folder_is_not_overwritten(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source = encoder_folder(tmp_path)
     command = ["speech", "embedding", str(source), "--output", str(source)]
     assert main("edge-inference", command) == 1
-    assert "is there already" in capsys.readouterr().err
+    assert "it exists already" in capsys.readouterr().err

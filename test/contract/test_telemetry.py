@@ -17,7 +17,7 @@ with OrtBackend(Path(sys.argv[1])) as backend:
 """
 
 
-def test_onnxruntime_notes_nothing(tmp_path: Path, doubling_onnx: Path) -> None:
+def test_onnxruntime_writes_no_telemetry(tmp_path: Path, doubling_onnx: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if "TELEMETRY" not in name}
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(doubling_onnx)],

@@ -77,13 +77,13 @@ def part_of(release: str) -> str:
     return "tensorrt_rtx" if release == RTX else f"tensorrt-{release}"
 
 
-def test_what_tensorrt_makes_is_kept_under_its_name() -> None:
+def test_variables_have_the_names_of_tensorrt_objects() -> None:
     found = {name_of(file): misnamed_in(file.read_text()) for file in sources()}
     assert len(found) > 10
     assert {name: misnamed for name, misnamed in found.items() if misnamed} == {}
 
 
-def test_the_scan_sees_the_code() -> None:
+def test_the_scan_reads_the_code() -> None:
     found = {str(use) for _, use in uses() if not use.is_asked}
     assert len(found) > 50
     assert {
@@ -100,14 +100,14 @@ def test_exceptions_are_still_needed() -> None:
     assert found >= NOT_TENSORRT
 
 
-def test_derived_models_leave_tensorrt_alone() -> None:
+def test_precision_does_not_import_tensorrt() -> None:
     for file in ON_ONNX.rglob("*.py"):
         found = [use for use in uses_in(file.read_text()) if use.owner not in CLASSES.values()]
         assert found == [], file
 
 
 @pytest.mark.parametrize("release", RELEASES)
-def test_a_release_is_the_one_that_it_is_said_to_be(release: str) -> None:
+def test_a_release_has_its_version(release: str) -> None:
     names = names_of(release)
     assert names.version.startswith("1." if release == RTX else release)
     assert all(names.members[name] for name in CLASSES.values())
@@ -126,5 +126,5 @@ def test_a_release_is_the_one_that_it_is_said_to_be(release: str) -> None:
         ("builder.no_such_thing", RTX, ["Builder.no_such_thing"]),
     ],
 )
-def test_a_planted_name_is_found(text: str, release: str, found: list[str]) -> None:
+def test_an_unknown_name_is_found(text: str, release: str, found: list[str]) -> None:
     assert absent(text, names_of(release)) == found

@@ -50,7 +50,7 @@ def test_names_are_found(text: str, found: list[str]) -> None:
         ("def f(trt: Any): trt.Builder", ["trt.Builder"]),
     ],
 )
-def test_what_is_declared_as_ours_is_left_out(text: str, found: list[str]) -> None:
+def test_declared_names_are_left_out(text: str, found: list[str]) -> None:
     assert needed(text) == found
 
 
@@ -77,7 +77,7 @@ def test_what_is_declared_as_ours_is_left_out(text: str, found: list[str]) -> No
         ('if hasattr(self._context, "a"):\n  self._context.a()', []),
     ],
 )
-def test_what_was_asked_for_may_be_used(text: str, found: list[str]) -> None:
+def test_names_after_a_test_may_be_used(text: str, found: list[str]) -> None:
     assert needed(text) == found
 
 
@@ -95,7 +95,7 @@ def test_what_was_asked_for_may_be_used(text: str, found: list[str]) -> None:
         ("class A(B):\n  def c(self): pass", []),
     ],
 )
-def test_questions_are_kept_apart(text: str, found: list[str]) -> None:
+def test_capability_tests_are_listed_separately(text: str, found: list[str]) -> None:
     assert asked(text) == found
     assert [name for name in needed(text) if name not in ("trt.BuilderFlag", "trt.IB")] == []
 

@@ -50,7 +50,7 @@ def test_on_double(group: str) -> None:
 
 
 @pytest.mark.skipif(_has_driver(), reason="this machine has a CUDA driver")
-def test_a_missing_driver_is_told_in_one_sentence() -> None:
+def test_the_error_for_a_missing_driver_is_one_sentence() -> None:
     own_process.make_double()
     run = subprocess.run(
         [sys.executable, "-c", WITHOUT_DRIVER],

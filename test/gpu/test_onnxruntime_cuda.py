@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edge_inference.core.models.golden_check import check_golden
+from edge_inference.core.models.golden_check import run_golden_check
 from edge_inference.core.models.model import find_model
 from edge_inference.engines.serving.selection import EngineRequest, prepare
 from edge_inference.errors import BackendError
@@ -18,6 +18,6 @@ def test_golden_images(name: str) -> None:
     except BackendError as error:
         pytest.skip(str(error))
     with selection.backend as backend:
-        report = check_golden(model, backend.infer)
+        report = run_golden_check(model, backend.infer)
         assert "CUDA" in backend.describe()
     assert report.passed, report.summary()

@@ -107,7 +107,7 @@ def make_image(encoding: str, seed: int = 0) -> Frame:
 @pytest.mark.parametrize("encoding", ["bgr8", "rgba8", "mono8", "yuyv", "nv12"])
 @pytest.mark.parametrize("interpolation", ["linear", "nearest", "cubic"])
 @pytest.mark.parametrize("resize", ["stretch", "letterbox", "center_crop"])
-def test_images_as_on_the_processor(
+def test_images_as_on_the_cpu(
     image_plan: Path, encoding: str, interpolation: str, resize: str
 ) -> None:
     values = {name: getattr(SPEC, name) for name in ("name", "width", "height", "mean", "std")}
@@ -124,7 +124,7 @@ def test_images_as_on_the_processor(
             assert error <= 1.001
 
 
-def test_graphs_are_used_and_change_nothing(plan: Plan, doubling_onnx: Path) -> None:
+def test_graphs_do_not_change_the_results(plan: Plan, doubling_onnx: Path) -> None:
     file = plan(doubling_onnx, batch=[1, 2, 4])
     with TrtBackend(file) as recorded, TrtBackend(file, use_graph=False) as plain:
         for turn in range(20):
@@ -136,7 +136,7 @@ def test_graphs_are_used_and_change_nothing(plan: Plan, doubling_onnx: Path) -> 
         assert "graph off" in plain.describe()
 
 
-def test_exchanges_leave_no_memory_behind(plan: Plan, doubling_onnx: Path) -> None:
+def test_engine_exchanges_leak_no_memory(plan: Plan, doubling_onnx: Path) -> None:
     file = plan(doubling_onnx, batch=[1, 2, 4])
     provider = PycudaProvider()
     provider.open()

@@ -1,8 +1,8 @@
-"""A stranger on the ROS graph: stock rclpy in a process of its own, told what to do by JSON lines.
+"""A foreign node on the ROS graph: plain rclpy in its own process, controlled by JSON lines.
 
-Reads ``{"id": 1, "do": "subscribe", …}`` from stdin, answers ``{"id": 1, "result": …}`` and
-reports what arrives as ``{"topic": …, "message": …}``. Knows nothing of edge_inference's code,
-only its message types.
+It reads ``{"id": 1, "do": "subscribe", …}`` from stdin, answers ``{"id": 1, "result": …}``, and
+reports each received message as ``{"topic": …, "message": …}``. It uses the message types of
+edge_inference, but none of its code.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ANSWER_S = 120.0
 ATTEMPTS = 12
 
 
-# SIGABRT then shows where it stands.
+# On SIGABRT the process prints the tracebacks of all threads.
 faulthandler.enable()
 
 
@@ -151,7 +151,7 @@ class Outside:
         client = self.clients[node]
         if not client.wait_for_services(ANSWER_S):
             raise TimeoutError(f"{node} has no parameter services")
-        # A server that does not know the client's ear yet drops its answer, so ask again.
+        # A server that has not discovered the client's subscription drops its answer: ask again.
         for _ in range(ATTEMPTS):
             done = threading.Event()
             future = getattr(client, call)(*arguments)
@@ -167,13 +167,13 @@ def _qos(reliable: bool) -> QoSProfile:
 
 
 def import_message(name: str) -> Any:
-    """Return the class behind ``package/Message``."""
+    """Return the class of ``package/Message``."""
     package, _, message = name.partition("/")
     return getattr(importlib.import_module(f"{package}.msg"), message)
 
 
 def plain(value: Any) -> Any:
-    """Turn a message into what JSON can hold; long byte arrays become length and checksum."""
+    """Return a message as JSON values; long byte arrays become their length and checksum."""
     if hasattr(value, "get_fields_and_field_types"):
         return {name: plain(getattr(value, name)) for name in value.get_fields_and_field_types()}
     if isinstance(value, (bytes, bytearray)) or getattr(value, "typecode", "") == "B":
@@ -185,7 +185,7 @@ def plain(value: Any) -> Any:
 
 
 def fill(message: Any, fields: dict[str, Any]) -> Any:
-    """Set fields of a message; texts for byte arrays are base64, a list of objects makes a list."""
+    """Set fields of a message: byte arrays from base64 text, messages from objects and lists."""
     types = message.get_fields_and_field_types()
     for name, value in fields.items():
         if types[name] == "sequence<uint8>":

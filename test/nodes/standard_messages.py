@@ -1,4 +1,4 @@
-"""Messages of packages that may not be installed: fields and constants as those define them."""
+"""Doubles for messages of packages that may not be installed, with their fields and constants."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ MGONZS13 = {
     "AudioStamped": {**HEADER, "audio": "audio_common_msgs/Audio"},
 }
 _SPEECH = {**HEADER, "incremental": "string", "final": "string", "confidence": "double"}
-#: hri_msgs has the language in one field, its later versions in another.
+#: Old and new versions of hri_msgs have the language in different fields.
 LIVE_SPEECH = {**_SPEECH, "language": "string"}
 NEWER_LIVE_SPEECH = {**_SPEECH, "locale": "string"}
 HRI_INTENT = {
@@ -55,26 +55,28 @@ HRI_INTENT_CONSTANTS = {
 }
 
 
-def fallback(name: str, fields: dict[str, str], constants: dict[str, str] | None = None) -> Any:
-    """Return a class with these fields that takes no others, as generated messages do."""
+def make_message_double(
+    name: str, fields: dict[str, str], constants: dict[str, str] | None = None
+) -> Any:
+    """Return a class that accepts only these fields, as a generated message does."""
 
-    def init(self: Any, **given: Any) -> None:
-        assert given.keys() <= fields.keys(), f"{name}: no fields {given.keys() - fields.keys()}"
+    def init(self: Any, **values: Any) -> None:
+        assert values.keys() <= fields.keys(), f"{name}: no fields {values.keys() - fields.keys()}"
         for field, kind in fields.items():
-            setattr(self, field, given.get(field, "" if kind == "string" else 0))
+            setattr(self, field, values.get(field, "" if kind == "string" else 0))
 
     own = {"__init__": init, "get_fields_and_field_types": classmethod(lambda cls: dict(fields))}
     return type(name, (), {**own, **(constants or {})})
 
 
-def package(definitions: dict[str, dict[str, str]]) -> Any:
-    """Return a double for a package's ``msg``."""
-    named = {name: fallback(name, fields) for name, fields in definitions.items()}
-    return types.SimpleNamespace(**named)
+def make_package_double(definitions: dict[str, dict[str, str]]) -> Any:
+    """Return a double for the ``msg`` module of a package."""
+    classes = {name: make_message_double(name, fields) for name, fields in definitions.items()}
+    return types.SimpleNamespace(**classes)
 
 
-def installed(package_name: str) -> Any:
-    """Return the real ``msg`` of a package, or None."""
+def find_installed_messages(package_name: str) -> Any:
+    """Return the ``msg`` module of an installed package, or None."""
     try:
         return importlib.import_module(f"{package_name}.msg")
     except ImportError:

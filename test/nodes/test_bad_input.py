@@ -292,7 +292,7 @@ def edit(old: str, new: str):
             remove,
             "nanodet.onnx: cannot be read",
         ),
-        ("Preprocess", shutil.rmtree, "no model folder; expected a model.yaml in it"),
+        ("Preprocess", shutil.rmtree, "not a model folder; expected a model.yaml in it"),
         ("Preprocess", edit("width: 416", "width: wide"), r"model\.yaml, line \d+.*width.*'wide'"),
         ("Decode", edit("task:", "task: ["), r"model\.yaml, line \d+"),
         ("Decode", edit("confidence: 0.4", "confidance: 0.4"), "confidance.*did you mean"),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import CompressedImage, Image
 
-from all_adapters import adapters
+from all_adapters import make_adapters
 from edge_inference.composition.adapter import Adapter
 from edge_inference.composition.cdr import (
     normalize_header,
@@ -201,7 +201,7 @@ HEADERS = [
 BODIES = (bytes(64), b"\xff" * 64, bytes(range(1, 65)), b"\1\0\0\0" * 16, b"\0\0\0\1" * 16)
 
 
-@pytest.mark.parametrize("adapter", adapters(), ids=lambda adapter: type(adapter).__name__)
+@pytest.mark.parametrize("adapter", make_adapters(), ids=lambda adapter: type(adapter).__name__)
 def test_whatever_the_header_is_an_object_or_an_input_error(adapter: Adapter) -> None:
     """Fast CDR itself dies of 00 01 00 01 and nothing behind, for most types."""
     refused = 0

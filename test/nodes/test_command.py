@@ -143,8 +143,8 @@ def test_deactivation_stops_the_robot(rig: Rig, speaker: Speaker) -> None:
     ("step", "words"),
     [
         (ActionStep("move", distance_m=1e6), "is too much"),
-        (ActionStep("move", distance_m=math.nan), "The way is not a number"),
-        (ActionStep("move"), "The way is not a number"),
+        (ActionStep("move", distance_m=math.nan), "The distance is not a number"),
+        (ActionStep("move"), "The distance is not a number"),
         (ActionStep("move", distance_m=1.0, speed_mps=9.0), "The speed of 9"),
         (ActionStep("fly"), "I do not know how to fly"),
         (ActionStep("go_to", target="moon"), "I do not know where moon is"),

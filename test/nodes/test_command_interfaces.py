@@ -98,7 +98,7 @@ def test_what_a_pause_cut_off_holds_back_what_moves(rig: Rig, words: str) -> Non
     ("words", "problem"),
     [
         ([], "expected at least one word, got none"),
-        (["Halt"], "expected words in small letters, got 'Halt'"),
+        (["Halt"], "expected lower-case words, got 'Halt'"),
         (["stop", "…"], "got '…'"),
         ([""], "got ''"),
     ],

@@ -33,11 +33,13 @@ from edge_inference.nodes.conversions.hri import (
 )
 
 STAMP = 1_700_000_000_000_000_123
-ROS_DRIVERS = standard.package(standard.ROS_DRIVERS)
-MGONZS13 = standard.package(standard.MGONZS13)
-SPEECH = standard.fallback("LiveSpeech", standard.LIVE_SPEECH)
-NEWER_SPEECH = standard.fallback("LiveSpeech", standard.NEWER_LIVE_SPEECH)
-HRI_INTENT = standard.fallback("Intent", standard.HRI_INTENT, standard.HRI_INTENT_CONSTANTS)
+ROS_DRIVERS = standard.make_package_double(standard.ROS_DRIVERS)
+MGONZS13 = standard.make_package_double(standard.MGONZS13)
+SPEECH = standard.make_message_double("LiveSpeech", standard.LIVE_SPEECH)
+NEWER_SPEECH = standard.make_message_double("LiveSpeech", standard.NEWER_LIVE_SPEECH)
+HRI_INTENT = standard.make_message_double(
+    "Intent", standard.HRI_INTENT, standard.HRI_INTENT_CONSTANTS
+)
 CHUNK = AudioChunk(np.array([0.0, 0.5, -1.0, 0.25], np.float32), 16_000, STAMP, 7, "ear")
 
 
@@ -52,7 +54,7 @@ def fields(message_type) -> dict[str, str]:
     "definitions", [standard.ROS_DRIVERS, standard.MGONZS13], ids=["ros-drivers", "mgonzs13"]
 )
 def test_the_real_audio_common_has_these_fields(definitions: dict) -> None:
-    real = standard.installed("audio_common_msgs")
+    real = standard.find_installed_messages("audio_common_msgs")
     if real is None or not all(hasattr(real, name) for name in definitions):
         pytest.skip("this audio_common_msgs is not installed")
     for name, expected in definitions.items():
@@ -60,14 +62,14 @@ def test_the_real_audio_common_has_these_fields(definitions: dict) -> None:
 
 
 def test_the_real_live_speech_has_these_fields() -> None:
-    real = standard.installed("hri_msgs")
+    real = standard.find_installed_messages("hri_msgs")
     if real is None:
         pytest.skip("hri_msgs is not installed")
     assert fields(real.LiveSpeech) in (standard.LIVE_SPEECH, standard.NEWER_LIVE_SPEECH)
 
 
 def test_the_real_intent_has_these_fields() -> None:
-    real = standard.installed("hri_actions_msgs")
+    real = standard.find_installed_messages("hri_actions_msgs")
     if real is None:
         pytest.skip("hri_actions_msgs is not installed")
     assert fields(real.Intent) == standard.HRI_INTENT
@@ -225,7 +227,7 @@ def test_odd_sound_is_refused() -> None:
         adapter.from_message(both(4))
     with pytest.raises(InputError, match="rate: expected samples per second, got 0"):
         adapter.from_message(both(8, rate=0, int16_data=array("h")))
-    with pytest.raises(InputError, match=r"multiple of 4 bytes .2 channels of S16LE"):
+    with pytest.raises(InputError, match=r"multiple of 4 bytes \(2 channels of S16LE\)"):
         adapter.from_message(both(8, channels=2, int16_data=array("h", [1])))
     with pytest.raises(
         InputError, match="at most 16777216 bytes of audio in one message, got 16777220"

@@ -38,7 +38,7 @@ from rosidl_parser import definition as idl
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2, Temperature
 from std_msgs.msg import Empty
 
-from all_adapters import adapters
+from all_adapters import make_adapters
 from edge_inference.composition import message_bounds
 from edge_inference.composition.adapter import Adapter
 from edge_inference.composition.message_bounds import BoundsChecker, MessageBounds
@@ -52,7 +52,7 @@ from edge_inference.nodes.conversions.tensors import TensorListAdapter
 from edge_inference.nodes.conversions.timing import LatencyReportAdapter, StageTimingAdapter
 from edge_inference.nodes.conversions.voice import ActionPlanAdapter, TranscriptAdapter
 
-ADAPTERS = adapters()
+ADAPTERS = make_adapters()
 RMWError = rclpy_implementation.RMWError
 MEGABYTE = 10**6
 every_adapter = pytest.mark.parametrize("adapter", ADAPTERS, ids=lambda each: type(each).__name__)

@@ -51,7 +51,7 @@ def test_every_parameter_is_described(rig: Rig, outside: Outside, plugin: str) -
         assert rule.unit in described["description"]
         assert described["additional_constraints"] == f"expected {rule.expected()}"
         assert described["read_only"] == rule.read_only
-        assert described["type"] == TYPES[rule.type] + (5 if rule.many else 0)
+        assert described["type"] == TYPES[rule.type] + (5 if rule.is_list else 0)
         ranges = described["integer_range"] + described["floating_point_range"]
         assert bool(ranges) == (rule.minimum is not None or rule.maximum is not None)
         if ranges and rule.minimum is not None:

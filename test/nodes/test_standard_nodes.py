@@ -19,7 +19,7 @@ from edge_inference.nodes.conversions.voice import IntentAdapter, TranscriptAdap
 from edge_inference.nodes.voice import hri_intents
 from rig import Collected, Rig, wait_for
 
-AUDIO = standard.installed("audio_common_msgs")
+AUDIO = standard.find_installed_messages("audio_common_msgs")
 HALF = np.full(512, 0.5, np.float32)
 
 ros_drivers = pytest.mark.skipif(
@@ -54,7 +54,7 @@ def listen(rig: Rig, message_type, topic: str, qos=RELIABLE) -> Collected:
     ],
 )
 def test_without_the_package_it_says_so(rig: Rig, plugin: str, package: str) -> None:
-    if standard.installed(package) is not None:
+    if standard.find_installed_messages(package) is not None:
         pytest.skip(f"{package} is installed")
     node = rig.load(plugin)
     assert f"{package} is not installed" in node.health.status(0).message

@@ -56,7 +56,7 @@ def test_a_command_on_demand(rig: Rig, pipeline) -> None:
 
 
 def test_sound_by_way_of_audio_common(rig: Rig, pipeline) -> None:
-    if standard.installed("audio_common_msgs") is None:
+    if standard.find_installed_messages("audio_common_msgs") is None:
         pytest.skip("audio_common_msgs is absent")
     words = rig.tap("/ai/transcript")
     loaded = pipeline(audio_common_topic="/mic/audio")

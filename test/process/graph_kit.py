@@ -1,4 +1,4 @@
-"""Tiny ONNX graphs, with operators of ONNX Runtime where a test wants them."""
+"""Makes tiny ONNX graphs, with contrib operators of ONNX Runtime where a test needs them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-OWN = "com.microsoft"
+CONTRIB = "com.microsoft"
 FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
 PLAIN = np.random.default_rng(4).normal(size=(2, 3, 4, 6)).astype(np.float32)
 
 
-def made(
+def make_model(
     nodes: Sequence[onnx.NodeProto],
     inputs: dict[str, Sequence[Any]],
     outputs: dict[str, Sequence[Any]],
@@ -25,7 +25,7 @@ def made(
 ) -> onnx.ModelProto:
     """Return a model; inputs and outputs are float32 unless ``kinds`` says otherwise."""
 
-    def told(entries: dict[str, Sequence[Any]]) -> list[onnx.ValueInfoProto]:
+    def make_infos(entries: dict[str, Sequence[Any]]) -> list[onnx.ValueInfoProto]:
         return [
             helper.make_tensor_value_info(name, (kinds or {}).get(name, FLOAT), shape)
             for name, shape in entries.items()
@@ -34,11 +34,11 @@ def made(
     graph = helper.make_graph(
         nodes,
         "tiny",
-        told(inputs),
-        told(outputs),
+        make_infos(inputs),
+        make_infos(outputs),
         [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )
-    opsets = [helper.make_opsetid("", opset), helper.make_opsetid(OWN, 1)]
+    opsets = [helper.make_opsetid("", opset), helper.make_opsetid(CONTRIB, 1)]
     return helper.make_model(graph, opset_imports=opsets, ir_version=8)
 
 
@@ -52,5 +52,9 @@ def kinds_of(model: onnx.ModelProto) -> list[str]:
     return [node.op_type for node in model.graph.node]
 
 
-def own(kind: str, inputs: Sequence[str], outputs: str = "y", **attributes: Any) -> onnx.NodeProto:
-    return helper.make_node(kind, inputs, outputs.split(), f"the {kind}", domain=OWN, **attributes)
+def make_contrib_node(
+    kind: str, inputs: Sequence[str], outputs: str = "y", **attributes: Any
+) -> onnx.NodeProto:
+    return helper.make_node(
+        kind, inputs, outputs.split(), f"the {kind}", domain=CONTRIB, **attributes
+    )

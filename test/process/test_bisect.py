@@ -12,27 +12,32 @@ import onnx
 import pytest
 
 from edge_inference.cli.main import main
-from edge_inference.core.models.golden import SelfCheck
+from edge_inference.core.models.golden import SelfCheckThresholds
 from edge_inference.core.models.model import ModelDescription, load_model
 from edge_inference.engines.precision.derive import derive
 from edge_inference.engines.precision.folding import fold
-from edge_inference.errors import CancelledError, ConfigError, ModelError, TensorError
-from edge_inference.optimize.bisect import BisectReport, BisectRequest, bisect
-from edge_inference.optimize.fp16_emulation import half_on_cpu
-from edge_inference.optimize.image_set import ImageSet
+from edge_inference.errors import ConfigError, ModelError, TensorError
+from edge_inference.optimize.bisect import (
+    BisectReport,
+    BisectRequest,
+    CancelledError,
+    bisect,
+)
+from edge_inference.optimize.fp16_emulation import emulate_fp16
+from edge_inference.optimize.images.image_set import ImageSet
 from edge_inference.optimize.layer_groups import group_layers
 from small_model import write_model
 from spoilt_model import SPOILT, load_overflowing, load_spoilt, make_images
 
-STRICT = SelfCheck(agreement=0.9, cosine=0.99, sqnr_db=20.0)
+STRICT = SelfCheckThresholds(agreement=0.9, cosine=0.99, sqnr_db=20.0)
 
 
-def look_at(count: int = 6) -> ImageSet:
+def some_images(count: int = 6) -> ImageSet:
     return ImageSet(make_images(count, first=50), f"{count} images of noise")
 
 
-def order(model: ModelDescription, precision: str = "int8", **more: object) -> BisectRequest:
-    return replace(BisectRequest(model, precision, look_at(), thresholds=STRICT), **more)
+def make_request(model: ModelDescription, precision: str = "int8", **more: object) -> BisectRequest:
+    return replace(BisectRequest(model, precision, some_images(), thresholds=STRICT), **more)
 
 
 @pytest.fixture(scope="module")
@@ -42,109 +47,107 @@ def spoilt(tmp_path_factory: pytest.TempPathFactory) -> ModelDescription:
 
 @pytest.fixture(scope="module", params=["onnxruntime", "tensorrt"])
 def int8(request: pytest.FixtureRequest, spoilt: ModelDescription) -> BisectReport:
-    return bisect(order(spoilt, target=request.param))
+    return bisect(make_request(spoilt, target=request.param))
 
 
-def test_one_layer_that_cannot_be_quantised_is_named(int8: BisectReport) -> None:
+def test_one_layer_that_cannot_be_quantized_is_named(int8: BisectReport) -> None:
     assert not int8.before.passed
-    assert int8.found.members == (SPOILT,)
-    assert int8.found.is_minimal
+    assert int8.minimal_set.members == (SPOILT,)
+    assert int8.minimal_set.is_minimal
     assert int8.after is not None
     assert int8.after.passed
-    assert int8.screening.culprits[0].layers == (SPOILT,)
-    assert str(int8.screening.culprits[0]) == "the arithmetic of spoilt"
+    assert int8.sensitivity.noise_sources[0].layers == (SPOILT,)
+    assert str(int8.sensitivity.noise_sources[0]) == "the arithmetic of spoilt"
 
 
 def test_what_it_finds_makes_the_model_pass(int8: BisectReport, tmp_path: Path) -> None:
     assert "int8_keep_fp32:\n    - spoilt" in int8.yaml()
     keep = int8.yaml().removeprefix("derive:\n")
-    mended = load_spoilt(tmp_path / "mended", more=keep)
-    report = bisect(order(mended, target=int8.order.target))
-    assert report.kept_already == int8.keep_fp32
+    fixed = load_spoilt(tmp_path / "fixed", more=keep)
+    report = bisect(make_request(fixed, target=int8.request.target))
+    assert report.already_fp32 == int8.keep_fp32
     assert report.before.passed
-    assert report.found.members == ()
+    assert report.minimal_set.members == ()
 
 
-def test_a_sound_model_needs_nothing(tmp_path: Path) -> None:
-    report = bisect(order(load_spoilt(tmp_path / "sound", is_spoilt=False)))
+def test_a_good_model_needs_no_layer_in_fp32(tmp_path: Path) -> None:
+    report = bisect(make_request(load_spoilt(tmp_path / "sound", is_spoilt=False)))
     assert report.before.passed, report.before.summary()
-    assert (report.found.members, report.after, report.tries) == ((), None, 0)
-    assert report.movable == 4  # what comes after the last layer with weights stays in fp32
+    assert (report.minimal_set.members, report.after, report.tries) == ((), None, 0)
+    assert report.convertible == 4  # what comes after the last layer with weights stays in fp32
 
 
 def test_an_overflow_in_fp16_is_found_at_the_tensor_that_overflows(tmp_path: Path) -> None:
     model = load_model(write_model(tmp_path / "overflow", scale=4e5))
-    report = bisect(order(model, "fp16"))
+    report = bisect(make_request(model, "fp16"))
     assert not report.before.passed
-    worst = report.screening.culprits[0]
-    assert worst.born == math.inf
+    worst = report.sensitivity.noise_sources[0]
+    assert worst.noise == math.inf
     assert str(worst) == "NaN or overflow in b (at first, second)"
-    assert set(report.found.members or ()) == {"first", "second"}
+    assert set(report.minimal_set.members or ()) == {"first", "second"}
     assert set(report.keep_fp32) == {"first", "relu", "second"}
     assert report.after is not None
     assert report.after.passed
 
 
 def test_an_overflow_behind_an_overflow_is_found_too(tmp_path: Path) -> None:
-    report = bisect(order(load_overflowing(tmp_path / "twice"), "fp16"))
+    report = bisect(make_request(load_overflowing(tmp_path / "twice"), "fp16"))
     assert not report.before.passed
-    found = {one.tensor for one in report.screening.culprits if one.born == math.inf}
+    found = {one.tensor for one in report.sensitivity.noise_sources if one.noise == math.inf}
     assert found == {"after_up1", "after_up2"}
-    assert set(report.found.members or ()) == {"up1", "down1", "up2", "down2"}
-    assert report.found.is_minimal
+    assert set(report.minimal_set.members or ()) == {"up1", "down1", "up2", "down2"}
+    assert report.minimal_set.is_minimal
 
 
-def test_no_set_passes_where_fp32_alone_would(spoilt: ModelDescription) -> None:
-    exact = SelfCheck(sqnr_db=150.0)
-    report = bisect(order(spoilt, thresholds=exact))
-    assert report.found.members is None
+def test_no_set_passes_if_only_fp32_would(spoilt: ModelDescription) -> None:
+    exact = SelfCheckThresholds(sqnr_db=150.0)
+    report = bisect(make_request(spoilt, thresholds=exact))
+    assert report.minimal_set.members is None
     assert report.after is None
 
 
-def more_than_one_layer(spoilt: ModelDescription) -> SelfCheck:
+def more_than_one_layer(spoilt: ModelDescription) -> SelfCheckThresholds:
     """Return thresholds that keeping the spoilt layer alone does not reach."""
-    after = bisect(order(spoilt)).after
+    after = bisect(make_request(spoilt)).after
     assert after is not None
-    return SelfCheck(sqnr_db=after.figures()["sqnr_db"] + 1)
+    return SelfCheckThresholds(sqnr_db=after.figures()["sqnr_db"] + 1)
 
 
 def test_the_tries_are_limited(spoilt: ModelDescription) -> None:
-    report = bisect(order(spoilt, thresholds=more_than_one_layer(spoilt), tries=4))
+    report = bisect(make_request(spoilt, thresholds=more_than_one_layer(spoilt), max_tries=4))
     assert report.tries <= 4
-    assert not report.found.is_minimal
+    assert not report.minimal_set.is_minimal
 
 
-def test_cancelled_before_anything_is_known(spoilt: ModelDescription) -> None:
+def test_cancelled_before_the_sensitivity_is_measured(spoilt: ModelDescription) -> None:
     with pytest.raises(CancelledError, match="cancelled"):
-        bisect(order(spoilt), cancelled=lambda: True)
+        bisect(make_request(spoilt), cancelled=lambda: True)
 
 
-@pytest.mark.parametrize("stage", ["singles", "search"])
-def test_cancelled_among_the_derived_models_reports_what_it_has(
-    spoilt: ModelDescription, stage: str
-) -> None:
+@pytest.mark.parametrize("stage", ["single layers", "minimal set"])
+def test_a_search_cancelled_later_reports_what_it_has(spoilt: ModelDescription, stage: str) -> None:
     phases: list[str] = []
 
     def cancelled() -> bool:
         return any(phase.startswith(stage) for phase in phases)
 
-    strict = order(spoilt, thresholds=more_than_one_layer(spoilt))
+    strict = make_request(spoilt, thresholds=more_than_one_layer(spoilt))
     report = bisect(strict, lambda phase, fraction: phases.append(phase), cancelled)
     assert not report.is_complete
-    assert not report.found.is_minimal
-    assert report.screening.culprits[0].layers == (SPOILT,)
+    assert not report.minimal_set.is_minimal
+    assert report.sensitivity.noise_sources[0].layers == (SPOILT,)
 
 
 def test_int8_without_calibration_says_how_to_get_one(tmp_path: Path) -> None:
     model = load_model(write_model(tmp_path / "plain"))
     with pytest.raises(ModelError, match="edge-inference quantize plain"):
-        bisect(order(model))
+        bisect(make_request(model))
 
 
 def test_a_model_without_fp32_is_refused(spoilt: ModelDescription) -> None:
     bare = replace(spoilt, variants={"fp16": spoilt.variants["fp32"]})
     with pytest.raises(ModelError, match="no fp32 variant"):
-        bisect(order(bare))
+        bisect(make_request(bare))
 
 
 @pytest.mark.parametrize(("precision", "target"), [("int4", "onnxruntime"), ("int8", "tpu")])
@@ -152,20 +155,20 @@ def test_an_unknown_precision_or_target_is_refused(
     spoilt: ModelDescription, precision: str, target: str
 ) -> None:
     with pytest.raises(ConfigError, match="expected one of"):
-        bisect(order(spoilt, precision, target=target))
+        bisect(make_request(spoilt, precision, target=target))
 
 
-def test_a_network_that_fails_on_the_images_is_no_search(spoilt: ModelDescription) -> None:
+def test_an_error_of_the_network_passes_through(spoilt: ModelDescription) -> None:
     wrong = replace(spoilt, input=replace(spoilt.input, width=8))
     with pytest.raises(TensorError):
-        bisect(order(wrong))
+        bisect(make_request(wrong))
 
 
-def test_half_on_cpu_rounds_and_overflows_as_fp16_does(tmp_path: Path) -> None:
-    model = load_model(write_model(tmp_path / "half", scale=4e5))
-    derived = tmp_path / "half.onnx"
+def test_fp16_emulation_rounds_and_overflows_as_fp16_does(tmp_path: Path) -> None:
+    model = load_model(write_model(tmp_path / "fp16_emulation", scale=4e5))
+    derived = tmp_path / "derived.onnx"
     derive(model.variants["fp32"].file, "fp16", "onnxruntime", derived)
-    made = half_on_cpu(derived)
+    made = emulate_fp16(derived)
     onnx.checker.check_model(made, full_check=True)
     names = [node.name for node in made.graph.node]
     assert {"first", "relu", "second"} <= set(names)

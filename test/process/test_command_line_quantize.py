@@ -12,10 +12,10 @@ import onnx
 import pytest
 
 from edge_inference.cli.command_line import run
-from edge_inference.cli.models import quantize as quantizing
 from edge_inference.core.models.model import load_model
 from edge_inference.engines.cache.artifacts import precisions
 from edge_inference.engines.precision.calibration import Calibration
+from edge_inference.optimize import quantize as quantize_module
 from edge_inference.optimize.calibrate import DEFAULT_METHOD
 from small_model import write_images, write_model
 
@@ -95,7 +95,7 @@ def test_help_has_an_example_and_names_the_default(capsys: pytest.CaptureFixture
 
 
 @pytest.mark.parametrize("place", ["there", "models/small/new"])
-def test_an_output_that_is_there_or_inside_the_model_is_refused(
+def test_an_output_that_exists_or_is_inside_the_model_is_refused(
     place: str, model: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "there").mkdir()
@@ -131,15 +131,15 @@ def test_a_source_without_images_is_refused(
     assert nothing_was_made(output)
 
 
-def test_a_node_that_is_not_there_is_told_before_any_image_is_read(
+def test_an_unknown_node_is_refused_before_any_image_is_read(
     model: Path, output: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ("--calibration", "no/such", "--keep-fp32", "secnod")
     assert quantize(model, output, *arguments) == 1
-    assert "nearest: second" in refused(capsys)
+    assert "nearest names are second" in refused(capsys)
 
 
-def test_a_model_with_a_file_of_its_own_in_that_precision_is_refused(
+def test_a_model_with_its_own_file_in_that_precision_is_refused(
     model: Path, images: Path, output: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     description = model / "model.yaml"
@@ -187,7 +187,7 @@ def test_int8(model: Path, images: Path, output: Path, capsys: pytest.CaptureFix
     assert list(output.parent.iterdir()) == [output]
 
 
-def test_what_it_writes_runs(
+def test_the_new_model_runs(
     model: Path, images: Path, output: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert quantize(model, output, "--calibration", images) == 0
@@ -250,7 +250,7 @@ def test_the_onnx_is_exported_for_one_engine(
     assert types[image.input[2]] == (onnx.TensorProto.INT8 if signed else onnx.TensorProto.UINT8)
 
 
-def test_fp16_keeps_what_overflows_and_needs_no_images(
+def test_fp16_keeps_overflowing_nodes_and_needs_no_images(
     tmp_path: Path, output: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = write_model(tmp_path / "models" / "large", scale=3e5)
@@ -282,7 +282,7 @@ def test_a_read_only_model_is_copied(
 STRICT = "self_check: {sqnr_db: 300}  # nothing reaches that\n"
 
 
-def test_a_model_that_lost_too_much_is_not_kept(
+def test_a_model_with_too_much_loss_is_not_kept(
     tmp_path: Path, images: Path, output: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = write_model(tmp_path / "models" / "strict", STRICT)
@@ -300,11 +300,11 @@ def test_force_keeps_it_and_still_fails(
 ) -> None:
     model = write_model(tmp_path / "models" / "strict", STRICT)
     assert quantize(model, output, "--calibration", images, "--force") == 1
-    assert "kept all the same" in refused(capsys)
+    assert "is kept because of --force" in refused(capsys)
     assert load_model(output).calibration is not None
 
 
-def test_a_check_of_what_was_forced_says_what_is_wrong(
+def test_a_check_of_a_forced_model_fails_with_the_reason(
     tmp_path: Path, images: Path, output: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = write_model(tmp_path / "models" / "strict", STRICT)
@@ -348,7 +348,7 @@ def test_an_interrupt_leaves_nothing(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    real = quantizing.calibration_images
+    real = quantize_module.calibration_images
 
     def source(*arguments: object) -> object:
         for count, frame in enumerate(real(*arguments)):
@@ -356,7 +356,7 @@ def test_an_interrupt_leaves_nothing(
                 os.kill(os.getpid(), number)
             yield frame
 
-    monkeypatch.setattr(quantizing, "calibration_images", source)
+    monkeypatch.setattr(quantize_module, "calibration_images", source)
     assert quantize(model, output, "--calibration", images) == 128 + number
     assert capsys.readouterr().err == "edge-inference: interrupted\n"
     assert nothing_was_made(output)

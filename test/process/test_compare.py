@@ -1,4 +1,4 @@
-"""Ways to run a model side by side: what is measured, told and drawn."""
+"""Engines of a model side by side: what is measured, printed and drawn."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from edge_inference.backends.processor import Processor
@@ -28,7 +27,6 @@ from edge_inference.core.models.self_check import SelfCheckReport
 from edge_inference.core.runtime.latency import Percentiles
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.cache.environment import machine_facts
-from edge_inference.engines.interleaved_timing import time_interleaved
 from edge_inference.engines.precision import int8_mode
 from edge_inference.engines.precision.used_precision import onnxruntime_precisions
 from edge_inference.errors import BackendError, CancelledError, ConfigError, ModelError
@@ -36,13 +34,10 @@ from edge_inference.optimize import compare as compare_module
 from edge_inference.optimize.compare import (
     BACKENDS,
     CompareRequest,
-    CompareRow,
-    Comparison,
-    MeasuredAccuracy,
     compare,
 )
-from edge_inference.optimize.image_set import ImageSet
-from edge_inference.optimize.memoized_engine import MemoizedEngine
+from edge_inference.optimize.comparison import CompareRow, Comparison, MeasuredAccuracy
+from edge_inference.optimize.images.image_set import ImageSet
 from small_model import write_model
 from spoilt_model import load_spoilt, make_images
 
@@ -60,13 +55,13 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> ArtifactCache:
 
 
 @pytest.fixture(scope="module")
-def labelled() -> ImageSet:
+def labeled() -> ImageSet:
     return ImageSet(make_images(6), "6 images of noise", [0, 0, 0, 0, 0, 0])
 
 
 @pytest.fixture(scope="module")
-def comparison(model: ModelDescription, cache: ArtifactCache, labelled: ImageSet) -> Comparison:
-    return compare(CompareRequest(model, labelled, CPU, runs=3), cache)
+def comparison(model: ModelDescription, cache: ArtifactCache, labeled: ImageSet) -> Comparison:
+    return compare(CompareRequest(model, labeled, CPU, runs=3), cache)
 
 
 def strictly(line: str) -> dict[str, Any]:
@@ -84,16 +79,16 @@ def test_every_precision_is_compared_with_fp32(comparison: Comparison) -> None:
         assert row.passed, row
         assert row.latency is not None
         assert row.latency.p50 is not None
-        assert (row.bytes or 0) > 0
+        assert (row.file_bytes or 0) > 0
         assert row.engine.startswith("ONNX Runtime")
     reference, _, int8 = comparison.rows
     assert reference.check is not None
-    assert reference.check.figures()["largest_difference"] == 0
+    assert reference.check.figures()["max_difference"] == 0
     assert comparison.speedup(reference) == 1.0
     assert int8.check is not None
-    assert int8.check.figures()["largest_difference"] > 0
-    assert int8.used == "int8"
-    assert int8.layers == {"int8": 4}
+    assert int8.check.figures()["max_difference"] > 0
+    assert int8.precision_in_use == "int8"
+    assert int8.layers_by_precision == {"int8": 4}
 
 
 def test_accuracy_counts_the_class_named_first(tmp_path: Path, cache: ArtifactCache) -> None:
@@ -101,7 +96,7 @@ def test_accuracy_counts_the_class_named_first(tmp_path: Path, cache: ArtifactCa
     labels = [0, 1, 2, 0, 1, 1]  # the last one is wrong
     shown = ImageSet(make_images(6), "six", labels)
     (row,) = compare(CompareRequest(brightest, shown, CPU, ("fp32",), runs=1), cache).rows
-    assert row.accuracy == MeasuredAccuracy(right=5, counted=6)
+    assert row.accuracy == MeasuredAccuracy(correct=5, total=6)
     assert row.accuracy.share == 5 / 6
 
 
@@ -113,14 +108,14 @@ def test_without_labels_there_is_no_accuracy(model: ModelDescription, cache: Art
     assert [row.name for row in found.rows] == ["ort fp32", "ort int8"]
 
 
-def test_what_cannot_run_is_a_row_with_its_reason(
-    model: ModelDescription, cache: ArtifactCache, labelled: ImageSet
+def test_an_engine_that_cannot_run_is_a_row_with_its_reason(
+    model: ModelDescription, cache: ArtifactCache, labeled: ImageSet
 ) -> None:
     bare = replace(model, derive=replace(model.derive, calibration=""))
-    found = compare(CompareRequest(bare, labelled, CPU, runs=1), cache)
+    found = compare(CompareRequest(bare, labeled, CPU, runs=1), cache)
     int8 = found.row("ort", "int8")
     assert int8 is not None
-    assert "has no int8 variant" in int8.obstacle
+    assert "has no int8 variant" in int8.failure
     assert (int8.passed, int8.latency, int8.check) == (False, None, None)
     fp16 = found.row("ort", "fp16")
     assert fp16 is not None
@@ -130,7 +125,7 @@ def test_what_cannot_run_is_a_row_with_its_reason(
 def test_a_row_that_fails_while_it_is_timed_has_its_reason(
     model: ModelDescription,
     cache: ArtifactCache,
-    labelled: ImageSet,
+    labeled: ImageSet,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def prepare(request: Any, *more: Any) -> Any:
@@ -151,10 +146,10 @@ def test_a_row_that_fails_while_it_is_timed_has_its_reason(
 
     real = compare_module.prepare
     monkeypatch.setattr(compare_module, "prepare", prepare)
-    found = compare(CompareRequest(model, labelled, CPU, runs=5), cache)
+    found = compare(CompareRequest(model, labeled, CPU, runs=5), cache)
     fp16 = found.row("ort", "fp16")
     assert fp16 is not None
-    assert (fp16.obstacle, fp16.latency, fp16.passed) == ("it stopped", None, False)
+    assert (fp16.failure, fp16.latency, fp16.passed) == ("it stopped", None, False)
     assert all(row.latency for row in found.rows if row is not fp16)
 
 
@@ -166,12 +161,12 @@ def test_a_model_without_fp32_cannot_be_compared(model: ModelDescription) -> Non
 
 @pytest.mark.parametrize("asked", range(1, 40, 6))
 def test_a_cancelled_comparison_ends(
-    model: ModelDescription, cache: ArtifactCache, labelled: ImageSet, asked: int
+    model: ModelDescription, cache: ArtifactCache, labeled: ImageSet, asked: int
 ) -> None:
     count = iter(range(asked))
     with pytest.raises(CancelledError):
         compare(
-            CompareRequest(model, labelled, CPU), cache, cancelled=lambda: next(count, None) is None
+            CompareRequest(model, labeled, CPU), cache, cancelled=lambda: next(count, None) is None
         )
 
 
@@ -190,17 +185,21 @@ def test_unknown_names_are_refused(
         CompareRequest(model, ImageSet(make_images(1), "one"), **names)
 
 
-def test_each_way_comes_once_and_the_reference_first(model: ModelDescription) -> None:
-    order = CompareRequest(model, ImageSet([], "none"), ("trt", "trt"), ("int8", "fp32"))
-    assert order.ways() == [("ort", "fp32", None), ("trt", "int8", None), ("trt", "fp32", None)]
+def test_each_candidate_comes_once_and_the_reference_first(model: ModelDescription) -> None:
+    request = CompareRequest(model, ImageSet([], "none"), ("trt", "trt"), ("int8", "fp32"))
+    assert request.candidates() == [
+        ("ort", "fp32", None),
+        ("trt", "int8", None),
+        ("trt", "fp32", None),
+    ]
     assert set(BACKENDS) == {"ort", "ort-cuda", "trt"}
 
 
-def row(name: str, p50: float | None, *reasons: str, obstacle: str = "") -> CompareRow:
+def row(name: str, p50: float | None, *reasons: str, failure: str = "") -> CompareRow:
     check = SelfCheckReport(1, reasons, None, None)
     latency = None if p50 is None else Percentiles(p50, p50, p50, p50, p50, p50)
     backend, precision = name.split()
-    return CompareRow(backend, precision, obstacle, check=check, latency=latency)
+    return CompareRow(backend, precision, failure, check=check, latency=latency)
 
 
 @pytest.mark.parametrize(
@@ -210,7 +209,7 @@ def row(name: str, p50: float | None, *reasons: str, obstacle: str = "") -> Comp
         ([row("ort fp32", None)], None),
         ([row("ort fp32", 9.0), row("ort int8", 3.0)], "ort int8"),
         ([row("ort fp32", 9.0), row("ort int8", 3.0, "too far off")], "ort fp32"),
-        ([row("ort fp32", 9.0), row("trt int8", 1.0, obstacle="no GPU")], "ort fp32"),
+        ([row("ort fp32", 9.0), row("trt int8", 1.0, failure="no GPU")], "ort fp32"),
         ([row("ort fp32", 9.0, "x"), row("ort int8", 3.0, "x")], None),
     ],
 )
@@ -235,43 +234,7 @@ def test_speed_is_relative_to_the_reference_and_to_the_own_backend(
     assert [found.speedup_of_backend(one) for one in rows] == [1.0, 1.0, 4.0, None]
 
 
-def test_sides_take_turns_and_warm_up_is_not_counted() -> None:
-    calls: list[str] = []
-    ticks = iter(range(0, 1_000_000_000, 1_000_000))
-    found = time_interleaved(
-        {"a": lambda turn: calls.append(f"a{turn}"), "b": lambda turn: calls.append(f"b{turn}")},
-        2,
-        warm_up=1,
-        now_ns=lambda: next(ticks),
-    )
-    assert calls == ["a0", "b0", "b1", "a1", "a2", "b2"]
-    assert found == {"a": [1.0, 1.0], "b": [1.0, 1.0]}
-
-
-def test_nothing_to_time_takes_no_time() -> None:
-    assert time_interleaved({}, 5) == {}
-
-
-def test_what_was_computed_is_remembered_up_to_a_limit() -> None:
-    calls: list[float] = []
-
-    def infer(inputs: Any) -> Any:
-        calls.append(float(inputs["x"].flat[0]))
-        return {"y": inputs["x"] * 2}
-
-    remembered = MemoizedEngine(infer, limit_bytes=16)
-    for value in (1.0, 2.0, 3.0, 1.0, 2.0, 3.0):
-        assert remembered({"x": np.array([value])})["y"][0] == value * 2
-    assert calls == [1.0, 2.0, 3.0, 3.0]
-    assert not remembered({"x": np.array([1.0])})["y"].flags.writeable
-    same_bytes = {"x": np.array([1.0]).view(np.int64)}
-    remembered(same_bytes)
-    assert len(calls) == 5
-    same_numbers = {"x": np.array([[1.0]])}
-    assert remembered(same_numbers)["y"].shape == (1, 1)
-
-
-def test_machine_facts_are_those_of_the_machine(tmp_path: Path) -> None:
+def test_machine_facts_describe_the_machine(tmp_path: Path) -> None:
     cpu = tmp_path / "cpuinfo"
     cpu.write_text("processor\t: 0\nmodel name\t: A Processor\n")
     facts = machine_facts(cpu)
@@ -294,11 +257,11 @@ def test_a_damaged_file_has_no_precision(tmp_path: Path) -> None:
         onnxruntime_precisions(tmp_path / "x.onnx")
 
 
-def test_the_table_tells_figures_obstacles_and_the_pick(comparison: Comparison) -> None:
+def test_the_table_shows_figures_failures_and_the_fastest(comparison: Comparison) -> None:
     fast = replace(row("ort int8", 2.0), int8_mode="fast")
-    obstacle = replace(row("trt fp16", None, obstacle="no [GPU]"), check=None)
+    failed = replace(row("trt fp16", None, failure="no [GPU]"), check=None)
     bad = row("ort-cuda int8", 0.1, "SQNR 3.0 dB, at least 8 dB is needed")
-    shown = replace(comparison, rows=(*comparison.rows, obstacle, bad, fast))
+    shown = replace(comparison, rows=(*comparison.rows, failed, bad, fast))
     stream = io.StringIO()
     print_comparison(shown, {"cpu": "one", "cores": "2"}, stream)
     printed = stream.getvalue()
@@ -311,7 +274,7 @@ def test_the_table_tells_figures_obstacles_and_the_pick(comparison: Comparison) 
     assert "equal" in printed
 
 
-def test_a_pick_that_is_the_reference_is_not_compared_with_itself(comparison: Comparison) -> None:
+def test_the_reference_as_the_fastest_is_not_compared_with_itself(comparison: Comparison) -> None:
     stream = io.StringIO()
     print_comparison(replace(comparison, rows=comparison.rows[:1]), {"cpu": "one"}, stream)
     assert "passes the self-check: ort fp32, the reference itself, " in stream.getvalue()
@@ -324,9 +287,9 @@ def test_json_has_no_infinity_and_all_fields(comparison: Comparison) -> None:
     assert rows[0]["agreement"] == 1.0
     assert rows[2]["precision_in_use"] == "int8"
     assert set(rows[2]["latency_ms"]) == {"mean", "p50", "p90", "p99", "max"}
-    obstacle = row_as_json(comparison, CompareRow("trt", "int8", "no GPU"))
-    assert (obstacle["runs_here"], obstacle["obstacle"]) == (False, "no GPU")
-    assert obstacle["latency_ms"] is None
+    failed = row_as_json(comparison, CompareRow("trt", "int8", "no GPU"))
+    assert (failed["runs_here"], failed["failure"]) == (False, "no GPU")
+    assert failed["latency_ms"] is None
     summary = strictly(json.dumps(summary_as_json(comparison, {"cpu": "one"})))
     assert summary["machine"] == {"cpu": "one"}
     assert summary["thresholds"]["agreement"] == 0.9
@@ -336,8 +299,8 @@ def test_json_has_no_infinity_and_all_fields(comparison: Comparison) -> None:
 def test_the_plot_is_a_file(comparison: Comparison, tmp_path: Path, suffix: str) -> None:
     pytest.importorskip("matplotlib")
     file = tmp_path / f"plot{suffix}"
-    comparison_plot.check(file)
-    comparison_plot.draw(comparison, file)
+    comparison_plot.check_plot_file(file)
+    comparison_plot.draw_plot(comparison, file)
     start = file.read_bytes()[:8]
     assert start == b"\x89PNG\r\n\x1a\n" if suffix == ".png" else start.startswith(b"<?xml")
     assert "matplotlib.pyplot" not in sys.modules  # it could open a window
@@ -346,11 +309,11 @@ def test_the_plot_is_a_file(comparison: Comparison, tmp_path: Path, suffix: str)
 @pytest.mark.parametrize(
     ("name", "sentence"), [("plot.pdf", "ends in"), ("nowhere/plot.png", "does not exist")]
 )
-def test_a_plot_that_cannot_be_is_refused_before_anything_runs(
+def test_a_plot_that_cannot_be_written_is_refused_before_anything_runs(
     tmp_path: Path, name: str, sentence: str
 ) -> None:
     with pytest.raises(UsageError, match=sentence):
-        comparison_plot.check(tmp_path / name)
+        comparison_plot.check_plot_file(tmp_path / name)
 
 
 def test_without_matplotlib_the_plot_says_how_to_get_it(
@@ -358,7 +321,7 @@ def test_without_matplotlib_the_plot_says_how_to_get_it(
 ) -> None:
     monkeypatch.setattr(comparison_plot.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UsageError, match="pip install matplotlib"):
-        comparison_plot.check(tmp_path / "plot.png")
+        comparison_plot.check_plot_file(tmp_path / "plot.png")
 
 
 def test_the_command(
@@ -385,17 +348,17 @@ def test_the_command(
 @pytest.mark.parametrize(
     ("words", "code", "sentence"),
     [
-        (["--backends", "ort,,trt"], 2, "names with commas between"),
+        (["--backends", "ort,,trt"], 2, "names separated by commas"),
         (["--backends", "tensor"], 2, "--backends: 'tensor' is unknown"),
         (["--precisions", "fp32,int4"], 2, "expected some of fp32, fp16, int8"),
         (["--int8-modes", "quick"], 2, "--int8-modes: 'quick' is unknown"),
         (["--runs", "0"], 2, "whole number of 1 or more"),
         (["--labels", "none.csv"], 1, "none.csv: cannot be read"),
         (["--images", "nowhere"], 1, "no such file or folder"),
-        (["--topic", "/x"], 2, "--images names"),
+        (["--topic", "/x"], 2, "--topic needs --images"),
     ],
 )
-def test_wrong_words_are_one_sentence(
+def test_wrong_options_are_one_sentence(
     model: ModelDescription,
     words: list[str],
     code: int,

@@ -45,7 +45,7 @@ class Child:
         self.process.stdin.flush()
 
 
-def test_processes_that_write_at_once_lose_nothing(tmp_path: Path) -> None:
+def test_concurrent_writers_lose_nothing(tmp_path: Path) -> None:
     with ExitStack() as running:
         children = [
             running.enter_context(Child(tmp_path, writer, EACH, "together")) for writer in WRITERS
@@ -60,7 +60,7 @@ def test_processes_that_write_at_once_lose_nothing(tmp_path: Path) -> None:
         assert own == [measurement(writer, number) for number in range(EACH)]
 
 
-def test_a_process_killed_at_any_step_leaves_the_costs_of_before_or_after(tmp_path: Path) -> None:
+def test_a_process_killed_at_any_step_leaves_valid_costs(tmp_path: Path) -> None:
     before, after = measurement("before", 0), measurement("child", 0)
     steps: list[str] = []
     for step in range(100):

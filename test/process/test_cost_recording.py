@@ -31,7 +31,7 @@ from edge_inference.engines.serving.engine_check import check_engine, record_che
 from edge_inference.engines.serving.preparation import check_in_child
 from edge_inference.engines.serving.selection import EngineRequest, prepare
 from edge_inference.optimize.compare import CompareRequest, compare
-from edge_inference.optimize.image_set import ImageSet
+from edge_inference.optimize.images.image_set import ImageSet
 from small_model import write_model
 from spoilt_model import load_spoilt, make_images
 
@@ -58,7 +58,7 @@ def kept(cache: ArtifactCache) -> tuple[Measurement, ...]:
     return CostCache(cache.folder).read(silent).measurements
 
 
-def test_runs_are_timed_after_the_first_ones() -> None:
+def test_runs_are_timed_after_the_warm_up() -> None:
     by_cpu = TimedRuns(lambda inputs: inputs, by_cpu=True)
     for _ in range(WARM_UP_CALLS + 2):
         assert by_cpu({}) == {}
@@ -67,7 +67,7 @@ def test_runs_are_timed_after_the_first_ones() -> None:
     assert TimedRuns(lambda inputs: inputs, by_cpu=False).samples().cpu_s is None
 
 
-def test_compare_keeps_what_it_measures_and_tells_what_was_known(
+def test_compare_records_its_costs_and_reports_the_previous_ones(
     model: ModelDescription, cache: ArtifactCache
 ) -> None:
     order = CompareRequest(
@@ -81,15 +81,15 @@ def test_compare_keeps_what_it_measures_and_tells_what_was_known(
         for cost in measurement.costs
     )
     assert measurement.by == "compare"
-    assert [row.known for row in first.rows] == [None, None, None]
-    assert [row.measured[0] for row in first.rows] == list(measurement.costs)
+    assert [row.previous_cost for row in first.rows] == [None, None, None]
+    assert [row.measured_cost[0] for row in first.rows] == list(measurement.costs)
     again = compare(order, cache)
-    assert [row.known[0] for row in again.rows] == list(measurement.costs)
+    assert [row.previous_cost[0] for row in again.rows] == list(measurement.costs)
     assert len(kept(cache)) == 1  # the new one has taken the old one's place
     assert kept(cache) != (measurement,)
 
 
-def test_with_several_threads_cpu_time_tells_nothing(
+def test_with_several_threads_there_is_no_cpu_time(
     model: ModelDescription, cache: ArtifactCache
 ) -> None:
     pair = ImageSet(make_images(2), "two")
@@ -102,7 +102,7 @@ def test_with_several_threads_cpu_time_tells_nothing(
     assert all(cost.configuration.execution.startswith("threads=2") for cost in measurement.costs)
 
 
-def test_costs_that_cannot_be_kept_cost_nothing_else(
+def test_costs_that_cannot_be_recorded_do_no_other_harm(
     model: ModelDescription, cache: ArtifactCache
 ) -> None:
     cache.folder.mkdir(parents=True)
@@ -115,7 +115,7 @@ def test_costs_that_cannot_be_kept_cost_nothing_else(
     assert "cannot be written" in found.problems[-1]
 
 
-def test_a_check_times_the_engine_and_what_it_is_compared_with(
+def test_a_check_times_the_engine_and_the_reference(
     model: ModelDescription, cache: ArtifactCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     selection = prepare(EngineRequest(model, "ort", "int8"), cache)
@@ -135,7 +135,7 @@ def test_a_check_times_the_engine_and_what_it_is_compared_with(
     assert [cost.runs for cost in measured.costs] == [12, 12]
 
 
-def test_a_child_times_an_engine_with_its_rival(
+def test_a_child_times_an_engine_with_its_baseline(
     model: ModelDescription, cache: ArtifactCache
 ) -> None:
     request, rival = EngineRequest(model, "ort", "int8"), EngineRequest(model, "ort", "fp32")
@@ -153,7 +153,7 @@ def test_a_child_times_an_engine_with_its_rival(
     assert kept(cache) == (measured,)
 
 
-def test_a_changed_model_is_another_operating_point(
+def test_a_changed_model_is_another_configuration(
     model: ModelDescription, cache: ArtifactCache, tmp_path: Path
 ) -> None:
     other = load_model(write_model(tmp_path / model.name))
@@ -174,7 +174,7 @@ def test_a_changed_model_is_another_operating_point(
         lambda request: replace(request, backend="trt", gpu=63),
     ],
 )
-def test_what_is_not_made_or_cannot_run_has_no_cost(
+def test_a_missing_file_has_no_configuration(
     change: Callable[[EngineRequest], EngineRequest], model: ModelDescription, cache: ArtifactCache
 ) -> None:
     request = change(EngineRequest(model, "ort", "fp32"))
@@ -187,7 +187,7 @@ def test_what_is_not_made_or_cannot_run_has_no_cost(
 
 
 @pytest.mark.parametrize("flags", ["avx2", "avx2 avx512_vnni"])
-def test_exact_and_fast_int8_are_two_operating_points_where_there_are_two(
+def test_exact_and_fast_int8_are_two_configurations_without_vnni(
     flags: str,
     model: ModelDescription,
     cache: ArtifactCache,

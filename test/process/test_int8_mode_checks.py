@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edge_inference.backends.processor import Processor
-from edge_inference.core.models.golden import SelfCheck
+from edge_inference.core.models.golden import SelfCheckThresholds
 from edge_inference.core.models.model import ModelDescription
 from edge_inference.engines.cache import artifacts
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
@@ -39,7 +39,7 @@ def prepared(model: ModelDescription, mode: str, folder: Path) -> Selection:
     ("mode", "words"),
     [("exact", "int8 exact, no VNNI"), ("fast", "int8 fast, 7-bit weights, no VNNI")],
 )
-def test_an_engine_says_how_it_computes_int8(
+def test_an_engine_reports_its_int8_mode(
     mode: str, words: str, model: ModelDescription, tmp_path: Path
 ) -> None:
     selection = prepared(model, mode, tmp_path)
@@ -53,10 +53,10 @@ def test_an_engine_says_how_it_computes_int8(
 
 
 @pytest.mark.usefixtures("without_vnni")
-def test_a_fast_engine_that_is_too_far_off_is_refused_with_a_way_out(
+def test_the_error_for_an_inaccurate_fast_engine_has_a_hint(
     model: ModelDescription, tmp_path: Path
 ) -> None:
-    strict = dataclasses.replace(model, self_check=SelfCheck(sqnr_db=60.0))
+    strict = dataclasses.replace(model, self_check=SelfCheckThresholds(sqnr_db=60.0))
     for mode, hint in (
         ("fast", "; set int8_mode to exact, or set self_check to warn"),
         ("exact", "; set self_check to warn"),
@@ -69,7 +69,7 @@ def test_a_fast_engine_that_is_too_far_off_is_refused_with_a_way_out(
         assert "at least 60 dB is needed" in str(caught.value)
 
 
-def test_with_vnni_both_ways_are_one(
+def test_with_vnni_both_modes_are_the_same(
     model: ModelDescription, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in (int8_mode, artifacts):

@@ -1,4 +1,4 @@
-"""Under a limit of memory every command ends, soon, in one sentence."""
+"""With a memory limit that is too low, every command ends with one sentence."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ sys.exit(executable(name))
 def limited(
     kind: str, mib: int, *words: str, name: str = "edge-inference"
 ) -> subprocess.CompletedProcess[str]:
-    """Run an executable that may take so much memory, to its end."""
+    """Run an executable with a memory limit to its end."""
     return subprocess.run(
         [sys.executable, "-c", RUN, kind, str(mib), name, *words],
         cwd=ROOT,
@@ -37,35 +37,36 @@ def limited(
     )
 
 
-def expect_sentence(done: subprocess.CompletedProcess[str], mib: int, name: str) -> None:
-    """Check that it says what it may take, and nothing else."""
+def assert_memory_error(done: subprocess.CompletedProcess[str], mib: int, name: str) -> None:
+    """Check that the only output is one sentence with the limit and a hint."""
     assert done.returncode == 1, done
     assert done.stderr.startswith(f"{name}: ") and done.stderr.count("\n") == 1, done.stderr
     assert f"{mib} MiB" in done.stderr and "ulimit" in done.stderr
 
 
-# numpy does not load; its OpenBLAS asks for ever; it gives up; OpenCV does not load.
+# At rising limits: NumPy does not load, its OpenBLAS retries for ever or gives up, OpenCV does not
+# load.
 @pytest.mark.parametrize("mib", [60, 80, 90, 100, 110, 127, 150, 200])
-def test_an_address_space_that_is_too_small(mib: int) -> None:
-    expect_sentence(limited("RLIMIT_AS", mib, "models"), mib, "edge-inference")
+def test_an_address_space_that_is_too_small_is_an_error(mib: int) -> None:
+    assert_memory_error(limited("RLIMIT_AS", mib, "models"), mib, "edge-inference")
 
 
 @pytest.mark.parametrize("mib", [300, 350, 400, 500])
-def test_one_that_is_perhaps_too_small(mib: int) -> None:
-    """How much OpenCV takes, and whether it crashes without, goes by the number of processors."""
+def test_an_address_space_that_may_be_too_small_is_an_error_or_works(mib: int) -> None:
+    """The memory that OpenCV needs depends on the number of processors."""
     done = limited("RLIMIT_AS", mib, "models")
     if done.returncode != 0:
-        expect_sentence(done, mib, "edge-inference")
+        assert_memory_error(done, mib, "edge-inference")
 
 
 @pytest.mark.parametrize("words", [["models"], ["models", "check", "nanodet"]])
-def test_data_that_are_too_few(words: list[str]) -> None:
-    expect_sentence(limited("RLIMIT_DATA", 20, *words), 20, "edge-inference")
+def test_a_data_segment_that_is_too_small_is_an_error(words: list[str]) -> None:
+    assert_memory_error(limited("RLIMIT_DATA", 20, *words), 20, "edge-inference")
 
 
-def test_a_container() -> None:
+def test_a_container_without_enough_memory_is_an_error() -> None:
     name = "component_container"
-    expect_sentence(limited("RLIMIT_AS", 117, name=name), 117, name)
+    assert_memory_error(limited("RLIMIT_AS", 117, name=name), 117, name)
 
 
 def test_help_needs_no_libraries() -> None:
@@ -75,11 +76,11 @@ def test_help_needs_no_libraries() -> None:
 
 def test_the_tighter_limit_is_named() -> None:
     done = limited("RLIMIT_AS", 700, "models", "check", "nanodet")
-    if done.returncode != 0:  # how much ONNX Runtime reserves is its own business
-        expect_sentence(done, 700, "edge-inference")
+    if done.returncode != 0:  # whether it suffices depends on what ONNX Runtime reserves
+        assert_memory_error(done, 700, "edge-inference")
         assert "--max-memory-mib" not in done.stderr
 
 
-def test_enough_is_enough() -> None:
+def test_with_enough_memory_there_is_no_error() -> None:
     done = limited("RLIMIT_AS", 8192, "models", "check", "nanodet")
     assert (done.returncode, done.stderr) == (0, "")

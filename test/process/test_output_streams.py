@@ -1,4 +1,4 @@
-"""Whatever the shell does to our output, there is no traceback."""
+"""A closed or full output stream causes no traceback."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ RUN = (
 
 
 @pytest.mark.parametrize(
-    ("shell", "code", "said"),
+    ("shell", "code", "error"),
     [
         ("{} --json | true; exit ${{PIPESTATUS[0]}}", 0, ""),
         ("{} | head -1 > /dev/null; exit ${{PIPESTATUS[0]}}", 0, ""),
@@ -25,7 +25,7 @@ RUN = (
         ("{} > /dev/full", 1, "No space left on device"),
     ],
 )
-def test_models(shell: str, code: int, said: str) -> None:
+def test_output_of_models(shell: str, code: int, error: str) -> None:
     done = subprocess.run(
         ["bash", "-c", shell.format(RUN)],
         cwd=Path(__file__).parents[2],
@@ -34,5 +34,5 @@ def test_models(shell: str, code: int, said: str) -> None:
         timeout=60,
     )
     assert done.returncode == code, done.stderr
-    assert said in done.stderr
-    assert len(done.stderr.splitlines()) == bool(said)
+    assert error in done.stderr
+    assert len(done.stderr.splitlines()) == bool(error)

@@ -43,7 +43,7 @@ def network(tmp_path: Path) -> Path:
     return classifier(tmp_path / "net.onnx")
 
 
-def test_every_tensor_gets_its_range(network: Path) -> None:
+def test_every_tensor_has_a_range(network: Path) -> None:
     told: list[int] = []
     batches = make_images(3)
     found = calibrate(network, "x", batches, "minmax", told.append, images="noise")
@@ -78,7 +78,7 @@ def test_one_batch_at_a_time_is_in_memory(network: Path) -> None:
     assert len(alive) == 6
 
 
-def test_a_cancelled_run_ends_at_the_next_image(network: Path) -> None:
+def test_a_cancelled_calibration_ends_at_the_next_image(network: Path) -> None:
     told: list[int] = []
     with pytest.raises(CancelledError, match="cancelled"):
         calibrate(
@@ -98,7 +98,7 @@ def test_a_cancelled_run_ends_at_the_next_image(network: Path) -> None:
         ({"batches": [np.full((1, 3, 16, 16), np.nan, np.float32)]}, TensorError, "tensor 'x'"),
     ],
 )
-def test_what_cannot_be_used_is_said(
+def test_unusable_images_are_errors(
     network: Path, changed: dict[str, Any], kind: type[EdgeInferenceError], says: str
 ) -> None:
     given = {"input_name": "x", "batches": make_images(1), "method": "mse", **changed}
@@ -106,7 +106,7 @@ def test_what_cannot_be_used_is_said(
         calibrate(network, given["input_name"], given["batches"], given["method"])
 
 
-def test_the_file_gives_back_what_was_written(network: Path, tmp_path: Path) -> None:
+def test_a_written_file_is_read_back(network: Path, tmp_path: Path) -> None:
     made = calibrate(
         network, "x", make_images(2), images='"quoted"\nü', input_settings={"a": [1.0]}
     )
@@ -119,7 +119,7 @@ def test_the_file_gives_back_what_was_written(network: Path, tmp_path: Path) -> 
         assert read.ranges[name] == pytest.approx(span, rel=1e-5)
 
 
-def test_a_sound_file_is_read() -> None:
+def test_a_valid_file_is_read() -> None:
     read = Calibration.from_json(json.dumps(SOUND))
     assert read.ranges == {"x": (-1.0, 2.5), "y": (0.0, 0.0)}
 
@@ -147,7 +147,7 @@ def test_a_sound_file_is_read() -> None:
         (json.dumps({**SOUND, "ranges": {"x": [0, 5]}}).replace("5]", "1e999]"), "ranges.x"),
     ],
 )
-def test_a_broken_file_is_refused_in_a_sentence(text: str, says: str) -> None:
+def test_a_broken_file_is_refused(text: str, says: str) -> None:
     with pytest.raises(ModelError, match=says) as caught:
         Calibration.from_json(text, "models/x/calibration.json")
     assert str(caught.value).startswith("models/x/calibration.json: ")

@@ -31,7 +31,7 @@ def network(tmp_path: Path) -> Path:
         (b"version https://git-lfs.github.com/spec/v1\n", "not an ONNX file"),
     ],
 )
-def test_a_file_that_is_no_network_is_refused(content: bytes, message: str, tmp_path: Path) -> None:
+def test_a_file_that_is_not_onnx_is_refused(content: bytes, message: str, tmp_path: Path) -> None:
     source = tmp_path / "bad.onnx"
     source.write_bytes(content)
     with pytest.raises(ModelError, match=message) as caught:
@@ -41,7 +41,7 @@ def test_a_file_that_is_no_network_is_refused(content: bytes, message: str, tmp_
     assert not (tmp_path / "made.onnx").exists()
 
 
-def test_a_file_cut_short_is_refused(network: Path, tmp_path: Path) -> None:
+def test_a_truncated_file_is_refused(network: Path, tmp_path: Path) -> None:
     whole = network.read_bytes()
     for part in range(1, 8):
         network.write_bytes(whole[: len(whole) * part // 8])
@@ -79,14 +79,14 @@ def test_an_unknown_operator_is_refused(network: Path, tmp_path: Path) -> None:
         ("fp16", "openvino", "target: expected one of onnxruntime, tensorrt, got 'openvino'"),
     ],
 )
-def test_an_unknown_wish_is_refused(
+def test_an_unknown_argument_is_refused(
     precision: str, target: str, message: str, network: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         derive(network, precision, target, tmp_path / "made.onnx")
 
 
-def test_int8_needs_ranges_of_this_very_file(network: Path, tmp_path: Path) -> None:
+def test_int8_needs_the_calibration_of_the_file(network: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"net\.onnx: int8 needs a calibration"):
         derive(network, "int8", "tensorrt", tmp_path / "made.onnx")
     ranges = calibrated(network)
@@ -114,7 +114,7 @@ def test_an_unknown_node_is_refused_with_the_nearest_names(
         )
 
 
-def test_what_is_there_stays_where_making_fails(network: Path, tmp_path: Path) -> None:
+def test_a_failure_keeps_the_existing_file(network: Path, tmp_path: Path) -> None:
     made = tmp_path / "made.onnx"
     made.write_text("the one before")
     with pytest.raises(ModelError):
@@ -134,7 +134,7 @@ def test_a_missing_package_is_named(
         derive(network, "fp16", "tensorrt", tmp_path / "made.onnx")
 
 
-def test_the_report_says_what_was_made(network: Path, tmp_path: Path) -> None:
+def test_the_report_describes_the_derived_model(network: Path, tmp_path: Path) -> None:
     made = tmp_path / "made.onnx"
     report = derive(network, "fp16", "tensorrt", made, keep_fp32=["gemm", "flatten"])
     assert report.summary().startswith(
@@ -143,7 +143,7 @@ def test_the_report_says_what_was_made(network: Path, tmp_path: Path) -> None:
     assert (report.bytes, report.source_bytes) == (made.stat().st_size, network.stat().st_size)
 
 
-def test_nodes_without_names_can_be_named(tmp_path: Path) -> None:
+def test_unnamed_nodes_get_names(tmp_path: Path) -> None:
     nodes = [
         helper.make_node("Relu", ["x"], ["a"]),
         helper.make_node("Relu", ["a"], ["b"], name="Neg_2"),

@@ -53,7 +53,7 @@ def large(file: Path) -> Path:
 
 
 @pytest.mark.parametrize("make", [classifier, detector])
-def test_everything_turns_and_inputs_and_outputs_stay(make: object, tmp_path: Path) -> None:
+def test_all_nodes_are_converted_but_not_inputs_and_outputs(make: object, tmp_path: Path) -> None:
     source = make(tmp_path / "net.onnx")  # type: ignore[operator]
     made, report = half(source)
     assert report.kept == {}
@@ -90,13 +90,13 @@ def test_large_values_pass_between_kept_nodes_untouched(tmp_path: Path) -> None:
     assert len(nodes_of(made, lambda node: node.op_type == "Cast")) == 4  # in, to, from, out
 
 
-def test_a_value_that_is_no_number_is_an_overflow(tmp_path: Path) -> None:
+def test_nan_counts_as_an_overflow(tmp_path: Path) -> None:
     source = large(tmp_path / "net.onnx")
     found = find_overflows(source, "x", [np.array([[1, 1, 1, -1]], np.float32)] * 2)
     assert list(found) == ["more", "root", "down", "relu"]
 
 
-def test_no_overflow_no_node(tmp_path: Path) -> None:
+def test_without_an_overflow_no_node_is_found(tmp_path: Path) -> None:
     told: list[int] = []
     source = classifier(tmp_path / "net.onnx")
     assert find_overflows(source, "x", make_images(2), told.append) == {}
@@ -107,7 +107,7 @@ def test_no_overflow_no_node(tmp_path: Path) -> None:
         find_overflows(source, "x", make_images(2), cancelled=lambda: True)
 
 
-def test_weights_that_fp16_cannot_hold_keep_their_node(tmp_path: Path) -> None:
+def test_a_node_with_large_weights_stays_in_fp32(tmp_path: Path) -> None:
     nodes = [
         helper.make_node("Mul", ["x", "huge"], ["a"], name="grow"),
         helper.make_node("Mul", ["a", "tiny"], ["b"], name="shrink"),
@@ -119,7 +119,7 @@ def test_weights_that_fp16_cannot_hold_keep_their_node(tmp_path: Path) -> None:
     assert report.kept == {"grow": WEIGHTS_TOO_LARGE}
 
 
-def test_bounds_that_fp16_cannot_hold_are_cut(tmp_path: Path) -> None:
+def test_bounds_beyond_fp16_are_clipped(tmp_path: Path) -> None:
     limit = np.finfo(np.float32).max
     nodes = [helper.make_node("Clip", ["x", "low", "high"], ["y"], name="clip")]
     bounds = {"low": np.zeros((), np.float32), "high": np.full((), limit, np.float32)}
@@ -129,7 +129,7 @@ def test_bounds_that_fp16_cannot_hold_are_cut(tmp_path: Path) -> None:
     assert run(made, np.array([[-1, 2, 3]], np.float32))[0].tolist() == [[0, 2, 3]]
 
 
-def test_a_guard_against_0_does_not_vanish(tmp_path: Path) -> None:
+def test_a_small_constant_does_not_become_0(tmp_path: Path) -> None:
     nodes = [
         helper.make_node("Add", ["x", "epsilon"], ["a"], name="add"),
         helper.make_node("Div", ["x", "a"], ["y"], name="div"),
@@ -140,7 +140,7 @@ def test_a_guard_against_0_does_not_vanish(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("tiny", [1e-12, -1e-12])
-def test_what_is_too_small_for_fp16_keeps_its_sign(tmp_path: Path, tiny: float) -> None:
+def test_a_constant_below_fp16_keeps_its_sign(tmp_path: Path, tiny: float) -> None:
     nodes = [helper.make_node("Add", ["x", "tiny"], ["y"], name="add")]
     constants = {"tiny": np.full((), tiny, np.float32)}
     source = write(tmp_path / "net.onnx", nodes, constants, ["y"], shape=[1, 1])
@@ -148,7 +148,7 @@ def test_what_is_too_small_for_fp16_keeps_its_sign(tmp_path: Path, tiny: float) 
     assert np.sign(result) == np.sign(tiny)
 
 
-def test_what_onnx_has_no_fp16_for_stays(tmp_path: Path) -> None:
+def test_an_operator_without_fp16_stays(tmp_path: Path) -> None:
     nodes = [
         helper.make_node("Relu", ["x"], ["boxes"], name="relu"),
         helper.make_node("NonMaxSuppression", ["boxes", "scores", "most"], ["y"], name="nms"),
@@ -169,7 +169,7 @@ def test_what_onnx_has_no_fp16_for_stays(tmp_path: Path) -> None:
     assert (total >= 1).all()
 
 
-def test_numbers_made_of_whole_numbers_stay_exact_until_they_are_used(tmp_path: Path) -> None:
+def test_values_cast_from_integers_stay_in_fp32(tmp_path: Path) -> None:
     nodes = [
         helper.make_node("Cast", ["x"], ["f"], name="cast", to=TensorProto.FLOAT),
         helper.make_node("Mul", ["f", "k"], ["m"], name="mul"),
@@ -183,7 +183,7 @@ def test_numbers_made_of_whole_numbers_stay_exact_until_they_are_used(tmp_path: 
     assert found[0] == pytest.approx([100, 0.007], rel=1e-3)
 
 
-def test_one_cast_serves_all_who_need_it(tmp_path: Path) -> None:
+def test_all_readers_share_one_cast(tmp_path: Path) -> None:
     nodes = [
         helper.make_node("Relu", ["x"], ["r"], name="relu"),
         helper.make_node("Exp", ["r"], ["a"], name="exp"),
@@ -200,7 +200,7 @@ def test_one_cast_serves_all_who_need_it(tmp_path: Path) -> None:
         assert found == pytest.approx(wanted, rel=2e-3)
 
 
-def test_what_a_branch_takes_from_outside_is_there_in_fp32(tmp_path: Path) -> None:
+def test_a_branch_reads_outer_tensors_in_fp32(tmp_path: Path) -> None:
     def branch(operator: str) -> onnx.GraphProto:
         result = helper.make_tensor_value_info("z", TensorProto.FLOAT, None)
         return helper.make_graph([helper.make_node(operator, ["r"], ["z"])], "b", [], [result])

@@ -49,9 +49,7 @@ def what_runs(file: Path) -> Counter[str]:
 
 
 @pytest.mark.parametrize("make", [classifier, detector])
-def test_no_pair_of_products_with_7_bit_weights_leaves_16_bits(
-    make: object, tmp_path: Path
-) -> None:
+def test_pairs_of_products_with_7_bit_weights_fit_in_16_bits(make: object, tmp_path: Path) -> None:
     source = make(tmp_path / "net.onnx")  # type: ignore[operator]
     whole = int8_weights(int8(source, "onnxruntime")[0])
     assert whole
@@ -67,7 +65,7 @@ def test_no_pair_of_products_with_7_bit_weights_leaves_16_bits(
         assert all(each.min() == -64 or each.max() == 63 for each in channels), name
 
 
-def test_7_bit_weights_need_no_exact_kernels(tmp_path: Path) -> None:
+def test_7_bit_weights_are_exact_with_fast_kernels(tmp_path: Path) -> None:
     source = classifier(tmp_path / "net.onnx")
     made, _ = int8(source, "onnxruntime", weight_bits=7)
     quick = onnxruntime.InferenceSession(str(made), providers=["CPUExecutionProvider"])
@@ -96,7 +94,7 @@ def test_results_stay_close(make: object, least_db: float, target: str, tmp_path
     assert {entry.type.tensor_type.elem_type for entry in ends} == {TensorProto.FLOAT}
 
 
-def test_the_cpu_runs_everything_on_bytes(tmp_path: Path) -> None:
+def test_the_cpu_computes_all_layers_in_int8(tmp_path: Path) -> None:
     made, report = int8(classifier(tmp_path / "net.onnx"), "onnxruntime")
     assert report.kept == {}
     runs = what_runs(made)
@@ -105,7 +103,7 @@ def test_the_cpu_runs_everything_on_bytes(tmp_path: Path) -> None:
     assert (runs["QuantizeLinear"], runs["DequantizeLinear"]) == (1, 1)
 
 
-def test_numbers_that_only_move_keep_their_scale(tmp_path: Path) -> None:
+def test_moved_numbers_keep_their_scale(tmp_path: Path) -> None:
     made, _ = int8(detector(tmp_path / "net.onnx"), "onnxruntime")
     runs = what_runs(made)
     assert (runs["QLinearConv"], runs["QLinearLeakyRelu"], runs["QLinearConcat"]) == (2, 1, 1)
@@ -116,7 +114,7 @@ def test_numbers_that_only_move_keep_their_scale(tmp_path: Path) -> None:
     assert behind["u_quantized"] == behind["m_quantized"] == behind["l1_quantized"]
 
 
-def test_what_comes_after_the_last_layer_stays(tmp_path: Path) -> None:
+def test_nodes_after_the_last_layer_stay(tmp_path: Path) -> None:
     source = detector(tmp_path / "net.onnx")
     for target in TARGETS:
         _, report = int8(source, target)
@@ -124,7 +122,7 @@ def test_what_comes_after_the_last_layer_stays(tmp_path: Path) -> None:
         assert {"sigmoid": reason, "reshape": reason}.items() <= report.kept.items()
 
 
-def test_tensorrt_gets_signed_pairs_before_its_layers_alone(tmp_path: Path) -> None:
+def test_tensorrt_gets_signed_pairs_before_its_layers_only(tmp_path: Path) -> None:
     made, report = int8(classifier(tmp_path / "net.onnx"), "tensorrt")
     assert report.converted == {"Conv": 2, "GlobalAveragePool": 1, "Gemm": 1}
     assert report.kept == dict.fromkeys(("clip_1", "relu_2", "flatten"), NOT_QUANTIZED)
@@ -169,7 +167,7 @@ def test_one_scale_for_all_channels_is_worse(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_a_named_node_stays_as_it_was(target: str, tmp_path: Path) -> None:
+def test_a_named_node_stays_in_fp32(target: str, tmp_path: Path) -> None:
     source = classifier(tmp_path / "net.onnx")
     made, report = int8(source, target, "conv_2", "relu_2")
     assert report.kept["conv_2"] == report.kept["relu_2"] == "requested"
@@ -235,7 +233,7 @@ def test_a_transposed_convolution(tmp_path: Path) -> None:
         assert sqnr_db(source, made, make_images()) > 28
 
 
-def test_a_result_that_others_read_too_keeps_its_name(tmp_path: Path) -> None:
+def test_a_result_with_other_readers_keeps_its_name(tmp_path: Path) -> None:
     nodes = [
         helper.make_node("Conv", ["x", "w"], ["middle"], name="conv_1"),
         helper.make_node("Relu", ["middle"], ["r"], name="relu"),
@@ -255,7 +253,7 @@ def test_the_same_arguments_give_the_same_bytes(tmp_path: Path) -> None:
         assert int8(source, target)[0].read_bytes() == one
 
 
-def test_a_range_that_is_missing_is_said(tmp_path: Path) -> None:
+def test_a_missing_range_is_an_error(tmp_path: Path) -> None:
     source = classifier(tmp_path / "net.onnx")
     whole = calibrated(source)
     part = {name: span for name, span in whole.ranges.items() if name != "r1"}

@@ -46,12 +46,12 @@ def name(file: Path, location: str, **values: str) -> None:
 
 
 @pytest.mark.parametrize("location", ["net.onnx.data", "./net.onnx.data", "weights/net.data"])
-def test_weights_beside_the_file_are_taken_in(network: Path, tmp_path: Path, location: str) -> None:
+def test_external_weights_are_embedded(network: Path, tmp_path: Path, location: str) -> None:
     file = split(network, tmp_path / "split", location)
     assert derived(file, tmp_path / "a.onnx") == derived(network, tmp_path / "b.onnx")
 
 
-def test_they_may_be_links_as_a_cache_has_them(network: Path, tmp_path: Path) -> None:
+def test_external_weights_may_be_links(network: Path, tmp_path: Path) -> None:
     file = split(network, tmp_path / "split")
     for place in (file, file.with_name("net.onnx.data")):
         blob = tmp_path / f"blob_{place.name}"
@@ -67,20 +67,20 @@ def derived(file: Path, made: Path) -> list[float]:
     return [float(number) for number in run(made, batch)[0].ravel()]
 
 
-def test_such_a_network_can_be_calibrated(network: Path, tmp_path: Path) -> None:
+def test_a_network_with_external_weights_can_be_calibrated(network: Path, tmp_path: Path) -> None:
     file = split(network, tmp_path / "split")
     derive(file, "int8", "onnxruntime", tmp_path / "a.onnx", calibration=calibrated(file))
     derive(network, "int8", "onnxruntime", tmp_path / "b.onnx", calibration=calibrated(network))
     assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()
 
 
-def test_what_its_layers_are_computed_in_is_known(network: Path, tmp_path: Path) -> None:
+def test_its_real_precision_is_known(network: Path, tmp_path: Path) -> None:
     file = split(network, tmp_path / "split")
     assert onnxruntime_precisions(file) == onnxruntime_precisions(network) == {"fp32": 3}
 
 
 @pytest.mark.parametrize("values", [{"offset": "-1"}, {"length": "much"}, {"offset": "9" * 30}])
-def test_a_place_that_is_none_is_refused(
+def test_an_invalid_offset_or_length_is_refused(
     network: Path, tmp_path: Path, values: dict[str, str]
 ) -> None:
     file = split(network, tmp_path / "split")
@@ -97,7 +97,7 @@ def test_weights_outside_the_folder_are_refused(
     assert "in the model's folder" in refusal(file)
 
 
-def test_weights_that_are_missing_or_cut_short_are_named(network: Path, tmp_path: Path) -> None:
+def test_missing_or_truncated_weights_are_named(network: Path, tmp_path: Path) -> None:
     file = split(network, tmp_path / "split")
     weights = file.with_name("net.onnx.data")
     weights.write_bytes(weights.read_bytes()[:-1])
@@ -106,11 +106,11 @@ def test_weights_that_are_missing_or_cut_short_are_named(network: Path, tmp_path
     assert "copy it too" in refusal(file)
 
 
-def test_more_than_one_file_holds_is_refused(
+def test_more_weights_than_one_file_can_hold_are_refused(
     network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = split(network, tmp_path / "split")
-    monkeypatch.setattr(external_data, "LARGEST_WEIGHTS", 4096)
+    monkeypatch.setattr(external_data, "MAX_WEIGHTS_BYTES", 4096)
     assert "too large" in refusal(file)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_inference.core.disk import trouble_writing, why_not_written
+from edge_inference.core.disk import describe_write_error, probe_write_error
 
 ROOT = Path(__file__).parents[2]
 NANODET = ROOT / "models" / "nanodet"
@@ -51,7 +51,7 @@ def limited(folder: Path, limit: int, *words: str, **streams: object) -> tuple[i
     ],
     ids=lambda words: words[0],
 )
-def test_a_limit_of_files_is_named(tmp_path: Path, words: list[str], limit: int) -> None:
+def test_a_file_size_limit_is_named(tmp_path: Path, words: list[str], limit: int) -> None:
     code, said = limited(tmp_path, limit, *words)
     last = said.splitlines()[-1]
     assert code == 1 and last.startswith("edge-inference: "), said
@@ -60,7 +60,7 @@ def test_a_limit_of_files_is_named(tmp_path: Path, words: list[str], limit: int)
 
 
 @pytest.mark.parametrize("words", [["models", "--json"], ["models", "check", str(NANODET)]])
-def test_output_into_a_file_that_takes_no_more(tmp_path: Path, words: list[str]) -> None:
+def test_output_into_a_file_at_its_size_limit(tmp_path: Path, words: list[str]) -> None:
     with (tmp_path / "out").open("w") as out:
         code, said = limited(tmp_path, 0, *words, stdout=out)
     assert code == 1 and said.count("\n") == 1, said
@@ -74,21 +74,21 @@ def test_output_onto_a_full_disk() -> None:
     assert "No space left on device; free space" in said
 
 
-def test_what_keeps_a_file_from_growing_is_found(tmp_path: Path) -> None:
+def test_the_error_that_keeps_a_file_from_growing_is_found(tmp_path: Path) -> None:
     file = tmp_path / "some"
     file.write_bytes(bytes(1000))
-    assert trouble_writing(file) is None
-    assert trouble_writing(tmp_path / "new") is None
+    assert probe_write_error(file) is None
+    assert probe_write_error(tmp_path / "new") is None
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, hard))  # the probe's bytes alone would fit
     try:
-        trouble = trouble_writing(file)
+        trouble = probe_write_error(file)
         assert trouble is not None
-        assert "1048576 bytes; allow more with ulimit -f" in why_not_written(trouble)
+        assert "1048576 bytes; allow more with ulimit -f" in describe_write_error(trouble)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    missing = trouble_writing(tmp_path / "no" / "some")
-    assert missing is not None and why_not_written(missing) == "No such file or directory"
+    missing = probe_write_error(tmp_path / "no" / "some")
+    assert missing is not None and describe_write_error(missing) == "No such file or directory"
     assert [entry.name for entry in tmp_path.iterdir()] == ["some"]
 
 
@@ -103,4 +103,4 @@ def test_what_keeps_a_file_from_growing_is_found(tmp_path: Path) -> None:
     ],
 )
 def test_each_cause_has_its_hint(number: int, words: str) -> None:
-    assert words in why_not_written(OSError(number, os.strerror(number)))
+    assert words in describe_write_error(OSError(number, os.strerror(number)))

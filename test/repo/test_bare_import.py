@@ -1,4 +1,4 @@
-"""The workstation rooms import without ROS, TensorRT, CUDA, torch or ONNX Runtime."""
+"""The workstation packages import without ROS, TensorRT, CUDA, torch or ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pathlib import Path
 
 from tree import PACKAGE, ROOT, module_name
 
-ROS_ROOMS = ("composition", "nodes")
+ROS_PACKAGES = ("composition", "nodes")
 ROS_FREE_MODULES = ("edge_inference.composition", "edge_inference.composition.pipeline")
-# Each list of modules is imported in a copy of a process that has none of ours: what one list has
-# loaded helps no module of another.
+# Each list of modules is imported in its own fork of a process without modules of edge_inference,
+# so that no import succeeds because of the modules of another list.
 PROBE = """
 import importlib, json, os, re, sys, traceback
 
@@ -58,9 +58,9 @@ print(json.dumps(failures))
 
 
 def failures_of(*groups: list[str], folder: Path | None = None) -> dict[str, str]:
-    """Import groups of modules where those packages are absent; return the tracebacks.
+    """Import groups of modules without the absent packages; return the tracebacks of failures.
 
-    ``folder`` holds further modules.
+    ``folder`` contains additional modules.
     """
     paths = os.pathsep.join(filter(None, [folder and str(folder), os.environ.get("PYTHONPATH")]))
     done = subprocess.run(
@@ -75,33 +75,38 @@ def failures_of(*groups: list[str], folder: Path | None = None) -> dict[str, str
 
 
 def ros_free_modules() -> list[str]:
-    rooms = (f for f in PACKAGE.rglob("*.py") if f.relative_to(PACKAGE).parts[0] not in ROS_ROOMS)
-    return sorted({*map(module_name, rooms), *ROS_FREE_MODULES})
+    files = PACKAGE.rglob("*.py")
+    free = (file for file in files if file.relative_to(PACKAGE).parts[0] not in ROS_PACKAGES)
+    return sorted({*map(module_name, free), *ROS_FREE_MODULES})
 
 
-def by_package(names: list[str]) -> list[list[str]]:
-    """Group modules by the package that they lie in."""
-    ordered = sorted(names, key=lambda name: name.rpartition(".")[0])
-    return [list(group) for _, group in itertools.groupby(ordered, lambda n: n.rpartition(".")[0])]
+def group_by_package(names: list[str]) -> list[list[str]]:
+    """Group modules by their package."""
+
+    def package(name: str) -> str:
+        return name.rpartition(".")[0]
+
+    ordered = sorted(names, key=package)
+    return [list(group) for _, group in itertools.groupby(ordered, package)]
 
 
-def test_the_probe_hides_what_is_installed() -> None:
+def test_the_probe_hides_installed_packages() -> None:
     names = ["rclpy", "onnx", "tensorrt_rtx", "std_msgs.msg", "edge_inference.msg"]
     assert set(failures_of(names)) == set(names)
 
 
-def test_what_one_package_has_loaded_helps_no_other(tmp_path: Path) -> None:
+def test_loaded_modules_of_one_package_do_not_help_another(tmp_path: Path) -> None:
     (tmp_path / "first.py").write_text("import sys\nsys.modules['second'] = sys")
     assert set(failures_of(["first", "second"], folder=tmp_path)) == set()
     assert set(failures_of(["first"], ["second"], folder=tmp_path)) == {"second"}
 
 
-def test_a_module_that_ends_its_process_is_told(tmp_path: Path) -> None:
+def test_a_module_that_ends_its_process_is_reported(tmp_path: Path) -> None:
     (tmp_path / "third.py").write_text("import os\nos.abort()")
     assert "status" in failures_of(["third"], folder=tmp_path)["third"]
 
 
 def test_every_workstation_module_imports_bare() -> None:
-    groups = by_package(ros_free_modules())
+    groups = group_by_package(ros_free_modules())
     assert len(groups) > 5
     assert failures_of(*groups) == {}

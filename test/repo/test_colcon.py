@@ -1,4 +1,4 @@
-"""Plain ``colcon build`` in a workspace, as on a robot, and what it installs."""
+"""A plain ``colcon build`` in a workspace, as on a robot, and the installed files."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ print(message.model)
 
 
 def underlay() -> dict[str, str]:
-    """Return the environment of a shell that has sourced ROS 2 and nothing of this checkout."""
+    """Return the environment of a shell that has sourced ROS 2 but not this checkout."""
     environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
     outside = [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p != str(ROOT)]
     if any(outside):
@@ -46,7 +46,7 @@ def underlay() -> dict[str, str]:
 
 
 def colcon(workspace: Path, *arguments: str) -> str:
-    """Run colcon in a workspace and return what it printed."""
+    """Run colcon in a workspace and return its output."""
     done = subprocess.run(
         ["colcon", "--log-base", "log", *arguments],
         cwd=workspace,
@@ -60,51 +60,51 @@ def colcon(workspace: Path, *arguments: str) -> str:
     return done.stdout
 
 
-def made_from() -> str:
-    """Digest what compiled messages depend on: their sources, how they are built, and the tools."""
+def build_fingerprint() -> str:
+    """Digest what compiled messages depend on: their sources, the build files and the tools."""
     build = package_build.PackageBuild(ROOT, Path(sys.prefix), sourced=False, run=print)
-    tools = sorted(f"{found.name} {found.version}" for found in distributions())
+    tools = sorted(f"{package.name} {package.version}" for package in distributions())
     parts = (build.fingerprint("generated"), underlay()["AMENT_PREFIX_PATH"], sys.version, *tools)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 @pytest.fixture(scope="module")
 def source() -> Iterator[Path]:
-    """A workspace with nothing but a copy of this package in it.
+    """A workspace that contains only a copy of this package.
 
-    What it has compiled is kept for the next run, which compiles again only where that changed.
+    The compiled files are kept for the next run, which compiles again only if an input changed.
     """
     pytest.importorskip("colcon_core", reason="colcon is not installed")
     folder = ROOT / ".cache" / "colcon" / Path(sys.prefix).name
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "made_from").open("a+") as mark:
-        fcntl.flock(mark, fcntl.LOCK_EX)  # one run at a time
-        mark.seek(0)
-        digest = made_from()
-        stale = [] if mark.read() == digest else [folder / "build"]
-        for made in (*stale, folder / "src", folder / "log", *folder.glob("install_*")):
-            shutil.rmtree(made, ignore_errors=True)
-        # It says that the last build was a linked one.
+    with (folder / "made_from").open("a+") as stamp:
+        fcntl.flock(stamp, fcntl.LOCK_EX)  # one run at a time
+        stamp.seek(0)
+        fingerprint = build_fingerprint()
+        stale = [] if stamp.read() == fingerprint else [folder / "build"]
+        for old in (*stale, folder / "src", folder / "log", *folder.glob("install_*")):
+            shutil.rmtree(old, ignore_errors=True)
+        # The cache still has the option of the last build, which was a linked one.
         (folder / "build" / "edge_inference" / "CMakeCache.txt").unlink(missing_ok=True)
-        mark.truncate(0)
-        mark.write(digest)
-        mark.flush()
+        stamp.truncate(0)
+        stamp.write(fingerprint)
+        stamp.flush()
         copy_to(folder / "src" / "edge_inference")
         yield folder
 
 
 @pytest.fixture(scope="module", params=[(), ("--symlink-install",)], ids=["copied", "linked"])
 def install(request: pytest.FixtureRequest, source: Path) -> Path:
-    """Build the workspace; the second way of installing takes what the first has compiled."""
+    """Build the workspace; the second installation uses the files that the first compiled."""
     base = f"install_{request.param_index}"
-    # CMake cannot put a link where the first build has copied a folder to.
+    # CMake cannot replace a folder, which the first build has copied, with a link.
     shutil.rmtree(source / "build" / "edge_inference" / "ament_cmake_python", ignore_errors=True)
     colcon(source, "build", "--install-base", base, *request.param)
     return source / base
 
 
 def in_workspace(install: Path, command: str) -> str:
-    """Run a shell command after sourcing the workspace, outside of any source tree."""
+    """Run a shell command after sourcing the workspace, in a folder outside of the source tree."""
     done = subprocess.run(
         ["bash", "-c", f". {install}/setup.bash && {command}"],
         cwd=install.parent / "log",
@@ -117,7 +117,7 @@ def in_workspace(install: Path, command: str) -> str:
     return done.stdout
 
 
-def test_colcon_takes_the_package_for_ament_cmake(source: Path) -> None:
+def test_colcon_identifies_the_package_as_ament_cmake(source: Path) -> None:
     assert colcon(source, "list").split() == [
         "edge_inference",
         "src/edge_inference",
@@ -125,11 +125,11 @@ def test_colcon_takes_the_package_for_ament_cmake(source: Path) -> None:
     ]
 
 
-def test_modules_are_linked_where_that_was_asked_for(
+def test_modules_are_linked_only_with_symlink_install(
     install: Path, request: pytest.FixtureRequest
 ) -> None:
-    wants_links = "linked" in request.node.callspec.id
-    assert [file.is_symlink() for file in install.rglob("errors.py")] == [wants_links]
+    is_linked = "linked" in request.node.callspec.id
+    assert [file.is_symlink() for file in install.rglob("errors.py")] == [is_linked]
 
 
 def test_messages_and_modules_come_from_the_workspace(install: Path) -> None:
@@ -140,17 +140,17 @@ def test_messages_and_modules_come_from_the_workspace(install: Path) -> None:
     assert model == "nanodet"
 
 
-def test_every_executable_is_where_ros2_run_looks(install: Path) -> None:
+def test_every_executable_is_in_the_folder_of_ros2_run(install: Path) -> None:
     declared = re.search(r"set\(executables ([\w ]+)\)", (ROOT / "CMakeLists.txt").read_text())
     assert declared is not None
     folder = install / "edge_inference" / "lib" / "edge_inference"
     for name in ["edge-inference", *declared[1].split()]:
         assert os.access(folder / name, os.X_OK), name
-        # The environment that was active when colcon built, whichever is active later.
+        # The Python that was active during the build, not the one that is active later.
         assert (folder / name).read_text().startswith(f"#!{sys.prefix}/bin/python"), name
 
 
-def test_the_command_answers_in_the_workspace(install: Path) -> None:
+def test_the_command_runs_in_the_workspace(install: Path) -> None:
     assert "usage" in in_workspace(install, "edge-inference --help").lower()
 
 

@@ -1,4 +1,4 @@
-"""Every command that the documents show in a fenced block exists."""
+"""Every command in a fenced block of the documents exists."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ FENCE = re.compile(r"^( *)```[^\n]*\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
 
 
 def commands(text: str, program: str) -> list[list[str]]:
-    """Return the words after a program's name, for each of its calls in the fenced blocks."""
-    found = []
+    """Return the arguments of each call of a program in the fenced blocks."""
+    calls = []
     for _, block in FENCE.findall(text):
         for line in block.replace("\\\n", " ").splitlines():
             words = _words(line)
             starts = [i for i, word in enumerate(words) if Path(word).name == program]
             if starts and all(_is_prefix(word) for word in words[: starts[0]]):
-                found.append(words[starts[0] + 1 :])
-    return found
+                calls.append(words[starts[0] + 1 :])
+    return calls
 
 
 def _words(line: str) -> list[str]:
-    """Split a shell line at its first command's end; a comment ends it."""
+    """Return the words of the first command in a shell line, without a comment."""
     try:
         words = shlex.split(line.strip().removeprefix("$ "), comments=True)
-    except ValueError:  # not a shell line: an apostrophe in printed output
+    except ValueError:  # printed output with an apostrophe, not a shell line
         return []
     ends = [i for i, word in enumerate(words) if word in ("|", "&&", ";", ">", "||")]
     return words[: ends[0]] if ends else words
 
 
 def _is_prefix(word: str) -> bool:
-    """Tell whether a word may stand before a command: an assignment or a wrapper."""
+    """Return whether a word may precede a command: an assignment or a wrapper."""
     return "=" in word or word in ("time", "env", "sudo", "ros2", "run", "edge_inference")
 
 
@@ -51,16 +51,16 @@ def documented(program: str) -> list[list[str]]:
     return sorted({tuple(call): call for call in calls}.values())
 
 
-def help_of(*verbs: str) -> str:
-    """Return what a verb's help says; fails where there is no such verb."""
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+def help_of(*command: str) -> str:
+    """Return the help of a command of edge-inference; fail if there is no such command."""
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
         try:
-            code: object = main("edge-inference", [*verbs, "--help"])
+            code: object = main("edge-inference", [*command, "--help"])
         except SystemExit as end:
             code = end.code
-    assert code == 0, said.getvalue()
-    return said.getvalue()
+    assert code == 0, output.getvalue()
+    return output.getvalue()
 
 
 def test_make_targets_and_benchmarks_exist() -> None:
@@ -72,19 +72,19 @@ def test_make_targets_and_benchmarks_exist() -> None:
             assert (ROOT / "benchmarks" / f"{name}.py").is_file(), words
 
 
-def test_verbs_and_their_options_exist() -> None:
+def test_commands_and_their_options_exist() -> None:
     calls = documented("edge-inference")
     assert len(calls) > 10
     helps: dict[tuple[str, ...], str] = {}
     for words in calls:
-        verbs = tuple(itertools.takewhile(str.isidentifier, words[:2]))
-        if verbs not in helps:
-            helps[verbs] = help_of(*verbs)
+        command = tuple(itertools.takewhile(str.isidentifier, words[:2]))
+        if command not in helps:
+            helps[command] = help_of(*command)
         options = {word.partition("=")[0] for word in words if word.startswith("--")}
-        assert {option for option in options if option not in helps[verbs]} == set(), words
+        assert {option for option in options if option not in helps[command]} == set(), words
 
 
-def test_a_verb_that_does_not_exist_is_found() -> None:
+def test_a_command_that_does_not_exist_is_found() -> None:
     with pytest.raises(AssertionError, match="wobble"):
         help_of("wobble")
 

@@ -1,4 +1,4 @@
-"""What no tracked file may contain, and what must agree between files."""
+"""What no tracked file may contain, and what must be consistent between files."""
 
 from __future__ import annotations
 
@@ -9,31 +9,20 @@ from xml.etree import ElementTree
 import pytest
 
 import edge_inference
-from tree import ROOT, tracked_files
+from tree import ROOT, text_of, tracked_files
 
-# Written in pieces, so that this file does not contain what it looks for.
+# Split strings, so that this file does not contain what it forbids.
 FORBIDDEN = {
-    "a path of somebody's machine": r"(?<![\w.~$}])/(root|home/\w+|work|Users)/[\w.]",
+    "a path of one machine": r"(?<![\w.~$}])/(root|home/\w+|work|Users)/[\w.]",
     "a host of a package registry": r"(pypi|python" r"hosted|npm" r"js|debian)\.(org|com)\b",
     "an unfinished mark": r"\b(TO" r"DO|FIX" r"ME|XX" r"X)\b",
 }
-# A type, a name, and no value: constants say by their name what they are.
+# A type and a name without a value; a constant, which has a value, is explained by its name.
 FIELD = re.compile(r"^\s*[\w/]+(<=\d+)?(\[[^\]]*\])?\s+\w+\b(?!\s*=)")
 
 
-def text_of(name: Path) -> str | None:
-    """Return a file's text, or None where it is binary."""
-    data = (ROOT / name).read_bytes()
-    if b"\0" in data[:8192]:
-        return None
-    try:
-        return data.decode()
-    except UnicodeDecodeError:
-        return None
-
-
 def forbidden_in(text: str) -> list[str]:
-    """Return what is forbidden in a text, each with its line."""
+    """Return a description of each line with forbidden text."""
     return [
         f"line {number}: {what}: {line.strip()[:80]}"
         for number, line in enumerate(text.splitlines(), start=1)
@@ -43,25 +32,25 @@ def forbidden_in(text: str) -> list[str]:
 
 
 def uncommented_fields(text: str) -> list[str]:
-    """Return fields of a message that no comment explains: beside it, or on the lines above."""
-    missing, explained = [], False
+    """Return the fields of a message without a comment in the same line or in the line above."""
+    missing, has_comment = [], False
     for line in text.splitlines():
         if not line.strip():
-            explained = False
+            has_comment = False
         elif line.lstrip().startswith("#"):
-            explained = True
+            has_comment = True
         elif FIELD.match(line):
-            if "#" not in line and not explained:
+            if "#" not in line and not has_comment:
                 missing.append(line.strip())
-            explained = False
+            has_comment = False
     return missing
 
 
 def test_every_tracked_file_is_clean() -> None:
     texts = {name: text for name in tracked_files() if (text := text_of(name)) is not None}
     assert Path("README.md") in texts
-    found = [f"{name}: {fault}" for name, text in texts.items() for fault in forbidden_in(text)]
-    assert found == []
+    faults = [f"{name}: {fault}" for name, text in texts.items() for fault in forbidden_in(text)]
+    assert faults == []
 
 
 @pytest.mark.parametrize(
@@ -73,21 +62,21 @@ def test_every_tracked_file_is_clean() -> None:
         ("# TO", "DO later"),
     ],
 )
-def test_a_planted_line_is_found(pieces: tuple[str, str]) -> None:
+def test_a_forbidden_line_is_found(pieces: tuple[str, str]) -> None:
     assert forbidden_in(f"fine\n{''.join(pieces)}\n") != []
 
 
-def test_the_version_is_one() -> None:
+def test_package_xml_has_the_version_of_the_package() -> None:
     package = ElementTree.parse(ROOT / "package.xml").getroot()
     assert package.findtext("version") == edge_inference.__version__
 
 
-def test_every_message_field_is_explained() -> None:
-    files = sorted((ROOT / "msg").glob("*.msg"))
+def test_every_message_field_has_a_comment() -> None:
+    files = [*(ROOT / "msg").glob("*.msg"), *(ROOT / "action").glob("*.action")]
     missing = [
         f"{file.name}: {field}" for file in files for field in uncommented_fields(file.read_text())
     ]
-    assert files
+    assert {file.suffix for file in files} == {".msg", ".action"}
     assert missing == []
 
 

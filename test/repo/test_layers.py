@@ -1,22 +1,24 @@
-"""Imports point one way, only two packages know ROS, and vendors are imported inside functions."""
+"""Imports point one way, two packages use ROS, optional packages are imported inside functions."""
 
 from __future__ import annotations
 
 import ast
 import graphlib
 import re
+import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 import pytest
 
-from tree import PACKAGE, module_name
+from tree import PACKAGE, package_sources
 
 BELOW = {"core", "errors"}
 ENGINES = BELOW | {"backends"}
 OPTIMIZE = ENGINES | {"engines"}
-# What a robot runs. The workstation's optimize is not among it.
+# The packages that run on a robot; optimize runs on a workstation.
 ROBOT = OPTIMIZE | {"observe", "speech", "governor", "platforms"}
 ALLOWED = {
     "errors": set(),
@@ -33,20 +35,22 @@ ALLOWED = {
     "cli": ROBOT | {"composition", "optimize"},
 }
 ROS_PACKAGES = {"composition", "nodes"}
-# In a package that knows ROS, yet read by the command line on a workstation.
+# Modules of these packages that the command line uses on a workstation without ROS.
 ROS_FREE_MODULES = {
     "edge_inference.composition.pipeline",
     "edge_inference.composition.parameter_format",
 }
-OPENCV_PACKAGES = {"core", "nodes"}
-MOST_FILES = 20
+# The packages of requirements/run.txt that a module may import at its start, and where.
+REQUIRED_PACKAGES = {
+    "cv2": {"core", "nodes"},
+    "numpy": set(ALLOWED),
+    "rich": {"cli"},
+    "yaml": set(ALLOWED),
+}
+MAX_FILES = 20
 ROS = re.compile(
     r"(rclpy|rosidl_\w+|launch|launch_\w+|ament_index_python|builtin_interfaces|\w+_interfaces"
     r"|\w+_msgs|edge_inference\.(msg|srv|action))(\.|$)"
-)
-VENDOR = re.compile(
-    r"(onnx|onnxruntime|tensorrt|tensorrt_rtx|pycuda|cuda|torch|triton|tritonclient|cv_bridge|rosbags"
-    r"|matplotlib|pynvml|rapidfuzz|soundfile|sounddevice|tokenizers)(\.|$)"
 )
 
 
@@ -59,14 +63,25 @@ class Import:
     runs_at_import: bool
 
     @property
+    def root(self) -> str:
+        return self.name.partition(".")[0]
+
+    @property
     def package(self) -> str | None:
-        root, _, rest = self.name.partition(".")
-        package = rest.partition(".")[0]
-        return package if root == "edge_inference" and package in ALLOWED else None
+        """The package of edge_inference, or None for a module of others."""
+        package = [*self.name.split("."), ""][1]
+        return package if self.root == "edge_inference" and package in ALLOWED else None
+
+    @property
+    def is_optional(self) -> bool:
+        """Whether the module belongs to a package that is not installed everywhere."""
+        known = {"edge_inference", *REQUIRED_PACKAGES, *sys.stdlib_module_names}
+        return self.root not in known and not ROS.match(self.name)
 
 
-def imports_of(source: str, module: str, *, is_package: bool = False) -> Iterator[Import]:
-    """Yield every import in a module's source, inside functions too."""
+@cache
+def imports_of(source: str, module: str, *, is_package: bool = False) -> tuple[Import, ...]:
+    """Return every import in a module's source, inside functions too."""
     parts = module.split(".")
 
     def names(node: ast.AST) -> Iterator[str]:
@@ -85,65 +100,72 @@ def imports_of(source: str, module: str, *, is_package: bool = False) -> Iterato
     def walk(node: ast.AST, runs: bool) -> Iterator[Import]:
         for child in ast.iter_child_nodes(node):
             yield from (Import(name, child.lineno, runs) for name in names(child))
-            inside = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
-            checking = isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test)
-            yield from walk(child, runs and not inside and not checking)
+            is_function = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+            is_for_types = isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test)
+            yield from walk(child, runs and not is_function and not is_for_types)
 
-    yield from walk(ast.parse(source), True)
+    return tuple(walk(ast.parse(source), True))
 
 
 def faults(source: str, module: str, *, is_package: bool = False) -> list[str]:
-    """Return a sentence for each import that the house does not allow."""
+    """Return a sentence for each import that the layers do not allow."""
     package = [*module.split("."), ""][1]
-    if not package:  # edge_inference itself: cheap to import, so it imports none of its packages
+    if not package:  # edge_inference itself imports quickly, so it imports none of its packages
         allowed: set[str] = set()
     elif package in ALLOWED:
         allowed = ALLOWED[package] | {package}
     else:
-        return [f"{module}: {package} is no package of the house"]
-    knows_ros = package in ROS_PACKAGES and module not in ROS_FREE_MODULES
+        return [f"{module}: expected one of the packages {sorted(ALLOWED)}, got {package}"]
+    may_use_ros = package in ROS_PACKAGES and module not in ROS_FREE_MODULES
     found = []
     for item in imports_of(source, module, is_package=is_package):
         where = f"{module}:{item.line} imports {item.name}"
         if item.package and item.package not in allowed:
             found.append(f"{where}: {package} may import {sorted(allowed) or 'nothing'}")
-        if ROS.match(item.name) and not knows_ros:
-            found.append(f"{where}: only {sorted(ROS_PACKAGES)} know ROS")
-        if VENDOR.match(item.name) and item.runs_at_import:
-            found.append(f"{where}: vendor packages are imported inside functions")
-        if item.name.partition(".")[0] == "cv2" and package not in OPENCV_PACKAGES:
-            found.append(f"{where}: only {sorted(OPENCV_PACKAGES)} use OpenCV")
+        if ROS.match(item.name) and not may_use_ros:
+            found.append(f"{where}: only {sorted(ROS_PACKAGES)} use ROS")
+        if item.is_optional and item.runs_at_import:
+            found.append(f"{where}: import optional packages inside the function that uses them")
+        users = REQUIRED_PACKAGES.get(item.root, {package})
+        if package not in users:
+            found.append(f"{where}: only {sorted(users)} use {item.root}")
     return list(dict.fromkeys(found))
 
 
-def sources() -> dict[str, str]:
-    """Return the source of every module by its dotted name; a package's is its ``__init__``."""
-    return {module_name(file): file.read_text() for file in sorted(PACKAGE.rglob("*.py"))}
+def packages_of(modules: Iterable[str]) -> set[str]:
+    """Return the names of the modules that contain others."""
+    return {name.rpartition(".")[0] for name in modules}
 
 
-def imported(modules: Mapping[str, str]) -> dict[str, set[str]]:
+def import_graph(modules: Mapping[str, str]) -> dict[str, set[str]]:
     """Return which of the modules each of them imports, at import or inside a function."""
+    packages = packages_of(modules)
     graph: dict[str, set[str]] = {}
     for module, source in modules.items():
-        is_package = any(name.startswith(f"{module}.") for name in modules)
         graph[module] = set()
-        for item in imports_of(source, module, is_package=is_package):
+        for item in imports_of(source, module, is_package=module in packages):
             name = item.name
             while name and name not in modules:
                 name = name.rpartition(".")[0]
-            # A file that imports a neighbour names the folder of both on the way.
+            # An import from the same folder also names the folder, which is not an import of it.
             if name and not f"{module}.".startswith(f"{name}."):
                 graph[module].add(name)
     return graph
 
 
+@cache
+def package_graph() -> dict[str, set[str]]:
+    """Return the import graph of the whole package."""
+    return import_graph(package_sources())
+
+
 def subpackage(module: str) -> str:
-    """Return what a module counts as within its package: its subpackage, or itself."""
+    """Return the subpackage of a module, or the module itself if it is directly in a package."""
     return ".".join(module.split(".")[:3])
 
 
-def circle_of(graph: Mapping[str, Iterable[str]]) -> list[str]:
-    """Return the members of one circle, each imports the one before it; empty where none is."""
+def find_cycle(graph: Mapping[str, Iterable[str]]) -> list[str]:
+    """Return the modules of one cycle, each imports the one before it; empty if there is none."""
     try:
         graphlib.TopologicalSorter(graph).prepare()
     except graphlib.CycleError as error:
@@ -152,71 +174,80 @@ def circle_of(graph: Mapping[str, Iterable[str]]) -> list[str]:
 
 
 def between_subpackages(graph: Mapping[str, Iterable[str]]) -> dict[str, set[str]]:
-    """Return the imports between subpackages, and files beside them, of one package."""
-    found: dict[str, set[str]] = defaultdict(set)
+    """Return the imports inside of each package, between its subpackages and direct modules."""
+    imports: dict[str, set[str]] = defaultdict(set)
     for module, names in graph.items():
         for name in names:
-            here, there = subpackage(module), subpackage(name)
-            is_same_package = here.split(".")[:2] == there.split(".")[:2]
-            # A package's own file stands for no subpackage.
-            if is_same_package and here != there and min(here.count("."), there.count(".")) == 2:
-                found[here].add(there)
-    return found
+            source, target = subpackage(module), subpackage(name)
+            is_same_package = source.split(".")[:2] == target.split(".")[:2]
+            # The ``__init__`` of a package belongs to no subpackage.
+            is_inside = min(source.count("."), target.count(".")) == 2
+            if is_same_package and source != target and is_inside:
+                imports[source].add(target)
+    return imports
 
 
 def reached_from(graph: Mapping[str, Iterable[str]], package: str) -> set[str]:
-    """Return every module that the modules of a package import, directly or not."""
-    found: set[str] = set()
-    waiting = [name for name in graph if name.startswith(f"edge_inference.{package}.")]
-    while waiting:
-        for name in graph[waiting.pop()]:
-            if name not in found:
-                found.add(name)
-                waiting.append(name)
-    return found
+    """Return every module that the modules of a package import, directly or indirectly."""
+    reached: set[str] = set()
+    queue = [name for name in graph if name.startswith(f"edge_inference.{package}.")]
+    while queue:
+        for name in graph[queue.pop()]:
+            if name not in reached:
+                reached.add(name)
+                queue.append(name)
+    return reached
 
 
 def test_every_module_imports_only_what_its_package_may() -> None:
-    files = sorted(PACKAGE.rglob("*.py"))
-    assert {file.relative_to(PACKAGE).parts[0] for file in files} > ROS_PACKAGES
+    sources = package_sources()
+    packages = packages_of(sources)
+    assert {name.split(".")[1] for name in sources if "." in name} > ROS_PACKAGES
     found = [
         fault
-        for file in files
-        for fault in faults(file.read_text(), module_name(file), is_package=file.stem == "__init__")
+        for module, source in sources.items()
+        for fault in faults(source, module, is_package=module in packages)
     ]
     assert found == []
 
 
-def test_no_circle_between_files() -> None:
-    assert circle_of(imported(sources())) == []
+def test_files_import_each_other_without_a_cycle() -> None:
+    assert find_cycle(package_graph()) == []
 
 
-def test_subpackages_of_a_package_import_each_other_one_way() -> None:
-    assert circle_of(between_subpackages(imported(sources()))) == []
+def test_subpackages_of_a_package_import_each_other_without_a_cycle() -> None:
+    assert find_cycle(between_subpackages(package_graph())) == []
 
 
-def test_engines_hold_what_a_robot_needs_and_nothing_else() -> None:
-    graph = imported(sources())
+def test_engines_hold_only_what_a_robot_needs() -> None:
     engines = {
         name
-        for name, source in sources().items()
+        for name, source in package_sources().items()
         if name.startswith("edge_inference.engines.") and ast.parse(source).body[1:]
     }
-    assert engines - reached_from(graph, "nodes") == set()
+    assert engines - reached_from(package_graph(), "nodes") == set()
 
 
-def test_a_folder_can_be_seen_at_one_glance() -> None:
-    folders = {file.parent for file in PACKAGE.rglob("*.py")}
-    counts = {
-        str(folder.relative_to(PACKAGE)): len([*folder.glob("*.py")])
-        - (folder / "__init__.py").exists()
-        for folder in folders
+def test_modules_that_a_package_reaches_are_found() -> None:
+    graph = {
+        "edge_inference.nodes.a": ["edge_inference.engines.b"],
+        "edge_inference.engines.b": ["edge_inference.engines.c"],
+        "edge_inference.engines.c": [],
+        "edge_inference.engines.d": ["edge_inference.engines.c"],
     }
-    assert {name: n for name, n in counts.items() if n > MOST_FILES} == {}
+    assert {name[-1] for name in reached_from(graph, "nodes")} == {"b", "c"}
+
+
+def test_no_folder_has_too_many_files() -> None:
+    counts: dict[str, int] = defaultdict(int)
+    for file in PACKAGE.rglob("*.py"):
+        counts[str(file.parent.relative_to(PACKAGE))] += file.stem != "__init__"
+    assert len(counts) > len(ALLOWED)
+    assert {name: count for name, count in counts.items() if count > MAX_FILES} == {}
 
 
 @pytest.mark.parametrize(
-    ("modules", "circle"),
+    ("modules", "length"),
     [
         ({"a": "import edge_inference.core.b", "b": "import edge_inference.core.c", "c": ""}, 0),
         (
@@ -228,12 +259,12 @@ def test_a_folder_can_be_seen_at_one_glance() -> None:
         ),
     ],
 )
-def test_a_planted_circle_is_found(modules: dict[str, str], circle: int) -> None:
-    graph = imported({f"edge_inference.core.{name}": text for name, text in modules.items()})
-    assert len(circle_of(graph)) == circle
+def test_a_cycle_between_files_is_found(modules: dict[str, str], length: int) -> None:
+    graph = import_graph({f"edge_inference.core.{name}": text for name, text in modules.items()})
+    assert len(find_cycle(graph)) == length
 
 
-def test_a_planted_circle_between_subpackages_is_found() -> None:
+def test_a_cycle_between_subpackages_is_found() -> None:
     modules = {
         "x.a": "from edge_inference.core.y import b",
         "y.b": "from edge_inference.core import settings",
@@ -241,9 +272,9 @@ def test_a_planted_circle_between_subpackages_is_found() -> None:
         "x.d": "",
         "settings": "",
     }
-    graph = imported({f"edge_inference.core.{name}": text for name, text in modules.items()})
-    assert circle_of(graph) == []
-    assert set(circle_of(between_subpackages(graph))) == {
+    graph = import_graph({f"edge_inference.core.{name}": text for name, text in modules.items()})
+    assert find_cycle(graph) == []
+    assert set(find_cycle(between_subpackages(graph))) == {
         "edge_inference.core.x",
         "edge_inference.core.y",
     }
@@ -271,20 +302,25 @@ def test_a_planted_circle_between_subpackages_is_found() -> None:
         ("core.x", "from sensor_msgs.msg import Image"),
         ("composition.pipeline", "from rclpy.node import Node"),
         ("backends.x", "import onnxruntime"),
+        ("core.x", "import requests"),
+        ("platforms.x", "class A:\n    import pynvml"),
         ("backends.x", "try:\n    import tensorrt\nexcept ImportError:\n    pass"),
         ("nodes.x", "from cv_bridge import CvBridge"),
         ("backends.x", "import cv2"),
+        ("core.x", "def f():\n    from rich.table import Table"),
         ("attic.x", "import os"),
     ],
 )
-def test_a_planted_fault_is_found(module: str, line: str) -> None:
+def test_a_fault_is_found(module: str, line: str) -> None:
     assert faults(line, f"edge_inference.{module}") != []
 
 
 @pytest.mark.parametrize(
     ("module", "line"),
     [
-        ("core.x", "import cv2\nimport numpy\nfrom edge_inference.errors import InputError"),
+        ("core.x", "import os.path\nimport cv2\nimport numpy.typing\nimport yaml"),
+        ("core.x", "from edge_inference.errors import InputError"),
+        ("cli.x", "from rich.table import Table"),
         ("core.x", "from . import frame\nfrom .frame import Frame"),
         ("backends.x", "def f():\n    import onnxruntime"),
         ("backends.x", "if TYPE_CHECKING:\n    import onnxruntime"),
@@ -295,7 +331,7 @@ def test_a_planted_fault_is_found(module: str, line: str) -> None:
         ("cli.x", "def f():\n    from edge_inference.composition import container"),
     ],
 )
-def test_what_is_allowed_raises_no_complaint(module: str, line: str) -> None:
+def test_an_allowed_import_is_no_fault(module: str, line: str) -> None:
     assert faults(line, f"edge_inference.{module}") == []
 
 

@@ -1,4 +1,4 @@
-"""The parameter tables in the docs are what the code declares."""
+"""docs/parameters.md has the parameters that the code declares."""
 
 from __future__ import annotations
 

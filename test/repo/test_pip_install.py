@@ -14,7 +14,7 @@ from tree import ROOT, copy_to
 
 
 def run(command: list[str | Path], cwd: Path) -> str:
-    """Run a command without this checkout's paths; return what it printed."""
+    """Run a command without the paths of this checkout; return its output."""
     environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
     done = subprocess.run(
         [str(word) for word in command],
@@ -31,7 +31,7 @@ def run(command: list[str | Path], cwd: Path) -> str:
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Install a copy of the source tree into an environment of its own."""
+    """Install a copy of the source tree into a new environment."""
     folder = tmp_path_factory.mktemp("pip")
     source = copy_to(folder / "source")
     offline = ["--no-deps", "--no-index", "--disable-pip-version-check", "--quiet"]
@@ -39,7 +39,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run([sys.executable, "-m", "pip", *wheel], source)
     venv = folder / "venv"
     run([sys.executable, "-m", "venv", "--without-pip", venv], folder)
-    # The dependencies, and pip, are there already, after the environment's own packages.
+    # The dependencies and pip come from this environment, after the new environment's packages.
     site = next(venv.glob("lib/python3*/site-packages"))
     (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
     install = ["install", *offline, "--ignore-installed", "--no-compile", *folder.glob("*.whl")]
@@ -47,12 +47,12 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return venv
 
 
-def test_the_package_is_the_installed_one(installed: Path) -> None:
+def test_the_installed_package_is_imported(installed: Path) -> None:
     code = "import edge_inference.core as c; print(c.__file__)"
     assert run([installed / "bin" / "python", "-c", code], installed).startswith(str(installed))
 
 
-def test_the_command_answers(installed: Path) -> None:
+def test_the_command_runs(installed: Path) -> None:
     assert "usage" in run([installed / "bin" / "edge-inference", "--help"], installed).lower()
 
 
@@ -64,7 +64,7 @@ def test_data_is_in_the_share_folder(installed: Path, folder: str) -> None:
         assert (installed / "share" / "edge_inference" / file.relative_to(ROOT)).is_file()
 
 
-def test_the_source_of_the_kernel_is_in_the_package(installed: Path) -> None:
+def test_the_kernel_source_is_in_the_package(installed: Path) -> None:
     code = "import edge_inference.backends.trt as t; print(t.__path__[0])"
     package = Path(run([installed / "bin" / "python", "-c", code], installed).strip())
     assert (package / "image_kernel.cu").is_file()

@@ -1,8 +1,8 @@
-"""What the README says of a robot's installation, done on fallbacks of Humble, Jazzy and Kilted.
+"""The installation on a robot, as in the README, on fakes of Humble, Jazzy and Kilted.
 
-A double has the distribution's Python, NumPy and OpenCV where an environment with system site
-packages sees them: in a user's site folder. Its packages are fetched once and stay in ``.cache``;
-what the documents install is fetched each time.
+A fake has the distribution's Python, and its NumPy and OpenCV in a user's site folder, where an
+environment with system site packages sees them. The packages of a fake are fetched once and stay
+in ``.cache``; those that the documents install are fetched each time.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ import installer
 
 CACHE = ROOT / ".cache"
 FENCE = re.compile(r"^```bash\n(.*?)^```", re.MULTILINE | re.DOTALL)
-# The lines that make and fill the environment; those that build and launch need a robot.
-FILLING = ("python3 -m venv", "touch", "source .venv", "pip install")
+# The start of the lines that make and fill the environment; the build and launch need a robot.
+INSTALL_COMMANDS = ("python3 -m venv", "touch", "source .venv", "pip install")
 VERSIONS = """
 import json
 import cv2
@@ -44,8 +44,8 @@ sys.exit(main('edge-inference', sys.argv[1:]))
 
 
 @dataclass(frozen=True)
-class FakePython:
-    """A distribution's Python and what apt installs for it: versions as near as wheels come."""
+class FakeDistribution:
+    """A distribution's Python and apt packages, in the nearest versions that have wheels."""
 
     python: str
     numpy: str
@@ -59,28 +59,28 @@ class FakePython:
 
 
 FAKES = {
-    "humble": FakePython("python3.10", "1.21.5", "4.5.4.60", ("PyYAML==6.0", "rich==11.2.0")),
-    # Both are built for Ubuntu 24.04.
-    "jazzy, kilted": FakePython(
+    "humble": FakeDistribution("python3.10", "1.21.5", "4.5.4.60", ("PyYAML==6.0", "rich==11.2.0")),
+    # Both are for Ubuntu 24.04.
+    "jazzy, kilted": FakeDistribution(
         "python3.12", "1.26.4", "4.6.0.66", ("PyYAML==6.0.1", "rich==13.7.1")
     ),
 }
 
 
 def prefix_of(python: str) -> Path:
-    """Return where an interpreter of that name is installed; skip where there is none."""
+    """Return the prefix of an interpreter; skip the test if it is not installed."""
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
     others = pyenv.glob(f"versions/{python.removeprefix('python')}*/bin/{python}")
     for command in (python, *sorted(map(str, others))):
-        ask = [command, "-c", "import sys; print(sys.base_prefix)"]
+        query = [command, "-c", "import sys; print(sys.base_prefix)"]
         with contextlib.suppress(OSError, subprocess.CalledProcessError):
-            done = subprocess.run(ask, capture_output=True, text=True, check=True)
+            done = subprocess.run(query, capture_output=True, text=True, check=True)
             return Path(done.stdout.strip())
-    return pytest.skip(f"no {python} here")
+    return pytest.skip(f"{python} is not installed")
 
 
-def system_packages(fake: FakePython, python: Path) -> Path:
-    """Return a user's base folder that holds the distribution's packages."""
+def system_packages(fake: FakeDistribution, python: Path) -> Path:
+    """Return a user's base folder with the distribution's packages."""
     base = CACHE / "robot" / "-".join([fake.python, *fake.requirements])
     if not base.exists():
         unfinished = base.with_name(f"{base.name}.{os.getpid()}")
@@ -89,22 +89,22 @@ def system_packages(fake: FakePython, python: Path) -> Path:
         run = command_runner.CommandRunner(python, log, CACHE / "pip")
         install = installer.Installer(run, ROOT / "requirements" / "installer.txt", CACHE / "uv")
         try:
-            install.install(["--no-deps", "--target", str(site), *fake.requirements], step="double")
+            install.install(["--no-deps", "--target", str(site), *fake.requirements], step="fake")
         except command_runner.SetUpError as error:
             shutil.rmtree(unfinished, ignore_errors=True)
             if os.environ.get("CI"):
                 raise
-            pytest.skip(f"{fake.python}: the double's packages cannot be had: {error}")
+            pytest.skip(f"{fake.python}: the packages of the fake are not available: {error}")
         unfinished.replace(base)
     return base
 
 
 def documented(file: str, heading: str) -> list[str]:
-    """Return the lines of a document's section that fill the environment, in their order."""
+    """Return the lines of a document's section that make and fill the environment."""
     text = (ROOT / file).read_text()
     section = text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
     lines = [line for block in FENCE.findall(section) for line in block.splitlines()]
-    return [line for line in lines if line.startswith(FILLING)]
+    return [line for line in lines if line.startswith(INSTALL_COMMANDS)]
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class Robot:
     """A colcon workspace with the environment that the documents describe."""
 
     workspace: Path
-    fake: FakePython
+    fake: FakeDistribution
     environment: dict[str, str]
 
     def run(self, script: str) -> str:
@@ -136,7 +136,7 @@ class Robot:
 
 @pytest.fixture(params=sorted(FAKES))
 def robot(request: pytest.FixtureRequest, tmp_path: Path) -> Robot:
-    """Do what the README says, up to where colcon builds."""
+    """Follow the README up to the colcon build."""
     fake = FAKES[request.param]
     prefix = prefix_of(fake.python)
     base = system_packages(fake, prefix / "bin" / fake.python)
@@ -150,13 +150,12 @@ def robot(request: pytest.FixtureRequest, tmp_path: Path) -> Robot:
     }
     (tmp_path / "src").mkdir()
     (tmp_path / "src" / "edge_inference").symlink_to(ROOT)
-    made = Robot(tmp_path, fake, environment)
-    made.run("\n".join(documented("README.md", "On a robot")))
-    return made
+    robot = Robot(tmp_path, fake, environment)
+    robot.run("\n".join(documented("README.md", "On a robot")))
+    return robot
 
 
-def test_the_documents_say_how() -> None:
-    """That the lines are found at all; each is followed below."""
+def test_install_commands_are_found_in_the_documents() -> None:
     lines = documented("README.md", "On a robot")
     assert any("--system-site-packages" in line for line in lines), lines
     assert any("requirements/robot.txt" in line for line in lines), lines
@@ -164,8 +163,8 @@ def test_the_documents_say_how() -> None:
     assert any("robot_constraints.txt" in line for line in documented("docs/voice.md", "Trying it"))
 
 
-def test_models_run_beside_the_distributions_numpy_and_opencv(robot: Robot) -> None:
-    """In fp32 and in a precision that is derived on the robot, after all that is documented."""
+def test_models_run_with_numpy_and_opencv_of_the_distribution(robot: Robot) -> None:
+    """In fp32 and in a precision that the robot derives, after all documented installations."""
     voice = [line for line in documented("docs/voice.md", "Trying it") if "--no-deps" not in line]
     robot.run("\n".join(["source .venv/bin/activate", *voice]))
     numpy, opencv, origin, _ = json.loads(robot.python(VERSIONS))

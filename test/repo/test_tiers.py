@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import itertools
 import os
 import re
@@ -121,3 +122,14 @@ def test_only_the_profile_sets_the_number_of_examples() -> None:
     tests = [file for file in ROOT.glob("test/*/**/*.py") if file.name != Path(__file__).name]
     assert len(tests) > 200
     assert [file for file in tests if own.search(file.read_text())] == []
+
+
+def test_the_slowest_files_exist() -> None:
+    source = (ROOT / "test" / "conftest.py").read_text()
+    (names,) = [
+        ast.literal_eval(node.value)
+        for node in ast.parse(source).body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "SLOWEST_FILES"
+    ]
+    assert names
+    assert [name for name in names if not [*ROOT.glob(f"test/*/**/{name}")]] == []

@@ -13,15 +13,35 @@ PACKAGE = ROOT / "edge_inference"
 
 @cache
 def tracked_files() -> tuple[Path, ...]:
-    """Return what git tracks or would add, relative to the root; ignored files are left out."""
+    """Return the files that git tracks or would add, relative to the root, without ignored ones."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    names = (Path(name) for name in listed.split("\0") if name)
+    output = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    names = (Path(name) for name in output.split("\0") if name)
     return tuple(name for name in sorted(set(names)) if (ROOT / name).is_file())
 
 
+@cache
+def text_of(name: Path) -> str | None:
+    """Return the text of a tracked file, or None if it is binary."""
+    with (ROOT / name).open("rb") as file:
+        start = file.read(8192)
+        if b"\0" in start:
+            return None
+        data = start + file.read()
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+@cache
+def package_sources() -> dict[str, str]:
+    """Return the source of every module by its dotted name; a package's is its ``__init__``."""
+    return {module_name(file): file.read_text() for file in sorted(PACKAGE.rglob("*.py"))}
+
+
 def copy_to(folder: Path) -> Path:
-    """Copy those files into a folder, as a clone."""
+    """Copy the tracked files into a folder, as a clone."""
     for name in tracked_files():
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)

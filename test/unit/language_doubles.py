@@ -40,18 +40,18 @@ class Spec(NamedTuple):
 class Pieces:
     """Splits a text into the longest pieces."""
 
-    def encode(self, text: str, *, whole: bool = False) -> list[int]:
-        found = [0] if whole else []
+    def encode(self, text: str, *, add_special_tokens: bool = False) -> list[int]:
+        found = [0] if add_special_tokens else []
         while text:
             piece = max((p for p in PIECES[2:] if text.startswith(p)), key=len)
             found.append(PIECES.index(piece))
             text = text[len(piece) :]
         return found
 
-    def number(self, token: str) -> int | None:
+    def token_id(self, token: str) -> int | None:
         return PIECES.index(token) if token in PIECES else None
 
-    def texts(self) -> list[str | None]:
+    def token_texts(self) -> list[str | None]:
         return [None, None, *PIECES[2:]]
 
 

@@ -17,7 +17,6 @@ from edge_inference.core.models.agreement import (
     ResultAgreement,
     compare_outputs,
     compare_results,
-    results_agree,
 )
 from edge_inference.core.results import (
     Classification,
@@ -42,9 +41,13 @@ def compare(reference: Any, candidate: Any, dtype: Any = np.float32) -> OutputAg
     return compare_outputs({"out": np.array(reference, dtype)}, {"out": np.array(candidate, dtype)})
 
 
+def agreement_share(reference: Result, candidate: Result, **options: Any) -> float:
+    return compare_results(reference, candidate, **options).share
+
+
 def test_no_outputs_agree() -> None:
     nothing = compare_outputs({}, {})
-    assert (nothing.cosine, nothing.sqnr_db, nothing.largest_difference) == (1.0, math.inf, 0.0)
+    assert (nothing.cosine, nothing.sqnr_db, nothing.max_difference) == (1.0, math.inf, 0.0)
     assert (nothing.nan_count, nothing.inf_count) == (0, 0)
 
 
@@ -73,7 +76,7 @@ def test_the_figures_of_known_arrays(
     found = compare(reference, candidate)
     assert found.cosine == pytest.approx(cosine)
     assert found.sqnr_db == pytest.approx(sqnr_db)
-    assert found.largest_difference == difference
+    assert found.max_difference == difference
     assert (found.nan_count, found.inf_count) == (0, 0)
 
 
@@ -92,31 +95,31 @@ NAN, INF = float("nan"), float("inf")
         ([1], [NAN], 1, 0),
     ],
 )
-def test_what_is_not_finite_is_counted_and_left_out_of_the_figures(
+def test_values_that_are_not_finite_are_counted_and_excluded(
     reference: list[float], candidate: list[float], nan_count: int, inf_count: int
 ) -> None:
     found = compare(reference, candidate)
     assert (found.nan_count, found.inf_count) == (nan_count, inf_count)
-    assert (found.cosine, found.sqnr_db, found.largest_difference) == (1.0, math.inf, 0.0)
+    assert (found.cosine, found.sqnr_db, found.max_difference) == (1.0, math.inf, 0.0)
 
 
-def test_whole_numbers_are_compared_and_not_measured() -> None:
+def test_integers_count_differences_but_have_no_sqnr() -> None:
     """A class number off by one is another class, not a small error."""
     found = compare_outputs(
         {"ids": np.array([1, 2]), "valid": np.array([True]), "scores": np.ones(2, np.float16)},
         {"ids": np.array([2, 1]), "valid": np.array([False]), "scores": np.ones(2, np.float32)},
     )
     assert (found.cosine, found.sqnr_db) == (1.0, math.inf)
-    assert found.largest_difference == 1
-    assert [tensor.continuous for tensor in found.tensors] == [False, False, True]
+    assert found.max_difference == 1
+    assert [tensor.is_continuous for tensor in found.tensors] == [False, False, True]
 
 
 def test_large_integers_do_not_overflow() -> None:
     found = compare([120, -128], [-128, 127], np.int8)
-    assert found.largest_difference == 255
+    assert found.max_difference == 255
 
 
-def test_a_half_precision_candidate_does_not_overflow() -> None:
+def test_an_fp16_candidate_does_not_overflow() -> None:
     values = np.full(10, 60000, np.float16)
     found = compare_outputs({"out": values.astype(np.float32)}, {"out": values})
     assert found.cosine == pytest.approx(1.0)
@@ -134,7 +137,7 @@ def test_the_worst_tensor_counts() -> None:
 @pytest.mark.parametrize(
     ("reference", "candidate", "words"),
     [
-        ({"a": np.ones(1)}, {}, "outputs: expected a as the reference gives, got none"),
+        ({"a": np.ones(1)}, {}, "outputs: expected a as in the reference, got none"),
         ({}, {"a": np.ones(1)}, "outputs: expected none .* got a"),
         ({"a": np.ones(1)}, {"b": np.ones(1)}, "expected a .* got b"),
         (
@@ -172,7 +175,7 @@ def test_images_add_up_to_one_long_output(values: NDArray[np.float32], seed: int
     )
     assert parts.cosine == pytest.approx(whole.cosine, abs=1e-9)
     assert parts.sqnr_db == pytest.approx(whole.sqnr_db)
-    assert parts.largest_difference == whole.largest_difference
+    assert parts.max_difference == whole.max_difference
 
 
 def classification(*found: tuple[str, float]) -> Classification:
@@ -217,7 +220,7 @@ def depth(values: Any) -> DepthMap:
     ],
 )
 def test_classes(reference: Result, candidate: Result, share: float) -> None:
-    assert results_agree(reference, candidate) == share
+    assert agreement_share(reference, candidate) == share
 
 
 @pytest.mark.parametrize(
@@ -226,7 +229,7 @@ def test_classes(reference: Result, candidate: Result, share: float) -> None:
 )
 def test_a_class_within_the_margin_is_a_tie(named: str, margin: float, share: float) -> None:
     reference = classification(("cat", 0.5), ("dog", 0.45))
-    assert results_agree(reference, classification((named, 0.9)), margin=margin) == share
+    assert agreement_share(reference, classification((named, 0.9)), margin=margin) == share
 
 
 def moved(found: tuple[str, float, tuple[float, ...]], by: float) -> Any:
@@ -252,7 +255,7 @@ def moved(found: tuple[str, float, tuple[float, ...]], by: float) -> Any:
     ],
 )
 def test_boxes(reference: list[Any], candidate: list[Any], share: float) -> None:
-    assert results_agree(detections(*reference), detections(*candidate)) == pytest.approx(share)
+    assert agreement_share(detections(*reference), detections(*candidate)) == pytest.approx(share)
 
 
 def test_a_box_just_below_the_threshold_is_found_among_the_lenient_ones() -> None:
@@ -276,7 +279,7 @@ def test_a_box_just_below_the_threshold_is_found_among_the_lenient_ones() -> Non
     ],
 )
 def test_masks(reference: Any, candidate: Any, share: float) -> None:
-    assert results_agree(segmentation(reference), segmentation(candidate)) == share
+    assert agreement_share(segmentation(reference), segmentation(candidate)) == share
 
 
 @pytest.mark.parametrize(
@@ -292,7 +295,7 @@ def test_masks(reference: Any, candidate: Any, share: float) -> None:
     ],
 )
 def test_depths(reference: Any, candidate: Any, share: float) -> None:
-    assert results_agree(depth(reference), depth(candidate)) == pytest.approx(share)
+    assert agreement_share(depth(reference), depth(candidate)) == pytest.approx(share)
 
 
 @pytest.mark.parametrize(
@@ -305,7 +308,7 @@ def test_depths(reference: Any, candidate: Any, share: float) -> None:
 )
 def test_results_that_cannot_be_compared(reference: Result, candidate: Result, words: str) -> None:
     with pytest.raises(TensorError, match=words):
-        results_agree(reference, candidate)
+        agreement_share(reference, candidate)
 
 
 def test_agreements_add_up() -> None:
@@ -324,11 +327,11 @@ BOXES = st.lists(
 
 
 @given(BOXES, BOXES)
-def test_boxes_agree_both_ways_alike(one: list[Any], other: list[Any]) -> None:
+def test_agreement_of_boxes_is_symmetric(one: list[Any], other: list[Any]) -> None:
     there, back = (
-        results_agree(detections(*first), detections(*second))
+        agreement_share(detections(*first), detections(*second))
         for first, second in ((one, other), (other, one))
     )
     assert there == back
     assert 0 <= there <= 1
-    assert results_agree(detections(*one), detections(*one)) == 1.0
+    assert agreement_share(detections(*one), detections(*one)) == 1.0

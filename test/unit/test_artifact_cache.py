@@ -31,7 +31,7 @@ def numbered_key(number: int) -> str:
     return key_of({"number": number})
 
 
-def test_an_empty_cache_has_nothing_and_is_not_created(cache: ArtifactCache) -> None:
+def test_an_empty_cache_is_not_created(cache: ArtifactCache) -> None:
     assert cache.find(KEY) is None
     assert cache.entries() == []
     assert cache.faults() == []
@@ -40,7 +40,7 @@ def test_an_empty_cache_has_nothing_and_is_not_created(cache: ArtifactCache) -> 
     assert not cache.folder.exists()
 
 
-def test_what_was_made_is_found(cache: ArtifactCache) -> None:
+def test_a_new_entry_is_found(cache: ArtifactCache) -> None:
     made = cache.get_or_make(KEY, make, label="nanodet fp16/trt")
     found = cache.find(KEY)
     assert found is not None
@@ -59,7 +59,7 @@ def test_what_was_made_is_found(cache: ArtifactCache) -> None:
     assert left_overs(cache) == []
 
 
-def test_it_is_made_once_and_for_its_key_only(cache: ArtifactCache) -> None:
+def test_an_entry_is_made_once_for_its_key(cache: ArtifactCache) -> None:
     first = cache.get_or_make(KEY, make)
     assert cache.get_or_make(KEY, never_make, label="another name").folder == first.folder
     assert cache.find(OTHER) is None
@@ -67,14 +67,14 @@ def test_it_is_made_once_and_for_its_key_only(cache: ArtifactCache) -> None:
     assert [entry.key for entry in cache.entries()] == [OTHER, KEY]
 
 
-def test_an_entry_may_be_of_metadata_only(cache: ArtifactCache) -> None:
+def test_an_entry_may_have_metadata_only(cache: ArtifactCache) -> None:
     cache.get_or_make(KEY, lambda folder: {"verdict": "no"})
     found = cache.find(KEY)
     assert found is not None
     assert (found.files, found.metadata, found.size) == ({}, {"verdict": "no"}, 0)
 
 
-def test_metadata_come_back_as_json_holds_them(cache: ArtifactCache) -> None:
+def test_metadata_are_read_as_json(cache: ArtifactCache) -> None:
     made = cache.get_or_make(KEY, lambda folder: {"pair": (1, 2), "counts": {10: "a", 9: "b"}})
     assert made.metadata == {"pair": [1, 2], "counts": {"10": "a", "9": "b"}}
 
@@ -95,13 +95,13 @@ def test_a_key_is_64_digits(cache: ArtifactCache, key: str) -> None:
         cache.get_or_make(key, make)
 
 
-def test_a_name_that_the_entry_does_not_have(cache: ArtifactCache) -> None:
+def test_a_file_that_is_not_in_the_entry(cache: ArtifactCache) -> None:
     entry = cache.get_or_make(KEY, make)
     with pytest.raises(CacheError, match=r"'plan' .* got engine.plan, layers.json; run"):
         entry.path("plan")
 
 
-def test_other_things_in_the_folder_are_left_alone(cache: ArtifactCache) -> None:
+def test_other_files_in_the_folder_are_unchanged(cache: ArtifactCache) -> None:
     cache.folder.mkdir()
     (cache.folder / "timing.cache").write_text("not an entry")
     (cache.folder / "calibration").mkdir()
@@ -129,7 +129,7 @@ def test_remove(cache: ArtifactCache) -> None:
     assert left_overs(cache) == []
 
 
-def test_the_least_recently_used_make_room(tmp_path: Path) -> None:
+def test_the_least_recently_used_entries_are_removed(tmp_path: Path) -> None:
     room_for_three = 3 * 10_000 + 3 * 2_000  # 2,000 bytes for each description
     cache = ArtifactCache(tmp_path, room_for_three, clock=Clock())
     for number in range(3):
@@ -141,7 +141,7 @@ def test_the_least_recently_used_make_room(tmp_path: Path) -> None:
     assert left_overs(cache) == []
 
 
-def test_an_entry_larger_than_the_limit_is_kept_alone(tmp_path: Path) -> None:
+def test_an_entry_larger_than_the_limit_is_kept(tmp_path: Path) -> None:
     cache = ArtifactCache(tmp_path, 1000, clock=Clock())
     cache.get_or_make(KEY, make_of(100))
     made = cache.get_or_make(OTHER, make_of(5000))
@@ -149,7 +149,7 @@ def test_an_entry_larger_than_the_limit_is_kept_alone(tmp_path: Path) -> None:
     assert [entry.key for entry in cache.entries()] == [OTHER]
 
 
-def test_an_entry_without_description_goes_first(tmp_path: Path) -> None:
+def test_an_entry_without_sidecar_is_removed_first(tmp_path: Path) -> None:
     cache = ArtifactCache(tmp_path, 25_000, clock=Clock())
     cache.get_or_make(KEY, make_of(10_000))
     broken = cache.get_or_make(OTHER, make_of(10_000))
@@ -158,7 +158,7 @@ def test_an_entry_without_description_goes_first(tmp_path: Path) -> None:
     assert {entry.key for entry in cache.entries()} == {KEY, numbered_key(1)}
 
 
-def test_clean_keeps_to_the_given_limit(cache: ArtifactCache) -> None:
+def test_clean_uses_the_given_limit(cache: ArtifactCache) -> None:
     folders = [cache.get_or_make(numbered_key(n), make_of(10_000)).folder for n in range(4)]
     assert cache.clean() == []
     assert cache.clean(25_000) == [folders[0].name, folders[1].name]
@@ -183,7 +183,7 @@ def test_an_entry_in_use_stays(tmp_path: Path) -> None:
     assert cache.clean() == [held.folder.name]
 
 
-def test_an_entry_that_is_gone_cannot_be_held(cache: ArtifactCache) -> None:
+def test_a_removed_entry_cannot_be_held(cache: ArtifactCache) -> None:
     entry = cache.get_or_make(KEY, make)
     cache.remove(KEY)
     with pytest.raises(CacheError, match="was removed by another process"), entry.hold():
@@ -193,7 +193,7 @@ def test_an_entry_that_is_gone_cannot_be_held(cache: ArtifactCache) -> None:
         held.verify()
 
 
-def test_an_entry_that_is_being_made_anew_is_not_removed(cache: ArtifactCache) -> None:
+def test_an_entry_in_the_making_is_not_removed(cache: ArtifactCache) -> None:
     entry = cache.get_or_make(KEY, make)
     (entry.folder / "engine.plan").unlink()
 
@@ -206,7 +206,7 @@ def test_an_entry_that_is_being_made_anew_is_not_removed(cache: ArtifactCache) -
     cache.get_or_make(KEY, make_while_others_clean).verify()
 
 
-def test_what_another_is_making_is_not_swept(cache: ArtifactCache) -> None:
+def test_files_of_another_maker_are_not_swept(cache: ArtifactCache) -> None:
     def make_while_others_work(folder: Path) -> dict[str, Any]:
         other = ArtifactCache(cache.folder)
         other.get_or_make(OTHER, make)
@@ -220,7 +220,7 @@ def test_what_another_is_making_is_not_swept(cache: ArtifactCache) -> None:
 
 @pytest.mark.parametrize("by", [KEY, OTHER])
 @pytest.mark.parametrize("there_already", [False, True])
-def test_left_overs_are_swept_by_whoever_comes_next(
+def test_the_next_caller_sweeps_leftovers(
     cache: ArtifactCache, by: str, there_already: bool
 ) -> None:
     if there_already:
@@ -255,7 +255,7 @@ def test_a_wait_can_be_cancelled(cache: ArtifactCache) -> None:
     assert len(asked) == 3
 
 
-def test_threads_make_it_once(cache: ArtifactCache) -> None:
+def test_threads_make_an_entry_once(cache: ArtifactCache) -> None:
     makers: list[int] = []
     everybody = threading.Barrier(8)
 
@@ -306,7 +306,7 @@ def test_a_key_depends_on_content_not_on_order(parts: dict[str, Any], random: An
     assert key_of({**parts, name: [value]}) != key_of(parts)
 
 
-def test_a_key_refuses_what_json_cannot_hold() -> None:
+def test_a_key_of_values_other_than_json_is_an_error() -> None:
     for value in (Path("x"), {1}, b"x"):
         with pytest.raises(TypeError):
             key_of({"part": value})
@@ -327,6 +327,6 @@ def test_the_default_folder(environ: dict[str, str], folder: str) -> None:
     assert default_cache_folder(environ) == Path(folder)
 
 
-def test_no_such_user_for_the_cache() -> None:
+def test_an_unknown_user_in_the_cache_folder() -> None:
     with pytest.raises(CacheError, match=r"set .EDGE_INFERENCE_CACHE"):
         default_cache_folder({"EDGE_INFERENCE_CACHE": "~no-such-user-here/cache"})

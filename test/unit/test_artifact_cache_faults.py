@@ -151,7 +151,7 @@ def assert_one_sentence(text: str) -> None:
 
 
 @damage_cases(SEEN_BY_FIND)
-def test_find_says_what_is_damaged(cache: ArtifactCache, damage: Any, words: str) -> None:
+def test_find_reports_damage(cache: ArtifactCache, damage: Any, words: str) -> None:
     damage(cache.get_or_make(KEY, make).folder)
     with pytest.raises(CacheError) as error:
         cache.find(KEY)
@@ -162,7 +162,7 @@ def test_find_says_what_is_damaged(cache: ArtifactCache, damage: Any, words: str
 
 
 @damage_cases(SEEN_BY_VERIFY)
-def test_only_reading_sees_other_bytes(cache: ArtifactCache, damage: Any, words: str) -> None:
+def test_only_reading_detects_altered_bytes(cache: ArtifactCache, damage: Any, words: str) -> None:
     damage(cache.get_or_make(KEY, make).folder)
     found = cache.find(KEY)
     assert found is not None
@@ -173,7 +173,7 @@ def test_only_reading_sees_other_bytes(cache: ArtifactCache, damage: Any, words:
         assert_one_sentence(str(error.value))
 
 
-def test_reading_sees_what_happened_after_finding(cache: ArtifactCache) -> None:
+def test_reading_detects_damage_after_finding(cache: ArtifactCache) -> None:
     found = cache.get_or_make(KEY, make)
     (found.folder / "engine.plan").write_bytes(b"short")
     with pytest.raises(CacheError, match=r"expected 1000 bytes, got 5"):
@@ -185,7 +185,7 @@ def test_reading_sees_what_happened_after_finding(cache: ArtifactCache) -> None:
 
 
 @damage_cases(SEEN_BY_FIND | SEEN_BY_VERIFY)
-def test_a_damaged_entry_is_made_anew_and_reported_once(
+def test_a_damaged_entry_is_made_again_and_reported_once(
     cache: ArtifactCache, damage: Any, words: str
 ) -> None:
     damage(cache.get_or_make(KEY, make).folder)
@@ -201,7 +201,7 @@ def test_a_damaged_entry_is_made_anew_and_reported_once(
 
 
 @damage_cases(SEEN_BY_FIND | SEEN_BY_VERIFY)
-def test_clean_removes_what_is_damaged_only(cache: ArtifactCache, damage: Any, words: str) -> None:
+def test_clean_removes_damaged_entries_only(cache: ArtifactCache, damage: Any, words: str) -> None:
     cache.get_or_make(OTHER, make)
     damaged = cache.get_or_make(KEY, make)
     damage(damaged.folder)
@@ -218,7 +218,7 @@ def test_an_entry_under_another_key_is_damaged(cache: ArtifactCache) -> None:
     assert cache.get_or_make(KEY, make).key == KEY
 
 
-def test_a_damaged_copy_does_not_hide_the_sound_entry(cache: ArtifactCache) -> None:
+def test_a_damaged_copy_does_not_hide_the_valid_entry(cache: ArtifactCache) -> None:
     entry = cache.get_or_make(KEY, make, label="sound")
     copy = shutil.copytree(entry.folder, cache.folder / f"copy-{KEY[:16]}")
     (copy / "engine.plan").unlink()
@@ -232,7 +232,7 @@ def fill_the_disk(folder: Path) -> dict[str, Any]:
     return {}
 
 
-def test_a_disk_that_fills_while_making(cache: ArtifactCache) -> None:
+def test_a_disk_full_while_making(cache: ArtifactCache) -> None:
     with pytest.raises(CacheError, match=r"No space left on device\); free space, run"):
         cache.get_or_make(KEY, fill_the_disk)
     assert left_overs(cache) == []
@@ -247,7 +247,7 @@ def test_a_disk_that_fills_while_making(cache: ArtifactCache) -> None:
         (errno.EIO, "choose another folder with $EDGE_INFERENCE_CACHE"),
     ],
 )
-def test_a_disk_that_refuses_while_publishing(
+def test_a_disk_error_while_publishing(
     cache: ArtifactCache, monkeypatch: pytest.MonkeyPatch, number: int, words: str
 ) -> None:
     def refuse(descriptor: int) -> None:
@@ -263,7 +263,7 @@ def test_a_disk_that_refuses_while_publishing(
     assert cache.find(KEY) is None
 
 
-def test_a_folder_that_is_none(tmp_path: Path) -> None:
+def test_a_cache_folder_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for folder in (tmp_path / "file", tmp_path / "file" / "cache"):
         with pytest.raises(CacheError, match=r"Not a directory|File exists"):
@@ -294,7 +294,7 @@ def read_only(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
     monkeypatch.undo()
 
 
-def test_a_read_only_cache_gives_what_it_has(
+def test_a_read_only_cache_provides_its_entries(
     cache: ArtifactCache, read_only: Callable[[], None]
 ) -> None:
     cache.get_or_make(KEY, make)
@@ -326,7 +326,7 @@ def test_a_file_system_without_locks(
         cache.get_or_make(KEY, never_make)
 
 
-def test_a_sidecar_survives_only_unchanged(cache: ArtifactCache) -> None:
+def test_a_changed_sidecar_is_refused(cache: ArtifactCache) -> None:
     """Any one byte of the description changed is noticed, or says the same."""
     entry = cache.get_or_make(KEY, make)
     sidecar = entry.folder / "entry.json"

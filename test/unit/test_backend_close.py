@@ -32,7 +32,7 @@ class Witness(NullBackend):
         self.events.append("closed")
 
 
-def test_closing_waits_for_what_runs() -> None:
+def test_closing_waits_for_running_calls() -> None:
     backend = Witness()
     backend.open()
     run = threading.Thread(target=backend.infer, args=({"x": np.zeros(1, np.float32)},))

@@ -29,8 +29,8 @@ SIZES = st.lists(st.integers(1, 999), min_size=1, max_size=5)
 
 
 @pytest.mark.parametrize("text", ["", ":", "image", "image:", ":1x2", "image:1,2", "image:1,2,3,4"])
-def test_profile_of_the_wrong_form(text: str) -> None:
-    with pytest.raises(ConfigError, match=r"expected NAME:MIN|expected finite numbers"):
+def test_malformed_profile(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"expected NAME:MIN|expected numbers"):
         parse_profile(text)
 
 
@@ -59,7 +59,7 @@ def test_one_size_stands_for_all_three() -> None:
 
 
 @given(SIZES, st.data())
-def test_profile_survives_being_written(smallest: list[int], data: st.DataObject) -> None:
+def test_profile_text_is_read_back(smallest: list[int], data: st.DataObject) -> None:
     growth = st.lists(st.integers(0, 99), min_size=len(smallest), max_size=len(smallest))
     usual = [a + b for a, b in zip(smallest, data.draw(growth), strict=True)]
     largest = [a + b for a, b in zip(usual, data.draw(growth), strict=True)]
@@ -79,12 +79,12 @@ def test_wrong_batch(text: str) -> None:
         parse_batch(text)
 
 
-def test_nothing_dynamic_needs_nothing() -> None:
+def test_fixed_axes_need_no_profile() -> None:
     assert resolve_profiles([FIXED], (), ()) == {}
     assert resolve_profiles([], (), ()) == {}
 
 
-def test_batch_serves_the_first_axis() -> None:
+def test_batch_sets_the_first_axis() -> None:
     found = resolve_profiles([BATCHED], (), (1, 4, 8))
     assert found["image"].sizes == ((1, 3, 32, 64), (4, 3, 32, 64), (8, 3, 32, 64))
 
@@ -93,7 +93,7 @@ def test_one_batch_stands_for_all_three() -> None:
     assert resolve_profiles([BATCHED], (), (2,))["image"].sizes == ((2, 3, 32, 64),) * 3
 
 
-def test_profile_comes_before_batch() -> None:
+def test_profile_has_priority_over_batch() -> None:
     found = resolve_profiles([BATCHED], [parse_profile("image:2x3x32x64")], (1, 4, 8))
     assert found["image"].usual == (2, 3, 32, 64)
 
@@ -157,5 +157,5 @@ def test_options_that_do_not_fit(values: dict[str, Any], words: str) -> None:
     assert words in str(caught.value)
 
 
-def test_defaults_are_sound() -> None:
+def test_defaults_are_valid() -> None:
     assert build(BuildOptions, {}) == BuildOptions()

@@ -52,7 +52,7 @@ def _has_circle(parents: dict[object, object], start: object) -> bool:
     return False
 
 
-def test_all_steps_make_the_whole() -> None:
+def test_all_steps_add_up_to_one() -> None:
     told: list[BuildProgress] = []
     tree = PhaseTree(told.append, 0.0, 1.0)
     tree.start("build", None, 2)
@@ -67,7 +67,7 @@ def test_all_steps_make_the_whole() -> None:
     assert told[-1] == BuildProgress("build", 1.0)
 
 
-def test_steps_too_small_to_see_are_not_told() -> None:
+def test_tiny_steps_are_not_reported() -> None:
     told: list[BuildProgress] = []
     tree = PhaseTree(told.append, 0.0, 1.0)
     tree.start("build", None, 100_000)
@@ -84,7 +84,7 @@ def test_unknown_phases_are_ignored() -> None:
     assert told == []
 
 
-def test_supervised_work_gives_its_result_and_progress() -> None:
+def test_the_thread_passes_on_result_and_progress() -> None:
     threads = []
 
     def hear(_progress: BuildProgress) -> None:
@@ -98,7 +98,7 @@ def test_supervised_work_gives_its_result_and_progress() -> None:
     assert threads == [threading.main_thread()]
 
 
-def test_supervised_work_that_fails() -> None:
+def test_the_thread_passes_on_an_error() -> None:
     def work(_report: object, _stop: threading.Event) -> None:
         raise ValueError("no")
 
@@ -106,7 +106,7 @@ def test_supervised_work_that_fails() -> None:
         run_in_thread(work, lambda _progress: None, _never)
 
 
-def test_interrupt_stops_the_work_and_goes_on_to_the_caller() -> None:
+def test_interrupt_stops_the_work_and_reaches_the_caller() -> None:
     ended = threading.Event()
 
     def work(report: object, stop: threading.Event) -> None:
@@ -122,7 +122,7 @@ def test_interrupt_stops_the_work_and_goes_on_to_the_caller() -> None:
     assert ended.is_set()
 
 
-def test_work_that_cannot_be_stopped_is_left_alone() -> None:
+def test_work_that_cannot_be_stopped_runs_on() -> None:
     release = threading.Event()
     try:
         with pytest.raises(CancelledError):
@@ -142,7 +142,7 @@ def test_cancelled_after_the_last_step() -> None:
         run_in_thread(lambda _r, _s: "made", lambda _progress: None, lambda: next(answers, True))
 
 
-def test_work_that_ends_although_cancelled_is_dropped() -> None:
+def test_a_result_after_cancelling_is_dropped() -> None:
     done = threading.Event()
 
     def work(_report: object, _stop: threading.Event) -> str:

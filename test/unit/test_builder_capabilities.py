@@ -37,7 +37,7 @@ def bench(tmp_path: Path) -> Bench:
         (tensorrt_11(), 1 << 0),
     ],
 )
-def test_network_is_strongly_typed_where_that_exists(
+def test_network_is_strongly_typed_where_supported(
     bench: Bench, release: Release, flags: int
 ) -> None:
     assert bench.build(release).plan == PLAN
@@ -52,7 +52,7 @@ def test_flags_give_the_precision_where_strong_typing_is_missing(bench: Bench) -
 
 
 @pytest.mark.parametrize("release", [tensorrt_10, tensorrt_11])
-def test_no_precision_flag_beside_strong_typing(
+def test_no_precision_flag_with_strong_typing(
     bench: Bench, release: Callable[..., Release]
 ) -> None:
     made = release(network=convolution(DataType.HALF))
@@ -61,7 +61,7 @@ def test_no_precision_flag_beside_strong_typing(
 
 
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
-def test_onnx_must_be_in_the_promised_precision(bench: Bench, precision: str) -> None:
+def test_onnx_must_be_in_the_requested_precision(bench: Bench, precision: str) -> None:
     sentence = bench.fails(tensorrt_11(), precision=precision)
     assert f"expected an {precision} ONNX" in sentence
     assert "derive" in sentence
@@ -74,7 +74,7 @@ def test_weights_stored_as_float16_do_not_make_an_fp16_onnx(bench: Bench) -> Non
     assert "expected an fp16 ONNX" in bench.fails(tensorrt_11(network=network), precision="fp16")
 
 
-def test_weak_typing_is_refused_where_it_is_gone(bench: Bench) -> None:
+def test_weak_typing_is_refused_where_unsupported(bench: Bench) -> None:
     assert "set typing to 'onnx'" in bench.fails(tensorrt_11(), typing="flags", precision="fp16")
 
 
@@ -88,7 +88,7 @@ def test_named_layers_stay_in_fp32(bench: Bench) -> None:
     assert {"FP16", "OBEY_PRECISION_CONSTRAINTS"} <= release.config.flags
 
 
-def test_unknown_layer_to_keep_is_told_with_the_nearest(bench: Bench) -> None:
+def test_unknown_layer_to_keep_is_an_error_with_the_nearest_names(bench: Bench) -> None:
     sentence = bench.fails(tensorrt_8_6(), precision="fp16", keep_fp32=["konv"])
     assert "no layer has the name 'konv'" in sentence
     assert "'conv'" in sentence
@@ -143,13 +143,13 @@ def test_options_reach_the_configuration(bench: Bench) -> None:
     assert built.metadata.hardware == "same"
 
 
-def test_workspace_is_left_alone_by_default(bench: Bench) -> None:
+def test_workspace_has_no_limit_by_default(bench: Bench) -> None:
     release = tensorrt_11()
     bench.build(release)
     assert release.config.pools == {}
 
 
-def test_hardware_that_a_release_does_not_know(bench: Bench) -> None:
+def test_unsupported_hardware_compatibility(bench: Bench) -> None:
     sentence = bench.fails(tensorrt_8_6(), hardware="compute_capability")
     assert "no such compatibility; set it to 'same'" in sentence
 
@@ -199,7 +199,7 @@ def test_dla_runs_what_it_can(bench: Bench) -> None:
         (2, "fp32", "not in fp32"),
     ],
 )
-def test_dla_that_is_not_there(bench: Bench, cores: int, precision: str, words: str) -> None:
+def test_missing_dla(bench: Bench, cores: int, precision: str, words: str) -> None:
     sentence = bench.fails(tensorrt_10(dla_cores=cores), device="dla1", precision=precision)
     assert words in sentence
     assert "set device to 'gpu'" in sentence

@@ -81,9 +81,7 @@ def bench(tmp_path: Path) -> Bench:
         ),
     ],
 )
-def test_parser_errors_in_one_sentence(
-    bench: Bench, error: Any, log: list[str], words: str
-) -> None:
+def test_parser_error_is_one_sentence(bench: Bench, error: Any, log: list[str], words: str) -> None:
     sentence = bench.fails(tensorrt_11(parser_errors=[error], parser_log=log))
     assert words in sentence
     assert str(bench.file) in sentence
@@ -121,7 +119,7 @@ def test_missing_file(bench: Bench) -> None:
         ("anything else", "built no engine: anything else; logging"),
     ],
 )
-def test_failed_build_tells_its_cause(bench: Bench, line: str, words: str) -> None:
+def test_failed_build_has_its_cause(bench: Bench, line: str, words: str) -> None:
     def build_nothing(release: Release) -> None:
         release.errors.add(line)
         release.errors.add("IBuilder: Error Code 2: what follows from it")
@@ -129,7 +127,7 @@ def test_failed_build_tells_its_cause(bench: Bench, line: str, words: str) -> No
     assert words in bench.fails(tensorrt_11(build=build_nothing))
 
 
-def test_failed_build_without_a_word(bench: Bench) -> None:
+def test_failed_build_without_a_reason(bench: Bench) -> None:
     release = tensorrt_11(build=lambda _release: None)
     assert "TensorRT gave no reason" in bench.fails(release)
     assert release.builds == 1
@@ -144,7 +142,7 @@ def test_a_machine_without_free_memory(bench: Bench) -> None:
     assert "workspace_mib" in sentence
 
 
-def test_no_gpu_to_build_on(bench: Bench) -> None:
+def test_build_without_a_gpu(bench: Bench) -> None:
     release = tensorrt_11()
     vendor = release.vendor()
 
@@ -170,13 +168,13 @@ def test_progress_grows_to_one(bench: Bench) -> None:
     assert {"Building", "Timing", "done"} <= {told.phase for told in bench.told}
 
 
-def test_progress_without_a_monitor_says_that_it_does_not_know(bench: Bench) -> None:
+def test_progress_without_a_monitor_is_unknown(bench: Bench) -> None:
     bench.build(tensorrt_8_6())
     assert BuildProgress("building", None) in bench.told
     assert bench.told[-1] == BuildProgress("done", 1.0)
 
 
-def test_cancelled_midway(bench: Bench) -> None:
+def test_a_build_can_be_cancelled(bench: Bench) -> None:
     entered, asked = threading.Event(), threading.Event()
     going_on: list[bool] = []
 
@@ -202,7 +200,7 @@ def test_cancelled_midway(bench: Bench) -> None:
     assert not bench.cache.exists()
 
 
-def test_build_that_ends_although_cancelled_writes_nothing(bench: Bench) -> None:
+def test_build_that_ends_after_cancelling_writes_nothing(bench: Bench) -> None:
     entered = threading.Event()
 
     def finish_all_the_same(release: Release) -> bytes:
@@ -240,7 +238,7 @@ def test_timing_cache_that_does_not_fit_is_replaced(bench: Bench, content: bytes
     assert bench.cache.read_bytes() == b"+measured"
 
 
-def test_build_that_fails_with_its_timing_cache_is_tried_without(bench: Bench) -> None:
+def test_build_that_fails_with_its_timing_cache_is_repeated_without(bench: Bench) -> None:
     _fill(bench.cache, b"earlier")
     release = tensorrt_11(build=lambda release: PLAN if release.builds == 2 else None)
     built = bench.build_with(release, {"timing_cache": bench.cache})
@@ -263,7 +261,7 @@ def test_timing_cache_that_cannot_be_written_is_a_note(bench: Bench) -> None:
     assert any("not written" in note for note in built.notes)
 
 
-def test_release_that_measures_later_needs_no_timing_cache(bench: Bench) -> None:
+def test_tensorrt_rtx_needs_no_timing_cache(bench: Bench) -> None:
     release = tensorrt_11()
     vendor = release.vendor()
     vendor.trt.IRuntimeCache = object
@@ -302,7 +300,7 @@ def test_layers_come_from_the_network_otherwise(bench: Bench, words: str | None)
     assert built.metadata.layer_precisions == {"fp32": 1}
 
 
-def test_layer_that_only_counts_indices_does_not_compute(bench: Bench) -> None:
+def test_layer_on_indices_does_not_compute(bench: Bench) -> None:
     numbers = [Tensor("a", dtype=DataType.INT64), Tensor("b", dtype=DataType.INT64)]
     network = convolution()
     network.layers.append(Layer("add", [numbers[0]], [numbers[1]]))

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from edge_inference.core.images.encodings import to_bgr
 from edge_inference.core.images.frame import CompressedFrame, Frame
 from edge_inference.errors import SourceError
-from edge_inference.optimize import bag_images as bag_reader
-from edge_inference.optimize.calibration_images import calibration_images, spread
+from edge_inference.optimize.images import bag_images as bag_reader
+from edge_inference.optimize.images.calibration_images import calibration_images, pick_evenly
 
 WIDTH, HEIGHT = 32, 24
 
@@ -35,8 +35,8 @@ def shades(found: Any) -> list[int]:
 
 
 @given(count=st.integers(0, 500), limit=st.integers(1, 500))
-def test_places_are_spread_over_all(count: int, limit: int) -> None:
-    places = spread(count, limit)
+def test_indices_are_spread_evenly(count: int, limit: int) -> None:
+    places = pick_evenly(count, limit)
     assert len(places) == min(count, limit)
     assert sorted(set(places)) == places
     assert all(0 <= place < count for place in places)
@@ -52,7 +52,7 @@ def test_one_image(tmp_path: Path) -> None:
     assert found.origin == str(tmp_path / "a.png")  # type: ignore[union-attr]
 
 
-def test_a_folder_with_all_below_it(tmp_path: Path) -> None:
+def test_a_folder_includes_its_subfolders(tmp_path: Path) -> None:
     for place, name in enumerate(["a.png", "b/c.PNG", "b/d/e.bmp", ".hidden/f.png", "b/.g.png"]):
         file = tmp_path / name
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -64,7 +64,7 @@ def test_a_folder_with_all_below_it(tmp_path: Path) -> None:
     assert shades(calibration_images(tmp_path, limit=1)) == [1]
 
 
-def test_a_broken_image_is_left_out_and_told(tmp_path: Path) -> None:
+def test_a_broken_image_is_skipped_and_reported(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "b.png"), make_image(5))
     (tmp_path / "a.png").write_bytes(b"broken")
     told: list[str] = []
@@ -73,7 +73,7 @@ def test_a_broken_image_is_left_out_and_told(tmp_path: Path) -> None:
     assert "a.png" in told[0]
 
 
-def test_images_are_read_as_they_are_asked_for(tmp_path: Path) -> None:
+def test_images_are_read_one_by_one(tmp_path: Path) -> None:
     for name in "abc":
         cv2.imwrite(str(tmp_path / f"{name}.png"), make_image(3))
     found = calibration_images(tmp_path)
@@ -98,7 +98,7 @@ def test_a_video(tmp_path: Path) -> None:
     ("make", "says"),
     [
         (lambda folder: folder / "none", "no such file or folder"),
-        (lambda folder: folder, "no images in this folder or below"),
+        (lambda folder: folder, "no images in this folder or its subfolders"),
         (lambda folder: made(folder / "a.png", b""), r"none of 1 image\(s\) can be read"),
         (
             lambda folder: made(folder / "a.mp4", b"no video"),
@@ -109,7 +109,9 @@ def test_a_video(tmp_path: Path) -> None:
         (lambda folder: Path("~nobody-at-all/images"), "no such user"),
     ],
 )
-def test_what_is_no_source_is_said(make: Callable[[Path], Path], says: str, tmp_path: Path) -> None:
+def test_an_invalid_source_is_refused(
+    make: Callable[[Path], Path], says: str, tmp_path: Path
+) -> None:
     with pytest.raises(SourceError, match=says):
         list(calibration_images(make(tmp_path)))
 
@@ -119,10 +121,10 @@ def made(file: Path, content: bytes) -> Path:
     return file
 
 
-def test_a_limit_and_a_topic_must_make_sense(tmp_path: Path) -> None:
+def test_an_invalid_limit_or_topic_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="at least 1 image, got 0"):
         calibration_images(tmp_path, limit=0)
-    with pytest.raises(SourceError, match="no recorded bag, so there is no topic '/camera'"):
+    with pytest.raises(SourceError, match="expected a recorded bag for the topic '/camera'"):
         calibration_images(tmp_path, "/camera")
 
 
@@ -207,7 +209,7 @@ def test_a_recorded_topic(write_bag: WriteBag) -> None:
     assert shades(calibration_images(file, limit=3)) == [0, 40, 80]
 
 
-def test_compressed_images_stay_so(write_bag: WriteBag) -> None:
+def test_compressed_images_stay_compressed(write_bag: WriteBag) -> None:
     bag = write_bag([("/camera/compressed", "CompressedImage", jpeg(90))])
     (found,) = calibration_images(bag)
     assert isinstance(found, CompressedFrame)
@@ -229,7 +231,7 @@ def test_a_bag_without_images_names_its_topics(write_bag: WriteBag) -> None:
         list(calibration_images(bag))
 
 
-def test_a_broken_image_of_a_bag_is_left_out_and_told(write_bag: WriteBag) -> None:
+def test_a_broken_image_of_a_bag_is_skipped_and_reported(write_bag: WriteBag) -> None:
     broken = raw(1, step=1)
     bag = write_bag([("/camera", "Image", fields) for fields in (broken, raw(2), broken)])
     told: list[str] = []
@@ -251,13 +253,13 @@ def test_a_damaged_bag_is_refused(write_bag: WriteBag) -> None:
         list(calibration_images(bag))
 
 
-def test_a_bag_of_packed_files_is_read(write_bag: WriteBag) -> None:
+def test_a_bag_of_compressed_files_is_read(write_bag: WriteBag) -> None:
     bag = packed_as_files(write_bag([("/camera", "Image", raw(10 * n)) for n in range(3)]))
     assert shades(calibration_images(bag)) == [0, 10, 20]
 
 
 @pytest.mark.parametrize("is_named_twice", [False, True])
-def test_a_bag_that_unpacks_to_more_than_there_is_room_for_is_refused(
+def test_a_bag_that_unpacks_beyond_the_limit_is_refused(
     write_bag: WriteBag,
     monkeypatch: pytest.MonkeyPatch,
     is_named_twice: bool,
@@ -269,10 +271,10 @@ def test_a_bag_that_unpacks_to_more_than_there_is_room_for_is_refused(
         about = yaml.safe_load((bag / "metadata.yaml").read_text())
         about["rosbag2_bagfile_information"]["relative_file_paths"] *= 2
         (bag / "metadata.yaml").write_text(yaml.safe_dump(about))
-    monkeypatch.setattr(bag_reader, "MOST_UNPACKED", size.st_size)
+    monkeypatch.setattr(bag_reader, "MAX_UNPACKED_BYTES", size.st_size)
     if not is_named_twice:
         assert len(list(calibration_images(bag))) == 1
-        monkeypatch.setattr(bag_reader, "MOST_UNPACKED", size.st_size - 1)
+        monkeypatch.setattr(bag_reader, "MAX_UNPACKED_BYTES", size.st_size - 1)
     with pytest.raises(SourceError, match=r"unpacks to more than \d+ bytes.*TMPDIR"):
         list(calibration_images(bag))
 
@@ -287,7 +289,7 @@ def test_a_bag_that_would_fill_the_disk_is_refused(
         list(calibration_images(bag))
 
 
-def test_a_packed_file_that_is_damaged_is_named(write_bag: WriteBag) -> None:
+def test_a_damaged_compressed_file_is_named(write_bag: WriteBag) -> None:
     bag = packed_as_files(write_bag([("/camera", "Image", raw(1))]))
     file = next(entry for entry in bag.iterdir() if entry.suffix == ".zstd")
     file.write_bytes(file.read_bytes()[:-10])
@@ -295,7 +297,7 @@ def test_a_packed_file_that_is_damaged_is_named(write_bag: WriteBag) -> None:
         list(calibration_images(bag))
 
 
-def test_a_part_that_takes_all_memory_is_told_as_such(
+def test_a_chunk_that_needs_too_much_memory_is_reported(
     write_bag: WriteBag, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bag = write_bag([("/camera", "Image", raw(1))])
@@ -304,5 +306,5 @@ def test_a_part_that_takes_all_memory_is_told_as_such(
         raise MemoryError
 
     monkeypatch.setattr(bag_reader, "_connections", fail)
-    with pytest.raises(SourceError, match="unpacks to more memory than there is"):
+    with pytest.raises(SourceError, match="unpacks to more memory than is available"):
         list(calibration_images(bag))

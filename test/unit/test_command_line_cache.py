@@ -39,7 +39,7 @@ def filled(cache: Path) -> Iterator[ArtifactCache]:
     return artifacts
 
 
-def test_an_empty_cache_has_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_empty_cache_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["engine", "list"]) == 0
     assert "0 entries" in capsys.readouterr().out
     assert run(["engine", "list", "--json"]) == 0
@@ -71,7 +71,7 @@ def test_the_cache_is_listed_in_json(
     assert found["a-fp16-trt"]["state"] == "complete"
 
 
-def test_only_reading_it_all_finds_altered_bytes(
+def test_only_verify_finds_altered_bytes(
     filled: ArtifactCache, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (entry,) = (entry for entry in filled.entries() if "engine.plan" in entry.files)
@@ -81,7 +81,7 @@ def test_only_reading_it_all_finds_altered_bytes(
     for line in capsys.readouterr().out.splitlines():
         content = json.loads(line)
         states[content["label"]] = content["state"]
-    assert states == {"a-fp16-trt": "damaged", "b-int8-ort": "sound"}
+    assert states == {"a-fp16-trt": "damaged", "b-int8-ort": "intact"}
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_the_cache_is_cleaned(
     assert content["bytes"] > 1_000_000 * (len(removed) - 1)
 
 
-def test_what_was_removed_is_told(
+def test_removed_entries_are_printed(
     filled: ArtifactCache, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["engine", "clean", "--all"]) == 0
@@ -124,7 +124,7 @@ def test_sizes(text: str, size: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "-1", "GiB", "2 TiB", "1e9", "\uff12GiB"])
-def test_what_is_no_size(text: str) -> None:
+def test_invalid_sizes(text: str) -> None:
     with pytest.raises(ValueError, match="2GiB"):
         parse_size(text)
 
@@ -149,7 +149,7 @@ def measured(cache: Path) -> CostCache:
     return costs
 
 
-def test_models_tell_what_they_take_here(
+def test_models_shows_measured_costs(
     measured: CostCache, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["models"]) == 0
@@ -165,7 +165,7 @@ def test_models_tell_what_they_take_here(
     assert costs["nanodet"] == []
 
 
-def test_damaged_costs_are_told_and_not_shown(
+def test_damaged_costs_are_reported_and_not_shown(
     measured: CostCache, capsys: pytest.CaptureFixture[str]
 ) -> None:
     measured.file.write_text("x")
@@ -176,7 +176,7 @@ def test_damaged_costs_are_told_and_not_shown(
     assert "not used" in shown.err
 
 
-def test_costs_are_forgotten_when_asked(
+def test_costs_are_removed_on_request(
     filled: ArtifactCache, measured: CostCache, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["engine", "clean", "--damaged"]) == 0
@@ -187,7 +187,7 @@ def test_costs_are_forgotten_when_asked(
     assert measured.read().measurements == ()
     assert len(filled.entries()) == 2
     assert run(["engine", "clean", "--costs"]) == 0
-    assert "measured costs forgotten (0 files)" in capsys.readouterr().out
+    assert "measured costs removed (0 files)" in capsys.readouterr().out
 
 
 def test_an_empty_cache_has_no_costs_either(

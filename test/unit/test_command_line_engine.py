@@ -138,7 +138,7 @@ def test_every_build_option_has_a_flag() -> None:
     assert found["tf32"] is False
 
 
-def test_options_that_are_not_given_leave_the_model_its_own() -> None:
+def test_options_not_given_come_from_the_model() -> None:
     arguments = [*BUILD, "nanodet"]
     assert given_build_options(make_parser(arguments).parse_args(arguments)) == {}
 
@@ -147,7 +147,7 @@ def test_options_that_are_not_given_leave_the_model_its_own() -> None:
 
 
 @pytest.mark.parametrize("arguments", [["nanodet"], ["nanodet", "--output", "x.plan"]])
-def test_without_tensorrt_one_sentence_says_so(
+def test_the_error_without_tensorrt_is_one_sentence(
     arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def absent() -> Any:
@@ -159,7 +159,7 @@ def test_without_tensorrt_one_sentence_says_so(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_ends_a_build_and_leaves_nothing(
+def test_an_interrupt_cancels_a_build_and_leaves_nothing(
     number: signal.Signals,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -182,7 +182,7 @@ def test_an_interrupt_ends_a_build_and_leaves_nothing(
 # Inspecting and checking ------------------------------------------------------------------------
 
 
-def test_a_plan_is_described_in_words(plan: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_plan_is_described_as_text(plan: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["engine", "inspect", str(plan)]) == 0
     text = capsys.readouterr().out
     for words in (
@@ -197,7 +197,7 @@ def test_a_plan_is_described_in_words(plan: Path, capsys: pytest.CaptureFixture[
         assert words in text
 
 
-def test_a_plan_is_described_in_json(plan: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_plan_is_described_as_json(plan: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["engine", "inspect", str(plan), "--json"]) == 0
     content = json.loads(capsys.readouterr().out)
     assert content["plan"] == str(plan)
@@ -205,7 +205,7 @@ def test_a_plan_is_described_in_json(plan: Path, capsys: pytest.CaptureFixture[s
     assert content["layer_precisions"] == {"int8": 60, "fp32": 4}
 
 
-def test_layers_that_cannot_be_read_here_are_said_to_be(
+def test_layers_that_cannot_be_read_here_have_a_reason(
     plan: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def no_gpu(gpu: int) -> Any:
@@ -240,8 +240,8 @@ def _alter_sidecar(plan: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (_cut, "has 100 bytes, its sidecar says 4000"),
-        (_exchange, "not the one its sidecar describes"),
+        (_cut, "expected 4000 bytes, as its sidecar says, got 100"),
+        (_exchange, "expected the plan of its sidecar"),
         (_lose_sidecar, "sidecar cannot be read"),
         (_alter_sidecar, "altered after it was written"),
     ],
@@ -281,14 +281,14 @@ def test_a_plan_of_another_machine_is_refused(
     assert words in refused(capsys)
 
 
-def test_a_plan_that_fits_is_sound_where_no_gpu_can_run_it(
+def test_a_plan_that_fits_passes_without_a_gpu(
     plan: Path, on_orin: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     on_orin(device=None, compute_capability=None)
     assert run(["engine", "check", str(plan)]) == 0
     text = capsys.readouterr().out
-    assert "files: as described" in text
-    assert "the GPU cannot be told" in text
+    assert "files: verified" in text
+    assert "the GPU is unknown" in text
 
 
 def test_a_plan_has_its_own_precision(plan: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -296,7 +296,7 @@ def test_a_plan_has_its_own_precision(plan: Path, capsys: pytest.CaptureFixture[
     assert "name a model" in refused(capsys)
 
 
-def test_an_engine_that_was_not_built_says_how_to(
+def test_the_error_for_a_missing_engine_has_a_hint(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     class Nothing:

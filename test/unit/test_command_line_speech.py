@@ -23,17 +23,17 @@ def model(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_folder_that_is_there_is_left_alone(
-    model: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_existing_folder_is_refused(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["speech", "export", str(model), "--output", str(model)]) == 2
-    assert "it exists already; name a new folder" in capsys.readouterr().err
+    assert "expected a new folder, it exists already" in capsys.readouterr().err
 
 
-def test_a_model_that_recognises_nothing_is_refused(
+def test_a_model_other_than_a_recogniser_is_refused(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = f"task: activity\nlicense: MIT\nfiles:\n  model: {{file: encoder, sha256: {SHA256}}}\n"
     (model / "speech.yaml").write_text(text)
     assert run(["speech", "export", str(model), "--output", str(tmp_path / "new")]) == 2
-    assert "model 'ears' is for activity; expected a recogniser" in capsys.readouterr().err
+    assert (
+        "model 'ears': expected a recogniser, got a model for activity" in capsys.readouterr().err
+    )

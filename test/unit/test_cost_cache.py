@@ -44,12 +44,12 @@ def complaints(cache: CostCache) -> list[str]:
     return said
 
 
-def test_at_first_nothing_is_known_and_nothing_is_made(cache: CostCache, tmp_path: Path) -> None:
+def test_a_new_cache_has_no_costs_and_no_file(cache: CostCache, tmp_path: Path) -> None:
     assert complaints(cache) == []
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_is_kept_is_read_back_by_anybody(cache: CostCache, tmp_path: Path) -> None:
+def test_costs_are_read_back_by_another_instance(cache: CostCache, tmp_path: Path) -> None:
     cache.add(PAIR)
     assert CostCache(tmp_path, dict(reversed(HERE.items()))).read().measurements == (PAIR,)
     assert [file.name for file in cache.file.parent.iterdir()] == [cache.file.name]
@@ -69,7 +69,7 @@ def test_another_machine_or_version_is_unknown(
     assert cache.read().measurements == (PAIR,)
 
 
-def test_costs_are_no_entries_of_the_cache(cache: CostCache, tmp_path: Path) -> None:
+def test_costs_are_not_entries_of_the_artifact_cache(cache: CostCache, tmp_path: Path) -> None:
     cache.add(PAIR)
     artifacts = ArtifactCache(tmp_path)
     assert (artifacts.entries(), artifacts.faults()) == ([], [])
@@ -128,9 +128,7 @@ DAMAGED = {
 
 
 @pytest.mark.parametrize("name", DAMAGED)
-def test_a_damaged_or_foreign_file_is_set_aside_and_never_believed(
-    name: str, cache: CostCache
-) -> None:
+def test_a_damaged_or_foreign_file_is_renamed_and_not_used(name: str, cache: CostCache) -> None:
     text, expected = DAMAGED[name]
     content = text.encode("utf-8", errors="surrogateescape")
     cache.file.parent.mkdir(parents=True)
@@ -147,7 +145,7 @@ def test_a_damaged_or_foreign_file_is_set_aside_and_never_believed(
 
 
 @pytest.mark.parametrize("kind", ["pipe", "folder", "link"])
-def test_what_is_no_file_is_not_read(kind: str, cache: CostCache, tmp_path: Path) -> None:
+def test_only_regular_files_are_read(kind: str, cache: CostCache, tmp_path: Path) -> None:
     cache.file.parent.mkdir(parents=True)
     if kind == "pipe":
         os.mkfifo(cache.file)
@@ -162,7 +160,7 @@ def test_what_is_no_file_is_not_read(kind: str, cache: CostCache, tmp_path: Path
     assert cache.read().measurements == (PAIR,)
 
 
-def test_the_file_stays_small(cache: CostCache) -> None:
+def test_the_number_of_costs_is_limited(cache: CostCache) -> None:
     many = tuple(
         Cost(replace(FP32, artifact=f"{number:064x}"), 20, Spread(0.01, 0.02))
         for number in range(MAX_COSTS // 2)
@@ -177,7 +175,7 @@ def test_the_file_stays_small(cache: CostCache) -> None:
     assert cache.file.stat().st_size < 300_000
 
 
-def test_files_of_machines_not_seen_for_long_go(tmp_path: Path) -> None:
+def test_the_oldest_files_of_other_machines_are_removed(tmp_path: Path) -> None:
     stores = [CostCache(tmp_path, {"cpu": str(number)}) for number in range(MAX_FILES + 3)]
     for age, cache in enumerate(reversed(stores)):
         cache.add(PAIR)
@@ -189,7 +187,7 @@ def test_files_of_machines_not_seen_for_long_go(tmp_path: Path) -> None:
     assert not any(there[-4:-1])
 
 
-def test_what_a_killed_process_left_is_swept(cache: CostCache) -> None:
+def test_leftovers_of_a_killed_process_are_removed(cache: CostCache) -> None:
     cache.add(PAIR)
     left = cache.file.parent / f".{cache.file.name}.1234abcd"
     left.write_text("half")
@@ -200,7 +198,7 @@ def test_what_a_killed_process_left_is_swept(cache: CostCache) -> None:
     assert other.exists()
 
 
-def test_a_failed_write_leaves_what_was_there(
+def test_a_failed_write_keeps_the_old_file(
     cache: CostCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache.add(PAIR)
@@ -257,7 +255,7 @@ CPU part\t: 0xd42
 """
 
 
-def test_a_machine_is_its_processor_and_libraries(tmp_path: Path) -> None:
+def test_a_machine_is_its_cpu_and_libraries(tmp_path: Path) -> None:
     cpu = tmp_path / "cpuinfo"
     cpu.write_text(CPUINFO)
     found = machine_identity(cpu)

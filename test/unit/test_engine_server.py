@@ -18,7 +18,7 @@ from engine_workshop import DEADLINE_S, Witness, Workshop, answer
 # --- opening -------------------------------------------------------------------------
 
 
-def test_what_is_there_is_opened(server: EngineServer, workshop: Workshop) -> None:
+def test_an_existing_engine_is_opened(server: EngineServer, workshop: Workshop) -> None:
     server.open(workshop.request("int8"))
     assert server.engine is not None
     assert (server.engine.precision, server.engine.is_fallback) == ("int8", False)
@@ -26,7 +26,7 @@ def test_what_is_there_is_opened(server: EngineServer, workshop: Workshop) -> No
     assert answer(server) == 8
 
 
-def test_what_is_missing_is_made_while_another_serves(
+def test_a_missing_engine_is_built_while_a_fallback_serves(
     server: EngineServer, workshop: Workshop, witness: Witness
 ) -> None:
     workshop.missing.add("fp16")
@@ -60,7 +60,7 @@ def test_without_a_fallback_a_failure_is_raised(server: EngineServer, workshop: 
         server.open(workshop.request("fp16"), allow_fallback=False)
 
 
-def test_what_cannot_run_here_is_told_once_and_another_serves(
+def test_a_backend_that_cannot_run_is_reported_once_and_a_fallback_serves(
     server: EngineServer, workshop: Workshop, witness: Witness
 ) -> None:
     workshop.impossible["fp16"] = BackendError("no NVIDIA driver")
@@ -70,13 +70,13 @@ def test_what_cannot_run_here_is_told_once_and_another_serves(
     assert server.preparation is None
 
 
-def test_a_mistake_in_the_model_is_raised(server: EngineServer, workshop: Workshop) -> None:
+def test_an_error_of_the_model_is_raised(server: EngineServer, workshop: Workshop) -> None:
     workshop.impossible["int8"] = ModelError("no int8 variant")
     with pytest.raises(ModelError, match="no int8 variant"):
         server.open(workshop.request("int8"))
 
 
-def test_an_engine_that_does_not_open_is_made_anew(
+def test_an_engine_that_does_not_open_is_rebuilt(
     server: EngineServer, workshop: Workshop, witness: Witness
 ) -> None:
     workshop.broken_open["fp16"] = EngineFileError("the plan is cut off")
@@ -88,7 +88,7 @@ def test_an_engine_that_does_not_open_is_made_anew(
     assert answer(server) == 16
 
 
-def test_an_engine_that_finds_no_memory_is_not_made_anew(
+def test_an_engine_without_memory_is_not_rebuilt(
     server: EngineServer, workshop: Workshop, witness: Witness
 ) -> None:
     workshop.broken_open["fp16"] = BackendError("out of memory")
@@ -98,7 +98,7 @@ def test_an_engine_that_finds_no_memory_is_not_made_anew(
     assert (workshop.discarded, workshop.made) == ([], [])
 
 
-def test_an_engine_that_drifts_is_not_made_anew(
+def test_an_engine_that_drifts_is_not_rebuilt(
     server: EngineServer, workshop: Workshop, witness: Witness
 ) -> None:
     workshop.drifting["int8"] = ModelError("agreement 0.4")
@@ -108,7 +108,7 @@ def test_an_engine_that_drifts_is_not_made_anew(
     assert workshop.made == []
 
 
-def test_where_nothing_opens_the_first_reason_is_raised(
+def test_without_any_engine_the_first_error_is_raised(
     server: EngineServer, workshop: Workshop
 ) -> None:
     workshop.broken_open["fp16"] = BackendError("first")
@@ -120,7 +120,7 @@ def test_where_nothing_opens_the_first_reason_is_raised(
 # --- switching -----------------------------------------------------------------------
 
 
-def test_a_switch_loses_and_doubles_nothing(
+def test_a_switch_loses_and_repeats_no_work(
     server: EngineServer, workshop: Workshop, witness: Witness
 ) -> None:
     server.open(workshop.request("fp32"))
@@ -146,7 +146,7 @@ def test_a_switch_loses_and_doubles_nothing(
     assert witness.failures == []
 
 
-def test_a_switch_that_fails_leaves_the_old_one(
+def test_a_failed_switch_keeps_the_old_engine(
     server: EngineServer, workshop: Workshop, witness: Witness
 ) -> None:
     server.open(workshop.request("fp32"))
@@ -158,7 +158,7 @@ def test_a_switch_that_fails_leaves_the_old_one(
     assert workshop.open_backends() == ["fp32"]
 
 
-def test_a_crash_of_a_library_is_a_failure_like_any_other(
+def test_a_crash_of_a_library_is_a_failure(
     server: EngineServer, workshop: Workshop, witness: Witness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.open(workshop.request("fp32"))
@@ -186,7 +186,7 @@ def test_the_latest_switch_wins(server: EngineServer, workshop: Workshop, witnes
     assert witness.failures == []
 
 
-def test_a_switch_can_be_given_up(
+def test_a_switch_can_be_cancelled(
     server: EngineServer, workshop: Workshop, witness: Witness
 ) -> None:
     server.open(workshop.request("fp32"))
@@ -202,7 +202,7 @@ def test_a_switch_can_be_given_up(
     assert witness.changes == ["fp32"]
 
 
-def test_closing_ends_a_preparation(server: EngineServer, workshop: Workshop) -> None:
+def test_closing_cancels_a_preparation(server: EngineServer, workshop: Workshop) -> None:
     server.open(workshop.request("fp32"))
     workshop.missing.add("int8")
     workshop.may_finish.clear()
@@ -227,7 +227,7 @@ def test_an_engine_that_fails_in_service_costs_no_frame(
     assert workshop.open_backends() == ["fp16"]
 
 
-def test_where_the_one_before_is_gone_too_onnxruntime_serves(
+def test_without_the_previous_engine_onnxruntime_serves(
     server: EngineServer, workshop: Workshop, witness: Witness
 ) -> None:
     server.open(workshop.request("fp16"))
@@ -236,7 +236,7 @@ def test_where_the_one_before_is_gone_too_onnxruntime_serves(
     assert witness.failures == [("illegal memory access", "fp32")]
 
 
-def test_where_nothing_else_is_left_the_error_passes_through(
+def test_without_another_engine_the_error_passes_through(
     server: EngineServer, workshop: Workshop
 ) -> None:
     server.open(workshop.request("fp32"))
@@ -247,7 +247,7 @@ def test_where_nothing_else_is_left_the_error_passes_through(
     assert answer(server) == 32
 
 
-def test_the_one_before_is_taken_though_its_model_was_read_anew(
+def test_the_previous_engine_serves_after_its_model_was_read_again(
     server: EngineServer, workshop: Workshop, witness: Witness
 ) -> None:
     server.open(workshop.request("fp16"))
@@ -259,7 +259,7 @@ def test_the_one_before_is_taken_though_its_model_was_read_anew(
     assert server.engine is not None and not server.engine.is_fallback
 
 
-def test_the_one_before_may_differ_in_how_it_runs_only(
+def test_the_previous_engine_may_differ_in_settings_only(
     server: EngineServer, workshop: Workshop, witness: Witness
 ) -> None:
     with_graph = workshop.request("fp16")
@@ -276,7 +276,7 @@ def test_the_one_before_may_differ_in_how_it_runs_only(
     assert witness.failures == [("the graph does not launch", "fp16")]
 
 
-def test_onnxruntime_instead_of_what_failed_is_a_fallback(
+def test_onnxruntime_after_a_failure_is_a_fallback(
     server: EngineServer, workshop: Workshop
 ) -> None:
     server.open(workshop.request("fp16"))

@@ -14,7 +14,7 @@ from edge_inference.errors import BackendError, EdgeInferenceError, ModelError
 from engine_workshop import DEADLINE_S, Witness, Workshop, answer, until
 
 
-def test_a_finished_engine_that_is_not_wanted_any_more_is_not_exchanged(
+def test_a_cancelled_engine_is_not_exchanged(
     server: EngineServer, workshop: Workshop, witness: Witness
 ) -> None:
     server.open(workshop.request("fp32"))
@@ -43,7 +43,7 @@ def test_an_engine_out_of_service_cannot_be_kept(
     assert not server.keep(old)
 
 
-def test_an_engine_that_fails_while_the_next_waits_gives_way_to_it(
+def test_a_failing_engine_is_exchanged_for_the_next(
     server: EngineServer, workshop: Workshop, witness: Witness
 ) -> None:
     server.open(workshop.request("fp32"))
@@ -60,7 +60,9 @@ def test_an_engine_that_fails_while_the_next_waits_gives_way_to_it(
     assert witness.failures == [("illegal memory access", "int8")]
 
 
-def test_closing_ends_a_check(server: EngineServer, workshop: Workshop, witness: Witness) -> None:
+def test_closing_cancels_a_check(
+    server: EngineServer, workshop: Workshop, witness: Witness
+) -> None:
     server.open(workshop.request("fp32"))
     workshop.checks_until_cancelled.add("int8")
     server.switch(workshop.request("int8"))
@@ -70,9 +72,7 @@ def test_closing_ends_a_check(server: EngineServer, workshop: Workshop, witness:
     assert witness.failures == []
 
 
-def test_closing_waits_for_what_is_being_told(
-    workshop: Workshop, witness: Witness, tmp_path: Path
-) -> None:
+def test_closing_waits_for_a_callback(workshop: Workshop, witness: Witness, tmp_path: Path) -> None:
     told = []
 
     def failed(error: EdgeInferenceError, engine: Engine) -> None:
@@ -90,7 +90,7 @@ def test_closing_waits_for_what_is_being_told(
     assert told == [True]
 
 
-def test_checks_of_a_process_of_low_priority_are_not_lifted() -> None:
+def test_a_check_keeps_a_lower_priority_of_the_process() -> None:
     found: list[int] = []
 
     def priority() -> int:

@@ -23,7 +23,7 @@ from edge_inference.core.models.golden import (
     Golden,
     Tolerance,
 )
-from edge_inference.core.models.golden_check import box_overlaps, check_golden, read_image
+from edge_inference.core.models.golden_check import box_ious, read_image, run_golden_check
 from edge_inference.core.models.model import ModelDescription
 from edge_inference.core.results import (
     Classification,
@@ -132,7 +132,7 @@ def test_detections(
     reason: str | None,
 ) -> None:
     answer.append(detections(found))
-    report = check_golden(make_model(tmp_path, CAT, DOG), infer)
+    report = run_golden_check(make_model(tmp_path, CAT, DOG), infer)
     assert report.passed is (reason is None), report.summary()
     if reason:
         assert reason in report.summary()
@@ -141,7 +141,7 @@ def test_detections(
 
 def test_two_equal_objects_need_two_boxes(tmp_path: Path, answer: list[Result | Exception]) -> None:
     answer.append(detections(PERFECT[:1]))
-    assert not check_golden(make_model(tmp_path, CAT, CAT), infer).passed
+    assert not run_golden_check(make_model(tmp_path, CAT, CAT), infer).passed
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_classification(
 ) -> None:
     answer.append(classification(found))
     expected = ExpectedClass("cat", 0.8), ExpectedClass("dog", 0.2)
-    report = check_golden(make_model(tmp_path, *expected), infer)
+    report = run_golden_check(make_model(tmp_path, *expected), infer)
     assert report.passed is (reason is None), report.summary()
     assert reason is None or reason in report.summary()
 
@@ -175,7 +175,7 @@ def test_segmentation(
     mask = np.zeros((64, 64), np.uint8)
     mask[:rows] = 1
     answer.append(Segmentation(mask, LABELS, 1.0))
-    report = check_golden(make_model(tmp_path, ExpectedArea("dog", 0.25)), infer)
+    report = run_golden_check(make_model(tmp_path, ExpectedArea("dog", 0.25)), infer)
     assert report.passed is passed
 
 
@@ -184,35 +184,35 @@ def test_a_result_of_another_kind_fails(tmp_path: Path, answer: list[Result | Ex
     for result in (classification([("cat", 0.9)]), DepthMap(np.zeros((64, 64), np.float32), "m")):
         answer[:] = [result]
         with pytest.raises(ModelError, match="correct task or decoder"):
-            check_golden(model, infer)
+            run_golden_check(model, infer)
 
 
-def test_what_nobody_compares_does_not_pass(
+def test_a_result_that_cannot_be_compared_fails(
     tmp_path: Path, answer: list[Result | Exception]
 ) -> None:
     depth = DepthMap(np.zeros((64, 64), np.float32), "m")
     answer.append(depth)
     model = dataclasses.replace(make_model(tmp_path), task="depth")
-    report = check_golden(model, infer)
+    report = run_golden_check(model, infer)
     assert not report.passed
-    assert "nothing to compare a depth map with" in report.summary()
+    assert "golden images cannot have a depth map" in report.summary()
 
 
-def test_what_is_expected_of_another_kind_does_not_pass(
+def test_expected_entries_of_another_kind_fail(
     tmp_path: Path, answer: list[Result | Exception]
 ) -> None:
     answer.append(classification([("cat", 0.8)]))
-    report = check_golden(make_model(tmp_path, ExpectedClass("cat", 0.8), CAT), infer)
+    report = run_golden_check(make_model(tmp_path, ExpectedClass("cat", 0.8), CAT), infer)
     assert not report.passed
-    assert "1 of what is expected are of another kind than Classification" in report.summary()
+    assert "1 expected entries do not fit a result of the kind Classification" in report.summary()
 
 
 def test_the_report_says_how_close_it_was(tmp_path: Path, answer: list[Result | Exception]) -> None:
     answer.append(detections([("cat", 0.85, (10, 10, 30, 48)), PERFECT[1]]))
-    report = check_golden(make_model(tmp_path, CAT, DOG), infer)
+    report = run_golden_check(make_model(tmp_path, CAT, DOG), infer)
     assert report.images == 1
-    assert report.lowest_iou == pytest.approx(0.95)
-    assert report.largest_score_difference == pytest.approx(0.05, abs=1e-6)
+    assert report.min_iou == pytest.approx(0.95)
+    assert report.max_score_difference == pytest.approx(0.05, abs=1e-6)
     assert "passed on 1 image" in report.summary()
 
 
@@ -220,9 +220,9 @@ def test_outputs_that_cannot_be_decoded_fail(
     tmp_path: Path, answer: list[Result | Exception]
 ) -> None:
     answer.append(TensorError("tensor 'scores' is not finite"))
-    report = check_golden(make_model(tmp_path, CAT), infer)
+    report = run_golden_check(make_model(tmp_path, CAT), infer)
     assert report.reasons == ("image.png: tensor 'scores' is not finite",)
-    assert report.lowest_iou is None
+    assert report.min_iou is None
 
 
 def test_what_the_engine_raises_passes_through(tmp_path: Path) -> None:
@@ -230,30 +230,32 @@ def test_what_the_engine_raises_passes_through(tmp_path: Path) -> None:
         raise BackendError("out of memory")
 
     with pytest.raises(BackendError, match="out of memory"):
-        check_golden(make_model(tmp_path, CAT), fails)
+        run_golden_check(make_model(tmp_path, CAT), fails)
 
 
-def test_no_golden_images_is_said(tmp_path: Path, answer: list[Result | Exception]) -> None:
+def test_a_report_without_golden_images_says_so(
+    tmp_path: Path, answer: list[Result | Exception]
+) -> None:
     answer.append(detections(PERFECT))
-    report = check_golden(dataclasses.replace(make_model(tmp_path), golden=()), infer)
+    report = run_golden_check(dataclasses.replace(make_model(tmp_path), golden=()), infer)
     assert report.passed and "not checked" in report.summary()
 
 
-def test_without_golden_images_a_model_is_tried(
+def test_a_model_without_golden_images_runs_on_a_generated_image(
     tmp_path: Path, answer: list[Result | Exception]
 ) -> None:
     answer.append(TensorError("output 'scores' is missing"))
-    report = check_golden(dataclasses.replace(make_model(tmp_path), golden=()), infer)
+    report = run_golden_check(dataclasses.replace(make_model(tmp_path), golden=()), infer)
     assert report.reasons == ("trial run: output 'scores' is missing",)
     assert "failed: trial run" in report.summary()
 
 
-def test_an_input_that_the_engine_refuses_names_the_file_to_mend(tmp_path: Path) -> None:
+def test_an_input_that_the_engine_refuses_names_the_file_to_fix(tmp_path: Path) -> None:
     def refuses(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         raise TensorError("the model takes x: float32 [1, 3, 32, 32]")
 
-    report = check_golden(make_model(tmp_path, CAT), refuses)
-    assert report.reasons[0].endswith("[1, 3, 32, 32]; correct input in model.yaml")
+    report = run_golden_check(make_model(tmp_path, CAT), refuses)
+    assert report.reasons[0].endswith("[1, 3, 32, 32]; correct the section input of model.yaml")
 
 
 @pytest.mark.parametrize("content", [None, b"", b"not an image"])
@@ -267,8 +269,8 @@ def test_an_unreadable_image_is_a_model_error(tmp_path: Path, content: bytes | N
 
 def test_overlaps() -> None:
     boxes = np.array([[0, 0, 10, 10], [0, 0, 5, 10], [20, 20, 30, 30], [3, 3, 3, 3]], float)
-    np.testing.assert_allclose(box_overlaps(boxes[0], boxes), [1.0, 0.5, 0.0, 0.0])
-    assert box_overlaps(boxes[0], np.empty((0, 4))).shape == (0,)
+    np.testing.assert_allclose(box_ious(boxes[0], boxes), [1.0, 0.5, 0.0, 0.0])
+    assert box_ious(boxes[0], np.empty((0, 4))).shape == (0,)
 
 
 sides = st.tuples(*[st.floats(0, 100) for _ in range(4)])
@@ -277,6 +279,6 @@ sides = st.tuples(*[st.floats(0, 100) for _ in range(4)])
 @given(sides, sides)
 def test_overlap_is_symmetric_and_bounded(one: tuple[float, ...], two: tuple[float, ...]) -> None:
     a, b = (np.array([x, y, x + w, y + h]) for x, y, w, h in (one, two))
-    forth = box_overlaps(a, b[None])[0]
+    forth = box_ious(a, b[None])[0]
     assert 0 <= forth <= 1 + 1e-9
-    assert forth == pytest.approx(box_overlaps(b, a[None])[0])
+    assert forth == pytest.approx(box_ious(b, a[None])[0])

@@ -64,7 +64,7 @@ STRANGE: dict[str, object] = {
 
 
 @pytest.mark.parametrize("what", STRANGE)
-def test_a_strange_entry_is_refused_listed_and_removed(
+def test_a_malformed_entry_is_refused_listed_and_removed(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

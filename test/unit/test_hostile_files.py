@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from edge_inference.backends.trt.metadata import read_sidecar
-from edge_inference.cli.models.quantized_folder import StagedFolder
 from edge_inference.cli.params_file import without_effect
 from edge_inference.cli.perception.run_options import RunOptions
 from edge_inference.cli.voice.expectations import load_expectation
@@ -24,7 +23,7 @@ from edge_inference.composition.pipeline import load_pipeline
 from edge_inference.core.bounded_file import parse_json, read_bytes, read_text
 from edge_inference.core.images.media import ImageFiles, open_media
 from edge_inference.core.models.golden_check import read_image
-from edge_inference.core.models.model import find_model, load_model, search_folders
+from edge_inference.core.models.model import find_model, load_model, parse_search_path
 from edge_inference.core.yaml_file import load_yaml
 from edge_inference.engines.cache.cache_entry import read_entry
 from edge_inference.engines.precision.calibration import Calibration
@@ -32,8 +31,9 @@ from edge_inference.engines.precision.derivation import calibration_digest
 from edge_inference.engines.precision.onnx_file import file_sha256
 from edge_inference.errors import ConfigError, EdgeInferenceError, ModelError
 from edge_inference.nodes.voice.parameter_files import load_grammar
-from edge_inference.optimize.labelled_images import labelled_by_table
-from edge_inference.optimize.sentence_encoder import read_safetensors, read_shape
+from edge_inference.optimize.images.labeled_images import load_labeled_table
+from edge_inference.optimize.quantized_folder import StagedFolder
+from edge_inference.optimize.sentence_encoder import read_bert_config, read_safetensors
 from edge_inference.platforms.boards import load_boards
 from edge_inference.platforms.recording.recording import read_recording
 from edge_inference.speech.audio.audio_file import read_blocks
@@ -116,9 +116,9 @@ READERS: dict[str, tuple[str, Reader]] = {
     "video of a source": ("a.mp4", lambda file: open_media(str(file)).read()),
     "images with classes": (
         "table.csv",
-        lambda file: labelled_by_table(find_model("efficientnet_lite0"), file, None),
+        lambda file: load_labeled_table(find_model("efficientnet_lite0"), file, None),
     ),
-    "shape": ("config.json", read_shape),
+    "shape": ("config.json", read_bert_config),
     "safetensors": ("model.safetensors", read_safetensors),
     "tokenizer": ("tokenizer.bin", load_tokenizer),
     "tokens": ("tokenizer.json", load_json_tokenizer),
@@ -274,7 +274,7 @@ def test_a_name_with_a_nul_in_a_model_is_refused(tmp_path: Path, key: str) -> No
         find_model,
         load_pipeline,
         open_media,
-        lambda name: find_model("nanodet", search_folders(name)),
+        lambda name: find_model("nanodet", parse_search_path(name)),
         lambda name: load_yaml(Path(name)),
         lambda name: read_grammar(Path(name)),
         lambda name: list(read_blocks(Path(name + ".wav"), 0.1)),
@@ -318,7 +318,7 @@ def test_a_device_in_a_model_folder_is_not_copied(tmp_path: Path) -> None:
 
 def test_a_file_that_grows_while_it_is_read(tmp_path: Path) -> None:
     """As files of the kernel, which tell no length before."""
-    with pytest.raises(OSError, match="too many; it has at most 5"):
+    with pytest.raises(OSError, match="expected at most 5 bytes, got"):
         read_bytes(Path("/proc/self/status"), 5)
     write_content(tmp_path / "a", "one\r\ntwo\rthree")
     assert read_text(tmp_path / "a") == "one\ntwo\nthree"

@@ -14,9 +14,14 @@ from edge_inference.cli.usage import UsageError
 from edge_inference.core.images.frame import Frame
 from edge_inference.core.models.model import ModelDescription, load_model
 from edge_inference.errors import ConfigError, SourceError
-from edge_inference.optimize import labelled_images
-from edge_inference.optimize.image_set import ImageSet, images_of, own_images, read_file
-from edge_inference.optimize.labelled_images import labelled_by_folders, labelled_by_table
+from edge_inference.optimize.images import labeled_images
+from edge_inference.optimize.images.image_set import (
+    ImageSet,
+    golden_image_set,
+    load_image_set,
+    read_image_file,
+)
+from edge_inference.optimize.images.labeled_images import load_labeled_folders, load_labeled_table
 from small_model import make_image, write_images, write_model
 
 
@@ -36,16 +41,17 @@ def table(folder: Path, text: str) -> Path:
     return file
 
 
-def test_a_model_has_its_own_images(model: ModelDescription) -> None:
-    own = own_images(model)
-    assert len(own) == 11
-    assert own.class_ids is None
-    assert own.described == "11 golden images and crops of them"
-    assert len(choose_images(model, None, limit=3)) == 3
+def test_a_model_has_golden_images_and_crops(model: ModelDescription) -> None:
+    images = golden_image_set(model)
+    assert len(images) == 11
+    assert images.class_ids is None
+    assert images.description == "11 golden images and crops of them"
+    first = choose_images(model, None, limit=3)
+    assert (len(first), first.description) == (3, "3 golden images and crops of them")
 
 
-def test_images_of_a_folder_are_read_when_they_are_wanted(folder: Path) -> None:
-    found = images_of(str(folder))
+def test_images_of_a_folder_are_read_on_access(folder: Path) -> None:
+    found = load_image_set(str(folder))
     assert (len(found), found.skipped) == (4, ())
     assert [Path(frame.origin).name for frame in found] == [f"{n:03d}.png" for n in range(4)]
     np.testing.assert_array_equal(found[1].data.reshape(32, 48, 3), make_image(1, "green"))
@@ -54,7 +60,7 @@ def test_images_of_a_folder_are_read_when_they_are_wanted(folder: Path) -> None:
         found[1]
 
 
-def test_a_broken_image_is_left_out_and_told(
+def test_a_broken_image_is_skipped_and_reported(
     model: ModelDescription, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (folder / "001.png").write_bytes(b"no image")
@@ -65,16 +71,16 @@ def test_a_broken_image_is_left_out_and_told(
 
 @pytest.mark.parametrize(("limit", "names"), [(1, 1), (2, 2), (9, 4)])
 def test_a_limit_spreads_evenly(folder: Path, limit: int, names: int) -> None:
-    assert len(images_of(str(folder), limit=limit)) == names
+    assert len(load_image_set(str(folder), limit=limit)) == names
 
 
-def test_images_of_a_video_are_held(tmp_path: Path) -> None:
+def test_images_of_a_video_are_kept_in_memory(tmp_path: Path) -> None:
     file = tmp_path / "video.avi"
     writer = cv2.VideoWriter(str(file), cv2.VideoWriter_fourcc(*"MJPG"), 10, (48, 32))
     for index in range(6):
         writer.write(make_image(index))
     writer.release()
-    found = images_of(str(file), limit=3)
+    found = load_image_set(str(file), limit=3)
     assert [(frame.width, frame.height) for frame in found] == [(48, 32)] * 3
 
 
@@ -86,9 +92,9 @@ def test_slices_keep_their_labels() -> None:
         ImageSet(frames, "four", [1])
 
 
-def test_a_file_that_is_no_image_is_no_image(tmp_path: Path) -> None:
+def test_a_file_that_is_not_an_image_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="not an image"):
-        read_file(tmp_path / "notes.txt")
+        read_image_file(tmp_path / "notes.txt")
 
 
 @pytest.mark.parametrize(
@@ -100,12 +106,14 @@ def test_a_file_that_is_no_image_is_no_image(tmp_path: Path) -> None:
     ],
 )
 def test_a_table_of_labels(model: ModelDescription, folder: Path, text: str) -> None:
-    found = labelled_by_table(model, table(folder, text), None)
+    found = load_labeled_table(model, table(folder, text), None)
     assert found.class_ids == (0, 1)
     assert found[0].origin.endswith("000.png")
 
 
-def test_a_table_may_lie_elsewhere(model: ModelDescription, folder: Path, tmp_path: Path) -> None:
+def test_a_table_may_be_in_another_folder(
+    model: ModelDescription, folder: Path, tmp_path: Path
+) -> None:
     found = choose_images(model, str(folder), str(table(tmp_path, "000.png,blue\n")))
     assert found.class_ids == (2,)
 
@@ -127,36 +135,36 @@ def test_a_wrong_table_names_its_line(
     model: ModelDescription, folder: Path, text: str, sentence: str
 ) -> None:
     with pytest.raises(ConfigError, match=sentence):
-        labelled_by_table(model, table(folder, text), None)
+        load_labeled_table(model, table(folder, text), None)
 
 
-def test_a_table_of_images_that_are_not_there(model: ModelDescription, tmp_path: Path) -> None:
+def test_a_table_of_missing_images(model: ModelDescription, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="no image can be read"):
-        labelled_by_table(model, table(tmp_path, "none.png,red\n"), None)
+        load_labeled_table(model, table(tmp_path, "none.png,red\n"), None)
 
 
 @pytest.mark.parametrize("head", ["", "image,label\n"])
 def test_a_table_of_too_many_images(
     model: ModelDescription, folder: Path, monkeypatch: pytest.MonkeyPatch, head: str
 ) -> None:
-    monkeypatch.setattr(labelled_images, "_MOST_ROWS", 50)
+    monkeypatch.setattr(labeled_images, "_MAX_ROWS", 50)
     with pytest.raises(ConfigError, match=r"labels\.csv: line 10[34]: expected at most 50 images"):
-        labelled_by_table(model, table(folder, head + "\n000.png,red\n" * 60), None, 1)
+        load_labeled_table(model, table(folder, head + "\n000.png,red\n" * 60), None, 1)
 
 
-def test_only_wanted_rows_of_a_table_become_files(
+def test_only_picked_rows_of_a_table_become_files(
     model: ModelDescription, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[dict[Path, int]] = []
-    real = labelled_images.labelled_files
+    real = labeled_images.load_labeled_files
 
     def seen(class_of: dict[Path, int], source: str, limit: int | None) -> ImageSet:
         made.append(class_of)
         return real(class_of, source, limit)
 
-    monkeypatch.setattr(labelled_images, "labelled_files", seen)
+    monkeypatch.setattr(labeled_images, "load_labeled_files", seen)
     rows = "000.png,red\n003.png,blue\n" + "".join(f"{n}.png,green\n" for n in range(5, 90))
-    found = labelled_by_table(model, table(folder, rows + "002.png,blue\n"), None, 2)
+    found = load_labeled_table(model, table(folder, rows + "002.png,blue\n"), None, 2)
     assert len(made[0]) == 2
     assert [Path(frame.origin).name for frame in found] == ["000.png", "002.png"]
     assert found.class_ids == (0, 2)
@@ -166,14 +174,14 @@ def test_a_table_that_is_not_text(model: ModelDescription, tmp_path: Path) -> No
     file = tmp_path / "labels.csv"
     file.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match="UTF-8"):
-        labelled_by_table(model, file, None)
+        load_labeled_table(model, file, None)
 
 
 def test_labels_are_for_classification(model: ModelDescription, folder: Path) -> None:
     detector = dataclasses.replace(model, task="detection")
     with pytest.raises(ConfigError, match="for classification only"):
-        labelled_by_table(detector, table(folder, "000.png,red\n"), None)
-    assert labelled_by_folders(detector, folder.parent) is None
+        load_labeled_table(detector, table(folder, "000.png,red\n"), None)
+    assert load_labeled_folders(detector, folder.parent) is None
 
 
 def test_folders_named_by_class(model: ModelDescription, tmp_path: Path) -> None:
@@ -185,7 +193,7 @@ def test_folders_named_by_class(model: ModelDescription, tmp_path: Path) -> None
     assert choose_images(model, str(tmp_path / "by_class"), limit=2).class_ids == (2, 0)
 
 
-def test_a_folder_among_classes_that_is_none_is_refused(
+def test_a_folder_that_is_not_a_class_among_classes_is_refused(
     model: ModelDescription, tmp_path: Path
 ) -> None:
     for name in ("blue", "purple"):
@@ -194,14 +202,14 @@ def test_a_folder_among_classes_that_is_none_is_refused(
         choose_images(model, str(tmp_path / "by_class"))
 
 
-def test_folders_with_other_names_are_just_folders(model: ModelDescription, tmp_path: Path) -> None:
+def test_folders_with_other_names_have_no_labels(model: ModelDescription, tmp_path: Path) -> None:
     write_images(tmp_path / "drives" / "monday", 2)
     found = choose_images(model, str(tmp_path / "drives"))
     assert (len(found), found.class_ids) == (2, None)
 
 
-def test_options_that_do_not_go_together(model: ModelDescription, tmp_path: Path) -> None:
+def test_options_that_exclude_each_other(model: ModelDescription, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--topic"):
         choose_images(model, None, topic="/x")
-    with pytest.raises(UsageError, match="the folder that they are in"):
+    with pytest.raises(UsageError, match="expected the folder of the images"):
         choose_images(model, str(tmp_path / "none"), "labels.csv")

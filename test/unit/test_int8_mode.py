@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.precision import forms_of
+from benchmarks.precision import int8_variants_of
 from edge_inference.backends.processor import Processor
 from edge_inference.core.models.model import ModelDescription, Variant, find_model
 from edge_inference.engines.cache import artifacts
@@ -20,7 +20,7 @@ from edge_inference.engines.serving import preparation
 from edge_inference.engines.serving.selection import EngineRequest, artifact_for
 from edge_inference.errors import ConfigError
 from edge_inference.optimize.compare import CompareRequest
-from edge_inference.optimize.image_set import ImageSet
+from edge_inference.optimize.images.image_set import ImageSet
 from int8_sums import can_saturate, saturating_pair_sums
 
 AVX2 = Processor("avx2", saturates=True)
@@ -48,7 +48,7 @@ def be(processor: Processor, monkeypatch: pytest.MonkeyPatch) -> None:
         (ARM, "fast", 8, None, "int8"),
     ],
 )
-def test_only_a_processor_that_saturates_has_two_ways(
+def test_only_a_cpu_that_saturates_has_two_modes(
     processor: Processor, mode: str, bits: int, in_use: str | None, words: str
 ) -> None:
     assert weight_bits(mode, processor) == bits
@@ -63,7 +63,7 @@ def test_an_unknown_mode_is_refused(model: ModelDescription) -> None:
         CompareRequest(model, ImageSet([], "none"), int8_modes=("fats",))
 
 
-def test_each_way_and_each_processor_has_a_file_of_its_own(
+def test_each_mode_and_each_cpu_has_its_own_file(
     model: ModelDescription, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keys = set()
@@ -77,7 +77,7 @@ def test_each_way_and_each_processor_has_a_file_of_its_own(
 
 
 @pytest.mark.parametrize(("precision", "target"), [("fp16", "onnxruntime"), ("int8", "tensorrt")])
-def test_what_the_processor_does_not_compute_is_the_same_file_everywhere(
+def test_files_for_the_gpu_do_not_depend_on_the_cpu(
     precision: str, target: str, model: ModelDescription, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keys = set()
@@ -89,7 +89,7 @@ def test_what_the_processor_does_not_compute_is_the_same_file_everywhere(
     assert len(keys) == 1
 
 
-def test_a_mode_changes_nothing_but_int8_on_the_processor(
+def test_a_mode_applies_to_int8_on_the_cpu_only(
     model: ModelDescription, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     be(AVX2, monkeypatch)
@@ -98,7 +98,7 @@ def test_a_mode_changes_nothing_but_int8_on_the_processor(
     assert artifact_for(fast, "ort-cuda", "int8") == onnx_for(model, "int8", "onnxruntime")
 
 
-def test_fast_is_derived_beside_a_file_of_the_model_where_the_ranges_are_known(
+def test_fast_is_derived_for_a_model_with_an_int8_file_and_a_calibration(
     model: ModelDescription, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     be(AVX2, monkeypatch)
@@ -112,44 +112,45 @@ def test_fast_is_derived_beside_a_file_of_the_model_where_the_ranges_are_known(
     assert artifact_for(EngineRequest(alone, int8_mode="fast"), "ort", "int8") == ShippedFile(own)
 
 
-def test_a_process_of_its_own_makes_what_was_asked_for(
-    model: ModelDescription, tmp_path: Path
-) -> None:
+def test_a_child_process_makes_the_requested_mode(model: ModelDescription, tmp_path: Path) -> None:
     request = EngineRequest(model, "ort", "int8", int8_mode="fast")
     again, _ = preparation._from_json(preparation._to_json(request, ArtifactCache(tmp_path)))
     assert again.int8_mode == "fast"
 
 
-def test_both_ways_are_compared_where_they_differ(
+def test_both_modes_are_compared_where_they_differ(
     model: ModelDescription, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    order = CompareRequest(
+    request = CompareRequest(
         model, ImageSet([], "none"), ("ort", "trt"), int8_modes=("exact", "fast")
     )
     be(AVX2, monkeypatch)
-    assert [way for way in order.ways() if way[1] == "int8"] == [
+    assert [candidate for candidate in request.candidates() if candidate[1] == "int8"] == [
         ("ort", "int8", "exact"),
         ("ort", "int8", "fast"),
         ("trt", "int8", None),
     ]
     be(VNNI, monkeypatch)
-    assert [way for way in order.ways() if way[1] == "int8"] == [
+    assert [candidate for candidate in request.candidates() if candidate[1] == "int8"] == [
         ("ort", "int8", None),
         ("trt", "int8", None),
     ]
 
 
-def test_what_is_promised_depends_on_the_processor() -> None:
-    assert [(form.title, form.weight_bits, form.times_faster) for form in forms_of(AVX2)] == [
+def test_the_claimed_speed_depends_on_the_cpu() -> None:
+    assert [
+        (variant.title, variant.weight_bits, variant.min_speedup)
+        for variant in int8_variants_of(AVX2)
+    ] == [
         ("int8-exact", 8, 1.05),
         ("int8-fast", 7, 1.4),
     ]
     for processor in (VNNI, ARM):
-        (form,) = forms_of(processor)
-        assert (form.title, form.weight_bits, form.times_faster) == ("int8", 8, 2.0)
+        (variant,) = int8_variants_of(processor)
+        assert (variant.title, variant.weight_bits, variant.min_speedup) == ("int8", 8, 2.0)
 
 
-def test_sums_of_two_products_are_cut_off_as_the_instruction_does() -> None:
+def test_sums_of_two_products_saturate_like_the_instruction() -> None:
     def pair(one: tuple[int, int], other: tuple[int, int]) -> int:
         return int(saturating_pair_sums(np.array(one, np.uint8), np.array(other, np.int8)))
 

@@ -148,7 +148,7 @@ def test_the_prompt_is_read_once() -> None:
 
 def test_a_tokenizer_without_the_end_is_refused() -> None:
     prompt = Prompt(end=("<nothing>",))
-    with pytest.raises(ModelError, match=r"none of the tokens <nothing>.*prompt\.end"):
+    with pytest.raises(ModelError, match=r"none of the end tokens <nothing>.*prompt\.end"):
         PlanGenerator(saying("stop"), Pieces(), shipped(), prompt, lambda schema, inferred: [])
 
 
@@ -202,8 +202,8 @@ def test_whatever_a_model_scores_it_writes_a_plan_that_the_planner_takes(
 
 def test_tokens_that_no_plan_has_are_never_allowed() -> None:
     schema = PlanSchema(shipped())
-    constraint = Constraint(schema, Vocabulary(Pieces().texts(), schema.alphabet))
-    numbers, texts = constraint.allowed(constraint.schema.start)
+    constraint = Constraint(schema, Vocabulary(Pieces().token_texts(), schema.alphabet))
+    numbers, texts = constraint.allowed_tokens(constraint.schema.start)
     assert {"none", "move", "st", "stop", "m"} <= set(texts)
     assert not {"éö", "?", "x", " forward", "hello"} & set(texts)
     assert [PIECES[number] for number in numbers] == list(texts)
@@ -225,19 +225,19 @@ def folder(tmp_path: Path, prompt: str) -> Path:
 def test_a_folder_without_a_prompt_has_the_usual_one(tmp_path: Path) -> None:
     prompt, own = read_prompt(load_speech_model(folder(tmp_path, "")))
     assert (prompt, own) == (Prompt(), [])
-    shown = prompt.before([("halt", "stop")])
+    shown = prompt.prefix([("halt", "stop")])
     assert shown.startswith("<|im_start|>system\nTranslate")
     assert shown.endswith(
         "<|im_start|>user\nhalt<|im_end|>\n<|im_start|>assistant\nstop<|im_end|>\n<|im_start|>user\n"
     )
-    assert prompt.behind() == "<|im_end|>\n<|im_start|>assistant\n"
+    assert prompt.suffix() == "<|im_end|>\n<|im_start|>assistant\n"
 
 
 def test_examples_of_the_folder_are_checked(tmp_path: Path) -> None:
     text = "prompt:\n  end: [</s>]\n  examples:\n    - {say: fly, plan: fly height=3}\n"
     prompt, own = read_prompt(load_speech_model(folder(tmp_path, text)))
     assert prompt.end == ("</s>",)
-    with pytest.raises(ConfigError, match=r"line 9, prompt\.examples.*'fly height=3' is no plan"):
+    with pytest.raises(ConfigError, match=r"line 9, prompt\.examples.*got 'fly height=3'"):
         select_examples(PlanSchema(shipped()), INFERRED, shipped(), own)
 
 

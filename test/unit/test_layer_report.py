@@ -94,7 +94,7 @@ def test_counts(layers: list[Any], counts: dict[str, int]) -> None:
     assert count_precisions(_read(*layers)) == counts
 
 
-def test_weights_tell_more_than_what_flows_in_and_out() -> None:
+def test_the_type_of_the_weights_has_priority() -> None:
     assert _read(_conv("Int8", "Row major linear FP32"))[0].precision == "int8"
 
 
@@ -154,7 +154,7 @@ def test_types(words: str, precision: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"Layers": 1}', '{"Layers": [', "null"])
-def test_no_report_at_all(text: str) -> None:
+def test_invalid_json(text: str) -> None:
     with pytest.raises(BackendError, match="the engine inspector"):
         parse_layers(text)
 
@@ -162,11 +162,11 @@ def test_no_report_at_all(text: str) -> None:
 @pytest.mark.parametrize(
     "layer", [{}, {"Inputs": "x"}, {"Inputs": [1], "Weights": 3}, {"Weights": {}}, 7, None]
 )
-def test_layers_of_unknown_form_are_unknown(layer: Any) -> None:
+def test_layers_of_unknown_format_are_unknown(layer: Any) -> None:
     assert _read(layer)[0].precision == "unknown"
 
 
-def test_engine_is_asked_for_json() -> None:
+def test_the_inspector_returns_json() -> None:
     class Inspector:
         def get_engine_information(self, form: str) -> str:
             return json.dumps({"Layers": [form]})

@@ -36,14 +36,14 @@ def known(*measurements: Measurement) -> MeasuredCosts:
     return found
 
 
-def test_without_a_measurement_nothing_is_known() -> None:
+def test_without_a_measurement_costs_are_unknown() -> None:
     costs = MeasuredCosts()
     assert costs.cost(FP32) is None
     assert costs.ratio(INT8, FP32) is None
     assert costs.is_faster(INT8, FP32) is None
 
 
-def test_runs_are_summed_up_by_median_and_p95() -> None:
+def test_runs_are_summarized_by_median_and_p95() -> None:
     wall = [0.01] * 18 + [0.5, 0.9]
     (cost,) = Measurement.of("test", 1.0, {FP32: Samples(wall, [0.02] * 20)}).costs
     assert cost.runs == 20
@@ -53,7 +53,7 @@ def test_runs_are_summed_up_by_median_and_p95() -> None:
     assert cost.seconds == 0.02  # other work on the machine has no part in it
 
 
-def test_too_few_runs_say_nothing() -> None:
+def test_too_few_runs_give_no_cost() -> None:
     few = Samples([0.01] * (MINIMUM_RUNS - 1))
     enough = Samples([0.01] * MINIMUM_RUNS)
     assert Measurement.of("test", 1.0, {FP32: few}) is None
@@ -62,7 +62,7 @@ def test_too_few_runs_say_nothing() -> None:
     assert [cost.configuration for cost in measurement.costs] == [INT8]
 
 
-def test_a_ratio_is_of_one_measurement() -> None:
+def test_a_ratio_comes_from_one_measurement() -> None:
     cool = together((FP32, 0.040), (INT8, 0.020))
     hot = together((INT8, 0.044))  # the machine has slowed itself down meanwhile
     costs = known(cool, hot)
@@ -79,7 +79,7 @@ def test_the_newest_ratio_counts() -> None:
     assert costs.is_faster(FP16, FP32) is False
 
 
-def test_a_ratio_is_of_cpu_times_where_both_have_one() -> None:
+def test_a_ratio_uses_cpu_time_where_both_have_one() -> None:
     def cost(configuration: EngineConfiguration, wall_s: float, cpu_s: float | None) -> Cost:
         cpu = None if cpu_s is None else Spread(cpu_s, cpu_s)
         return Cost(configuration, 20, Spread(wall_s, wall_s), cpu)
@@ -93,7 +93,7 @@ def test_a_ratio_is_of_cpu_times_where_both_have_one() -> None:
 @pytest.mark.parametrize(
     ("seconds", "is_faster"), [(FASTER - 0.01, True), (FASTER + 0.01, False), (1.5, False)]
 )
-def test_what_is_hardly_faster_is_not_faster(seconds: float, is_faster: bool) -> None:
+def test_a_small_gain_is_not_faster(seconds: float, is_faster: bool) -> None:
     assert known(together((FP32, 1.0), (INT8, seconds))).is_faster(INT8, FP32) is is_faster
 
 
@@ -107,13 +107,13 @@ def test_what_is_hardly_faster_is_not_faster(seconds: float, is_faster: bool) ->
         replace(INT8, model="other"),
     ],
 )
-def test_any_other_operating_point_is_unknown(other: EngineConfiguration) -> None:
+def test_any_other_configuration_is_unknown(other: EngineConfiguration) -> None:
     costs = known(together((FP32, 0.04), (INT8, 0.02)))
     assert costs.cost(other) is None
     assert costs.ratio(other, FP32) is None
 
 
-def test_what_is_measured_again_is_replaced_and_the_rest_stays() -> None:
+def test_a_new_measurement_replaces_superseded_ones() -> None:
     all_three = together((FP32, 0.04), (FP16, 0.04), (INT8, 0.02))
     pair = together((FP32, 0.05), (INT8, 0.03))
     again = together((FP32, 0.06), (INT8, 0.03))
@@ -121,7 +121,7 @@ def test_what_is_measured_again_is_replaced_and_the_rest_stays() -> None:
     assert known(pair, all_three).measurements == (all_three,)
 
 
-def test_the_oldest_go_when_there_are_too_many() -> None:
+def test_the_oldest_are_dropped_beyond_the_limit() -> None:
     costs = MeasuredCosts()
     for number in range(10):
         configuration = replace(FP32, artifact=f"{number:064x}")
@@ -142,12 +142,12 @@ def test_the_newest_costs_of_a_model_are_listed() -> None:
     ]
 
 
-def test_a_point_has_a_title() -> None:
+def test_a_configuration_has_a_title() -> None:
     assert INT8.title == "net ort int8, threads=1"
     assert replace(INT8, batch=4, execution="").title == "net ort int8, batch 4"
 
 
-def test_what_a_run_would_take_now_follows_the_engine_in_use() -> None:
+def test_the_expected_time_scales_with_the_engine_in_use() -> None:
     costs = known(together((FP32, 0.040), (INT8, 0.020)), together((FP16, 0.030)))
     # The machine is hot: what takes 40 ms takes 100 now.
     assert costs.expected_s(INT8, FP32, 0.1) == pytest.approx(0.05)
@@ -155,7 +155,7 @@ def test_what_a_run_would_take_now_follows_the_engine_in_use() -> None:
     assert costs.expected_s(FP32, FP32, 0.1, last_s=0.1) == pytest.approx(0.1)
 
 
-def test_without_a_ratio_it_is_what_was_seen_last_or_measured_once() -> None:
+def test_without_a_ratio_the_expected_time_is_the_last_or_measured_one() -> None:
     costs = known(together((FP32, 0.040), (INT8, 0.020)), together((FP16, 0.030)))
     assert costs.expected_s(FP16, FP32, 0.1) == 0.03
     assert costs.expected_s(FP16, FP32, 0.1, last_s=0.07) == 0.07

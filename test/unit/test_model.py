@@ -108,13 +108,17 @@ def test_everything_in_the_file_is_in_the_description(tmp_path: Path) -> None:
         ("value: 1", "value: good", "variants.fp32.accuracy[0].value: expected a number"),
         ("samples: 2", "samples: 0", "accuracy[0].samples: expected an integer of at least 1"),
         ("image: golden.png", "image: ../x", "golden[0].image: expected a file inside"),
-        ("label: cat", "label: cow", "golden[0].classes[0].label: 'cow' is none of the model's"),
+        (
+            "label: cat",
+            "label: cow",
+            "golden[0].classes[0].label: expected one of the model's labels, got 'cow'",
+        ),
         ("score: 0.2", "skore: 0.2", "golden[0].skore: unknown key; did you mean 'score'?"),
         ("classes:", "objects:", "golden[0].objects: unknown key"),
         ("task: classification", "task: depth", "golden images are for detection"),
     ],
 )
-def test_a_mistake_is_reported_where_it_stands(
+def test_an_error_is_reported_with_file_line_and_key(
     tmp_path: Path, old: str, new: str, message: str
 ) -> None:
     assert old in GOOD
@@ -126,7 +130,7 @@ def test_a_mistake_is_reported_where_it_stands(
 
 def test_nothing_to_check_is_refused(tmp_path: Path) -> None:
     text = GOOD[: GOOD.index("    classes:")] + "    classes: []\n"
-    with pytest.raises(ConfigError, match="nothing would be checked"):
+    with pytest.raises(ConfigError, match="there is nothing to check"):
         load_model(make(tmp_path, text))
 
 
@@ -137,7 +141,7 @@ def test_a_model_has_at_least_one_variant(tmp_path: Path, variants: str) -> None
         load_model(make(tmp_path, text))
 
 
-def test_labels_may_fallback_the_file_or_be_absent(tmp_path: Path) -> None:
+def test_labels_may_be_in_the_yaml_file_or_absent(tmp_path: Path) -> None:
     inline = make(tmp_path, GOOD.replace("labels.txt", "[cat, 'no']"), "inline")
     assert load_model(inline).labels == ("cat", "no")
     text = GOOD[: GOOD.index("golden:")].replace("labels: labels.txt\n", "")
@@ -153,11 +157,11 @@ def test_an_empty_label_is_refused(tmp_path: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize("make_it", [False, True])
-def test_a_folder_without_a_description_is_no_model(tmp_path: Path, make_it: bool) -> None:
+def test_a_folder_without_a_description_is_refused(tmp_path: Path, make_it: bool) -> None:
     folder = tmp_path / "x"
     if make_it:
         folder.mkdir()
-    with pytest.raises(ModelError, match=r"no model folder; expected a model\.yaml"):
+    with pytest.raises(ModelError, match=r"not a model folder; expected a model\.yaml"):
         load_model(folder)
 
 
@@ -204,7 +208,7 @@ def test_a_path_needs_no_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert find_model(".", ()).name == "mine"
 
 
-def test_an_unknown_name_says_what_there_is_where(tmp_path: Path) -> None:
+def test_an_unknown_name_lists_the_available_models(tmp_path: Path) -> None:
     make(tmp_path / "a")
     with pytest.raises(ModelError) as caught:
         find_model("mime", (tmp_path / "a", tmp_path / "b"))
@@ -212,8 +216,8 @@ def test_an_unknown_name_says_what_there_is_where(tmp_path: Path) -> None:
     assert f"{tmp_path / 'a'}: mine; {tmp_path / 'b'}: none" in str(caught.value)
 
 
-def test_an_empty_path_is_said(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="looked in no folder at all"):
+def test_an_empty_search_path_is_reported(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="searched in no folder"):
         find_model("mine", ())
 
 

@@ -141,7 +141,7 @@ def test_a_new_plan_brakes_the_old_one_first() -> None:
             0,
             "The turn would take 120 sec",
         ),
-        (plan(ActionStep("move", distance_m=1.0, speed_mps=0.0)), 0, "The speed is nothing"),
+        (plan(ActionStep("move", distance_m=1.0, speed_mps=0.0)), 0, "The speed is zero"),
         (plan(ActionStep("turn", angle_rad=7.0, rate_radps=0.2)), 0, "The turn of 401.07"),
         (plan(ActionStep("pick", target="cup")), 0, "I cannot pick"),
         (plan(ActionStep("fly")), 0, "how to fly"),

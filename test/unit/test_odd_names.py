@@ -22,7 +22,7 @@ from edge_inference.cli.perception.source import SourceKind, is_topic_name, kind
 from edge_inference.composition.parameter_format import format_value, parse_value
 from edge_inference.composition.pipeline import load_pipeline
 from edge_inference.core.images.media import open_media
-from edge_inference.core.models.model import find_model, search_folders
+from edge_inference.core.models.model import find_model, parse_search_path
 from edge_inference.core.results import Detections
 from edge_inference.errors import ModelError, SourceError
 
@@ -90,7 +90,7 @@ def test_sources_that_lead_nowhere_are_refused_in_a_sentence(tmp_path: Path) -> 
 
 def test_an_unknown_user_in_a_model_path_is_refused() -> None:
     for asked in (
-        lambda: search_folders("/models:~nobody_of_this_name/models"),
+        lambda: parse_search_path("/models:~nobody_of_this_name/models"),
         lambda: find_model("~nobody_of_this_name/mine"),
     ):
         with pytest.raises(ModelError, match="~nobody_of_this_name"):
@@ -98,9 +98,9 @@ def test_an_unknown_user_in_a_model_path_is_refused() -> None:
 
 
 def test_a_model_path_of_more_folders_than_anybody_has_is_refused() -> None:
-    assert len(search_folders(":".join(["/models"] * 64) + "::")) == 64
+    assert len(parse_search_path(":".join(["/models"] * 64) + "::")) == 64
     with pytest.raises(ModelError, match="at most 64 folders, got 50000: '/m:/m") as caught:
-        search_folders("/m:" * 50_000)
+        parse_search_path("/m:" * 50_000)
     assert len(str(caught.value)) < 400
 
 

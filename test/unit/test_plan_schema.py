@@ -200,7 +200,7 @@ def test_what_must_follow() -> None:
     for begun, rest in (("mo", "ve direction="), ("move direction=b", "ackward"), ("st", "op")):
         state = of.after(of.start, begun)
         assert state is not None
-        assert of.forced(state) == rest
+        assert of.forced_text(state) == rest
 
 
 @given(st.data())

@@ -96,8 +96,8 @@ def test_an_intent_becomes_steps(asked: Intent, steps: list[ActionStep], said: s
     ("asked", "reason"),
     [
         (intent("move", distance=10.1), "10.1 meters is too much. I may do 10 meters"),
-        (intent("move", distance=0.0), "The way is nothing"),
-        (intent("move", distance=1.0, speed=0.0), "The speed is nothing"),
+        (intent("move", distance=0.0), "The distance is zero"),
+        (intent("move", distance=1.0, speed=0.0), "The speed is zero"),
         (intent("move", distance=1.0, speed=2.0), "The speed of 2 meters per second is too much"),
         (intent("turn", angle=7.0), "degrees is too much. I may do 360 degrees"),
         (intent("go_to", place="moon"), "where moon is. I know kitchen"),
@@ -120,7 +120,7 @@ def test_an_intent_becomes_steps(asked: Intent, steps: list[ActionStep], said: s
         (intent("move", speed=math.nan), "The speed is not a number"),
         (intent("move", duration=math.inf), "The duration is not a number"),
         (intent("move", distance=1.0, duration=1.0), "for a distance or for a time, not for both"),
-        (intent("move", duration=1e300, speed=1e300), "The way is not a number"),
+        (intent("move", duration=1e300, speed=1e300), "The distance is not a number"),
         (intent("move", distance=10.0, speed=0.01), "would take 1e+03 seconds. I may take 60"),
         (intent("go_to", place=3.0), "The place is a number. I need a word"),
         (intent("move then "), "I do not know how to do that"),
@@ -307,7 +307,7 @@ def test_the_shipped_limits_can_be_read() -> None:
         ("plan:\n  actions: [move]\n", "stop must be among them"),
         ("plan:\n  actions: [fly, stop]\n", "got 'fly'"),
         ("places:\n  here: {x_m: 1.0}\n", "line 2, places.here.y_m: missing"),
-        ("places:\n  '': {x_m: 1, y_m: 2}\n", "line 2, places: a place without a name"),
+        ("places:\n  '': {x_m: 1, y_m: 2}\n", "line 2, places: expected a name for the place"),
         ("places:\n  here: {x_m: 1, y_m: 2, frame_id: ''}\n", "frame_id: expected the name"),
         ("motion:\n  max_speed_mps: -1\n", "max_speed_mps: expected a number from 0.01 to 5"),
         ("motion:\n  max_distance_m: 0\n", "expected a number from 0.01 to 10000 .m., got 0"),
@@ -315,7 +315,7 @@ def test_the_shipped_limits_can_be_read() -> None:
         ("motion:\n  max_angle_rad: .nan\n", "max_angle_rad: expected a number .*got nan"),
         ("plan:\n  max_steps: -1\n", "expected an integer from 1 to 100, got -1"),
         ("plan:\n  dead_man_s: 0.01\n", "dead_man_s: expected a number from 0.1 to 2"),
-        ("motion: {}\nmotion: {}\n", "stands twice, on lines 1 and 2"),
+        ("motion: {}\nmotion: {}\n", "duplicate key, on lines 1 and 2"),
     ],
 )
 def test_bad_limits_are_reported_where_they_stand(tmp_path: Path, text: str, error: str) -> None:

@@ -48,7 +48,7 @@ def test_an_activation(
 
 
 @given(low=st.floats(-1e6, 0), high=st.floats(0, 1e6), signed=st.booleans())
-def test_0_is_exact_and_the_range_is_held(low: float, high: float, signed: bool) -> None:
+def test_0_is_exact_and_the_range_is_kept(low: float, high: float, signed: bool) -> None:
     scale = activation_scale((low, high), signed=signed)
     values = np.array([0, low, high], np.float32)
     numbers = quantize(values, scale)
@@ -58,7 +58,7 @@ def test_0_is_exact_and_the_range_is_held(low: float, high: float, signed: bool)
 
 
 @given(weights=WEIGHTS, data=st.data())
-def test_weights_are_rounded_to_either_side_and_sum_up(
+def test_rounding_errors_of_weights_sum_to_zero(
     weights: NDArray[np.float32], data: st.DataObject
 ) -> None:
     axis = data.draw(st.integers(0, weights.ndim - 1))
@@ -85,7 +85,7 @@ def test_one_scale_for_all_rounds_to_the_nearest(weights: NDArray[np.float32]) -
     assert np.abs(errors).max() <= 0.501 * float(scale.scale)
 
 
-def test_a_channel_without_weights_has_room_for_its_bias() -> None:
+def test_a_channel_without_weights_fits_its_bias() -> None:
     weights = np.array([[0.0], [1e-20], [1.27]], np.float32)
     bias = np.array([3.0, -2.0, 0.0], np.float32)
     scale = weight_scale(weights, 0, bias, 0.5)

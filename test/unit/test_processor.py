@@ -24,11 +24,11 @@ KNOWN = {
 
 
 @pytest.mark.parametrize("name", KNOWN)
-def test_a_recorded_processor_is_told(name: str) -> None:
+def test_a_recorded_cpu_is_identified(name: str) -> None:
     assert find_processor(RECORDED / f"{name}.txt") == KNOWN[name]
 
 
-def test_every_recording_is_looked_at() -> None:
+def test_every_recording_is_tested() -> None:
     assert sorted(KNOWN) == sorted(file.stem for file in RECORDED.glob("*.txt"))
 
 
@@ -45,18 +45,18 @@ def test_every_recording_is_looked_at() -> None:
         b"flags\t\t: xavx512_vnni avx2_\n",
     ],
 )
-def test_what_is_unknown_is_taken_for_one_that_saturates(text: bytes, tmp_path: Path) -> None:
+def test_an_unknown_cpu_counts_as_one_that_saturates(text: bytes, tmp_path: Path) -> None:
     file = tmp_path / "cpuinfo"
     file.write_bytes(text)
     assert find_processor(file) == Processor(UNKNOWN, saturates=True)
 
 
-def test_a_machine_without_such_a_file_is_unknown(tmp_path: Path) -> None:
+def test_a_machine_without_cpuinfo_is_unknown(tmp_path: Path) -> None:
     assert find_processor(tmp_path / "none") == Processor(UNKNOWN, saturates=True)
     assert find_processor(tmp_path) == Processor(UNKNOWN, saturates=True)
 
 
-def test_of_cores_that_differ_counts_what_all_can_do(tmp_path: Path) -> None:
+def test_the_abilities_are_those_of_all_cores(tmp_path: Path) -> None:
     file = tmp_path / "cpuinfo"
     file.write_text("flags\t: sse2 avx2 avx_vnni\n\nflags\t: sse2 avx2\n")
     assert find_processor(file) == Processor("avx2", saturates=True)
@@ -66,7 +66,7 @@ def test_of_cores_that_differ_counts_what_all_can_do(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", KNOWN)
-def test_exact_kernels_are_asked_for_only_where_others_saturate(name: str) -> None:
+def test_exact_kernels_are_set_only_for_a_cpu_that_saturates(name: str) -> None:
     options = session_options(_Runtime, 2, KNOWN[name])
     assert options.intra_op_num_threads == 2
     expected = {"session.x64quantprecision": "1"} if KNOWN[name].saturates else {}

@@ -20,13 +20,12 @@ from detector_outputs import BOXES, IDS, LABELS, SCORES, SIZE, to_tensor, yolov8
 from edge_inference.core import decoders
 from edge_inference.core.images.frame import Frame
 from edge_inference.core.images.input_spec import InputSpec
-from edge_inference.core.models.golden import Golden, Tolerance
-from edge_inference.core.models.golden_check import Infer
+from edge_inference.core.models.golden import Golden, SelfCheckThresholds, Tolerance
+from edge_inference.core.models.golden_check import InferFunction
 from edge_inference.core.models.model import ModelDescription
 from edge_inference.core.models.self_check import (
-    SelfCheck,
     SelfCheckReport,
-    self_check,
+    run_self_check,
     self_check_images,
 )
 from edge_inference.core.settings import build
@@ -34,8 +33,8 @@ from edge_inference.errors import BackendError, ModelError, TensorError
 
 Tensors = Mapping[str, NDArray[Any]]
 CLASSES = 40
-DEFAULT = SelfCheck()
-LOOSE = SelfCheck(agreement=0.0, cosine=-1.0, sqnr_db=-100.0)
+DEFAULT = SelfCheckThresholds()
+LOOSE = SelfCheckThresholds(agreement=0.0, cosine=-1.0, sqnr_db=-100.0)
 
 
 def a_model(
@@ -75,12 +74,14 @@ def classify(inputs: Tensors) -> dict[str, NDArray[Any]]:
     return {"logits": inputs["image"].reshape(1, -1) @ WEIGHTS}
 
 
-def then(change: Callable[[NDArray[Any]], NDArray[Any]], infer: Infer = classify) -> Infer:
+def then(
+    change: Callable[[NDArray[Any]], NDArray[Any]], infer: InferFunction = classify
+) -> InferFunction:
     """Return an engine that gives what ``infer`` gives after a change."""
     return lambda inputs: {name: change(array) for name, array in infer(inputs).items()}
 
 
-def noisy(sqnr_db: float) -> Infer:
+def noisy(sqnr_db: float) -> InferFunction:
     """Return an engine with noise of an exactly known level."""
     random = np.random.default_rng(7)
 
@@ -92,8 +93,10 @@ def noisy(sqnr_db: float) -> Infer:
     return then(add)
 
 
-def check(candidate: Infer, wanted: SelfCheck = DEFAULT, count: int = 10) -> SelfCheckReport:
-    return self_check(CLASSIFIER, classify, candidate, make_images(count), wanted)
+def check(
+    candidate: InferFunction, wanted: SelfCheckThresholds = DEFAULT, count: int = 10
+) -> SelfCheckReport:
+    return run_self_check(CLASSIFIER, classify, candidate, make_images(count), wanted)
 
 
 def test_no_images_check_nothing() -> None:
@@ -112,13 +115,13 @@ def test_the_same_engine_passes() -> None:
     assert report.figures() == {
         "agreement": 1.0,
         "cosine": 1.0,
-        "largest_difference": 0.0,
+        "max_difference": 0.0,
         "nan": 0,
         "inf": 0,
     }
 
 
-def test_half_precision_passes_and_is_measured() -> None:
+def test_fp16_passes_and_is_measured() -> None:
     report = check(then(lambda array: array.astype(np.float16)))
     assert report.passed
     assert 50 < report.figures()["sqnr_db"] < 90
@@ -129,7 +132,7 @@ def test_half_precision_passes_and_is_measured() -> None:
 @pytest.mark.parametrize(("sqnr_db", "passed"), [(18.4, True), (9, True), (7, False), (0, False)])
 def test_the_default_thresholds(sqnr_db: float, passed: bool) -> None:
     """The measured levels of a good and of a bad int8 quantisation lie on either side."""
-    report = check(noisy(sqnr_db), SelfCheck(agreement=0.0))
+    report = check(noisy(sqnr_db), SelfCheckThresholds(agreement=0.0))
     assert report.figures()["sqnr_db"] == pytest.approx(sqnr_db, abs=0.01)
     assert report.passed is passed
 
@@ -172,16 +175,18 @@ def test_the_sqnr_threshold_is_where_it_is_set(level: float, threshold: float) -
         (
             then(lambda array: array[:, 1:]),
             LOOSE,
-            "output 'logits': expected shape [1, 40] as the reference gives, got [1, 39]",
+            "output 'logits': expected shape [1, 40] as in the reference, got [1, 39]",
         ),
         (
             lambda inputs: {"other": classify(inputs)["logits"]},
             LOOSE,
-            "outputs: expected logits as the reference gives, got other",
+            "outputs: expected logits as in the reference, got other",
         ),
     ],
 )
-def test_a_failure_says_what_is_wrong(candidate: Infer, wanted: SelfCheck, reason: str) -> None:
+def test_a_failure_says_what_is_wrong(
+    candidate: InferFunction, wanted: SelfCheckThresholds, reason: str
+) -> None:
     report = check(candidate, wanted)
     assert not report.passed
     (found,) = report.reasons
@@ -204,7 +209,7 @@ def test_one_nan_in_one_image_is_enough() -> None:
     assert report.reasons == ("output logits: 1 NaN values, none in the reference",)
 
 
-def test_a_tensor_error_of_the_candidate_is_said_once() -> None:
+def test_a_tensor_error_of_the_candidate_is_reported_once() -> None:
     def refuse(inputs: Tensors) -> Tensors:
         raise TensorError("tensor 'image': expected float16, got float32")
 
@@ -226,21 +231,21 @@ def test_errors_of_the_reference_pass_through() -> None:
         raise TensorError("no such input")
 
     with pytest.raises(TensorError, match="no such input"):
-        self_check(CLASSIFIER, refuse, classify, make_images(1))
+        run_self_check(CLASSIFIER, refuse, classify, make_images(1))
 
 
-def test_a_tie_is_no_disagreement() -> None:
-    def gives(*logits: float) -> Infer:
+def test_a_tie_agrees() -> None:
+    def gives(*logits: float) -> InferFunction:
         return lambda inputs: {"logits": np.array([logits + (-20.0,) * 38], np.float32)}
 
     tie, reversed_tie = gives(1.0, 1.05), gives(1.05, 1.0)
-    assert self_check(CLASSIFIER, tie, reversed_tie, make_images(3)).passed
+    assert run_self_check(CLASSIFIER, tie, reversed_tie, make_images(3)).passed
     clear, reversed_clear = gives(1.0, 3.0), gives(3.0, 1.0)
-    report = self_check(CLASSIFIER, clear, reversed_clear, make_images(3), LOOSE)
+    report = run_self_check(CLASSIFIER, clear, reversed_clear, make_images(3), LOOSE)
     assert report.figures()["agreement"] == 0.0
 
 
-def detect(*scores: float) -> Infer:
+def detect(*scores: float) -> InferFunction:
     return lambda inputs: yolov8(to_tensor(BOXES), IDS, np.array(scores, np.float32))
 
 
@@ -255,14 +260,14 @@ def detect(*scores: float) -> Infer:
     ],
 )
 def test_boxes_near_the_threshold(scores: tuple[float, ...], agreement: float) -> None:
-    report = self_check(DETECTOR, detect(*SCORES), detect(*scores), make_images(2), LOOSE)
+    report = run_self_check(DETECTOR, detect(*SCORES), detect(*scores), make_images(2), LOOSE)
     assert report.figures()["agreement"] == pytest.approx(agreement)
 
 
 def test_a_detector_that_reports_everything_is_checked_too() -> None:
     settings = dataclasses.replace(DETECTOR.decoder_settings, confidence=0.0)
     model = dataclasses.replace(DETECTOR, decoder_settings=settings)
-    assert self_check(model, detect(*SCORES), detect(*SCORES), make_images(1)).passed
+    assert run_self_check(model, detect(*SCORES), detect(*SCORES), make_images(1)).passed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -279,7 +284,7 @@ def test_a_detector_without_confidence(monkeypatch: pytest.MonkeyPatch) -> None:
     entry = decoders.DecoderEntry("own", NoConfidence, decode)
     monkeypatch.setattr(decoders, "find", lambda name: entry)
     model = dataclasses.replace(DETECTOR, decoder="own", decoder_settings=NoConfidence())
-    assert self_check(model, detect(*SCORES), detect(*SCORES), make_images(1)).passed
+    assert run_self_check(model, detect(*SCORES), detect(*SCORES), make_images(1)).passed
 
 
 def golden_model(folder: Path, *sizes: tuple[int, int]) -> ModelDescription:
@@ -307,7 +312,7 @@ def test_images_are_the_golden_ones_and_their_crops(tmp_path: Path) -> None:
     assert len({frame.data.tobytes() for frame in found}) == 11
 
 
-def test_images_are_limited_and_shared_out(tmp_path: Path) -> None:
+def test_images_are_limited_and_spread_over_the_golden_images(tmp_path: Path) -> None:
     model = golden_model(tmp_path, (40, 20), (8, 8), (4, 4))
     found = self_check_images(model)
     assert len(found) == 24
@@ -326,10 +331,10 @@ def test_images_are_the_same_every_time(tmp_path: Path) -> None:
 def test_the_smallest_image_has_crops(tmp_path: Path) -> None:
     found = self_check_images(golden_model(tmp_path, (1, 1)))
     assert sizes_of(found) == [(1, 1)] * 11
-    assert self_check(CLASSIFIER, classify, classify, found).passed
+    assert run_self_check(CLASSIFIER, classify, classify, found).passed
 
 
-def test_a_model_without_golden_images_gets_an_invented_one() -> None:
+def test_a_model_without_golden_images_gets_a_generated_one() -> None:
     (found,) = self_check_images(CLASSIFIER)
     assert math.isfinite(float(found.data.std()))
     assert found.data.std() > 0

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from edge_inference.governor.decision import GovernorDecision
 
 from edge_inference.core.directives.directive import DirectiveLevel
 from edge_inference.core.platform_state import PlatformState
 from edge_inference.core.reading import ReadingStatus, Role
 from edge_inference.governor.governor import Governor
 from edge_inference.governor.settings import GovernorSettings
+from edge_inference.governor.state import GovernorDecision
 from edge_inference.platforms.platform import open_platform
 from edge_inference.platforms.recording.recording import UnreadableFile, read_recording
 from fake_system_files import FakeSystemFiles

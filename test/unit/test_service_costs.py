@@ -47,7 +47,7 @@ def serve(costs: ServiceCosts, its: Engine, runs: int = RUNS, images: int = 1) -
         costs.add(its, images, 0.05, 0.02)
 
 
-def test_enough_runs_are_kept(costs: ServiceCosts, cache: ArtifactCache) -> None:
+def test_enough_runs_are_saved(costs: ServiceCosts, cache: ArtifactCache) -> None:
     its = engine()
     serve(costs, its, RUNS - 1)
     costs.save_if_due(0, is_free=True)
@@ -65,7 +65,7 @@ def test_enough_runs_are_kept(costs: ServiceCosts, cache: ArtifactCache) -> None
     assert cost.configuration.artifact == its.request.model.variants["fp32"].sha256
 
 
-def test_with_several_threads_only_wall_time_is_kept(
+def test_with_several_threads_only_wall_time_is_saved(
     costs: ServiceCosts, cache: ArtifactCache
 ) -> None:
     serve(costs, engine(threads=2))
@@ -73,7 +73,7 @@ def test_with_several_threads_only_wall_time_is_kept(
     assert kept(costs, cache)[0].costs[0].cpu is None
 
 
-def test_it_is_kept_once_in_a_while(costs: ServiceCosts, cache: ArtifactCache) -> None:
+def test_costs_are_saved_once_a_period(costs: ServiceCosts, cache: ArtifactCache) -> None:
     its = engine()
     serve(costs, its)
     costs.save_if_due(0, is_free=True)
@@ -86,9 +86,7 @@ def test_it_is_kept_once_in_a_while(costs: ServiceCosts, cache: ArtifactCache) -
     assert kept(costs, cache) != first
 
 
-def test_while_the_node_is_held_back_nothing_counts(
-    costs: ServiceCosts, cache: ArtifactCache
-) -> None:
+def test_times_under_a_limit_do_not_count(costs: ServiceCosts, cache: ArtifactCache) -> None:
     its = engine()
     serve(costs, its)
     costs.save_if_due(0, is_free=False)
@@ -99,7 +97,7 @@ def test_while_the_node_is_held_back_nothing_counts(
     assert len(kept(costs, cache)) == 1
 
 
-def test_times_that_vary_much_are_of_no_use(costs: ServiceCosts, cache: ArtifactCache) -> None:
+def test_unsteady_times_are_not_saved(costs: ServiceCosts, cache: ArtifactCache) -> None:
     its = engine()
     for run in range(RUNS):
         costs.add(its, 1, 0.05, 0.02 if run % 10 else 0.2)
@@ -110,7 +108,7 @@ def test_times_that_vary_much_are_of_no_use(costs: ServiceCosts, cache: Artifact
     assert len(kept(costs, cache)) == 1
 
 
-def test_another_engine_begins_anew_and_batches_do_not_count(
+def test_another_engine_starts_again_and_batches_do_not_count(
     costs: ServiceCosts, cache: ArtifactCache
 ) -> None:
     serve(costs, engine(), RUNS - 1)
@@ -121,7 +119,7 @@ def test_another_engine_begins_anew_and_batches_do_not_count(
     assert kept(costs, cache) == ()
 
 
-def test_a_cache_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_a_cache_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file")
     said: list[str] = []
     costs = ServiceCosts(ArtifactCache(tmp_path / "cache"), said.append)

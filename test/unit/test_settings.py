@@ -26,18 +26,18 @@ class Fan:
         return "quiet: needs a speed below 2000 rpm" if self.quiet and self.speed >= 2000 else None
 
 
-def test_a_rule_tells_everything_about_its_field() -> None:
+def test_a_rule_describes_its_field() -> None:
     rule = rules(Fan)["speed"]
-    assert (rule.type, rule.many, rule.unit, rule.required) == (int, False, "rpm", True)
+    assert (rule.type, rule.is_list, rule.unit, rule.required) == (int, False, "rpm", True)
     assert rule.expected() == "an integer from 0 to 5000 (rpm)"
     steps = rules(Fan)["steps"]
-    assert (steps.many, steps.default) == (True, (1, 2))
+    assert (steps.is_list, steps.default) == (True, (1, 2))
     assert steps.expected() == "a list, each entry an integer of at least 1"
     assert rules(Fan)["quiet"].read_only
     assert list(rules(Fan)) == ["speed", "duty", "mode", "quiet", "steps"]
 
 
-def test_a_field_of_another_type_is_no_setting() -> None:
+def test_a_field_of_another_type_is_refused() -> None:
     @dataclass(frozen=True)
     class Odd:
         value: bytes = setting(b"", "bytes")
@@ -88,17 +88,22 @@ class Sign:
     width: int = setting(1, "width")
     words: tuple[str, ...] = setting((), "words")
     places: tuple[float, ...] = setting((), "places")
-    poem: str = setting("", "a long text", longest=10_000)
-    numbers: tuple[int, ...] = setting((), "a short list", longest=2)
+    poem: str = setting("", "a long text", max_length=10_000)
+    numbers: tuple[int, ...] = setting((), "a short list", max_length=2)
 
 
 @pytest.mark.parametrize(
     ("name", "taken", "refused", "message"),
     [
-        ("text", "x" * 4096, "x" * 4097, "text: expected a text of at most 4096 letters, got 4097"),
-        ("poem", "x" * 10_000, "x" * 10_001, "poem: expected a text of at most 10000 letters"),
+        (
+            "text",
+            "x" * 4096,
+            "x" * 4097,
+            "text: expected a text of at most 4096 characters, got 4097",
+        ),
+        ("poem", "x" * 10_000, "x" * 10_001, "poem: expected a text of at most 10000 characters"),
         ("words", ["x" * 4096] * 1000, ["x"] * 1001, "words: expected at most 1000 entries, got"),
-        ("words", [""], ["x", "x" * 4097], "words: expected a text of at most 4096 letters"),
+        ("words", [""], ["x", "x" * 4097], "words: expected a text of at most 4096 characters"),
         ("places", [0.5] * 1000, [0.5] * 1_000_000, "expected at most 1000 entries, got 1000000"),
         ("numbers", (1, 2), (1, 2, 3), "numbers: expected at most 2 entries, got 3"),
         ("mode", "off", "x" * (8 << 20), "mode: expected one of on, off, got 'xxx"),
@@ -108,7 +113,7 @@ class Sign:
         ("places", [], ["x" * (8 << 20)], "places: expected a list, each entry a number, got 'xx"),
     ],
 )
-def test_what_is_too_long_is_refused_in_a_short_sentence(
+def test_a_value_that_is_too_long_is_refused_in_a_short_sentence(
     name: str, taken: Any, refused: Any, message: str
 ) -> None:
     build(Sign, {name: taken})
@@ -123,7 +128,7 @@ def test_the_name_of_an_unknown_setting_is_cut() -> None:
     assert len(str(caught.value)) < 300
 
 
-def test_a_change_is_whole_or_not_at_all() -> None:
+def test_a_change_applies_to_all_values_or_none() -> None:
     fan = Fan(100)
     assert change(fan, {"speed": 200, "mode": "manual"}) == Fan(200, mode="manual")
     with pytest.raises(ConfigError, match="duty"):
@@ -134,7 +139,7 @@ def test_a_change_is_whole_or_not_at_all() -> None:
 
 
 @given(st.integers() | st.floats() | st.text() | st.booleans() | st.none())
-def test_whatever_comes_is_in_bounds_or_refused(value: object) -> None:
+def test_a_converted_value_is_in_range(value: object) -> None:
     try:
         fan = build(Fan, {"speed": value})
     except ConfigError:
@@ -147,10 +152,12 @@ def test_whatever_comes_is_in_bounds_or_refused(value: object) -> None:
     ("name", "known", "said"),
     [("x", [], "; known: none"), ("x", ["long"], "; known: long"), ("lond", ["long"], "'long'?")],
 )
-def test_a_suggestion_names_the_closest_or_all(name: str, known: list[str], said: str) -> None:
+def test_a_suggestion_lists_the_closest_name_or_all_names(
+    name: str, known: list[str], said: str
+) -> None:
     assert suggestion(name, known).endswith(said)
 
 
-def test_of_many_names_some_are_told() -> None:
+def test_a_suggestion_lists_a_limited_number_of_names() -> None:
     said = suggestion("zap", [f"known{n:04}" for n in range(1000)])
     assert said.startswith("; known: known0000, ") and said.endswith("known0019 and 980 more")

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_inference.core.runtime.health import Health
-from edge_inference.core.text_line import MOST_SHOWN, one_line
+from edge_inference.core.text_line import MAX_CHARACTERS, one_line
 
 
 @pytest.mark.parametrize(
@@ -28,19 +28,19 @@ def test_one_line(text: str, line: str) -> None:
 
 
 def test_a_long_text_is_cut() -> None:
-    assert one_line("x" * 10**6) == "x" * (MOST_SHOWN - 2) + " …"
+    assert one_line("x" * 10**6) == "x" * (MAX_CHARACTERS - 2) + " …"
     assert one_line("abcdef", 5) == "abc …"
 
 
 @given(st.text(max_size=60), st.integers(3, 40))
-def test_whatever_is_shown_is_one_short_line(text: str, most: int) -> None:
+def test_every_text_becomes_one_short_line(text: str, most: int) -> None:
     shown = one_line(text, most)
     assert len(shown) <= most
     assert shown.isprintable()
     assert one_line(shown, most) == shown
 
 
-def test_health_keeps_one_short_line_of_everything() -> None:
+def test_health_messages_are_short_lines() -> None:
     long = "first\nsecond " + "x" * 10**6
     health = Health()
     health.activate(True)
@@ -51,6 +51,6 @@ def test_health_keeps_one_short_line_of_everything() -> None:
         show(long)
         status = health.status(0)
         for text in (status.message, *status.values.values()):
-            assert len(text) <= MOST_SHOWN
+            assert len(text) <= MAX_CHARACTERS
             assert text.isprintable()
-    assert all(len(message) <= MOST_SHOWN for _, message in health.take_errors())
+    assert all(len(message) <= MAX_CHARACTERS for _, message in health.take_errors())

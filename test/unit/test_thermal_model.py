@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.thermal_machines import SCENARIOS, draw, feasible, infeasible
+from benchmarks.thermal_machines import SCENARIOS, draw_cases, draw_feasible, draw_infeasible
 from benchmarks.thermal_run import LOSSES, Trial, run
 from edge_inference.core.directives.directive import Directive, DirectiveLevel, DirectiveLimits
 from edge_inference.core.reading import Role
@@ -102,15 +102,17 @@ def test_a_critical_node_refuses_limits() -> None:
 
 
 def test_machines_are_the_same_for_the_same_seed_and_of_all_scenarios() -> None:
-    assert list(itertools.islice(draw(3), 8)) == list(itertools.islice(draw(3), 8))
-    assert {case.scenario for case in feasible(3, 8)} == set(SCENARIOS)
-    assert all(case.minimum_work_c() <= 79.0 < 80.0 < case.full_work_c() for case in feasible(3, 8))
-    assert all(case.minimum_work_c() >= 81.0 for case in infeasible(3, 4))
+    assert list(itertools.islice(draw_cases(3), 8)) == list(itertools.islice(draw_cases(3), 8))
+    assert {case.scenario for case in draw_feasible(3, 8)} == set(SCENARIOS)
+    assert all(
+        case.minimum_work_c() <= 79.0 < 80.0 < case.full_work_c() for case in draw_feasible(3, 8)
+    )
+    assert all(case.minimum_work_c() >= 81.0 for case in draw_infeasible(3, 4))
 
 
 @pytest.mark.parametrize("with_power", [True, False])
 def test_the_predictive_preset_has_more_utility_and_keeps_the_limit(with_power: bool) -> None:
-    case = feasible(3, 1)[0]
+    case = draw_feasible(3, 1)[0]
     # Long enough to heat up and settle; benchmarks/thermal.py runs whole hours.
     predictive = run(
         Trial(case, GovernorSettings(preset="predictive"), 900.0, with_power=with_power)
@@ -123,14 +125,14 @@ def test_the_predictive_preset_has_more_utility_and_keeps_the_limit(with_power: 
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_a_lost_sensor_leads_to_the_minimum_rate_within_five_seconds(loss: str) -> None:
-    trial = Trial(feasible(3, 1)[0], GovernorSettings(), 140.0, lost_s=100.0, loss=loss)
+    trial = Trial(draw_feasible(3, 1)[0], GovernorSettings(), 140.0, lost_s=100.0, loss=loss)
     outcome = run(trial)
     assert outcome.min_rate_s is not None
     assert outcome.min_rate_s <= 5.0
 
 
 def test_a_machine_that_cannot_be_kept_cool_is_an_error() -> None:
-    case = infeasible(3, 2)[1]  # the second one heats up fastest
+    case = draw_infeasible(3, 2)[1]  # the second one heats up fastest
     settings = GovernorSettings(preset="predictive")
     outcome = run(Trial(case, settings, 3600.0, until_error=True))
     assert outcome.first_error_s is not None

@@ -98,7 +98,7 @@ def test_every_quantity_has_words(quantity: Quantity) -> None:
 @pytest.mark.parametrize("policy", ["refuse", "Warn", ""])
 def test_a_policy_that_nobody_knows_refuses(policy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     failed = GoldenReport(1, ("no cat",), None, None)
-    monkeypatch.setattr(engine_check, "check_golden", lambda model, infer: failed)
+    monkeypatch.setattr(engine_check, "run_golden_check", lambda model, infer: failed)
     request = SimpleNamespace(model=SimpleNamespace(name="net", variants={}), threads=1)
     selection: Any = SimpleNamespace(name="ort", precision="fp32", int8_mode="", request=request)
     backend: Any = SimpleNamespace(infer=None, describe=lambda: "a backend", precision_in_use="x")

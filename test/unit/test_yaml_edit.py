@@ -9,8 +9,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_inference.cli.models.yaml_edit import set_values
 from edge_inference.errors import ConfigError
+from edge_inference.optimize.yaml_edit import set_values
 
 ROOT = Path(__file__).parents[2]
 TEXTS = st.text(st.characters(blacklist_categories=("Cs", "Cc")), min_size=1, max_size=12)
@@ -55,13 +55,13 @@ def test_a_list(before: str, after: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["{task: x}\n", "- a\n", "  task: x\n", "a: [\n", ""])
-def test_what_is_not_understood_is_refused(text: str) -> None:
+def test_an_unsupported_layout_is_refused(text: str) -> None:
     with pytest.raises(ConfigError):
         set_values(text, "derive", {"a": "new"})
 
 
 @given(TEXTS, st.lists(TEXTS, max_size=4))
-def test_every_text_comes_back(text: str, entries: list[str]) -> None:
+def test_every_text_is_read_back_unchanged(text: str, entries: list[str]) -> None:
     made = set_values("z: 1\n", "derive", {"a": text, "b": entries})
     assert yaml.safe_load(made) == {"z": 1, "derive": {"a": text, "b": entries}}
     again = set_values(made, "derive", {"b": [text], "c": entries})

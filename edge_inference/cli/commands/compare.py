@@ -15,53 +15,54 @@ examples:
   edge-inference compare efficientnet_lite0 --images photos/ --labels labels.csv
   edge-inference compare efficientnet_lite0 --images by_class/ --json
 
-Every backend in every precision is compared with ONNX Runtime in fp32 on the CPU. All
-engines infer in turns, so that a busy machine slows all of them alike. What cannot run
-here is listed with its reason; what is missing is made first, into the cache.
+Every backend in every precision is compared with ONNX Runtime in fp32 on the CPU. The
+inferences of all engines are interleaved, so that a busy machine slows all of them alike.
+Engines that cannot run here are listed with the reason. Missing files are built first,
+into the cache.
 
-labels.csv has lines of image,label; a folder may also hold a folder for each class,
-named like its label. Accuracy is measured for classification.
+labels.csv has lines of image,label. Instead, a folder may have one subfolder for each
+class, named like its label. Accuracy is measured for classification.
 
 exit codes: 0 compared; 1 failed, or nothing passes the self-check; 2 wrong usage;
 130 interrupted."""
 
 
 def add(commands: Commands, arguments: Sequence[str]) -> None:
-    """Add the verb."""
+    """Add the command."""
     parser = given.add_verb(
         commands,
         "compare",
         _start,
         help="compare a model's backends and precisions",
-        description="Compare how close to fp32 and how fast a model is in each way to run it.",
+        description="Compare the closeness to fp32 and the speed of all engines for a model.",
         epilog=_EXAMPLES,
     )
     parser.add_argument("model", metavar="MODEL", help="model, by name or path")
     parser.add_argument(
-        "--backends", type=_names, metavar="NAMES", help="as in ort,trt; default: all there are"
+        "--backends", type=_names, metavar="NAMES", help="such as ort,trt; default: all"
     )
     parser.add_argument(
-        "--precisions", type=_names, metavar="NAMES", help="as in fp32,int8; default: all"
+        "--precisions", type=_names, metavar="NAMES", help="such as fp32,int8; default: all"
     )
     parser.add_argument(
         "--int8-modes",
         type=_names,
         metavar="NAMES",
-        help="of engines on an x86 processor without VNNI: exact, fast; default: both",
+        help="on an x86 processor without VNNI: exact, fast; default: both",
     )
     add_images(parser)
     parser.add_argument(
         "--labels", type=given.name, metavar="FILE.csv", help="lines of image,label"
     )
     parser.add_argument(
-        "--runs", type=given.whole(1), metavar="N", help="timed runs of each; default: 50"
+        "--runs", type=given.whole(1), metavar="N", help="timed runs of each engine; default: 50"
     )
     parser.add_argument(
         "--threads",
         type=given.whole(1),
         default=1,
         metavar="N",
-        help="of engines on the CPU; default: 1",
+        help="threads of engines on the CPU; default: 1",
     )
     given.add_gpu(parser)
     given.add_model_path(parser)
@@ -73,7 +74,7 @@ def add(commands: Commands, arguments: Sequence[str]) -> None:
         "--plot",
         type=given.name,
         metavar="FILE",
-        help="draw milliseconds against closeness into a .png or .svg; needs matplotlib",
+        help="plot latency against closeness to fp32 into a .png or .svg file; needs matplotlib",
     )
 
 
@@ -86,28 +87,30 @@ def add_images(parser: argparse.ArgumentParser) -> None:
         help="an image, a folder, a video, a recorded bag or sample; default: the model's golden "
         "images and crops of them",
     )
-    parser.add_argument("--topic", default="", help="the bag's topic; needed where it has several")
+    parser.add_argument(
+        "--topic", default="", help="topic of the bag; needed if several topics have images"
+    )
     parser.add_argument(
         "--limit",
         type=given.whole(1),
         metavar="N",
-        help="use at most so many images; default: all with labels, else 48",
+        help="maximum number of images; default: all with labels, 48 without",
     )
 
 
 def _names(text: str) -> tuple[str, ...]:
     names = tuple(name.strip() for name in text.split(","))
     if not all(names):
-        raise argparse.ArgumentTypeError(f"expected names with commas between, got {text!r}")
+        raise argparse.ArgumentTypeError(f"expected names separated by commas, got {text!r}")
     return names
 
 
 def _start(options: argparse.Namespace, started_s: float) -> int:
-    from edge_inference.cli.models.compare_models import CompareOptions, compare_models
+    from edge_inference.cli.models.compare_model import CompareOptions, compare_model
 
-    asked = {
+    given_options = {
         name: value
         for name, value in vars(options).items()
         if name in CompareOptions.__dataclass_fields__ and value is not None
     }
-    return compare_models(CompareOptions(**asked), as_json=options.json)
+    return compare_model(CompareOptions(**given_options), as_json=options.json)

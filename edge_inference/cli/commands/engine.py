@@ -1,4 +1,4 @@
-"""``edge-inference engine``: TensorRT engines and the cache that they are kept in."""
+"""``edge-inference engine``: TensorRT engines and their cache."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ examples:
   edge-inference engine build --onnx my.onnx --profile x:1x3x64x64,4x3x64x64,8x3x64x64 \\
     --output my.plan
 
-Without --output the engine goes into the cache, where the inference node finds it.
-Ctrl-C ends a build and leaves nothing.
+Without --output the engine is stored in the cache, where the inference node finds it.
+Ctrl-C cancels a build; no file remains.
 
-exit codes: 0 built, or there already; 1 failed; 2 wrong usage; 130 interrupted."""
+exit codes: 0 built, or in the cache already; 1 failed; 2 wrong usage; 130 interrupted."""
 
 _INSPECT_EXAMPLES = """\
 examples:
@@ -41,11 +41,11 @@ examples:
   edge-inference engine check my.plan
   edge-inference engine check nanodet --backend ort --precision int8
 
-A plan has to fit this machine and to be the one that its sidecar describes. Where it
-can run, it also has to find what the model's golden images show and to compute
-what ONNX Runtime computes in fp32.
+The plan must fit this machine and match its sidecar. If it can run here, it must also
+pass the golden check (the results of the model folder) and the self-check (the numbers of
+ONNX Runtime in fp32).
 
-exit codes: 0 sound; 1 not, with the reason; 2 wrong usage."""
+exit codes: 0 passed; 1 failed, with the reason; 2 wrong usage."""
 
 _LIST_EXAMPLES = """\
 examples:
@@ -59,18 +59,18 @@ examples:
   edge-inference engine clean --all
   edge-inference engine clean --costs
 
-Damaged entries always go. Entries in use stay. What is removed is made again when
-it is needed."""
+Damaged entries are always removed. Entries in use stay. A removed entry is made again
+when it is needed."""
 
 
 def add(commands: Commands, arguments: Sequence[str]) -> None:
-    """Add the verb."""
+    """Add the command."""
     parser = given.add_verb(
         commands,
         "engine",
         None,
         help="build, inspect and check TensorRT engines; list and clean the cache",
-        description="TensorRT engines, and the cache that they are kept in.",
+        description="Build, inspect and check TensorRT engines; list and clean their cache.",
         epilog=_EXAMPLES,
     )
     actions = parser.add_subparsers(dest="action", metavar="action", required=True)
@@ -95,22 +95,22 @@ def _add_build(actions: Commands, with_flags: bool) -> None:
     parser.add_argument(
         "--precision",
         choices=("fp32", "fp16", "int8"),
-        help="default: fp16, as the inference node takes; of an ONNX file fp32",
+        help="default: fp16, as of the inference node; fp32 for an ONNX file",
     )
     parser.add_argument(
-        "--output", type=given.name, metavar="FILE", help="the plan; default: in the cache"
+        "--output", type=given.name, metavar="FILE", help="file of the plan; default: in the cache"
     )
     parser.add_argument(
         "--timing-cache",
         type=given.name,
         metavar="FILE",
-        help="where measured tactics are kept; default: one in the cache for all models",
+        help="timing cache; default: a file in the cache for all models",
     )
     given.add_gpu(parser)
     given.add_model_path(parser)
     given.add_bounds(parser, "model", timeout_s=4 * 3600)
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
-    if with_flags:  # they take a while to import
+    if with_flags:  # slow to import
         from edge_inference.cli.models.build_flags import add_build_flags
 
         add_build_flags(parser)
@@ -121,12 +121,12 @@ def _add_inspect(actions: Commands) -> None:
         actions,
         "inspect",
         _start_inspect,
-        help="tell what an engine is",
-        description="Tell what an engine is, from the description beside it.",
+        help="show the metadata of an engine",
+        description="Show the metadata of an engine, from its sidecar.",
         epilog=_INSPECT_EXAMPLES,
     )
     _add_plan(parser)
-    parser.add_argument("--layers", action="store_true", help="each layer and its precision")
+    parser.add_argument("--layers", action="store_true", help="list each layer with its precision")
     parser.add_argument("--json", action="store_true", help="one JSON object")
 
 
@@ -135,23 +135,23 @@ def _add_check(actions: Commands) -> None:
         actions,
         "check",
         _start_check,
-        help="tell whether an engine fits this machine and computes what it should",
-        description="Tell whether an engine fits this machine and computes what it should.",
+        help="check that an engine fits this machine and gives correct results",
+        description="Check that an engine fits this machine and gives correct results.",
         epilog=_CHECK_EXAMPLES,
     )
     _add_plan(parser)
-    parser.add_argument("--backend", help="of a model: trt (default), ort or ort-cuda")
+    parser.add_argument("--backend", help="backend of a model: trt (default), ort or ort-cuda")
     given.add_bounds(parser, "plan", timeout_s=600)
 
 
 def _add_plan(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "plan", metavar="PLAN|MODEL", help="a plan, or a model with one in the cache"
+        "plan", metavar="PLAN|MODEL", help="plan, or model with a plan in the cache"
     )
     parser.add_argument(
         "--precision",
         choices=("fp32", "fp16", "int8"),
-        help="of a model; default: what its backend usually takes, fp16 for trt",
+        help="precision of a model; default: that of the backend, fp16 for trt",
     )
     given.add_gpu(parser)
     given.add_model_path(parser)
@@ -162,12 +162,12 @@ def _add_list(actions: Commands) -> None:
         actions,
         "list",
         _start_list,
-        help="list what is in the cache",
+        help="list the cache",
         description="List the engines and derived models in the cache, last used first.",
         epilog=_LIST_EXAMPLES,
     )
     parser.add_argument(
-        "--verify", action="store_true", help="read every file, instead of only its length"
+        "--verify", action="store_true", help="verify every file, not only its length"
     )
     parser.add_argument("--json", action="store_true", help="one JSON object a line and entry")
 
@@ -177,17 +177,19 @@ def _add_clean(actions: Commands) -> None:
         actions,
         "clean",
         _start_clean,
-        help="remove from the cache what is damaged or too much",
-        description="Remove from the cache what is damaged or exceeds its limit, least used first.",
+        help="remove damaged and excess entries from the cache",
+        description="Remove damaged entries, then the least recently used beyond the limit.",
         epilog=_CLEAN_EXAMPLES,
     )
-    what = parser.add_mutually_exclusive_group()
-    what.add_argument("--all", action="store_true", help="remove everything, measured costs too")
-    what.add_argument("--damaged", action="store_true", help="remove damaged entries only")
-    what.add_argument(
-        "--costs", action="store_true", help="forget what inferences take here, and nothing else"
+    scope = parser.add_mutually_exclusive_group()
+    scope.add_argument(
+        "--all", action="store_true", help="remove all entries and the measured costs"
     )
-    what.add_argument("--limit", type=_size, metavar="SIZE", help="as in 2GiB; default: 8GiB")
+    scope.add_argument("--damaged", action="store_true", help="remove damaged entries only")
+    scope.add_argument("--costs", action="store_true", help="remove only the measured costs")
+    scope.add_argument(
+        "--limit", type=_size, metavar="SIZE", help="limit of the cache, as in 2GiB; default: 8GiB"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object")
 
 
@@ -204,17 +206,17 @@ def _start_build(options: argparse.Namespace, started_s: float) -> int:
     from edge_inference.cli.models.build_flags import given_build_options
     from edge_inference.cli.models.engine_build import EngineBuildOptions, build
 
-    order = EngineBuildOptions(
+    build_request = EngineBuildOptions(
         model=options.model,
         onnx=options.onnx,
         precision=options.precision,
-        options=given_build_options(options),
+        build_options=given_build_options(options),
         gpu=options.gpu,
         output=options.output,
         timing_cache=options.timing_cache,
         model_path=options.model_path,
     )
-    return build(order, as_json=options.json)
+    return build(build_request, as_json=options.json)
 
 
 def _start_inspect(options: argparse.Namespace, started_s: float) -> int:

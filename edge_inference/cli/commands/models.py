@@ -20,13 +20,13 @@ examples:
   edge-inference models check nanodet
   edge-inference models check nanodet --backend ort --precision int8
 
-What the engine needs and is not there yet is made first, into the cache. The golden
-check compares what is found with what the model folder says, the self-check
-compares the numbers with those of ONNX Runtime in fp32."""
+Missing files of the engine are made first, in the cache. The golden check compares the
+results with those of the model folder; the self-check compares the numbers with those of
+ONNX Runtime in fp32."""
 
 
 def add(commands: Commands, arguments: Sequence[str]) -> None:
-    """Add the verb."""
+    """Add the command."""
     parser = given.add_verb(
         commands,
         "models",
@@ -36,14 +36,14 @@ def add(commands: Commands, arguments: Sequence[str]) -> None:
         epilog=_EXAMPLES,
     )
     given.add_model_path(parser)
-    parser.add_argument("--json", action="store_true", help="one JSON object a line and model")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line for each model")
     actions = parser.add_subparsers(dest="action", metavar="check")
     check = given.add_verb(
         actions,
         "check",
         _start_check,
-        help="verify a model's files and what it computes",
-        description="Verify the files, open the model, and check what it computes.",
+        help="verify a model's files and check its results",
+        description="Verify the files, open the model and check its results.",
         epilog=_CHECK_EXAMPLES,
     )
     check.add_argument("names", nargs="+", metavar="NAME|PATH", help="models to check")

@@ -15,25 +15,25 @@ examples:
   edge-inference quantize nanodet --calibration my_bag --topic /camera/image_raw --output ./mine
   edge-inference quantize nanodet --precision fp16 --output ./mine
 
-The output is a complete model folder: a copy, with the ranges that were measured and
-which layers stay in fp32 written into it. int8 and fp16 files are derived from it for
-each engine where they are needed. Every fifth image is held out of the calibration
-and used to check what came of it, as the model's golden images are.
+The output is a complete model folder: a copy of the model with the measured ranges and
+the layers that stay in fp32. Each engine derives its int8 or fp16 file from it when
+needed. Every fifth image is held out of the calibration; the result is checked on the
+held-out images and on the model's golden images.
 
-exit codes: 0 quantised and close enough to fp32; 1 failed, or not close enough: the
+exit codes: 0 quantized and close enough to fp32; 1 failed, or not close enough: the
 folder is kept only with --force; 2 wrong usage; 130 interrupted."""
 
 DEFAULT_IMAGES = 128
 
 
 def add(commands: Commands, arguments: Sequence[str]) -> None:
-    """Add the verb."""
+    """Add the command."""
     parser = given.add_verb(
         commands,
         "quantize",
         _start,
-        help="make a model folder that also computes in int8 or fp16",
-        description="Measure ranges on images of yours, and make a model folder with them.",
+        help="make a model folder for int8 or fp16",
+        description="Measure a model on your images, and make a model folder for int8 or fp16.",
         epilog=_EXAMPLES,
     )
     parser.add_argument("model", metavar="MODEL", help="model, by name or path")
@@ -47,19 +47,19 @@ def add(commands: Commands, arguments: Sequence[str]) -> None:
         default=[],
         type=given.name,
         metavar="NODE",
-        help="an ONNX node that stays in fp32, besides those of the model; may be repeated",
+        help="an ONNX node that stays in fp32, in addition to those of the model; may be repeated",
     )
     parser.add_argument(
         "--output", required=True, type=given.name, metavar="FOLDER", help="the new model folder"
     )
     parser.add_argument(
-        "--export-onnx", type=given.name, metavar="FILE", help="also write the ONNX file here"
+        "--export-onnx", type=given.name, metavar="FILE", help="also write the derived ONNX file"
     )
     parser.add_argument(
         "--for",
         dest="target",
         choices=("onnxruntime", "tensorrt"),
-        help="which engine the exported file is for; default: onnxruntime",
+        help="engine that the exported file is for; default: onnxruntime",
     )
     parser.add_argument("--force", action="store_true", help="keep a folder that fails its check")
     given.add_model_path(parser)
@@ -73,27 +73,29 @@ def _add_calibration(parser: argparse.ArgumentParser) -> None:
         type=given.name,
         metavar="SOURCE",
         help="images as the model will see them: an image, a folder, a video or a recorded bag; "
-        "for fp16 the golden images do",
+        "default for fp16: the golden images",
     )
-    parser.add_argument("--topic", default="", help="the bag's topic; needed where it has several")
+    parser.add_argument(
+        "--topic", default="", help="topic of the bag; needed if several topics have images"
+    )
     parser.add_argument(
         "--images",
         type=given.whole(1),
         default=DEFAULT_IMAGES,
         metavar="N",
-        help=f"calibrate on at most so many; default: {DEFAULT_IMAGES}",
+        help=f"maximum number of calibration images; default: {DEFAULT_IMAGES}",
     )
     parser.add_argument(
         "--method",
         metavar="NAME",
-        help="how ranges follow from values: minmax, percentile, mse (default) or entropy",
+        help="calibration method: minmax, percentile, mse (default) or entropy",
     )
 
 
 def _start(options: argparse.Namespace, started_s: float) -> int:
-    from edge_inference.cli.models.quantize import QuantizeOptions, quantize
+    from edge_inference.cli.models.quantize_model import QuantizeOptions, quantize_model
 
-    order = QuantizeOptions(
+    quantize_options = QuantizeOptions(
         model=options.model,
         model_path=options.model_path,
         precision=options.precision,
@@ -107,4 +109,4 @@ def _start(options: argparse.Namespace, started_s: float) -> int:
         target=options.target,
         force=options.force,
     )
-    return quantize(order, as_json=options.json)
+    return quantize_model(quantize_options, as_json=options.json)

@@ -17,11 +17,11 @@ _EXPORT_EXAMPLES = """\
 examples:
   edge-inference speech export moonshine_tiny --output ~/models/moonshine_tiny_fp32
   edge-inference speech export moonshine_tiny --output ~/models/moonshine_tiny_trt --engine
-  edge-inference speech export moonshine_base --output ./base --engine --longest-s 15
+  edge-inference speech export moonshine_base --output ./base --engine --max-speech-s 15
 
-The output is a complete model folder: encoder, decoder and decoder with past in fp32 and
-operators of ONNX alone, with the tokenizer and the notice. With --engine it holds TensorRT
-engines instead, which are built for this machine and only run on others like it.
+The output is a complete model folder: encoder, decoder and decoder with past in fp32 with
+standard ONNX operators, the tokenizer and the notice. With --engine it holds TensorRT engines
+instead, which are built for this machine and run only on machines like it.
 
 exit codes: 0 written; 1 failed; 2 wrong usage; 130 interrupted."""
 
@@ -37,13 +37,13 @@ exit codes: 0 written; 1 failed; 2 wrong usage; 130 interrupted."""
 
 
 def add(commands: Commands, arguments: Sequence[str]) -> None:
-    """Add the verb."""
+    """Add the command."""
     parser = given.add_verb(
         commands,
         "speech",
         None,
-        help="prepare speech models for other engines",
-        description="Speech recognisers, and what runs them.",
+        help="convert speech models for other engines",
+        description="Convert speech models for other engines.",
         epilog=_EXAMPLES,
     )
     actions = parser.add_subparsers(dest="action", metavar="action", required=True)
@@ -51,28 +51,28 @@ def add(commands: Commands, arguments: Sequence[str]) -> None:
         actions,
         "export",
         _start_export,
-        help="write a recogniser as ONNX that every engine reads, or as TensorRT engines",
-        description="Rewrite a recogniser without operators that only ONNX Runtime knows.",
+        help="convert a recogniser to standard ONNX or to TensorRT engines",
+        description="Rewrite a recogniser without the contrib operators of ONNX Runtime.",
         epilog=_EXPORT_EXAMPLES,
     )
     export.add_argument("model", metavar="MODEL", help="speech model, by name or path")
     export.add_argument(
         "--output", required=True, type=given.name, metavar="FOLDER", help="the new model folder"
     )
-    export.add_argument("--engine", action="store_true", help="build TensorRT engines of it")
+    export.add_argument("--engine", action="store_true", help="build TensorRT engines")
     export.add_argument(
-        "--longest-s",
+        "--max-speech-s",
         type=given.number(1.0, 60.0),
         default=30.0,
         metavar="S",
-        help="longest speech that an engine takes; default: 30",
+        help="maximum length of speech for an engine; default: 30",
     )
     export.add_argument(
         "--beam",
         type=given.whole(1),
         default=8,
         metavar="N",
-        help="most hypotheses that an engine follows at a time; default: 8",
+        help="maximum beam width of an engine; default: 8",
     )
     given.add_gpu(export)
     given.add_model_path(export)
@@ -86,8 +86,8 @@ def _add_embedding(actions: Commands) -> None:
         actions,
         "embedding",
         _start_embedding,
-        help="make a model folder of a published sentence encoder",
-        description="Write a BERT sentence encoder as ONNX, with its tokenizer.",
+        help="make a model folder from a published sentence encoder",
+        description="Convert a BERT sentence encoder to ONNX, with its tokenizer.",
         epilog=_EMBEDDING_EXAMPLES,
     )
     embedding.add_argument("source", metavar="SOURCE", help="folder, or package:<name>/<folder>")
@@ -107,13 +107,13 @@ def _start_embedding(options: argparse.Namespace, started_s: float) -> int:
 def _start_export(options: argparse.Namespace, started_s: float) -> int:
     from edge_inference.cli.models.speech_export import SpeechExportOptions, export
 
-    order = SpeechExportOptions(
+    export_options = SpeechExportOptions(
         model=options.model,
         model_path=options.model_path,
         output=options.output,
         engine=options.engine,
-        longest_s=options.longest_s,
+        max_speech_s=options.max_speech_s,
         beam=options.beam,
         gpu=options.gpu,
     )
-    return export(order, as_json=options.json)
+    return export(export_options, as_json=options.json)

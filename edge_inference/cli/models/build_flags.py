@@ -1,4 +1,4 @@
-"""The build options of an engine as flags of the command line, from their one declaration."""
+"""The build options of an engine as flags of the command line."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from edge_inference.engines.build.build_options import BuildOptions
 from edge_inference.engines.build.profiles import parse_batch
 from edge_inference.errors import ConfigError
 
-#: Where the flag is not called as the option is.
+#: Flags with another name than the option.
 _FLAGS = {"profiles": "--profile", "workspace_mib": "--workspace", "targets": "--target"}
 _METAVARS = {
     "profiles": "NAME:MIN,USUAL,MAX",
@@ -20,13 +20,13 @@ _METAVARS = {
     "keep_fp32": "LAYER",
     "optimization_level": "0-5",
 }
-#: Has a default of its own on the command line.
-_APART = ("precision",)
+#: The command declares these itself, with another default.
+_EXCLUDED = ("precision",)
 
 
 def add_build_flags(parser: argparse.ArgumentParser) -> None:
-    """Add a flag for every build option; one that is not given is None."""
-    group = parser.add_argument_group("build options, instead of the model's own")
+    """Add a flag for every build option; the default is None."""
+    group = parser.add_argument_group("build options, which replace those of model.yaml")
     for name, rule in _rules().items():
         flag = _FLAGS.get(name, "--" + name.replace("_", "-"))
         text = rule.description.replace("%", "%%")
@@ -36,7 +36,7 @@ def add_build_flags(parser: argparse.ArgumentParser) -> None:
         elif rule.type is bool:
             action = argparse.BooleanOptionalAction
             group.add_argument(flag, dest=name, action=action, default=None, help=text)
-        elif rule.many:
+        elif rule.is_list:
             group.add_argument(
                 flag,
                 dest=name,
@@ -56,13 +56,13 @@ def add_build_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def given_build_options(options: argparse.Namespace) -> Mapping[str, Any]:
-    """Return the build options that were given, by name."""
+    """Return the given build options by name."""
     values = {name: getattr(options, name) for name in _rules()}
     return {name: value for name, value in values.items() if value is not None}
 
 
 def _rules() -> Mapping[str, Rule]:
-    return {name: rule for name, rule in rules(BuildOptions).items() if name not in _APART}
+    return {name: rule for name, rule in rules(BuildOptions).items() if name not in _EXCLUDED}
 
 
 def _batch(text: str) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""``edge-inference models check``: whether a model is sound and computes what it should."""
+"""``edge-inference models check``: verifies models and checks their results."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from edge_inference.errors import EdgeInferenceError
 def check_models(
     names: Sequence[str], model_path: str, backend: str, precision: str, int8_mode: str | None
 ) -> int:
-    """Check models one by one and print a report; return 1 where one fails.
+    """Check models one by one and print a report; return 1 if one fails.
 
     Raises UsageError for an ``int8_mode`` that would have no effect.
     """
@@ -39,14 +39,14 @@ def _check(model: ModelDescription, backend: str, precision: str, int8_mode: str
     from edge_inference.engines.serving.selection import EngineRequest, prepare
 
     model.verify_files()
-    # On a machine that builds no engines nobody else would read them.
+    # Check the build options here, too: a machine without TensorRT does not read them.
     build_options(model, next(iter(model.variants)))
-    sys.stdout.write(f"{model.name}: {model.folder}\n  files: as described (sha256)\n")
+    sys.stdout.write(f"{model.name}: {model.folder}\n  files: verified (sha256)\n")
     request = EngineRequest(model, backend, precision, int8_mode=int8_mode)
     with cancellable() as cancelled, show_progress("  preparing", sys.stdout) as progress:
         selection = prepare(request, progress=progress, cancelled=cancelled)
-        if cancelled():  # too late for what was prepared, not for what follows
+        if cancelled():  # cancelled after the preparation: do not check
             raise KeyboardInterrupt(cancelled.number)
     assert selection.backend is not None
-    sys.stdout.write(f"  why: {selection.reason}\n")
+    sys.stdout.write(f"  selection: {selection.reason}\n")
     return run_checks(selection, selection.backend) == 0

@@ -1,4 +1,4 @@
-"""A comparison as a table for people and as JSON for programs."""
+"""The report of ``compare``: a table for people, JSON for programs."""
 
 from __future__ import annotations
 
@@ -13,15 +13,13 @@ from edge_inference.cli.models.cost_format import cost_as_json, measured_at
 from edge_inference.cli.perception.summary_table import milliseconds, new_table
 from edge_inference.cli.sizes import megabytes
 from edge_inference.engines.precision.int8_mode import describe_int8_mode
-from edge_inference.optimize.compare import CompareRow, Comparison
+from edge_inference.optimize.comparison import CompareRow, Comparison
 
 _PIPE_WIDTH = 140
-#: Medians of one machine that differ by this factor are not the same.
-_CLEARLY = 1.25
 
 
 def print_comparison(comparison: Comparison, facts: Mapping[str, str], stream: TextIO) -> None:
-    """Write the table, what cannot run and why, and the fastest way that is close enough."""
+    """Print the table, the engines that cannot run, and the fastest engine that passes."""
     is_terminal = stream.isatty()
     console = Console(
         file=stream,
@@ -35,7 +33,7 @@ def print_comparison(comparison: Comparison, facts: Mapping[str, str], stream: T
 
 
 def row_as_json(comparison: Comparison, row: CompareRow) -> dict[str, Any]:
-    """Return one row; what could not be measured is null."""
+    """Return one row; a figure that could not be measured is null."""
     figures = {} if row.check is None else row.check.figures()
     latency = row.latency
     return {
@@ -43,39 +41,39 @@ def row_as_json(comparison: Comparison, row: CompareRow) -> dict[str, Any]:
         "backend": row.backend,
         "precision": row.precision,
         "int8_mode": row.int8_mode,
-        "runs_here": not row.obstacle,
-        "obstacle": row.obstacle or None,
+        "runs_here": not row.failure,
+        "failure": row.failure or None,
         "engine": row.engine or None,
-        "precision_in_use": row.used,
-        "layers_by_precision": dict(row.layers),
-        "file_bytes": row.bytes,
+        "precision_in_use": row.precision_in_use,
+        "layers_by_precision": dict(row.layers_by_precision),
+        "file_bytes": row.file_bytes,
         "passed": row.passed,
         "reasons": [] if row.check is None else list(row.check.reasons),
         "agreement": figures.get("agreement"),
         "cosine": figures.get("cosine"),
         "sqnr_db": figures.get("sqnr_db"),
-        "largest_difference": figures.get("largest_difference"),
+        "max_difference": figures.get("max_difference"),
         "nan": figures.get("nan"),
         "inf": figures.get("inf"),
         "top1": None if row.accuracy is None else row.accuracy.share,
-        "top1_right": None if row.accuracy is None else row.accuracy.right,
+        "top1_correct": None if row.accuracy is None else row.accuracy.correct,
         "latency_ms": None
         if latency is None
         else {name: getattr(latency, name) for name in ("mean", "p50", "p90", "p99", "max")},
         "speed_over_reference": comparison.speedup(row),
         "speed_over_fp32_of_backend": comparison.speedup_of_backend(row),
-        "measured_cost": None if row.measured is None else cost_as_json(*row.measured),
-        "known_before": None if row.known is None else cost_as_json(*row.known),
+        "measured_cost": None if row.measured_cost is None else cost_as_json(*row.measured_cost),
+        "previous_cost": None if row.previous_cost is None else cost_as_json(*row.previous_cost),
     }
 
 
 def summary_as_json(comparison: Comparison, facts: Mapping[str, str]) -> dict[str, Any]:
-    """Return what holds for all rows."""
+    """Return the settings and the result of the whole comparison."""
     fastest = comparison.fastest()
     return {
         "model": comparison.model.name,
         "images": len(comparison.images),
-        "images_described": comparison.images.described,
+        "images_description": comparison.images.description,
         "labelled": comparison.images.class_ids is not None,
         "runs": comparison.runs,
         "threads": comparison.threads,
@@ -94,8 +92,8 @@ def summary_as_json(comparison: Comparison, facts: Mapping[str, str]) -> dict[st
 def _headline(comparison: Comparison) -> str:
     threads = f"{comparison.threads} thread{'' if comparison.threads == 1 else 's'} on the CPU"
     return (
-        f"{comparison.model.name} on {comparison.images.described}, against ONNX Runtime fp32; "
-        f"{comparison.runs} runs each in turns, {threads}"
+        f"{comparison.model.name} on {comparison.images.description}, against ONNX Runtime fp32; "
+        f"{comparison.runs} interleaved runs each, {threads}"
     )
 
 
@@ -116,27 +114,27 @@ def _table(comparison: Comparison) -> Table:
         "self-check",
     )
     for row in comparison.rows:
-        if row.obstacle:
+        if row.failure:
             continue
         accuracy = row.accuracy
-        top1 = "" if accuracy is None else f"{accuracy.share:.1%} ({accuracy.right})"
+        top1 = "" if accuracy is None else f"{accuracy.share:.1%} ({accuracy.correct})"
         table.add_row(
             row.name,
             _computes_in(row),
-            megabytes(row.bytes),
+            megabytes(row.file_bytes),
             *_closeness(row),
             *([top1] if has_labels else []),
-            *_times(row),
-            _factor(comparison.speedup(row)),
+            *_latencies(row),
+            _format_speedup(comparison.speedup(row)),
             "reference" if row.is_reference else "passed" if row.passed else "failed",
         )
     return table
 
 
 def _computes_in(row: CompareRow) -> str:
-    if len(row.layers) > 1:
-        return ", ".join(f"{name} {count}" for name, count in row.layers.items())
-    return row.used or "not told"
+    if len(row.layers_by_precision) > 1:
+        return ", ".join(f"{name} {count}" for name, count in row.layers_by_precision.items())
+    return row.precision_in_use or "unknown"
 
 
 def _closeness(row: CompareRow) -> tuple[str, str, str]:
@@ -145,70 +143,68 @@ def _closeness(row: CompareRow) -> tuple[str, str, str]:
     figures = row.check.figures()
     agreement = f"{figures['agreement']:.1%}" if "agreement" in figures else ""
     cosine = f"{figures['cosine']:.4f}" if "cosine" in figures else ""
-    equal = figures.get("largest_difference") == 0
-    sqnr = f"{figures['sqnr_db']:.1f}" if "sqnr_db" in figures else "equal" if equal else ""
+    is_equal = figures.get("max_difference") == 0
+    sqnr = f"{figures['sqnr_db']:.1f}" if "sqnr_db" in figures else "equal" if is_equal else ""
     return agreement, cosine, sqnr
 
 
-def _times(row: CompareRow) -> tuple[str, str, str]:
+def _latencies(row: CompareRow) -> tuple[str, str, str]:
     if row.latency is None:
         return "", "", ""
     p50, p90, p99 = (milliseconds(t) for t in (row.latency.p50, row.latency.p90, row.latency.p99))
     return p50, p90, p99
 
 
-def _factor(speedup: float | None) -> str:
+def _format_speedup(speedup: float | None) -> str:
     return "" if speedup is None else f"x{speedup:.2f}"
 
 
 def _footnotes(comparison: Comparison, facts: Mapping[str, str]) -> Iterator[str]:
     for row in comparison.rows:
-        if not row.obstacle and row.check is not None and not row.check.passed:
+        if not row.failure and row.check is not None and not row.check.passed:
             yield f"{row.name} failed: {'; '.join(row.check.reasons)}"
-    for reason, names in _obstacles(comparison).items():
+    for reason, names in _group_failures(comparison).items():
         yield f"cannot run here: {', '.join(names)}: {reason}"
     for row in comparison.rows:
-        if row.int8_mode is not None and not row.obstacle:
+        if row.int8_mode is not None and not row.failure:
             yield f"{row.name}: {describe_int8_mode(row.int8_mode)}"
     for row in comparison.rows:
-        if row.used is not None and row.used != row.precision and not row.obstacle:
-            yield f"{row.name} is computed in {row.used}: this engine has no {row.precision} for it"
+        used = row.precision_in_use
+        if used is not None and used != row.precision and not row.failure:
+            yield f"{row.name} computes in {used}: this engine has no {row.precision} for the model"
     if comparison.images.skipped:
-        yield f"could not be read: {len(comparison.images.skipped)}"
-    yield _pick(comparison)
-    yield from _changed(comparison)
+        yield f"images that could not be read: {len(comparison.images.skipped)}"
+    yield _format_fastest(comparison)
+    yield from _format_changes(comparison)
     yield from comparison.problems
     yield "machine: " + ", ".join(f"{name} {value}" for name, value in facts.items())
 
 
-def _changed(comparison: Comparison) -> Iterator[str]:
-    """Name what took clearly more or less when it was measured here before."""
+def _format_changes(comparison: Comparison) -> Iterator[str]:
+    for row in comparison.changed_rows():
+        assert row.measured_cost is not None and row.previous_cost is not None
+        (now, _), (previous, measurement) = row.measured_cost, row.previous_cost
+        yield (
+            f"{row.name} takes {milliseconds(1e3 * now.seconds)} ms; the previous measurement "
+            f"here took {milliseconds(1e3 * previous.seconds)} ms, {measured_at(measurement)}"
+        )
+
+
+def _group_failures(comparison: Comparison) -> dict[str, list[str]]:
+    """Return the names of the rows that fail, by reason."""
+    names_by_reason: dict[str, list[str]] = {}
     for row in comparison.rows:
-        if row.known is None or row.measured is None:
-            continue
-        now_ms, before_ms = (1e3 * cost.seconds for cost, _ in (row.measured, row.known))
-        if not 1 / _CLEARLY < now_ms / before_ms < _CLEARLY:
-            yield (
-                f"{row.name} takes {milliseconds(now_ms)} ms; it was {milliseconds(before_ms)} ms "
-                f"when it was measured here before, {measured_at(row.known[1])}"
-            )
+        if row.failure:
+            names_by_reason.setdefault(row.failure, []).append(row.name)
+    return names_by_reason
 
 
-def _obstacles(comparison: Comparison) -> dict[str, list[str]]:
-    """Gather what cannot run for the same reason."""
-    found: dict[str, list[str]] = {}
-    for row in comparison.rows:
-        if row.obstacle:
-            found.setdefault(row.obstacle, []).append(row.name)
-    return found
-
-
-def _pick(comparison: Comparison) -> str:
+def _format_fastest(comparison: Comparison) -> str:
     fastest = comparison.fastest()
     if fastest is None or fastest.latency is None:
         return "nothing passes the self-check"
-    found = f"fastest that passes the self-check: {fastest.name}"
-    took = f"{milliseconds(fastest.latency.p50)} ms"
+    name = f"fastest that passes the self-check: {fastest.name}"
+    median = f"{milliseconds(fastest.latency.p50)} ms"
     if fastest.is_reference:
-        return f"{found}, the reference itself, {took}"
-    return f"{found}, {took}, {comparison.speedup(fastest):.2f} times as fast as the reference"
+        return f"{name}, the reference itself, {median}"
+    return f"{name}, {median}, {comparison.speedup(fastest):.2f} times as fast as the reference"

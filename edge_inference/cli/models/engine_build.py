@@ -37,43 +37,45 @@ from edge_inference.errors import ConfigError
 
 @dataclass(frozen=True)
 class EngineBuildOptions:
-    """What ``engine build`` was asked for; ``options`` are the build options given."""
+    """The options of ``engine build``; ``build_options`` are the given options of the build."""
 
     model: str | None
     onnx: str | None
     precision: str | None
-    options: Mapping[str, Any]
+    build_options: Mapping[str, Any]
     gpu: int
     output: str | None
     timing_cache: str | None
     model_path: str
 
     def check(self) -> None:
-        """Raise UsageError for options that do not go together."""
+        """Raise UsageError for options that exclude each other."""
         if (self.model is None) == (self.onnx is None):
             raise UsageError("engine build: expected either MODEL or --onnx FILE")
         if self.onnx is not None and self.output is None:
-            raise UsageError("--onnx needs --output FILE: the cache is for models")
+            raise UsageError("--onnx needs --output FILE: the cache holds engines of models only")
         if self.timing_cache is not None and self.output is None:
-            raise UsageError("--timing-cache is for --output: the cache has one of its own")
+            raise UsageError("--timing-cache needs --output: the cache has its own timing cache")
         if self.output is not None and Path(self.output).is_dir():
-            raise UsageError(f"--output {self.output}: this is a folder; name the plan's file")
+            raise UsageError(
+                f"--output {self.output}: expected a file, got a folder; name the plan's file"
+            )
 
 
 @dataclass(frozen=True)
 class _Outcome:
     plan: Path
     metadata: EngineMetadata
-    was_there: bool
+    from_cache: bool
     notes: tuple[str, ...]
 
 
-def build(order: EngineBuildOptions, as_json: bool) -> int:
-    """Build an engine and say what it is; return the exit code."""
-    order.check()
-    title = f"building {order.model or order.onnx}"
+def build(options: EngineBuildOptions, as_json: bool) -> int:
+    """Build an engine and print its metadata; return the exit code."""
+    options.check()
+    title = f"building {options.model or options.onnx}"
     with cancellable() as cancelled, show_progress(title, sys.stdout, as_json) as progress:
-        outcome = _built(order, progress, cancelled)
+        outcome = _build(options, progress, cancelled)
     if as_json:
         sys.stdout.write(json.dumps({"summary": _as_json(outcome)}) + "\n")
     else:
@@ -81,68 +83,68 @@ def build(order: EngineBuildOptions, as_json: bool) -> int:
     return 0
 
 
-def _built(order: EngineBuildOptions, progress: Progress, cancelled: Cancelled) -> _Outcome:
-    if order.onnx is not None:
-        usual = BuildOptions(precision=order.precision or "fp32")
-        options = _as_given(lambda: change(usual, order.options))
-        return _into_file(order, Path(order.onnx), options, progress, cancelled)
-    assert order.model is not None
-    model = find_model(order.model, search_path(order.model_path))
-    precision = order.precision or DEFAULT_PRECISION
-    own = build_options(model, precision)
-    options = _as_given(lambda: build_options(model, precision, order.options))
-    artifact = engine_plan(model, options.precision, order.gpu, options)
-    if order.output is not None:
+def _build(options: EngineBuildOptions, progress: Progress, cancelled: Cancelled) -> _Outcome:
+    if options.onnx is not None:
+        defaults = BuildOptions(precision=options.precision or "fp32")
+        chosen = _from_command_line(lambda: change(defaults, options.build_options))
+        return _build_file(options, Path(options.onnx), chosen, progress, cancelled)
+    assert options.model is not None
+    model = find_model(options.model, search_path(options.model_path))
+    precision = options.precision or DEFAULT_PRECISION
+    of_model = build_options(model, precision)
+    chosen = _from_command_line(lambda: build_options(model, precision, options.build_options))
+    artifact = engine_plan(model, chosen.precision, options.gpu, chosen)
+    if options.output is not None:
         onnx_file = artifact.onnx.make(default_cache(), progress, cancelled)
-        return _into_file(order, onnx_file, options, progress, cancelled, artifact.model)
-    return _into_cache(artifact, progress, cancelled, is_usual=options == own)
+        return _build_file(options, onnx_file, chosen, progress, cancelled, artifact.model)
+    return _build_cached(artifact, progress, cancelled, is_default=chosen == of_model)
 
 
-def _into_file(
-    order: EngineBuildOptions,
+def _build_file(
+    options: EngineBuildOptions,
     onnx_file: Path,
-    options: BuildOptions,
+    chosen: BuildOptions,
     progress: Progress,
     cancelled: Cancelled,
     model: ModelDescription | None = None,
 ) -> _Outcome:
-    assert order.output is not None
+    assert options.output is not None
     ranges = None
-    if model is not None and options.precision == "int8" and model.calibration is not None:
+    if model is not None and chosen.precision == "int8" and model.calibration is not None:
         ranges = Calibration.load(model.calibration).ranges
     built = build_engine(
         onnx_file,
-        options,
+        chosen,
         vendor=import_tensorrt(),
-        environment=environment_here(order.gpu),
+        environment=environment_here(options.gpu),
         model=model.name if model is not None else "",
         ranges=ranges,
-        timing_cache=None if order.timing_cache is None else Path(order.timing_cache),
+        timing_cache=None if options.timing_cache is None else Path(options.timing_cache),
         progress=lambda step: progress(step.phase, step.fraction),
         cancelled=cancelled,
     )
-    plan = write_engine(built, Path(order.output))
+    plan = write_engine(built, Path(options.output))
     return _Outcome(plan, built.metadata, False, built.notes)
 
 
-def _into_cache(
-    artifact: EnginePlan, progress: Progress, cancelled: Cancelled, is_usual: bool
+def _build_cached(
+    artifact: EnginePlan, progress: Progress, cancelled: Cancelled, is_default: bool
 ) -> _Outcome:
     cache = default_cache()
-    there, damaged = find_undamaged(artifact, cache)
-    plan = there or artifact.make(cache, progress, cancelled)
-    notes = [f"built anew: {damaged}"] if damaged else []
+    cached, damaged = find_undamaged(artifact, cache)
+    plan = cached or artifact.make(cache, progress, cancelled)
+    notes = [f"built again: {damaged}"] if damaged else []
     notes += artifact.notes(cache)
-    if not is_usual:
+    if not is_default:
         notes.append(
-            "the inference node builds as the section engine of model.yaml says; for it to use "
-            "this engine, write these options there"
+            "the inference node uses the options in the section engine of model.yaml; write "
+            "these options there to use this engine"
         )
-    return _Outcome(plan, read_sidecar(plan), there is not None, tuple(notes))
+    return _Outcome(plan, read_sidecar(plan), cached is not None, tuple(notes))
 
 
-def _as_given(read: Callable[[], BuildOptions]) -> BuildOptions:
-    """Blame the command line: what the model says was read before."""
+def _from_command_line(read: Callable[[], BuildOptions]) -> BuildOptions:
+    """Turn a ConfigError into a UsageError: the options of model.yaml were read before."""
     try:
         return read()
     except ConfigError as error:
@@ -151,8 +153,8 @@ def _as_given(read: Callable[[], BuildOptions]) -> BuildOptions:
 
 def _print(outcome: _Outcome) -> None:
     lines = [*describe_plan(outcome.plan, outcome.metadata)]
-    if outcome.was_there:
-        lines.append("  it was in the cache already; nothing was built")
+    if outcome.from_cache:
+        lines.append("  from the cache; nothing was built")
     lines += [f"  note: {note}" for note in outcome.notes]
     sys.stdout.write("\n".join(lines) + "\n")
 
@@ -165,7 +167,7 @@ def _as_json(outcome: _Outcome) -> dict[str, Any]:
         "precision": metadata.precision,
         "bytes": metadata.plan_bytes,
         "build_seconds": metadata.build_seconds,
-        "was_there": outcome.was_there,
+        "from_cache": outcome.from_cache,
         "layers": dict(metadata.layer_precisions),
         "layers_from": metadata.layer_source,
         "notes": list(outcome.notes),

@@ -1,4 +1,4 @@
-"""``edge-inference engine list`` and ``clean``: what is in the cache."""
+"""``edge-inference engine list`` and ``clean``: lists and cleans the cache."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from edge_inference.engines.cache.cost_cache import remove_costs
 from edge_inference.errors import CacheError
 
 _PIPE_WIDTH = 140
-_LONGEST_CELL = 80
+_MAX_CELL = 80
 _DIGITS = 17  # a dash and the first digits of the key
 
 
 def list_cache(verify: bool, as_json: bool) -> int:
-    """Print what is in the cache; return 1 where something is damaged."""
+    """Print the entries of the cache; return 1 if one is damaged."""
     cache = default_cache()
     rows = [(entry, _fault(entry) if verify else "") for entry in cache.entries()]
     faults = cache.faults()
@@ -41,13 +41,13 @@ def list_cache(verify: bool, as_json: bool) -> int:
 def clean_cache(
     limit_bytes: int | None, damaged_only: bool, as_json: bool, *, costs_only: bool = False
 ) -> int:
-    """Remove what is damaged, and what exceeds the limit unless ``damaged_only``.
+    """Remove damaged entries, and those beyond the limit unless ``damaged_only``.
 
-    A limit of 0 removes measured costs, too; ``costs_only`` nothing else.
+    A limit of 0 also removes the measured costs; ``costs_only`` removes only these.
     """
     cache = default_cache()
     if costs_only:
-        return _forget_costs(cache, as_json)
+        return _remove_costs(cache, as_json)
     sizes = {folder.name: _folder_size(folder) for folder in _folders(cache)}
     removed = cache.clean(sys.maxsize if damaged_only else limit_bytes)
     if limit_bytes == 0:
@@ -68,12 +68,12 @@ def clean_cache(
     return 0
 
 
-def _forget_costs(cache: ArtifactCache, as_json: bool) -> int:
+def _remove_costs(cache: ArtifactCache, as_json: bool) -> int:
     removed = remove_costs(cache.folder)
     if as_json:
         sys.stdout.write(json.dumps({"cache": str(cache.folder), "costs_removed": removed}) + "\n")
     else:
-        sys.stdout.write(f"{cache.folder}: measured costs forgotten ({removed} files)\n")
+        sys.stdout.write(f"{cache.folder}: measured costs removed ({removed} files)\n")
     return 0
 
 
@@ -97,10 +97,10 @@ def _print(cache: ArtifactCache, rows: list[tuple[CacheEntry, str]], verified: b
         table.add_row(
             Text(_label(entry)),
             _kind(entry),
-            Text(one_line(str(entry.metadata.get("precision", "")), _LONGEST_CELL)),
+            Text(one_line(str(entry.metadata.get("precision", "")), _MAX_CELL)),
             megabytes(entry.size),
-            _moment(entry.created_s),
-            _moment(entry.used_s),
+            _time_text(entry.created_s),
+            _time_text(entry.used_s),
             _state(fault, verified),
         )
     console.print(table)
@@ -113,8 +113,8 @@ def _as_json(entry: CacheEntry, fault: str, verified: bool) -> dict[str, Any]:
         "model": entry.metadata.get("model"),
         "precision": entry.metadata.get("precision"),
         "bytes": entry.size,
-        "made": _moment(entry.created_s),
-        "used": _moment(entry.used_s),
+        "made": _time_text(entry.created_s),
+        "used": _time_text(entry.used_s),
         "state": _state(fault, verified),
         "files": [str(entry.path(name)) for name in entry.files],
     }
@@ -129,10 +129,10 @@ def _kind(entry: CacheEntry) -> str:
 
 
 def _state(fault: str, verified: bool) -> str:
-    """Say what is known: without reading all of it, only that nothing is missing."""
+    """Return the state; without verification it is only known that no file is missing."""
     if fault:
         return "damaged"
-    return "sound" if verified else "complete"
+    return "intact" if verified else "complete"
 
 
 def _fault(entry: CacheEntry) -> str:
@@ -143,10 +143,10 @@ def _fault(entry: CacheEntry) -> str:
     return ""
 
 
-def _moment(seconds: float) -> str:
+def _time_text(seconds: float) -> str:
     try:
         return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
-    except (OSError, OverflowError, ValueError):  # a file may be marked with any time
+    except (OSError, OverflowError, ValueError):  # a file may have any timestamp
         return "?"
 
 
@@ -159,5 +159,5 @@ def _folders(cache: ArtifactCache) -> list[Path]:
 def _folder_size(folder: Path) -> int:
     try:
         return sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
-    except OSError:  # another user's, or removed meanwhile
+    except OSError:  # of another user, or removed by another process
         return 0

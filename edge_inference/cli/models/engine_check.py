@@ -1,4 +1,4 @@
-"""``edge-inference engine check``: does an engine fit this machine, and compute what it should?"""
+"""``edge-inference engine check``: checks that an engine fits this machine and is correct."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ _TRT = "trt"
 def check_plan_or_model(
     text: str, backend: str | None, precision: str | None, gpu: int, model_path: str
 ) -> int:
-    """Check a plan, or the engine that serves a model; return the exit code.
+    """Check a plan, or the engine of a model; return the exit code.
 
-    Raises EdgeInferenceError with the sentence for what keeps it from running here.
+    Raises EdgeInferenceError where it cannot run here.
     """
     if is_plan(text):
         if backend is not None or precision is not None:
             raise UsageError(
-                f"{text}: a plan has its backend and precision; name a model for others"
+                f"{text}: backend and precision of a plan are fixed; name a model instead"
             )
         return _check_plan(plan_at(text), None, gpu, model_path)
     model = find_model(text, search_path(model_path))
@@ -48,8 +48,8 @@ def check_plan_or_model(
     if selection.backend is None:
         raise BackendError(
             selection.damaged
-            or f"model {model.name!r}: its {selection.precision} file for {selection.name} is not "
-            f"made yet; make and check it with: edge-inference models check {model.name} "
+            or f"model {model.name!r}: its {selection.precision} file for {selection.name} does "
+            f"not exist yet; make and check it with: edge-inference models check {model.name} "
             f"--backend {selection.name} --precision {selection.precision}"
         )
     sys.stdout.write(f"{model.name}: {selection.name}, {selection.precision}\n")
@@ -57,19 +57,19 @@ def check_plan_or_model(
 
 
 def run_checks(selection: Selection, backend: Backend) -> int:
-    """Open an engine, run both checks, print what they found; return the exit code."""
+    """Open an engine, run both checks and print the results; return the exit code."""
     with backend as engine:
-        _say(f"runs on: {engine.describe()}")
+        _print(f"runs on: {engine.describe()}")
         checked = check_engine(selection, engine, golden="warn", agreement="warn")
-        measured = record_check(selection, checked, default_cache(), _warn)
+        measured = record_check(selection, checked, default_cache(), complain)
     for summary in checked.notes.values():
-        _say(summary)
+        _print(summary)
     if "self-check" not in checked.notes:
-        _say("self-check: left out, for this engine is what others are compared with")
+        _print("self-check: left out; this engine is the reference")
     if measured is not None:
-        _say(f"takes: {ratio_to_reference(measured)}")
+        _print(f"time: {ratio_to_reference(measured)}")
     for warning in checked.warnings:
-        _warn(warning)
+        complain(warning)
     return EXIT_FAILED if checked.warnings else 0
 
 
@@ -77,15 +77,15 @@ def _check_plan(plan: Path, model: ModelDescription | None, gpu: int, model_path
     metadata = read_sidecar(plan)
     verify_plan(plan, metadata)
     sys.stdout.write(f"{plan}: {metadata.model or 'model not named'}, {metadata.precision}\n")
-    _say("files: as described (sha256)")
+    _print("files: verified (sha256)")
     here = environment_here(gpu)
     misfit = metadata.misfit(here)
     if misfit is not None:
         raise BackendError(f"{plan}: {misfit}; {HOW_TO_REBUILD}")
     if here.compute_capability is None:
-        _say(f"fits: TensorRT and system do; the GPU cannot be told: {_why_no_gpu(gpu)}")
+        _print(f"fits: TensorRT and system match; the GPU is unknown: {_gpu_error(gpu)}")
         return 0
-    _say(f"fits: {here.device}, compute capability {here.compute_capability}")
+    _print(f"fits: {here.device}, compute capability {here.compute_capability}")
     return _run_plan(plan, metadata, model or _model_of(metadata, model_path), gpu)
 
 
@@ -95,14 +95,14 @@ def _run_plan(
     backend = TrtBackend(plan, device=gpu)
     if model is None:
         with backend as engine:
-            _say(f"runs on: {engine.describe()}")
-        _say("golden check and self-check: left out, as its model is not to be found here")
+            _print(f"runs on: {engine.describe()}")
+        _print("golden check and self-check: left out; the model was not found")
         return 0
     selection = Selection(
         request=EngineRequest(model, _TRT, metadata.precision, gpu=gpu),
         name=_TRT,
         precision=metadata.precision,
-        reason="the plan that was named",
+        reason="the given plan",
         artifact=PlanFile(plan),
         backend=backend,
     )
@@ -116,17 +116,13 @@ def _model_of(metadata: EngineMetadata, model_path: str) -> ModelDescription | N
         return None
 
 
-def _why_no_gpu(gpu: int) -> str:
+def _gpu_error(gpu: int) -> str:
     try:
         find_gpu(gpu)
     except BackendError as error:
         return str(error)
-    return "it went away just now"
+    return "it is available now"
 
 
-def _warn(sentence: str) -> None:
-    complain(sentence)
-
-
-def _say(line: str) -> None:
+def _print(line: str) -> None:
     sys.stdout.write(f"  {line}\n")

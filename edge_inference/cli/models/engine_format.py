@@ -1,4 +1,4 @@
-"""What a plan's description says, in words."""
+"""Formats the metadata of a plan as text."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from edge_inference.engines.build.build_options import BuildOptions
 
 _SOURCES = {
     "inspector": "as TensorRT built them",
-    "network": "as the ONNX asks for; TensorRT was not asked, as no GPU could load the engine",
+    "network": "as in the ONNX; no GPU was available to load the engine",
 }
-# Said by the precision, and by the sizes that the engine takes.
-_TOLD_APART = ("precision", "batch", "profiles")
+# Shown in lines of their own: the precision and the sizes.
+_OWN_LINES = ("precision", "batch", "profiles")
 _NAMES = {"tensorrt": "TensorRT", "tensorrt_rtx": "TensorRT-RTX"}
 
 
@@ -39,14 +39,14 @@ def describe_plan(plan: Path, metadata: EngineMetadata) -> Iterator[str]:
         if smallest != largest:
             yield f"  sizes of {name}: {smallest} to {largest}, best at {usual}"
     yield f"  layers: {layer_counts(metadata)}"
-    unusual = _unusual(metadata.options)
-    if unusual:
-        yield f"  options: {unusual}"
+    changed = _changed_options(metadata.options)
+    if changed:
+        yield f"  options: {changed}"
     yield f"  sha256: plan {metadata.plan_sha256[:16]}…, ONNX {metadata.onnx_sha256[:16]}…"
 
 
 def runs_on(metadata: EngineMetadata) -> str:
-    """Say which GPUs a plan is for."""
+    """Return the GPUs that a plan is for, as text."""
     if metadata.hardware == "listed":
         return f"GPUs of compute capability {', '.join(metadata.targets)}"
     if metadata.hardware == "ampere_plus":
@@ -56,20 +56,20 @@ def runs_on(metadata: EngineMetadata) -> str:
 
 
 def layer_counts(metadata: EngineMetadata) -> str:
-    """Say how many layers compute in which precision, and who says so."""
+    """Return the number of layers of each precision, with the source, as text."""
     found = sorted(metadata.layer_precisions.items(), key=lambda pair: -pair[1])
     counts = ", ".join(f"{count} {name}" for name, count in found)
     source = _SOURCES.get(metadata.layer_source, metadata.layer_source)
-    return f"{counts or 'not known'} ({source})" if source else counts or "not known"
+    return f"{counts or 'unknown'} ({source})" if source else counts or "unknown"
 
 
-def _unusual(options: Mapping[str, Any]) -> str:
+def _changed_options(options: Mapping[str, Any]) -> str:
     """List the build options that differ from the defaults."""
-    usual = dataclasses.asdict(BuildOptions())
+    defaults = dataclasses.asdict(BuildOptions())
     return ", ".join(
         f"{name} {_option(value)}"
         for name, value in options.items()
-        if name not in _TOLD_APART and _option(value) != _option(usual.get(name))
+        if name not in _OWN_LINES and _option(value) != _option(defaults.get(name))
     )
 
 
@@ -78,7 +78,7 @@ def _option(value: Any) -> str:
 
 
 def _tensors(tensors: Mapping[str, tuple[Any, ...]]) -> str:
-    return "; ".join(f"{name} {_tensor(*entry)}" for name, entry in tensors.items()) or "not known"
+    return "; ".join(f"{name} {_tensor(*entry)}" for name, entry in tensors.items()) or "unknown"
 
 
 def _tensor(dtype: str, *shape: int) -> str:

@@ -1,4 +1,4 @@
-"""``edge-inference engine inspect``: what a plan is."""
+"""``edge-inference engine inspect``: shows a plan's metadata and layers."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _PIPE_WIDTH = 140
 
 @dataclasses.dataclass(frozen=True)
 class _Layers:
-    """The layers of a loaded engine; None and the reason where it cannot be loaded here."""
+    """The layers of an engine; None, with the reason, where it cannot be loaded here."""
 
     layers: tuple[LayerPrecision, ...] | None
-    why_not: str = ""
+    reason: str = ""
 
 
 def inspect_engine(plan: Path, gpu: int, *, with_layers: bool, as_json: bool) -> int:
-    """Print what a plan's sidecar says, and its layers where wanted; return the exit code."""
+    """Print a plan's metadata, with its layers if requested; return the exit code."""
     metadata = read_sidecar(plan)
     content = verify_plan(plan, metadata)
     found = _read_layers(plan, metadata, content, gpu) if with_layers else None
@@ -48,10 +48,10 @@ def inspect_engine(plan: Path, gpu: int, *, with_layers: bool, as_json: bool) ->
     return 0
 
 
-def load_and_list(
+def load_layers(
     plan: Path, metadata: EngineMetadata, content: bytes, gpu: int
 ) -> tuple[LayerPrecision, ...]:
-    """Load a plan into the GPU and return its layers. Raises BackendError."""
+    """Load a plan on the GPU and return its layers. Raises BackendError."""
     here = environment_here(gpu)
     misfit = metadata.misfit(here)
     if misfit is not None:
@@ -70,16 +70,14 @@ def load_and_list(
 
 def _read_layers(plan: Path, metadata: EngineMetadata, content: bytes, gpu: int) -> _Layers:
     try:
-        return _Layers(load_and_list(plan, metadata, content, gpu))
+        return _Layers(load_layers(plan, metadata, content, gpu))
     except BackendError as error:
         return _Layers(None, str(error))
 
 
 def _print_layers(found: _Layers) -> None:
     if found.layers is None:
-        sys.stdout.write(
-            f"each layer is told where the engine can be loaded; here: {found.why_not}\n"
-        )
+        sys.stdout.write(f"layers: unknown, the engine cannot be loaded here: {found.reason}\n")
         return
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
@@ -93,7 +91,7 @@ def _print_layers(found: _Layers) -> None:
         table.add_column(name)
     for layer in found.layers:
         table.add_row(layer.precision, layer.kind, Text(layer.name))
-    sys.stdout.write("layers, as the engine inspector tells:\n")
+    sys.stdout.write("layers, from the engine inspector:\n")
     console.print(table)
 
 
@@ -104,5 +102,5 @@ def _as_json(plan: Path, metadata: EngineMetadata, found: _Layers | None) -> dic
             None if found.layers is None else [dataclasses.asdict(layer) for layer in found.layers]
         )
         content["layers_from"] = "inspector" if found.layers is not None else None
-        content["layers_missing"] = found.why_not
+        content["layers_missing"] = found.reason
     return content

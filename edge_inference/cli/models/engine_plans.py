@@ -1,4 +1,4 @@
-"""Which plan somebody means: a file, or a model whose engine is in the cache."""
+"""Finds the plan for a command line argument: a file, or a model with an engine in the cache."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_inference.cli.perception.run_options import search_path
-from edge_inference.core.bounded_file import is_plain_file
+from edge_inference.core.bounded_file import is_regular_file
 from edge_inference.core.models.model import ModelDescription, find_model
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.cache.artifacts import (
@@ -18,9 +18,9 @@ from edge_inference.engines.cache.artifacts import (
 )
 from edge_inference.errors import BackendError
 
-#: How a plan is called inside an entry of the cache.
+#: File name of a plan in a cache entry.
 PLAN_FILE = "engine.plan"
-#: What the inference node takes where nobody says.
+#: The default of the inference node.
 DEFAULT_PRECISION = "fp16"
 
 _SUFFIXES = (".plan", ".engine", ".trt")
@@ -28,7 +28,7 @@ _SUFFIXES = (".plan", ".engine", ".trt")
 
 @dataclass(frozen=True)
 class PlanFile(Artifact):
-    """A plan that somebody named: there is nothing to make or to discard."""
+    """A plan by its path: it can neither be made nor discarded."""
 
     file: Path
 
@@ -41,21 +41,21 @@ class PlanFile(Artifact):
         return self.file
 
     def discard(self, cache: ArtifactCache) -> bool:
-        """Leave somebody's file alone."""
+        """Keep the file: it belongs to the user."""
         return False
 
 
 def is_plan(text: str) -> bool:
-    """Tell a plan's path from a model's name or folder."""
+    """Tell whether an argument is the path of a plan, not the name or folder of a model."""
     path = Path(text)
-    return path.suffix in _SUFFIXES or is_plain_file(path)
+    return path.suffix in _SUFFIXES or is_regular_file(path)
 
 
 def find_plan(text: str, precision: str | None, gpu: int, model_path: str) -> Path:
-    """Return the plan that is meant.
+    """Return the plan at a path, or the cached plan of a model.
 
-    Raises BackendError where there is none, or none in the cache of a model for this
-    machine, and CacheError where that one is damaged.
+    Raises BackendError where the file does not exist, or where the cache has no plan of the
+    model for this machine, and CacheError for a damaged cache entry.
     """
     if is_plan(text):
         return plan_at(text)
@@ -65,7 +65,7 @@ def find_plan(text: str, precision: str | None, gpu: int, model_path: str) -> Pa
 def plan_at(text: str) -> Path:
     """Return a plan by its path. Raises BackendError where it is missing."""
     plan = Path(text)
-    if not is_plain_file(plan):
+    if not is_regular_file(plan):
         raise BackendError(
             f"{text}: no such plan; build it with: edge-inference engine build MODEL "
             f"--output {text}"
@@ -74,10 +74,10 @@ def plan_at(text: str) -> Path:
 
 
 def cached_plan(model: ModelDescription, precision: str | None, gpu: int) -> Path:
-    """Return a model's plan in the cache, as the inference node would take it."""
+    """Return a model's plan in the cache, with the options of the inference node."""
     cache = default_cache()
-    wanted = precision or DEFAULT_PRECISION
-    plan = engine_plan(model, wanted, gpu).find(cache)
+    precision = precision or DEFAULT_PRECISION
+    plan = engine_plan(model, precision, gpu).find(cache)
     if plan is not None:
         return plan
     others = [
@@ -85,9 +85,9 @@ def cached_plan(model: ModelDescription, precision: str | None, gpu: int) -> Pat
         for entry in cache.entries()
         if PLAN_FILE in entry.files and entry.metadata.get("model") == model.name
     ]
-    listing = f"; with other options there are {', '.join(others)}" if others else ""
+    listing = f"; with other options it has {', '.join(others)}" if others else ""
     raise BackendError(
-        f"model {model.name!r}: the cache has no {wanted} engine for this machine as its "
-        f"model.yaml wants it{listing}; build it with: edge-inference engine build {model.name} "
-        f"--precision {wanted}"
+        f"model {model.name!r}: the cache has no {precision} engine for this machine with "
+        f"the options of model.yaml{listing}; build it with: edge-inference engine build "
+        f"{model.name} --precision {precision}"
     )

@@ -1,4 +1,4 @@
-"""The images that ``compare`` and ``bisect`` are told to use."""
+"""Chooses the images for ``compare`` and ``bisect`` from their options."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from pathlib import Path
 
 from edge_inference.cli.usage import UsageError, complain
 from edge_inference.core.models.model import ModelDescription
-from edge_inference.optimize.image_set import ImageSet, images_of, own_images
-from edge_inference.optimize.labelled_images import labelled_by_folders, labelled_by_table
+from edge_inference.optimize.images.image_set import ImageSet, golden_image_set, load_image_set
+from edge_inference.optimize.images.labeled_images import load_labeled_folders, load_labeled_table
 
 
 def choose_images(
@@ -17,29 +17,28 @@ def choose_images(
     topic: str = "",
     limit: int | None = None,
 ) -> ImageSet:
-    """Return the images: those of the source or table of labels, else the model's own.
+    """Return the images of the source or of the table of labels; by default the golden images.
 
-    What cannot be read is told on stderr. Raises UsageError for options that do not go
-    together, ConfigError for wrong labels, SourceError where there is no image.
+    Images that cannot be read are reported on stderr. Raises UsageError for options that exclude
+    each other, ConfigError for wrong labels, SourceError without any image.
     """
-    chosen = _chosen(model, source, labels, topic, limit)
-    for reason in chosen.skipped:
+    images = _load_images(model, source, labels, topic, limit)
+    for reason in images.skipped:
         complain(reason)
-    return chosen
+    return images
 
 
-def _chosen(
+def _load_images(
     model: ModelDescription, source: str | None, labels: str | None, topic: str, limit: int | None
 ) -> ImageSet:
     if topic and source is None:
-        raise UsageError("--topic is a topic of the bag that --images names")
+        raise UsageError("--topic needs --images: the bag that has the topic")
     if labels is not None:
         folder = None if source is None else Path(source)
         if folder is not None and not folder.is_dir():
-            raise UsageError(f"--images {source}: with --labels, the folder that they are in")
-        return labelled_by_table(model, Path(labels), folder, limit)
+            raise UsageError(f"--images {source}: expected the folder of the images in --labels")
+        return load_labeled_table(model, Path(labels), folder, limit)
     if source is None:
-        own = own_images(model)
-        return own if limit is None else own[:limit]
-    labelled = None if topic else labelled_by_folders(model, Path(source), limit)
-    return labelled or images_of(source, topic, limit)
+        return golden_image_set(model, limit)
+    labeled = None if topic else load_labeled_folders(model, Path(source), limit)
+    return labeled or load_image_set(source, topic, limit)

@@ -1,4 +1,4 @@
-"""``edge-inference models``: what there is."""
+"""``edge-inference models``: lists the models."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Costs = Sequence[tuple[Cost, Measurement]]
 
 
 def list_models(model_path: str, as_json: bool) -> int:
-    """Print every model on the search path; return 1 where one cannot be read."""
+    """Print every model on the search path; return 1 if one cannot be read."""
     models, failed = [], 0
     for name, folder in sorted(available_models(search_path(model_path)).items()):
         try:
@@ -39,7 +39,7 @@ def list_models(model_path: str, as_json: bool) -> int:
             failed += 1
             complain(f"{name}: {error}")
     cache = default_cache()
-    known = CostCache(cache.folder).read(_warn)
+    known = CostCache(cache.folder).read(complain)
     listed = [(model, current_costs(model, known, cache)) for model in models]
     if as_json:
         for model, costs in listed:
@@ -47,10 +47,6 @@ def list_models(model_path: str, as_json: bool) -> int:
     else:
         _print(listed)
     return 1 if failed else 0
-
-
-def _warn(sentence: str) -> None:
-    complain(sentence)
 
 
 def _as_json(model: ModelDescription, costs: Costs) -> dict[str, Any]:
@@ -84,10 +80,10 @@ def _print(listed: Sequence[tuple[ModelDescription, Costs]]) -> None:
     is_terminal = sys.stdout.isatty()
     console = Console(file=sys.stdout, width=None if is_terminal else _PIPE_WIDTH)
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    names = ("model", "task", "input", "precision", "size", "takes here", "measured accuracy")
+    names = ("model", "task", "input", "precision", "size", "time here", "measured accuracy")
     for name in (*names, "license"):
         justify: JustifyMethod = "right" if name == "size" else "left"
-        table.add_column(name, justify=justify, no_wrap=name == "takes here")
+        table.add_column(name, justify=justify, no_wrap=name == "time here")
     for model, costs in listed:
         for index, (precision, variant) in enumerate(model.variants.items()):
             head = (model.name, model.task, f"{model.input.width}x{model.input.height}")
@@ -95,24 +91,24 @@ def _print(listed: Sequence[tuple[ModelDescription, Costs]]) -> None:
                 *(head if index == 0 else ("", "", "")),
                 precision,
                 megabytes(_size(variant)),
-                _takes(costs, precision),
-                # As Text: a description's brackets are no markup.
+                _times(costs, precision),
+                # As Text: brackets in a description are not markup.
                 Text("\n".join(_accuracy(one) for one in variant.accuracy) or "none stated"),
                 Text(model.license if index == 0 else ""),
             )
         for precision in _derivable(model):
-            table.add_row("", "", "", precision, "derived", _takes(costs, precision), "", "")
+            table.add_row("", "", "", precision, "derived", _times(costs, precision), "", "")
     console.print(table)
 
 
-def _takes(costs: Costs, precision: str) -> str:
-    """Say what is known of one precision, a line for each backend and form."""
+def _times(costs: Costs, precision: str) -> str:
+    """Return the costs of one precision, a line for each backend and execution."""
     known = (cost for cost, _ in costs if cost.configuration.precision == precision)
     return "\n".join(cost_as_text(cost) for cost in known)
 
 
 def _derivable(model: ModelDescription) -> list[str]:
-    """Return the precisions without a file, which are derived when they are asked for."""
+    """Return the precisions without a file, which are derived on demand."""
     return [name for name in precisions(model) if name not in model.variants]
 
 

@@ -1,4 +1,4 @@
-"""``edge-inference speech embedding``: a published sentence encoder as a model folder."""
+"""``edge-inference speech embedding``: writes a published sentence encoder as a model folder."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_inference.backends.ort import OrtBackend
-from edge_inference.core.bounded_file import is_plain_file, read_bytes
+from edge_inference.core.bounded_file import is_regular_file, read_bytes
 from edge_inference.core.checksum import sha256_of
 from edge_inference.engines.precision.onnx_file import write_onnx
 from edge_inference.errors import ModelError
-from edge_inference.optimize.sentence_encoder import bert_graph, read_safetensors, read_shape
+from edge_inference.optimize.sentence_encoder import (
+    make_bert_graph,
+    read_bert_config,
+    read_safetensors,
+)
 from edge_inference.speech.language_model.json_tokenizer import (
     MAX_TOKENIZER_BYTES,
     load_json_tokenizer,
@@ -21,46 +25,48 @@ from edge_inference.speech.language_model.sentence_embedding import SentenceEmbe
 from edge_inference.speech.recognition.speech_model import DESCRIPTION_FILE
 
 _IN_PACKAGE = "package:"
-_NEEDED = ("config.json", "model.safetensors", "tokenizer.json")
-# In the first the same is meant twice.
-_TRIAL = ("go forward", "move ahead", "the soup is cold")
+_REQUIRED_FILES = ("config.json", "model.safetensors", "tokenizer.json")
+# The first two have the same meaning.
+_TEST_TEXTS = ("go forward", "move ahead", "the soup is cold")
 
 
 @dataclass(frozen=True)
 class EmbeddingOptions:
-    """What ``speech embedding`` was asked for."""
+    """The options of ``speech embedding``."""
 
     source: str
     output: str
     license: str
 
 
-def export_embedding_model(order: EmbeddingOptions) -> int:
-    """Write the folder, try it, and say where it is; returns the exit code.
+def export_embedding_model(options: EmbeddingOptions) -> int:
+    """Write the folder and test its embeddings; return the exit code.
 
-    Raises ModelError for a source that is no BERT encoder, for a folder that is there already,
-    and for vectors that do not tell the same from something else.
+    Raises ModelError for a source that is not a BERT encoder, for an output that exists
+    already, and for embeddings that do not separate texts of different meanings.
     """
-    source = _source(order.source)
-    for name in _NEEDED:
-        if not is_plain_file(source / name):
-            raise ModelError(f"{source}: expected {', '.join(_NEEDED)} in it; {name} is missing")
-    output = Path(order.output).expanduser()
+    source = _source(options.source)
+    for name in _REQUIRED_FILES:
+        if not is_regular_file(source / name):
+            raise ModelError(
+                f"{source}: expected a folder with {', '.join(_REQUIRED_FILES)}; {name} is missing"
+            )
+    output = Path(options.output).expanduser()
     if output.exists():
-        raise ModelError(f"{output}: is there already; name a folder that is not")
-    graph = bert_graph(
-        read_shape(source / "config.json"), read_safetensors(source / "model.safetensors")
+        raise ModelError(f"{output}: expected a new folder, it exists already")
+    graph = make_bert_graph(
+        read_bert_config(source / "config.json"), read_safetensors(source / "model.safetensors")
     )
     output.mkdir(parents=True)
     try:
         write_onnx(graph, output / "encoder.onnx")
         _copy(source / "tokenizer.json", output / "tokenizer.json")
-        _try(output)
-        _describe(output, order)
+        _test(output)
+        _describe(output, options)
     except BaseException:
         shutil.rmtree(output)
         raise
-    print(f"{output}: sentence embeddings, tried with {len(_TRIAL)} texts")
+    print(f"{output}: sentence embeddings, tested with {len(_TEST_TEXTS)} texts")
     return 0
 
 
@@ -83,23 +89,24 @@ def _copy(source: Path, destination: Path) -> None:
         raise ModelError(f"{source}: cannot be copied ({error.strerror})") from error
 
 
-def _try(folder: Path) -> None:
+def _test(folder: Path) -> None:
     with OrtBackend(folder / "encoder.onnx") as encoder:
         tokens = load_json_tokenizer(folder / "tokenizer.json")
-        one, alike, other = SentenceEmbedding(encoder, tokens)(_TRIAL)
-    if one @ alike <= one @ other:
+        first, similar, other = SentenceEmbedding(encoder, tokens)(_TEST_TEXTS)
+    if first @ similar <= first @ other:
         raise ModelError(
-            f"{_TRIAL[0]!r} is nearer to {_TRIAL[2]!r} ({one @ other:.2f}) than to {_TRIAL[1]!r} "
-            f"({one @ alike:.2f}); the weights are not those of a sentence encoder"
+            f"{_TEST_TEXTS[0]!r} is closer to {_TEST_TEXTS[2]!r} ({first @ other:.2f}) than to "
+            f"{_TEST_TEXTS[1]!r} ({first @ similar:.2f}); the weights are not those of a "
+            "sentence encoder"
         )
 
 
-def _describe(folder: Path, order: EmbeddingOptions) -> None:
+def _describe(folder: Path, options: EmbeddingOptions) -> None:
     encoder, tokenizer = (sha256_of(folder / name) for name in ("encoder.onnx", "tokenizer.json"))
     (folder / DESCRIPTION_FILE).write_text(
         "task: embedding\n"
-        f"license: {order.license!r}\n"
-        f"source: {order.source!r}\n"
+        f"license: {options.license!r}\n"
+        f"source: {options.source!r}\n"
         "files:\n"
         f"  encoder: {{file: encoder.onnx, sha256: {encoder}}}\n"
         f"  tokenizer: {{file: tokenizer.json, sha256: {tokenizer}}}\n",

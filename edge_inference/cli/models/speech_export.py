@@ -1,4 +1,4 @@
-"""``edge-inference speech export``: a recogniser as a folder that other engines can read."""
+"""``edge-inference speech export``: writes a recogniser as a model folder for other engines."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from edge_inference.engines.build.builder import build_engine, write_engine
 from edge_inference.engines.cache.artifacts import environment_here
 from edge_inference.engines.precision.onnx_file import import_onnx, write_onnx
 from edge_inference.errors import ModelError
-from edge_inference.optimize.onnx_lowering.recogniser import (
+from edge_inference.optimize.onnx_lowering.speech_graphs import (
     DECODER,
     ENCODER,
     WITH_PAST,
-    Lengths,
-    profiles_of,
-    public_graph,
+    LengthRange,
+    lower_speech_graph,
+    shape_profiles,
 )
 from edge_inference.speech.recognition.recogniser import RecogniserSettings
 from edge_inference.speech.recognition.speech_model import (
@@ -47,47 +47,49 @@ from edge_inference.speech.recognition.speech_model import (
 
 GRAPHS = (ENCODER, DECODER, WITH_PAST)
 _TOKENIZER, _NOTICE = "tokenizer", "NOTICE.md"
-_USUAL_S = 2.0
-_USUAL_TOKENS = 8
+_TYPICAL_S = 2.0
+_TYPICAL_TOKENS = 8
 
 Cancelled = Callable[[], bool]
 
 
 @dataclass(frozen=True)
 class SpeechExportOptions:
-    """What ``speech export`` was asked for; ``longest_s`` and ``beam`` are for engines."""
+    """The options of ``speech export``; ``max_speech_s`` and ``beam`` apply to engines."""
 
     model: str
     model_path: str
     output: str
     engine: bool
-    longest_s: float
+    max_speech_s: float
     beam: int
     gpu: int
 
 
-def export(order: SpeechExportOptions, as_json: bool) -> int:
-    """Write the folder and say what is in it; return the exit code."""
-    model = find_speech_model(order.model, search_path(order.model_path))
+def export(options: SpeechExportOptions, as_json: bool) -> int:
+    """Write the folder and list its files; return the exit code."""
+    model = find_speech_model(options.model, search_path(options.model_path))
     if model.task != "recognition":
-        raise UsageError(f"model {model.name!r} is for {model.task}; expected a recogniser")
+        raise UsageError(
+            f"model {model.name!r}: expected a recogniser, got a model for {model.task}"
+        )
     model.verify_files()
-    output = _new_folder(order.output)
+    output = _new_folder(options.output)
     title = f"exporting {model.name}"
     with (
         cancellable() as cancelled,
         show_progress(title, sys.stdout, as_json) as progress,
-        _staged(output) as folder,
+        _temporary_folder(output) as folder,
     ):
-        written = _write(model, folder, order, progress, cancelled)
-    _tell(output, written, as_json)
+        written = _write(model, folder, options, progress, cancelled)
+    _print_files(output, written, as_json)
     return 0
 
 
 def _write(
     model: SpeechModel,
     folder: Path,
-    order: SpeechExportOptions,
+    options: SpeechExportOptions,
     progress: ProgressDisplay,
     cancelled: Cancelled,
 ) -> dict[str, Path]:
@@ -96,31 +98,31 @@ def _write(
     for number, role in enumerate(GRAPHS):
         progress(f"rewriting the {role.replace('_', ' ')}", number / len(GRAPHS))
         written[role] = folder / f"{role}.onnx"
-        write_onnx(public_graph(role, files), written[role])
-    if order.engine:
-        written = _build(written, model.name, order, progress, cancelled)
+        write_onnx(lower_speech_graph(role, files), written[role])
+    if options.engine:
+        written = _build(written, model.name, options, progress, cancelled)
     written[_TOKENIZER] = folder / files[_TOKENIZER].name
     shutil.copyfile(files[_TOKENIZER], written[_TOKENIZER])
     (folder / _NOTICE).write_text(_notice(model))
-    (folder / DESCRIPTION_FILE).write_text(_description(model, written, order))
+    (folder / DESCRIPTION_FILE).write_text(_description(model, written, options))
     return written
 
 
 def _build(
     graphs: Mapping[str, Path],
     name: str,
-    order: SpeechExportOptions,
+    options: SpeechExportOptions,
     progress: ProgressDisplay,
     cancelled: Cancelled,
 ) -> dict[str, Path]:
-    """Build engines of the graphs for this machine, and leave those alone."""
+    """Build engines of the graphs for this machine; the graphs are removed."""
     onnx = import_onnx()
-    vendor, environment = import_tensorrt(), environment_here(order.gpu)
-    frames = _frames(graphs[ENCODER], order.longest_s)
+    vendor, environment = import_tensorrt(), environment_here(options.gpu)
+    frames = _frames(graphs[ENCODER], options.max_speech_s)
     plans: dict[str, Path] = {}
     for role, file in graphs.items():
-        lengths = _lengths(role, frames, order)
-        profiles = profiles_of(onnx.load(str(file), load_external_data=False), lengths)
+        lengths = _lengths(role, frames, options)
+        profiles = shape_profiles(onnx.load(str(file), load_external_data=False), lengths)
         built = build_engine(
             file,
             change(BuildOptions(), {"profiles": [str(each) for each in profiles]}),
@@ -138,51 +140,53 @@ def _build(
     return plans
 
 
-def _samples(longest_s: float) -> Lengths:
+def _samples(max_speech_s: float) -> LengthRange:
     least = RecogniserSettings().min_speech_s
     return (
         round(least * SAMPLE_RATE),
-        round(min(max(_USUAL_S, least), longest_s) * SAMPLE_RATE),
-        round(longest_s * SAMPLE_RATE),
+        round(min(max(_TYPICAL_S, least), max_speech_s) * SAMPLE_RATE),
+        round(max_speech_s * SAMPLE_RATE),
     )
 
 
-def _frames(encoder: Path, longest_s: float) -> Lengths:
-    """Return how many frames the encoder makes of the lengths that speech may have."""
+def _frames(encoder: Path, max_speech_s: float) -> LengthRange:
+    """Return the number of encoder frames for the lengths of speech."""
     with OrtBackend(encoder) as backend:
         counts = [
             next(iter(backend.infer({"input_values": np.zeros((1, n), np.float32)}).values()))
-            for n in _samples(longest_s)
+            for n in _samples(max_speech_s)
         ]
-    least, usual, most = (int(states.shape[1]) for states in counts)
-    return least, usual, most
+    smallest, usual, largest = (int(states.shape[1]) for states in counts)
+    return smallest, usual, largest
 
 
-def _lengths(role: str, frames: Lengths, order: SpeechExportOptions) -> dict[str, Lengths]:
-    """Return the lengths of a graph's named axes, as Moonshine's exporters call them."""
+def _lengths(
+    role: str, frames: LengthRange, options: SpeechExportOptions
+) -> dict[str, LengthRange]:
+    """Return the lengths of a graph's axes, by the names of Moonshine's exporters."""
     if role == ENCODER:
-        samples = _samples(order.longest_s)
+        samples = _samples(options.max_speech_s)
         names = ("encoder_sequence_length", "num_samples")
         return {"batch_size": (1, 1, 1), **dict.fromkeys(names, samples)}
     settings = RecogniserSettings()
-    tokens = math.ceil(order.longest_s * settings.max_tokens_per_second) + 1
+    tokens = math.ceil(options.max_speech_s * settings.max_tokens_per_second) + 1
     return {
-        "batch_size": (1, 1, order.beam),
+        "batch_size": (1, 1, options.beam),
         "decoder_sequence_length": (1, 1, 1),
         "encoder_sequence_length": frames,
         "encoder_sequence_length_out": frames,
-        "past_decoder_sequence_length": (1, min(_USUAL_TOKENS, tokens), tokens),
+        "past_decoder_sequence_length": (1, min(_TYPICAL_TOKENS, tokens), tokens),
     }
 
 
 def _description(
-    model: SpeechModel, written: Mapping[str, Path], order: SpeechExportOptions
+    model: SpeechModel, written: Mapping[str, Path], options: SpeechExportOptions
 ) -> str:
-    form = "TensorRT engines for one machine" if order.engine else "operators of ONNX alone"
+    content = "TensorRT engines for one machine" if options.engine else "standard ONNX operators"
     lines = [
         f"# Made by: edge-inference speech export {model.name}",
         "task: recognition",
-        f"description: {json.dumps(f'{model.description}; written out in fp32, {form}')}",
+        f"description: {json.dumps(f'{model.description}; converted to fp32, {content}')}",
         f"license: {json.dumps(model.license)}",
         f"source: {json.dumps(model.source)}",
         f"locale: {json.dumps(model.locale)}",
@@ -195,7 +199,7 @@ def _description(
 
 
 def _notice(model: SpeechModel) -> str:
-    """Return the notice of the model that this is made from, and what was changed."""
+    """Return the notice of the source model, with the changes."""
     notice = model.folder / _NOTICE
     try:
         own = read_text(notice) if notice.is_file() else f"License: {model.license}\n"
@@ -203,9 +207,9 @@ def _notice(model: SpeechModel) -> str:
         raise ModelError(f"{notice}: cannot be read ({error.strerror})") from error
     return (
         f"# Changed files\n\nThe graphs in this folder are derived from the model "
-        f"{model.name} ({model.source}): integer weights were written as fp32, operators "
-        "of ONNX Runtime as operators of ONNX, and the decoder was split. What follows is "
-        f"the notice of that model.\n\n{own}"
+        f"{model.name} ({model.source}): integer weights were converted to fp32, contrib "
+        "operators of ONNX Runtime to standard operators, and the decoder was split. The notice "
+        f"of that model follows.\n\n{own}"
     )
 
 
@@ -213,15 +217,15 @@ def _new_folder(text: str) -> Path:
     try:
         folder = Path(text).expanduser()
     except RuntimeError as error:
-        raise UsageError(f"--output {text}: no such user is known here") from error
+        raise UsageError(f"--output {text}: no such user") from error
     if folder.exists() or folder.is_symlink():
-        raise UsageError(f"--output {text}: it exists already; name a new folder")
+        raise UsageError(f"--output {text}: expected a new folder, it exists already")
     return folder
 
 
 @contextmanager
-def _staged(destination: Path) -> Iterator[Path]:
-    """Lend a hidden folder that gets its name in the end, or is gone where that fails."""
+def _temporary_folder(destination: Path) -> Iterator[Path]:
+    """Yield a hidden folder; rename it after the block, or remove it after an error."""
     folder = destination.parent / f".{destination.name}.{secrets.token_hex(4)}"
     try:
         try:
@@ -230,14 +234,14 @@ def _staged(destination: Path) -> Iterator[Path]:
             folder.rename(destination)
         except OSError as error:
             raise ModelError(
-                f"{destination}: cannot be written ({error.strerror}); make room, or choose "
+                f"{destination}: cannot be written ({error.strerror}); free space, or choose "
                 "another --output"
             ) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _tell(output: Path, written: Mapping[str, Path], as_json: bool) -> None:
+def _print_files(output: Path, written: Mapping[str, Path], as_json: bool) -> None:
     files = {role: output / file.name for role, file in written.items()}
     if as_json:
         sizes = {role: file.stat().st_size for role, file in files.items()}

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from edge_inference.cli.perception.frame_tracker import STAGES, FrameRecord
-from edge_inference.core.exhaustive import unhandled
+from edge_inference.core.exhaustive import unhandled_error
 from edge_inference.core.results import (
     Classification,
     DepthMap,
@@ -61,7 +61,7 @@ def result_as_json(result: Result) -> list[dict[str, Any]]:
         return [{"label": label, "share": share} for label, share in _shares(result)]
     if isinstance(result, DepthMap):
         return [_depth(result)]
-    raise unhandled(result, "results as JSON")
+    raise unhandled_error(result, "results as JSON")
 
 
 def result_as_text(result: Result, limit: int) -> list[str]:

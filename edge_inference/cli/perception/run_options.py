@@ -8,8 +8,12 @@ from pathlib import Path
 from edge_inference.cli.perception.source import SourceKind, kind_of
 from edge_inference.cli.usage import UsageError
 from edge_inference.composition.parameter_format import format_value, parse_value
-from edge_inference.core.bounded_file import is_plain_file
-from edge_inference.core.models.model import ModelDescription, default_search_path, search_folders
+from edge_inference.core.bounded_file import is_regular_file
+from edge_inference.core.models.model import (
+    ModelDescription,
+    default_search_path,
+    parse_search_path,
+)
 from edge_inference.core.yaml_file import load_yaml
 
 _COMPRESSED = "/compressed"
@@ -76,7 +80,7 @@ class RunOptions:
                 f"--confidence: the decoder {model.decoder} of model {model.name} has no such "
                 "setting"
             )
-        if self.params_file and not is_plain_file(Path(self.params_file)):
+        if self.params_file and not is_regular_file(Path(self.params_file)):
             raise UsageError(f"--params-file {self.params_file}: no such file")
         if self.params_file:
             load_yaml(Path(self.params_file))  # says in one sentence what each node would say
@@ -132,4 +136,4 @@ def _argument(value: str | int | float) -> str:
 
 def search_path(model_path: str) -> tuple[Path, ...]:
     """Return the folders to look for models in: the given ones, then the usual ones."""
-    return (*search_folders(model_path), *default_search_path())
+    return (*parse_search_path(model_path), *default_search_path())

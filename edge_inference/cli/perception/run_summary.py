@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from edge_inference.cli.perception.frame_tracker import STAGES
-from edge_inference.core.exhaustive import unhandled
+from edge_inference.core.exhaustive import unhandled_error
 from edge_inference.core.results import (
     Classification,
     DepthMap,
@@ -108,7 +108,7 @@ class ResultCounts:
         elif isinstance(result, Segmentation | DepthMap):
             return  # they tell of pixels, not of things
         else:
-            raise unhandled(result, "what a run has found")
+            raise unhandled_error(result, "what a run has found")
         for label in {result.label(index) for index in shown}:
             self.images[label] += 1
         for index in shown:

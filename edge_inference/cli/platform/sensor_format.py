@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from edge_inference.core.exhaustive import unhandled
+from edge_inference.core.exhaustive import unhandled_error
 from edge_inference.core.platform_state import PlatformState
 from edge_inference.core.reading import Quantity, Reading, ReadingStatus, Role
 
@@ -167,4 +167,4 @@ def _value(reading: Reading) -> str:
         case Quantity.COUNT | Quantity.STATE:
             return f"{value:g}"
         case unknown:
-            raise unhandled(unknown, reading.name)
+            raise unhandled_error(unknown, reading.name)

@@ -13,7 +13,7 @@ from edge_inference.core.decoders.checks import expect_finite
 from edge_inference.core.decoders.nms import suppress
 from edge_inference.core.decoders.registry import DecodeContext
 from edge_inference.core.results import Detections
-from edge_inference.core.settings import setting, shortened, suggestion
+from edge_inference.core.settings import setting, shorten, suggestion
 from edge_inference.errors import ConfigError
 
 
@@ -95,7 +95,7 @@ def class_choice(classes: Sequence[str], labels: Sequence[str]) -> NDArray[np.bo
     for name in classes:
         if name not in labels:
             raise ConfigError(
-                f"classes: {shortened(name)} is no label of this model{suggestion(name, labels)}"
+                f"classes: {shorten(name)} is no label of this model{suggestion(name, labels)}"
             )
     return np.array([label in classes for label in labels], dtype=np.bool_)
 

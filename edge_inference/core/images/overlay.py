@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_inference.core.exhaustive import unhandled
+from edge_inference.core.exhaustive import unhandled_error
 from edge_inference.core.results import (
     Classification,
     DepthMap,
@@ -52,7 +52,7 @@ def draw(image_bgr: NDArray[np.uint8], result: Result) -> NDArray[np.uint8]:
         _check_size(canvas, result.depth.shape[1], result.depth.shape[0])
         _draw_depth(canvas, result)
     else:
-        raise unhandled(result, "overlay")
+        raise unhandled_error(result, "overlay")
     return canvas
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edge_inference.core.bounded_file import open_plain
+from edge_inference.core.bounded_file import open_regular_file
 
 #: What FFmpeg calls the containers that are read.
 CONTAINERS = "mov,avi,matroska,ogg,flv,mpegts,mpeg,mpegvideo,asf,yuv4mpegpipe"
@@ -30,7 +30,7 @@ _MAGICS = (
 
 def is_video(file: Path) -> bool:
     """Tell whether a file begins as a video does. Raises OSError for what is no plain file."""
-    with open_plain(file, _LARGEST_VIDEO) as stream:
+    with open_regular_file(file, _LARGEST_VIDEO) as stream:
         head = stream.read(_HEAD_BYTES)
     # Some playlists are known by words in their midst, as far as the text goes.
     text = head.split(b"\0", 1)[0].lower()

@@ -1,8 +1,8 @@
-"""How close a candidate comes to a reference: raw outputs as numbers, results as what they mean.
+"""Agreement of a candidate with a reference: of raw outputs, and of decoded results.
 
-The same model in another precision or engine never gives the same bits. Few
-images with a known answer cannot see a bad quantisation, for the best class
-survives much; the figures here can.
+The same model in another precision or engine never computes the same bits. A few images with
+known results do not reveal a bad quantization, since the best class survives large errors. These
+figures reveal it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_inference.core.models.golden_check import box_overlaps
+from edge_inference.core.models.golden_check import box_ious
 from edge_inference.core.results import (
     Classification,
     DepthMap,
@@ -25,37 +25,36 @@ from edge_inference.core.results import (
 )
 from edge_inference.errors import TensorError
 
-#: Least intersection over union of two boxes that are the same object.
-SAME_OBJECT_IOU = 0.5
-#: Largest relative difference of two depths that are the same.
-SAME_DEPTH = 0.05
+#: Minimum intersection over union of two boxes that match.
+MATCH_IOU = 0.5
+#: Maximum relative difference of two depths that agree.
+DEPTH_TOLERANCE = 0.05
 
 
 @dataclass(frozen=True)
 class TensorAgreement:
-    """How close one output tensor comes; the sums that make it up can be added over images.
+    """Agreement of one output tensor, as sums that can be added over images.
 
-    The sums are over the places where both sides are finite: ``signal`` of the
-    squares of the reference, ``candidate`` of its squares, ``product`` of
-    reference times candidate, ``noise`` of the squared differences.
-    ``nan_count`` and ``inf_count`` are of the candidate's values where the
-    reference is finite. ``continuous`` is false where the reference holds whole
-    numbers or truth values: classes and counts, which have no scale.
+    The sums include the elements that are finite on both sides: ``signal`` is the sum of the
+    reference's squares, ``candidate`` that of the candidate's squares, ``product`` that of
+    reference times candidate, ``noise`` that of the squared differences. ``nan_count`` and
+    ``inf_count`` count the candidate's values where the reference is finite. ``is_continuous``
+    is false for a reference of integers or booleans: classes and counts, which have no scale.
     """
 
     name: str
-    continuous: bool
+    is_continuous: bool
     signal: float
     candidate: float
     product: float
     noise: float
-    largest_difference: float
+    max_difference: float
     nan_count: int
     inf_count: int
 
     @property
     def cosine(self) -> float:
-        """Cosine of the angle between both as vectors, -1..1: 1 if equal, 0 if one is zero."""
+        """Return the cosine similarity, -1..1: 1 for equal tensors, 0 if one tensor is zero."""
         if not self.noise:
             return 1.0
         if not (self.signal and self.candidate):
@@ -65,7 +64,7 @@ class TensorAgreement:
 
     @property
     def sqnr_db(self) -> float:
-        """Signal to quantisation noise: 10 log10(signal / noise), in dB; infinite if equal."""
+        """Return the SQNR, 10 log10(signal / noise), in dB; infinite for equal tensors."""
         if not self.noise:
             return math.inf
         if not self.signal:
@@ -75,12 +74,12 @@ class TensorAgreement:
     def __add__(self, other: TensorAgreement) -> TensorAgreement:
         return TensorAgreement(
             self.name,
-            self.continuous and other.continuous,
+            self.is_continuous and other.is_continuous,
             self.signal + other.signal,
             self.candidate + other.candidate,
             self.product + other.product,
             self.noise + other.noise,
-            max(self.largest_difference, other.largest_difference),
+            max(self.max_difference, other.max_difference),
             self.nan_count + other.nan_count,
             self.inf_count + other.inf_count,
         )
@@ -88,34 +87,34 @@ class TensorAgreement:
 
 @dataclass(frozen=True)
 class OutputAgreement:
-    """How close all output tensors come; each figure is that of the worst tensor."""
+    """Agreement of all output tensors; each figure is that of the worst tensor."""
 
     tensors: tuple[TensorAgreement, ...]
 
     @property
     def cosine(self) -> float:
-        """Lowest cosine of a continuous tensor; 1 where there is none."""
-        return min((tensor.cosine for tensor in self.tensors if tensor.continuous), default=1.0)
+        """Return the lowest cosine similarity of a continuous tensor; 1 without such a tensor."""
+        return min((tensor.cosine for tensor in self.tensors if tensor.is_continuous), default=1.0)
 
     @property
     def sqnr_db(self) -> float:
-        """Lowest SQNR of a continuous tensor, in dB; infinite where there is none."""
-        found = (tensor.sqnr_db for tensor in self.tensors if tensor.continuous)
-        return min(found, default=math.inf)
+        """Return the lowest SQNR of a continuous tensor, in dB; infinite without such a tensor."""
+        values = (tensor.sqnr_db for tensor in self.tensors if tensor.is_continuous)
+        return min(values, default=math.inf)
 
     @property
-    def largest_difference(self) -> float:
-        """Largest absolute difference of two values."""
-        return max((tensor.largest_difference for tensor in self.tensors), default=0.0)
+    def max_difference(self) -> float:
+        """Return the largest absolute difference of two values."""
+        return max((tensor.max_difference for tensor in self.tensors), default=0.0)
 
     @property
     def nan_count(self) -> int:
-        """Count the candidate's NaN where the reference is finite."""
+        """Return the number of NaN in the candidate where the reference is finite."""
         return sum(tensor.nan_count for tensor in self.tensors)
 
     @property
     def inf_count(self) -> int:
-        """Count the candidate's infinite values where the reference is finite."""
+        """Return the number of infinities in the candidate where the reference is finite."""
         return sum(tensor.inf_count for tensor in self.tensors)
 
     def __add__(self, other: OutputAgreement) -> OutputAgreement:
@@ -126,40 +125,34 @@ class OutputAgreement:
 def compare_outputs(
     reference: Mapping[str, NDArray[Any]], candidate: Mapping[str, NDArray[Any]]
 ) -> OutputAgreement:
-    """Compare output tensors by name, in the reference's order; types may differ.
+    """Compare output tensors by name, in the reference's order; dtypes may differ.
 
-    Raises TensorError where names or shapes differ. The result of several
-    images is the sum of theirs.
+    The agreements of several images can be added. Raises TensorError if names or shapes differ.
     """
     if set(reference) != set(candidate):
         raise TensorError(
-            f"outputs: expected {', '.join(sorted(reference)) or 'none'} as the reference gives, "
-            f"got {', '.join(sorted(candidate)) or 'none'}; was the candidate made of this model?"
+            f"outputs: expected {', '.join(sorted(reference)) or 'none'} as in the reference, got "
+            f"{', '.join(sorted(candidate)) or 'none'}; was the candidate derived from this model?"
         )
     return OutputAgreement(
-        tuple(_compare(name, array, candidate[name]) for name, array in reference.items())
+        tuple(_compare_tensor(name, array, candidate[name]) for name, array in reference.items())
     )
 
 
 @dataclass(frozen=True)
 class ResultAgreement:
-    """How many of ``counted`` things agree: images, boxes or pixels, by the kind of result."""
+    """How many of the ``compared`` images, boxes or pixels agree, by the kind of result."""
 
     agreeing: int
-    counted: int
+    compared: int
 
     @property
     def share(self) -> float:
-        """Share that agrees, 0..1; 1 where there was nothing to disagree about."""
-        return self.agreeing / self.counted if self.counted else 1.0
+        """Return the share that agrees, 0..1; 1 if nothing was compared."""
+        return self.agreeing / self.compared if self.compared else 1.0
 
     def __add__(self, other: ResultAgreement) -> ResultAgreement:
-        return ResultAgreement(self.agreeing + other.agreeing, self.counted + other.counted)
-
-
-def results_agree(reference: Result, candidate: Result, **lenience: Any) -> float:
-    """Return how much of two results of one image agrees, 0..1: see ``compare_results``."""
-    return compare_results(reference, candidate, **lenience).share
+        return ResultAgreement(self.agreeing + other.agreeing, self.compared + other.compared)
 
 
 def compare_results(
@@ -170,111 +163,112 @@ def compare_results(
     lenient_reference: Result | None = None,
     lenient_candidate: Result | None = None,
 ) -> ResultAgreement:
-    """Count what agrees in two results of one image.
+    """Count how much of two results of one image agrees.
 
-    - Classification, one thing: both name the same class first, or none. With a
-      ``margin``, the candidate may also name one whose score in the reference is
-      at most that much below the first: a tie that any rounding decides anew.
-    - Detections, the boxes of both sides: those that have a partner on the other
-      side of the same label with an intersection over union of at least 0.5. A
-      partner is used once; the best score chooses first. Partners are looked for among
-      the other side's lenient detections where given: decoded with a lower
-      confidence, these keep a box just above it here and just below it there
-      from being a disagreement.
-    - Segmentation, the pixels that either side looked at: those of the same class.
-    - Depth, the pixels that either side looked at: those within 5 % of the reference.
+    - Classification counts one image: both name the same class first, or none. With a
+      ``margin``, the candidate may also name a class whose score in the reference is at most
+      ``margin`` below the first: a tie, which any rounding error can decide.
+    - Detections count the boxes of both sides: a box agrees if the other side has a box of the
+      same label with an intersection over union of at least 0.5. Each box matches once; boxes
+      with higher scores are matched first. Matches are taken from the other side's lenient
+      detections, if given. Those are decoded with a lower confidence, so that a box whose score
+      is just above the threshold on one side and just below it on the other still agrees.
+    - Segmentation counts the pixels that are not unknown on both sides; equal classes agree.
+    - Depth counts the pixels with a depth on at least one side; they agree within 5 %.
 
-    The result of several images is the sum of theirs. Raises TensorError for
-    results of different kinds or of images of different sizes.
+    The agreements of several images can be added. Raises TensorError for results of different
+    kinds or of images of different sizes.
     """
     if isinstance(reference, Classification) and isinstance(candidate, Classification):
-        return ResultAgreement(int(_same_class(reference, candidate, margin)), 1)
+        return ResultAgreement(int(_is_same_class(reference, candidate, margin)), 1)
     if isinstance(reference, Detections) and isinstance(candidate, Detections):
-        found = _partners(reference, _lenient(lenient_candidate, candidate))
-        found += _partners(candidate, _lenient(lenient_reference, reference))
-        return ResultAgreement(found, len(reference) + len(candidate))
+        matches = _count_matches(reference, _lenient_or(lenient_candidate, candidate))
+        matches += _count_matches(candidate, _lenient_or(lenient_reference, reference))
+        return ResultAgreement(matches, len(reference) + len(candidate))
     if isinstance(reference, Segmentation) and isinstance(candidate, Segmentation):
-        return _same_pixels(reference, candidate)
+        return _compare_pixels(reference, candidate)
     if isinstance(reference, DepthMap) and isinstance(candidate, DepthMap):
-        return _same_depths(reference, candidate)
+        return _compare_depths(reference, candidate)
     raise TensorError(
         f"results of one model: expected {type(reference).__name__} on both sides, got "
-        f"{type(candidate).__name__}; compare a model with itself"
+        f"{type(candidate).__name__}; compare results of the same model"
     )
 
 
-def _compare(name: str, reference: NDArray[Any], candidate: NDArray[Any]) -> TensorAgreement:
-    _expect_shape(f"output {name!r}", reference, candidate)
+def _compare_tensor(name: str, reference: NDArray[Any], candidate: NDArray[Any]) -> TensorAgreement:
+    _check_shape(f"output {name!r}", reference, candidate)
     expected = np.asarray(reference, np.float64).ravel()
-    found = np.asarray(candidate, np.float64).ravel()
-    should = np.isfinite(expected)
-    nan_count = int(np.count_nonzero(should & np.isnan(found)))
-    inf_count = int(np.count_nonzero(should & np.isinf(found)))
-    both = should & np.isfinite(found)
-    if not both.all():
-        expected, found = expected[both], found[both]
-    difference = found - expected
+    actual = np.asarray(candidate, np.float64).ravel()
+    is_finite = np.isfinite(expected)
+    nan_count = int(np.count_nonzero(is_finite & np.isnan(actual)))
+    inf_count = int(np.count_nonzero(is_finite & np.isinf(actual)))
+    both_finite = is_finite & np.isfinite(actual)
+    if not both_finite.all():
+        expected, actual = expected[both_finite], actual[both_finite]
+    difference = actual - expected
     return TensorAgreement(
         name,
-        continuous=bool(np.issubdtype(reference.dtype, np.floating)),
+        is_continuous=bool(np.issubdtype(reference.dtype, np.floating)),
         signal=float(expected @ expected),
-        candidate=float(found @ found),
-        product=float(expected @ found),
+        candidate=float(actual @ actual),
+        product=float(expected @ actual),
         noise=float(difference @ difference),
-        largest_difference=float(np.abs(difference).max(initial=0.0)),
+        max_difference=float(np.abs(difference).max(initial=0.0)),
         nan_count=nan_count,
         inf_count=inf_count,
     )
 
 
-def _expect_shape(what: str, reference: NDArray[Any], candidate: NDArray[Any]) -> None:
+def _check_shape(name: str, reference: NDArray[Any], candidate: NDArray[Any]) -> None:
     if reference.shape != candidate.shape:
         raise TensorError(
-            f"{what}: expected shape {list(reference.shape)} as the reference gives, "
-            f"got {list(candidate.shape)}; was the candidate made of this model?"
+            f"{name}: expected shape {list(reference.shape)} as in the reference, "
+            f"got {list(candidate.shape)}; was the candidate derived from this model?"
         )
 
 
-def _same_class(reference: Classification, candidate: Classification, margin: float) -> bool:
+def _is_same_class(reference: Classification, candidate: Classification, margin: float) -> bool:
     if not (len(reference) and len(candidate)):
         return len(reference) == len(candidate)
-    named = np.flatnonzero(reference.class_ids == candidate.class_ids[0])
-    return bool(named.size) and bool(
-        named[0] == 0 or reference.scores[0] - reference.scores[named[0]] <= margin
+    ranks = np.flatnonzero(reference.class_ids == candidate.class_ids[0])
+    return bool(ranks.size) and bool(
+        ranks[0] == 0 or reference.scores[0] - reference.scores[ranks[0]] <= margin
     )
 
 
-def _lenient(lenient: Result | None, strict: Detections) -> Detections:
+def _lenient_or(lenient: Result | None, strict: Detections) -> Detections:
     return lenient if isinstance(lenient, Detections) else strict
 
 
-def _partners(wanted: Detections, offered: Detections) -> int:
-    """Count the boxes that find a partner among the offered ones."""
-    free = np.ones(len(offered), dtype=np.bool_)
-    labels = np.array([offered.label(index) for index in range(len(offered))], dtype=np.str_)
-    boxes = offered.boxes.astype(np.float64)
-    for index in range(len(wanted)):
-        rivals = np.flatnonzero(free & (labels == wanted.label(index)))
-        overlaps = box_overlaps(wanted.boxes[index].astype(np.float64), boxes[rivals])
-        if overlaps.max(initial=0.0) >= SAME_OBJECT_IOU:
-            free[rivals[overlaps.argmax()]] = False
-    return int(np.count_nonzero(~free))
+def _count_matches(detections: Detections, others: Detections) -> int:
+    """Count the detections that match one of the others."""
+    is_free = np.ones(len(others), dtype=np.bool_)
+    labels = np.array([others.label(index) for index in range(len(others))], dtype=np.str_)
+    boxes = others.boxes.astype(np.float64)
+    for index in range(len(detections)):
+        same_label = np.flatnonzero(is_free & (labels == detections.label(index)))
+        ious = box_ious(detections.boxes[index].astype(np.float64), boxes[same_label])
+        if ious.max(initial=0.0) >= MATCH_IOU:
+            is_free[same_label[ious.argmax()]] = False
+    return int(np.count_nonzero(~is_free))
 
 
-def _same_pixels(reference: Segmentation, candidate: Segmentation) -> ResultAgreement:
-    _expect_shape("masks", reference.mask, candidate.mask)
-    looked = (reference.mask != reference.unknown_id) | (candidate.mask != candidate.unknown_id)
-    return _count(reference.mask == candidate.mask, looked)
+def _compare_pixels(reference: Segmentation, candidate: Segmentation) -> ResultAgreement:
+    _check_shape("masks", reference.mask, candidate.mask)
+    is_known = (reference.mask != reference.unknown_id) | (candidate.mask != candidate.unknown_id)
+    return _count_agreeing(reference.mask == candidate.mask, is_known)
 
 
-def _same_depths(reference: DepthMap, candidate: DepthMap) -> ResultAgreement:
-    _expect_shape("depth maps", reference.depth, candidate.depth)
-    looked = ~(np.isnan(reference.depth) & np.isnan(candidate.depth))
-    expected, found = reference.depth.astype(np.float64), candidate.depth.astype(np.float64)
+def _compare_depths(reference: DepthMap, candidate: DepthMap) -> ResultAgreement:
+    _check_shape("depth maps", reference.depth, candidate.depth)
+    is_known = ~(np.isnan(reference.depth) & np.isnan(candidate.depth))
+    expected, actual = reference.depth.astype(np.float64), candidate.depth.astype(np.float64)
     with np.errstate(invalid="ignore"):  # infinite on both sides
-        near = np.abs(found - expected) <= SAME_DEPTH * np.abs(expected)
-    return _count((found == expected) | (near & np.isfinite(found)), looked)
+        is_near = np.abs(actual - expected) <= DEPTH_TOLERANCE * np.abs(expected)
+    return _count_agreeing((actual == expected) | (is_near & np.isfinite(actual)), is_known)
 
 
-def _count(equal: NDArray[np.bool_], counted: NDArray[np.bool_]) -> ResultAgreement:
-    return ResultAgreement(int(np.count_nonzero(equal & counted)), int(np.count_nonzero(counted)))
+def _count_agreeing(agrees: NDArray[np.bool_], is_known: NDArray[np.bool_]) -> ResultAgreement:
+    return ResultAgreement(
+        int(np.count_nonzero(agrees & is_known)), int(np.count_nonzero(is_known))
+    )

@@ -1,6 +1,6 @@
-"""What a model folder demands of a running model: results on golden images, closeness to fp32.
+"""What a model folder requires: results on golden images, and thresholds for closeness to fp32.
 
-``golden_check.py`` and ``self_check.py`` hold a running model against it.
+``golden_check.py`` and ``self_check.py`` check a running model against these.
 """
 
 from __future__ import annotations
@@ -15,22 +15,24 @@ from edge_inference.core.yaml_file import Section
 
 @dataclass(frozen=True)
 class ExpectedObject:
-    """An object that a detector finds."""
+    """An object that a detector must find."""
 
     label: str = setting(description="its class")
     score: float = setting(description="its score", minimum=0.0, maximum=1.0)
     box: tuple[float, ...] = setting(description="x, y, width, height", unit="source px")
 
     def check(self) -> str | None:
-        """Refuse a box that is none."""
+        """Return why the box is invalid, None if it is valid."""
         if len(self.box) != 4 or min(self.box[2:]) <= 0:
-            return f"box: expected x, y, width, height, both sizes above 0, got {list(self.box)}"
+            return (
+                f"box: expected x, y, width, height with both sizes above 0, got {list(self.box)}"
+            )
         return None
 
 
 @dataclass(frozen=True)
 class ExpectedClass:
-    """A class that a classifier reports; the first of a list is its best."""
+    """A class that a classifier must report; the first of a list must be the best."""
 
     label: str = setting(description="the class")
     score: float = setting(description="its probability", minimum=0.0, maximum=1.0)
@@ -38,7 +40,7 @@ class ExpectedClass:
 
 @dataclass(frozen=True)
 class ExpectedArea:
-    """How much of the image a class covers."""
+    """The share of the image that a class must cover."""
 
     label: str = setting(description="the class")
     share: float = setting(description="its share of all pixels", minimum=0.0, maximum=1.0)
@@ -55,42 +57,40 @@ _EXPECTED: dict[str, tuple[str, type[Any]]] = {
 
 @dataclass(frozen=True)
 class Tolerance:
-    """How far a result may be from the expected one and still pass."""
+    """How far a result may differ from the expected one and still pass."""
 
-    iou: float = setting(0.8, "least overlap of boxes", minimum=0.0, maximum=1.0)
+    iou: float = setting(0.8, "minimum overlap of boxes", minimum=0.0, maximum=1.0)
     score: float = setting(
-        0.1, "largest difference of a score, probability or share", minimum=0.0, maximum=1.0
+        0.1, "maximum difference of a score, probability or share", minimum=0.0, maximum=1.0
     )
     extra: float = setting(
-        0.6, "score from which an object that is not listed is a failure", minimum=0.0, maximum=1.0
+        0.6, "minimum score of an unlisted object that fails the check", minimum=0.0, maximum=1.0
     )
 
 
 @dataclass(frozen=True)
-class SelfCheck:
-    """What a candidate must reach against the reference; everything above passes.
+class SelfCheckThresholds:
+    """The minimum agreement of a candidate with the reference.
 
-    The defaults let a careful int8 quantisation through and no careless one: made per
-    channel, EfficientNet-Lite0 and NanoDet stay above 8.5 dB and a cosine of 0.93; made
-    per tensor, EfficientNet-Lite0 falls to 5.4 dB, 0.87 and 77 % agreement. Models that
-    sort or select inside (boxes after suppression) change the order of their outputs with
-    every rounding: lower ``cosine`` and ``sqnr_db`` for these, agreement still judges.
+    With the defaults, a careful int8 quantization passes and a careless one fails: quantized per
+    channel, EfficientNet-Lite0 and NanoDet stay above 8.5 dB and a cosine of 0.93; quantized per
+    tensor, EfficientNet-Lite0 falls to 5.4 dB, 0.87 and 77 % agreement. In models that sort or
+    select inside (boxes after suppression), each rounding can change the order of the outputs:
+    lower ``cosine`` and ``sqnr_db`` for these, and rely on ``agreement``.
     """
 
     agreement: float = setting(
-        0.9, "least share of results that agree with fp32", minimum=0.0, maximum=1.0
+        0.9, "minimum share of results that agree with fp32", minimum=0.0, maximum=1.0
     )
     cosine: float = setting(
-        0.9, "least cosine similarity of an output with fp32", minimum=-1.0, maximum=1.0
+        0.9, "minimum cosine similarity of an output with fp32", minimum=-1.0, maximum=1.0
     )
-    sqnr_db: float = setting(
-        8.0, "least signal to quantisation noise of an output against fp32", unit="dB"
-    )
+    sqnr_db: float = setting(8.0, "minimum SQNR of an output against fp32", unit="dB")
 
 
 @dataclass(frozen=True)
 class Golden:
-    """An image, and what the model finds in it."""
+    """An image, and what the model must find in it."""
 
     image: Path
     expected: tuple[Expected, ...]
@@ -105,10 +105,10 @@ def read_golden(section: Section, task: str, labels: tuple[str, ...], image: Pat
     tolerance = section.read(Tolerance, "image", key)
     expected = []
     for entry in section.section_list(key):
-        wanted = entry.read(expected_class)
-        if wanted.label not in labels:
-            raise entry.error("label", f"{wanted.label!r} is none of the model's labels")
-        expected.append(wanted)
+        item = entry.read(expected_class)
+        if item.label not in labels:
+            raise entry.error("label", f"expected one of the model's labels, got {item.label!r}")
+        expected.append(item)
     if not expected and task != "detection":
-        raise section.error(key, "expected at least one entry, got none: nothing would be checked")
+        raise section.error(key, "expected at least one entry, got none: there is nothing to check")
     return Golden(image, tuple(expected), tolerance)

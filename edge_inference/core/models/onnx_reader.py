@@ -1,6 +1,6 @@
-"""ONNX files as protobuf's wire format: what is in them, without loading it.
+"""Reads the structure of ONNX files from protobuf's wire format, without loading them.
 
-Weights are stepped over, so that a gigabyte of them costs nothing.
+Weights are skipped, so that a gigabyte of them costs nothing.
 """
 
 from __future__ import annotations
@@ -10,78 +10,80 @@ import struct
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-#: Bytes of one element, by ONNX's number of its type; those of others count as one.
+#: Bytes of one element by ONNX's TensorProto.DataType; other types count as one byte.
 ELEMENT_BYTES = {1: 4, 4: 2, 5: 2, 6: 4, 7: 8, 10: 2, 11: 8, 12: 4, 13: 8, 14: 8, 15: 16, 16: 2}
 FLOAT_BYTES = 4
 
-#: Fields of the messages in a file; a network has some ten for each node.
-MOST_FIELDS = 10_000_000
+#: Maximum number of message fields in a file; a network has about ten for each node.
+MAX_FIELDS = 10_000_000
 
 _VARINT, _FIXED64, _BYTES, _GROUP, _END, _FIXED32 = range(6)
-_WINDOW = 1 << 16
-#: More letters than a name has, and more values than a shape.
-_LONGEST_NAME = 1 << 16
-_MOST_VALUES = 64
-#: protobuf itself follows no more.
-_DEEPEST_GROUP = 100
-_STRUCT = {1: "f", 6: "i", 7: "q", 11: "d"}
-#: Where a tensor keeps its numbers unless they are raw, by its type.
-_WHOLE_DATA, _FLOAT_DATA = {6: 5, 7: 7}, {1: 4, 11: 10}
-_INT64_SIGN = 1 << 63
+_READ_AHEAD_BYTES = 1 << 16
+#: Maximum length of a name, and maximum number of values of a shape.
+_MAX_NAME_BYTES = 1 << 16
+_MAX_VALUES = 64
+#: protobuf's own recursion limit.
+_MAX_GROUP_DEPTH = 100
+#: The struct format of an element, by data type.
+_STRUCT_FORMAT = {1: "f", 6: "i", 7: "q", 11: "d"}
+#: The field with a tensor's values if raw_data is not used, by data type.
+_INTEGER_FIELDS, _FLOAT_FIELDS = {6: 5, 7: 7}, {1: 4, 11: 10}
+_INT64_SIGN_BIT = 1 << 63
 
 
-class MalformedError(ValueError):
-    """The bytes are no message."""
+class MalformedMessageError(ValueError):
+    """The bytes are not a valid message."""
 
 
-class ExcessError(ValueError):
-    """More of something than any network has."""
+class LimitExceededError(ValueError):
+    """A file has more of something than any network needs."""
 
 
 class ByteSource:
-    """Bytes of an open file, read where they are looked at."""
+    """An open file whose bytes are read on demand."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self.size = os.fstat(descriptor).st_size
         self._fields = 0
         self._start = 0
-        self._window = b""
+        self._buffer = b""
 
-    def varint(self, at: int) -> tuple[int, int]:
-        """Return a number and where it ends."""
-        offset = at - self._start
-        if 0 <= offset < len(self._window) and self._window[offset] < 0x80:
-            return self._window[offset], at + 1
+    def varint(self, position: int) -> tuple[int, int]:
+        """Return a varint and the position after it."""
+        offset = position - self._start
+        if 0 <= offset < len(self._buffer) and self._buffer[offset] < 0x80:
+            return self._buffer[offset], position + 1
         value = shift = 0
         while shift < 70:
-            offset = at - self._start
-            if not 0 <= offset < len(self._window):
-                self._start, self._window = at, os.pread(self._descriptor, _WINDOW, at)
+            offset = position - self._start
+            if not 0 <= offset < len(self._buffer):
+                self._start = position
+                self._buffer = os.pread(self._descriptor, _READ_AHEAD_BYTES, position)
                 offset = 0
-                if not self._window:
+                if not self._buffer:
                     break
-            byte = self._window[offset]
-            at += 1
+            byte = self._buffer[offset]
+            position += 1
             value |= (byte & 0x7F) << shift
             if byte < 0x80:
-                return value, at
+                return value, position
             shift += 7
-        raise MalformedError("a number without an end")
+        raise MalformedMessageError("a varint without an end")
 
     def count_field(self) -> None:
-        """Note a field that is looked at. Raises ExcessError."""
+        """Count a field that is read. Raises LimitExceededError."""
         self._fields += 1
-        if self._fields > MOST_FIELDS:
-            raise ExcessError(f"expected at most {MOST_FIELDS} fields, got more")
+        if self._fields > MAX_FIELDS:
+            raise LimitExceededError(f"expected at most {MAX_FIELDS} fields, got more")
 
     def bytes(self, first: int, last: int) -> bytes:
-        """Return the bytes of a place."""
+        """Return the bytes from ``first`` to before ``last``."""
         return os.pread(self._descriptor, last - first, first)
 
 
 class WireField(NamedTuple):
-    """One field: its number and its value, or where its bytes are."""
+    """One field: its number, and its value or its bytes as a message."""
 
     number: int
     value: int
@@ -90,9 +92,10 @@ class WireField(NamedTuple):
 
 
 class WireMessage:
-    """A message at a place of a file, or at several: what comes again is added, as protobuf does.
+    """A message in one or several parts of a file.
 
-    Of a text or of bytes the last counts.
+    As in protobuf, the parts of a repeated message are merged; for texts and bytes, the last part
+    counts.
     """
 
     def __init__(self, source: ByteSource, *spans: tuple[int, int]) -> None:
@@ -100,7 +103,7 @@ class WireMessage:
         self._spans = spans or ((0, source.size),)
 
     def __iter__(self) -> Iterator[WireField]:
-        """Yield the fields. Raises MalformedError, ExcessError."""
+        """Yield the fields. Raises MalformedMessageError, LimitExceededError."""
         for first, last in self._spans:
             yield from self._fields(first, last)
 
@@ -116,7 +119,7 @@ class WireMessage:
             elif kind == _BYTES:
                 length, at = source.varint(at)
                 if at + length > end:
-                    raise MalformedError("a field that is longer than its message")
+                    raise MalformedMessageError("a field longer than its message")
                 yield WireField(
                     key >> 3, length, WireMessage(source, (at, at + length)), is_number=False
                 )
@@ -126,16 +129,16 @@ class WireMessage:
                 yield WireField(key >> 3, 0, WireMessage(source, (at, at + size)))
                 at += size
             elif kind == _GROUP:
-                at = self._after_group(at, key >> 3, end)
+                at = self._skip_group(at, key >> 3, end)
             else:
-                raise MalformedError(f"a field of kind {kind}")
+                raise MalformedMessageError(f"a field of wire type {kind}")
 
-    def _after_group(self, at: int, number: int, end: int) -> int:
-        """Return where a group ends: an old form of a field, which ONNX has nowhere."""
+    def _skip_group(self, at: int, number: int, end: int) -> int:
+        """Return the end of a group, an old kind of field that ONNX does not use."""
         source, groups = self._source, [number]
         while groups:
-            if at >= end or len(groups) > _DEEPEST_GROUP:
-                raise MalformedError("a group without an end")
+            if at >= end or len(groups) > _MAX_GROUP_DEPTH:
+                raise MalformedMessageError("a group without an end")
             source.count_field()
             key, at = source.varint(at)
             kind = key & 7
@@ -149,7 +152,7 @@ class WireMessage:
             elif kind == _GROUP:
                 groups.append(key >> 3)
             elif kind != _END or groups.pop() != key >> 3:
-                raise MalformedError("a group that ends as another")
+                raise MalformedMessageError("a group that ends another group")
         return at
 
     def __len__(self) -> int:
@@ -161,9 +164,11 @@ class WireMessage:
         return self._source.bytes(*self._spans[-1])
 
     def text(self) -> str:
-        """Return a name. Raises ExcessError for one that is longer than any."""
-        if len(self) > _LONGEST_NAME:
-            raise ExcessError(f"expected names of at most {_LONGEST_NAME} bytes, got {len(self)}")
+        """Return a name. Raises LimitExceededError for one that is too long."""
+        if len(self) > _MAX_NAME_BYTES:
+            raise LimitExceededError(
+                f"expected names of at most {_MAX_NAME_BYTES} bytes, got {len(self)}"
+            )
         return self.data().decode(errors="replace")
 
     def all(self, number: int) -> Iterator[WireMessage]:
@@ -173,72 +178,74 @@ class WireMessage:
                 yield field.inner
 
     def parts(self, *numbers: int) -> dict[int, list[WireMessage]]:
-        """Return the messages of some fields, in one walk."""
-        found: dict[int, list[WireMessage]] = {number: [] for number in numbers}
+        """Return the messages of several fields, in one pass."""
+        messages: dict[int, list[WireMessage]] = {number: [] for number in numbers}
         for field in self:
-            if field.number in found and field.inner is not None and not field.is_number:
-                found[field.number].append(field.inner)
-        return found
+            if field.number in messages and field.inner is not None and not field.is_number:
+                messages[field.number].append(field.inner)
+        return messages
 
     def one(self, number: int) -> WireMessage | None:
-        """Return the message of one field, all of it where it comes in parts."""
-        return as_one([*self.all(number)])
+        """Return the merged message of one field, None if there is none."""
+        return merge_messages([*self.all(number)])
 
     def numbers(self, number: int) -> list[int]:
-        """Return the values of a field of whole numbers, packed or one by one.
+        """Return the values of a field of integers, packed or not.
 
-        Raises ExcessError for more than a shape has.
+        Raises LimitExceededError for more values than a shape has.
         """
-        found: list[int] = []
+        values: list[int] = []
         for field in self:
             if field.number != number:
                 continue
             if field.inner is None:
-                found.append(_signed(field.value))
+                values.append(_signed(field.value))
             elif not field.is_number:
                 ((at, end),) = field.inner._spans
-                while at < end and len(found) <= _MOST_VALUES:
+                while at < end and len(values) <= _MAX_VALUES:
                     value, at = self._source.varint(at)
-                    found.append(_signed(value))
-            _expect_few(len(found))
-        return found
+                    values.append(_signed(value))
+            _check_count(len(values))
+        return values
 
-    def floats(self, number: int, form: str = "f") -> list[float]:
-        """Return the values of a field of floats, packed or one by one; as :meth:`numbers`."""
-        found: list[float] = []
+    def floats(self, number: int, struct_format: str = "f") -> list[float]:
+        """Return the values of a field of floats, packed or not, like :meth:`numbers`."""
+        values: list[float] = []
         for field in self:
             if field.number == number and field.inner is not None:
-                found += _unpacked(field.inner, form)
-                _expect_few(len(found))
-        return found
+                values += _unpack(field.inner, struct_format)
+                _check_count(len(values))
+        return values
 
 
-def as_one(messages: Sequence[WireMessage]) -> WireMessage | None:
-    """Return the parts of a message as one, as protobuf does; None for none."""
+def merge_messages(messages: Sequence[WireMessage]) -> WireMessage | None:
+    """Return the parts of a message as one message, None without parts."""
     if not messages:
         return None
     return WireMessage(messages[0]._source, *(span for part in messages for span in part._spans))
 
 
-def text_of(messages: Sequence[WireMessage]) -> str:
-    """Return the text that counts of some; none is empty. Raises ExcessError."""
+def last_text(messages: Sequence[WireMessage]) -> str:
+    """Return the last text, or an empty one without texts. Raises LimitExceededError."""
     return messages[-1].text() if messages else ""
 
 
-def _unpacked(message: WireMessage, form: str) -> list[float]:
-    size = struct.calcsize(form)
-    _expect_few(len(message) // size)
+def _unpack(message: WireMessage, struct_format: str) -> list[float]:
+    size = struct.calcsize(struct_format)
+    _check_count(len(message) // size)
     data = message.data()
-    return list(struct.unpack(f"<{len(data) // size}{form}", data[: len(data) // size * size]))
+    return list(
+        struct.unpack(f"<{len(data) // size}{struct_format}", data[: len(data) // size * size])
+    )
 
 
-def _expect_few(count: int) -> None:
-    if count > _MOST_VALUES:
-        raise ExcessError(f"expected shapes of at most {_MOST_VALUES} axes, got more")
+def _check_count(count: int) -> None:
+    if count > _MAX_VALUES:
+        raise LimitExceededError(f"expected shapes of at most {_MAX_VALUES} axes, got more")
 
 
 class OnnxTensor(NamedTuple):
-    """What a TensorProto says of itself."""
+    """The fields of a TensorProto without its data."""
 
     name: str
     dims: tuple[int, ...]
@@ -248,26 +255,26 @@ class OnnxTensor(NamedTuple):
 
     @property
     def element_bytes(self) -> int:
-        """Bytes of one element."""
+        """Return the bytes of one element."""
         return ELEMENT_BYTES.get(self.kind, 1)
 
     def values(self) -> list[float]:
-        """Return the few numbers that it holds itself, none where it holds none.
+        """Return the values stored in the message, none for external data.
 
-        Raises ExcessError for more than a shape has.
+        Raises LimitExceededError for more values than a shape has.
         """
-        if self.kind not in _STRUCT:
+        if self.kind not in _STRUCT_FORMAT:
             return []
         raw = self.message.one(9)
         if raw is not None:
-            return _unpacked(raw, _STRUCT[self.kind])
-        if self.kind in _WHOLE_DATA:
-            return [*self.message.numbers(_WHOLE_DATA[self.kind])]
-        return self.message.floats(_FLOAT_DATA[self.kind], _STRUCT[self.kind])
+            return _unpack(raw, _STRUCT_FORMAT[self.kind])
+        if self.kind in _INTEGER_FIELDS:
+            return [*self.message.numbers(_INTEGER_FIELDS[self.kind])]
+        return self.message.floats(_FLOAT_FIELDS[self.kind], _STRUCT_FORMAT[self.kind])
 
 
 def read_tensor(message: WireMessage) -> OnnxTensor:
-    """Read a TensorProto, except for its data."""
+    """Read a TensorProto without its data."""
     name, kind, external = "", 0, None
     for field in message:
         if field.number == 2:
@@ -285,4 +292,4 @@ def read_tensor(message: WireMessage) -> OnnxTensor:
 
 def _signed(value: int) -> int:
     value &= (1 << 64) - 1
-    return value - (1 << 64) if value & _INT64_SIGN else value
+    return value - (1 << 64) if value & _INT64_SIGN_BIT else value

@@ -1,10 +1,9 @@
-"""The numerical self-check: does a candidate still compute what the model computes in fp32?
+"""The self-check: does a candidate compute the same as the model in fp32, closely enough?
 
-The model's golden images and crops of them run on a reference and on the
-candidate, which is another engine, another precision, or both. What they give is
-compared as numbers and as results (``agreement.py``). A quantisation that
-lost too much, an overflow in half precision or a wrongly built engine shows
-here although every golden image may still have its right answer.
+The model's golden images and crops of them run on a reference and on the candidate, which is
+another engine, another precision, or both. Outputs and decoded results are compared
+(``agreement.py``). This detects a quantization with too much loss, an overflow in fp16 or a
+wrongly built engine, even if the results of all golden images are still correct.
 """
 
 from __future__ import annotations
@@ -26,19 +25,19 @@ from edge_inference.core.models.agreement import (
     compare_outputs,
     compare_results,
 )
-from edge_inference.core.models.golden import SelfCheck
-from edge_inference.core.models.golden_check import Infer, ramp, read_image
+from edge_inference.core.models.golden import SelfCheckThresholds
+from edge_inference.core.models.golden_check import InferFunction, make_ramp_image, read_image
 from edge_inference.core.models.model import ModelDescription
 from edge_inference.core.settings import change
 from edge_inference.errors import TensorError
 
-#: How much lower the confidence is for the partner of a box, and how much apart two
-#: classes' scores may be to count as a tie.
-MARGIN = 0.1
-#: Sides of the crops as parts of an image's sides: four corners and the centre of each.
+#: A matching box may have a score this much below the confidence threshold, and two classes whose
+#: scores differ by at most this much are a tie.
+SCORE_MARGIN = 0.1
+#: Sizes of the crops relative to the image; each size is cut from the centre and the corners.
 CROPS = (0.75, 0.5)
 
-_MEND = (
+_HINT = (
     "keep more layers in fp32, calibrate with other images, or change the thresholds in "
     "self_check of model.yaml"
 )
@@ -46,10 +45,9 @@ _MEND = (
 
 @dataclass(frozen=True)
 class SelfCheckReport:
-    """What the check found.
+    """The outcome of the check.
 
-    ``results`` and ``outputs`` are summed over the images, None where no
-    image got that far.
+    ``results`` and ``outputs`` are summed over the images, None if no image could be compared.
     """
 
     images: int
@@ -63,30 +61,30 @@ class SelfCheckReport:
         return not self.reasons
 
     def figures(self) -> dict[str, float]:
-        """Return what was measured, by name; empty where nothing was.
+        """Return the measured figures by name.
 
-        ``sqnr_db`` is left out where it is infinite, as it is for equal outputs.
+        ``sqnr_db`` is left out if it is infinite, as for equal outputs.
         """
-        found: dict[str, float] = {}
+        figures: dict[str, float] = {}
         if self.results is not None:
-            found["agreement"] = self.results.share
+            figures["agreement"] = self.results.share
         if self.outputs is not None:
-            found["cosine"] = self.outputs.cosine
+            figures["cosine"] = self.outputs.cosine
             if math.isfinite(self.outputs.sqnr_db):
-                found["sqnr_db"] = self.outputs.sqnr_db
-            found["largest_difference"] = self.outputs.largest_difference
-            found["nan"] = self.outputs.nan_count
-            found["inf"] = self.outputs.inf_count
-        return found
+                figures["sqnr_db"] = self.outputs.sqnr_db
+            figures["max_difference"] = self.outputs.max_difference
+            figures["nan"] = self.outputs.nan_count
+            figures["inf"] = self.outputs.inf_count
+        return figures
 
     def summary(self) -> str:
-        """Say the outcome in one sentence."""
+        """Return the outcome in one sentence."""
         if not self.passed:
-            return f"self-check: failed: {'; '.join(self.reasons)}; {_MEND}"
+            return f"self-check: failed: {'; '.join(self.reasons)}; {_HINT}"
         if self.results is None or self.outputs is None:
-            return "self-check: no image to compare on; nothing was checked"
+            return "self-check: no image could be compared; nothing was checked"
         closeness = "outputs equal"
-        if self.outputs.largest_difference:
+        if self.outputs.max_difference:
             closeness = f"cosine {self.outputs.cosine:.4f}, SQNR {self.outputs.sqnr_db:.1f} dB"
         return (
             f"self-check: passed on {self.images} image(s), agreement "
@@ -94,28 +92,27 @@ class SelfCheckReport:
         )
 
 
-def self_check(
+def run_self_check(
     model: ModelDescription,
-    reference: Infer,
-    candidate: Infer,
+    reference: InferFunction,
+    candidate: InferFunction,
     images: Sequence[Frame],
-    wanted: SelfCheck | None = None,
+    thresholds: SelfCheckThresholds | None = None,
 ) -> SelfCheckReport:
-    """Run images through both and hold the candidate against what the model wants, or ``wanted``.
+    """Run images through both, and check the candidate against thresholds, by default the model's.
 
-    ``reference`` and ``candidate`` take and give arrays by tensor name, as
-    ``Backend.infer`` does. Values that are not finite where the reference's
-    are always fail. So does a candidate that raises TensorError, gives other
-    tensors than the reference, or gives what cannot be decoded. Every other
-    error passes through, and every error of the reference.
+    ``reference`` and ``candidate`` map arrays by tensor name, like ``Backend.infer``. The
+    candidate fails if a value is not finite where the reference is, if it raises TensorError, if
+    its tensors have other names or shapes than the reference's, or if they cannot be decoded.
+    All other errors of the candidate and all errors of the reference pass through.
     """
-    comparison = _Comparison(model, reference, candidate)
+    comparison = _ImageComparison(model, reference, candidate)
     for image in images:
         comparison.add(image)
     return SelfCheckReport(
         images=len(images),
         reasons=tuple(
-            comparison.refusals() + _shortcomings(comparison, wanted or model.self_check)
+            comparison.errors() + _check_thresholds(comparison, thresholds or model.self_check)
         ),
         results=comparison.results,
         outputs=comparison.outputs,
@@ -125,22 +122,23 @@ def self_check(
 def self_check_images(model: ModelDescription, count: int = 24) -> list[Frame]:
     """Return at most ``count`` images for the check, always the same ones.
 
-    They are the golden images, then crops of each in turn, so that the check
-    sees more than a handful of scenes; for a model without golden images one
-    invented image, which shows little but gross faults. Raises ModelError
-    for an unreadable image.
+    First come the golden images, then crops of each in turn, so that the check covers more than
+    a few scenes. A model without golden images has one generated image, which reveals only gross
+    faults. Raises ModelError for an image that cannot be read.
     """
-    whole = [read_image(golden.image) for golden in model.golden]
-    if not whole:
-        return [ramp()]
-    crops = zip(*(_crops(image) for image in whole), strict=True)
-    return [*whole, *(crop for turn in crops for crop in turn)][:count]
+    images = [read_image(golden.image) for golden in model.golden]
+    if not images:
+        return [make_ramp_image()]
+    crops = zip(*(_crop(image) for image in images), strict=True)
+    return [*images, *(crop for same_place in crops for crop in same_place)][:count]
 
 
-class _Comparison:
-    """Adds up what the images give."""
+class _ImageComparison:
+    """Adds up the agreement over the images."""
 
-    def __init__(self, model: ModelDescription, reference: Infer, candidate: Infer) -> None:
+    def __init__(
+        self, model: ModelDescription, reference: InferFunction, candidate: InferFunction
+    ) -> None:
         self.results: ResultAgreement | None = None
         self.outputs: OutputAgreement | None = None
         self._model = model
@@ -149,7 +147,7 @@ class _Comparison:
         self._preprocess = Preprocessor(model.input)
         self._lenient = _lenient_settings(model)
         self._images = 0
-        self._refused: dict[str, int] = {}
+        self._errors: dict[str, int] = {}
 
     def add(self, image: Frame) -> None:
         """Run and compare one image."""
@@ -157,33 +155,33 @@ class _Comparison:
         tensor, geometry = self._preprocess(image)
         inputs = {self._model.input.name: tensor}
         expected = self._reference(inputs)
-        truth = self._decoded(expected, geometry)
+        expected_results = self._decode(expected, geometry)
         try:
-            found = self._candidate(inputs)
-            outputs = compare_outputs(expected, found)
+            actual = self._candidate(inputs)
+            outputs = compare_outputs(expected, actual)
             self.outputs = outputs if self.outputs is None else self.outputs + outputs
             if outputs.nan_count or outputs.inf_count:
-                return  # said by the counts; decoding would only repeat it
-            strict, lenient = self._decoded(found, geometry)
+                return  # the counts report it; decoding would fail for the same reason
+            strict, lenient = self._decode(actual, geometry)
             results = compare_results(
-                truth[0],
+                expected_results[0],
                 strict,
-                margin=MARGIN,
-                lenient_reference=truth[1],
+                margin=SCORE_MARGIN,
+                lenient_reference=expected_results[1],
                 lenient_candidate=lenient,
             )
             self.results = results if self.results is None else self.results + results
         except TensorError as error:
-            self._refused[str(error)] = self._refused.get(str(error), 0) + 1
+            self._errors[str(error)] = self._errors.get(str(error), 0) + 1
 
-    def refusals(self) -> list[str]:
-        """Say what made images fail outright, each sentence once."""
+    def errors(self) -> list[str]:
+        """Return the errors of images that could not be compared, each sentence once."""
         return [
             f"{sentence} (on {count} of {self._images} images)"
-            for sentence, count in self._refused.items()
+            for sentence, count in self._errors.items()
         ]
 
-    def _decoded(self, outputs: Mapping[str, NDArray[Any]], geometry: Geometry) -> tuple[Any, Any]:
+    def _decode(self, outputs: Mapping[str, NDArray[Any]], geometry: Geometry) -> tuple[Any, Any]:
         strict = self._model.decode(outputs, geometry)
         if self._lenient is None:
             return strict, strict
@@ -191,47 +189,49 @@ class _Comparison:
 
 
 def _lenient_settings(model: ModelDescription) -> Any:
-    """Return a detector's settings with a lower confidence, or None where it has none."""
+    """Return a detector's settings with a lower confidence, None for other decoders."""
     names = {field.name for field in dataclasses.fields(model.decoder_settings)}
     if model.task != "detection" or "confidence" not in names:
         return None
-    confidence = max(model.decoder_settings.confidence - MARGIN, 0.0)
+    confidence = max(model.decoder_settings.confidence - SCORE_MARGIN, 0.0)
     return change(model.decoder_settings, {"confidence": confidence})
 
 
-def _shortcomings(comparison: _Comparison, wanted: SelfCheck) -> list[str]:
-    """Say which figures are not what is wanted. A figure that is no number is not enough."""
-    found = []
+def _check_thresholds(comparison: _ImageComparison, thresholds: SelfCheckThresholds) -> list[str]:
+    """Return which figures miss their thresholds. A NaN misses every threshold."""
+    reasons = []
     for tensor in comparison.outputs.tensors if comparison.outputs else ():
-        for count, what in ((tensor.nan_count, "NaN"), (tensor.inf_count, "infinite")):
+        for count, kind in ((tensor.nan_count, "NaN"), (tensor.inf_count, "infinite")):
             if count:
-                found.append(f"output {tensor.name}: {count} {what} values, none in the reference")
-        if tensor.continuous and not tensor.cosine >= wanted.cosine:
-            found.append(
+                reasons.append(
+                    f"output {tensor.name}: {count} {kind} values, none in the reference"
+                )
+        if tensor.is_continuous and not tensor.cosine >= thresholds.cosine:
+            reasons.append(
                 f"output {tensor.name}: cosine similarity {tensor.cosine:.3f}, "
-                f"at least {wanted.cosine:g} is needed"
+                f"at least {thresholds.cosine:g} is needed"
             )
-        if tensor.continuous and not tensor.sqnr_db >= wanted.sqnr_db:
-            found.append(
+        if tensor.is_continuous and not tensor.sqnr_db >= thresholds.sqnr_db:
+            reasons.append(
                 f"output {tensor.name}: SQNR {tensor.sqnr_db:.1f} dB, "
-                f"at least {wanted.sqnr_db:g} dB is needed"
+                f"at least {thresholds.sqnr_db:g} dB is needed"
             )
-    if comparison.results is not None and not comparison.results.share >= wanted.agreement:
-        found.append(
+    if comparison.results is not None and not comparison.results.share >= thresholds.agreement:
+        reasons.append(
             f"{comparison.results.share:.1%} of the results agree, "
-            f"at least {wanted.agreement:.1%} is needed"
+            f"at least {thresholds.agreement:.1%} is needed"
         )
-    return found
+    return reasons
 
 
-def _crops(image: Frame) -> list[Frame]:
-    """Cut the centre and the corners out of a bgr8 image, the larger ones first."""
+def _crop(image: Frame) -> list[Frame]:
+    """Return crops of the centre and the corners of a bgr8 image, larger ones first."""
     pixels = image.data.reshape(image.height, image.width, 3)
-    found = []
-    for part in CROPS:
-        height = max(round(image.height * part), 1)
-        width = max(round(image.width * part), 1)
-        down, right = image.height - height, image.width - width
-        for y, x in ((down // 2, right // 2), (0, 0), (0, right), (down, 0), (down, right)):
-            found.append(Frame.from_array(pixels[y : y + height, x : x + width]))
-    return found
+    crops = []
+    for size in CROPS:
+        height = max(round(image.height * size), 1)
+        width = max(round(image.width * size), 1)
+        bottom, right = image.height - height, image.width - width
+        for y, x in ((bottom // 2, right // 2), (0, 0), (0, right), (bottom, 0), (bottom, right)):
+            crops.append(Frame.from_array(pixels[y : y + height, x : x + width]))
+    return crops

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from edge_inference.core.models.model import MOST_LAYERS, PRECISIONS
+from edge_inference.core.models.model import MAX_LAYERS, PRECISIONS
 from edge_inference.core.settings import setting
 from edge_inference.engines.build.profiles import Profile, check_batch, parse_profile
 from edge_inference.errors import ConfigError
@@ -38,7 +38,7 @@ class BuildOptions:
     keep_fp32: tuple[str, ...] = setting(
         (),
         "layers that stay in fp32, by name or pattern, with typing flags",
-        longest=MOST_LAYERS,
+        max_length=MAX_LAYERS,
     )
     profiles: tuple[str, ...] = setting(
         (), "sizes of inputs with dynamic axes, NAME:MIN,USUAL,MAX as in x:1x3x64x64,4x3x64x64,…"

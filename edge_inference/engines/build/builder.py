@@ -24,9 +24,9 @@ from edge_inference.backends.trt.metadata import (
     write_sidecar,
 )
 from edge_inference.backends.trt.vendor import Vendor
-from edge_inference.core.bounded_file import is_plain_file
+from edge_inference.core.bounded_file import is_regular_file
 from edge_inference.core.checksum import sha256_of
-from edge_inference.core.disk import why_not_written
+from edge_inference.core.disk import describe_write_error
 from edge_inference.engines.build.build_config import (
     Ranges,
     add_profile,
@@ -107,7 +107,7 @@ def build_engine(
     are the calibrated ranges for int8 by builder flags. The only file written is the timing
     cache, after success. Raises BackendError with one sentence, and CancelledError.
     """
-    if not is_plain_file(onnx_file):
+    if not is_regular_file(onnx_file):
         raise BackendError(f"{onnx_file}: no such file; expected an ONNX model")
     here = environment or Environment.here(vendor.library, vendor.version)
     request = _BuildRequest(
@@ -140,8 +140,8 @@ def write_engine(built: BuiltEngine, destination: Path) -> Path:
             plan.replace(destination)
     except OSError as error:
         raise BackendError(
-            f"{destination}: the engine cannot be written ({why_not_written(error)}); free space, "
-            "or choose another folder"
+            f"{destination}: the engine cannot be written ({describe_write_error(error)}); free "
+            "space, or choose another folder"
         ) from error
     return destination
 

@@ -26,7 +26,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from edge_inference.core.disk import NO_RIGHT, NO_ROOM, why_not_written
+from edge_inference.core.disk import NO_PERMISSION_ERRNOS, NO_SPACE_ERRNOS, describe_write_error
 from edge_inference.engines.cache import cache_entry, cache_lock
 from edge_inference.engines.cache.cache_entry import CacheEntry, FileRecord
 from edge_inference.engines.cache.cache_folder import CACHE_VARIABLE, default_cache_folder
@@ -211,7 +211,7 @@ class ArtifactCache:
         try:
             return make(temporary)
         except OSError as error:
-            if error.errno in (*NO_ROOM, errno.EFBIG):
+            if error.errno in (*NO_SPACE_ERRNOS, errno.EFBIG):
                 raise self._write_error(error) from error
             raise
 
@@ -345,12 +345,12 @@ class ArtifactCache:
     def _write_error(self, error: OSError) -> CacheError:
         hint = f"choose another folder with ${CACHE_VARIABLE}"
         reason = error.strerror
-        if error.errno in NO_ROOM:
+        if error.errno in NO_SPACE_ERRNOS:
             hint = f"free space, run `edge-inference engine clean`, or {hint}"
-        elif error.errno in NO_RIGHT:
+        elif error.errno in NO_PERMISSION_ERRNOS:
             hint = f"allow this user to write there, or {hint}"
         else:
-            reason = why_not_written(error)
+            reason = describe_write_error(error)
         return CacheError(f"{self.folder}: the cache cannot be written ({reason}); {hint}")
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_inference.core.bounded_file import LARGEST_WEIGHTS, open_plain
-from edge_inference.core.models.onnx_cost import is_inside
+from edge_inference.core.bounded_file import MAX_WEIGHTS_BYTES, open_regular_file
+from edge_inference.core.models.onnx_memory import is_relative_inside
 from edge_inference.errors import ModelError
 
 if TYPE_CHECKING:
@@ -26,27 +26,27 @@ def embed_weights(model: ModelProto, file: Path) -> bool:
     size = 0
     tensors = [tensor for tensor in _tensors(model) if tensor.data_location == _EXTERNAL]
     for tensor in tensors:
-        size += _embed(tensor, file, LARGEST_WEIGHTS - size)
+        size += _embed(tensor, file, MAX_WEIGHTS_BYTES - size)
     return bool(tensors)
 
 
 def _embed(tensor: TensorProto, file: Path, max_bytes: int) -> int:
     entries = {entry.key: entry.value for entry in tensor.external_data}
     location = entries.get("location", "")
-    if not is_inside(location):
+    if not is_relative_inside(location):
         raise ModelError(
             f"{file}: expected its weights in the model's folder, got {location!r:.200}"
         )
     place = file.parent / location
     offset = _number(entries.get("offset", "0"), "offset", tensor, file)
     try:
-        with open_plain(place, 1 << 62) as stream:
+        with open_regular_file(place, 1 << 62) as stream:
             left = place.stat().st_size - offset
             length = _number(entries.get("length", str(max(left, 0))), "length", tensor, file)
             if length > max_bytes:
                 raise ModelError(
                     f"{file}: too large to derive another precision: with the weights in "
-                    f"{location!r:.200} it exceeds {LARGEST_WEIGHTS >> 20} MiB, the limit of one "
+                    f"{location!r:.200} it exceeds {MAX_WEIGHTS_BYTES >> 20} MiB, the limit of one "
                     "ONNX file; run it as it is"
                 )
             if length > left:

@@ -9,9 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_inference.core.bounded_file import LARGEST_WEIGHTS, is_plain_file, open_plain
+from edge_inference.core.bounded_file import MAX_WEIGHTS_BYTES, is_regular_file, open_regular_file
 from edge_inference.core.checksum import sha256_of
-from edge_inference.core.disk import trouble_writing, why_not_written
+from edge_inference.core.disk import describe_write_error, probe_write_error
 from edge_inference.core.runtime.memory_limit import is_memory_short, more_memory
 from edge_inference.engines.precision.external_data import embed_weights
 from edge_inference.errors import BackendError, ModelError
@@ -44,10 +44,10 @@ def read_onnx(file: Path) -> tuple[ModelProto, bool]:
     BackendError without the package onnx.
     """
     onnx = import_onnx()
-    if not is_plain_file(file):
+    if not is_regular_file(file):
         raise ModelError(f"{file}: no such file; put the model's ONNX file there")
     try:
-        open_plain(file, LARGEST_WEIGHTS).close()
+        open_regular_file(file, MAX_WEIGHTS_BYTES).close()
         model = onnx.load(str(file), load_external_data=False)
     except OSError as error:
         raise ModelError(f"{file}: cannot be read ({error.strerror})") from error
@@ -107,16 +107,18 @@ def write_atomically(destination: Path, data: bytes) -> None:
     except OSError as error:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
-        raise ModelError(f"{destination}: cannot be written ({why_not_written(error)})") from error
+        raise ModelError(
+            f"{destination}: cannot be written ({describe_write_error(error)})"
+        ) from error
 
 
 def raise_if_disk_full(file: Path) -> None:
     """Raise BackendError where the disk prevents a library from writing a file."""
-    trouble = trouble_writing(file)
+    trouble = probe_write_error(file)
     if trouble is not None:
         raise BackendError(
             f"{file.parent}: ONNX Runtime cannot write its optimized model there "
-            f"({why_not_written(trouble)}); set $TMPDIR to another folder"
+            f"({describe_write_error(trouble)}); set $TMPDIR to another folder"
         ) from trouble
 
 

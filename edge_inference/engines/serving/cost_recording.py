@@ -19,7 +19,7 @@ from edge_inference.core.measured_costs import (
     Measurement,
     Samples,
 )
-from edge_inference.core.models.golden_check import Infer
+from edge_inference.core.models.golden_check import InferFunction
 from edge_inference.core.models.model import ModelDescription
 from edge_inference.core.models.self_check import self_check_images
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
@@ -48,11 +48,11 @@ class TimedRuns:
     """
 
     @classmethod
-    def of(cls, selection: Selection, infer: Infer) -> TimedRuns:
+    def of(cls, selection: Selection, infer: InferFunction) -> TimedRuns:
         """Wrap the engine of a selection."""
         return cls(infer, by_cpu=is_timed_by_cpu(selection))
 
-    def __init__(self, infer: Infer, *, by_cpu: bool) -> None:
+    def __init__(self, infer: InferFunction, *, by_cpu: bool) -> None:
         self._infer = infer
         self._by_cpu = by_cpu
         self._wall_s: list[float] = []

@@ -14,9 +14,9 @@ from edge_inference.backends.base import Backend
 from edge_inference.backends.ort import OrtBackend
 from edge_inference.core.images.frame import Frame
 from edge_inference.core.measured_costs import Measurement
-from edge_inference.core.models.golden_check import Infer, check_golden
+from edge_inference.core.models.golden_check import InferFunction, run_golden_check
 from edge_inference.core.models.model import ModelDescription
-from edge_inference.core.models.self_check import self_check, self_check_images
+from edge_inference.core.models.self_check import run_self_check, self_check_images
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.cache.artifacts import Cancelled
 from edge_inference.engines.precision.int8_mode import FAST
@@ -69,7 +69,7 @@ def check_engine(
     notes: dict[str, str] = {}
     warnings: list[str] = []
 
-    def unless_cancelled(infer: Infer) -> Infer:
+    def unless_cancelled(infer: InferFunction) -> InferFunction:
         def run(inputs: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
             if cancelled():
                 raise CancelledError(f"the checks of model {model.name}: cancelled")
@@ -97,13 +97,13 @@ def check_engine(
     if selection.name == "null":
         return EngineCheck({}, ())
     if golden != "off":
-        found = check_golden(model, infer)
+        found = run_golden_check(model, infer)
         report("golden check", golden, found.passed, found.summary(), "golden_check")
     if agreement != "off" and not _is_reference(selection) and "fp32" in model.variants:
         with reference_backend(model, threads) as expected:
             candidate = TimedRuns.of(selection, infer)
             reference = TimedRuns(unless_cancelled(expected.infer), by_cpu=threads == 1)
-            compared = self_check(model, reference, candidate, self_check_images(model))
+            compared = run_self_check(model, reference, candidate, self_check_images(model))
             timed = candidate, reference
         report("self-check", agreement, compared.passed, compared.summary(), "self_check")
     return EngineCheck(notes, tuple(warnings), _precision(selection, backend), timed)

@@ -13,7 +13,7 @@ from edge_inference.backends.null import NullBackend
 from edge_inference.backends.ort import CPU, CUDA, OrtBackend, import_onnxruntime
 from edge_inference.backends.trt.vendor import import_tensorrt
 from edge_inference.core.models.model import PRECISIONS, ModelDescription
-from edge_inference.core.models.onnx_cost import check_cost
+from edge_inference.core.models.onnx_memory import check_memory
 from edge_inference.core.settings import suggestion
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.cache.artifacts import (
@@ -162,7 +162,7 @@ def _select(
     for (
         variant
     ) in request.model.variants.values():  # the artifact is one of them, or is derived from one
-        check_cost(variant.file, request.model_max_mb, "the parameter model_max_mb")
+        check_memory(variant.file, request.model_max_mb, "the parameter model_max_mb")
     precision, why_precision = _choose_precision(candidate, request)
     artifact = candidate.artifact(request, precision)
     if isinstance(artifact, ShippedFile):

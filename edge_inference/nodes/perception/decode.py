@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from edge_inference.core.decoders.detection import check_classes
-from edge_inference.core.exhaustive import unhandled
-from edge_inference.core.models.model import RESULTS, ModelDescription
+from edge_inference.core.exhaustive import unhandled_error
+from edge_inference.core.models.model import RESULT_TYPES, ModelDescription
 from edge_inference.core.results import Classification, DepthMap, Detections, Result, Segmentation
 from edge_inference.core.tensors import TensorBatch
 from edge_inference.errors import ConfigError, TensorError
@@ -130,7 +130,7 @@ class Decode(Stage[TensorBatch]):
 
     def _load(self, settings: ModelSettings) -> None:
         model = settings.find_model()
-        kind = RESULTS[model.task]
+        kind = RESULT_TYPES[model.task]
         if kind not in self._publishers_by_kind:
             publisher = self.publish_on(TOPICS[kind], self._adapters[kind])
             self._publishers_by_kind[kind] = publisher
@@ -176,4 +176,4 @@ def top_score(result: Result) -> float | None:
         return result.score
     if isinstance(result, Detections | Classification):
         return float(result.scores[0]) if len(result) else math.nan
-    raise unhandled(result, "best score")
+    raise unhandled_error(result, "best score")

@@ -13,7 +13,7 @@ from edge_inference.core.models.model import (
     ModelDescription,
     default_search_path,
     find_model,
-    search_folders,
+    parse_search_path,
 )
 from edge_inference.core.settings import setting
 from edge_inference.errors import EdgeInferenceError, InputError
@@ -34,7 +34,7 @@ class ModelSettings(StageSettings):
 
     def find_model(self) -> ModelDescription:
         """Read the model folder; raises ModelError or ConfigError."""
-        folders = (*search_folders(self.model_path), *default_search_path())
+        folders = (*parse_search_path(self.model_path), *default_search_path())
         return find_model(self.model, folders)
 
     def same_model(self, other: ModelSettings) -> bool:

@@ -85,16 +85,16 @@ class PlatformManagerSettings(GovernorSettings):
 
         Raise ConfigError or InputError.
         """
-        folders = [_expanded(part) for part in self.platform_path.split(":") if part]
+        folders = [_expand(part) for part in self.platform_path.split(":") if part]
         folders.append(shipped)
         if not self.recording:
             return open_platform(folders, board=self.board), time.monotonic_ns
-        file = _expanded(self.recording)
+        file = _expand(self.recording)
         files = RecordedFiles(file, speed=self.recording_speed, loop=self.recording_loop)
         return open_platform(folders, files, self.board, clock=files.now_ns), files.now_ns
 
 
-def _expanded(text: str) -> Path:
+def _expand(text: str) -> Path:
     try:
         return Path(text).expanduser()
     except RuntimeError as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 from edge_inference.backends.base import Backend
 from edge_inference.backends.ort import OrtBackend
 from edge_inference.composition.pipeline import share_folder
-from edge_inference.core.models.model import default_search_path, search_folders
+from edge_inference.core.models.model import default_search_path, parse_search_path
 from edge_inference.core.settings import setting
 from edge_inference.errors import ConfigError, ModelError
 from edge_inference.speech.language.grammar import Grammar
@@ -55,7 +55,7 @@ def load_scene_names(file: str) -> SceneNames:
 
 def load_speech_model(name: str, model_path: str, task: str) -> SpeechModel:
     """Read the folder of a speech model; ModelError if the model is for another task."""
-    model = find_speech_model(name, (*search_folders(model_path), *default_search_path()))
+    model = find_speech_model(name, (*parse_search_path(model_path), *default_search_path()))
     if model.task != task:
         raise ModelError(f"speech model {name!r}: expected one for {task}, got {model.task}")
     return model

@@ -1,5 +1,6 @@
-"""From a graph that only ONNX Runtime runs to graphs of ONNX's own operators.
+"""Lowers graphs that only ONNX Runtime runs to standard ONNX operators.
 
-Files for ONNX Runtime hold operators of its own: fused ones, and integer arithmetic that
-quantises on the way. Other engines read none of that, and few read a graph that branches.
+Models exported for ONNX Runtime contain its contrib operators: fused operators, and integer
+arithmetic with dynamic quantization. Other engines do not support these, and few support a graph
+with branches.
 """

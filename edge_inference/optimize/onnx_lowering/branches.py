@@ -1,4 +1,4 @@
-"""Takes apart a graph that is one ``If``: each branch becomes a graph of its own."""
+"""Splits a graph that is one ``If``: each branch becomes its own graph."""
 
 from __future__ import annotations
 
@@ -13,44 +13,45 @@ if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto
 
 
-class Branches(NamedTuple):
-    """What runs where the condition holds, and where it does not."""
+class IfBranches(NamedTuple):
+    """The graph for a true condition, and the graph for a false one."""
 
     when_true: ModelProto
     when_false: ModelProto
 
 
-def split_branches(model: ModelProto) -> Branches:
-    """Return both branches of the one ``If`` of a graph, each with the outputs of the whole.
+def split_branches(model: ModelProto) -> IfBranches:
+    """Return both branches of the only ``If`` of a graph, each with the outputs of the graph.
 
-    Nodes outside of it become part of both; inputs, nodes and constants that a branch
-    does not need are left out. Raises ModelError where there is not one such ``If`` whose
+    Both include the nodes outside of the ``If``, without inputs, nodes and constants that the
+    branch does not need. Raises ModelError unless the graph has exactly one ``If`` whose
     condition is an input.
     """
     inputs = {entry.name for entry in model.graph.input}
     found = [node for node in model.graph.node if node.op_type == "If"]
     if len(found) != 1 or found[0].input[0] not in inputs:
         raise ModelError(
-            f"expected a graph with one If that an input decides, got {len(found)} of them; "
-            "a merged decoder is one"
+            "expected one If whose condition is an input, as in a merged decoder, got "
+            f"{len(found)} If"
         )
     (choice,) = found
     graphs = {attribute.name: attribute.g for attribute in choice.attribute}
-    return Branches(
-        _alone(model, choice, graphs["then_branch"]), _alone(model, choice, graphs["else_branch"])
+    return IfBranches(
+        _extract_branch(model, choice, graphs["then_branch"]),
+        _extract_branch(model, choice, graphs["else_branch"]),
     )
 
 
-def keep_outputs(model: ModelProto, wanted: Callable[[str], bool]) -> None:
-    """Leave only the outputs that are wanted, by name, and what is needed for them."""
-    kept = [entry for entry in model.graph.output if wanted(entry.name)]
+def keep_outputs(model: ModelProto, is_kept: Callable[[str], bool]) -> None:
+    """Remove all other outputs, and the nodes that only those need. ``is_kept`` gets a name."""
+    kept = [entry for entry in model.graph.output if is_kept(entry.name)]
     del model.graph.output[:]
     model.graph.output.extend(kept)
     prune(model.graph)
 
 
 def prune(graph: GraphProto) -> None:
-    """Remove what no output needs: nodes, constants, inputs and notes about tensors."""
+    """Remove nodes, constants, inputs and value_info entries that no output needs."""
     needed = {entry.name for entry in graph.output}
     kept: list[NodeProto] = []
     for node in reversed(graph.node):
@@ -58,13 +59,13 @@ def prune(graph: GraphProto) -> None:
             kept.append(node)
             needed.update(node.input, captured(node))
     _replace(graph.node, reversed(kept))
-    made = needed | {name for node in kept for name in node.output}
+    computed = needed | {name for node in kept for name in node.output}
     for entries in (graph.initializer, graph.input):
         _replace(entries, [entry for entry in entries if entry.name in needed])
-    _replace(graph.value_info, [entry for entry in graph.value_info if entry.name in made])
+    _replace(graph.value_info, [entry for entry in graph.value_info if entry.name in computed])
 
 
-def _alone(model: ModelProto, choice: NodeProto, branch: GraphProto) -> ModelProto:
+def _extract_branch(model: ModelProto, choice: NodeProto, branch: GraphProto) -> ModelProto:
     onnx = import_onnx()
     result = onnx.ModelProto()
     result.CopyFrom(model)
@@ -73,9 +74,9 @@ def _alone(model: ModelProto, choice: NodeProto, branch: GraphProto) -> ModelPro
     after: list[NodeProto] = []
     for node in model.graph.node:
         if node != choice:
-            (after if _uses(node, choice.output) else before).append(node)
+            (after if _reads_any(node, choice.output) else before).append(node)
     if after:
-        raise ModelError("expected nothing behind the If of a merged decoder")
+        raise ModelError("expected no nodes after the If of a merged decoder, got some")
     names = [
         onnx.helper.make_node("Identity", [inner.name], [outer], f"give_{outer}")
         for inner, outer in zip(branch.output, choice.output, strict=True)
@@ -88,12 +89,12 @@ def _alone(model: ModelProto, choice: NodeProto, branch: GraphProto) -> ModelPro
     return result  # type: ignore[no-any-return]
 
 
-def _uses(node: NodeProto, names: Iterable[str]) -> bool:
+def _reads_any(node: NodeProto, names: Iterable[str]) -> bool:
     return not {*node.input, *captured(node)}.isdisjoint(names)
 
 
-def _replace(entries, wanted) -> None:  # type: ignore[no-untyped-def]
-    """Put other entries into a protobuf list; they may come from the list itself."""
-    kept = list(wanted)
+def _replace(entries, replacements) -> None:  # type: ignore[no-untyped-def]
+    """Replace the entries of a protobuf list; the new ones may come from the list itself."""
+    copies = list(replacements)
     del entries[:]
-    entries.extend(kept)
+    entries.extend(copies)

@@ -1,8 +1,8 @@
-"""Computes beforehand what does not depend on the inputs, sizes among it.
+"""Folds constants, including sizes that shape inference knows.
 
-Exported graphs ask for the sizes of their tensors all the time. Where shape inference knows an
-axis, what is computed from it is a constant; folding constants alone does not find it, since the
-other axes of the same tensor are open.
+Exported graphs often read the sizes of their tensors. If shape inference knows the size of an
+axis, all that is computed from it is constant. Constant folding alone does not find this if other
+axes of the same tensor are dynamic.
 """
 
 from __future__ import annotations
@@ -24,46 +24,46 @@ from edge_inference.optimize.onnx_lowering.constants import Constants
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, TensorProto
 
-#: The numbers of a small integer tensor, None for one that is not known.
-_Numbers = list[int | None]
+#: The elements of a small integer tensor, None for an unknown element.
+_Elements = list[int | None]
 _ARITHMETIC: dict[str, Callable[[int, int], int]] = {
     "Add": operator.add,
     "Sub": operator.sub,
     "Mul": operator.mul,
     "Div": lambda a, b: abs(a) // abs(b) * (1 if (a < 0) == (b < 0) else -1),
 }
-_LARGE = 1 << 14
-_SAME = ("Identity", "Unsqueeze", "Squeeze", "Reshape")
+_LARGE_BYTES = 1 << 14
+_SAME_ELEMENTS = ("Identity", "Unsqueeze", "Squeeze", "Reshape")
 
 
-def settle(model: ModelProto) -> ModelProto:
-    """Return the graph with everything constant computed; inputs and outputs stay.
+def fold_constant_shapes(model: ModelProto) -> ModelProto:
+    """Return the graph with all constants folded; inputs and outputs stay.
 
-    Raises ModelError or BackendError where ONNX Runtime cannot run the graph.
+    Raises ModelError or BackendError if ONNX Runtime cannot run the graph.
     """
-    model = _folded(model)
-    weights = _set_aside(model)
-    while _settle_sizes(model):
-        model = _folded(model)
-    _put_back(model, weights)
+    model = _fold_constants(model)
+    weights = _move_weights_to_inputs(model)
+    while _fold_sizes(model):
+        model = _fold_constants(model)
+    _restore_weights(model, weights)
     return model
 
 
-def _set_aside(model: ModelProto) -> list[TensorProto]:
-    """Make inputs of large constants: no size follows from them, and copying them takes long."""
+def _move_weights_to_inputs(model: ModelProto) -> list[TensorProto]:
+    """Turn large constants into inputs: they hold no sizes, and copying them takes long."""
     onnx = import_onnx()
     graph = model.graph
-    large = [entry for entry in graph.initializer if entry.ByteSize() > _LARGE]
-    kept = [entry for entry in graph.initializer if entry.ByteSize() <= _LARGE]
+    large = [entry for entry in graph.initializer if entry.ByteSize() > _LARGE_BYTES]
+    kept = [entry for entry in graph.initializer if entry.ByteSize() <= _LARGE_BYTES]
     del graph.initializer[:]
     graph.initializer.extend(kept)
     for entry in large:
-        told = onnx.helper.make_tensor_value_info(entry.name, entry.data_type, list(entry.dims))
-        graph.input.append(told)
+        info = onnx.helper.make_tensor_value_info(entry.name, entry.data_type, list(entry.dims))
+        graph.input.append(info)
     return large
 
 
-def _put_back(model: ModelProto, weights: Sequence[TensorProto]) -> None:
+def _restore_weights(model: ModelProto, weights: Sequence[TensorProto]) -> None:
     graph = model.graph
     names = {entry.name for entry in weights}
     inputs = [entry for entry in graph.input if entry.name not in names]
@@ -73,52 +73,52 @@ def _put_back(model: ModelProto, weights: Sequence[TensorProto]) -> None:
     prune(graph)
 
 
-def _folded(model: ModelProto) -> ModelProto:
+def _fold_constants(model: ModelProto) -> ModelProto:
     with tempfile.TemporaryDirectory(prefix="edge_inference_") as folder:
         file = Path(folder, "graph.onnx")
         write_onnx(model, file)
         return fold(file)
 
 
-def _settle_sizes(model: ModelProto) -> bool:
-    """Make constants of sizes that are known; tell whether there were any."""
+def _fold_sizes(model: ModelProto) -> bool:
+    """Replace known sizes with constants; return whether there were any."""
     sizes = _Sizes(model)
     constants = sizes.constants
-    found = False
+    is_changed = False
     for node in model.graph.node:
-        value = _places(node, constants)
+        value = _fold_nonzero(node, constants)
         name = node.output[0]
         if value is None:
-            numbers = sizes.of(node)
-            if numbers is None:
+            elements = sizes.evaluate(node)
+            if elements is None:
                 continue
-            sizes.known[name] = numbers
-            if None in numbers:
+            sizes.known[name] = elements
+            if None in elements:
                 continue
-            value = np.array(numbers[0] if sizes.ranks.get(name) == 0 else numbers, np.int64)
-        node.output[0] = constants.names.new(f"{name}_before")
+            value = np.array(elements[0] if sizes.ranks.get(name) == 0 else elements, np.int64)
+        node.output[0] = constants.names.new(f"{name}_unused")
         constants.put(name, value)
-        found = True
+        is_changed = True
     prune(model.graph)
-    return found
+    return is_changed
 
 
-def _places(node: NodeProto, constants: Constants) -> NDArray[np.int64] | None:
-    """Return where a constant is not zero, which ONNX Runtime does not fold."""
+def _fold_nonzero(node: NodeProto, constants: Constants) -> NDArray[np.int64] | None:
+    """Return NonZero of a constant, which ONNX Runtime does not fold."""
     value = constants.get(node.input[0]) if node.op_type == "NonZero" else None
     return None if value is None else np.array(np.nonzero(value), np.int64)
 
 
 class _Sizes:
-    """What is known of the integer tensors of a graph with inferred shapes."""
+    """The known elements of the integer tensors of a graph with inferred shapes."""
 
     def __init__(self, model: ModelProto) -> None:
         onnx = import_onnx()
         self._value_of = onnx.helper.get_attribute_value
         self.constants = Constants(model.graph)
-        self.known: dict[str, _Numbers] = {}
+        self.known: dict[str, _Elements] = {}
         self.ranks: dict[str, int] = {}
-        self._shapes: dict[str, _Numbers] = {}
+        self._shapes: dict[str, _Elements] = {}
         graph = model.graph
         for entry in (*graph.input, *graph.output, *graph.value_info):
             kind = entry.type.tensor_type
@@ -133,61 +133,63 @@ class _Sizes:
             self._shapes[constant.name] = list(constant.dims)
             self.ranks[constant.name] = len(constant.dims)
 
-    def of(self, node: NodeProto) -> _Numbers | None:
-        """Return what is known of a node's output, None for nothing."""
+    def evaluate(self, node: NodeProto) -> _Elements | None:
+        """Return the known elements of a node's output, None if nothing is known."""
         kind = node.op_type
         if kind == "Shape":
             return self._shape(node)
-        inputs = [self._numbers(name) for name in node.input]
+        inputs = [self._elements(name) for name in node.input]
         if not inputs or inputs[0] is None:
             return None
         if kind == "Concat":
-            return None if None in inputs else [n for part in inputs for n in part or ()]
-        if kind in _SAME:
+            return (
+                None if None in inputs else [element for part in inputs for element in part or ()]
+            )
+        if kind in _SAME_ELEMENTS:
             return inputs[0] if self.ranks.get(node.output[0], 9) <= 1 else None
         if kind == "Gather":
-            return self._picked(node, inputs)
+            return self._gather(node, inputs)
         if kind == "Slice":
-            return _sliced(inputs)
+            return _slice(inputs)
         if kind in _ARITHMETIC:
-            return _computed(_ARITHMETIC[kind], inputs)
+            return _compute(_ARITHMETIC[kind], inputs)
         return None
 
-    def _shape(self, node: NodeProto) -> _Numbers | None:
+    def _shape(self, node: NodeProto) -> _Elements | None:
         parts = [self._value_of(entry) for entry in node.attribute]  # start and end
         return None if any(parts) else self._shapes.get(node.input[0])
 
-    def _picked(self, node: NodeProto, inputs: Sequence[_Numbers | None]) -> _Numbers | None:
-        numbers, places = inputs
-        if numbers is None or places is None or self.ranks.get(node.input[0]) != 1:
+    def _gather(self, node: NodeProto, inputs: Sequence[_Elements | None]) -> _Elements | None:
+        elements, indices = inputs
+        if elements is None or indices is None or self.ranks.get(node.input[0]) != 1:
             return None
-        return [None if place is None else numbers[place] for place in places]
+        return [None if index is None else elements[index] for index in indices]
 
-    def _numbers(self, name: str) -> _Numbers | None:
+    def _elements(self, name: str) -> _Elements | None:
         if name in self.known:
             return self.known[name]
         value = self.constants.get(name)
         if value is None or value.ndim > 1 or value.dtype != np.int64:
             return None
-        return [int(number) for number in value.ravel()]
+        return [int(element) for element in value.ravel()]
 
 
-def _sliced(inputs: Sequence[_Numbers | None]) -> _Numbers | None:
-    """Slice a list; the axis can only be its one."""
-    numbers, *rest = inputs
+def _slice(inputs: Sequence[_Elements | None]) -> _Elements | None:
+    """Slice a one-dimensional tensor."""
+    elements, *rest = inputs
     bounds: list[Any] = [None if part is None else part[0] for part in rest]
-    if numbers is None or len(bounds) < 2 or None in (bounds[0], bounds[1]):
+    if elements is None or len(bounds) < 2 or None in (bounds[0], bounds[1]):
         return None
     step = bounds[3] if len(bounds) > 3 else 1
-    # Beyond the front a slice of ONNX ends there, one of Python's counts from the back.
+    # With a negative step, ONNX and Python differ for an end before the first element.
     if step is None or step < 1:
         return None
-    return numbers[bounds[0] : bounds[1] : step]
+    return elements[bounds[0] : bounds[1] : step]
 
 
-def _computed(
-    operation: Callable[[int, int], int], inputs: Sequence[_Numbers | None]
-) -> _Numbers | None:
+def _compute(
+    operation: Callable[[int, int], int], inputs: Sequence[_Elements | None]
+) -> _Elements | None:
     left, right = inputs
     if left is None or right is None:
         return None

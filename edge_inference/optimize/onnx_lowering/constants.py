@@ -1,4 +1,4 @@
-"""The constants of a graph, by name, as arrays."""
+"""The constants of a graph as arrays, by name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Constants:
-    """Reads and adds initializers; arrays are read once, when they are asked for."""
+    """Reads and adds initializers; each array is read once, on first use."""
 
     def __init__(self, graph: GraphProto) -> None:
         self._graph = graph
@@ -27,19 +27,19 @@ class Constants:
         return name in self._entries
 
     def get(self, name: str) -> NDArray[Any] | None:
-        """Return a constant's value, None for a tensor that is none."""
+        """Return a constant's value, None for a tensor that is not a constant."""
         if name in self._entries and name not in self._arrays:
             self._arrays[name] = self._onnx.numpy_helper.to_array(self._entries[name])
         return self._arrays.get(name)
 
-    def add(self, wanted: str, value: NDArray[Any]) -> str:
-        """Add a constant under a name that is free, and return that."""
-        name = self.names.new(wanted)
+    def add(self, preferred_name: str, value: NDArray[Any]) -> str:
+        """Add a constant under an unused name, and return that name."""
+        name = self.names.new(preferred_name)
         self.put(name, value)
         return name
 
     def put(self, name: str, value: NDArray[Any]) -> None:
-        """Add a constant under this very name."""
+        """Add a constant under exactly this name."""
         entry = self._onnx.numpy_helper.from_array(value, name)
         self._graph.initializer.append(entry)
         self._entries[name] = entry

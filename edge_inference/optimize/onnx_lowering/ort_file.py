@@ -1,4 +1,4 @@
-"""Reads a model that ONNX Runtime reads, in its own format too, as an ONNX graph."""
+"""Reads ``.ort`` and ``.onnx`` files with ONNX Runtime and returns ONNX graphs."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 
-def read_model(file: Path) -> ModelProto:
-    """Read an ``.ort`` or ``.onnx`` file as it is, with the operators that it has.
+def read_ort_model(file: Path) -> ModelProto:
+    """Read an ``.ort`` or ``.onnx`` file without any optimization of its operators.
 
-    Raises ModelError for a file that ONNX Runtime cannot open, BackendError where a
-    package is missing.
+    Raises ModelError for a file that ONNX Runtime cannot open, BackendError if a package is
+    missing.
     """
     onnx = import_onnx()
     with tempfile.TemporaryDirectory(prefix="edge_inference_") as folder:
         copy = Path(folder, "model.onnx")
-        onnxruntime, options = _options()
+        onnxruntime, options = _import_unoptimized()
         options.optimized_model_filepath = str(copy)
         options.add_session_config_entry("session.save_model_format", "ONNX")
         try:
@@ -36,39 +36,41 @@ def read_model(file: Path) -> ModelProto:
                 f"{file}: ONNX Runtime cannot read it ({first_line(error)}); expected a complete "
                 ".ort or .onnx file"
             ) from error
-    # ONNX Runtime's own format keeps none, and ONNX wants one.
+    # The .ort format stores no graph name, and ONNX requires one.
     model.graph.name = file.stem
     return model  # type: ignore[no-any-return]
 
 
-def ranks_of(model: ModelProto, names: Iterable[str]) -> dict[str, int]:
-    """Return how many axes some tensors have; ONNX Runtime knows them for its own operators too.
+def infer_ranks(model: ModelProto, names: Iterable[str]) -> dict[str, int]:
+    """Return the rank of some tensors; ONNX Runtime infers it for contrib operators, too.
 
-    Raises BackendError where it does not.
+    Raises BackendError if ONNX Runtime cannot open the graph.
     """
-    wanted = list(dict.fromkeys(names))
-    if not wanted:
+    unique_names = list(dict.fromkeys(names))
+    if not unique_names:
         return {}
     onnx = import_onnx()
-    asking = onnx.ModelProto()
-    asking.CopyFrom(model)
-    declared = {entry.name for entry in asking.graph.output}
-    for name in wanted:
+    probe = onnx.ModelProto()
+    probe.CopyFrom(model)
+    declared = {entry.name for entry in probe.graph.output}
+    for name in unique_names:
         if name not in declared:
-            asking.graph.output.append(onnx.ValueInfoProto(name=name))
-    onnxruntime, options = _options()
+            probe.graph.output.append(onnx.ValueInfoProto(name=name))
+    onnxruntime, options = _import_unoptimized()
     try:
         session = onnxruntime.InferenceSession(
-            asking.SerializeToString(), options, providers=[CPU], enable_fallback=0
+            probe.SerializeToString(), options, providers=[CPU], enable_fallback=0
         )
     except Exception as error:  # ONNX Runtime's errors share no base class
         raise BackendError(
-            f"ONNX Runtime cannot open a graph to tell its shapes ({first_line(error)})"
+            f"ONNX Runtime cannot open a graph to infer its shapes ({first_line(error)})"
         ) from error
-    return {node.name: len(node.shape) for node in session.get_outputs() if node.name in wanted}
+    return {
+        node.name: len(node.shape) for node in session.get_outputs() if node.name in unique_names
+    }
 
 
-def _options() -> tuple[Any, Any]:
+def _import_unoptimized() -> tuple[Any, Any]:
     onnxruntime = import_onnxruntime()
     options = session_options(onnxruntime)
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL

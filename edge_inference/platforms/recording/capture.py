@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
-from edge_inference.core.disk import why_not_written
+from edge_inference.core.disk import describe_write_error
 from edge_inference.errors import ConfigError
 from edge_inference.platforms.recording.anonymizer import Anonymizer
 from edge_inference.platforms.recording.file_patterns import kept_part, recorded_paths
@@ -86,7 +86,9 @@ def record(
             f"{destination}: expected a new file, but it exists; remove it, or name another file"
         ) from error
     except OSError as error:
-        raise ConfigError(f"{destination}: cannot be written ({why_not_written(error)})") from error
+        raise ConfigError(
+            f"{destination}: cannot be written ({describe_write_error(error)})"
+        ) from error
 
 
 def _record(

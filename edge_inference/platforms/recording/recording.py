@@ -26,7 +26,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import IO, Any, TypeAlias
 
-from edge_inference.core.bounded_file import open_plain, parse_json
+from edge_inference.core.bounded_file import open_regular_file, parse_json
 from edge_inference.errors import InputError
 
 FORMAT = "edge-inference-platform/1"
@@ -176,7 +176,7 @@ def _lines(file: Path) -> Iterator[tuple[int, str]]:
     number = 0
     try:
         is_packed = file.name.endswith(_PACKED)
-        with open_plain(file, _MAX_PACKED_BYTES if is_packed else _MAX_FILE_BYTES) as packed:
+        with open_regular_file(file, _MAX_PACKED_BYTES if is_packed else _MAX_FILE_BYTES) as packed:
             stream = gzip.GzipFile(fileobj=packed) if is_packed else packed
             left = _MAX_FILE_BYTES
             while line := stream.readline(_MAX_LINE_BYTES + 1):

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_inference.core.audio import MAX_CHANNELS, SAMPLE_RATE
-from edge_inference.core.bounded_file import open_plain
+from edge_inference.core.bounded_file import open_regular_file
 from edge_inference.errors import InputError, SourceError
 from edge_inference.speech.audio.resample import check_rate
 
@@ -68,7 +68,7 @@ def _choose_reader(file: Path) -> Callable[[Path, float], Iterator[Samples]]:
 
 def _read_raw(file: Path, length_s: float) -> Iterator[Samples]:
     size = max(1, round(length_s * SAMPLE_RATE)) * 2
-    with open_plain(file, round(_MAX_DURATION_S * SAMPLE_RATE) * 2) as stream:
+    with open_regular_file(file, round(_MAX_DURATION_S * SAMPLE_RATE) * 2) as stream:
         while data := stream.read(size):
             yield _to_mono(_from_pcm(data[: len(data) // 2 * 2], 2), 1), SAMPLE_RATE
 
@@ -76,7 +76,7 @@ def _read_raw(file: Path, length_s: float) -> Iterator[Samples]:
 def _is_plain_wave(file: Path) -> bool:
     """Tell whether the module wave reads this file: integer samples without compression."""
     try:
-        with open_plain(file, _MAX_FILE_BYTES) as stream:
+        with open_regular_file(file, _MAX_FILE_BYTES) as stream:
             _check_chunks(stream, file)
             with wave.open(stream):
                 return True
@@ -101,7 +101,7 @@ def _check_chunks(stream: IO[bytes], file: Path) -> None:
 
 
 def _read_wave(file: Path, length_s: float) -> Iterator[Samples]:
-    with open_plain(file, _MAX_FILE_BYTES) as data_file, wave.open(data_file) as stream:
+    with open_regular_file(file, _MAX_FILE_BYTES) as data_file, wave.open(data_file) as stream:
         rate, channels, width = (
             stream.getframerate(),
             stream.getnchannels(),
@@ -126,7 +126,7 @@ def _read_wave(file: Path, length_s: float) -> Iterator[Samples]:
 
 def _read_with_soundfile(file: Path, length_s: float) -> Iterator[Samples]:
     soundfile = _import_soundfile(file)
-    open_plain(file, _MAX_FILE_BYTES).close()
+    open_regular_file(file, _MAX_FILE_BYTES).close()
     try:
         with soundfile.SoundFile(str(file)) as stream:
             rate = int(stream.samplerate)

@@ -1,10 +1,10 @@
-"""A yes in the words of people, for a question that is open."""
+"""Affirmative answers to an open question."""
 
 from __future__ import annotations
 
 from edge_inference.speech.language.text_normalization import split_words
 
-#: What is a yes where the grammar has no meaning for it. Not "right": it may be the side.
+#: Affirmative answers that the grammar need not have. Not "right": it may be the side.
 AFFIRMATIONS = frozenset(
     {
         *("yes", "yeah", "yep", "yup", "aye", "sure", "okay", "ok", "alright", "all right"),
@@ -18,7 +18,7 @@ _LONGEST = 3
 
 
 def is_affirmation(text: str) -> bool:
-    """Tell whether a text is a yes, and nothing else: "yeah", "yes yes", "okay, go ahead"."""
+    """Tell whether a text is only a yes: "yeah", "yes yes", "okay, go ahead"."""
     words = [word for word in split_words(text) if word not in _AROUND_YES]
     place = 0
     while place < len(words):

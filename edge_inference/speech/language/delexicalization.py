@@ -1,7 +1,7 @@
-"""Texts with their values taken out, to be compared with the templates of a grammar.
+"""Delexicalization: replaces the values of a text by placeholders, to compare it with templates.
 
-What a fuzzy comparison must never blur are the values: ``left`` is not nearly ``right`` and two is
-not nearly ten. So they are read exactly, and only the words around them are compared.
+A fuzzy comparison must never mix up values: ``left`` is not similar to ``right``, and two is not
+similar to ten. Therefore values match exactly, and only the words around them are compared.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from edge_inference.speech.language.phrase import SlotMatch
 
 @dataclass(frozen=True)
 class DelexicalizedText:
-    """A text: ``None`` in ``words`` for each value; by kind, what the value can be."""
+    """A text: ``None`` in ``words`` for each value, and in ``values`` its matches, by kind."""
 
     words: tuple[str | None, ...]
     values: tuple[Mapping[str, SlotMatch], ...]
@@ -26,14 +26,14 @@ class DelexicalizedText:
         return render_words(self.words, fallback)
 
     def matches(self, template: Template) -> bool:
-        """Tell whether the values are of the template's kinds, in its order."""
+        """Tell whether the values have the kinds of a template, in its order."""
         return len(self.values) == len(template.placeholders) and all(
             placeholder.kind in value
             for placeholder, value in zip(template.placeholders, self.values, strict=True)
         )
 
     def reading(self, template: Template) -> PhraseReading:
-        """Return what the text means by a template that fits."""
+        """Return the meaning of the text by a template that it matches."""
         slots = dict(template.phrase.fixed)
         problems = []
         for placeholder, value in zip(template.placeholders, self.values, strict=True):
@@ -51,27 +51,27 @@ def render_words(words: Sequence[str | None], fallback: str = "_") -> str:
 
 
 def delexicalize(grammar: Grammar, words: Sequence[str]) -> DelexicalizedText:
-    """Return a text's outline: from left to right the longest value of any kind is taken out."""
+    """Replace the values of a text, from left to right the longest value of any kind."""
     left: list[str | None] = []
     values: list[Mapping[str, SlotMatch]] = []
-    place = 0
-    while place < len(words):
-        match = _values_at(grammar, words, place)
+    position = 0
+    while position < len(words):
+        match = _match_values_at(grammar, words, position)
         if match:
             left.append(None)
             values.append(match)
-            place = next(iter(match.values())).end
+            position = next(iter(match.values())).end
         else:
-            left.append(words[place])
-            place += 1
+            left.append(words[position])
+            position += 1
     return DelexicalizedText(tuple(left), tuple(values))
 
 
-def _values_at(grammar: Grammar, words: Sequence[str], place: int) -> dict[str, SlotMatch]:
-    """Return the longest values at a place, by kind; all of them end at one word."""
+def _match_values_at(grammar: Grammar, words: Sequence[str], position: int) -> dict[str, SlotMatch]:
+    """Return the longest values at an index, by kind; all of them end at the same word."""
     found: dict[str, SlotMatch] = {}
     for name, kind in grammar.kinds.items():
-        known = [match for match in kind.match(name, words, place) if not match.guessed_words]
+        known = [match for match in kind.match(name, words, position) if not match.guessed_words]
         if known:
             found[name] = max(known, key=lambda match: match.end)
     end = max((match.end for match in found.values()), default=0)

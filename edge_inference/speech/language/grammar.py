@@ -1,4 +1,4 @@
-"""A grammar: what can be said, and what is meant by it."""
+"""A grammar: the sentences that a user can say, and their meaning."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from edge_inference.speech.language.phrase import (
 from edge_inference.speech.language.slot_kinds import SlotKind
 from edge_inference.speech.language.text_normalization import split_words
 
-#: More sentences than this are no grammar for command mode.
+#: Most sentences of a grammar; command mode searches all of them.
 MAX_SENTENCES = 50_000
 
 
 @dataclass(frozen=True)
 class Phrase:
-    """One phrase of an intent: its elements, the slots that it always sets, and its line."""
+    """One phrase of an intent: its elements, its fixed slots, and its line in the file."""
 
     intent: str
     text: str
@@ -36,7 +36,7 @@ class Phrase:
 
 @dataclass(frozen=True)
 class PhraseReading:
-    """What a text means by one phrase; ``problem`` says why that cannot be meant."""
+    """The meaning of a text by one phrase; ``problem`` is the reason why it is invalid."""
 
     intent: str
     slots: Mapping[str, IntentSlot]
@@ -45,7 +45,7 @@ class PhraseReading:
 
 @dataclass(frozen=True)
 class GrammarSentence:
-    """One thing that can be said in full, and what it means."""
+    """One sentence of the grammar, and its meaning."""
 
     text: str
     intent: str
@@ -55,7 +55,7 @@ class GrammarSentence:
 
 @dataclass(frozen=True)
 class Template:
-    """A phrase with places left open: ``words`` has one ``None`` for each of ``placeholders``."""
+    """A phrase with open slots: ``words`` has one ``None`` for each of ``placeholders``."""
 
     phrase: Phrase
     words: tuple[str | None, ...]
@@ -63,11 +63,11 @@ class Template:
 
 
 class Grammar:
-    """Phrases of intents over kinds of slots.
+    """Phrases of intents, with slots.
 
-    ``ignored`` are words around a command that mean nothing (please), ``joiners`` those between
-    two commands (then). Raises ConfigError, with both lines, where two phrases say the same and
-    mean different things, and where the phrases can be said in more than ``MOST_SENTENCES`` ways.
+    ``ignored`` are words around a command without meaning (please); ``joiners`` are words between
+    two commands (then). Raises ConfigError, with both lines, if two phrases have the same text but
+    different meanings, and if the phrases have more than ``MAX_SENTENCES`` sentences.
     """
 
     def __init__(
@@ -80,8 +80,8 @@ class Grammar:
     ) -> None:
         self.file = file
         self.kinds = dict(kinds)
-        self.ignored = _longest_first(ignored)
-        self.joiners = _longest_first(joiners)
+        self.ignored = _sort_longest_first(ignored)
+        self.joiners = _sort_longest_first(joiners)
         self._phrases = tuple(phrases)
         self._check_conflicts()
 
@@ -91,38 +91,40 @@ class Grammar:
         return tuple(dict.fromkeys(phrase.intent for phrase in self._phrases))
 
     def parse(self, words: Sequence[str]) -> PhraseReading | None:
-        """Return what a text means as a whole, or None where no phrase fits exactly."""
+        """Return the meaning of a whole text, or None if no phrase matches exactly."""
         for phrase in self._phrases:
-            for end, matched in match_elements(phrase.elements, words, 0, self._hear):
+            for end, matched in match_elements(phrase.elements, words, 0, self._match_slot):
                 if end == len(words):
-                    return _reading(phrase, matched)
+                    return _make_reading(phrase, matched)
         return None
 
     def explain_mismatch(self, words: Sequence[str]) -> str:
-        """Return why a text is none of a phrase that would fit but for its values; else empty.
+        """Return why a text does not match a phrase except for its values; else an empty text.
 
-        Of several phrases it is the one with the fewest unknown words.
+        Of several phrases, the one with the fewest unknown words counts.
         """
         found = []
         for phrase in self._phrases:
-            for end, matched in match_elements(phrase.elements, words, 0, self._guess):
+            for end, matched in match_elements(
+                phrase.elements, words, 0, self._match_or_guess_slot
+            ):
                 guessed_words = sum(value.guessed_words for value in matched)
                 if end == len(words) and guessed_words < len(words):
-                    found.append((guessed_words, _reading(phrase, matched).problem))
+                    found.append((guessed_words, _make_reading(phrase, matched).problem))
         return min(found)[1] if found else ""
 
     def sentences(self, *, digits: bool = False) -> tuple[GrammarSentence, ...]:
-        """Return all that can be said, each sentence once.
+        """Return all sentences, each once.
 
-        Numbers are those of the slots' ``spoken``, in words, or with ``digits`` in figures.
-        Raises ConfigError where there are more than ``MOST_SENTENCES``.
+        Numbers are the values of the slots' ``spoken``, in words or, with ``digits``, in digits.
+        Raises ConfigError for more than ``MAX_SENTENCES``.
         """
 
         def expand_slot(placeholder: SlotPlaceholder) -> Iterator[tuple[str, IntentSlot]]:
             return self.kinds[placeholder.kind].spoken(placeholder.slot, digits=digits)
 
         found: dict[str, GrammarSentence] = {}
-        for text, phrase, slots in self._bounded_forms(expand_slot):
+        for text, phrase, slots in self._expand_within_limit(expand_slot):
             found.setdefault(text, GrammarSentence(text, phrase.intent, slots, phrase.line))
         return tuple(found.values())
 
@@ -131,28 +133,28 @@ class Grammar:
         return tuple(sentence.text for sentence in self.sentences(digits=digits))
 
     def templates(self) -> tuple[Template, ...]:
-        """Return the phrases with every choice made and places for values left open."""
+        """Return the phrases with all alternatives expanded and the slots left open."""
         found: dict[tuple[object, ...], Template] = {}
         for phrase in self._phrases:
-            for words, slots in expand_elements(phrase.elements, _open_place):
+            for words, slots in expand_elements(phrase.elements, _leave_open):
                 placeholders = tuple(SlotPlaceholder(slot.name, str(slot.value)) for slot in slots)
                 places = tuple(word or None for word in words)
                 key = (phrase.intent, places, placeholders, tuple(phrase.fixed.items()))
                 found.setdefault(key, Template(phrase, places, placeholders))
         return tuple(found.values())
 
-    def _hear(
+    def _match_slot(
         self, placeholder: SlotPlaceholder, words: Sequence[str], start: int
     ) -> Iterator[SlotMatch]:
         matched = self.kinds[placeholder.kind].match(placeholder.slot, words, start)
         return (value for value in matched if not value.problem)
 
-    def _guess(
+    def _match_or_guess_slot(
         self, placeholder: SlotPlaceholder, words: Sequence[str], start: int
     ) -> Iterator[SlotMatch]:
         return self.kinds[placeholder.kind].match_or_guess(placeholder.slot, words, start)
 
-    def _forms(
+    def _expand(
         self, expand_slot: Callable[[SlotPlaceholder], Iterator[tuple[str, IntentSlot]]]
     ) -> Iterator[tuple[str, Phrase, dict[str, IntentSlot]]]:
         for phrase in self._phrases:
@@ -160,7 +162,7 @@ class Grammar:
                 named = {**phrase.fixed, **{slot.name: slot for slot in slots}}
                 yield " ".join(words), phrase, named
 
-    def _bounded_forms(
+    def _expand_within_limit(
         self, expand_slot: Callable[[SlotPlaceholder], Iterator[tuple[str, IntentSlot]]]
     ) -> Iterator[tuple[str, Phrase, dict[str, IntentSlot]]]:
         count = 0
@@ -173,14 +175,14 @@ class Grammar:
                     f"{self.file}, line {phrase.line}: with {phrase.text!r} there are more than "
                     f"{MAX_SENTENCES} sentences; leave out synonyms, choices or `spoken` values"
                 )
-        return self._forms(expand_slot)
+        return self._expand(expand_slot)
 
     def _check_conflicts(self) -> None:
         def expand_slot(placeholder: SlotPlaceholder) -> Iterator[tuple[str, IntentSlot]]:
             return self.kinds[placeholder.kind].placeholders(placeholder.slot)
 
         first: dict[str, tuple[Phrase, dict[str, IntentSlot]]] = {}
-        for text, phrase, slots in self._bounded_forms(expand_slot):
+        for text, phrase, slots in self._expand_within_limit(expand_slot):
             other, other_slots = first.setdefault(text, (phrase, slots))
             if (other.intent, other_slots) != (phrase.intent, slots):
                 raise ConfigError(
@@ -190,15 +192,15 @@ class Grammar:
                 )
 
 
-def _longest_first(texts: Iterable[str]) -> tuple[tuple[str, ...], ...]:
+def _sort_longest_first(texts: Iterable[str]) -> tuple[tuple[str, ...], ...]:
     return tuple(sorted(map(split_words, texts), key=len, reverse=True))
 
 
-def _open_place(placeholder: SlotPlaceholder) -> list[tuple[str, IntentSlot | None]]:
+def _leave_open(placeholder: SlotPlaceholder) -> list[tuple[str, IntentSlot | None]]:
     return [("", IntentSlot(placeholder.slot, placeholder.kind))]
 
 
-def _reading(phrase: Phrase, matched: Iterable[SlotMatch]) -> PhraseReading:
+def _make_reading(phrase: Phrase, matched: Iterable[SlotMatch]) -> PhraseReading:
     matched = tuple(matched)
     slots = {**phrase.fixed, **{value.slot.name: value.slot for value in matched}}
     problem = "; ".join(value.problem for value in matched if value.problem)

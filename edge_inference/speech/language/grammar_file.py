@@ -1,4 +1,4 @@
-"""Reads a grammar from its YAML file; whatever is wrong is reported with file and line."""
+"""Reads a grammar from its YAML file; errors name file and line."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ _Synonyms = Mapping[str, list[tuple[str, ...]]]
 
 @dataclass(frozen=True)
 class _Around:
-    """The words of a grammar that stand around and between commands."""
+    """The words of a grammar around and between commands."""
 
-    ignored: tuple[str, ...] = setting((), "words around a command that mean nothing")
+    ignored: tuple[str, ...] = setting((), "words around a command without meaning")
     joiners: tuple[str, ...] = setting((), "words between two commands")
 
 
 def read_grammar(file: Path) -> Grammar:
-    """Read a grammar file. Raises ConfigError with file and line for whatever is wrong in it."""
+    """Read a grammar file. Raises ConfigError with file and line."""
     top = load_yaml(file)
     around = top.read(_Around, "synonyms", "slots", "intents")
     kinds = {name: _kind(name, s) for name, s in _sections(top, "slots").items()}
@@ -51,11 +51,11 @@ def read_grammar(file: Path) -> Grammar:
     for name, intent in top.sections("intents").items():
         if not _NAME.fullmatch(name):
             raise top.section("intents").error(
-                name, "expected one word of letters, digits and _ as the name of an intent"
+                name, "expected an intent name of letters, digits and _"
             )
         phrases += _phrases(name, intent, kinds, synonyms, lines.get(name, []))
     if not phrases:
-        raise top.error("intents", "there is no intent; an empty grammar understands nothing")
+        raise top.error("intents", "expected at least one intent, got none")
     return Grammar(file, phrases, kinds, around.ignored, around.joiners)
 
 
@@ -70,7 +70,7 @@ def _synonyms(top: Section) -> _Synonyms:
     found = {}
     for word in section:
         if split_words(word) != (word,):
-            raise section.error(word, "expected one word in small letters as key")
+            raise section.error(word, "expected one lower-case word as key")
         found[word] = [split_words(text) for text in _texts(section, word)]
         for phrasing in found[word]:
             _check_length(section, word, phrasing)
@@ -92,7 +92,7 @@ def _kind(name: str, section: Section) -> SlotKind:
     else:
         said = {value: list_phrasings(value, ()) for value in _texts(section, "values")}
     if not said:
-        raise section.error("values", "there is no value")
+        raise section.error("values", "expected at least one value, got none")
     _check_values(section, said)
     return WordKind(name, said)
 
@@ -110,12 +110,12 @@ def _check_values(section: Section, said: Mapping[str, list[tuple[str, ...]]]) -
     for value, phrasings in said.items():
         for phrasing in phrasings:
             if not phrasing:
-                raise section.error("values", f"{value!r} has no word that can be said")
+                raise section.error("values", f"{value!r} has no word")
             _check_length(section, "values", phrasing)
             other = owner.setdefault(phrasing, value)
             if other != value:
                 text = " ".join(phrasing)
-                raise section.error("values", f"{text!r} says both {other!r} and {value!r}")
+                raise section.error("values", f"{text!r} stands for both {other!r} and {value!r}")
 
 
 def _check_length(section: Section, key: str, phrasing: tuple[str, ...]) -> None:
@@ -182,12 +182,12 @@ def _phrase(
                 f"unknown slot {placeholder.kind!r}{suggestion(placeholder.kind, kinds)}"
             )
         if placeholder.slot in fixed:
-            raise ValueError(f"the slot {placeholder.slot!r} is both said and fixed")
+            raise ValueError(f"the slot {placeholder.slot!r} is both a placeholder and fixed")
     return Phrase(intent, text, elements, fixed, line)
 
 
 def _phrase_lines(file: Path) -> dict[str, list[int]]:
-    """Return the line of every phrase, by intent: what YAML files are read with drops them."""
+    """Return the line of every phrase, by intent; the loader of YAML files drops line numbers."""
     root = yaml.compose(read_text(file), Loader=BoundedLoader)
     intents = _child(root, "intents")
     found = {}

@@ -1,7 +1,7 @@
-"""Several intents said in one go, carried as one.
+"""Several intents of one utterance, encoded as one intent.
 
 ``go forward two meters then turn left`` becomes the intent ``move then turn`` with the slots
-``1.distance`` and ``2.direction``: one message, nothing lost, and a single intent stays as it is.
+``1.distance`` and ``2.direction``: one message without loss. A single intent stays unchanged.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _JOINER = " then "
 
 
 def join_intents(intents: Sequence[Intent]) -> Intent:
-    """Return one intent for several of one utterance, as sure as the least sure of them."""
+    """Return one intent for several; its confidence is the lowest of theirs."""
     if len(intents) == 1:
         return intents[0]
     slots = {
@@ -35,7 +35,7 @@ def join_intents(intents: Sequence[Intent]) -> Intent:
 
 
 def split_intent(intent: Intent) -> tuple[Intent, ...]:
-    """Return the intents that :func:`joined` made one of, each with slots of plain names."""
+    """Return the intents of one from :func:`join_intents`, with plain slot names."""
     names = intent.name.split(_JOINER)
     if len(names) == 1:
         return (intent,)

@@ -1,7 +1,8 @@
-"""The small language that a grammar's phrases are written in.
+"""The syntax of a grammar's phrases.
 
-``[word]`` may be left out, ``(one|other)`` is a choice, ``{distance}`` holds a value of the slot
-kind ``distance``, and ``{side:direction}`` fills the slot ``side`` with one of kind ``direction``.
+``[word]`` is optional, ``(one|other)`` is a choice, ``{distance}`` is a value of the slot kind
+``distance``, and ``{side:direction}`` fills the slot ``side`` with a value of the kind
+``direction``.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ _MAX_CHARACTERS = 500
 
 @dataclass(frozen=True)
 class PhraseWord:
-    """A word that is said as it stands."""
+    """A literal word."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class SlotPlaceholder:
-    """A place for a value: it fills the slot ``slot`` with a value of kind ``kind``."""
+    """A placeholder: it fills the slot ``slot`` with a value of the kind ``kind``."""
 
     slot: str
     kind: str
@@ -38,7 +39,7 @@ class SlotPlaceholder:
 
 @dataclass(frozen=True)
 class Alternatives:
-    """One of several ways to say something; an empty one may be left out."""
+    """One of several options; an empty option makes it optional."""
 
     options: tuple[Elements, ...]
 
@@ -49,10 +50,10 @@ Elements = tuple[Element, ...]
 
 @dataclass(frozen=True)
 class SlotMatch:
-    """A value found in a text, up to the word before ``end``.
+    """A value in a text, up to the word before ``end``.
 
-    ``problem`` says in words why it cannot be meant; ``guessed_words`` counts the words that were taken
-    for a value though nobody knows it.
+    ``problem`` is the reason why the value is not valid; ``guessed_words`` counts the words that
+    were taken for an unknown value.
     """
 
     slot: IntentSlot
@@ -64,30 +65,29 @@ class SlotMatch:
 def parse_phrase(text: str, synonyms: Mapping[str, Sequence[Sequence[str]]]) -> Elements:
     """Return the elements of a phrase; every word with synonyms becomes a choice.
 
-    Raises ValueError with a sentence for what cannot be read.
+    Raises ValueError for invalid syntax.
     """
     pieces = _PIECE.findall(text)
     if sum(piece in _CLOSING for piece in pieces) > _MAX_BRACKETS:
-        raise ValueError(f"there are more than {_MAX_BRACKETS} brackets; write several phrases")
+        raise ValueError(f"expected at most {_MAX_BRACKETS} brackets; write several phrases")
     if len(text) > _MAX_CHARACTERS:
         raise ValueError(
-            f"a phrase of {len(text)} characters; expected at most {_MAX_CHARACTERS}: nobody says so much "
-            "for one command"
+            f"expected at most {_MAX_CHARACTERS} characters, got {len(text)}; write several phrases"
         )
     options, rest = _options(pieces, synonyms, closing="")
     if rest:
-        raise ValueError(f"{rest[0]!r} closes nothing")
+        raise ValueError(f"{rest[0]!r} has no opening bracket")
     elements = options[0] if len(options) == 1 else (Alternatives(options),)
     if _may_be_empty(elements):
-        raise ValueError("nothing needs to be said; a word must stand outside brackets")
+        raise ValueError("every word is optional; expected a word outside brackets")
     twice = next((slot for slot, count in _count_slots(elements).items() if count > 1), None)
     if twice:
-        raise ValueError(f"the slot {twice!r} stands twice; call one {{other:{twice}}}")
+        raise ValueError(f"the slot {twice!r} is used twice; rename one to {{other:{twice}}}")
     return elements
 
 
 def find_placeholders(elements: Elements) -> Iterator[SlotPlaceholder]:
-    """Yield every place for a value."""
+    """Yield every placeholder."""
     for element in elements:
         if isinstance(element, SlotPlaceholder):
             yield element
@@ -102,7 +102,7 @@ def match_elements(
     start: int,
     match_slot: Callable[[SlotPlaceholder, Sequence[str], int], Iterable[SlotMatch]],
 ) -> Iterator[tuple[int, tuple[SlotMatch, ...]]]:
-    """Yield every way to read the words from ``start``: the place behind it and the values."""
+    """Yield every match of the words from ``start``: the index after it and the values."""
     if not elements:
         yield start, ()
         return
@@ -120,7 +120,7 @@ def match_elements(
 
 
 def count_expansions(elements: Elements, count: Callable[[SlotPlaceholder], int]) -> int:
-    """Return in how many ways a phrase can be said; ``count`` tells it of a place for a value."""
+    """Return the number of expansions; ``count`` returns the number for a placeholder."""
     total = 1
     for element in elements:
         if isinstance(element, Alternatives):
@@ -134,7 +134,7 @@ def expand_elements(
     elements: Elements,
     expand_slot: Callable[[SlotPlaceholder], Iterable[tuple[str, IntentSlot | None]]],
 ) -> Iterator[tuple[tuple[str, ...], tuple[IntentSlot, ...]]]:
-    """Yield every way to say a phrase: its words, and the values in it."""
+    """Yield every expansion of a phrase: its words and its values."""
     if not elements:
         yield (), ()
         return
@@ -158,7 +158,7 @@ def _may_be_empty(elements: Elements) -> bool:
 
 
 def _count_slots(elements: Elements) -> Counter[str]:
-    """Return how often one way to say the elements fills each slot, at most."""
+    """Return how often one expansion fills each slot, at most."""
     total: Counter[str] = Counter()
     for element in elements:
         if isinstance(element, SlotPlaceholder):
@@ -174,7 +174,7 @@ def _count_slots(elements: Elements) -> Counter[str]:
 def _options(
     pieces: Sequence[str], synonyms: Mapping[str, Sequence[Sequence[str]]], closing: str
 ) -> tuple[tuple[Elements, ...], Sequence[str]]:
-    """Read options parted by ``|`` up to ``closing``; return them and the pieces behind it."""
+    """Parse options separated by ``|`` up to ``closing``; return them and the remaining pieces."""
     options: list[Elements] = []
     current: list[Element] = []
     while pieces and pieces[0] not in ("]", ")"):
@@ -197,11 +197,11 @@ def _elements(piece: str, synonyms: Mapping[str, Sequence[Sequence[str]]]) -> li
     if piece[0] in "{}":
         held = _HOLDER.fullmatch(piece)
         if not held:
-            raise ValueError(f"{piece!r} is no slot; write {{slot}} or {{slot:kind}}")
+            raise ValueError(f"{piece!r} is not a slot; expected {{slot}} or {{slot:kind}}")
         return [SlotPlaceholder(held[1], held[2] or held[1])]
     words = split_words(piece)
     if not words:
-        raise ValueError(f"{piece!r} has no word that can be said")
+        raise ValueError(f"{piece!r} has no word")
     return [_word(word, synonyms) for word in words]
 
 

@@ -1,4 +1,4 @@
-"""What a slot can hold: one of some words, or a number in a unit within bounds."""
+"""Kinds of slots: one of some words, or a number with a unit within bounds."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from edge_inference.speech.language.units import (
     parse_quantity,
 )
 
-# An unknown value is taken to have this many words at most.
+# Most words of an unknown value.
 _MAX_GUESSED_WORDS = 3
 
 
 @dataclass(frozen=True)
 class NumberSettings:
-    """A number slot as a grammar file declares it; bounds and ``spoken`` are in ``unit``."""
+    """The settings of a number slot in a grammar file; bounds and ``spoken`` are in ``unit``."""
 
     minimum: float = setting(description="lowest value")
     maximum: float = setting(description="highest value")
     unit: str = setting("", "unit in words, e.g. degrees; empty for a plain number")
-    unit_optional: bool = setting(False, "a bare number is one in this unit")
-    spoken: tuple[float, ...] = setting((), "values that command mode listens for")
+    unit_optional: bool = setting(False, "a number without a unit is in this unit")
+    spoken: tuple[float, ...] = setting((), "values that command mode recognises")
 
     def check(self) -> str | None:
-        """Return why the values do not go together."""
+        """Return the contradiction between settings, or None."""
         if self.unit and find_unit(self.unit) is None:
-            return f"unit: {self.unit!r} is not known; write e.g. meters, degrees, seconds"
+            return f"unit: {self.unit!r} is not known; expected e.g. meters, degrees, seconds"
         if self.minimum > self.maximum:
             return f"minimum: {self.minimum:g} is above the maximum, {self.maximum:g}"
         beyond = [value for value in self.spoken if not self.minimum <= value <= self.maximum]
@@ -44,7 +44,7 @@ class NumberSettings:
 
 
 class NumberKind:
-    """Numbers in one unit; values go out in SI."""
+    """Numbers in one unit; the values of intents are in SI."""
 
     def __init__(self, name: str, settings: NumberSettings) -> None:
         self.name = name
@@ -62,7 +62,7 @@ class NumberKind:
         return self._unit
 
     def match(self, slot: str, words: Sequence[str], start: int) -> Iterator[SlotMatch]:
-        """Yield the number at ``start``, with a problem where it cannot be meant."""
+        """Yield the number at ``start``, with a problem if it is not valid."""
         quantity = parse_quantity(words, start)
         if quantity is None:
             return
@@ -80,25 +80,25 @@ class NumberKind:
         yield SlotMatch(value, quantity.end, self._range_problem(own, said))
 
     def match_or_guess(self, slot: str, words: Sequence[str], start: int) -> Iterator[SlotMatch]:
-        """Yield what :meth:`heard` does: what is no number is never taken for one."""
+        """Yield the same as :meth:`match`: other words are never guessed to be a number."""
         return self.match(slot, words, start)
 
     def spoken(self, slot: str, *, digits: bool) -> Iterator[tuple[str, IntentSlot]]:
-        """Yield the values that command mode listens for, in words or digits."""
+        """Yield the values that command mode recognises, in words or digits."""
         factor, si = (self._unit.factor, self._unit.si) if self._unit else (1.0, "")
         for number in self._settings.spoken:
             for form in format_quantity(number, self._unit, digits=digits):
                 yield form, IntentSlot(slot, number * factor, si)
 
     def placeholders(self, slot: str) -> Iterator[tuple[str, IntentSlot]]:
-        """Yield a fallback for each way to say any of the values."""
+        """Yield a placeholder text for each form of a value."""
         si = self._unit.si if self._unit else ""
         yield f"<{si}>", IntentSlot(slot, "", si)
         if self._settings.unit_optional and si:
             yield "<>", IntentSlot(slot, "", si)
 
     def words(self) -> frozenset[str]:
-        """Return no word: those of numbers and units are every grammar's."""
+        """Return no word: the words of numbers and units belong to every grammar."""
         return frozenset()
 
     def _unit_problem(self, quantity: SpokenQuantity) -> str:
@@ -113,7 +113,7 @@ class NumberKind:
 
     def _range_problem(self, value: float, said: str) -> str:
         low, high = self._settings.minimum, self._settings.maximum
-        # Conversion between units must not refuse the bound itself.
+        # Rounding in a unit conversion must not reject the bound itself.
         slack = 1e-9 * max(abs(low), abs(high))
         if low - slack <= value <= high + slack:
             return ""
@@ -122,7 +122,7 @@ class NumberKind:
 
 
 class WordKind:
-    """One of some values, each with the ways to say it."""
+    """One of some values, each with its phrasings."""
 
     def __init__(self, name: str, values: Mapping[str, Sequence[Sequence[str]]]) -> None:
         self.name = name
@@ -132,17 +132,17 @@ class WordKind:
 
     @property
     def values(self) -> tuple[str, ...]:
-        """The values by their own names."""
+        """The names of the values."""
         return tuple(self._values)
 
     def match(self, slot: str, words: Sequence[str], start: int) -> Iterator[SlotMatch]:
-        """Yield every value that is said at ``start``, that of most words first."""
+        """Yield every value that matches at ``start``, the longest first."""
         for phrasing, value in self._phrasings.items():
             if tuple(words[start : start + len(phrasing)]) == phrasing:
                 yield SlotMatch(IntentSlot(slot, value), start + len(phrasing))
 
     def match_or_guess(self, slot: str, words: Sequence[str], start: int) -> Iterator[SlotMatch]:
-        """Yield known values, then unknown ones of a few words, each with its problem."""
+        """Yield known values, then unknown ones of a few words, each with a problem."""
         yield from self.match(slot, words, start)
         for end in range(start + 1, min(len(words), start + _MAX_GUESSED_WORDS) + 1):
             said = " ".join(words[start:end])
@@ -150,12 +150,12 @@ class WordKind:
             yield SlotMatch(IntentSlot(slot, said), end, problem, end - start)
 
     def spoken(self, slot: str, *, digits: bool) -> Iterator[tuple[str, IntentSlot]]:
-        """Yield every way to say every value."""
+        """Yield every phrasing of every value that command mode recognises."""
         for phrasing, value in self._phrasings.items():
             yield " ".join(phrasing), IntentSlot(slot, value)
 
     def placeholders(self, slot: str) -> Iterator[tuple[str, IntentSlot]]:
-        """Yield every way to say every value."""
+        """Yield every phrasing of every value."""
         return self.spoken(slot, digits=False)
 
     def words(self) -> frozenset[str]:
@@ -167,5 +167,5 @@ SlotKind = NumberKind | WordKind
 
 
 def list_phrasings(value: str, others: Sequence[str]) -> list[tuple[str, ...]]:
-    """Return a value's own name in words (``_`` parts them) and the other ways to say it."""
+    """Return the words of a value's own name (``_`` separates them) and of its other phrasings."""
     return [split_words(phrasing) for phrasing in (value.replace("_", " "), *others)]

@@ -1,4 +1,4 @@
-"""The template of a grammar that is nearest to a text: by its letters, or by its meaning."""
+"""Finds the template of a grammar that is most similar to a text, by letters or by meaning."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from edge_inference.speech.language.numbers import NUMBER_WORDS
 from edge_inference.speech.language.stop_phrases import NEGATIONS_AND_CONDITIONS
 from edge_inference.speech.language.units import UNIT_WORDS
 
-#: Gives a vector for each text, float32 [n, d]; what is alike in meaning has a small angle.
+#: Returns a vector for each text, float32 [n, d]; similar meanings have a small angle.
 TextEmbedder = Callable[[Sequence[str]], NDArray[np.float32]]
-#: Gives how alike two texts are, 0 to 1.
+#: Returns the similarity of two texts, 0 to 1.
 TextSimilarity = Callable[[str, str], float]
 
-# Two readings so near to each other are told apart by nobody.
+# Two readings whose scores differ by less than this are ambiguous.
 _MARGIN = 0.02
 _MIN_CORRECTED_LENGTH = 5
 
 
 @dataclass(frozen=True)
 class ScoredReading:
-    """The nearest reading and how near it is, 0 to 1."""
+    """The most similar reading and its score, 0 to 1."""
 
     reading: PhraseReading
     score: float
 
 
 def load_edit_similarity() -> TextSimilarity | None:
-    """Return rapidfuzz's normalised edit similarity of two texts, or None without rapidfuzz."""
+    """Return the normalised edit similarity of rapidfuzz, or None without rapidfuzz."""
     try:
         from rapidfuzz import fuzz
     except ImportError:
@@ -46,7 +46,7 @@ def load_edit_similarity() -> TextSimilarity | None:
 
 
 class FuzzyMatcher:
-    """Finds what differs from a text by a few letters, values excepted."""
+    """Finds the phrase that differs from a text by a few letters; values must match exactly."""
 
     def __init__(self, grammar: Grammar, similarity: TextSimilarity) -> None:
         self._grammar = grammar
@@ -57,15 +57,16 @@ class FuzzyMatcher:
     def find(
         self, words: Sequence[str], threshold: float, fuzzy_word_threshold: float
     ) -> ScoredReading | None:
-        """Return the nearest reading of at least ``threshold``, or None.
+        """Return the most similar reading of at least ``threshold``, or None.
 
-        If there is none, unknown words are first replaced by the known ones that they are nearly
-        (``fuzzy_word_threshold``). Short words and numbers stay: one letter makes others of them.
+        If there is none, unknown words are replaced by similar known words
+        (``fuzzy_word_threshold``) and the search is repeated. Short words and numbers are not
+        replaced: one letter changes them into another word.
         """
         near = self._find(words, threshold)
         if near:
             return near
-        corrected = [self._corrected(word, fuzzy_word_threshold) for word in words]
+        corrected = [self._correct_word(word, fuzzy_word_threshold) for word in words]
         near = self._find(corrected, threshold)
         if near is None:
             return None
@@ -78,11 +79,11 @@ class FuzzyMatcher:
         text = delexicalized.text()
         scored = [
             (self._similarity(text, render_words(template.words)), template)
-            for template in _fitting(delexicalized, self._templates)
+            for template in _select_matching(delexicalized, self._templates)
         ]
-        return _best(scored, delexicalized, threshold)
+        return _choose_best(scored, delexicalized, threshold)
 
-    def _corrected(self, word: str, threshold: float) -> str:
+    def _correct_word(self, word: str, threshold: float) -> str:
         if len(word) < _MIN_CORRECTED_LENGTH or word in self._vocabulary or word[0].isdigit():
             return word
         near = {known: self._similarity(word, known) for known in self._vocabulary}
@@ -94,34 +95,36 @@ class FuzzyMatcher:
 
 
 class EmbeddingMatcher:
-    """Finds what means nearly the same, by sentence vectors; values are read exactly."""
+    """Finds a phrase of similar meaning by sentence vectors; values must match exactly."""
 
     def __init__(self, grammar: Grammar, embed: TextEmbedder) -> None:
         self._grammar = grammar
         self._embed = embed
         self._templates = grammar.templates()
-        self._vectors = _unit_vectors(embed([_by_kind(t) for t in self._templates]))
+        self._vectors = _unit_vectors(embed([_render_template(t) for t in self._templates]))
 
     def find(self, words: Sequence[str], threshold: float) -> ScoredReading | None:
-        """Return the nearest reading of at least ``threshold`` (a cosine), or None."""
+        """Return the most similar reading of at least ``threshold`` (a cosine), or None."""
         delexicalized = delexicalize(self._grammar, words)
-        fitting = _fitting(delexicalized, self._templates)
+        fitting = _select_matching(delexicalized, self._templates)
         if not fitting:
             return None
         kinds = iter([next(iter(value)).replace("_", " ") for value in delexicalized.values])
         text = " ".join(next(kinds) if word is None else word for word in delexicalized.words)
         likeness = self._vectors @ _unit_vectors(self._embed([text]))[0]
-        places = {id(template): place for place, template in enumerate(self._templates)}
+        places = {id(template): position for position, template in enumerate(self._templates)}
         scored = [(float(likeness[places[id(template)]]), template) for template in fitting]
-        return _best(scored, delexicalized, threshold)
+        return _choose_best(scored, delexicalized, threshold)
 
 
-def _fitting(delexicalized: DelexicalizedText, templates: Sequence[Template]) -> list[Template]:
+def _select_matching(
+    delexicalized: DelexicalizedText, templates: Sequence[Template]
+) -> list[Template]:
     turning = NEGATIONS_AND_CONDITIONS.intersection(word for word in delexicalized.words if word)
     return [t for t in templates if delexicalized.matches(t) and turning <= set(t.words)]
 
 
-def _best(
+def _choose_best(
     scored: Sequence[tuple[float, Template]], delexicalized: DelexicalizedText, threshold: float
 ) -> ScoredReading | None:
     score, best = max(scored, key=lambda pair: pair[0], default=(0.0, None))
@@ -139,7 +142,7 @@ def _best(
     return ScoredReading(reading, score)
 
 
-def _by_kind(template: Template) -> str:
+def _render_template(template: Template) -> str:
     kinds = iter([placeholder.kind.replace("_", " ") for placeholder in template.placeholders])
     return " ".join(next(kinds) if word is None else word for word in template.words)
 

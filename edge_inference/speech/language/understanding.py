@@ -1,4 +1,4 @@
-"""From what was said to what is meant."""
+"""Natural language understanding: finds the intent of a transcript."""
 
 from __future__ import annotations
 
@@ -26,39 +26,45 @@ from edge_inference.speech.language.text_normalization import split_words
 
 __all__ = ["UNKNOWN", "Understanding", "UnderstandingSettings", "is_stop"]
 
-#: What is found in any other way waits for a yes.
+#: Sources whose intents act without confirmation.
 _UNCONFIRMED_SOURCES = ("grammar", "fuzzy")
-# What may be said behind a negation that a pause cut off.
+# Intents that are allowed after a negation before a pause.
 _STILL_INTENTS = frozenset({"stop", "look", "deny"})
-#: A longer text is talk, not a command.
+#: A longer text is conversation, not a command.
 MAX_WORDS = 100
 MAX_CHARACTERS = 1000
 
 
 @dataclass(frozen=True)
 class UnderstandingSettings(StopSettings):
-    """How near to the grammar a text must be."""
+    """Thresholds of the similarity to the grammar."""
 
-    fuzzy: bool = setting(True, "accept what differs from the grammar by a few letters")
+    fuzzy: bool = setting(True, "accept texts that differ from the grammar by a few letters")
     fuzzy_threshold: float = setting(
-        0.88, "likeness from which a fuzzy match is accepted", minimum=0.5, maximum=1.0
+        0.88, "similarity from which a fuzzy match is accepted", minimum=0.5, maximum=1.0
     )
     fuzzy_word_threshold: float = setting(
-        0.85, "likeness from which an unknown word is a known one", minimum=0.5, maximum=1.0
+        0.85,
+        "similarity from which an unknown word counts as a known one",
+        minimum=0.5,
+        maximum=1.0,
     )
     embedding_threshold: float = setting(
-        0.65, "likeness in meaning from which one is asked about", minimum=0.0, maximum=1.0
+        0.65,
+        "similarity in meaning from which the robot asks for confirmation",
+        minimum=0.0,
+        maximum=1.0,
     )
     min_confidence: float = setting(
-        0.0, "lowest confidence of the recogniser; stop is heard with any", minimum=0.0, maximum=1.0
+        0.0, "lowest confidence of the recogniser; stop counts with any", minimum=0.0, maximum=1.0
     )
 
 
 class Understanding:
-    """Finds intents by grammar, then by letters, then by meaning where ``embed`` is given.
+    """Finds intents by grammar, then by letters, then by meaning if ``embed`` is given.
 
-    Stop is understood before anything that is not exactly in the grammar. What is found by
-    meaning needs confirmation. ``notes`` says which steps are left out, and why.
+    A stop has priority over everything that does not match the grammar exactly. An intent that is
+    found by meaning needs confirmation. ``notes`` lists the disabled steps and the reasons.
     """
 
     def __init__(
@@ -75,11 +81,11 @@ class Understanding:
         self._negation_guard = NegationGuard()
 
     def parse(self, transcript: Transcript) -> Intent:
-        """Return what is meant; a name that is empty has a ``problem`` in words.
+        """Return the intent of a transcript; an intent without a name has a ``problem``.
 
-        To be called with everything that is said, in order: what is meant by a command depends on
-        what a pause has cut off before it. Where nobody knows when it began, motion tells by the
-        moment at which it comes.
+        Call it with all transcripts, in order: the meaning of a command depends on a negation that
+        a pause has separated from it. If a transcript has no start time, motion checks this by the
+        time of arrival.
         """
         held_back = ""
         if transcript.start_ns:
@@ -91,19 +97,19 @@ class Understanding:
         return meant
 
     def _parse(self, transcript: Transcript) -> Intent:
-        if transcript.problem:  # what was heard beside it is no command, and needs no answer
+        if transcript.problem:  # the text of a problem is no command and needs no answer
             return replace(self._make_unknown(transcript, transcript.problem), text="")
         if len(transcript.text) > MAX_CHARACTERS:
             short = replace(transcript, text=transcript.text[:MAX_CHARACTERS])
             problem = f"{len(transcript.text)} letters are too many for a command"
             return self._make_unknown(short, problem)
         words = split_words(transcript.text)
-        if len(words) > MAX_WORDS:  # before anything looks at them all again and again
+        if len(words) > MAX_WORDS:  # before any step that takes long for many words
             return self._make_unknown(transcript, f"{len(words)} words are too many for a command")
         words = self._strip_ignored(words)
         if not words:
             nothing = self._make_unknown(transcript, "I heard nothing")
-            # "Okay" is a word around commands, and a yes to a question.
+            # "Okay" is an ignored word around commands, but a yes to a question.
             is_answer = is_affirmation(transcript.text) and self._is_confident(transcript)
             return replace(nothing, source=UNKNOWN) if is_answer else nothing
         text, stop_words = transcript.text, self._settings.stop_words
@@ -111,7 +117,7 @@ class Understanding:
         whole = self._parse_exact(words, transcript)
         if whole is None and is_stop(text, stop_words):
             whole = stop
-        # "Slow down and stop" is no sequence of commands, and says stop all the same.
+        # "Slow down and stop" is no sequence of known commands, but it is a stop.
         otherwise = stop if find_stop_word(text, stop_words, in_turn=False) else None
         if not self._is_confident(transcript):
             if whole is None or whole.name != "stop":
@@ -130,7 +136,7 @@ class Understanding:
         alike = load_edit_similarity()
         if alike is None:
             self.notes += (
-                "fuzzy matching is left out: rapidfuzz is not installed; "
+                "fuzzy matching is disabled: rapidfuzz is not installed; "
                 "install it with: pip install rapidfuzz",
             )
             return None
@@ -143,7 +149,7 @@ class Understanding:
         return join_intents([self._make_intent(r, "grammar", 1.0, transcript) for r in readings])
 
     def _parse_sequence(self, words: Sequence[str]) -> list[PhraseReading]:
-        """Return the readings of a text of one or several commands; none if one does not fit."""
+        """Return the readings of one or several commands; none if one does not match."""
         words = self._strip_ignored(words)
         whole = self._grammar.parse(words)
         if whole:
@@ -156,7 +162,7 @@ class Understanding:
         return []
 
     def _match_approximately(self, words: Sequence[str], transcript: Transcript) -> Intent:
-        """Return the intent of a text that is not in the grammar as it stands."""
+        """Return the intent of a text that does not match the grammar exactly."""
         found = self._match_fuzzy(words, transcript)
         if found is None:
             found = self._parse_parts(words, transcript)
@@ -182,7 +188,7 @@ class Understanding:
         return self._make_intent(near.reading, "fuzzy", near.score, transcript) if near else None
 
     def _parse_parts(self, words: Sequence[str], transcript: Transcript) -> Intent | None:
-        """Return the intent of several commands, one of which at least is not quite exact."""
+        """Return the intent of several commands, at least one of which does not match exactly."""
         joints = self._find_joiners(words)
         if not joints:
             return None
@@ -201,7 +207,7 @@ class Understanding:
         return join_intents(parts)
 
     def _find_joiners(self, words: Sequence[str]) -> list[tuple[int, int]]:
-        """Return where joiners stand between words: the first word of each, and the one behind."""
+        """Return the start of each joiner between words, and the index after it."""
         found = []
         place = 1
         while place < len(words) - 1:
@@ -214,7 +220,7 @@ class Understanding:
         return found
 
     def _strip_ignored(self, words: Sequence[str]) -> tuple[str, ...]:
-        """Return the words without those around them that mean nothing."""
+        """Return the words without ignored words at both ends."""
         left = tuple(words)
         while left:
             before = left

@@ -1,4 +1,4 @@
-"""Units as people say them, and what they are in SI."""
+"""Units: their spoken names and their factors to SI."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from edge_inference.speech.language.numbers import parse_fraction, parse_number,
 
 @dataclass(frozen=True)
 class Unit:
-    """One unit: ``factor`` times the SI unit ``si`` (m, s, rad, m/s, rad/s); its names in words."""
+    """One unit: ``factor`` times the SI unit ``si`` (m, s, rad, m/s, rad/s), and its names."""
 
     si: str
     factor: float
@@ -19,13 +19,13 @@ class Unit:
     plural: str
 
     def name(self, value: float) -> str:
-        """Return the unit's name behind a number."""
+        """Return the unit's name after a number."""
         return self.singular if value == 1 else self.plural
 
 
 @dataclass(frozen=True)
 class SpokenQuantity:
-    """A number that was said, and with what unit: None for a bare number. ``end``: after it."""
+    """A spoken number with its unit, None for a bare number; ``end`` is the index after it."""
 
     number: float
     unit: Unit | None
@@ -73,12 +73,12 @@ def _table() -> dict[tuple[str, ...], Unit]:
 _UNITS = _table()
 _LONGEST = max(map(len, _UNITS))
 
-#: Every word that can be part of a unit.
+#: All words of units.
 UNIT_WORDS = frozenset(word for name in _UNITS for word in name)
 
 
 def parse_unit(words: Sequence[str], start: int) -> tuple[Unit, int] | None:
-    """Return the longest unit that begins at ``start`` and the place after it, or None."""
+    """Return the longest unit that begins at ``start`` and the index after it, or None."""
     for length in range(_LONGEST, 0, -1):
         said = tuple(words[start : start + length])
         if said in _UNITS:
@@ -87,19 +87,19 @@ def parse_unit(words: Sequence[str], start: int) -> tuple[Unit, int] | None:
 
 
 def find_unit(name: str) -> Unit | None:
-    """Return the unit of a name such as ``degrees`` or ``meters per second``."""
+    """Return the unit with a name such as ``degrees`` or ``meters per second``."""
     return _UNITS.get(tuple(name.split()))
 
 
 def units_for(si: str) -> tuple[Unit, ...]:
-    """Return the units of what ``si`` measures."""
+    """Return all units of the quantity that ``si`` measures."""
     return tuple(dict.fromkeys(unit for unit in _UNITS.values() if unit.si == si))
 
 
 def parse_quantity(words: Sequence[str], start: int) -> SpokenQuantity | None:
     """Return the number with its unit that begins at ``start``, or None.
 
-    Besides ``two meters`` it knows ``a meter``, ``half a meter`` and ``a meter and a half``.
+    Besides ``two meters`` it accepts ``a meter``, ``half a meter`` and ``a meter and a half``.
     """
     found = parse_number(words, start)
     if found:
@@ -123,9 +123,9 @@ def parse_quantity(words: Sequence[str], start: int) -> SpokenQuantity | None:
 
 
 def format_quantity(number: float, unit: Unit | None, *, digits: bool = False) -> tuple[str, ...]:
-    """Return the ways to say a number with its unit: ``two and a half meters`` among them.
+    """Return the spoken forms of a number with its unit, such as ``two and a half meters``.
 
-    With ``digits`` the number is written in them, as many recognisers do: ``2.5 meters``.
+    With ``digits`` the number is in digits, as many recognisers write it: ``2.5 meters``.
     """
     behind = f" {unit.name(number)}" if unit else ""
     if digits:

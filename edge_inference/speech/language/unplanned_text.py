@@ -1,8 +1,7 @@
-"""What a text says unless a plan is made of it: a stop behind *and* or *then*, or a no before it.
+"""Texts whose stop or no takes effect if no plan carries it out.
 
-"Go forward, then stop" is a plan that ends in a stop, and "no, go left" one that turns. Where the
-planner refuses the text, or nobody plans it, the stop in it and the no in it are meant all the
-same.
+"Go forward, then stop" is a plan that ends in a stop, and "no, go left" is a plan that turns. If
+the planner refuses the text or no planner runs, the stop or the no in the text still counts.
 """
 
 from __future__ import annotations
@@ -19,23 +18,23 @@ _REMEMBERED = 16
 
 
 class UnplannedText(NamedTuple):
-    """A stop or a no that waits for the plan of its text, and until when by the steady clock."""
+    """A text with a stop or a no, and its deadline for a plan, by the steady clock."""
 
     transcript: Transcript
     is_stop: bool
     until_ns: int
 
     def is_satisfied_by(self, plan: ActionPlan) -> bool:
-        """Tell whether a plan does what the text says: moves for a no, ends in stop for a stop."""
+        """Tell whether a plan carries out the text: it moves for a no, ends in stop for a stop."""
         if plan.is_refused:
             return False
         return not self.is_stop or any(step.action == "stop" for step in plan.steps)
 
 
 class UnplannedTextTracker:
-    """Gives back each stop or no of which no plan has come; for one thread at a time.
+    """Returns each stop or no for which no plan has arrived. Not thread-safe.
 
-    A plan and its text have the same stamp, and may come in either order.
+    A plan and its text have the same stamp, and may arrive in either order.
     """
 
     def __init__(self, steady_ns: Callable[[], int] = time.monotonic_ns) -> None:
@@ -46,9 +45,9 @@ class UnplannedTextTracker:
     def add_transcript(
         self, transcript: Transcript, stop_words: Collection[str], plan_timeout_s: float
     ) -> UnplannedText | None:
-        """Take what was said to its end; return what is to be done at once, if anything.
+        """Add a final transcript; return a text that must take effect now, if any.
 
-        ``plan_timeout_s`` is how long its plan may take.
+        ``plan_timeout_s`` is the time in which its plan must arrive.
         """
         text = transcript.text
         is_stop = bool(find_stop_word(text, stop_words, in_turn=False))
@@ -56,7 +55,7 @@ class UnplannedTextTracker:
             return None
         until_ns = self._steady_ns() + int(plan_timeout_s * 1e9)
         word = UnplannedText(transcript, is_stop, until_ns)
-        # Without a stamp nobody can tell which plan of those before is that of the text.
+        # Without a stamp an earlier plan cannot be matched to the text.
         plans = [plan for plan in self._plans if 0 < plan.stamp_ns == transcript.stamp_ns]
         if plans:
             return None if any(map(word.is_satisfied_by, plans)) else word
@@ -64,20 +63,20 @@ class UnplannedTextTracker:
         return self._pop_oldest() if len(self._waiting) > _REMEMBERED else None
 
     def add_plan(self, plan: ActionPlan) -> UnplannedText | None:
-        """Take a plan; return what its text says and it does not do."""
+        """Add a plan; return its text if the plan does not carry it out."""
         self._plans.append(plan)
         word = self._waiting.pop(plan.stamp_ns, None)
         return None if word is None or word.is_satisfied_by(plan) else word
 
     def pop_overdue(self) -> UnplannedText | None:
-        """Return one of which no plan has come in time, if there is one."""
+        """Remove and return a text whose plan did not arrive in time, if any."""
         now_ns = self._steady_ns()
         if any(word.until_ns <= now_ns for word in self._waiting.values()):
             return self._pop_oldest()
         return None
 
     def clear(self) -> None:
-        """Wait for nothing: the robot has stopped."""
+        """Remove all waiting texts: the robot has stopped."""
         self._waiting.clear()
 
     def _pop_oldest(self) -> UnplannedText:

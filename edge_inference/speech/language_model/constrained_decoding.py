@@ -1,4 +1,4 @@
-"""Greedy decoding within a schema: chosen is from tokens that keep a plan alive only."""
+"""Constrained greedy decoding: only tokens that can continue a valid plan are allowed."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _IDS = ""
 
 
 class TokenScorer(Protocol):
-    """A language model in the middle of a text."""
+    """A language model with a text as its context."""
 
     def read(self, ids: Sequence[int]) -> NDArray[np.float32]:
-        """Append tokens; return the scores (logits) of what comes next, float32 [tokens]."""
+        """Append tokens; return the logits of the next token, float32 [tokens]."""
 
 
 @dataclass(frozen=True)
 class DecodedPlan:
-    """A plan as text, how sure the model is (0 to 1), and how many tokens it took.
+    """A plan as text, its confidence (0 to 1), and its number of tokens.
 
-    ``text`` is empty where ``problem`` says why there is no plan.
+    ``text`` is empty if ``problem`` gives the reason why there is no plan.
     """
 
     text: str
@@ -37,17 +37,17 @@ class DecodedPlan:
 
 
 class Vocabulary:
-    """The tokens of a model by their text, one character after the other.
+    """A trie of a model's tokens, by the characters of their text.
 
-    ``texts`` is the text of every token by its number, None for one that never may be written.
-    Tokens with other characters than ``alphabet`` are left out.
+    ``token_texts`` is the text of every token by its id, None for a token that is never allowed.
+    Tokens with characters outside ``alphabet`` are dropped.
     """
 
-    def __init__(self, texts: Sequence[str | None], alphabet: Collection[str]) -> None:
+    def __init__(self, token_texts: Sequence[str | None], alphabet: Collection[str]) -> None:
         letters = set(alphabet)
-        #: The tokens that begin with each character; those that end here are under ``_IDS``.
+        #: Children by character; the tokens that end at a node are under ``_IDS``.
         self.root: dict[str, Any] = {}
-        for number, text in enumerate(texts):
+        for number, text in enumerate(token_texts):
             if text and letters.issuperset(text):
                 node = self.root
                 for character in text:
@@ -56,18 +56,18 @@ class Vocabulary:
 
 
 class Constraint:
-    """Tells which tokens keep a plan alive."""
+    """Returns the tokens that can continue a valid plan."""
 
     def __init__(self, schema: PlanSchema, vocabulary: Vocabulary) -> None:
         self.schema = schema
         self._root = vocabulary.root
 
-    def allowed(self, state: State) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-        """Return the tokens that may come next, int64 [n], and the text of each."""
+    def allowed_tokens(self, state: State) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+        """Return the ids of the allowed next tokens, int64 [n], and their texts."""
         tokens: list[tuple[int, str]] = []
         self._collect(self._root, state, tokens)
-        numbers = np.array([number for number, _ in tokens], np.int64)
-        return numbers, tuple(text for _, text in tokens)
+        token_ids = np.array([number for number, _ in tokens], np.int64)
+        return token_ids, tuple(text for _, text in tokens)
 
     def _collect(self, node: dict[str, Any], state: State, tokens: list[tuple[int, str]]) -> None:
         for character, below in node.items():
@@ -81,7 +81,7 @@ class Constraint:
 
 @dataclass(frozen=True)
 class DecodingLimits:
-    """How long writing may take. ``clock`` gives rising seconds, ``deadline_s`` on it."""
+    """Limits of decoding. ``clock`` returns monotonic seconds; ``deadline_s`` is a time of it."""
 
     max_tokens: int
     deadline_s: float
@@ -96,37 +96,36 @@ def decode_plan(
     end_ids: Collection[int],
     bounds: DecodingLimits,
 ) -> DecodedPlan:
-    """Write the plan that a model goes on with, greedy, within a schema.
+    """Decode a plan greedily within a schema.
 
-    ``scores`` are those behind the prompt. Where there is only one way to go on, that text is
-    read in one step. ``confidence`` is the geometric mean of what the model gave the tokens that
-    were chosen, out of all tokens and not only of those that are allowed: a model that would
-    rather write something else is not sure.
+    ``scores`` are the logits after the prompt. Text without an alternative is appended in one step.
+    ``confidence`` is the geometric mean of the probabilities of the chosen tokens among all tokens,
+    not only the allowed ones: it is low if the model prefers another text.
     """
     schema = constraint.schema
     ends = np.array(sorted(end_ids), np.int64)
     state, text, tokens = schema.start, "", 0
-    chances: list[float] = []
+    log_probs: list[float] = []
     while True:
-        numbers, texts = constraint.allowed(state)
+        token_ids, token_texts = constraint.allowed_tokens(state)
         is_complete = schema.is_complete(state)
         if is_complete:
-            numbers = np.concatenate((numbers, ends))
-        if not len(numbers):
+            token_ids = np.concatenate((token_ids, ends))
+        if not len(token_ids):
             return DecodedPlan("", 0.0, tokens, "the language model has no token to go on with")
-        log_chances = log_softmax(scores)
-        place = int(log_chances[numbers].argmax())
-        chances.append(float(log_chances[numbers[place]]))
+        log_probabilities = log_softmax(scores)
+        position = int(log_probabilities[token_ids].argmax())
+        log_probs.append(float(log_probabilities[token_ids[position]]))
         tokens += 1
-        if place >= len(texts):
-            return DecodedPlan(text, _mean(chances), tokens)
-        said = texts[place]
-        ids = [int(numbers[place])]
+        if position >= len(token_texts):
+            return DecodedPlan(text, _mean_probability(log_probs), tokens)
+        said = token_texts[position]
+        ids = [int(token_ids[position])]
         after = schema.after(state, said)
         assert after is not None, "an allowed token keeps the plan alive"
         state, text = after, text + said
-        # A blank belongs to the token behind it, as it does in what the model has read.
-        rest = schema.forced(state).rstrip(" ")
+        # A space belongs to the next token, as in the text of the prompt.
+        rest = schema.forced_text(state).rstrip(" ")
         if rest:
             after = schema.after(state, rest)
             assert after is not None, "what is forced keeps the plan alive"
@@ -140,5 +139,5 @@ def decode_plan(
         scores = model.read(ids)
 
 
-def _mean(log_chances: Sequence[float]) -> float:
-    return math.exp(sum(log_chances) / len(log_chances))
+def _mean_probability(log_probabilities: Sequence[float]) -> float:
+    return math.exp(sum(log_probabilities) / len(log_probabilities))

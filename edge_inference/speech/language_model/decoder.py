@@ -1,7 +1,7 @@
-"""A decoder-only language model with past, as Hugging Face's exporter writes it.
+"""A decoder-only language model with past key values, as Hugging Face's exporter writes it.
 
-Inputs ``input_ids``, ``attention_mask``, perhaps ``position_ids`` and ``use_cache_branch``, and
-``past_key_values.N.key`` and ``.value``; outputs ``logits`` and ``present.N.key`` and ``.value``.
+Inputs: ``input_ids``, ``attention_mask``, optionally ``position_ids`` and ``use_cache_branch``, and
+``past_key_values.N.key`` and ``.value``. Outputs: ``logits`` and ``present.N.key`` and ``.value``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _KNOWN = {"input_ids", "attention_mask", "position_ids", "use_cache_branch"}
 
 
 class LanguageDecoder:
-    """A text on its way through a decoder, remembered as keys and values (float32)."""
+    """A text in a decoder, with its key-value cache (float32)."""
 
     def __init__(self, decoder: ModelRunner) -> None:
         self._decoder = decoder
@@ -30,14 +30,14 @@ class LanguageDecoder:
         self._length = 0
 
     def copy(self) -> LanguageDecoder:
-        """Return another that goes on from the same text; neither changes the other."""
+        """Return a copy with the same text; neither changes the other."""
         other = LanguageDecoder.__new__(LanguageDecoder)
         other._decoder, other._names = self._decoder, self._names
         other._past, other._length = dict(self._past), self._length
         return other
 
     def read(self, ids: Sequence[int]) -> NDArray[np.float32]:
-        """Append tokens; return the logits of what comes next, float32 [tokens]."""
+        """Append tokens; return the logits of the next token, float32 [tokens]."""
         length = self._length + len(ids)
         given: dict[str, NDArray[Any]] = {
             "input_ids": np.array([ids], np.int64),

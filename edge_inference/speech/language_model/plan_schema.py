@@ -1,13 +1,13 @@
-"""The plans that a model may write, and nothing else: an acceptor, character by character.
+"""The schema of plans: an acceptor for generated text, character by character.
 
-A plan is the intents and slots of a grammar in a fixed form::
+A plan is a sequence of intents and slots of a grammar in a fixed form::
 
     move direction=forward distance=2 meters; turn direction=left
     none
 
-Values are those of the grammar, numbers are within its bounds, and slots stand together as in one
-of its phrases. ``for_text`` narrows that down to the values that a text says. The answers to a
-question of the robot are left out: only a person gives them.
+Values come from the grammar, numbers are within its bounds, and a step has the slots of one of its
+phrases. ``for_text`` restricts the values to those in a text. Answers to a question of the robot
+are excluded: only a person answers.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from edge_inference.speech.language_model.plan_atoms import (
     find_values,
 )
 
-#: What is written where no plan is meant.
+#: The text for no plan.
 NONE = "none"
 _NEXT = "; "
 _RESERVED = re.compile(r"[;=\n]|^\s|\s$|^$")
 
 
 class _Form:
-    """One way to write a step: what fills its slots, in their order.
+    """One form of a step: the fillers of its slots, in order.
 
-    ``kinds`` are those of the slots that are not fixed.
+    ``kinds`` are the kinds of the slots that are not fixed.
     """
 
     def __init__(self, intent: str, kinds: Mapping[str, SlotKind], fillers: Sequence[Atom]) -> None:
@@ -50,7 +50,7 @@ class _Form:
         self.pattern = re.compile(re.escape(intent) + slots)
 
     def write(self, reading: PhraseReading) -> str | None:
-        """Return the text of a step; None where it is not of this form."""
+        """Return the text of a step; None if it does not have this form."""
         if (self.intent, {each.slot for each in self.fillers}) != (
             reading.intent,
             set(reading.slots),
@@ -63,18 +63,18 @@ class _Form:
         return self.intent + "".join(slots)
 
     def read(self, text: str) -> PhraseReading | None:
-        """Return what a step means, or None where it is not of this form."""
+        """Return the meaning of a step, or None if it does not have this form."""
         found = self.pattern.fullmatch(text)
         if found is None:
             return None
         said = tuple(zip(self.fillers, found.groups(), strict=True))
-        if not all(filler.is_whole(part) for filler, part in said):
+        if not all(filler.is_complete(part) for filler, part in said):
             return None
         return PhraseReading(self.intent, {filler.slot: filler.read(part) for filler, part in said})
 
 
 @dataclass(frozen=True)
-class _Place:
+class _Position:
     """How far a plan is written: which step, in which form, which piece, and what of it.
 
     ``form`` is -1 behind a step, where ``text`` is what there is of the separator.
@@ -87,57 +87,59 @@ class _Place:
 
 
 #: Where a plan can be that has been written so far.
-State = frozenset[_Place]
+State = frozenset[_Position]
 
 
 class PlanSchema:
     """The plans of up to ``max_steps`` steps with the intents of a grammar."""
 
     def __init__(
-        self, grammar: Grammar, max_steps: int = 4, without: Collection[str] = (YES, NO)
+        self, grammar: Grammar, max_steps: int = 4, excluded: Collection[str] = (YES, NO)
     ) -> None:
         if max_steps < 1:
             raise ValueError(f"max_steps: expected at least 1, got {max_steps}")
-        self._most_steps = max_steps
-        self._take(_forms(grammar, without))
+        self._max_steps = max_steps
+        self._take(_step_forms(grammar, excluded))
 
     def for_text(self, words: Sequence[str], inferred: Collection[str]) -> PlanSchema:
-        """Return the schema of the plans whose values a text says.
+        """Return the schema restricted to the values in a text.
 
         Slots named in ``inferred`` keep all their values.
         """
         narrowed = PlanSchema.__new__(PlanSchema)
-        narrowed._most_steps = self._most_steps
+        narrowed._max_steps = self._max_steps
         narrowed._take(
-            tuple(found for form in self._forms if (found := _narrowed(form, words, inferred)))
+            tuple(
+                found for form in self._step_forms if (found := _narrow_form(form, words, inferred))
+            )
         )
         return narrowed
 
     def _take(self, forms: tuple[_Form, ...]) -> None:
-        self._forms = forms
-        self._none = len(self._forms)
-        self._atoms = [form.atoms for form in self._forms] + [(FixedTexts.fixed(NONE),)]
-        self.start: State = self._begun(0)
-        #: Every character that a plan can have.
+        self._step_forms = forms
+        self._none = len(self._step_forms)
+        self._atoms = [form.atoms for form in self._step_forms] + [(FixedTexts.fixed(NONE),)]
+        self.start: State = self._start_step(0)
+        #: All characters of plans.
         self.alphabet = _alphabet(self._atoms)
 
     def after(self, state: State, text: str) -> State | None:
-        """Return the state after some more text, or None where no plan goes on so."""
+        """Return the state after more text, or None if no plan continues with it."""
         for character in text:
-            places: set[_Place] = set()
-            for place in state:
-                self._follow(place, character, places)
-            if not places:
+            positions: set[_Position] = set()
+            for position in state:
+                self._follow(position, character, positions)
+            if not positions:
                 return None
-            state = frozenset(places)
+            state = frozenset(positions)
         return state
 
     def is_complete(self, state: State) -> bool:
-        """Tell whether what has been written is a whole plan."""
-        return any(place.form == -1 and not place.text for place in state)
+        """Tell whether the text so far is a complete plan."""
+        return any(position.form == -1 and not position.text for position in state)
 
-    def forced(self, state: State) -> str:
-        """Return what must follow, as far as there is only one way to go on."""
+    def forced_text(self, state: State) -> str:
+        """Return the text that must follow, as far as there is no alternative."""
         text = ""
         while not self.is_complete(state):
             ways = [
@@ -152,70 +154,70 @@ class PlanSchema:
         return text
 
     def parse(self, text: str) -> tuple[PhraseReading, ...] | None:
-        """Return what every step of a plan means, nothing for ``none``; None for no plan."""
+        """Return the meaning of every step; empty for ``none``; None for an invalid plan."""
         if text == NONE:
             return ()
         steps = text.split(_NEXT)
-        if len(steps) > self._most_steps:
+        if len(steps) > self._max_steps:
             return None
         found = []
         for step in steps:
-            reading = next(filter(None, (form.read(step) for form in self._forms)), None)
+            reading = next(filter(None, (form.read(step) for form in self._step_forms)), None)
             if reading is None:
                 return None
             found.append(reading)
         return tuple(found)
 
     def write(self, readings: Sequence[PhraseReading]) -> str | None:
-        """Return the text of a plan, ``none`` for no step; None where it cannot be written."""
+        """Return the text of a plan, ``none`` for no step; None if the schema has no such plan."""
         steps = [
-            next(filter(None, (form.write(each) for form in self._forms)), None)
+            next(filter(None, (form.write(each) for form in self._step_forms)), None)
             for each in readings
         ]
-        if len(steps) > self._most_steps or None in steps:
+        if len(steps) > self._max_steps or None in steps:
             return None
         return _NEXT.join(filter(None, steps)) or NONE
 
-    def _begun(self, step: int) -> State:
-        forms = range(len(self._forms) + (step == 0))
-        return frozenset(_Place(step, form, 0, "") for form in forms)
+    def _start_step(self, step: int) -> State:
+        forms = range(len(self._step_forms) + (step == 0))
+        return frozenset(_Position(step, form, 0, "") for form in forms)
 
-    def _follow(self, place: _Place, character: str, places: set[_Place]) -> None:
-        text = place.text + character
-        if place.form == -1:
-            is_last = place.step + 1 >= self._most_steps
+    def _follow(self, position: _Position, character: str, positions: set[_Position]) -> None:
+        text = position.text + character
+        if position.form == -1:
+            is_last = position.step + 1 >= self._max_steps
             if text == _NEXT:
-                places |= self._begun(place.step + 1)
+                positions |= self._start_step(position.step + 1)
             elif _NEXT.startswith(text) and not is_last:
-                places.add(_Place(place.step, -1, 0, text))
+                positions.add(_Position(position.step, -1, 0, text))
             return
-        atoms = self._atoms[place.form]
-        atom = atoms[place.atom]
-        if atom.is_whole(text):
-            if place.atom + 1 < len(atoms):
-                places.add(_Place(place.step, place.form, place.atom + 1, ""))
+        atoms = self._atoms[position.form]
+        atom = atoms[position.atom]
+        if atom.is_complete(text):
+            if position.atom + 1 < len(atoms):
+                positions.add(_Position(position.step, position.form, position.atom + 1, ""))
             else:
-                # Nothing comes after none: it counts as the last step.
-                step = self._most_steps if place.form == self._none else place.step
-                places.add(_Place(step, -1, 0, ""))
-        if atom.begins(text):
-            places.add(_Place(place.step, place.form, place.atom, text))
+                # Nothing follows "none": it counts as the last step.
+                step = self._max_steps if position.form == self._none else position.step
+                positions.add(_Position(step, -1, 0, ""))
+        if atom.is_prefix(text):
+            positions.add(_Position(position.step, position.form, position.atom, text))
 
 
-def _forms(grammar: Grammar, without: Collection[str]) -> tuple[_Form, ...]:
+def _step_forms(grammar: Grammar, excluded: Collection[str]) -> tuple[_Form, ...]:
     found: dict[tuple[object, ...], _Form] = {}
     for template in grammar.templates():
         intent = template.phrase.intent
-        if intent in without or intent == NONE or _RESERVED.search(intent):
+        if intent in excluded or intent == NONE or _RESERVED.search(intent):
             continue
-        form = _form(grammar, template)
+        form = _make_step_form(grammar, template)
         if form:
             found.setdefault((intent, form.pattern.pattern), form)
     return tuple(found.values())
 
 
-def _form(grammar: Grammar, template: Template) -> _Form | None:
-    """Return how an intent is written with the slots of one phrase; None where it cannot be."""
+def _make_step_form(grammar: Grammar, template: Template) -> _Form | None:
+    """Return the form of an intent with the slots of one phrase; None if it has no form."""
     fillers: list[Atom] = [
         FixedTexts(slot.name, {str(slot.value): slot}) for slot in template.phrase.fixed.values()
     ]
@@ -228,12 +230,12 @@ def _form(grammar: Grammar, template: Template) -> _Form | None:
             fillers.append(FixedTexts(slot, values))
         else:
             fillers.append(NumberText(slot, kind))
-    # Two phrases with the same slots in another order mean the same.
+    # Two phrases with the same slots in another order have the same meaning.
     fillers.sort(key=lambda atom: isinstance(atom, NumberText))
-    return _written(template.phrase.intent, kinds, fillers)
+    return _make_form(template.phrase.intent, kinds, fillers)
 
 
-def _narrowed(form: _Form, words: Sequence[str], inferred: Collection[str]) -> _Form | None:
+def _narrow_form(form: _Form, words: Sequence[str], inferred: Collection[str]) -> _Form | None:
     fillers: list[Atom] = []
     for filler in form.fillers:
         if filler.slot not in inferred and filler.slot in form.kinds:
@@ -241,10 +243,10 @@ def _narrowed(form: _Form, words: Sequence[str], inferred: Collection[str]) -> _
             values = {text: slot for text, slot in said.items() if not _RESERVED.search(text)}
             filler = FixedTexts(filler.slot, values)
         fillers.append(filler)
-    return _written(form.intent, form.kinds, fillers)
+    return _make_form(form.intent, form.kinds, fillers)
 
 
-def _written(intent: str, kinds: Mapping[str, SlotKind], fillers: Sequence[Atom]) -> _Form | None:
+def _make_form(intent: str, kinds: Mapping[str, SlotKind], fillers: Sequence[Atom]) -> _Form | None:
     return _Form(intent, kinds, fillers) if all(each.exists for each in fillers) else None
 
 

@@ -1,4 +1,4 @@
-"""What a language model is told before the text that it is to understand."""
+"""The prompt of the language model."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _SYSTEM = (
     "Translate what is said to a robot into its commands. "
     f"Answer {NONE} for whatever is no command for a robot that moves."
 )
-#: In words that a grammar does not have, and mixed with talk: a small model imitates what it has
-#: read last. Only those are shown whose plan a grammar knows.
+#: Examples in words outside the grammar, mixed with conversation: a small model imitates the last
+#: examples. Only examples whose plan the grammar knows are used.
 _EXAMPLES = (
     ("move ahead", "move direction=forward"),
     ("nice weather today", NONE),
@@ -43,47 +43,48 @@ _EXAMPLES = (
 
 @dataclass(frozen=True)
 class Prompt:
-    """The text around what is said. The defaults are ChatML, as SmolLM2 and Qwen2.5 have it."""
+    """The text around the utterance. The defaults are ChatML, as in SmolLM2 and Qwen2.5."""
 
-    system: str = setting(_SYSTEM, "what the model is for", longest=65_536)
+    system: str = setting(_SYSTEM, "task of the model", max_length=65_536)
     start: str = setting(
-        "<|im_start|>system\n{system}<|im_end|>\n", "the beginning; {system} is the text above"
+        "<|im_start|>system\n{system}<|im_end|>\n",
+        "start of the prompt; {system} is the text above",
     )
     ask: str = setting(
         "<|im_start|>user\n{text}<|im_end|>\n<|im_start|>assistant\n",
-        "one thing that is said: {text}",
+        "one utterance: {text}",
     )
-    answer: str = setting("{plan}<|im_end|>\n", "the answer to it: {plan}")
+    answer: str = setting("{plan}<|im_end|>\n", "the answer: {plan}")
     end: tuple[str, ...] = setting(
-        ("<|im_end|>", "<|endoftext|>"), "tokens, by name, with which the model ends an answer"
+        ("<|im_end|>", "<|endoftext|>"), "names of the tokens that end an answer"
     )
 
     def check(self) -> str | None:
-        """Say which place is missing."""
-        for name, place in (("start", "{system}"), ("ask", "{text}"), ("answer", "{plan}")):
-            if getattr(self, name).count(place) != 1:
-                return f"{name}: expected {place} in it, once"
+        """Return the missing placeholder, or None."""
+        for name, position in (("start", "{system}"), ("ask", "{text}"), ("answer", "{plan}")):
+            if getattr(self, name).count(position) != 1:
+                return f"{name}: expected {position} in it, once"
         if not self.end:
             return "end: expected at least one token"
         return None
 
-    def before(self, examples: list[tuple[str, str]]) -> str:
-        """Return the prompt up to the text that is to be understood."""
+    def prefix(self, examples: list[tuple[str, str]]) -> str:
+        """Return the prompt before the utterance."""
         shown = "".join(
             self.ask.replace("{text}", text) + self.answer.replace("{plan}", plan)
             for text, plan in examples
         )
         return self.start.replace("{system}", self.system) + shown + self.ask.split("{text}")[0]
 
-    def behind(self) -> str:
-        """Return what follows the text that is to be understood."""
+    def suffix(self) -> str:
+        """Return the prompt after the utterance."""
         return self.ask.split("{text}")[1]
 
 
 @dataclass(frozen=True)
 class _Example:
-    say: str = setting(description="what is said")
-    plan: str = setting(description="the plan that is meant, or none")
+    say: str = setting(description="the utterance")
+    plan: str = setting(description="the expected plan, or none")
 
 
 def read_prompt(model: SpeechModel) -> tuple[Prompt, list[tuple[str, str, Section]]]:
@@ -109,10 +110,11 @@ def select_examples(
     grammar: Grammar,
     own: list[tuple[str, str, Section]],
 ) -> list[tuple[str, str]]:
-    """Return texts and their plans: the model's own, else some that the grammar knows.
+    """Return texts and their plans: the model's own examples, else built-in ones.
 
-    Where it knows none of those, they are sentences of the grammar, one for every form of a step.
-    Raises ConfigError for one of the model's own that is no plan for its text.
+    If the grammar knows none of the built-in plans, the examples are sentences of the grammar, one
+    for each form of a step. Raises ConfigError for one of the model's own examples with an invalid
+    plan.
     """
 
     def fits(text: str, plan: str) -> bool:
@@ -121,7 +123,7 @@ def select_examples(
     for text, plan, section in own:
         if not fits(text, plan):
             raise section.error(
-                "plan", f"{plan!r} is no plan with this grammar that has its values from {text!r}"
+                "plan", f"expected a plan of this grammar with values from {text!r}, got {plan!r}"
             )
     if own:
         return [(text, plan) for text, plan, _ in own]
@@ -133,7 +135,7 @@ def select_examples(
         key = sentence.intent, frozenset(sentence.slots)
         if key not in found:
             reading = PhraseReading(sentence.intent, sentence.slots)
-            written = schema.for_text(split_words(sentence.text), inferred).write([reading])
-            if written:
-                found[key] = sentence.text, written
+            generated = schema.for_text(split_words(sentence.text), inferred).write([reading])
+            if generated:
+                found[key] = sentence.text, generated
     return [*found.values(), *known]

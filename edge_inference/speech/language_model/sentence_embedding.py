@@ -1,4 +1,4 @@
-"""Sentence vectors by an encoder such as all-MiniLM-L6-v2."""
+"""Sentence embeddings by an encoder such as all-MiniLM-L6-v2."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from edge_inference.speech.model_runner import ModelRunner
 
 _INPUTS = {"input_ids", "attention_mask", "token_type_ids"}
 _OUTPUT = "last_hidden_state"
-# The phrases of a grammar are asked for again whenever a threshold changes.
-_MOST_REMEMBERED = 4096
-# Encoders know positions up to a limit, and commands are short.
-_MOST_TOKENS = 256
+# Every change of a threshold needs the vectors of the phrases again.
+_MAX_CACHED = 4096
+# Encoders have a limited number of positions, and commands are short.
+_MAX_TOKENS = 256
 
 
 class SentenceEmbedding:
-    """Gives a vector of length 1 for each text: the mean of its tokens' states.
+    """Returns a vector of length 1 for each text: the mean of its tokens' hidden states.
 
-    ``encoder`` takes ``input_ids``, ``attention_mask`` and perhaps ``token_type_ids`` and gives
-    ``last_hidden_state`` [1, tokens, size]. May be used from one thread at a time.
+    ``encoder`` takes ``input_ids``, ``attention_mask`` and optionally ``token_type_ids``, and
+    returns ``last_hidden_state`` [1, tokens, size]. Not thread-safe.
     """
 
     def __init__(self, encoder: ModelRunner, tokens: JsonTokenizer) -> None:
@@ -37,22 +37,22 @@ class SentenceEmbedding:
             )
         self._encoder = encoder
         self._tokens = tokens
-        self._known: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
+        self._cache: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
 
-    def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def __call__(self, token_texts: Sequence[str]) -> NDArray[np.float32]:
         """Return the vectors of texts, float32 [n, size]."""
-        return np.stack([self._vector(text) for text in texts])
+        return np.stack([self._vector(text) for text in token_texts])
 
     def _vector(self, text: str) -> NDArray[np.float32]:
-        found = self._known.get(text)
+        found = self._cache.get(text)
         if found is None:
-            found = self._known[text] = self._compute(text)
-            if len(self._known) > _MOST_REMEMBERED:
-                self._known.popitem(last=False)
+            found = self._cache[text] = self._compute(text)
+            if len(self._cache) > _MAX_CACHED:
+                self._cache.popitem(last=False)
         return found
 
     def _compute(self, text: str) -> NDArray[np.float32]:
-        ids = np.array([self._tokens.encode(text, whole=True)[:_MOST_TOKENS]], np.int64)
+        ids = np.array([self._tokens.encode(text, add_special_tokens=True)[:_MAX_TOKENS]], np.int64)
         given: dict[str, NDArray[Any]] = {
             "input_ids": ids,
             "attention_mask": np.ones_like(ids),

@@ -1,1 +1,1 @@
-"""From an intent to bounded motion: actions, limits and the scene."""
+"""Planning: from intents to motion within limits; actions, limits and the scene."""

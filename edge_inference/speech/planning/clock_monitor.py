@@ -1,4 +1,4 @@
-"""The clock that plans go by, beside the steady one: it may stand still, crawl or run back."""
+"""Compares the clock of plans with the steady clock: it may stand still, run slow or jump back."""
 
 from __future__ import annotations
 
@@ -6,26 +6,25 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-# A simulation may be slow; slower than this the clock is as good as broken.
+# A simulation may be slow; a slower clock counts as broken.
 _SLOWEST_PACE = 0.1
 _PACE_WINDOW_NS = 500_000_000
-# How finely, and for how long, it is remembered when the clock showed what.
+# Period and length of the recorded history of both clocks.
 _READING_PERIOD_NS = 20_000_000
 _HISTORY_NS = 60_000_000_000
 
 
 class ClockMonitor:
-    """Looks at a clock (the node's, maybe a simulation's) in every control cycle.
+    """Monitors a clock (of the node, possibly of a simulation) in every control cycle.
 
-    Times are in nanoseconds; ``steady_ns`` is a clock that only ever rises, at its own pace.
-    Only one thread may call it.
+    Times are in nanoseconds; ``steady_ns`` is a monotonic clock in real time. Not thread-safe.
     """
 
     def __init__(self, steady_ns: Callable[[], int] = time.monotonic_ns) -> None:
         self.steady_ns = steady_ns
         now_ns = steady_ns()
-        #: The last look, when the clock was last seen to go on, and where the present window began:
-        #: each as what the clock showed, unknown at first, and the steady clock beside it.
+        #: The time of the last update, the last advance of the clock, and the start of the current
+        #: window: pairs of the clock's time (unknown at first) and the steady time.
         self._seen_ns = now_ns
         self._went_on: tuple[int | None, int] = (None, now_ns)
         self._window: tuple[int | None, int] = (None, now_ns)
@@ -33,7 +32,7 @@ class ClockMonitor:
         self._readings: deque[tuple[int, int]] = deque()
 
     def update(self, now_ns: int) -> float:
-        """Take note of what the clock shows; return the steady time since the last look, in s."""
+        """Record the time of the clock; return the steady time since the last update, in s."""
         steady_ns = self.steady_ns()
         gap_s = (steady_ns - self._seen_ns) / 1e9
         self._seen_ns = steady_ns
@@ -48,7 +47,7 @@ class ClockMonitor:
         return gap_s
 
     def problem(self, max_standstill_s: float) -> str:
-        """Return what is wrong with the clock; empty where it goes on.
+        """Return the problem of the clock; empty if it runs.
 
         ``max_standstill_s`` is how long it may stand still.
         """
@@ -60,10 +59,10 @@ class ClockMonitor:
         return ""
 
     def steady_age_s(self, stamp_ns: int) -> float:
-        """Return for how long the clock has shown ``stamp_ns`` or more, in steady seconds.
+        """Return the steady time, in s, since the clock first showed ``stamp_ns`` or more.
 
-        0 where it has not been seen to. While the clock stands still nobody knows when in that time
-        something was stamped, so it counts as the oldest that it may be.
+        0 if it has not shown it. A stamp from a standstill of the clock counts as its start, the
+        oldest possible time.
         """
         reached_ns = next((at for shown, at in self._readings if shown >= stamp_ns), None)
         return 0.0 if reached_ns is None else (self.steady_ns() - reached_ns) / 1e9

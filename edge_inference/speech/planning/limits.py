@@ -1,4 +1,4 @@
-"""What a robot may do on a spoken command: read from one file, kept by planner and motion alike."""
+"""The limits of spoken commands: read from one file, enforced by planner and motion."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from edge_inference.core.yaml_file import Section, load_yaml
 
 #: Every action that a step can have.
 ACTIONS = ("move", "turn", "go_to", "pick", "place", "stop", "look", "say")
-# The values that a step can have; other actions have a target alone.
-_USES = {"move": ("distance_m", "speed_mps"), "turn": ("angle_rad", "rate_radps")}
-# Said of an action that the robot cannot do.
+# The values of a step; other actions have only a target.
+_USED_VALUES = {"move": ("distance_m", "speed_mps"), "turn": ("angle_rad", "rate_radps")}
+# Spoken for an action that is disabled.
 _CANNOT = {
     "move": "I cannot drive",
     "turn": "I cannot turn",
@@ -29,10 +29,12 @@ _CANNOT = {
 
 @dataclass(frozen=True)
 class MotionLimits:
-    """How far and how fast. ``default_*`` is what holds where the command names none."""
+    """Limits of distance and speed. ``default_*`` applies if the command names no value."""
 
     max_speed_mps: float = setting(0.5, "highest speed", unit="m/s", minimum=0.01, maximum=5.0)
-    default_speed_mps: float = setting(0.25, "speed if none is named", unit="m/s", minimum=0.01)
+    default_speed_mps: float = setting(
+        0.25, "speed if the command has none", unit="m/s", minimum=0.01
+    )
     acceleration_mps2: float = setting(
         0.5, "change of speed", unit="m/s²", minimum=0.01, maximum=50.0
     )
@@ -40,156 +42,166 @@ class MotionLimits:
         1.0, "highest turning rate", unit="rad/s", minimum=0.01, maximum=6.3
     )
     default_rate_radps: float = setting(
-        0.5, "turning rate if none is named", unit="rad/s", minimum=0.01
+        0.5, "turning rate if the command has none", unit="rad/s", minimum=0.01
     )
     angular_acceleration_radps2: float = setting(
         1.0, "change of turning rate", unit="rad/s²", minimum=0.01, maximum=50.0
     )
     max_distance_m: float = setting(
-        10.0, "longest way in one step", unit="m", minimum=0.01, maximum=10_000.0
+        10.0, "longest distance of one step", unit="m", minimum=0.01, maximum=10_000.0
     )
-    default_distance_m: float = setting(0.5, "way if none is named", unit="m", minimum=0.01)
+    default_distance_m: float = setting(
+        0.5, "distance if the command has none", unit="m", minimum=0.01
+    )
     max_angle_rad: float = setting(
-        2 * math.pi, "widest turn in one step", unit="rad", minimum=0.01, maximum=100.0
+        2 * math.pi, "largest turn of one step", unit="rad", minimum=0.01, maximum=100.0
     )
     default_angle_rad: float = setting(
-        math.pi / 2, "turn if none is named", unit="rad", minimum=0.01
+        math.pi / 2, "turn if the command has none", unit="rad", minimum=0.01
     )
 
     def check(self) -> str | None:
-        """Return why the values do not go together."""
+        """Return the contradiction between settings, or None."""
         for what in ("speed_mps", "rate_radps", "distance_m", "angle_rad"):
-            usual, most = getattr(self, f"default_{what}"), getattr(self, f"max_{what}")
-            if usual > most:
-                return f"default_{what}: {usual:g} is above max_{what}, {most:g}"
+            usual, limit = getattr(self, f"default_{what}"), getattr(self, f"max_{what}")
+            if usual > limit:
+                return f"default_{what}: {usual:g} is above max_{what}, {limit:g}"
         return None
 
 
 @dataclass(frozen=True)
 class PlanLimits:
-    """What a plan may be, and when it is given up."""
+    """Limits of a plan, and its timeouts."""
 
     actions: tuple[str, ...] = setting(
-        ("move", "turn", "go_to", "stop", "look", "say"), "what the robot can do", choices=ACTIONS
+        ("move", "turn", "go_to", "stop", "look", "say"), "actions of the robot", choices=ACTIONS
     )
     max_steps: int = setting(8, "most steps of one plan", minimum=1, maximum=100)
     max_step_s: float = setting(
-        60.0, "longest time of one step", unit="s", minimum=0.1, maximum=86_400.0
+        60.0, "longest duration of one step", unit="s", minimum=0.1, maximum=86_400.0
     )
     max_age_s: float = setting(
         3.0, "from the end of speech to the start of a plan", unit="s", minimum=0.05, maximum=60.0
     )
-    # The slowest control cycle that the command node takes is one of 50 ms.
+    # The slowest control cycle of the command node is 50 ms.
     dead_man_s: float = setting(
         0.25, "longest time between control cycles", unit="s", minimum=0.1, maximum=2.0
     )
-    confirmation_s: float = setting(10.0, "time to say yes", unit="s", minimum=1.0, maximum=600.0)
-    things: tuple[str, ...] = setting((), "things that may be picked, placed or looked at")
+    confirmation_s: float = setting(10.0, "time to confirm", unit="s", minimum=1.0, maximum=600.0)
+    things: tuple[str, ...] = setting((), "objects that may be picked, placed or looked at")
 
     def check(self) -> str | None:
-        """Return why the values do not go together."""
+        """Return the contradiction between settings, or None."""
         return None if "stop" in self.actions else "actions: stop must be among them"
 
 
 @dataclass(frozen=True)
 class NamedPlace:
-    """Where a named place is, in the frame of the map."""
+    """The pose of a named place, in the frame of the map."""
 
     x_m: float = setting(description="position", unit="m")
     y_m: float = setting(description="position", unit="m")
-    yaw_rad: float = setting(0.0, "direction to look", unit="rad")
+    yaw_rad: float = setting(0.0, "heading", unit="rad")
     frame_id: str = setting("map", "frame of the position")
 
     def check(self) -> str | None:
-        """Return why the values do not go together."""
+        """Return the contradiction between settings, or None."""
         return None if self.frame_id else "frame_id: expected the name of a frame, got none"
 
 
 @dataclass(frozen=True)
 class VoiceLimits:
-    """Everything that bounds what speech can make a robot do."""
+    """All limits of spoken commands."""
 
     motion: MotionLimits = field(default_factory=MotionLimits)
     plan: PlanLimits = field(default_factory=PlanLimits)
     places: Mapping[str, NamedPlace] = field(default_factory=dict)
 
     def objection(self, step: ActionStep) -> str:
-        """Return what speaks against a step, in words to be spoken; empty where nothing does."""
+        """Return the spoken objection to a step; empty if it is allowed."""
         if step.action not in ACTIONS:
             return f"I do not know how to {step.action}"
         if step.action not in self.plan.actions:
             return _CANNOT.get(step.action, f"I may not {step.action}")
-        if step.action != "stop" and (odd := _out_of_place(step)):  # to stop is never refused
-            return f"I do not know what {odd} means for {step.action}"
+        if step.action != "stop" and (
+            unused := _find_unused_value(step)
+        ):  # a stop is never refused
+            return f"I do not know what {unused} means for {step.action}"
         if step.action == "move":
-            return self._against_move(step)
+            return self._object_to_move(step)
         if step.action == "turn":
-            return self._against_turn(step)
+            return self._object_to_turn(step)
         if step.action == "go_to":
-            return self._against_place(step.target)
+            return self._object_to_place(step.target)
         if step.action in ("pick", "place"):
-            return self._against_thing(step.target)
+            return self._object_to_object(step.target)
         if step.action == "say":
             return "" if step.target.strip() else "There is nothing to say"
         if step.action in ("stop", "look"):
             return ""
-        # An action whose limits nobody has written down has none that could be kept.
+        # An action without limits must not run.
         return f"I do not know what limits {step.action} has"
 
     def objection_to_age(
         self, stamp_ns: int, now_ns: int, *, only_stops: bool = False, steady_age_s: float = 0.0
     ) -> str:
-        """Return what speaks against what was said at ``stamp_ns``; to stop is never too late.
+        """Return the spoken objection to the age of a command; a stop is never too late.
 
-        ``steady_age_s`` is its age by another clock, where that is known.
+        ``steady_age_s`` is its age by the steady clock, if known.
         """
-        age_s, most_s = (now_ns - stamp_ns) / 1e9, self.plan.max_age_s
-        if age_s < -most_s:
+        age_s, max_s = (now_ns - stamp_ns) / 1e9, self.plan.max_age_s
+        if age_s < -max_s:
             return f"That was said {-age_s:.1f} seconds from now: two clocks disagree"
         age_s = max(age_s, steady_age_s)
-        if age_s > most_s and not only_stops:
+        if age_s > max_s and not only_stops:
             return f"That was said {age_s:.1f} seconds ago, so I leave it"
         return ""
 
-    def _against_move(self, step: ActionStep) -> str:
+    def _object_to_move(self, step: ActionStep) -> str:
         limits = self.motion
         speed_mps = limits.default_speed_mps if step.speed_mps is None else step.speed_mps
         return (
-            _above("The way", step.distance_m, limits.max_distance_m, "meters", signed=True)
-            or _above("The speed", speed_mps, limits.max_speed_mps, "meters per second")
-            or self._against_time("The way", step.distance_m, speed_mps, limits.acceleration_mps2)
+            _object_to_value(
+                "The distance", step.distance_m, limits.max_distance_m, "meters", signed=True
+            )
+            or _object_to_value("The speed", speed_mps, limits.max_speed_mps, "meters per second")
+            or self._object_to_duration(
+                "The distance", step.distance_m, speed_mps, limits.acceleration_mps2
+            )
         )
 
-    def _against_turn(self, step: ActionStep) -> str:
+    def _object_to_turn(self, step: ActionStep) -> str:
         limits = self.motion
         rate_radps = limits.default_rate_radps if step.rate_radps is None else step.rate_radps
-        most, most_rate = math.degrees(limits.max_angle_rad), math.degrees(limits.max_rate_radps)
+        limit, max_rate = math.degrees(limits.max_angle_rad), math.degrees(limits.max_rate_radps)
         return (
-            _above("The turn", _degrees(step.angle_rad), most, "degrees", signed=True)
-            or _above("The turning rate", _degrees(rate_radps), most_rate, "degrees per second")
-            or self._against_time(
+            _object_to_value("The turn", _degrees(step.angle_rad), limit, "degrees", signed=True)
+            or _object_to_value(
+                "The turning rate", _degrees(rate_radps), max_rate, "degrees per second"
+            )
+            or self._object_to_duration(
                 "The turn", step.angle_rad, rate_radps, limits.angular_acceleration_radps2
             )
         )
 
-    def _against_time(
+    def _object_to_duration(
         self, what: str, size: float | None, speed: float, acceleration: float
     ) -> str:
-        """Return what speaks against a step that would be given up half-way."""
-        # A ramp up and a ramp down cost the time of one at full speed.
-        takes_s = abs(size or 0.0) / speed + speed / acceleration
-        most_s = self.plan.max_step_s
-        if takes_s <= most_s:
+        """Return the objection to a step that would take longer than ``max_step_s``."""
+        # Both ramps together add the duration of one ramp.
+        duration_s = abs(size or 0.0) / speed + speed / acceleration
+        max_s = self.plan.max_step_s
+        if duration_s <= max_s:
             return ""
-        return f"{what} would take {takes_s:.3g} seconds. I may take {most_s:g} seconds"
+        return f"{what} would take {duration_s:.3g} seconds. I may take {max_s:g} seconds"
 
-    def _against_place(self, name: str) -> str:
+    def _object_to_place(self, name: str) -> str:
         if name in self.places:
             return ""
         known = ", ".join(self.places) or "no place"
         return f"I do not know where {name or 'that'} is. I know {known}"
 
-    def _against_thing(self, name: str) -> str:
+    def _object_to_object(self, name: str) -> str:
         if name in self.plan.things:
             return ""
         known = ", ".join(self.plan.things) or "nothing"
@@ -197,15 +209,15 @@ class VoiceLimits:
 
 
 def read_limits(file: Path) -> VoiceLimits:
-    """Read a limits file: sections ``motion``, ``plan`` and ``places``, each may be absent.
+    """Read a limits file with the optional sections ``motion``, ``plan`` and ``places``.
 
-    Raises ConfigError with file, line and key for whatever is wrong.
+    Raises ConfigError with file, line and key.
     """
     top = load_yaml(file)
     top.require_known("motion", "plan", "places")
     places = _places(top)
     if "" in places:
-        raise top.section("places").error("", "a place without a name can never be said")
+        raise top.section("places").error("", "expected a name for the place, got none")
     return VoiceLimits(
         motion=top.section("motion").read(MotionLimits) if "motion" in top else MotionLimits(),
         plan=top.section("plan").read(PlanLimits) if "plan" in top else PlanLimits(),
@@ -213,8 +225,8 @@ def read_limits(file: Path) -> VoiceLimits:
     )
 
 
-def _out_of_place(step: ActionStep) -> str:
-    """Name a value that a step of its action has no use for; without it, it may mean another."""
+def _find_unused_value(step: ActionStep) -> str:
+    """Return a value that the action of a step does not use; it may have another meaning."""
     values: dict[str, object] = {
         "distance_m": step.distance_m,
         "angle_rad": step.angle_rad,
@@ -222,7 +234,7 @@ def _out_of_place(step: ActionStep) -> str:
         "rate_radps": step.rate_radps,
         "target": step.target,
     }
-    used = _USES.get(step.action, ("target",))
+    used = _USED_VALUES.get(step.action, ("target",))
     return next((name for name, value in values.items() if value and name not in used), "")
 
 
@@ -230,15 +242,17 @@ def _places(top: Section) -> dict[str, Section]:
     return top.sections("places") if "places" in top else {}
 
 
-def _above(what: str, value: float | None, most: float, unit: str, *, signed: bool = False) -> str:
+def _object_to_value(
+    what: str, value: float | None, limit: float, unit: str, *, signed: bool = False
+) -> str:
     if value is None or not math.isfinite(value):
         return f"{what} is not a number"
     size = abs(value) if signed else value
-    # Conversion between units must not refuse the limit itself.
-    if size > most * (1 + 1e-9):
-        return f"{what} of {size:g} {unit} is too much. I may do {most:g} {unit}"
+    # Rounding in a unit conversion must not reject the limit itself.
+    if size > limit * (1 + 1e-9):
+        return f"{what} of {size:g} {unit} is too much. I may do {limit:g} {unit}"
     if size <= 0:
-        return f"{what} is nothing"
+        return f"{what} is zero"
     return ""
 
 

@@ -1,4 +1,4 @@
-"""From the steps of a plan to velocities, by the clock that is handed in."""
+"""Executes the steps of a plan as velocities; the caller provides the clock."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from edge_inference.speech.language.stop_phrases import NegationGuard, is_reject
 from edge_inference.speech.planning.clock_monitor import ClockMonitor
 from edge_inference.speech.planning.limits import VoiceLimits
 
-#: What is left of a way or a turn that ends it, in m and rad.
+#: A step ends at this remaining distance or angle, in m or rad.
 TOLERANCE = 0.001
-# The control period that braking reckons with until two calls have shown the real one.
+# The assumed control period until two calls have shown the real one.
 _PERIOD_S = 0.05
 
 
-# Two clocks that go on evenly are never quite alike.
+# Two clocks never run at exactly the same rate.
 _STEADY_MARGIN = 1.05
 
 
 class MotionState(Enum):
-    """What goes on. WAITING: a step that is done elsewhere (go_to, pick, say …)."""
+    """The state of a plan. WAITING: another node executes the step (go_to, pick, say …)."""
 
     IDLE = "idle"
     MOVING = "moving"
@@ -36,11 +36,11 @@ class MotionState(Enum):
 
 @dataclass(frozen=True)
 class MotionFeedback:
-    """How far a plan has got.
+    """The progress of a plan.
 
-    ``step`` is the one at work, number ``index`` (from 0) of ``steps``. ``progress`` is the part
-    of it that has been commanded, 0 to 1. ``problem`` says in words why a plan was refused or
-    stopped. ``stamp_ns`` is the plan's: of the last sample with speech.
+    ``step`` is the current step, number ``index`` (from 0) of ``steps``. ``progress`` is the part
+    of it that has been commanded, 0 to 1. ``problem`` is the reason why a plan was refused or
+    stopped. ``stamp_ns`` is the plan's: the time of the last sample with speech.
     """
 
     state: MotionState
@@ -54,20 +54,20 @@ class MotionFeedback:
 
 
 class Motion:
-    """Executes one plan at a time; only one thread may call it.
+    """Executes one plan at a time. Not thread-safe, except where a method says so.
 
-    Velocity rises and falls by the limits' acceleration; ``stop`` alone sets it to zero at once.
-    How far the robot has come is the sum of what was commanded: no odometry is read. Velocity is
-    zero whenever there is no step at work, when control cycles fail to come for ``dead_man_s``,
-    when a step takes longer than ``max_step_s`` and when the clock runs back. Every time, the age
-    of a plan too, is also one of ``steady_ns``; a clock that stands still or crawls beside it stops
-    the robot, and nothing that moves is begun by it.
+    Velocity changes within the limits of acceleration; only ``stop`` sets it to zero at once. The
+    travelled distance is the integral of the commanded velocity: no odometry is read. Velocity is
+    zero without a current step, after ``dead_man_s`` without a control cycle, after ``max_step_s``
+    in one step, and when the clock runs back. All times, including the age of a plan, are also
+    checked by ``steady_ns``. A clock that stands still or runs slow stops the robot, and no motion
+    starts.
     """
 
     def __init__(
         self, limits: VoiceLimits, steady_ns: Callable[[], int] = time.monotonic_ns
     ) -> None:
-        #: May be replaced between two calls; a plan at work goes on within the new ones.
+        #: May be replaced between two calls; the current plan continues within the new limits.
         self.limits = limits
         self._steady_ns = steady_ns
         self._clock_monitor = ClockMonitor(steady_ns)
@@ -76,22 +76,22 @@ class Motion:
         self._state = MotionState.IDLE
         self._problem = ""
         self._index = 0
-        self._begun_ns = self._begun_steady_ns = 0
+        self._started_ns = self._started_steady_ns = 0
         self._last_ns = 0
         self._period_s = _PERIOD_S
-        self._left = self._whole = self._steady_way = 0.0
-        self._turns = False
+        self._remaining = self._step_size = self._steady_distance = 0.0
+        self._is_turning = False
         self._velocity = 0.0
         self._is_braking = False
 
     def begin(self, plan: ActionPlan, now_ns: int) -> None:
-        """Take up a plan in place of the one at work; what moves is braked first.
+        """Start a plan in place of the current one; a moving robot brakes first.
 
         A plan that is empty, unsafe or older than ``max_age_s`` stops the robot instead, and one
-        whose first step is stop does so at once. A plan that the planner has refused changes
-        nothing: talk that is not meant for the robot does not end its work. ``feedback`` says why.
+        whose first step is stop does so at once. A plan that the planner refused does not end the
+        current plan: it may come from conversation. ``feedback`` has the reason.
         """
-        if plan.is_refused and (self._is_at_work() or self._is_braking):
+        if plan.is_refused and (self._is_active() or self._is_braking):
             return
         self._clock_monitor.update(now_ns)
         objection = self._objection(plan, now_ns)
@@ -104,44 +104,44 @@ class Motion:
             self._start_clock(now_ns)
         self._is_braking = self._velocity != 0.0
         self._problem = ""
-        self._take_up(now_ns)
+        self._start_step(now_ns)
 
     def observe(self, transcript: Transcript, now_ns: int) -> None:
-        """Take what was said, in any thread: a negation or condition holds back what moves."""
+        """Record a transcript, in any thread: a negation or condition blocks plans that move."""
         self._negation_guard.observe(transcript, now_ns)
 
     def observe_unreadable(self, now_ns: int) -> None:
-        """Take words that cannot be read, in any thread: they may have been a negation."""
-        self._negation_guard.hold("something that I cannot read", now_ns)
+        """Record an unreadable transcript, in any thread: it may have been a negation."""
+        self._negation_guard.block("something that I cannot read", now_ns)
 
     def is_retracted(self, transcript: Transcript, stop_words: Collection[str]) -> bool:
-        """Tell, in any thread, whether a text is a no, or may be meant of the plan at work."""
+        """Tell, in any thread, whether a text rejects or may retract the current plan."""
         if is_rejection(transcript.text, stop_words):
             return True
-        return self._is_at_work() and may_retract(transcript, self._plan, stop_words)
+        return self._is_active() and may_retract(transcript, self._plan, stop_words)
 
     def stop(self, now_ns: int, problem: str = "") -> None:
-        """Give up the plan; every ``command`` from now on is zero until the next ``begin``.
+        """Cancel the plan; every ``command`` is zero until the next ``begin``.
 
-        ``problem`` says why, where nobody has asked for it.
+        ``problem`` is the reason, unless the user asked for the stop.
         """
         self._start_clock(now_ns)
         self._halt(MotionState.STOPPED, problem)
 
     def step_done(self, now_ns: int) -> None:
-        """Say that the step waited for is done: the next one begins."""
+        """End the awaited step successfully: the next step begins."""
         if self._state is MotionState.WAITING:
             self._start_clock(now_ns)
-            self._next(now_ns)
+            self._start_next_step(now_ns)
 
     def step_failed(self, problem: str, now_ns: int) -> None:
-        """Say that the step waited for cannot be done: the plan ends."""
+        """End the awaited step as failed: the plan ends."""
         if self._state is MotionState.WAITING:
             self._start_clock(now_ns)
             self._halt(MotionState.STOPPED, problem)
 
     def command(self, now_ns: int) -> tuple[float, float]:
-        """Return what to drive from now to the next call: m/s ahead, rad/s to the left."""
+        """Return the velocity until the next call: m/s ahead, rad/s to the left."""
         gap_s = (now_ns - self._last_ns) / 1e9
         steady_gap_s = self._start_clock(now_ns)
         if self._state is not MotionState.MOVING and not self._is_braking:
@@ -149,7 +149,7 @@ class Motion:
             if problem and self._state is MotionState.WAITING:
                 self._halt(MotionState.STOPPED, problem)
             return 0.0, 0.0
-        problem = self._fault(gap_s, steady_gap_s, now_ns)
+        problem = self._find_fault(gap_s, steady_gap_s, now_ns)
         if problem:
             self._halt(MotionState.STOPPED, problem)
             return 0.0, 0.0
@@ -159,21 +159,21 @@ class Motion:
             self._brake(gap_s, now_ns)
         else:
             self._drive(gap_s, now_ns)
-        return (0.0, self._velocity) if self._turns else (self._velocity, 0.0)
+        return (0.0, self._velocity) if self._is_turning else (self._velocity, 0.0)
 
     def feedback(self, now_ns: int) -> MotionFeedback:
-        """Say how far the plan has got, at the last velocity up to now."""
+        """Return the progress of the plan up to now, at the last velocity."""
         plan = self._plan
         progress = 0.0
         if self._state is MotionState.DONE:
             progress = 1.0
-        elif self._whole and not self._is_braking:
-            left = self._left - self._velocity * max(0, now_ns - self._last_ns) / 1e9
-            progress = min(1.0, max(0.0, 1.0 - left / self._whole))
+        elif self._step_size and not self._is_braking:
+            remaining = self._remaining - self._velocity * max(0, now_ns - self._last_ns) / 1e9
+            progress = min(1.0, max(0.0, 1.0 - remaining / self._step_size))
         return MotionFeedback(
             self._state,
             intent=plan.intent,
-            step=self._step() if self._is_at_work() else None,
+            step=self._step() if self._is_active() else None,
             index=self._index,
             steps=len(plan.steps),
             progress=progress,
@@ -189,12 +189,12 @@ class Motion:
         if len(plan.steps) > self.limits.plan.max_steps:
             return f"{len(plan.steps)} steps are too many. I may do {self.limits.plan.max_steps}"
         return (
-            self._objection_by_time(plan, now_ns)
+            self._object_to_time(plan, now_ns)
             or self._negation_guard.problem(plan, now_ns)
             or next(filter(None, map(self.limits.objection, plan.steps)), "")
         )
 
-    def _objection_by_time(self, plan: ActionPlan, now_ns: int) -> str:
+    def _object_to_time(self, plan: ActionPlan, now_ns: int) -> str:
         only_stops = all(step.action == "stop" for step in plan.steps)
         steady_age_s = self._clock_monitor.steady_age_s(plan.stamp_ns)
         return self.limits.objection_to_age(
@@ -202,27 +202,27 @@ class Motion:
         ) or ("" if only_stops else self._clock_monitor.problem(self.limits.plan.dead_man_s))
 
     def _start_clock(self, now_ns: int) -> float:
-        """Count from now on; return the steady time since the last time, in s."""
+        """Record the time; return the steady time since the last call, in s."""
         self._last_ns = now_ns
         return self._clock_monitor.update(now_ns)
 
-    def _fault(self, gap_s: float, steady_gap_s: float, now_ns: int) -> str:
+    def _find_fault(self, gap_s: float, steady_gap_s: float, now_ns: int) -> str:
         limits, steady_ns = self.limits.plan, self._steady_ns()
         if gap_s < 0:
             return f"The clock ran back by {-gap_s:.3f} seconds"
-        if (longest_s := max(gap_s, steady_gap_s)) > limits.dead_man_s:
-            return f"There was no control cycle for {longest_s:.2f} seconds"
+        if (max_gap_s := max(gap_s, steady_gap_s)) > limits.dead_man_s:
+            return f"There was no control cycle for {max_gap_s:.2f} seconds"
         if (
-            max(now_ns - self._begun_ns, steady_ns - self._begun_steady_ns) / 1e9
+            max(now_ns - self._started_ns, steady_ns - self._started_steady_ns) / 1e9
             > limits.max_step_s
         ):
             return f"The step took longer than {limits.max_step_s:g} seconds"
-        self._steady_way += abs(self._velocity) * steady_gap_s
-        if self._steady_way > self._longest_way() * _STEADY_MARGIN:
+        self._steady_distance += abs(self._velocity) * steady_gap_s
+        if self._steady_distance > self._max_step_distance() * _STEADY_MARGIN:
             return "The clock is slow: by a steady one I have come further than any step may go"
         return self._clock_monitor.problem(limits.dead_man_s)
 
-    def _is_at_work(self) -> bool:
+    def _is_active(self) -> bool:
         return self._state in (MotionState.MOVING, MotionState.WAITING)
 
     def _halt(self, state: MotionState, problem: str) -> None:
@@ -231,10 +231,10 @@ class Motion:
         self._velocity = 0.0
         self._is_braking = False
 
-    def _take_up(self, now_ns: int) -> None:
+    def _start_step(self, now_ns: int) -> None:
         """Begin the step at ``_index``, or end the plan."""
-        self._begin_step(now_ns)
-        self._whole = self._left = 0.0
+        self._reset_step_clock(now_ns)
+        self._step_size = self._remaining = 0.0
         if self._index >= len(self._plan.steps):
             self._state = MotionState.DONE
             return
@@ -242,71 +242,73 @@ class Motion:
         if step.action == "stop":
             self._halt(MotionState.STOPPED, "")
         elif step.action in ("move", "turn"):
-            way = step.angle_rad if step.action == "turn" else step.distance_m
+            distance = step.angle_rad if step.action == "turn" else step.distance_m
             self._state = MotionState.MOVING
-            self._whole = self._left = way or 0.0
+            self._step_size = self._remaining = distance or 0.0
         else:
             self._state = MotionState.WAITING
 
-    def _begin_step(self, now_ns: int) -> None:
-        self._begun_ns, self._begun_steady_ns = now_ns, self._steady_ns()
-        self._steady_way = 0.0
+    def _reset_step_clock(self, now_ns: int) -> None:
+        self._started_ns, self._started_steady_ns = now_ns, self._steady_ns()
+        self._steady_distance = 0.0
 
-    def _next(self, now_ns: int) -> None:
+    def _start_next_step(self, now_ns: int) -> None:
         self._index += 1
-        self._take_up(now_ns)
+        self._start_step(now_ns)
 
     def _brake(self, gap_s: float, now_ns: int) -> None:
-        self._velocity = _towards(0.0, self._velocity, self._acceleration() * gap_s)
+        self._velocity = _approach(0.0, self._velocity, self._acceleration() * gap_s)
         if self._velocity == 0.0:
             self._is_braking = False
-            self._begin_step(now_ns)
+            self._reset_step_clock(now_ns)
 
     def _drive(self, gap_s: float, now_ns: int) -> None:
-        self._left -= self._velocity * gap_s
+        self._remaining -= self._velocity * gap_s
         if self._velocity == 0.0:
-            self._turns = self._step().action == "turn"
-        elif abs(self._left) <= TOLERANCE or self._left * self._whole < 0:
+            self._is_turning = self._step().action == "turn"
+        elif abs(self._remaining) <= TOLERANCE or self._remaining * self._step_size < 0:
             self._end_of_step(gap_s, now_ns)
             return
-        # From rest it sets off at once, with what one period allows.
+        # From rest the first command already has the velocity of one period of acceleration.
         change = self._acceleration() * (gap_s if self._velocity else self._period_s)
-        target = math.copysign(min(self._top(), self._stoppable()), self._left)
-        self._velocity = _towards(target, self._velocity, change)
+        target = math.copysign(
+            min(self._max_step_speed(), self._max_stoppable_speed()), self._remaining
+        )
+        self._velocity = _approach(target, self._velocity, change)
 
     def _end_of_step(self, gap_s: float, now_ns: int) -> None:
-        self._velocity = _towards(0.0, self._velocity, self._acceleration() * gap_s)
+        self._velocity = _approach(0.0, self._velocity, self._acceleration() * gap_s)
         if self._velocity == 0.0:
-            self._next(now_ns)
+            self._start_next_step(now_ns)
 
     def _step(self) -> ActionStep:
         return self._plan.steps[self._index]
 
     def _acceleration(self) -> float:
         motion = self.limits.motion
-        return motion.angular_acceleration_radps2 if self._turns else motion.acceleration_mps2
+        return motion.angular_acceleration_radps2 if self._is_turning else motion.acceleration_mps2
 
-    def _longest_way(self) -> float:
+    def _max_step_distance(self) -> float:
         motion = self.limits.motion
-        return motion.max_angle_rad if self._turns else motion.max_distance_m
+        return motion.max_angle_rad if self._is_turning else motion.max_distance_m
 
-    def _top(self) -> float:
+    def _max_step_speed(self) -> float:
         motion, step = self.limits.motion, self._step()
-        if self._turns:
+        if self._is_turning:
             return min(step.rate_radps or motion.default_rate_radps, motion.max_rate_radps)
         return min(step.speed_mps or motion.default_speed_mps, motion.max_speed_mps)
 
-    def _stoppable(self) -> float:
-        """Return the highest speed that, held for one period, still leaves the way to brake.
+    def _max_stoppable_speed(self) -> float:
+        """Return the highest speed that, kept for one period, still leaves the distance to brake.
 
-        The positive root of v·T + v²/2a = way left, in the form that does not subtract what is
-        nearly alike.
+        The positive root of v·T + v²/2a = remaining distance, in the form without subtraction of
+        nearly equal numbers.
         """
         acceleration, period_s = self._acceleration(), self._period_s
-        way = 2 * abs(self._left)
-        return way / (period_s + math.sqrt(period_s**2 + way / acceleration))
+        distance = 2 * abs(self._remaining)
+        return distance / (period_s + math.sqrt(period_s**2 + distance / acceleration))
 
 
-def _towards(target: float, value: float, most: float) -> float:
-    """Return ``value`` brought nearer to ``target``, by ``most`` at most."""
-    return value + min(most, max(-most, target - value))
+def _approach(target: float, value: float, max_change: float) -> float:
+    """Return ``value`` moved towards ``target`` by at most ``max_change``."""
+    return value + min(max_change, max(-max_change, target - value))

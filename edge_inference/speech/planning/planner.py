@@ -1,4 +1,4 @@
-"""From what is meant to steps that a robot may do, or a reason why not."""
+"""Planning: from an intent to permitted steps, or to the reason of a refusal."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from edge_inference.speech.language.stop_phrases import STOP_WORDS, closes_quest
 from edge_inference.speech.planning.limits import MotionLimits, VoiceLimits
 from edge_inference.speech.planning.planner_slots import PlannerSlots, UnclearError
 
-# Reasons are spoken; one that quotes a whole page must come to an end.
-_LONGEST_REASON = 300
-_QUOTED = 60
+# Reasons are spoken, so their length is limited.
+_MAX_REASON_CHARACTERS = 300
+_MAX_QUOTED_CHARACTERS = 60
 _NOT_ASKED = "I have not asked anything"
-_LEFT = "Then I leave it"
+_CANCELLED = "Then I leave it"
 
 
 class _Question(NamedTuple):
@@ -42,12 +42,13 @@ class ActionPlanner:
     """Makes plans within limits.
 
     It knows the intents move, turn, go_to, pick, place, stop and look, the answers confirm and
-    deny, and sequences of them. An intent that needs confirmation gives a refused plan whose
-    reason is the question; the plan itself comes with the answer. The time to answer is also one of
-    ``steady_ns``. A stop word or a negation behind the question closes it, whatever else it says,
-    and so does all that is neither understood nor a yes; a yes that comes then moves nothing, and
-    is told why. What :func:`says_yes` knows is a yes beside the intent confirm. ``stop_words`` may
-    be replaced between two calls; ``observe`` and ``close_question`` may come in threads of their own.
+    deny, and sequences of them. An intent that needs confirmation gives a refused plan whose reason
+    is the question; the plan follows the answer. The time to answer is also checked by
+    ``steady_ns``. A stop word or negation after the question closes it, even together with a yes;
+    so does any other text that is neither understood nor a yes. A later yes moves nothing and gets
+    the reason. Besides the intent confirm, :func:`is_affirmation` recognises a yes. ``stop_words``
+    may be replaced between two calls; ``observe`` and ``close_question`` may be called from other
+    threads.
     """
 
     def __init__(
@@ -61,101 +62,104 @@ class ActionPlanner:
         self._steady_ns = steady_ns
         self._lock = threading.RLock()
         self._asked: _Question | None = None
-        #: Why the last question is closed; empty where there was none, or it was answered.
+        #: Why the last question is closed; empty if there was none, or if it was answered.
         self._closed = ""
-        #: Whether nobody has been told yet that the question is closed.
-        self._is_to_tell = False
+        #: Whether the user must still be told that the question is closed.
+        self._must_report_closing = False
 
     def plan(self, intent: Intent, now_ns: int | None = None) -> ActionPlan:
-        """Return the plan for an intent; ``reason`` is what to say in either case.
+        """Return the plan for an intent; ``reason`` is spoken in either case.
 
-        With ``now_ns`` an intent that is too old is refused: what nobody will do, nobody announces.
-        A question stays open until it is answered or closed, or something else is to be done. The
-        plan that says "Then I leave it" is one for the intent deny.
+        With ``now_ns`` an intent that is too old is refused, because it would not be executed. A
+        question stays open until an answer, another command, or the end of its time. The plan that
+        says "Then I leave it" is one for the intent deny.
         """
         with self._lock:
             return self._plan(intent, now_ns)
 
     def observe(self, transcript: Transcript) -> None:
-        """Take what was said, final or partial: a stop or a negation closes the question.
+        """Record a transcript, final or partial: a stop or a negation closes the question.
 
-        What was said before the question, or is what it asks about, is no answer.
+        A transcript from before the question, or the one that the question is about, does not
+        count.
         """
         with self._lock:
             asked = self._asked
             if asked is None or 0 < transcript.stamp_ns <= asked.intent.stamp_ns:
                 return
             if closes_question(transcript.text, self.stop_words):
-                self._close_by(transcript.text)
+                self._close_by_speech(transcript.text)
 
     def close_question(self, why: str) -> None:
-        """Close the question that is open, if there is one, for what ``why`` says."""
+        """Close the open question, if any, for the reason ``why``."""
         with self._lock:
             if self._asked is not None:
                 self._asked, self._closed = None, why
 
-    def _close_by(self, text: str) -> None:
+    def _close_by_speech(self, text: str) -> None:
         if self._asked is not None:
-            said = text if len(text) <= _QUOTED else f"{text[:_QUOTED]}…"
+            said = (
+                text if len(text) <= _MAX_QUOTED_CHARACTERS else f"{text[:_MAX_QUOTED_CHARACTERS]}…"
+            )
             self.close_question(f"You said {said!r} after I had asked")
-            self._is_to_tell = True
+            self._must_report_closing = True
 
     def _plan(self, intent: Intent, now_ns: int | None) -> ActionPlan:
-        # With a problem nothing is meant, whatever the name says; stop is stop all the same.
+        # An intent with a problem has no meaning, except stop.
         is_nothing = not intent.name or (bool(intent.problem) and intent.name != STOP)
-        # What is known, but held back or not heard well, is no yes.
+        # A known text that is blocked or has low confidence is not a yes.
         is_new = is_nothing and not intent.name and intent.source == UNKNOWN
         if is_new and self._asked is not None and is_affirmation(intent.text):
             is_nothing, intent = False, replace(intent, name=YES, problem="")
         if is_nothing and intent.text:
-            self._close_by(intent.text)
-        is_to_tell, self._is_to_tell = self._is_to_tell, False
-        if is_to_tell and (is_nothing or intent.name == NO):
-            return _refused(replace(intent, name=NO), _LEFT)
+            self._close_by_speech(intent.text)
+        must_report_closing, self._must_report_closing = self._must_report_closing, False
+        if must_report_closing and (is_nothing or intent.name == NO):
+            return _make_refusal(replace(intent, name=NO), _CANCELLED)
         if is_nothing:
-            return _refused(intent, intent.problem or "I did not understand that")
+            return _make_refusal(intent, intent.problem or "I did not understand that")
         asked, self._asked = self._asked, None
         if asked is not None and intent.name not in (YES, NO):
             self._closed = "You have asked for something else since"
         if now_ns is not None and intent.name != STOP and not intent.needs_confirmation:
             age = self.limits.objection_to_age(intent.stamp_ns, now_ns)
             if age:
-                return _refused(intent, age)
+                return _make_refusal(intent, age)
         if intent.name in (YES, NO):
-            return self._answered(intent, asked)
-        plan = self._planned(intent)
+            return self._resolve_answer(intent, asked)
+        plan = self._make_plan(intent)
         if plan.is_refused or not intent.needs_confirmation:
             return plan
         asked_ns = intent.stamp_ns if now_ns is None else now_ns
         self._asked, self._closed = _Question(intent, asked_ns, self._steady_ns()), ""
-        return _refused(intent, f"Did you mean: {plan.reason}? Say yes or no")
+        return _make_refusal(intent, f"Did you mean: {plan.reason}? Say yes or no")
 
-    def _answered(self, answer: Intent, asked: _Question | None) -> ActionPlan:
+    def _resolve_answer(self, answer: Intent, asked: _Question | None) -> ActionPlan:
         closed, self._closed = self._closed, ""
         if asked is None:
             again = f"{closed}, so I leave it; please say it again" if closed else _NOT_ASKED
-            return _refused(answer, again if answer.name == YES else _NOT_ASKED)
+            return _make_refusal(answer, again if answer.name == YES else _NOT_ASKED)
         if answer.name == NO:
             self._closed = "You said no"
-            return _refused(answer, _LEFT)
-        objection = self._objection_to_time(answer, asked)
+            return _make_refusal(answer, _CANCELLED)
+        objection = self._object_to_time(answer, asked)
         if objection:
-            return _refused(answer, objection)
-        # What is done now is done on the answer: delays and ages count from there.
+            return _make_refusal(answer, objection)
+        # The answer starts the plan: delays and ages count from its stamp.
         plan = replace(asked.intent, stamp_ns=answer.stamp_ns, frame_id=answer.frame_id)
-        return self._planned(plan)
+        return self._make_plan(plan)
 
-    def _objection_to_time(self, answer: Intent, asked: _Question) -> str:
+    def _object_to_time(self, answer: Intent, asked: _Question) -> str:
         waited_ns = answer.stamp_ns - asked.asked_ns
-        if waited_ns < 0:  # it meant something else
+        if waited_ns < 0:  # it was not an answer to this question
             return _NOT_ASKED
         waited_s = max(waited_ns, self._steady_ns() - asked.asked_steady_ns) / 1e9
-        if waited_s > (longest_s := self.limits.plan.confirmation_s):
-            too_late = f"I asked {waited_s:.1f} seconds ago, and wait for {longest_s:g}"
+        if waited_s > (max_wait_s := self.limits.plan.confirmation_s):
+            too_late = f"I asked {waited_s:.1f} seconds ago, and wait for {max_wait_s:g}"
             return f"{too_late}; please say it again"
         return ""
 
-    def _planned(self, intent: Intent) -> ActionPlan:
+    def _make_plan(self, intent: Intent) -> ActionPlan:
         steps: list[ActionStep] = []
         try:
             each = split_intent(intent)
@@ -164,18 +168,18 @@ class ActionPlanner:
             for part in each:
                 steps += _steps(part, self.limits.motion)
         except UnclearError as unclear:
-            return _refused(intent, str(unclear))
-        # Whoever says stop has all of it stopped: nothing moves after it.
+            return _make_refusal(intent, str(unclear))
+        # A stop ends the whole plan: no step follows it.
         last = next(
             (place for place, step in enumerate(steps) if step.action == "stop"), len(steps)
         )
         steps = steps[: last + 1]
-        most = self.limits.plan.max_steps
-        if len(steps) > most:
-            return _refused(intent, f"{len(steps)} steps are too many. I may do {most}")
+        max_steps = self.limits.plan.max_steps
+        if len(steps) > max_steps:
+            return _make_refusal(intent, f"{len(steps)} steps are too many. I may do {max_steps}")
         objection = next(filter(None, map(self.limits.objection, steps)), "")
         if objection:
-            return _refused(intent, objection)
+            return _make_refusal(intent, objection)
         return ActionPlan(
             intent=intent.name,
             steps=tuple(steps),
@@ -186,7 +190,7 @@ class ActionPlanner:
 
 
 def describe_step(step: ActionStep) -> str:
-    """Return a step in words, to be spoken."""
+    """Return the spoken description of a step."""
     if step.action == "move" and step.distance_m is not None:
         way = "forward" if step.distance_m >= 0 else "back"
         return f"going {way} {abs(step.distance_m):.3g} meters"
@@ -204,13 +208,15 @@ def describe_step(step: ActionStep) -> str:
     return f"{words.get(step.action, step.action)} {step.target}".strip()
 
 
-def _refused(intent: Intent, reason: str) -> ActionPlan:
+def _make_refusal(intent: Intent, reason: str) -> ActionPlan:
     return ActionPlan(
         intent=intent.name,
         steps=(),
         stamp_ns=intent.stamp_ns,
         is_refused=True,
-        reason=reason if len(reason) <= _LONGEST_REASON else f"{reason[:_LONGEST_REASON]}…",
+        reason=reason
+        if len(reason) <= _MAX_REASON_CHARACTERS
+        else f"{reason[:_MAX_REASON_CHARACTERS]}…",
         frame_id=intent.frame_id,
     )
 
@@ -274,8 +280,8 @@ _STEPS: dict[str, Callable[[PlannerSlots, MotionLimits], list[ActionStep]]] = {
 
 
 def _steps(intent: Intent, limits: MotionLimits) -> list[ActionStep]:
-    """Return the steps of one intent; raises UnclearError."""
-    if intent.name == STOP:  # whatever else is said with it
+    """Return the steps of one intent. Raises UnclearError."""
+    if intent.name == STOP:  # regardless of its slots
         return [ActionStep("stop")]
     make = _STEPS.get(intent.name)
     if make is None:

@@ -1,4 +1,4 @@
-"""The slots of an intent as a plan needs them; what is not clear in them is refused."""
+"""The slots of an intent for planning; unclear slots are refused."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from edge_inference.core.voice import IntentSlot
 
 
 class UnclearError(Exception):
-    """What is wrong with a slot, in words to be spoken."""
+    """The spoken reason why a slot is unclear."""
 
 
 class PlannerSlots:
-    """Slots by name, each asked for once; ``finish`` refuses those that nobody has asked for.
+    """Slots by name, each read once; ``finish`` refuses slots that were not read.
 
-    A value that is left out must not turn a command into another one: what is unknown, of the
-    wrong kind or in the wrong unit raises UnclearError.
+    An ignored value must not turn a command into another one: a slot that is unknown, of the wrong
+    kind or in the wrong unit raises UnclearError.
     """
 
     def __init__(self, slots: Mapping[str, IntentSlot], intent: str) -> None:
@@ -24,7 +24,7 @@ class PlannerSlots:
         self._intent = intent
 
     def size(self, name: str, unit: str) -> float | None:
-        """Return a number of ``unit`` (or a plain one) that is not below zero; None if absent."""
+        """Return a number in ``unit`` (or without a unit) of at least zero; None if absent."""
         slot = self._left.pop(name, None)
         if slot is None:
             return None
@@ -57,12 +57,12 @@ class PlannerSlots:
         return slot.value
 
     def finish(self) -> None:
-        """Raise UnclearError for the first slot that was not asked for."""
+        """Raise UnclearError for the first slot that was not read."""
         for name in self._left:
             action = self._intent.replace("_", " ")
             raise UnclearError(f"I do not know what {_short(name)} means for {_short(action)}")
 
 
 def _short(text: str) -> str:
-    """Return a text of a length that can be spoken."""
+    """Return a text shortened for speech."""
     return text if len(text) <= 40 else f"{text[:40]}…"

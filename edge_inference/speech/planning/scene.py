@@ -1,6 +1,6 @@
-"""What is in sight: the last images' results, and what enough of them agree on.
+"""The scene: the objects on which enough of the last images agree.
 
-A thing that only one image shows may be a fault of the model and is not spoken of.
+An object in only one image may be an error of the model and is not reported.
 """
 
 from __future__ import annotations
@@ -14,27 +14,27 @@ from edge_inference.core.runtime.mailbox import FUTURE_TOLERANCE_NS, stamp_fault
 from edge_inference.core.settings import setting
 
 _MAX_IMAGES = 100
-#: Things of one image that are remembered, the best first.
+#: Stored objects per image, best score first.
 _MAX_OBJECTS = 300
 
 
 @dataclass(frozen=True)
 class SceneSettings:
-    """Which results are spoken of."""
+    """Which results are reported."""
 
     max_age_s: float = setting(
-        3.0, "older images do not count", unit="s", minimum=0.1, maximum=600.0
+        3.0, "age from which images do not count", unit="s", minimum=0.1, maximum=600.0
     )
     max_images: int = setting(
-        5, "as many of the latest images count", minimum=1, maximum=_MAX_IMAGES
+        5, "number of the latest images that count", minimum=1, maximum=_MAX_IMAGES
     )
     min_images: int = setting(
-        2, "in so many of them a thing must be", minimum=1, maximum=_MAX_IMAGES
+        2, "number of these images that must show an object", minimum=1, maximum=_MAX_IMAGES
     )
-    min_score: float = setting(0.4, "results below it do not count", minimum=0.0, maximum=1.0)
+    min_score: float = setting(0.4, "lowest score of a result", minimum=0.0, maximum=1.0)
 
     def check(self) -> str | None:
-        """Return why the values do not go together."""
+        """Return the contradiction between settings, or None."""
         if self.min_images > self.max_images:
             return f"min_images: {self.min_images} is more than max_images, {self.max_images}"
         return None
@@ -42,9 +42,9 @@ class SceneSettings:
 
 @dataclass(frozen=True)
 class SeenObjects:
-    """So many of one thing; ``positions`` is where each is, from 0 at the left to 1.
+    """Objects of one name; ``positions`` are horizontal, from 0 at the left to 1.
 
-    None stands for a place that is not known.
+    None stands for an unknown position.
     """
 
     name: str
@@ -56,11 +56,11 @@ class SeenObjects:
 
 @dataclass(frozen=True)
 class SceneView:
-    """What is in sight at a moment.
+    """The scene at a point in time.
 
-    ``image_count`` is how many images it is from, and ``last_age_s`` the age of the last one, None where
-    there never was any. ``known_names`` are all things that the model tells apart, None where its
-    messages do not say. ``is_classification``: it tells of what an image is as a whole.
+    ``image_count`` is the number of images that it is based on, and ``last_age_s`` the age of the
+    last one, None without any. ``known_names`` are all names that the model can report, None if
+    unknown. ``is_classification``: the results classify whole images.
     """
 
     seen: tuple[SeenObjects, ...] = ()
@@ -80,9 +80,9 @@ class _Image:
 
 
 class Scene:
-    """Remembers the last results; not for several threads at once.
+    """Stores the last results. Not thread-safe.
 
-    ``spoken_name`` says what a label is called in speech.
+    ``spoken_name`` returns the spoken name of a label.
     """
 
     def __init__(self, spoken_name: Callable[[str], str]) -> None:
@@ -94,10 +94,10 @@ class Scene:
         self._known: frozenset[str] | None = None
 
     def add(self, result: Detections | Classification, now_ns: int, *, all_labels: bool) -> None:
-        """Take note of one image's result; of another model than before, the old are forgotten.
+        """Add the result for one image; results of another model replace the earlier ones.
 
-        ``all_labels``: the result names every class of its model. Its moment is the image's
-        stamp, or ``now_ns`` where that cannot be right.
+        ``all_labels``: the result has every class name of its model. Its time is the image's stamp,
+        or ``now_ns`` if the stamp is invalid.
         """
         source = (type(result), result.model)
         if source != self._source:
@@ -113,7 +113,7 @@ class Scene:
         self._images.appendleft(_Image(time_ns, self._group_by_name(result)))
 
     def view(self, now_ns: int, settings: SceneSettings) -> SceneView:
-        """Return what enough of the last images show."""
+        """Return the objects that enough of the last images show."""
         if self._last_ns is None:
             return SceneView()
         oldest_ns = now_ns - int(settings.max_age_s * 1e9)
@@ -134,7 +134,7 @@ class Scene:
         self, result: Detections | Classification
     ) -> dict[str, list[tuple[float, float | None]]]:
         found: dict[str, list[tuple[float, float | None]]] = {}
-        # Of what an image is as a whole the most likely counts.
+        # Of a classification only the most likely class counts.
         most = 1 if isinstance(result, Classification) else _MAX_OBJECTS
         for i in range(min(most, len(result))):
             at = None if isinstance(result, Classification) else _position(result, i)
@@ -149,9 +149,9 @@ def _position(result: Detections, index: int) -> float | None:
 
 
 def _agreed(name: str, images: list[_Image], settings: SceneSettings) -> SeenObjects:
-    """Return as many of a thing as ``min_images`` images have, where the latest such one has them.
+    """Return the number of objects that ``min_images`` images show, with their latest positions.
 
-    Images come newest first, their results best first.
+    Images are in order newest first, their results best first.
     """
     places = [each.of(name, settings.min_score) for each in images]
     counts = sorted(map(len, places), reverse=True)
@@ -165,7 +165,7 @@ def _agreed(name: str, images: list[_Image], settings: SceneSettings) -> SeenObj
 
 
 def count_by_side(seen: SeenObjects) -> Counter[str]:
-    """Count things by side, from left to right; empty where the places are not known."""
+    """Count objects by side, from left to right; empty if a position is unknown."""
     known_names = [at for at in seen.positions if at is not None]
     return Counter(
         "left" if at < 1 / 3 else "right" if at > 2 / 3 else "ahead" for at in known_names

@@ -1,4 +1,4 @@
-"""What is in sight, in an English sentence; and what the models' labels are called in speech."""
+"""English sentences about the scene, and the spoken names of labels."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ _NUMBERS = (
     *("no", "one", "two", "three", "four", "five", "six"),
     *("seven", "eight", "nine", "ten", "eleven", "twelve"),
 )
-#: Nobody listens to a longer list.
+#: Longest spoken list.
 _MAX_NAMED = 12
 _SIDES = {"left": "on the left", "ahead": "ahead", "right": "on the right"}
 
 
 @dataclass(frozen=True)
 class SceneNames:
-    """``by_label`` is what a label is called; ``plurals`` are those that are irregular."""
+    """``by_label`` maps labels to spoken names; ``plurals`` are the irregular ones."""
 
     by_label: Mapping[str, str] = field(default_factory=dict)
     plurals: Mapping[str, str] = field(default_factory=dict)
 
     def spoken_name(self, label: str) -> str:
-        """Return what a label, or a thing of the grammar, is called in speech."""
+        """Return the spoken name of a label, or of an object in the grammar."""
         words = label.replace("_", " ")
         return self.by_label.get(words, words)
 
     def with_count(self, name: str, count: int) -> str:
-        """Return so many of a thing: a cup, two people."""
+        """Return a counted name: a cup, two people."""
         plural = self.plurals.get(name) or _plural(name)
         if count != 1:
             return f"{_number(count)} {plural}"
@@ -46,7 +46,7 @@ class SceneNames:
 
 
 def read_names(file: Path) -> SceneNames:
-    """Read a file with the sections ``names`` and ``plurals``; each may be absent.
+    """Read a file with the optional sections ``names`` and ``plurals``.
 
     Raises ConfigError with file, line and key.
     """
@@ -73,9 +73,9 @@ def read_names(file: Path) -> SceneNames:
 def format_answer(
     view: SceneView, target: str, names: SceneNames, settings: SceneSettings, topic: str
 ) -> str:
-    """Return what to say to somebody who asks what is seen, or for a ``target``.
+    """Return the answer to a question about the scene, or about a ``target``.
 
-    ``topic`` is where results ought to come from.
+    ``topic`` is the topic from which results should arrive.
     """
     if view.last_age_s is None:
         return f"I cannot see: no detections arrive on {topic}."

@@ -1,1 +1,1 @@
-"""From sound to text: voice activity, the recogniser and command mode."""
+"""Speech recognition: voice activity detection, the recogniser and command mode."""

@@ -1,10 +1,9 @@
-"""Speech to the phrases of a grammar, or to none: a beam search that only follows the phrases.
+"""Command mode: a beam search that is constrained to the phrases of a grammar, with rejection.
 
-A free recogniser writes what sounds likely; asked only for the grammar's phrases it is right far
-more often. What was said may be none of them, so it is heard freely beside that, in the same
-runs of the decoder: a phrase that is much less likely than what was heard freely is not accepted.
-That is the likelihood ratio of keyword spotting (Rose and Paul, ICASSP 1990), with greedy
-decoding as the model of all other speech.
+Recognition constrained to the phrases makes far fewer errors than free transcription. Speech may
+also be none of the phrases. Therefore free greedy decoding runs in the same batches of the decoder,
+and a phrase that is much less likely than the free text is rejected. This is the likelihood ratio
+of keyword spotting (Rose and Paul, ICASSP 1990), with greedy decoding as the background model.
 """
 
 from __future__ import annotations
@@ -28,36 +27,36 @@ from edge_inference.speech.recognition.tokenizer import END, START
 
 @dataclass(frozen=True)
 class CommandModeSettings:
-    """How wide the search is, and what it accepts."""
+    """Width of the search, and thresholds of acceptance."""
 
-    beam_width: int = setting(6, "hypotheses followed at a time", minimum=1, maximum=64)
+    beam_width: int = setting(6, "hypotheses in the beam", minimum=1, maximum=64)
     threshold: float = setting(
         -2.0, "lowest mean log-probability of a token that is accepted", maximum=0.0
     )
     margin: float = setting(
         1.25,
-        "log-probability for each token from the third on by which what is heard freely may lead "
-        "the phrase that is accepted",
+        "log-probability, per token from the third on, by which the free text may exceed an "
+        "accepted phrase",
         minimum=0.0,
     )
     lead: float = setting(
         3.0,
-        "log-probability by which a phrase must lead those that mean something else",
+        "log-probability by which a phrase must exceed phrases of another meaning",
         minimum=0.0,
     )
     eager_threshold: float = setting(
-        -2.5, "threshold of phrases that are better heard once too often, such as stop", maximum=0.0
+        -2.5, "threshold of phrases whose false acceptance is safe, such as stop", maximum=0.0
     )
     eager_margin: float = setting(
-        8.0, "log-probability by which what is heard freely may lead those", minimum=0.0
+        8.0, "log-probability by which the free text may exceed these phrases", minimum=0.0
     )
 
 
 class CommandResult(NamedTuple):
-    """The phrases that were said. ``text`` is empty where none was; ``problem`` then says why.
+    """The recognised phrases. ``text`` is empty if none is accepted; ``problem`` gives the reason.
 
     ``confidence`` (0 to 1) and ``log_probabilities`` are those of the best phrases, accepted
-    or not. ``heard`` is what was heard freely, of speech that is over.
+    or not. ``free_text`` is the result of free decoding; it is empty for partial speech.
     """
 
     text: str
@@ -67,11 +66,11 @@ class CommandResult(NamedTuple):
     free_text: str = ""
 
 
-#: What is so much less likely than what is heard freely so far does not catch up.
+#: A hypothesis that is less likely than the free text by more than this is dropped.
 _MAX_DEFICIT = 12.0
 
 
-#: Of every twenty sentences or so one joins two commands; the natural logarithm of that.
+#: About one sentence in twenty joins two commands: the penalty is the natural logarithm of 20.
 _JOIN_PENALTY = 3.0
 
 
@@ -83,7 +82,7 @@ class _Hypothesis(NamedTuple):
 
 
 class _FreeHypothesis(NamedTuple):
-    """What is heard without a grammar, so far."""
+    """The hypothesis of free decoding."""
 
     tokens: tuple[int, ...] = ()
     scores: tuple[float, ...] = ()
@@ -91,7 +90,7 @@ class _FreeHypothesis(NamedTuple):
 
     @property
     def total(self) -> float:
-        """Log-probability that it was this."""
+        """Log-probability of the hypothesis."""
         return sum(self.scores)
 
 
@@ -103,31 +102,31 @@ class _Sentence(NamedTuple):
 
     @property
     def mean(self) -> float:
-        """What a token was thought of on average."""
+        """The mean log-probability of a token."""
         return sum(self.scores) / len(self.scores) if self.scores else -math.inf
 
     @property
     def total(self) -> float:
-        """Log-probability that it was this: several commands in one sentence are rare."""
+        """Log-probability of the sentence, less a penalty for each joined command."""
         return sum(self.scores) - _JOIN_PENALTY * max(len(self.phrases) - 1, 0)
 
 
 class BeamSearchResult(NamedTuple):
-    """The sentences of the grammar that were found, and what was heard freely."""
+    """The sentences of the grammar that the search found, and the free hypothesis."""
 
     sentences: dict[tuple[str, ...], _Sentence]
     free: _FreeHypothesis
 
     def add(self, sentence: _Sentence) -> None:
-        """Keep a sentence where it is new, or likelier than before."""
+        """Keep a sentence if it is new or more likely than before."""
         known = self.sentences.get(sentence.phrases)
         if known is None or sentence.total > known.total:
             self.sentences[sentence.phrases] = sentence
 
     def best(self, threshold: float) -> _Sentence:
-        """Return the likeliest sentence; an empty one if there is none.
+        """Return the most likely sentence; an empty one if there is none.
 
-        One whose mean is below the threshold is returned only where there is no other.
+        A sentence whose mean is below the threshold is returned only if there is no other.
         """
         return max(
             self.sentences.values(),
@@ -137,14 +136,14 @@ class BeamSearchResult(NamedTuple):
 
 
 class CommandMode:
-    """Recognises the phrases of one grammar with a recogniser's models.
+    """Recognises the phrases of one grammar with the models of a recogniser.
 
-    ``eager`` are the phrases that ``eager_threshold`` and ``eager_margin`` decide on, such as those
-    that stop the robot: to stop needlessly is safe. ``answers`` are short words such as yes and no,
-    which much is taken for: they count only after a question. ``meanings`` tells what each phrase
-    means: one that hardly leads another of a different meaning is not accepted; without it
-    nothing is known of that, and the best phrase counts. ``stop_words`` overtake: of speech that is
-    over, what is heard freely and says stop by them is that, however near a phrase is.
+    ``eager`` phrases are accepted by ``eager_threshold`` and ``eager_margin``: for example stop
+    phrases, because a needless stop is safe. ``answers`` are short words such as yes and no, which
+    are often recognised by mistake: they count only after a question. ``meanings`` maps each phrase
+    to its meaning: a phrase is rejected if one of another meaning is nearly as likely; without
+    ``meanings`` the best phrase is accepted. ``stop_words`` take precedence: if the free text of
+    final speech contains one of them, the result is that stop word, however likely a phrase is.
     """
 
     def __init__(
@@ -168,47 +167,47 @@ class CommandMode:
     def recognise(
         self, samples: NDArray[np.float32], *, is_final: bool = True, expects_answer: bool = False
     ) -> CommandResult:
-        """Return the phrases that were said, or why it was none.
+        """Return the recognised phrases, or the reason for rejection.
 
-        ``samples`` as in :meth:`Recogniser.encode`, with its errors.
+        ``samples`` and errors are those of :meth:`Recogniser.encode`.
         """
         return self.decide(self.search(samples, expects_answer=expects_answer), is_final=is_final)
 
-    def decide(self, found: BeamSearchResult, *, is_final: bool) -> CommandResult:
-        """Return which of the sentences that were found counts, or why none does.
+    def decide(self, result: BeamSearchResult, *, is_final: bool) -> CommandResult:
+        """Accept one of the sentences that the search found, or return the reason for rejection.
 
-        Eager phrases are taken eagerly only of speech that is over: the beginning of much sounds
-        like them.
+        The eager thresholds apply only to final speech: the start of many utterances sounds like
+        an eager phrase.
         """
-        best = found.best(self.settings.threshold)
-        problem = self._objection(best, found, is_final)
+        best = result.best(self.settings.threshold)
+        problem = self._objection(best, result, is_final)
         text = "" if problem else self._graph.text(best.phrases)
-        free_text = self.free_text(found) if is_final else ""
+        free_text = self.free_text(result) if is_final else ""
         stop = self._find_overlooked_stop(text, free_text)
         if stop:
-            scores = found.free.scores
+            scores = result.free.scores
             return CommandResult(stop, mean_probability(list(scores)), scores, free_text=free_text)
         return CommandResult(
             text, mean_probability(list(best.scores)), best.scores, problem, free_text
         )
 
-    def free_text(self, found: BeamSearchResult) -> str:
-        """Return what was heard freely, as far as it was followed."""
-        return self._recogniser.tokenizer.text([each for each in found.free.tokens if each != END])
+    def free_text(self, result: BeamSearchResult) -> str:
+        """Return the text of the free hypothesis, as far as it was decoded."""
+        return self._recogniser.tokenizer.text([each for each in result.free.tokens if each != END])
 
     def _find_overlooked_stop(self, text: str, free_text: str) -> str:
-        """Return the word by which what was heard freely says stop; empty where it does not.
+        """Return the stop word of the free text; empty without one.
 
-        "Stop, stop!" is no phrase. What is one word for word ("go on, then stop") means what the
-        grammar says.
+        "Stop, stop!" is not a phrase of the grammar. Free text that equals the recognised phrases
+        ("go on, then stop") has the grammar's meaning instead.
         """
         if split_words(free_text) == split_words(text):
             return ""
         is_last_of_several = bool(find_stop_word(text, self._stop_words, in_turn=False))
         return find_stop_word(free_text, self._stop_words, in_turn=is_last_of_several)
 
-    def _objection(self, best: _Sentence, found: BeamSearchResult, is_final: bool) -> str:
-        """Return why the best sentence is not accepted; empty where it is."""
+    def _objection(self, best: _Sentence, result: BeamSearchResult, is_final: bool) -> str:
+        """Return the reason to reject the best sentence; empty if it is accepted."""
         if not best.phrases:
             return "none of the grammar's phrases"
         nearest = self._graph.text(best.phrases)
@@ -219,19 +218,20 @@ class CommandMode:
                 f"none of the grammar's phrases: the nearest is {nearest!r} with a mean "
                 f"log-probability of {best.mean:.2f}, below the threshold of {threshold:.2f}"
             )
-        if found.free.total - best.total > self._margin(best, is_eager):
-            free_text = self._recogniser.tokenizer.text(found.free.tokens)
+        if result.free.total - best.total > self._margin(best, is_eager):
+            free_text = self._recogniser.tokenizer.text(result.free.tokens)
             return f"I heard {free_text!r}, which is no command; the nearest is {nearest!r}"
-        competitor = () if is_eager else self._competitor(best, found)
+        competitor = () if is_eager else self._competitor(best, result)
         if competitor:
             other = self._graph.text(competitor)
             return f"{nearest!r} or {other!r}: too much alike to tell; please say it again"
         return ""
 
     def _margin(self, sentence: _Sentence, is_eager: bool) -> float:
-        """Return by how much what is heard freely may lead.
+        """Return the log-probability by which the free text may exceed a sentence.
 
-        The end mark and a first token say little, so a short phrase has next to no margin.
+        The end token and the first token carry little evidence, so a short phrase has almost no
+        margin.
         """
         if is_eager:
             return self.settings.eager_margin
@@ -240,14 +240,14 @@ class CommandMode:
     def _is_eager(self, sentence: _Sentence) -> bool:
         return len(sentence.phrases) == 1 and sentence.phrases[0] in self._eager
 
-    def _competitor(self, best: _Sentence, found: BeamSearchResult) -> tuple[str, ...]:
-        """Return the acceptable sentence of another meaning that is nearly as probable, or ()."""
+    def _competitor(self, best: _Sentence, result: BeamSearchResult) -> tuple[str, ...]:
+        """Return the acceptable sentence of another meaning that is nearly as likely, or ()."""
         if self._meanings is None:
             return ()
         meaning = self._meaning(best.phrases)
         competitors = [
             other
-            for other in found.sentences.values()
+            for other in result.sentences.values()
             if self._meaning(other.phrases) != meaning
             and other.mean >= self.settings.threshold
             and best.total - other.total < self.settings.lead
@@ -255,7 +255,7 @@ class CommandMode:
         return max(competitors, key=lambda other: other.total, default=_Sentence()).phrases
 
     def _has_no_repetition(self, phrases: tuple[str, ...]) -> bool:
-        """Tell whether no command is given twice in a row: nobody does, but babble sounds so."""
+        """Tell whether no command is repeated: people do not repeat them, but babble looks so."""
         if self._meanings is None:
             return True
         return all(one != other for one, other in pairwise(self._meaning(phrases)))
@@ -267,15 +267,15 @@ class CommandMode:
     def search(
         self, samples: NDArray[np.float32], *, expects_answer: bool, to_end: bool = True
     ) -> BeamSearchResult:
-        """Follow the phrases, and beside them what is most probable of all, to their ends.
+        """Search the phrases and decode freely in the same batches, both to their ends.
 
-        ``expects_answer`` tells that an answer is waited for. Without ``to_end`` what is most probable
-        is followed only as far as it decides on a phrase.
+        ``expects_answer``: a question is open. Without ``to_end`` free decoding continues only as
+        long as it may decide on a phrase.
         """
         state = self._recogniser.encode(samples)
         beam = [_Hypothesis(self._graph.start, START, 0.0, ())]
-        found = BeamSearchResult({}, _FreeHypothesis())
-        ids, free_row = [START], 0  # the free one is the beam's only one at first
+        result = BeamSearchResult({}, _FreeHypothesis())
+        ids, free_row = [START], 0  # at first both share the only row
         for _ in range(self._recogniser.max_tokens(len(samples))):
             log_probs = state.step(ids)
             for hypothesis, log_prob in zip(beam, log_probs, strict=False):
@@ -285,41 +285,41 @@ class CommandMode:
                     and (expects_answer or self._answers.isdisjoint(phrases))
                     and self._has_no_repetition(phrases)
                 ):
-                    found.add(_Sentence(phrases, (*hypothesis.scores, float(log_prob[END]))))
-            if not found.free.is_over:
-                found = found._replace(free=_extend_free(found.free, log_probs[free_row]))
-            # Beside a whole sentence only what might yet be its rival matters.
-            best = found.best(self.settings.threshold)
+                    result.add(_Sentence(phrases, (*hypothesis.scores, float(log_prob[END]))))
+            if not result.free.is_over:
+                result = result._replace(free=_extend_free(result.free, log_probs[free_row]))
+            # After a complete sentence only hypotheses that may still compete with it matter.
+            best = result.best(self.settings.threshold)
             is_likely = best.mean >= self.settings.threshold
             competitors = best.total - self.settings.lead if is_likely else -math.inf
-            min_total = max(found.free.total - _MAX_DEFICIT, competitors)
+            min_total = max(result.free.total - _MAX_DEFICIT, competitors)
             rows, beam = self._extend_beam(beam, log_probs, min_total)
             ids = [hypothesis.token for hypothesis in beam]
-            # What is heard freely only gets less likely: of a phrase there may be no more to learn,
-            # but a stop may come behind it.
-            if not found.free.is_over and (beam or to_end or self._may_still_decide(found)):
+            # The free hypothesis only becomes less likely, so it may no longer decide on a phrase.
+            # But a stop word may follow.
+            if not result.free.is_over and (beam or to_end or self._may_still_decide(result)):
                 rows.append(free_row)
-                ids.append(found.free.tokens[-1])
+                ids.append(result.free.tokens[-1])
             free_row = len(beam)
             if not ids:
                 break
             state.keep(rows)
-        return found
+        return result
 
-    def _may_still_decide(self, found: BeamSearchResult) -> bool:
-        """Tell whether what is heard freely may still decide."""
-        best = found.best(self.settings.threshold)
+    def _may_still_decide(self, result: BeamSearchResult) -> bool:
+        """Tell whether the free hypothesis may still change the decision."""
+        best = result.best(self.settings.threshold)
         is_eager = self._is_eager(best)
         threshold = self.settings.eager_threshold if is_eager else self.settings.threshold
-        behind = found.free.total - best.total
+        behind = result.free.total - best.total
         return best.mean >= threshold and behind > self._margin(best, is_eager)
 
     def _extend_beam(
         self, beam: list[_Hypothesis], log_probs: NDArray[np.float32], min_total: float
     ) -> tuple[list[int], list[_Hypothesis]]:
-        """Return the best next hypotheses, and the row of what each goes on from.
+        """Return the best next hypotheses, and the row that each of them extends.
 
-        What is less likely than ``min_total`` is given up.
+        Hypotheses below ``min_total`` are dropped.
         """
         options: list[tuple[float, int, int, GraphPosition]] = []
         for row, hypothesis in enumerate(beam):

@@ -1,4 +1,4 @@
-"""What command mode listens for: the phrases of a grammar, one or several in a sentence."""
+"""Builds command mode from a grammar: one or several of its phrases in a sentence."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from edge_inference.speech.recognition.command_mode import CommandMode, CommandM
 from edge_inference.speech.recognition.phrase_graph import PhraseGraph
 from edge_inference.speech.recognition.recogniser import Recogniser
 
-#: Before a pause they take back what comes behind: heard needlessly, they cost a repetition.
+#: Before or after a pause these phrases retract a command. A false recognition costs the user one
+#: repetition.
 RETRACTION_PHRASES = (
     *("don't", "do not", "please don't", "please do not", "never", "not yet"),
     *("unless i tell you", "unless i say so", "if i say so", "only if i say so", "if i tell you"),
 )
-_TAKE_BACK = "take_back"
+_RETRACT = "retract"
 
 
 def make_command_mode(
@@ -25,11 +26,11 @@ def make_command_mode(
     settings: CommandModeSettings,
     stop_words: Collection[str] = STOP_WORDS,
 ) -> CommandMode:
-    """Return a command mode that hears the grammar's phrases; those that stop it hears eagerly.
+    """Return a command mode that recognises the phrases of the grammar; stop phrases are eager.
 
-    The words for stop, and what takes a command back, are heard also where the grammar has none.
+    It recognises the stop words and the retraction phrases even if the grammar has none.
     """
-    # A recogniser may write numbers either way.
+    # A recogniser may write numbers as words or as digits.
     sentences = [*grammar.sentences(), *grammar.sentences(digits=True)]
     meanings = {
         each.text: (each.intent, frozenset((k, v.value, v.unit) for k, v in each.slots.items()))
@@ -38,7 +39,7 @@ def make_command_mode(
     for word in stop_words:
         meanings.setdefault(word, (STOP, frozenset()))
     for phrase in RETRACTION_PHRASES:
-        meanings.setdefault(phrase, (_TAKE_BACK, frozenset()))
+        meanings.setdefault(phrase, (_RETRACT, frozenset()))
     graph = PhraseGraph(
         meanings,
         recogniser.tokenizer,
@@ -49,8 +50,8 @@ def make_command_mode(
         recogniser,
         graph,
         settings,
-        # "Stop at the kitchen" drives there.
-        eager=[each for each, (intent, _) in meanings.items() if intent in (STOP, _TAKE_BACK)],
+        # By meaning, not by word: "stop at the kitchen" drives there.
+        eager=[each for each, (intent, _) in meanings.items() if intent in (STOP, _RETRACT)],
         answers=[phrase for phrase, (intent, _) in meanings.items() if intent in (YES, NO)],
         meanings=meanings,
         stop_words=stop_words,

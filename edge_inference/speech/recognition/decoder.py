@@ -1,9 +1,9 @@
-"""One utterance on its way through a decoder that remembers what it has seen.
+"""Decoding of one utterance by a decoder with a key-value cache.
 
-The graphs are what Hugging Face's exporter makes. A merged decoder is one graph:
-``use_cache_branch`` selects between the first step, which reads the encoder's states, and the
-others, which go on from ``past_key_values``. A split one is two graphs without that input, one for
-the first step and one for the others.
+The graphs come from Hugging Face's exporter. A merged decoder is one graph: ``use_cache_branch``
+selects between the first step, which reads the encoder's hidden states, and the later steps, which
+continue from ``past_key_values``. A split decoder is two graphs without that input, one for the
+first step and one for the later steps.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ _MASK = "encoder_attention_mask"
 
 
 class DecoderState:
-    """The state after some tokens, for one or more hypotheses of the same utterance.
+    """The decoder's state after some tokens, for one or more hypotheses of the same utterance.
 
-    ``states`` is what the encoder made of it: float32 [1, frames, size]. ``samples`` is how
-    many samples it was: Moonshine's graph thins out a mask of samples to one of frames.
-    ``with_past`` is the second graph of a split decoder; without one, ``decoder`` is merged.
+    ``states`` are the encoder's hidden states, float32 [1, frames, size]. ``samples`` is the
+    number of samples: Moonshine's graph reduces a mask of samples to a mask of frames.
+    ``with_past`` is the second graph of a split decoder; without it, ``decoder`` is merged.
     Raises ModelError for graphs that are neither.
     """
 
@@ -43,8 +43,8 @@ class DecoderState:
         self._past = _empty_past(self._others)
         if with_past is not None and _takes(decoder, *self._past):
             raise ModelError(
-                "a decoder that takes a past stands beside one with past; expected a split pair, "
-                "or a merged decoder alone"
+                "the first graph of the decoder takes past_key_values, and there is a second graph "
+                "with past; expected a split pair or a merged decoder alone"
             )
         self._given: dict[str, NDArray[Any]] = {
             "encoder_hidden_states": states,
@@ -56,7 +56,7 @@ class DecoderState:
     def step(self, ids: Sequence[int]) -> NDArray[np.float32]:
         """Append one token to every hypothesis.
 
-        Returns the log-probabilities of what comes next: float32 [hypotheses, tokens].
+        Returns the log-probabilities of the next token: float32 [hypotheses, tokens].
         """
         if len(ids) != self._hypotheses:
             raise ValueError(f"{len(ids)} tokens for {self._hypotheses} hypotheses")
@@ -70,20 +70,20 @@ class DecoderState:
         names = {spec.name for spec in graph.inputs}
         outputs = graph.infer({name: known[name] for name in known if name in names})
         for name in self._past:
-            # Beyond the first step the graph passes on nothing for the encoder's part.
+            # After the first step the graph returns no cache for the encoder's part.
             if self._is_first or ".decoder." in name:
                 self._past[name] = outputs[_PRESENT + name.removeprefix(_PAST)]
         self._is_first = False
         return log_softmax(outputs["logits"][:, -1])
 
     def keep(self, parents: Sequence[int]) -> None:
-        """Go on with these hypotheses: by place, repeated where one goes on in two ways."""
+        """Continue with these hypotheses, given by index; one that branches is repeated."""
         unchanged = list(parents) == list(range(self._hypotheses))
         if unchanged:
             return
         grows = len(parents) != self._hypotheses
         for name, array in self._past.items():
-            # Every hypothesis is about the same sound, so the encoder's part is the same.
+            # Every hypothesis has the same audio, so the encoder's part is the same.
             if ".decoder." in name or grows:
                 places = parents if ".decoder." in name else [0] * len(parents)
                 self._past[name] = np.ascontiguousarray(array[places])
@@ -111,7 +111,10 @@ def _empty_past(decoder: ModelRunner) -> dict[str, NDArray[Any]]:
         if spec.name.startswith(_PAST):
             _, heads, _, size = spec.shape
             if heads is None or size is None:
-                raise ModelError(f"{spec.name}: expected a fixed number of heads and their size")
+                raise ModelError(
+                    f"{spec.name}: expected a fixed number of heads and a fixed size, got shape "
+                    f"{list(spec.shape)}"
+                )
             past[spec.name] = np.zeros((1, heads, 0, size), np.float32)
     if not past:
         raise ModelError(

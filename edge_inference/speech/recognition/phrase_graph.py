@@ -1,4 +1,4 @@
-"""What a grammar lets one say, as a graph of tokens: a phrase, or several with joiners between."""
+"""The sentences of a grammar as a graph of tokens: one phrase, or several with joiners between."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 from edge_inference.errors import ConfigError
 from edge_inference.speech.recognition.tokenizer import Tokenizer
 
-#: More commands in one sentence are not followed, nor more that means nothing around them.
+#: Most commands in one sentence, and most ignored expressions around them.
 MAX_COMMANDS = 4
 MAX_IGNORED = 2
 
@@ -16,11 +16,11 @@ _ENDINGS = (".", "!", "?")
 
 
 class PhraseNode:
-    """A place between two tokens.
+    """A node between two tokens.
 
-    ``phrase`` is what ends here. ``next_node`` is where one may go on as well, and ``may_end`` tells
-    that the sentence may end here: both behind words that belong to no phrase. ``is_ignored``
-    tells that those words mean nothing.
+    ``phrase`` is the phrase that ends here. After words outside a phrase, ``next_node`` is where
+    the sentence may continue, and ``may_end`` tells whether it may end here. ``is_ignored``: those
+    words have no meaning.
     """
 
     __slots__ = ("children", "is_ignored", "may_end", "next_node", "phrase")
@@ -33,7 +33,7 @@ class PhraseNode:
         self.is_ignored = False
 
     def add(self, tokens: Iterable[int]) -> PhraseNode:
-        """Return the place behind these tokens, made where it is not there yet."""
+        """Return the node after these tokens; create it if necessary."""
         node = self
         for token in tokens:
             node = node.children.setdefault(token, PhraseNode())
@@ -41,9 +41,9 @@ class PhraseNode:
 
 
 class GraphPosition(NamedTuple):
-    """Where a sentence has got to, the phrases before it, and how much was ignored so far.
+    """A position in a sentence: the node, the phrases before it, the number of ignored words.
 
-    ``is_pause`` tells that a comma stands behind the last word.
+    ``is_pause``: a comma follows the last word.
     """
 
     node: PhraseNode
@@ -53,12 +53,11 @@ class GraphPosition(NamedTuple):
 
 
 class PhraseGraph:
-    """Sentences of one or more phrases, as a recogniser writes them.
+    """Sentences of one or more phrases, in the spelling of a recogniser.
 
-    ``ignored`` may stand around a phrase, ``joiners`` between two of them. A sentence begins with
-    a capital and may end with a mark; there may be commas in it. Where two phrases are
-    written the same, the first counts. Raises ConfigError where there is no phrase, or an
-    empty one.
+    ``ignored`` words may surround a phrase; ``joiners`` separate two phrases. A sentence begins
+    with a capital, may end with a punctuation mark and may contain commas. Of two phrases with the
+    same spelling the first counts. Raises ConfigError without a phrase, or for an empty one.
     """
 
     def __init__(
@@ -93,11 +92,11 @@ class PhraseGraph:
 
     @property
     def start(self) -> GraphPosition:
-        """Where every sentence begins."""
+        """The position at the start of a sentence."""
         return GraphPosition(self._first)
 
     def transitions(self, position: GraphPosition) -> Iterator[tuple[int, GraphPosition]]:
-        """Yield the tokens that may follow, and where each leads; one may lead to two places."""
+        """Yield each token that may follow, with its position; a token may have two positions."""
         node, phrases, ignored, is_pause = position
         for token, child in node.children.items():
             yield token, GraphPosition(child, phrases, ignored)
@@ -115,7 +114,7 @@ class PhraseGraph:
             yield from self.transitions(GraphPosition(node.next_node, phrases, ignored))
 
     def completed_phrases(self, position: GraphPosition) -> tuple[str, ...]:
-        """Return the phrases of a sentence that ends here; none where it cannot."""
+        """Return the phrases of a sentence that ends here; none if it cannot end here."""
         node, phrases, _, is_pause = position
         if is_pause:
             return ()
@@ -143,15 +142,15 @@ class PhraseGraph:
             self._after_phrase.add((*lead, *ids(text))).next_node = self._next
 
     def _mark(self, mark: str) -> tuple[int, ...]:
-        """Return the tokens of a mark behind a word; no merge reaches from a word into it."""
+        """Return the tokens of a punctuation mark after a word; no merge crosses their boundary."""
         word = self._tokenizer.ids("a")
         return self._tokenizer.ids(f"a{mark}")[len(word) :]
 
 
 def _append_phrase(node: PhraseNode, phrases: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the phrases with the one that ends here; none where it is the last one again.
+    """Return the phrases with the one that ends here; none if it repeats the last one.
 
-    Nobody says a command twice in a row, but babble sounds so.
+    People do not repeat a command, but babble looks like a repetition.
     """
     return () if node.phrase is None or phrases[-1:] == (node.phrase,) else (*phrases, node.phrase)
 

@@ -1,7 +1,7 @@
-"""Speech to text, free of any grammar: a Moonshine encoder and decoder, greedy.
+"""Speech recognition without a grammar: a Moonshine encoder and decoder with greedy decoding.
 
-Moonshine (Jeffries et al. 2024, arXiv:2410.15608) takes samples as they are, so a short utterance
-costs little.
+Moonshine (Jeffries et al. 2024, arXiv:2410.15608) processes the samples without padding, so a
+short utterance costs little.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from edge_inference.speech.recognition.tokenizer import END, START, Tokenizer
 
 @dataclass(frozen=True)
 class RecogniserSettings:
-    """How long speech may be, and how much text it may become."""
+    """Limits of the length of speech and of its text."""
 
     max_tokens_per_second: float = setting(
-        6.5, "most tokens for a second of speech; more are a model's loop", minimum=1.0
+        6.5, "most tokens per second of speech; more means that the model loops", minimum=1.0
     )
     min_speech_s: float = setting(
-        1.0, "shorter speech is followed by silence up to this", unit="s", minimum=0.1, maximum=5.0
+        1.0, "shorter speech is padded with silence", unit="s", minimum=0.1, maximum=5.0
     )
     max_speech_s: float = setting(
         30.0, "longer speech is refused", unit="s", minimum=1.0, maximum=60.0
     )
 
     def check(self) -> str | None:
-        """Say why the settings contradict each other."""
+        """Return the contradiction between settings, or None."""
         if self.min_speech_s > self.max_speech_s:
             return (
                 f"min_speech_s: {self.min_speech_s:g} is above max_speech_s {self.max_speech_s:g}"
@@ -45,7 +45,7 @@ class RecogniserSettings:
 
 
 class RecognitionResult(NamedTuple):
-    """A text, how sure the model is (0 to 1), and the log-probability of every token."""
+    """A text, its confidence (0 to 1), and the log-probability of every token."""
 
     text: str
     confidence: float
@@ -53,10 +53,10 @@ class RecognitionResult(NamedTuple):
 
 
 class Recogniser:
-    """Turns an utterance into text.
+    """Transcribes an utterance.
 
-    ``encoder``, ``decoder`` and ``decoder_with_past`` are opened models; see ``decoder.py`` for
-    what the latter two take. A merged decoder is one. May be used from one thread at a time.
+    ``encoder``, ``decoder`` and ``decoder_with_past`` are opened models; ``decoder.py`` describes
+    the inputs of the last two. A merged decoder has no ``decoder_with_past``. Not thread-safe.
     """
 
     def __init__(
@@ -75,10 +75,10 @@ class Recogniser:
         self._encoder_takes_mask = any(spec.name == "attention_mask" for spec in encoder.inputs)
 
     def encode(self, samples: NDArray[np.float32]) -> DecoderState:
-        """Run the encoder and return the decoder's state before the first token.
+        """Run the encoder; return the decoder's state before the first token.
 
         ``samples`` is float32 [n] at 16 kHz. Raises InputError for anything else, and for
-        speech that is longer than the settings allow.
+        speech longer than ``max_speech_s``.
         """
         heard = self._checked(samples)
         inputs: dict[str, NDArray[Any]] = {"input_values": heard[None]}
@@ -88,7 +88,7 @@ class Recogniser:
         return DecoderState(self._decoder, states, len(heard), self._decoder_with_past)
 
     def transcribe(self, samples: NDArray[np.float32]) -> RecognitionResult:
-        """Return what was most probably said: greedy, up to the end mark or the limit."""
+        """Return the text by greedy decoding, up to the end token or the limit."""
         state = self.encode(samples)
         ids: list[int] = []
         scores: list[float] = []
@@ -103,28 +103,30 @@ class Recogniser:
         return RecognitionResult(self.tokenizer.text(ids), mean_probability(scores), tuple(scores))
 
     def max_tokens(self, samples: int) -> int:
-        """Return the most tokens that so many samples are taken for, the end mark among them."""
+        """Return the most tokens for a number of samples, including the end token."""
         seconds = max(samples / SAMPLE_RATE, self.settings.min_speech_s)
-        return math.ceil(seconds * self.settings.max_tokens_per_second) + 1  # and the end mark
+        return math.ceil(seconds * self.settings.max_tokens_per_second) + 1  # and the end token
 
     def _checked(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         if samples.ndim != 1 or samples.dtype != np.float32 or not len(samples):
             raise InputError(
-                f"speech is {samples.dtype} {list(samples.shape)}; expected float32 [n] of one "
-                f"channel at {SAMPLE_RATE} samples a second"
+                f"speech: expected float32 [n] of one channel at {SAMPLE_RATE} Hz, got "
+                f"{samples.dtype} {list(samples.shape)}"
             )
         seconds = len(samples) / SAMPLE_RATE
         if seconds > self.settings.max_speech_s:
             raise InputError(
-                f"{seconds:.1f} s of speech; expected at most {self.settings.max_speech_s:g} s: "
-                "lower the longest segment of voice activity, or raise max_speech_s"
+                f"speech: expected at most {self.settings.max_speech_s:g} s, got {seconds:.1f} s; "
+                "lower max_speech_s of voice activity, or raise max_speech_s of recognition"
             )
         if not np.isfinite(samples).all():
-            raise InputError("speech has samples that are no numbers; check the audio source")
+            raise InputError(
+                "speech: expected finite samples, got NaN or infinity; check the audio source"
+            )
         missing = round(self.settings.min_speech_s * SAMPLE_RATE) - len(samples)
         return np.pad(samples, (0, missing)) if missing > 0 else samples
 
 
 def mean_probability(log_probabilities: list[float]) -> float:
-    """Return the geometric mean of the tokens' probabilities; 0 where there is no token."""
+    """Return the geometric mean of the tokens' probabilities; 0 without a token."""
     return math.exp(sum(log_probabilities) / len(log_probabilities)) if log_probabilities else 0.0

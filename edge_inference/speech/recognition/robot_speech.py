@@ -1,4 +1,4 @@
-"""Whether the robot itself speaks, and which speech may be its own."""
+"""Tracks whether the robot itself speaks, and which detected speech may be its own."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 
 class RobotSpeech:
-    """Tells speech that was heard while the robot itself spoke from other speech.
+    """Marks speech as mixed if the robot spoke at the same time.
 
-    ``max_talk_s`` is how long it counts as speaking since it last said so, ``echo_tail_s`` how
-    long the room goes on to sound. Times are those of ``steady_s``. ``tell`` may come in a thread
-    of its own.
+    The robot counts as speaking for ``max_talk_s`` after its last message that it speaks, and for
+    ``echo_tail_s`` after it has ended, because of the reverberation of the room. Times are those
+    of ``steady_s``. ``update`` may be called from another thread.
     """
 
     def __init__(self, steady_s: Callable[[], float] = time.monotonic) -> None:
@@ -20,7 +20,7 @@ class RobotSpeech:
         self._is_mixed = False
 
     def update(self, speaks: bool, max_talk_s: float, echo_tail_s: float) -> None:
-        """Take note of what the robot says of itself."""
+        """Record the robot's message whether it speaks."""
         now_s = self._steady_s()
         if now_s >= self._until_s:
             self._since_s = now_s
@@ -28,15 +28,15 @@ class RobotSpeech:
 
     @property
     def duration_s(self) -> float:
-        """For how long the robot has spoken without a break; 0 while it does not."""
+        """Seconds for which the robot has spoken without a break; 0 while it is silent."""
         now_s = self._steady_s()
         return now_s - self._since_s if now_s < self._until_s else 0.0
 
     def is_mixed(self, is_speech_active: bool) -> bool:
-        """Tell whether speech now may be the robot's own.
+        """Tell whether speech in the next audio chunk may be the robot's own.
 
-        To be asked before each piece of sound; ``is_speech_active`` tells whether speech goes on
-        from the pieces before it. What began while the robot spoke stays mixed to its end.
+        Call it before each chunk. ``is_speech_active``: an utterance continues from earlier
+        chunks. An utterance that began while the robot spoke stays mixed to its end.
         """
         self._is_mixed = self._steady_s() < self._until_s or (self._is_mixed and is_speech_active)
         return self._is_mixed

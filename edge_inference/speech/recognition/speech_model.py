@@ -1,7 +1,7 @@
-"""A speech model is a folder with ``speech.yaml``: what its files are, and where they lie.
+"""Speech models: a folder with a ``speech.yaml`` that describes and locates the model's files.
 
-A file lies in the folder, or, written ``package:<path>``, inside an installed Python package,
-which is found without importing it: weights can come from a package that brings them.
+A file is in the folder, or, as ``package:<path>``, in an installed Python package. The package is
+located without importing it, so weights can come from a package.
 """
 
 from __future__ import annotations
@@ -12,26 +12,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from edge_inference.core.bounded_file import is_plain_file
+from edge_inference.core.bounded_file import is_regular_file
 from edge_inference.core.checksum import sha256_of
-from edge_inference.core.models.model import default_search_path, inside
+from edge_inference.core.models.model import default_search_path, path_inside
 from edge_inference.core.settings import rules, setting, suggestion
 from edge_inference.core.yaml_file import Section, load_yaml
 from edge_inference.errors import ModelError
 
 DESCRIPTION_FILE = "speech.yaml"
-#: The files that the models of each task have.
+#: The required files of each task.
 ROLES = {
     "recognition": ("encoder", "decoder", "tokenizer"),
     "activity": ("model",),
     "language_model": ("decoder", "tokenizer"),
     "embedding": ("encoder", "tokenizer"),
 }
-#: The files that they may have besides: the second graph of a split decoder.
+#: The optional files of each task: the second graph of a split decoder.
 OPTIONAL_ROLES = {"recognition": ("decoder_with_past",)}
 #: The files that are opened as models, in this order.
 _GRAPHS = ("encoder", "decoder", "decoder_with_past", "model")
-#: What else the description of a task may have; see language_prompt.py.
+#: Further sections of a task's description; see language_model/prompt.py.
 SECTIONS = {"language_model": ("prompt",)}
 
 _IN_PACKAGE = "package:"
@@ -39,17 +39,17 @@ _IN_PACKAGE = "package:"
 
 @dataclass(frozen=True)
 class SpeechFile:
-    """One file of a speech model; it need not be there until ``verify``."""
+    """One file of a speech model; it may be missing until ``verify``."""
 
     path: Path
     sha256: str
-    #: How to get it where it is missing, in words.
-    remedy: str
+    #: How to get a missing file.
+    hint: str
 
     def verify(self) -> None:
-        """Raise ModelError where the file is missing or not the one that was described."""
-        if not is_plain_file(self.path):
-            raise ModelError(f"{self.path}: no such file; {self.remedy}")
+        """Raise ModelError if the file is missing or its checksum differs."""
+        if not is_regular_file(self.path):
+            raise ModelError(f"{self.path}: no such file; {self.hint}")
         try:
             found = sha256_of(self.path)
         except OSError as error:
@@ -57,7 +57,7 @@ class SpeechFile:
         if found != self.sha256:
             raise ModelError(
                 f"{self.path}: the file is not the one described: expected sha256 "
-                f"{self.sha256}, got {found}; {self.remedy}"
+                f"{self.sha256}, got {found}; {self.hint}"
             )
 
 
@@ -80,7 +80,7 @@ class SpeechModel:
         return tuple(role for role in _GRAPHS if role in self.files)
 
     def path(self, role: str) -> Path:
-        """Return where the file of a role lies, after checking that it is the one described."""
+        """Return the path of a role's file after verifying the file."""
         self.files[role].verify()
         return self.files[role].path
 
@@ -96,7 +96,7 @@ class _Head:
     license: str = setting(description="license of the weights")
     description: str = setting("", "what the model is")
     source: str = setting("", "where the weights come from")
-    locale: str = setting("", "the language that it knows, as in 'en'; empty where any")
+    locale: str = setting("", "language of the model, such as 'en'; empty for any")
     install: str = setting("", "command that installs the package with the files")
 
 
@@ -112,14 +112,14 @@ class _FileSettings:
 
 
 def load_speech_model(folder: Path) -> SpeechModel:
-    """Read a speech model's folder; its files are not opened (see ``verify_files``).
+    """Read the description of a speech model; its files are not opened (see ``verify_files``).
 
-    Raises ModelError for a missing folder or package, ConfigError with file, line and key
-    for anything wrong in ``speech.yaml``.
+    Raises ModelError for a missing folder or package, and ConfigError with file, line and key
+    for an error in ``speech.yaml``.
     """
     folder = Path(folder)
     description = folder / DESCRIPTION_FILE
-    if not is_plain_file(description):
+    if not is_regular_file(description):
         raise ModelError(f"{folder}: no speech model; expected a {DESCRIPTION_FILE} in it")
     top = load_yaml(description)
     head = top.read(_Head, "files", *(name for names in SECTIONS.values() for name in names))
@@ -143,21 +143,21 @@ def load_speech_model(folder: Path) -> SpeechModel:
 def find_speech_model(name_or_path: str, search_path: Sequence[Path] | None = None) -> SpeechModel:
     """Load a speech model by the name of its folder, or by a path to it.
 
-    Names and paths are told apart, and names looked up, as for other models (see
-    ``core.model.find_model``). Raises ModelError with what there is.
+    The rules are those of other models (see ``core.models.model.find_model``). Raises ModelError,
+    which lists the searched folders.
     """
     if "/" in name_or_path or name_or_path.startswith((".", "~")):
         try:
             return load_speech_model(Path(name_or_path).expanduser())
         except RuntimeError as error:
-            raise ModelError(f"{name_or_path}: no such user is known here") from error
+            raise ModelError(f"{name_or_path}: unknown user after ~") from error
     places = default_search_path() if search_path is None else tuple(search_path)
     found = available_speech_models(places)
     if name_or_path in found:
         return load_speech_model(found[name_or_path])
     raise ModelError(
         f"unknown speech model {name_or_path!r}{suggestion(name_or_path, found)}; looked in "
-        f"{', '.join(map(str, places)) or 'no folder at all'}"
+        f"{', '.join(map(str, places)) or 'no folder'}"
     )
 
 
@@ -173,8 +173,8 @@ def available_speech_models(search_path: Sequence[Path]) -> dict[str, Path]:
 def _file(section: Section, folder: Path, install: str) -> SpeechFile:
     values = section.read(_FileSettings)
     if not values.file.startswith(_IN_PACKAGE):
-        remedy = f"copy it there, or correct the entry in {DESCRIPTION_FILE}"
-        return SpeechFile(inside(folder, section, "file"), values.sha256, remedy)
+        hint = f"copy it there, or correct the entry in {DESCRIPTION_FILE}"
+        return SpeechFile(path_inside(folder, section, "file"), values.sha256, hint)
     path = PurePosixPath(values.file.removeprefix(_IN_PACKAGE))
     package = path.parts[0] if path.parts else ""
     if not package.isidentifier() or ".." in path.parts or len(path.parts) < 2:
@@ -182,13 +182,13 @@ def _file(section: Section, folder: Path, install: str) -> SpeechFile:
             "file",
             f"expected {_IN_PACKAGE}<package>/<path to a file in it>, got {values.file!r}",
         )
-    remedy = f"install it: {install}" if install else f"install the package {package}"
-    # Only a dotted name would import anything.
+    hint = f"install it: {install}" if install else f"install the package {package}"
+    # find_spec imports nothing for a name without a dot.
     found = importlib.util.find_spec(package)
     if found is None or not found.submodule_search_locations:
         raise ModelError(
-            f"{section.file}: the Python package {package}, which holds {path.name}, is not "
-            f"installed; {remedy}"
+            f"{section.file}: the Python package {package}, which contains {path.name}, is not "
+            f"installed; {hint}"
         )
     root = Path(next(iter(found.submodule_search_locations)))
-    return SpeechFile(root.joinpath(*path.parts[1:]), values.sha256, remedy)
+    return SpeechFile(root.joinpath(*path.parts[1:]), values.sha256, hint)

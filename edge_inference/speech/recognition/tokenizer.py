@@ -1,8 +1,8 @@
-"""Tokens of a speech model: pieces of text, as bytes.
+"""The tokenizer of a speech model (byte-pair encoding), read from Moonshine's ``tokenizer.bin``.
 
-The file is Moonshine's ``tokenizer.bin``: one entry after the other, each a length and that many
-bytes. A length below 128 is one byte, else two: low seven bits (with the high bit set), then
-the rest. An entry's place is its id. The first three are unknown, start and end.
+The file is a sequence of entries, each a length and that many bytes. A length below 128 has one
+byte, else two: the low seven bits (with the high bit set), then the rest. The id of an entry is its
+index. The first three entries are the tokens unknown, start and end.
 """
 
 from __future__ import annotations
@@ -22,16 +22,17 @@ _LARGEST_FILE = 16 << 20
 
 
 class Tokenizer:
-    """Turns ids into text and text into ids.
+    """Converts ids to text and text to ids.
 
-    ``tokens`` are in order of their ids; among the pieces of text the order is that in which
-    byte-pair merges were learnt, so that a lower id is merged first.
+    ``tokens`` are in the order of their ids. Text tokens are in the order in which the byte-pair
+    merges were learnt, so a lower id is merged first.
     """
 
     def __init__(self, tokens: Sequence[bytes]) -> None:
         if len(tokens) <= _BYTES[-1]:
             raise ModelError(
-                f"a tokenizer of {len(tokens)} entries; expected three marks, 256 bytes and text"
+                f"tokenizer: expected three special tokens, 256 bytes and text tokens, got "
+                f"{len(tokens)} entries"
             )
         self._tokens = tuple(tokens)
         self._ids: dict[bytes, int] = {}
@@ -44,15 +45,15 @@ class Tokenizer:
         return len(self._tokens)
 
     def text(self, ids: Iterable[int]) -> str:
-        """Return the text of some ids; marks such as start and end leave nothing."""
+        """Return the text of some ids; special tokens such as start and end have no text."""
         return b"".join(self._piece(number) for number in ids).decode("utf-8", "replace").strip()
 
     def ids(self, text: str) -> tuple[int, ...]:
-        """Return the ids of a text: byte-pair merges, and single bytes for the rest."""
+        """Return the ids of a text: merged byte pairs, and single bytes for the rest."""
         return tuple(number for word in text.split() for number in self._word(word))
 
     def _word(self, word: str) -> tuple[int, ...]:
-        """Return the ids of a word with the space before it; no piece reaches over a space."""
+        """Return the ids of a word with the space before it; no token crosses a space."""
         if word not in self._words:
             found: list[int] = []
             for piece in self._merged([_SPACE, *(letter.encode() for letter in word)]):
@@ -75,8 +76,8 @@ class Tokenizer:
     def _piece(self, number: int) -> bytes:
         if not 0 <= number < len(self._tokens):
             raise ModelError(
-                f"token {number} is none of the tokenizer's {len(self._tokens)}; "
-                "the tokenizer is not that of the decoder"
+                f"token id: expected less than {len(self._tokens)}, got {number}; "
+                "the tokenizer does not belong to the decoder"
             )
         token = self._tokens[number]
         is_mark = token.startswith(_MARK[0]) and token.endswith(_MARK[1])
@@ -84,7 +85,7 @@ class Tokenizer:
 
 
 def load_tokenizer(file: Path) -> Tokenizer:
-    """Read a ``tokenizer.bin``. Raises ModelError for a file that is missing or cut short."""
+    """Read a ``tokenizer.bin``. Raises ModelError for a missing or truncated file."""
     try:
         data = read_bytes(file, _LARGEST_FILE)
     except OSError as error:
@@ -104,7 +105,7 @@ def load_tokenizer(file: Path) -> Tokenizer:
     except IndexError:
         raise ModelError(
             f"{file}: the tokenizer ends in the middle of entry {len(tokens)}; "
-            "the file is cut short or no tokenizer.bin"
+            "the file is truncated or is not a tokenizer.bin"
         ) from None
     except ModelError as error:
         raise ModelError(f"{file}: {error}") from None

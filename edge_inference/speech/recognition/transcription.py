@@ -1,4 +1,4 @@
-"""What was said, by phrases of the grammar, by free writing, or by both in turn."""
+"""Transcription of speech segments: in command mode, freely, or in both modes in turn."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from edge_inference.speech.recognition.recogniser import Recogniser
 
 COMMAND, FREE, BOTH = MODES = ("command", "free", "both")
 _OWN = "the robot itself spoke meanwhile"
-#: Shorter silence behind the last word might cut it off.
+#: A shorter silence may cut off the last word.
 _PAUSE_NS = 60_000_000
 
 
 class SpeechTranscript(NamedTuple):
-    """A text and how sure it is (0 to 1); ``mode`` is that in which it was heard.
+    """A text with its confidence (0 to 1) and the recognition mode, command or free.
 
     An empty text has a ``problem``.
     """
@@ -35,49 +35,48 @@ class SpeechTranscript(NamedTuple):
     problem: str
 
 
-class _Ahead(NamedTuple):
-    """What a pause was recognised as, for the case that it is the end."""
+class _PauseResult(NamedTuple):
+    """The search result at a pause, reused if the pause is the end of speech."""
 
     start_ns: int
     stamp_ns: int
     expects_answer: bool
-    found: BeamSearchResult
+    result: BeamSearchResult
 
 
 class Transcriber:
-    """Hears segments with one recogniser.
+    """Transcribes segments with one recogniser.
 
-    Voice activity waits for the hangover before it says that speech is over. What was said is
-    recognised at the pause already, so that nothing is left to do then. For one thread at a time.
+    Voice activity detection waits for the hangover before it ends a segment. The transcriber
+    already searches at the pause, so the final segment needs no further search. Not thread-safe.
     """
 
     def __init__(self, recogniser: Recogniser, command_mode: CommandMode) -> None:
         self.command_mode = command_mode
         self._recogniser = recogniser
-        self._ahead: _Ahead | None = None
+        self._pause_result: _PauseResult | None = None
 
     def transcribe(
         self, segment: SpeechSegment, mode: str, *, expects_answer: bool = False
     ) -> SpeechTranscript:
-        """Return what was said in a segment.
+        """Return the transcript of a segment.
 
-        In mode ``both`` what is none of the phrases is written down, once it is over. ``expects_answer``
-        tells that an answer is waited for. Raises what :meth:`Recogniser.encode` raises, and
+        In mode ``both`` a final segment that is none of the phrases is transcribed freely.
+        ``expects_answer``: a question is open. Raises the errors of :meth:`Recogniser.encode`, and
         ConfigError for an unknown mode.
         """
         if mode not in MODES:
             raise ConfigError(f"mode: expected one of {', '.join(MODES)}, got {mode!r}")
         if mode != FREE:
-            found = self._found(segment, expects_answer)
-            command = self.command_mode.decide(found, is_final=segment.is_final)
+            result = self._search(segment, expects_answer)
+            command = self.command_mode.decide(result, is_final=segment.is_final)
             if mode == COMMAND or command.text or not segment.is_final:
-                # What turns the next sentence around, or says no to what goes on, is no phrase, and
-                # must be known of.
-                turns = any(
-                    tell(command.free_text)
-                    for tell in (has_negation_or_condition, is_rejection, starts_with_no)
+                # A negation or rejection is not a phrase of the grammar, but later stages need it.
+                is_negative = any(
+                    test(command.free_text)
+                    for test in (has_negation_or_condition, is_rejection, starts_with_no)
                 )
-                text = command.text or (command.free_text if turns else "")
+                text = command.text or (command.free_text if is_negative else "")
                 return SpeechTranscript(text, command.confidence, COMMAND, command.problem)
         text, confidence, _ = self._recogniser.transcribe(segment.samples)
         return SpeechTranscript(text, confidence, FREE, "" if text else "no words in what was said")
@@ -85,38 +84,39 @@ class Transcriber:
     def transcribe_mixed(
         self, segment: SpeechSegment, mode: str, stop_words: Collection[str] = STOP_WORDS
     ) -> SpeechTranscript:
-        """Return what counts of speech that may be the robot's own: a stop or a no, if anything.
+        """Return a stop or a rejection in speech that may be the robot's own; drop other text.
 
-        A stop counts wherever it stands in what is written down, also of speech that goes on: who
-        speaks over the robot is not waited for. There is always a problem, so that it is no command
-        and no answer: a robot that says "stopping" and hears itself would say so for ever.
+        A stop word counts anywhere in the text, also in partial speech: a user who speaks over the
+        robot must not wait. A rejection counts in final speech only. The transcript always has a
+        problem, so it is neither a command nor an answer: otherwise a robot that says "stopping"
+        would react to itself for ever.
         """
         if mode == FREE:
             text, confidence, _ = self._recogniser.transcribe(segment.samples)
             texts = [text]
         else:
-            found = self._found(segment, expects_answer=False)
-            command = self.command_mode.decide(found, is_final=segment.is_final)
+            result = self._search(segment, expects_answer=False)
+            command = self.command_mode.decide(result, is_final=segment.is_final)
             texts, confidence = (
-                [command.text, self.command_mode.free_text(found)],
+                [command.text, self.command_mode.free_text(result)],
                 command.confidence,
             )
         stops = (find_stop_word(text, stop_words, in_turn=False) for text in texts)
-        noes = (text for text in texts if segment.is_final and is_rejection(text, stop_words))
-        said = next(filter(None, (*stops, *noes)), "")
+        rejections = (text for text in texts if segment.is_final and is_rejection(text, stop_words))
+        said = next(filter(None, (*stops, *rejections)), "")
         return SpeechTranscript(said, confidence, FREE if mode == FREE else COMMAND, _OWN)
 
-    def _found(self, segment: SpeechSegment, expects_answer: bool) -> BeamSearchResult:
+    def _search(self, segment: SpeechSegment, expects_answer: bool) -> BeamSearchResult:
         key = segment.start_ns, segment.stamp_ns, expects_answer
-        ahead, self._ahead = self._ahead, None
-        if segment.is_final and ahead is not None and ahead[:3] == key:
-            return ahead.found
+        pause_result, self._pause_result = self._pause_result, None
+        if segment.is_final and pause_result is not None and pause_result[:3] == key:
+            return pause_result.result
         ends_ns = segment.start_ns + len(segment.samples) * 1_000_000_000 // SAMPLE_RATE
         has_paused = ends_ns - segment.stamp_ns >= _PAUSE_NS
         may_end = segment.is_final or segment.is_mixed or has_paused
-        found = self.command_mode.search(
+        result = self.command_mode.search(
             segment.samples, expects_answer=expects_answer, to_end=may_end
         )
         if may_end and not segment.is_final:
-            self._ahead = _Ahead(*key, found)
-        return found
+            self._pause_result = _PauseResult(*key, result)
+        return result

@@ -193,7 +193,7 @@ def test_another_spec_of_the_same_tensor(make: Callable[..., TrtBackend]) -> Non
 # --- what it does not take ------------------------------------------------------------------
 
 
-def test_encodings_that_the_processor_has_to_read() -> None:
+def test_encodings_without_kernel_support() -> None:
     left = sorted(set(ENCODINGS) - set(TAKEN))
     assert left == sorted(
         ("16UC1", "32FC1", "mono16", *(name for name in ENCODINGS if name.startswith("bayer")))
@@ -213,7 +213,7 @@ def test_encodings_that_the_processor_has_to_read() -> None:
         ("bgr8", {"color": "GRAY"}),
     ],
 )
-def test_left_to_the_processor(
+def test_interpolations_without_kernel_support(
     make: Callable[..., TrtBackend], encoding: str, change: dict[str, Any]
 ) -> None:
     backend = make(spec_of())
@@ -224,7 +224,7 @@ def test_left_to_the_processor(
         backend.infer_image(frame, spec)
 
 
-def test_a_closed_backend_takes_none(make: Callable[..., TrtBackend]) -> None:
+def test_a_closed_backend_accepts_no_image(make: Callable[..., TrtBackend]) -> None:
     backend = make(spec_of())
     backend.close()
     frame = make_frame("bgr8", 8, 8)
@@ -233,7 +233,7 @@ def test_a_closed_backend_takes_none(make: Callable[..., TrtBackend]) -> None:
         backend.infer_image(frame, spec_of())
 
 
-def test_a_image_that_contradicts_itself(make: Callable[..., TrtBackend]) -> None:
+def test_an_inconsistent_image(make: Callable[..., TrtBackend]) -> None:
     backend = make(spec_of())
     frame = make_frame("bgr8", 8, 8)
     short = Frame(frame.data[:-1], 8, 8, "bgr8", frame.step)
@@ -242,13 +242,13 @@ def test_a_image_that_contradicts_itself(make: Callable[..., TrtBackend]) -> Non
     assert_same(backend, frame, spec_of())
 
 
-def test_two_inputs_take_no_image(doubling_onnx: Path) -> None:
+def test_a_plan_with_two_inputs_accepts_no_image(doubling_onnx: Path) -> None:
     with make_backend(doubling_onnx) as backend:
         assert not backend.takes_images
         assert "accepts tensors only" in backend.describe()
 
 
-def test_without_the_compiler_the_processor_serves(
+def test_without_the_compiler_the_cpu_preprocesses(
     make: Callable[..., TrtBackend], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(nvrtc, "_candidates", lambda: ["libno_such_library.so"])
@@ -259,12 +259,12 @@ def test_without_the_compiler_the_processor_serves(
     assert "on the CPU (libnvrtc" in backend.describe()
 
 
-def test_a_kernel_that_does_not_compile_says_why() -> None:
+def test_a_kernel_that_does_not_compile() -> None:
     with pytest.raises(BackendError, match=r"cannot compile for compute_87: .*expected a kernel"):
         nvrtc.compile_ptx("int main;", "8.7")
 
 
-def test_the_structure_is_the_kernels() -> None:
+def test_the_structure_matches_the_kernel() -> None:
     """The fields in Python stand in the order of the source text."""
     source = Path(image_kernel.__file__).with_suffix(".cu").read_text(encoding="utf-8")
     body = source.partition("struct Image {")[2].partition("};")[0]

@@ -66,7 +66,7 @@ def plan(cache: Path) -> Path:
     return Path(json.loads(done.stdout.splitlines()[-1])["summary"]["plan"])
 
 
-def test_what_was_built_is_for_this_gpu(plan: Path) -> None:
+def test_an_engine_is_built_for_this_gpu(plan: Path) -> None:
     metadata = read_sidecar(plan)
     verify_plan(plan, metadata)
     assert metadata.environment.compute_capability == "8.7"
@@ -82,7 +82,7 @@ def test_layers_come_from_the_inspector(cache: Path, plan: Path) -> None:
 
 
 @pytest.mark.parametrize("by_path", [False, True])
-def test_where_it_runs_both_checks_are_made(cache: Path, plan: Path, by_path: bool) -> None:
+def test_engine_check_runs_both_checks(cache: Path, plan: Path, by_path: bool) -> None:
     words = [str(plan)] if by_path else [MODEL, "--precision", "fp32"]
     done = command(cache, "engine", "check", *words)
     assert done.returncode == 0, done.stderr
@@ -90,7 +90,7 @@ def test_where_it_runs_both_checks_are_made(cache: Path, plan: Path, by_path: bo
         assert expected in done.stdout
 
 
-def test_a_plan_of_no_model_is_loaded_at_least(cache: Path, tmp_path: Path) -> None:
+def test_a_plan_without_a_model_is_loaded(cache: Path, tmp_path: Path) -> None:
     other = tmp_path / "lone.plan"
     onnx_file = ROOT / "models" / "efficientnet_lite0" / "efficientnet_lite0.onnx"
     sizes = ("--profile", "image:1x3x224x224")
@@ -99,7 +99,7 @@ def test_a_plan_of_no_model_is_loaded_at_least(cache: Path, tmp_path: Path) -> N
     assert done.returncode == 0, done.stderr
     done = command(cache, "engine", "check", str(other))
     assert done.returncode == 0, done.stderr
-    assert "left out, as its model is not to be found here" in done.stdout
+    assert "left out; the model was not found" in done.stdout
 
 
 def test_a_model_is_prepared_and_checked(cache: Path) -> None:
@@ -109,7 +109,7 @@ def test_a_model_is_prepared_and_checked(cache: Path) -> None:
     assert done.returncode == 0
 
 
-def test_an_engine_is_timed_in_turns_with_its_rival(cache: Path, plan: Path) -> None:
+def test_an_engine_is_timed_interleaved_with_its_baseline(cache: Path, plan: Path) -> None:
     done = command(cache, program=TIME_WITH_RIVAL)
     assert (done.returncode, done.stdout) == (0, "()\n"), done.stderr
     newest = CostCache(cache).read().measurements[-1]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from double_control import Double
-from edge_inference.core.models.golden_check import check_golden, read_image
+from edge_inference.core.models.golden_check import read_image, run_golden_check
 from edge_inference.core.models.model import find_model
 from edge_inference.engines.serving.engine_check import reference_backend
 from trt_on_double import make_backend
@@ -26,7 +26,7 @@ def test_golden_images(tmp_path: Path, double: Double, name: str, engine: str) -
     types = {model.input.name: engine}
     with make_backend(file, header={"types": types}) as backend, reference_backend(model) as wanted:
         assert (backend.inputs, backend.outputs) == (wanted.inputs, wanted.outputs)
-        report = check_golden(model, backend.infer)
+        report = run_golden_check(model, backend.infer)
         assert report.passed, report.summary()
 
         frames = iter([read_image(golden.image) for golden in model.golden])
@@ -35,6 +35,6 @@ def test_golden_images(tmp_path: Path, double: Double, name: str, engine: str) -
             """Leave the tensors, which the processor made, and take the image itself."""
             return backend.infer_image(next(frames), model.input)[0]
 
-        report = check_golden(model, infer)
+        report = run_golden_check(model, infer)
         assert report.passed, report.summary()
         assert double.count("cuLaunchKernel") == 2

@@ -83,7 +83,7 @@ def test_the_stream_has_the_priority(
     assert seen == [level]
 
 
-def test_describe_tells_what_really_runs(doubling_onnx: Path) -> None:
+def test_describe_names_what_really_runs(doubling_onnx: Path) -> None:
     layers = {"Layers": [{"Name": "a", "LayerType": "Conv", "Weights": {"Type": "Half"}}]}
     backend = make_backend(doubling_onnx, header={"layers": layers}, contexts=2)
     assert "not open" in backend.describe()
@@ -94,7 +94,7 @@ def test_describe_tells_what_really_runs(doubling_onnx: Path) -> None:
     assert "not open" in backend.describe()
 
 
-def test_the_sidecar_tells_the_precision_where_the_inspector_does_not(doubling_onnx: Path) -> None:
+def test_the_precision_comes_from_the_sidecar_without_an_inspector(doubling_onnx: Path) -> None:
     plan = write_plan(doubling_onnx, metadata={"layer_precisions": {"int8": 5, "fp32": 1}})
     with TrtBackend(plan, vendor=vendor()) as backend:
         assert backend.precision_in_use == "int8"
@@ -134,7 +134,7 @@ def test_a_replaced_plan(double: Double, doubling_onnx: Path) -> None:
     assert_nothing_left(double)
 
 
-def test_no_plan_at_all(double: Double, doubling_onnx: Path) -> None:
+def test_a_file_that_is_not_a_plan(double: Double, doubling_onnx: Path) -> None:
     """TensorRT itself refuses: its own words are the reason."""
     plan = write_plan(doubling_onnx)
     plan.write_bytes(b"x" * plan.stat().st_size)
@@ -180,13 +180,13 @@ def test_no_device(double: Double, doubling_onnx: Path) -> None:
     assert_nothing_left(double)
 
 
-def test_a_device_that_is_not_there(double: Double, doubling_onnx: Path) -> None:
+def test_an_unknown_device(double: Double, doubling_onnx: Path) -> None:
     sentence = refused(make_backend(doubling_onnx, device=3))
     assert "device: expected 0, got 3" in sentence
     assert_nothing_left(double)
 
 
-def test_a_plan_that_is_mended_opens(doubling_onnx: Path) -> None:
+def test_a_repaired_plan_opens(doubling_onnx: Path) -> None:
     plan = write_plan(doubling_onnx)
     content = plan.read_bytes()
     plan.write_bytes(content[:-10])
@@ -208,7 +208,7 @@ HALF_WAY = [
 
 
 @pytest.mark.parametrize(("call", "skip", "code"), HALF_WAY)
-def test_what_fails_while_opening_leaves_nothing(
+def test_a_failed_open_frees_everything(
     double: Double, doubling_onnx: Path, call: str, skip: int, code: int
 ) -> None:
     backend = make_backend(doubling_onnx, contexts=2)
@@ -230,7 +230,7 @@ def test_no_memory_for_the_second_context(double: Double, doubling_onnx: Path) -
 # --- memory ------------------------------------------------------------------------------------
 
 
-def test_out_of_memory_says_how_much_and_the_next_call_works(
+def test_out_of_memory_names_the_size_and_the_next_call_works(
     double: Double, doubling_onnx: Path
 ) -> None:
     with make_backend(doubling_onnx) as backend:
@@ -244,7 +244,9 @@ def test_out_of_memory_says_how_much_and_the_next_call_works(
 
 @pytest.mark.parametrize("call", ["cuMemAlloc_v2", "cuMemHostAlloc"])
 @pytest.mark.parametrize("skip", range(4))
-def test_no_memory_while_growing(double: Double, doubling_onnx: Path, call: str, skip: int) -> None:
+def test_no_memory_for_larger_buffers(
+    double: Double, doubling_onnx: Path, call: str, skip: int
+) -> None:
     large = {"data": np.ones((4, 3, 4), np.float32) * 7, "more": FEED["more"]}
     profiles = {"data": [[1, 3, 4], [1, 3, 4], [400, 3, 4]]}
     with make_backend(doubling_onnx, header={"profiles": profiles}) as backend:
@@ -280,7 +282,7 @@ def test_buffers_grow_once_and_are_kept(double: Double, doubling_onnx: Path) -> 
 # --- a lost context --------------------------------------------------------------------------
 
 
-def test_a_lost_context_says_restart(
+def test_the_hint_for_a_lost_context_is_a_restart(
     double: Double, doubling_onnx: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     backend = make_backend(doubling_onnx)
@@ -298,9 +300,7 @@ def test_a_lost_context_says_restart(
     assert_nothing_left(double)
 
 
-def test_a_context_that_was_taken_off_the_stack_does_not_abort(
-    double: Double, doubling_onnx: Path
-) -> None:
+def test_a_context_popped_by_other_code_does_not_abort(double: Double, doubling_onnx: Path) -> None:
     with make_backend(doubling_onnx) as backend:
         assert_works(backend)
         double.fail("cuCtxPopCurrent_v2", NOT_SUPPORTED)
@@ -325,7 +325,7 @@ def test_two_backends_share_the_primary_context(double: Double, doubling_onnx: P
     assert_nothing_left(double)
 
 
-def test_it_is_closed_by_another_thread(double: Double, doubling_onnx: Path) -> None:
+def test_another_thread_can_close_it(double: Double, doubling_onnx: Path) -> None:
     backend = make_backend(doubling_onnx).open()
     assert_works(backend)
     thread = threading.Thread(target=backend.close)
@@ -334,7 +334,7 @@ def test_it_is_closed_by_another_thread(double: Double, doubling_onnx: Path) -> 
     assert_nothing_left(double)
 
 
-def test_it_works_beneath_a_context_of_pycuda_itself(double: Double, doubling_onnx: Path) -> None:
+def test_it_works_below_a_pycuda_context(double: Double, doubling_onnx: Path) -> None:
     pycuda.driver.init()
     own = pycuda.driver.Device(0).retain_primary_context()
     own.push()

@@ -16,7 +16,7 @@ from edge_inference.speech.recognition.phrase_graph import PhraseGraph
 from edge_inference.speech.recognition.recogniser import Recogniser
 from edge_inference.speech.recognition.speech_model import find_speech_model
 from edge_inference.speech.recognition.tokenizer import load_tokenizer
-from shared import public_graph_of
+from shared import speech_graph_of
 from shipped_speech import person
 from trt_on_double import make_backend
 
@@ -24,7 +24,7 @@ GRAPHS = ("encoder", "decoder", "decoder_with_past")
 PHRASES = ["go forward ten meters", "go forward two meters", "go back ten meters"]
 
 
-def test_it_hears_what_it_hears_on_the_processor(tmp_path: Path, double: Double) -> None:
+def test_the_transcripts_equal_those_on_the_cpu(tmp_path: Path, double: Double) -> None:
     try:
         model = find_speech_model("moonshine_tiny")
     except ModelError as error:
@@ -32,7 +32,7 @@ def test_it_hears_what_it_hears_on_the_processor(tmp_path: Path, double: Double)
     with ExitStack() as opened:
         engines = []
         for role in GRAPHS:
-            file = Path(shutil.copy(public_graph_of(model, role), tmp_path))
+            file = Path(shutil.copy(speech_graph_of(model, role), tmp_path))
             with OrtBackend(file) as on_processor:
                 profiles = {
                     spec.name: [

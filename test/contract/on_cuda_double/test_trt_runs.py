@@ -68,7 +68,7 @@ def test_a_shape_outside_the_profile(make: Make, doubling_onnx: Path, batch: int
     assert_right(backend, feed())
 
 
-def test_shapes_that_do_not_go_together(make: Make, make_onnx: Any) -> None:
+def test_shapes_that_do_not_fit_together(make: Make, make_onnx: Any) -> None:
     file = make_onnx(
         [helper.make_node("Add", ["a", "b"], ["c"])],
         [info("a", F32, ["n"]), info("b", F32, ["m"])],
@@ -89,7 +89,7 @@ def test_a_tensor_without_elements(make: Make, doubling_onnx: Path) -> None:
     assert_right(backend, feed(2))
 
 
-def test_a_number_without_axes(make: Make, make_onnx: Any) -> None:
+def test_a_scalar(make: Make, make_onnx: Any) -> None:
     file = make_onnx(
         [helper.make_node("Add", ["a", "a"], ["b"])], [info("a", F32, [])], [info("b", F32, [])]
     )
@@ -154,7 +154,7 @@ def test_bfloat16_rounds_to_even_and_keeps_nan(make: Make, make_onnx: Any) -> No
     np.testing.assert_array_equal(backend.infer({"a": tensor})["b"], wanted)
 
 
-def test_a_number_too_large_for_the_plan_is_named(make: Make, make_onnx: Any) -> None:
+def test_a_value_outside_the_plans_type(make: Make, make_onnx: Any) -> None:
     backend = make(
         identity(make_onnx, TensorProto.INT64), header={"types": {"a": "INT32", "b": "INT32"}}
     )
@@ -219,7 +219,7 @@ def reshape_onnx(make_onnx: Any) -> Path:
     )
 
 
-def test_shape_tensors_live_on_the_host(make: Make, reshape_onnx: Path) -> None:
+def test_shape_tensors_are_on_the_host(make: Make, reshape_onnx: Path) -> None:
     header = {"on_host": ["shape", "c"], "types": {"shape": "INT32", "c": "INT32"}}
     backend = make(reshape_onnx, header=header)
     tensor = np.arange(6, dtype=np.float32)
@@ -230,7 +230,7 @@ def test_shape_tensors_live_on_the_host(make: Make, reshape_onnx: Path) -> None:
     assert "graph off (a tensor in host memory)" in backend.describe()
 
 
-def test_a_shape_that_cannot_be(make: Make, reshape_onnx: Path) -> None:
+def test_an_impossible_shape(make: Make, reshape_onnx: Path) -> None:
     header = {"on_host": ["shape", "c"]}
     backend = make(reshape_onnx, header=header)
     tensor = np.arange(6, dtype=np.float32)
@@ -243,7 +243,7 @@ def test_a_shape_that_cannot_be(make: Make, reshape_onnx: Path) -> None:
 # --- a run that fails --------------------------------------------------------------------
 
 
-def test_a_run_that_fails_gives_the_reason(make: Make, doubling_onnx: Path) -> None:
+def test_a_failed_run_has_a_reason(make: Make, doubling_onnx: Path) -> None:
     backend = make(doubling_onnx, header={"fails": "the myelin graph is cursed"})
     for _ in range(3):
         with pytest.raises(BackendError, match="failed to run it: the myelin graph is cursed"):
@@ -304,7 +304,9 @@ def test_a_graph_for_each_shape(make: Make, doubling_onnx: Path, double: Double)
     assert double.count("plans") == 0
 
 
-def test_contexts_and_graphs_are_few(make: Make, doubling_onnx: Path, double: Double) -> None:
+def test_the_number_of_contexts_and_graphs_is_limited(
+    make: Make, doubling_onnx: Path, double: Double
+) -> None:
     profiles = {"data": [[1, 3, 4], [1, 3, 4], [50, 3, 4]]}
     backend = make(doubling_onnx, header={"profiles": profiles})
     for _ in range(2):
@@ -332,7 +334,7 @@ def test_one_context_without_graphs(make: Make, doubling_onnx: Path, double: Dou
     assert "graph off (by setting)" in backend.describe()
 
 
-def test_growth_records_again(make: Make, doubling_onnx: Path, double: Double) -> None:
+def test_larger_buffers_need_new_graphs(make: Make, doubling_onnx: Path, double: Double) -> None:
     profiles = {"data": [[1, 3, 4], [1, 3, 4], [100, 3, 4]]}
     backend = make(doubling_onnx, header={"profiles": profiles})
     for turn in range(3):
@@ -355,7 +357,7 @@ def test_growth_records_again(make: Make, doubling_onnx: Path, double: Double) -
         "cuMemcpyHtoDAsync_v2",
     ],
 )
-def test_without_graphs_it_goes_on(
+def test_a_failed_graph_call_turns_graphs_off(
     make: Make, doubling_onnx: Path, double: Double, call: str
 ) -> None:
     backend = make(doubling_onnx, contexts=2)

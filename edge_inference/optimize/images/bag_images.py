@@ -1,4 +1,4 @@
-"""Images out of a recorded bag, without ROS: rosbag2 folders, .mcap and .db3 files."""
+"""Reads images from a recorded bag without ROS: rosbag2 folders, .mcap and .db3 files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from edge_inference.core.bounded_file import is_plain_file
+from edge_inference.core.bounded_file import is_regular_file
 from edge_inference.core.images.frame import CompressedFrame, Frame
 from edge_inference.core.runtime.memory_limit import more_memory
 from edge_inference.core.yaml_file import load_yaml
@@ -21,80 +21,84 @@ from edge_inference.errors import ConfigError, SourceError
 METADATA = "metadata.yaml"
 SUFFIXES = (".mcap", ".db3")
 
-# What SQLite looks for next to its file.
-_BESIDE_DB3 = ("-journal", "-wal", "-shm")
+# Files that SQLite opens next to its database.
+_SQLITE_SUFFIXES = ("-journal", "-wal", "-shm")
 
-#: Bytes of a bag whose files are packed as a whole: hours of images.
-MOST_UNPACKED = 64 << 30
-_PIECE = 1 << 20
+#: Limit for a bag whose files are compressed as a whole: hours of images.
+MAX_UNPACKED_BYTES = 64 << 30
+_CHUNK_BYTES = 1 << 20
 
 _IMAGE = "sensor_msgs/msg/Image"
 _COMPRESSED = "sensor_msgs/msg/CompressedImage"
 
 
 def is_bag(path: Path) -> bool:
-    """Tell whether a path is a recorded bag; raises SourceError for one without its metadata."""
+    """Tell whether a path is a recorded bag. Raises SourceError for a bag without its metadata."""
     if not path.is_dir():
         if not (path.is_file() and path.suffix.lower() in SUFFIXES):
             return False
-        _expect_files(path.with_name(path.name + ending) for ending in _BESIDE_DB3)
+        _check_regular_files(path.with_name(path.name + ending) for ending in _SQLITE_SUFFIXES)
         return True
     entries = list(path.iterdir())
     files = [file for file in entries if file.suffix.lower() in SUFFIXES]
     if (path / METADATA).is_file():
         try:
-            load_yaml(path / METADATA)  # rosbags reads one of any size and depth
+            load_yaml(path / METADATA)  # rosbags has no limit on size and depth
         except ConfigError as error:
             raise SourceError(str(error)) from error
-        # The metadata may name any of them, whatever its suffix.
-        _expect_files(entry for entry in entries if entry in files or not entry.is_dir())
+        # The metadata may name any of these files, whatever its suffix.
+        _check_regular_files(entry for entry in entries if entry in files or not entry.is_dir())
         return True
     if files:
         raise SourceError(
-            f"{path}: a recorded bag without {METADATA}; name its file, or write the metadata "
-            f"anew with: ros2 bag reindex {path}"
+            f"{path}: a recorded bag without {METADATA}; name its file, or rebuild the metadata "
+            f"with: ros2 bag reindex {path}"
         )
     return False
 
 
-def _expect_files(entries: Iterable[Path]) -> None:
-    """Raise SourceError for what a reader would wait for: a pipe has no writer."""
+def _check_regular_files(entries: Iterable[Path]) -> None:
+    """Raise SourceError for anything but a regular file: a reader would block on a pipe."""
     for entry in entries:
-        if os.path.lexists(entry) and not is_plain_file(entry):
-            raise SourceError(f"{entry}: expected a file of a recorded bag; record it again")
-
-
-def _expect_room(path: Path) -> None:
-    """Raise SourceError for a bag of packed files that unpack to more than there is room for.
-
-    The reader unpacks all that the metadata name, into the folder for temporary files.
-    """
-    if not path.is_dir():
-        return
-    about = load_yaml(path / METADATA).plain().get("rosbag2_bagfile_information")
-    if not isinstance(about, dict) or str(about.get("compression_mode")).lower() != "file":
-        return
-    unpack, damaged = _unpacker()
-    folder = Path(tempfile.gettempdir())
-    left = room = min(shutil.disk_usage(folder).free, MOST_UNPACKED)
-    names = about.get("relative_file_paths")
-    for name in names if isinstance(names, list) else ():
-        file = path / PurePath(str(name)).name
-        try:
-            with file.open("rb") as packed, unpack(packed, "rb") as stream:
-                while left >= 0 and (piece := stream.read(_PIECE)):
-                    left -= len(piece)
-        except (OSError, EOFError, damaged) as error:
-            raise SourceError(f"{file}: cannot be unpacked ({error}); record it again") from error
-        if left < 0:
+        if os.path.lexists(entry) and not is_regular_file(entry):
             raise SourceError(
-                f"{file}: the recorded bag unpacks to more than {room} bytes, which is the room "
-                f"for it in {folder}; name another folder with $TMPDIR, or record a shorter time"
+                f"{entry}: expected a regular file of a recorded bag; record the bag again"
             )
 
 
-def _unpacker() -> tuple[Callable[..., Any], type[Exception]]:
-    """Return what opens a packed file, and what that raises: whichever rosbags itself takes."""
+def _check_disk_space(path: Path) -> None:
+    """Raise SourceError for compressed bag files that do not fit on the disk once unpacked.
+
+    The reader unpacks all files of the metadata into the folder for temporary files.
+    """
+    if not path.is_dir():
+        return
+    info = load_yaml(path / METADATA).plain().get("rosbag2_bagfile_information")
+    if not isinstance(info, dict) or str(info.get("compression_mode")).lower() != "file":
+        return
+    open_compressed, damaged = _import_zstd()
+    folder = Path(tempfile.gettempdir())
+    left = available = min(shutil.disk_usage(folder).free, MAX_UNPACKED_BYTES)
+    names = info.get("relative_file_paths")
+    for name in names if isinstance(names, list) else ():
+        file = path / PurePath(str(name)).name
+        try:
+            with file.open("rb") as packed, open_compressed(packed, "rb") as stream:
+                while left >= 0 and (chunk := stream.read(_CHUNK_BYTES)):
+                    left -= len(chunk)
+        except (OSError, EOFError, damaged) as error:
+            raise SourceError(
+                f"{file}: cannot be decompressed ({error}); record the bag again"
+            ) from error
+        if left < 0:
+            raise SourceError(
+                f"{file}: the recorded bag unpacks to more than {available} bytes, the limit or "
+                f"the free space in {folder}; name another folder with $TMPDIR, or record less"
+            )
+
+
+def _import_zstd() -> tuple[Callable[..., Any], type[Exception]]:
+    """Return the open function and the error class of the zstd module that rosbags uses."""
     zstd = getattr(importlib.import_module("rosbags.rosbag2.reader"), "zstd", None)
     zstd = zstd or importlib.import_module("zstandard")
     return zstd.open, zstd.ZstdError
@@ -103,31 +107,31 @@ def _unpacker() -> tuple[Callable[..., Any], type[Exception]]:
 def bag_images(
     path: Path, topic: str, choose: Callable[[int], Sequence[int]]
 ) -> Iterator[Frame | CompressedFrame]:
-    """Yield images of one topic; ``choose`` picks places out of the number of its messages.
+    """Yield images of one topic. ``choose`` gets the number of messages and returns indices.
 
-    An empty ``topic`` is the only one with images. The stamp and frame are the
-    message's. Raises SourceError for a bag that cannot be read or has no such
-    topic, and where the package rosbags is missing.
+    With an empty ``topic`` the bag must have one topic with images. Stamp and frame_id are those
+    of the message. Raises SourceError for a bag that cannot be read or has no such topic, and
+    if the package rosbags is missing.
     """
     highlevel, typesys = _import_rosbags()
-    _expect_room(path)
+    _check_disk_space(path)
     types = typesys.get_typestore(typesys.Stores.ROS2_HUMBLE)
     try:
         with highlevel.AnyReader([path], default_typestore=types) as reader:
             connections = _connections(reader, topic, path)
-            wanted = set(choose(sum(entry.msgcount for entry in connections)))
+            indices = set(choose(sum(entry.msgcount for entry in connections)))
             messages = reader.messages(connections=connections)
-            for place, (connection, _, data) in enumerate(messages):
-                if place in wanted:
+            for index, (connection, _, data) in enumerate(messages):
+                if index in indices:
                     yield _frame(reader.deserialize(data, connection.msgtype), connection.msgtype)
     except SourceError:
         raise
     except MemoryError as error:
         raise SourceError(
-            f"{path}: a message or a part of the recorded bag unpacks to more memory than there "
-            f"is: {more_memory()}"
+            f"{path}: a message or chunk of the recorded bag unpacks to more memory than is "
+            f"available: {more_memory()}"
         ) from error
-    except Exception as error:  # its readers raise whatever a damaged file leads to
+    except Exception as error:  # the readers raise many types for a damaged file
         raise SourceError(
             f"{path}: the recorded bag cannot be read ({error or type(error).__name__}); "
             "check it with: ros2 bag info"
@@ -177,6 +181,6 @@ def _import_rosbags() -> tuple[Any, Any]:
         )
     except ImportError as error:
         raise SourceError(
-            f"recorded bags are read with the package rosbags, which cannot be imported ({error}); "
-            "pip install rosbags"
+            f"recorded bags need the package rosbags, which cannot be imported ({error}); "
+            "install it with: pip install rosbags"
         ) from error

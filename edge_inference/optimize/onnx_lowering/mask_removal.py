@@ -1,4 +1,4 @@
-"""Removes an input that is always ones: a mask that hides nothing."""
+"""Removes a mask input that is always ones: a mask that hides nothing."""
 
 from __future__ import annotations
 
@@ -14,69 +14,71 @@ from edge_inference.optimize.onnx_lowering.constants import Constants
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
 
-#: These only move or repeat what they get.
-_MOVING = ("Slice", "Unsqueeze", "Squeeze", "Reshape", "Transpose", "Expand", "Identity")
+#: Operators that only move or repeat their input.
+_DATA_MOVEMENT = ("Slice", "Unsqueeze", "Squeeze", "Reshape", "Transpose", "Expand", "Identity")
 _ARITHMETIC = {"Add": np.add, "Sub": np.subtract, "Mul": np.multiply}
 
 
-def remove_mask(model: ModelProto, name: str) -> None:
-    """Take an input that is ones throughout out of a graph, in place, and what it comes to.
+def remove_mask_input(model: ModelProto, name: str) -> None:
+    """Remove an input that is all ones from a graph, in place, with all that is computed from it.
 
-    What is computed from it is one number in every place. Sums with zeros are left out; the
-    other side of them must have the shape of the sum, as scores have it that a mask is added
-    to. Raises ModelError where the mask is used in another way.
+    Each tensor that is computed from the mask has the same value in every element. Sums with
+    zeros are removed; the other operand must have the shape of the sum, as attention scores have
+    to which a mask is added. Raises ModelError if the mask is used in another way.
     """
     if name not in {entry.name for entry in model.graph.input}:
         return
     graph = model.graph
-    same = _Same(model)
-    same.values[name] = np.array(1, np.int64)
-    instead: dict[str, str] = {}
+    uniform = _UniformTensors(model)
+    uniform.values[name] = np.array(1, np.int64)
+    replacements: dict[str, str] = {}
     kept: list[NodeProto] = []
     for node in graph.node:
-        for place, given in enumerate(node.input):
-            node.input[place] = instead.get(given, given)
-        left = _without_zeros(node, same)
-        if left is not None:
-            instead[node.output[0]] = left
+        for index, name_read in enumerate(node.input):
+            node.input[index] = replacements.get(name_read, name_read)
+        operand = _find_sum_with_zeros(node, uniform)
+        if operand is not None:
+            replacements[node.output[0]] = operand
             continue
-        value = same.of(node)
+        value = uniform.evaluate(node)
         if value is not None:
-            same.values[node.output[0]] = value
+            uniform.values[node.output[0]] = value
         kept.append(node)
     del graph.node[:]
     graph.node.extend(kept)
     prune(graph)
     if name in {entry.name for entry in graph.input}:
-        raise ModelError(f"input {name!r}: used for more than hiding what is not there")
+        raise ModelError(
+            f"input {name!r}: expected a mask that is only added, got other uses of it"
+        )
 
 
-def _without_zeros(node: NodeProto, same: _Same) -> str | None:
-    """Return what a sum with zeros comes to, None for every other node."""
+def _find_sum_with_zeros(node: NodeProto, uniform: _UniformTensors) -> str | None:
+    """Return the other operand of a sum with zeros, None for every other node."""
     if node.op_type != "Add" or len(node.input) != 2:
         return None
     first, second = node.input
     for kept, zeros in ((first, second), (second, first)):
-        value = same.values.get(zeros)
-        if value is not None and value == 0 and kept not in same.values:
+        value = uniform.values.get(zeros)
+        if value is not None and value == 0 and kept not in uniform.values:
             return str(kept)
     return None
 
 
-class _Same:
-    """Tensors that hold one number in every place, from the mask on, and that number."""
+class _UniformTensors:
+    """The tensors computed from the mask that have one value in all elements, and that value."""
 
     def __init__(self, model: ModelProto) -> None:
         self._onnx: Any = import_onnx()
         self._constants = Constants(model.graph)
         self.values: dict[str, Any] = {}
 
-    def of(self, node: NodeProto) -> Any | None:
-        """Return the number that a node's output holds in every place, None where it varies."""
+    def evaluate(self, node: NodeProto) -> Any | None:
+        """Return the value of all elements of a node's output, None if they differ."""
         if not node.input or not any(name in self.values for name in node.input):
             return None
         kind = node.op_type
-        if kind in _MOVING:
+        if kind in _DATA_MOVEMENT:
             return self.values.get(node.input[0])
         if kind == "Cast":
             dtype = self._onnx.helper.tensor_dtype_to_np_dtype(

@@ -1,4 +1,4 @@
-"""Measured costs in words: of a check, in a table, and beside what was known before."""
+"""Measured costs as text: of a check, in a table, and beside what was known before."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from edge_inference.core.measured_costs import Cost, Measurement, Spread
 from edge_inference.core.models.model import find_model
 from edge_inference.core.models.self_check import SelfCheckReport
 from edge_inference.core.runtime.latency import Percentiles
-from edge_inference.optimize.compare import CompareRow, Comparison
-from edge_inference.optimize.image_set import ImageSet
+from edge_inference.optimize.comparison import CompareRow, Comparison
+from edge_inference.optimize.images.image_set import ImageSet
 
 FP32 = EngineConfiguration("net", "fp32", "ort", "a" * 64, execution="threads=1")
 INT8 = replace(FP32, precision="int8", artifact="b" * 64)
@@ -24,13 +24,13 @@ def cost(configuration: EngineConfiguration, seconds: float) -> Cost:
     return Cost(configuration, 20, Spread(3 * seconds, 4 * seconds), Spread(seconds, seconds))
 
 
-def test_a_check_tells_the_share_of_the_reference() -> None:
+def test_the_cost_of_a_check_has_the_ratio_to_the_reference() -> None:
     pair = Measurement("self-check", 0.0, (cost(INT8, 0.015), cost(FP32, 0.04)))
     assert ratio_to_reference(pair) == "15.0 ms, 0.38 of what net ort fp32, threads=1 takes"
     assert ratio_to_reference(replace(pair, costs=pair.costs[:1])) == "15.0 ms"
 
 
-def test_a_cost_names_its_operating_point() -> None:
+def test_a_cost_names_its_configuration() -> None:
     assert cost_as_text(cost(FP32, 0.04)) == "40.0 ms ort threads=1"
     assert cost_as_text(cost(replace(FP32, batch=4), 0.1)) == "100.0 ms ort threads=1, batch 4"
 
@@ -45,8 +45,8 @@ def shown(now_s: float, before_s: float | None) -> tuple[str, dict]:
         "fp32",
         check=SelfCheckReport(1, (), None, None),
         latency=Percentiles(*[90.0] * 6),
-        measured=(cost(FP32, now_s), Measurement("compare", 1.0, ())),
-        known=known,
+        measured_cost=(cost(FP32, now_s), Measurement("compare", 1.0, ())),
+        previous_cost=known,
     )
     model, none = find_model("efficientnet_lite0"), ImageSet([], "none")
     comparison = Comparison(model, none, 20, 1, (row,), ("the costs were altered",))
@@ -55,16 +55,16 @@ def shown(now_s: float, before_s: float | None) -> tuple[str, dict]:
     return stream.getvalue(), json.loads(json.dumps(row_as_json(comparison, row)))
 
 
-def test_what_has_changed_since_it_was_measured_is_told() -> None:
+def test_a_changed_cost_is_reported() -> None:
     text, row = shown(0.030, 0.015)
-    assert "ort fp32 takes 30.0 ms; it was 15.0 ms when it was measured here before" in text
+    assert "ort fp32 takes 30.0 ms; the previous measurement here took 15.0 ms" in text
     assert "the costs were altered" in text
     assert row["measured_cost"]["cpu_median_ms"] == 30.0
-    assert row["known_before"]["cpu_median_ms"] == 15.0
+    assert row["previous_cost"]["cpu_median_ms"] == 15.0
 
 
-def test_what_is_as_before_or_new_is_not_told() -> None:
-    assert "before" not in shown(0.030, 0.029)[0]
+def test_an_unchanged_or_new_cost_is_not_reported() -> None:
+    assert "previous" not in shown(0.030, 0.029)[0]
     text, row = shown(0.030, None)
-    assert "before" not in text
-    assert row["known_before"] is None
+    assert "previous" not in text
+    assert row["previous_cost"] is None

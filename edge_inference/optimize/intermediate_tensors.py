@@ -1,4 +1,4 @@
-"""What flows between the nodes of a network, for real inputs."""
+"""Runs a network and returns the values of its inner tensors."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 
-class Activations:
-    """Runs a folded network and hands out every fp32 tensor in it, one batch at a time."""
+class IntermediateTensors:
+    """A folded network with every fp32 tensor as an output, for one batch at a time."""
 
     def __init__(self, model: ModelProto, input_name: str) -> None:
-        """Open the network. Raises ModelError for a wrong input, BackendError."""
+        """Open the network. Raises ModelError for any other input, BackendError."""
         onnx = import_onnx()
         inputs = [entry.name for entry in model.graph.input]
         if inputs != [input_name]:
@@ -29,25 +29,25 @@ class Activations:
                 "correct input.name in model.yaml"
             )
         self._input = input_name
-        watched = type(model)()
-        watched.CopyFrom(model)
-        self.names = _expose(watched, onnx)
+        exposed = type(model)()
+        exposed.CopyFrom(model)
+        self.names = _expose(exposed, onnx)
         onnxruntime = import_onnxruntime()
         try:
             self._session = onnxruntime.InferenceSession(
-                watched.SerializeToString(),
+                exposed.SerializeToString(),
                 session_options(onnxruntime),
                 providers=[CPU],
                 enable_fallback=0,
             )
         except Exception as error:  # ONNX Runtime's errors share no base class
             raise BackendError(
-                f"ONNX Runtime cannot run the network with its inner tensors shown: "
+                "ONNX Runtime cannot run the network with its inner tensors as outputs: "
                 f"{first_line(error)}"
             ) from error
 
     def run(self, batch: NDArray[Any]) -> Iterator[tuple[str, NDArray[np.float32]]]:
-        """Yield each fp32 tensor's name and values, the input's first. Raises TensorError."""
+        """Yield the name and values of each fp32 tensor, the input first. Raises TensorError."""
         if batch.dtype == np.float32:
             yield self._input, batch
         try:
@@ -55,7 +55,7 @@ class Activations:
         except Exception as error:  # ONNX Runtime's errors share no base class
             raise TensorError(
                 f"tensor {self._input!r} of {batch.dtype} {list(batch.shape)}: ONNX Runtime "
-                f"cannot run it: {first_line(error)}"
+                f"cannot run the network on it: {first_line(error)}"
             ) from error
         yield from zip(self.names, values, strict=True)
 
@@ -63,8 +63,8 @@ class Activations:
 def _expose(model: ModelProto, onnx: Any) -> tuple[str, ...]:
     """Make outputs of all fp32 tensors that nodes compute; return their names in graph order.
 
-    What a node computes from constants alone, such as dequantised weights, is the same for
-    every image and stays inside.
+    Tensors that are computed from constants alone, such as dequantized weights, are the same for
+    every image and are left out.
     """
     constants = {entry.name for entry in model.graph.initializer} | {""}
     known = {entry.name: entry for entry in (*model.graph.value_info, *model.graph.output)}

@@ -11,8 +11,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from edge_inference.core.models import onnx_cost
-from edge_inference.core.models.onnx_cost import MOST_NODES, check_cost
+from edge_inference.core.models import onnx_memory
+from edge_inference.core.models.onnx_memory import MAX_NODES, check_memory
 from edge_inference.errors import ModelError
 from hostile_files import assert_one_sentence, call_with_deadline
 from hostile_models import (
@@ -31,9 +31,9 @@ MOST_INT64 = (1 << 63) - 1
 GROUP = b"\xa3\x06\xab\x06\x08\x01\x15abcd\x12\x01x\xac\x06\xa4\x06"
 
 
-def refusal(file: Path, most_mib: int = 2048) -> str:
+def refusal(file: Path, max_mib: int = 2048) -> str:
     """Return the sentence that refuses a file."""
-    error = call_with_deadline(lambda: check_cost(file, most_mib, OPTION))
+    error = call_with_deadline(lambda: check_memory(file, max_mib, OPTION))
     assert isinstance(error, ModelError), repr(error)
     assert_one_sentence(str(error), file.name)
     return str(error)
@@ -45,10 +45,10 @@ def written(folder: Path, model: onnx.ModelProto) -> Path:
 
 
 @pytest.mark.parametrize("kind", UNUSUAL)
-def test_what_needs_too_much_is_refused_however_it_says_so(tmp_path: Path, kind: str) -> None:
+def test_too_much_memory_is_refused_in_every_encoding(tmp_path: Path, kind: str) -> None:
     text = refusal(write_hostile_model(tmp_path / "mine", kind) / "small.onnx")
     if kind == "functions that call each other":
-        assert f"at most {MOST_NODES} nodes" in text
+        assert f"at most {MAX_NODES} nodes" in text
     else:
         assert "expected at most 2048" in text and OPTION in text
 
@@ -58,7 +58,7 @@ def huge() -> onnx.ModelProto:
     return make_network([helper.make_node("ConstantOfShape", ["s"], ["made"])], {"s": HUGE})
 
 
-def test_fields_of_other_kinds_are_stepped_over(tmp_path: Path) -> None:
+def test_fields_of_unknown_wire_types_are_skipped(tmp_path: Path) -> None:
     file = written(tmp_path, huge())
     whole = file.read_bytes()
     for data in (GROUP + whole, whole + GROUP):
@@ -66,7 +66,7 @@ def test_fields_of_other_kinds_are_stepped_over(tmp_path: Path) -> None:
         assert "ConstantOfShape" in refusal(file)
 
 
-def test_a_graph_in_two_parts_is_one(tmp_path: Path) -> None:
+def test_a_graph_in_two_parts_is_merged(tmp_path: Path) -> None:
     """As protobuf has it: of a message that comes twice everything counts."""
     first, second = huge(), huge()
     del first.graph.node[:]
@@ -82,31 +82,33 @@ def test_a_name_without_an_end_is_refused(tmp_path: Path) -> None:
     assert "names of at most" in refusal(written(tmp_path, model))
 
 
-def test_a_shape_of_more_axes_than_any_has_is_refused(tmp_path: Path) -> None:
+def test_a_shape_with_too_many_axes_is_refused(tmp_path: Path) -> None:
     node = helper.make_node("ConstantOfShape", ["s"], ["made"])
     assert "axes" in refusal(written(tmp_path, make_network([node], {"s": [1] * 70})))
 
 
-def test_what_ends_within_the_graph_is_refused(tmp_path: Path) -> None:
+def test_a_truncated_graph_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "some.onnx"
     file.write_bytes(b"\x3a\x02\x0a\x7f")  # a node that is longer than the graph
-    assert "followed" in refusal(file)
+    assert "not a valid ONNX file" in refusal(file)
 
 
 @pytest.mark.parametrize("kind", ["Range", "Resize", "OneHot", "Expand", "Tile", "Pad", "Constant"])
 @pytest.mark.parametrize("count", [0, 1, 2])
 def test_nodes_may_lack_their_inputs(tmp_path: Path, kind: str, count: int) -> None:
     node = helper.make_node(kind, ["one"] * count, ["made"])
-    check_cost(written(tmp_path, make_network([node], {"one": 1})), 1, OPTION)
+    check_memory(written(tmp_path, make_network([node], {"one": 1})), 1, OPTION)
 
 
-def test_whatever_goes_wrong_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_exception_becomes_a_model_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*arguments: object) -> None:
         raise IndexError("list index out of range")
 
     file = written(tmp_path, huge())
-    monkeypatch.setattr(onnx_cost, "made", fail)
-    assert "cannot be told" in refusal(file)
+    monkeypatch.setattr(onnx_memory, "infer_output", fail)
+    assert "its memory need is unknown" in refusal(file)
 
 
 def slice_to_the_end(result: str) -> Iterator[onnx.NodeProto]:
@@ -127,7 +129,7 @@ def zeros_like(name: str, shape: str, result: str) -> list[onnx.NodeProto]:
 
 
 @pytest.mark.parametrize("is_first", [True, False])
-def test_branches_do_not_see_each_other(tmp_path: Path, is_first: bool) -> None:
+def test_branches_do_not_see_names_of_each_other(tmp_path: Path, is_first: bool) -> None:
     def branch(name: str, nodes: list[onnx.NodeProto]) -> onnx.GraphProto:
         out = helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
         return helper.make_graph(nodes, name, [], [out])
@@ -137,10 +139,10 @@ def test_branches_do_not_see_each_other(tmp_path: Path, is_first: bool) -> None:
     node = helper.make_node(
         "If", ["yes"], ["logits"], then_branch=branches[0], else_branch=branches[1]
     )
-    check_cost(written(tmp_path, make_network([node], {"yes": True})), 1, OPTION)
+    check_memory(written(tmp_path, make_network([node], {"yes": True})), 1, OPTION)
 
 
-def test_a_branch_has_names_of_its_own(tmp_path: Path) -> None:
+def test_a_branch_has_its_own_names(tmp_path: Path) -> None:
     """It makes again what is a constant outside, and its constant is none outside."""
 
     def file(nodes: list[onnx.NodeProto], number: int) -> Path:
@@ -152,27 +154,27 @@ def test_a_branch_has_names_of_its_own(tmp_path: Path) -> None:
         return written(folder, make_network([node, *after], {"yes": True, "k": [MOST_INT64]}))
 
     after: list[onnx.NodeProto] = []
-    check_cost(file(zeros_like("means", "k", "y"), 0), 1, OPTION)
+    check_memory(file(zeros_like("means", "k", "y"), 0), 1, OPTION)
     # It sees what is outside.
     assert "ConstantOfShape" in refusal(
         file([helper.make_node("ConstantOfShape", ["k"], ["y"])], 1)
     )
     value = numpy_helper.from_array(np.int64(HUGE))
     after = [helper.make_node("ConstantOfShape", ["inner"], ["zeros"])]
-    check_cost(file([helper.make_node("Constant", [], ["inner"], value=value)], 2), 1, OPTION)
+    check_memory(file([helper.make_node("Constant", [], ["inner"], value=value)], 2), 1, OPTION)
 
 
-def test_a_function_sees_none_but_its_own_names(tmp_path: Path) -> None:
+def test_a_function_sees_only_its_own_names(tmp_path: Path) -> None:
     nodes = [
         helper.make_node("ConstantOfShape", ["k"], ["zeros"]),
         helper.make_node("Add", ["x", "zeros"], ["y"]),
     ]
     model = make_network_with_functions({"f": nodes}, "f")
     model.graph.initializer.append(numpy_helper.from_array(np.int64([MOST_INT64]), "k"))
-    check_cost(written(tmp_path, model), 1, OPTION)
+    check_memory(written(tmp_path, model), 1, OPTION)
 
 
-def test_the_input_of_a_graph_is_no_constant_of_another(tmp_path: Path) -> None:
+def test_an_input_of_an_inner_graph_hides_an_outer_constant(tmp_path: Path) -> None:
     body = helper.make_graph(
         [helper.make_node("ConstantOfShape", ["k"], ["y"])],
         "body",
@@ -180,12 +182,12 @@ def test_the_input_of_a_graph_is_no_constant_of_another(tmp_path: Path) -> None:
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
     )
     node = helper.make_node("SequenceMap", ["many"], ["made"], body=body)
-    check_cost(written(tmp_path, make_network([node], {"k": [MOST_INT64]})), 1, OPTION)
+    check_memory(written(tmp_path, make_network([node], {"k": [MOST_INT64]})), 1, OPTION)
 
 
 def test_a_function_counts_as_often_as_it_is_called(tmp_path: Path) -> None:
     relu = [helper.make_node("Relu", ["x"], ["y"])]
-    for count, passes in ((MOST_NODES // 100 - 1, True), (MOST_NODES // 100 + 1, False)):
+    for count, passes in ((MAX_NODES // 100 - 1, True), (MAX_NODES // 100 + 1, False)):
         names = ["x", *(f"t{n}" for n in range(98)), "y"]
         inner = [helper.make_node("Relu", [a], [b]) for a, b in itertools.pairwise(names)]
         names = ["x", *(f"t{n}" for n in range(count - 1)), "y"]
@@ -197,55 +199,59 @@ def test_a_function_counts_as_often_as_it_is_called(tmp_path: Path) -> None:
             make_network_with_functions({"inner": inner, "outer": outer, "unused": relu}, "outer"),
         )
         if passes:
-            check_cost(file, 1, OPTION)
+            check_memory(file, 1, OPTION)
         else:
             assert "nodes" in refusal(file)
 
 
 def test_a_function_that_calls_itself_is_refused(tmp_path: Path) -> None:
     bodies = {"f": [make_call_node("g", "x", "y")], "g": [make_call_node("f", "x", "y")]}
-    assert "call each other" in refusal(written(tmp_path, make_network_with_functions(bodies, "f")))
-    assert "call each other" in refusal(
+    assert "function calls at most" in refusal(
+        written(tmp_path, make_network_with_functions(bodies, "f"))
+    )
+    assert "function calls at most" in refusal(
         written(tmp_path, make_network_with_functions(bodies, "Relu"))
     )
 
 
-def test_a_node_with_a_million_inputs_is_looked_at_once(
+def test_a_node_with_many_inputs_is_read_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     node = helper.make_node("Sum", ["means", *["a"] * 100_000], ["logits"])
     file = written(tmp_path, make_network([node], {"a": np.zeros((1, 3), np.float32)}))
-    monkeypatch.setattr("edge_inference.core.models.onnx_reader.MOST_FIELDS", 110_000)
-    check_cost(file, 1, OPTION)
+    monkeypatch.setattr("edge_inference.core.models.onnx_reader.MAX_FIELDS", 110_000)
+    check_memory(file, 1, OPTION)
 
 
-def test_a_file_that_has_passed_is_not_walked_again(
+def test_a_file_that_has_passed_is_not_read_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = written(tmp_path, make_network([], {"w": np.zeros(1 << 18, np.float32)}))
-    check_cost(file, 2, OPTION)
-    monkeypatch.setattr("edge_inference.core.models.onnx_reader.MOST_FIELDS", 0)
-    check_cost(file, 2, OPTION)
-    check_cost(file, 3, OPTION)
+    check_memory(file, 2, OPTION)
+    monkeypatch.setattr("edge_inference.core.models.onnx_reader.MAX_FIELDS", 0)
+    check_memory(file, 2, OPTION)
+    check_memory(file, 3, OPTION)
     assert "fields" in refusal(file, 1)
     monkeypatch.undo()
     written(tmp_path, huge())
     assert "ConstantOfShape" in refusal(file)
 
 
-def test_its_weights_elsewhere_are_looked_at_again(tmp_path: Path) -> None:
+def test_external_weights_are_checked_each_time(tmp_path: Path) -> None:
     folder = write_hostile_model(tmp_path / "mine", "external data")
     weights = folder / "weights.bin"
     weights.write_bytes(bytes(1 << 10))
-    check_cost(folder / "small.onnx", 8192, OPTION)
+    check_memory(folder / "small.onnx", 8192, OPTION)
     weights.unlink()
     weights.mkdir()
-    assert "weights.bin" in str(call_with_deadline(lambda: check_cost(folder / "small.onnx", 8192)))
+    assert "weights.bin" in str(
+        call_with_deadline(lambda: check_memory(folder / "small.onnx", 8192))
+    )
 
 
-def test_weights_that_are_not_there_are_asked_for(tmp_path: Path) -> None:
+def test_missing_external_weights_are_named(tmp_path: Path) -> None:
     folder = write_hostile_model(tmp_path / "mine", "external data")
     (folder / "weights.bin").unlink()
-    text = str(call_with_deadline(lambda: check_cost(folder / "small.onnx", 8192)))
+    text = str(call_with_deadline(lambda: check_memory(folder / "small.onnx", 8192)))
     assert_one_sentence(text, "weights.bin")
-    assert "copy them too" in text
+    assert "copy it, too" in text

@@ -1,4 +1,4 @@
-"""A speech recogniser's files as graphs that every engine reads: fp32, no branches, no masks."""
+"""Lowers the files of a speech recogniser: fp32 standard operators, no branches, no masks."""
 
 from __future__ import annotations
 
@@ -9,62 +9,62 @@ from typing import TYPE_CHECKING
 from edge_inference.engines.build.profiles import Profile
 from edge_inference.engines.precision.onnx_file import first_line, import_onnx
 from edge_inference.errors import ModelError
-from edge_inference.optimize.onnx_lowering.all_ones import remove_mask
 from edge_inference.optimize.onnx_lowering.branches import keep_outputs, split_branches
-from edge_inference.optimize.onnx_lowering.constant_shapes import settle
-from edge_inference.optimize.onnx_lowering.ort_file import read_model
-from edge_inference.optimize.onnx_lowering.standard_ops import make_public
+from edge_inference.optimize.onnx_lowering.constant_shapes import fold_constant_shapes
+from edge_inference.optimize.onnx_lowering.mask_removal import remove_mask_input
+from edge_inference.optimize.onnx_lowering.ort_file import read_ort_model
+from edge_inference.optimize.onnx_lowering.standard_ops import lower_to_standard_ops
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
 ENCODER, DECODER, WITH_PAST = "encoder", "decoder", "decoder_with_past"
-#: Masks of what there is to hear: all of it, as there is one utterance at a time.
+#: Attention masks, which are all ones: a batch is one utterance without padding.
 _MASKS = ("attention_mask", "encoder_attention_mask")
-_LEAST_OPSET = 17
+_MIN_OPSET = 17
 _PRODUCER = "edge_inference"
 
-#: Smallest, usual and largest length of an axis.
-Lengths = tuple[int, int, int]
+#: Minimum, typical and maximum length of an axis.
+LengthRange = tuple[int, int, int]
 
 
-def public_graph(role: str, files: Mapping[str, Path]) -> ModelProto:
+def lower_speech_graph(role: str, files: Mapping[str, Path]) -> ModelProto:
     """Return one of the graphs encoder, decoder and decoder_with_past.
 
-    ``files`` are the recogniser's, by role; without a decoder_with_past the decoder is a
-    merged one and is taken apart. The decoder makes keys and values of what was heard once,
-    the one with past leaves them out of its outputs. Raises ModelError for files that are not
-    of that kind, BackendError where a package is missing.
+    ``files`` are the recogniser's files by role; without a decoder_with_past, the decoder is a
+    merged one and is split. The decoder computes the encoder's keys and values once; the decoder
+    with past does not output them. Raises ModelError for other files, BackendError if a package
+    is missing.
     """
     file = files[DECODER] if role == WITH_PAST and WITH_PAST not in files else files[role]
     try:
-        model = read_model(file)
+        model = read_ort_model(file)
         if role != ENCODER and WITH_PAST not in files:
             branches = split_branches(model)
             model = branches.when_true if role == WITH_PAST else branches.when_false
         if role == WITH_PAST:
             keep_outputs(model, lambda name: ".encoder." not in name)
-        make_public(model)
+        lower_to_standard_ops(model)
         for mask in _MASKS:
-            remove_mask(model, mask)
-        model = settle(_at_least(model, _LEAST_OPSET))
+            remove_mask_input(model, mask)
+        model = fold_constant_shapes(_convert_opset(model, _MIN_OPSET))
     except ModelError as error:
         raise ModelError(f"{file.name}, {role}: {error}") from error
-    return _checked(model, role)
+    return _check_graph(model, role)
 
 
-def profiles_of(model: ModelProto, lengths: Mapping[str, Lengths]) -> tuple[Profile, ...]:
-    """Return which sizes the inputs of a graph have, from the lengths of its named axes.
+def shape_profiles(model: ModelProto, lengths: Mapping[str, LengthRange]) -> tuple[Profile, ...]:
+    """Return the optimization profile of each input, from the lengths of its named axes.
 
-    Raises ModelError for an axis that has no name there.
+    Raises ModelError for an axis whose name ``lengths`` does not have.
     """
     return tuple(
-        Profile(entry.name, *zip(*_axes(entry, lengths), strict=True))
+        Profile(entry.name, *zip(*_axis_lengths(entry, lengths), strict=True))
         for entry in model.graph.input
     )
 
 
-def _axes(entry, lengths: Mapping[str, Lengths]) -> Sequence[Lengths]:  # type: ignore[no-untyped-def]
+def _axis_lengths(entry, lengths: Mapping[str, LengthRange]) -> Sequence[LengthRange]:  # type: ignore[no-untyped-def]
     found = []
     for axis in entry.type.tensor_type.shape.dim:
         if axis.HasField("dim_value"):
@@ -79,23 +79,25 @@ def _axes(entry, lengths: Mapping[str, Lengths]) -> Sequence[Lengths]:  # type: 
     return found
 
 
-def _at_least(model: ModelProto, opset: int) -> ModelProto:
-    """Write a graph in a newer set of operators where its own is older."""
+def _convert_opset(model: ModelProto, opset: int) -> ModelProto:
+    """Convert a graph to a newer opset if its own is older."""
     if model.opset_import[0].version >= opset:
         return model
     onnx = import_onnx()
     try:
         return onnx.version_converter.convert_version(model, opset)  # type: ignore[no-any-return]
     except RuntimeError as error:
-        raise ModelError(f"it cannot be written in opset {opset} ({first_line(error)})") from error
+        raise ModelError(
+            f"it cannot be converted to opset {opset} ({first_line(error)})"
+        ) from error
 
 
-def _checked(model: ModelProto, role: str) -> ModelProto:
+def _check_graph(model: ModelProto, role: str) -> ModelProto:
     onnx = import_onnx()
     model.graph.name = role
     model.producer_name, model.producer_version = _PRODUCER, ""
     try:
         onnx.checker.check_model(model, full_check=True)
     except onnx.checker.ValidationError as error:
-        raise ModelError(f"{role}: not a sound graph ({first_line(error)})") from error
+        raise ModelError(f"{role}: not a valid graph ({first_line(error)})") from error
     return model

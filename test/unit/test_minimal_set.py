@@ -1,4 +1,4 @@
-"""The search finds what is needed, whatever the ranking, in a bounded number of tries."""
+"""The search finds the needed members, whatever the ranking, in a bounded number of tries."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_inference.optimize.minimal_set import Members, MinimalSet, find_smallest
+from edge_inference.optimize.minimal_set import Members, MinimalSet, find_minimal_set
 
 NAMES = [f"n{index:02d}" for index in range(24)]
 
@@ -15,9 +15,9 @@ def groups(*names: str) -> list[Members]:
     return [frozenset(name.split("+")) for name in names]
 
 
-def search(needed: set[str], ranking: list[Members], most_tries: int = 200) -> MinimalSet:
-    everything = frozenset(NAMES)
-    return find_smallest(ranking, everything, lambda members: needed <= members, most_tries)
+def search(needed: set[str], ranking: list[Members], max_tries: int = 200) -> MinimalSet:
+    trivial_set = frozenset(NAMES)
+    return find_minimal_set(ranking, trivial_set, lambda members: needed <= members, max_tries)
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_table(needed: set[str], ranking: list[Members], members: tuple[str, ...
 
 
 @given(st.permutations(NAMES), st.sets(st.integers(0, len(NAMES) - 2), min_size=1, max_size=6))
-def test_exactly_what_is_needed_is_found(ranking: list[str], places: set[int]) -> None:
+def test_exactly_the_needed_members_are_found(ranking: list[str], places: set[int]) -> None:
     needed = {ranking[place] for place in places}
     found = search(needed, groups(*ranking))
     assert set(found.members or ()) == needed
@@ -45,8 +45,8 @@ def test_exactly_what_is_needed_is_found(ranking: list[str], places: set[int]) -
 
 
 @given(st.permutations(NAMES), st.sets(st.sampled_from(NAMES), min_size=1), st.integers(1, 12))
-def test_tries_are_bounded_and_what_is_reported_passed(
-    ranking: list[str], needed: set[str], most_tries: int
+def test_tries_are_limited_and_the_reported_set_passed(
+    ranking: list[str], needed: set[str], max_tries: int
 ) -> None:
     tried: list[Members] = []
 
@@ -54,8 +54,8 @@ def test_tries_are_bounded_and_what_is_reported_passed(
         tried.append(members)
         return needed <= members
 
-    found = find_smallest(groups(*ranking), frozenset(NAMES), passes, most_tries)
-    assert found.tries == len(tried) <= most_tries
+    found = find_minimal_set(groups(*ranking), frozenset(NAMES), passes, max_tries)
+    assert found.tries == len(tried) <= max_tries
     assert len(tried) == len(set(tried))
     assert frozenset(NAMES) not in tried
     if found.members is not None:
@@ -63,7 +63,7 @@ def test_tries_are_bounded_and_what_is_reported_passed(
 
 
 @given(st.data())
-def test_nothing_can_be_given_back_even_where_more_is_not_better(data: st.DataObject) -> None:
+def test_no_member_can_be_removed_even_where_more_is_not_better(data: st.DataObject) -> None:
     answers: dict[Members, bool] = {}
 
     def passes(members: Members) -> bool:
@@ -71,14 +71,14 @@ def test_nothing_can_be_given_back_even_where_more_is_not_better(data: st.DataOb
             answers[members] = data.draw(st.booleans())
         return answers[members]
 
-    found = find_smallest(groups(*NAMES[:8]), frozenset(NAMES), passes, 500)
+    found = find_minimal_set(groups(*NAMES[:8]), frozenset(NAMES), passes, 500)
     if found.members is not None:
         best = frozenset(found.members)
         assert answers[best]
         assert not any(answers.get(best - {name}, False) for name in best)
 
 
-def test_a_search_that_is_stopped_keeps_its_best() -> None:
+def test_a_cancelled_search_keeps_its_best() -> None:
     tried: list[Members] = []
 
     def passes(members: Members) -> bool:
@@ -86,5 +86,5 @@ def test_a_search_that_is_stopped_keeps_its_best() -> None:
         return len(members) >= 4
 
     ranking = groups(*NAMES[:8])
-    found = find_smallest(ranking, frozenset(NAMES), passes, 100, lambda: len(tried) == 3)
+    found = find_minimal_set(ranking, frozenset(NAMES), passes, 100, lambda: len(tried) == 3)
     assert found == MinimalSet(tuple(NAMES[:4]), False, 3)

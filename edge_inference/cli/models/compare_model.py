@@ -1,4 +1,4 @@
-"""``edge-inference compare``: ways to run a model, side by side."""
+"""``edge-inference compare``: reads the options, runs the comparison, prints the report."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from edge_inference.optimize.compare import BACKENDS, DEFAULT_RUNS, CompareReque
 
 @dataclass(frozen=True)
 class CompareOptions:
-    """What ``compare`` was asked for; None is "not given"."""
+    """Options of ``compare``; None for an option that was not given."""
 
     model: str
     model_path: str = ""
@@ -44,18 +44,18 @@ class CompareOptions:
     plot: str | None = None
 
 
-def compare_models(options: CompareOptions, as_json: bool) -> int:
-    """Compare, print what came, draw it; return 1 where nothing passes, else 0.
+def compare_model(options: CompareOptions, as_json: bool) -> int:
+    """Compare, print the report, draw the plot; return 1 if nothing passes, else 0.
 
-    Raises UsageError for a backend or precision that does not exist.
+    Raises UsageError for an unknown backend, precision or int8 mode.
     """
     _check_names("--backends", options.backends, BACKENDS)
     _check_names("--precisions", options.precisions, PRECISIONS)
     _check_names("--int8-modes", options.int8_modes, INT8_MODES)
     if options.plot is not None:
-        comparison_plot.check(Path(options.plot))
+        comparison_plot.check_plot_file(Path(options.plot))
     model = find_model(options.model, search_path(options.model_path))
-    order = CompareRequest(
+    request = CompareRequest(
         model,
         choose_images(model, options.images, options.labels, options.topic, options.limit),
         options.backends,
@@ -67,7 +67,7 @@ def compare_models(options: CompareOptions, as_json: bool) -> int:
     )
     stream = sys.stderr if as_json else sys.stdout
     with cancellable() as cancelled, show_progress(f"comparing {model.name}", stream) as progress:
-        comparison = compare(order, progress=progress, cancelled=cancelled)
+        comparison = compare(request, progress=progress, cancelled=cancelled)
     facts = machine_facts()
     if as_json:
         for problem in comparison.problems:
@@ -78,7 +78,7 @@ def compare_models(options: CompareOptions, as_json: bool) -> int:
     else:
         print_comparison(comparison, facts, sys.stdout)
     if options.plot is not None:
-        comparison_plot.draw(comparison, Path(options.plot))
+        comparison_plot.draw_plot(comparison, Path(options.plot))
         if not as_json:
             sys.stdout.write(f"plot: {options.plot}\n")
     return 1 if comparison.fastest() is None else 0

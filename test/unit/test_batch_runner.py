@@ -62,7 +62,7 @@ def run(count: int, max_batch: int | None, **more) -> tuple[Doubling, TensorBatc
         (1, 8, [1]),
     ],
 )
-def test_no_more_run_at_a_time_than_allowed(
+def test_at_most_max_batch_images_run_at_a_time(
     count: int, max_batch: int | None, runs: list[int]
 ) -> None:
     backend, output = run(count, max_batch)
@@ -72,12 +72,12 @@ def test_no_more_run_at_a_time_than_allowed(
     assert (output.stamp_ns, output.frame_id) == (7, "camera")
 
 
-def test_inputs_that_do_not_count_images_are_not_taken_apart() -> None:
+def test_inputs_without_a_batch_axis_are_not_split() -> None:
     backend, _ = run(4, 2, scale=np.ones(3, np.float32))
     assert len(backend.runs) == 1
 
 
-def test_each_inference_is_noted_with_its_images() -> None:
+def test_each_inference_is_reported_with_its_images() -> None:
     noted: list[tuple[object, int]] = []
     engine = SimpleNamespace(
         backend=Doubling(), request=SimpleNamespace(model=SimpleNamespace(name="m"))
@@ -92,7 +92,7 @@ def test_each_inference_is_noted_with_its_images() -> None:
     assert noted == [(engine, 2), (engine, 2), (engine, 1)]
 
 
-def test_an_image_on_its_way_is_made_ready_for_each_new_model() -> None:
+def test_a_queued_image_is_preprocessed_for_a_new_model() -> None:
     backend = Recording()
     runner = BatchRunner()
     frame = Frame(np.zeros(6 * 8 * 3, np.uint8), width=8, height=6, encoding="bgr8", step=24)

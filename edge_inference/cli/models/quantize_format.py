@@ -1,0 +1,93 @@
+"""The report of ``quantize``: a table for people, or JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from edge_inference.core.models.self_check import SelfCheckReport
+from edge_inference.optimize.derived_model_check import DerivedModelCheck
+from edge_inference.optimize.quantize import QuantizeReport
+
+_PIPE_WIDTH = 120
+
+
+def print_report(report: QuantizeReport, as_json: bool) -> None:
+    """Print the steps, the figures, and the folder where it was kept."""
+    if as_json:
+        sys.stdout.write(json.dumps({"summary": _report_as_json(report)}) + "\n")
+        return
+    for step in report.steps:
+        sys.stdout.write(f"{step}\n")
+    _print_table(report.check)
+    sys.stdout.write(f"{report.check.golden_summary}\n")
+    if report.folder is not None:
+        sys.stdout.write(f"model folder: {report.folder}\n")
+
+
+def _print_table(check: DerivedModelCheck) -> None:
+    from rich.console import Console
+
+    from edge_inference.cli.perception.summary_table import new_table
+
+    is_terminal = sys.stdout.isatty()
+    console = Console(file=sys.stdout, width=None if is_terminal else _PIPE_WIDTH)
+    table = new_table(
+        f"{check.precision} against fp32",
+        "agreement",
+        "cosine",
+        "SQNR dB",
+        "fp32 ms",
+        f"{check.precision} ms",
+        "faster",
+    )
+    for row in check.rows:
+        table.add_row(
+            f"{row.images}, {row.report.images}",
+            *_closeness(row.report),
+            f"{row.fp32_ms:.1f}",
+            f"{row.derived_ms:.1f}",
+            f"{row.fp32_ms / row.derived_ms:.2f} x",
+        )
+    thresholds = check.thresholds
+    table.add_section()
+    table.add_row(
+        "needed",
+        f"{thresholds.agreement:.1%}",
+        f"{thresholds.cosine:.3f}",
+        f"{thresholds.sqnr_db:.1f}",
+    )
+    console.print(table)
+
+
+def _closeness(report: SelfCheckReport) -> tuple[str, str, str]:
+    if report.results is None or report.outputs is None:
+        return "", "", ""
+    return (
+        f"{report.results.share:.1%}",
+        f"{report.outputs.cosine:.4f}",
+        f"{report.outputs.sqnr_db:.1f}",
+    )
+
+
+def _report_as_json(report: QuantizeReport) -> dict[str, Any]:
+    check = report.check
+    return {
+        "precision": check.precision,
+        "passed": check.passed,
+        "reasons": list(check.reasons),
+        "folder": None if report.folder is None else str(report.folder),
+        "checks": [
+            {
+                "images": row.images,
+                "count": row.report.images,
+                **row.report.figures(),
+                "fp32_ms": round(row.fp32_ms, 3),
+                f"{check.precision}_ms": round(row.derived_ms, 3),
+            }
+            for row in check.rows
+        ],
+        "golden_check": check.golden_summary,
+        "steps": list(report.steps),
+    }

@@ -1,0 +1,1 @@
+"""Images for calibration and evaluation: files, folders, videos and recorded bags."""
