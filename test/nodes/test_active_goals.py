@@ -52,7 +52,7 @@ def knows_goals(robot: Robot) -> None:
     wait_for(lambda: robot.node._navigation._active.ids, "word of the goal")
 
 
-def test_what_one_that_crashed_has_left_is_ended_by_its_successor(
+def test_a_goal_of_a_crashed_node_is_canceled_by_its_successor(
     rig: Rig, navigator: Navigator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     navigator.refusals = 2
@@ -68,7 +68,7 @@ def test_what_one_that_crashed_has_left_is_ended_by_its_successor(
 
 
 @BOTH
-def test_what_one_that_crashed_has_left_hears_a_stop(
+def test_a_stop_cancels_a_goal_of_a_crashed_node(
     rig: Rig, navigator: Navigator, monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
     navigator.refusals = 1000
@@ -80,9 +80,7 @@ def test_what_one_that_crashed_has_left_hears_a_stop(
     navigator.cancels.wait(MAX_CANCEL_ATTEMPTS + 3)
 
 
-def test_what_others_drive_is_left_alone_until_somebody_says_stop(
-    rig: Rig, operator: Navigator
-) -> None:
+def test_a_goal_of_another_client_is_canceled_only_by_a_stop(rig: Rig, operator: Navigator) -> None:
     robot = Robot(rig)
     knows_goals(robot)
     robot.plan(ActionStep("say", target="hello"))
@@ -98,7 +96,7 @@ def test_what_others_drive_is_left_alone_until_somebody_says_stop(
 
 
 @BOTH
-def test_what_others_drive_is_watched_until_it_has_ended(
+def test_a_goal_of_another_client_is_tracked_until_it_ends(
     rig: Rig, operator: Navigator, text: str
 ) -> None:
     operator.refusals = 3
@@ -118,7 +116,7 @@ def test_a_plan_to_stop_is_a_stop(rig: Rig, operator: Navigator) -> None:
     operator.cancels.wait()
 
 
-def test_a_goal_that_navigation_has_not_told_of_is_ended_and_watched_too(
+def test_a_goal_without_a_status_is_canceled_and_tracked(
     rig: Rig, operator: Navigator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ActiveGoals, "_on_status", lambda self, message: None)
@@ -144,7 +142,7 @@ def withheld(monkeypatch: pytest.MonkeyPatch) -> Collected:
     return calls
 
 
-def test_a_goal_that_is_told_of_just_after_a_stop_is_watched_too(
+def test_a_goal_whose_status_arrives_just_after_a_stop_is_tracked(
     rig: Rig, operator: Navigator, withheld: Collected
 ) -> None:
     operator.refusals = 2
@@ -157,7 +155,7 @@ def test_a_goal_that_is_told_of_just_after_a_stop_is_watched_too(
     wait_for(lambda: not robot.node._navigation.problem, "its end")
 
 
-def test_a_stop_from_before_navigation_was_found_reaches_its_goals(
+def test_a_stop_before_the_discovery_of_navigation_cancels_its_goals(
     rig: Rig, operator: Navigator, withheld: Collected, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     robot = Robot(rig)
@@ -169,7 +167,7 @@ def test_a_stop_from_before_navigation_was_found_reaches_its_goals(
     operator.cancels.wait()
 
 
-def test_a_stop_ends_no_goal_that_is_told_of_long_after_it(
+def test_a_stop_cancels_no_goal_whose_status_arrives_long_after_it(
     rig: Rig, operator: Navigator, withheld: Collected, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     operator.refusals = 1000
@@ -183,9 +181,7 @@ def test_a_stop_ends_no_goal_that_is_told_of_long_after_it(
 
 
 @BOTH
-def test_what_was_refused_often_enough_is_asked_for_again_by_another_stop(
-    rig: Rig, navigator: Navigator, text: str
-) -> None:
+def test_another_stop_repeats_rejected_requests(rig: Rig, navigator: Navigator, text: str) -> None:
     navigator.refusals = 1000
     robot = Robot(rig).sets_off()
     robot.say("stop")
@@ -198,7 +194,7 @@ def test_what_was_refused_often_enough_is_asked_for_again_by_another_stop(
     wait_for(lambda: not robot.node._navigation.problem, "its end")
 
 
-def test_a_goal_that_is_accepted_once_nobody_waits_for_it_is_ended_and_watched(
+def test_a_goal_that_is_accepted_after_a_stop_is_canceled_and_tracked(
     rig: Rig, navigator: Navigator
 ) -> None:
     navigator.may_accept.clear()

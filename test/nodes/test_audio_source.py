@@ -28,7 +28,7 @@ def recording(file: Path, pieces: int = 3, rate: int = 16_000) -> str:
     return str(file)
 
 
-def test_a_file_as_slowly_as_it_sounds(rig: Rig, tmp_path: Path) -> None:
+def test_a_file_is_played_in_real_time(rig: Rig, tmp_path: Path) -> None:
     came_ns: list[int] = []
     Bus.of(rig.context).tap("/ai/audio", lambda chunk: came_ns.append(time.monotonic_ns()))
     chunks = rig.tap("/ai/audio")
@@ -50,7 +50,7 @@ def test_a_file_as_slowly_as_it_sounds(rig: Rig, tmp_path: Path) -> None:
     assert node.health.status(0).values["processed"] == "5"
 
 
-def test_another_process_hears_it(rig: Rig, outside: Outside, tmp_path: Path) -> None:
+def test_another_process_receives_it(rig: Rig, outside: Outside, tmp_path: Path) -> None:
     node = rig.load("AudioSource", source=recording(tmp_path / "a.wav", rate=8000), autostart=False)
     rig.call(node.trigger_configure)
     heard = outside.listen("/ai/audio", "edge_inference/AudioChunk")
@@ -125,7 +125,7 @@ def test_a_device_that_is_unplugged_and_comes_back(
     assert capfd.readouterr().err.count("plugged in?") == 1  # one reason, within 5 s
 
 
-def test_a_reader_that_breaks_says_so(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reader_that_fails_is_an_error(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     class Odd(FakeDevice):
         def read(self):
             raise ZeroDivisionError("a driver's bug")
@@ -141,7 +141,7 @@ def set_source(rig: Rig, node, source: str):
     return rig.call(lambda: node.set_parameters([Parameter("source", value=source)]))[0]
 
 
-def test_another_source_takes_over_while_one_plays(rig: Rig, tmp_path: Path) -> None:
+def test_a_change_of_the_source_acts_at_once(rig: Rig, tmp_path: Path) -> None:
     chunks = rig.tap("/ai/audio")
     node = rig.load("AudioSource", source=recording(tmp_path / "a.wav", 1), pause_s=0.0, loop=True)
     chunks.wait(2)
@@ -152,7 +152,7 @@ def test_another_source_takes_over_while_one_plays(rig: Rig, tmp_path: Path) -> 
     assert chunks[first].sequence == chunks[first - 1].sequence + 2  # it does not go on
 
 
-def test_another_source_begins_after_the_end_of_one(rig: Rig, tmp_path: Path) -> None:
+def test_a_change_of_the_source_after_its_end_starts_again(rig: Rig, tmp_path: Path) -> None:
     chunks = rig.tap("/ai/audio")
     node = rig.load("AudioSource", source=recording(tmp_path / "a.wav", 1), pause_s=0.0)
     assert node.finished.wait(DEADLINE_S)
@@ -173,7 +173,7 @@ def test_a_source_that_is_not_there_is_refused_and_the_old_one_stays(
     chunks.wait(count + 2)
 
 
-def test_a_device_that_is_gone_is_on_show_until_it_is_back(
+def test_a_lost_device_is_an_error_until_it_is_back(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     plugged = threading.Event()
@@ -206,7 +206,7 @@ def test_a_device_that_is_gone_is_on_show_until_it_is_back(
     assert (log.count("plugged in?"), log.count("is back")) == (1, 1)
 
 
-def test_a_device_that_gives_nothing_but_zeros_is_told(
+def test_a_mute_device_is_reported(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     class Muted(FakeDevice):

@@ -72,7 +72,7 @@ def test_stop_acts_at_once(rig: Rig, speaker: Speaker, is_final: bool) -> None:
     assert feedback[-1].state is MotionState.STOPPED
 
 
-def test_what_was_said_before_stop_does_not_set_off_again(rig: Rig, speaker: Speaker) -> None:
+def test_a_plan_from_before_a_stop_is_dropped(rig: Rig, speaker: Speaker) -> None:
     velocities = rig.tap("/cmd_vel")
     node = rig.load("Command")
     speaker.say("please stop")
@@ -151,7 +151,7 @@ def test_deactivation_stops_the_robot(rig: Rig, speaker: Speaker) -> None:
         (ActionStep("go_to", target="kitchen"), "I have no navigation"),
     ],
 )
-def test_what_is_unsafe_moves_nothing_and_is_said(
+def test_an_unsafe_step_is_refused_aloud(
     rig: Rig, speaker: Speaker, step: ActionStep, words: str
 ) -> None:
     velocities, said = rig.tap("/cmd_vel"), rig.tap("/ai/say")
@@ -169,7 +169,7 @@ def test_what_is_unsafe_moves_nothing_and_is_said(
         ("transcript", "Transcript", {"text": "stop", "confidence": 7.0}, "from 0 to 1, got 7"),
     ],
 )
-def test_what_cannot_be_read_stops_the_robot(
+def test_an_unreadable_message_stops_the_robot(
     rig: Rig, speaker: Speaker, outside: Outside, topic: str, kind: str, message, words: str
 ) -> None:
     velocities, said = rig.tap("/cmd_vel"), rig.tap("/ai/say")
@@ -209,7 +209,7 @@ class Unbounded(VoiceLimits):
         (ActionStep("place", target="cup"), "I have no arm"),
     ],
 )
-def test_a_step_that_nobody_does_ends_the_plan(
+def test_an_unsupported_step_ends_the_plan(
     rig: Rig, speaker: Speaker, monkeypatch: pytest.MonkeyPatch, step: ActionStep, words: str
 ) -> None:
     monkeypatch.setattr(command, "load_limits", lambda file: Unbounded())
@@ -222,7 +222,7 @@ def test_a_step_that_nobody_does_ends_the_plan(
     assert set(velocities) <= {STILL}
 
 
-def test_an_old_plan_is_left(rig: Rig, speaker: Speaker) -> None:
+def test_an_old_plan_is_refused(rig: Rig, speaker: Speaker) -> None:
     velocities, said = rig.tap("/cmd_vel"), rig.tap("/ai/say")
     rig.load("Command")
     speaker.plan(*FAR, age_s=60.0)
@@ -230,7 +230,7 @@ def test_an_old_plan_is_left(rig: Rig, speaker: Speaker) -> None:
     assert said[0].startswith("That was said 60.0 seconds ago")
 
 
-def test_a_refused_plan_is_not_spoken_of_twice(rig: Rig, speaker: Speaker) -> None:
+def test_a_refused_plan_is_announced_once(rig: Rig, speaker: Speaker) -> None:
     velocities, said = rig.tap("/cmd_vel"), rig.tap("/ai/say")
     feedback = rig.tap("/ai/command_feedback")
     rig.load("Command")
@@ -239,7 +239,7 @@ def test_a_refused_plan_is_not_spoken_of_twice(rig: Rig, speaker: Speaker) -> No
     assert feedback[-1].problem == "I cannot fly"
 
 
-def test_what_is_to_be_said_is_said_and_the_next_step_comes(rig: Rig, speaker: Speaker) -> None:
+def test_a_step_to_say_is_spoken_and_the_next_step_begins(rig: Rig, speaker: Speaker) -> None:
     velocities, said = rig.tap("/cmd_vel"), rig.tap("/ai/say")
     rig.load("Command")
     speaker.plan(ActionStep("say", target="here I go"), *FAR)
@@ -262,7 +262,7 @@ def test_a_fault_in_the_control_cycle_stops_the_robot(
     wait_for(lambda: "ZeroDivisionError" in node.health.status(0).message, "word of it")
 
 
-def test_a_control_cycle_that_does_not_come_ends_the_motion(
+def test_a_missing_control_cycle_ends_the_motion(
     rig: Rig, speaker: Speaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pass_s = later(monkeypatch, plan_executor)
@@ -278,7 +278,7 @@ def test_a_control_cycle_that_does_not_come_ends_the_motion(
     assert said.wait()[0].startswith("There was no control cycle for")
 
 
-def test_cmd_vel_as_a_robots_base_hears_it(rig: Rig, outside: Outside) -> None:
+def test_cmd_vel_in_another_process(rig: Rig, outside: Outside) -> None:
     node = rig.load("Command")
     heard = outside.listen("/cmd_vel", "geometry_msgs/Twist")
     told = outside.listen("/ai/command_feedback", "edge_inference/CommandFeedback")
@@ -305,7 +305,7 @@ def test_cmd_vel_as_a_robots_base_hears_it(rig: Rig, outside: Outside) -> None:
     assert told[0]["state"] == "moving" and told[0]["step"]["action"] == "move"
 
 
-def test_stop_acts_while_the_container_is_held_up(rig: Rig, outside: Outside) -> None:
+def test_stop_acts_while_the_container_is_blocked(rig: Rig, outside: Outside) -> None:
     velocities = rig.tap("/cmd_vel")
     node = rig.load("Command")
     plan = outside.speak("/ai/action_plan", "edge_inference/ActionPlan")
@@ -328,7 +328,7 @@ def test_stop_acts_while_the_container_is_held_up(rig: Rig, outside: Outside) ->
         release.set()
 
 
-def test_a_simulation_that_is_halted_stops_the_robot(
+def test_a_halted_simulation_clock_stops_the_robot(
     rig: Rig, outside: Outside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     patiently = command.load_limits
@@ -368,7 +368,7 @@ def test_a_simulation_that_is_halted_stops_the_robot(
     assert set(velocities[before:]) <= {STILL}
 
 
-def test_limits_that_cannot_be_read(rig: Rig) -> None:
+def test_unreadable_limits(rig: Rig) -> None:
     component = rig.load_component("Command", limits="/no/limits.yaml")
     assert component.failure == "did not configure"
     assert "/no/limits.yaml" in component.node.health.status(0).message

@@ -73,7 +73,7 @@ def answer(future) -> tuple[int, str, str]:
 
 
 @pytest.mark.parametrize("rig", ["best", "single"], indirect=True)
-def test_what_is_said_is_the_answer(rig: Rig, asker: Asker) -> None:
+def test_the_transcript_is_the_result(rig: Rig, asker: Asker) -> None:
     rig.load("Listener")
     listening = rig.tap("/ai/listening")
     _, result = asker.ask()
@@ -90,7 +90,7 @@ def test_what_is_said_is_the_answer(rig: Rig, asker: Asker) -> None:
     assert (listening[0], listening[-1]) == (True, False)
 
 
-def test_what_is_not_understood_is_told(rig: Rig, asker: Asker) -> None:
+def test_an_unknown_text_aborts_with_a_reason(rig: Rig, asker: Asker) -> None:
     rig.load("Listener")
     _, result = asker.ask()
     asker.say("", problem="no phrase of the grammar")
@@ -104,7 +104,7 @@ def test_what_is_not_understood_is_told(rig: Rig, asker: Asker) -> None:
         ("turn", "'turn' did not end in 30 seconds"),
     ],
 )
-def test_the_time_is_over(
+def test_a_timeout_aborts(
     rig: Rig, asker: Asker, monkeypatch: pytest.MonkeyPatch, partial: str, problem: str
 ) -> None:
     pass_s = later(monkeypatch, listener)
@@ -122,7 +122,7 @@ def test_the_time_is_over(
     asker.ask()  # and it is free again
 
 
-def test_a_second_goal_is_told_why_not(rig: Rig, asker: Asker) -> None:
+def test_a_second_goal_is_aborted_with_a_reason(rig: Rig, asker: Asker) -> None:
     rig.load("Listener")
     _, first = asker.ask()
     _, second = asker.ask()
@@ -143,7 +143,7 @@ def test_cancelling(rig: Rig, asker: Asker) -> None:
 
 
 @pytest.mark.parametrize("timeout_s", [0.0, -1.0, float("nan"), float("inf"), 61.0])
-def test_a_timeout_that_cannot_be(rig: Rig, asker: Asker, timeout_s: float) -> None:
+def test_an_invalid_timeout(rig: Rig, asker: Asker, timeout_s: float) -> None:
     rig.load("Listener")
     _, result = asker.ask(timeout_s)
     status, _, problem = answer(result)
@@ -202,7 +202,7 @@ def hear(rig: Rig, monkeypatch: pytest.MonkeyPatch):
     return hear
 
 
-def test_nothing_is_heard_unless_somebody_asks(rig: Rig, asker: Asker, hear) -> None:
+def test_on_demand_detects_speech_only_during_a_goal(rig: Rig, asker: Asker, hear) -> None:
     segments = rig.tap("/ai/speech")
     rig.load("Listener")
     hear()
@@ -217,7 +217,7 @@ def test_nothing_is_heard_unless_somebody_asks(rig: Rig, asker: Asker, hear) -> 
     assert len(segments) == heard
 
 
-def test_no_speech_is_heard_while_the_robot_speaks(rig: Rig, asker: Asker, hear) -> None:
+def test_speech_while_the_robot_speaks_is_mixed_speech(rig: Rig, asker: Asker, hear) -> None:
     segments, mixed = rig.tap("/ai/speech"), rig.tap("/ai/mixed_speech")
     rig.load("Listener")
     speaking = rig.call(
@@ -230,9 +230,7 @@ def test_no_speech_is_heard_while_the_robot_speaks(rig: Rig, asker: Asker, hear)
     assert mixed  # a stop would be heard
 
 
-def test_nobody_is_listened_to_for_one_who_has_died(
-    rig: Rig, hear, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_request_to_listen_expires(rig: Rig, hear, monkeypatch: pytest.MonkeyPatch) -> None:
     segments = rig.tap("/ai/speech")
     monkeypatch.setattr(listening_gate, "_REQUEST_VALID_S", 0.0)
     hear.ear._on_listening(True, True)

@@ -105,7 +105,7 @@ def ask(rig: Rig):
     return ask
 
 
-def test_it_goes_there_and_on_with_the_plan(rig: Rig, ask, nav2: Nav2) -> None:
+def test_a_goal_and_the_rest_of_the_plan(rig: Rig, ask, nav2: Nav2) -> None:
     velocities, said = rig.tap("/cmd_vel"), rig.tap("/ai/say")
     feedback = rig.tap("/ai/command_feedback")
     node = rig.load("Command")
@@ -136,7 +136,7 @@ def stop(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("is_accepted_first", [True, False])
-def test_stop_gives_the_goal_up(rig: Rig, ask, nav2: Nav2, is_accepted_first: bool) -> None:
+def test_stop_cancels_the_goal(rig: Rig, ask, nav2: Nav2, is_accepted_first: bool) -> None:
     velocities = rig.tap("/cmd_vel")
     rig.load("Command")
     ask(*KITCHEN)
@@ -150,7 +150,7 @@ def test_stop_gives_the_goal_up(rig: Rig, ask, nav2: Nav2, is_accepted_first: bo
     assert set(velocities) == {(0.0, 0.0)}
 
 
-def test_another_plan_takes_the_goals_place(rig: Rig, ask, nav2: Nav2) -> None:
+def test_another_plan_replaces_the_goal(rig: Rig, ask, nav2: Nav2) -> None:
     velocities = rig.tap("/cmd_vel")
     rig.load("Command")
     ask(*KITCHEN)
@@ -170,7 +170,7 @@ def test_another_plan_takes_the_goals_place(rig: Rig, ask, nav2: Nav2) -> None:
         (lambda answer: abort(answer), "I did not get there"),
     ],
 )
-def test_what_goes_wrong_is_said(rig: Rig, ask, nav2: Nav2, end, words: str) -> None:
+def test_a_failed_goal_is_reported_aloud(rig: Rig, ask, nav2: Nav2, end, words: str) -> None:
     said = rig.tap("/ai/say")
     rig.load("Command")
     ask(*KITCHEN)
@@ -184,7 +184,7 @@ def abort(answer: Answer) -> None:
     handle.end(GoalStatus.STATUS_ABORTED)
 
 
-def test_nobody_navigates(rig: Rig, ask, nav2: Nav2) -> None:
+def test_without_a_server(rig: Rig, ask, nav2: Nav2) -> None:
     nav2.is_there = False
     said = rig.tap("/ai/say")
     rig.load("Command")

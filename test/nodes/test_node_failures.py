@@ -293,9 +293,6 @@ def test_a_velocity_that_cannot_be_sent_does_not_end_the_cycle(
     assert node._motion.feedback(node.now_ns()).state is MotionState.STOPPED
 
 
-# Responses in callbacks ----------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("kind", FAILURES)
 def test_a_goal_whose_response_fails_is_over(rig: Rig, kind: str) -> None:
     navigation = rig.load("Command")._navigation

@@ -32,7 +32,7 @@ def mixed(rig: Rig) -> Publisher:
 
 
 @pytest.mark.parametrize("is_final", [True, False])
-def test_of_what_may_be_the_robots_own_only_a_stop_comes_out(
+def test_of_mixed_speech_only_a_stop_is_published(
     rig: Rig, mixed: Publisher, speech: Publisher, is_final: bool
 ) -> None:
     transcripts = rig.tap("/ai/transcript")
@@ -48,7 +48,7 @@ def test_of_what_may_be_the_robots_own_only_a_stop_comes_out(
     assert transcripts.wait(2)[1].text == "go forward"
 
 
-def test_an_answer_is_not_expected_of_the_robots_question(
+def test_mixed_speech_is_no_answer_to_a_question(
     rig: Rig, speech: Publisher, mixed: Publisher
 ) -> None:
     node = rig.load("SpeechRecognition")
@@ -64,7 +64,9 @@ def test_an_answer_is_not_expected_of_the_robots_question(
     )
 
 
-def test_nothing_was_asked_before_another_mode_or_activation(rig: Rig, speech: Publisher) -> None:
+def test_another_mode_or_activation_ends_the_wait_for_an_answer(
+    rig: Rig, speech: Publisher
+) -> None:
     node = rig.load("SpeechRecognition", mode="both")
     ask = rig.call(lambda: Publisher(rig.container.node, IntentAdapter(), "/ai/intent", RELIABLE))
 

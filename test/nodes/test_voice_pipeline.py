@@ -81,7 +81,7 @@ def test_the_robot_does_not_obey_itself(rig: Rig, pipeline) -> None:
 
 
 @pytest.mark.parametrize("mode", ["command", "free"])
-def test_a_stop_is_heard_over_the_robots_voice(rig: Rig, pipeline, mode: str) -> None:
+def test_a_stop_counts_while_the_robot_speaks(rig: Rig, pipeline, mode: str) -> None:
     soundfile = pytest.importorskip("soundfile")
     stop, rate = soundfile.read(PERSON.with_name("synthetic_5_stop.flac"), dtype="float32")
     assert rate == RATE
@@ -95,7 +95,7 @@ def test_a_stop_is_heard_over_the_robots_voice(rig: Rig, pipeline, mode: str) ->
     assert (intent.name, intent.text) == ("", "")  # nobody answers it
 
 
-def test_what_is_no_command_moves_nothing(rig: Rig, pipeline) -> None:
+def test_speech_without_a_command_moves_nothing(rig: Rig, pipeline) -> None:
     """Read from a play; the recording comes with the recogniser's package."""
     package = importlib.util.find_spec("moonshine_voice")
     recording = Path(next(iter(package.submodule_search_locations)), "assets", "beckett.wav")

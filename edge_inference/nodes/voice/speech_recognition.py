@@ -140,8 +140,7 @@ class SpeechRecognition(Stage[SpeechSegment]):
             result = transcriber.transcribe(item, settings.mode, expects_answer=expects_answer)
         if len(item.samples) > _LONG_SPEECH:
             release_free_memory()
-        ended_ns = time.monotonic_ns()
-        took_ms = (ended_ns - started_ns) / 1e6
+        took_ms = ((ended_ns := time.monotonic_ns()) - started_ns) / 1e6
         self._throttle_client.meter.record_done(ended_ns, self._model_name, took_ms)
         if item.is_mixed and not result.text:
             raise FrameDropped("robot_speaking")

@@ -12,7 +12,9 @@ pytestmark = pytest.mark.usefixtures("patient")
 
 
 @pytest.mark.parametrize("text", ["stop", "don't do that"])
-def test_it_is_told_again_until_it_heeds(rig: Rig, navigator: Navigator, text: str) -> None:
+def test_rejected_requests_are_repeated_until_one_is_accepted(
+    rig: Rig, navigator: Navigator, text: str
+) -> None:
     navigator.refusals = 2
     robot = Robot(rig).sets_off()
     robot.say(text)
@@ -24,7 +26,7 @@ def test_it_is_told_again_until_it_heeds(rig: Rig, navigator: Navigator, text: s
     wait_for(lambda: not robot.node._navigation.problem, "its end")
 
 
-def test_it_never_heeds(rig: Rig, navigator: Navigator) -> None:
+def test_all_requests_are_rejected(rig: Rig, navigator: Navigator) -> None:
     navigator.refusals = 1000
     robot = Robot(rig).sets_off()
     robot.say("stop")
@@ -35,7 +37,7 @@ def test_it_never_heeds(rig: Rig, navigator: Navigator) -> None:
     assert robot.said.count("Attention, navigation may still be driving me") == 1
 
 
-def test_it_agrees_and_goes_on(rig: Rig, navigator: Navigator) -> None:
+def test_an_accepted_request_without_effect_is_an_error(rig: Rig, navigator: Navigator) -> None:
     robot = Robot(rig).sets_off()
     robot.say("stop")
     wait_for(
@@ -47,7 +49,7 @@ def test_it_agrees_and_goes_on(rig: Rig, navigator: Navigator) -> None:
     wait_for(lambda: not robot.node._navigation.problem, "its end")
 
 
-def test_it_is_gone_while_it_drives(rig: Rig, navigator: Navigator) -> None:
+def test_a_server_that_leaves_is_an_error(rig: Rig, navigator: Navigator) -> None:
     robot = Robot(rig, cancel_timeout_s=60.0).sets_off()
     navigator.vanish()
     wait_for(lambda: "Navigation is gone" in robot.said, "word of it")
@@ -58,7 +60,7 @@ def test_it_is_gone_while_it_drives(rig: Rig, navigator: Navigator) -> None:
     )
 
 
-def test_it_heeds_at_once(rig: Rig, navigator: Navigator) -> None:
+def test_an_accepted_request_is_no_error(rig: Rig, navigator: Navigator) -> None:
     robot = Robot(rig, cancel_timeout_s=60.0).sets_off()
     robot.say("stop")
     navigator.cancels.wait()
