@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from benchmarks.campaign_processes import Outcome
+from benchmarks.campaign_processes import TrialResult
 from benchmarks.sides import Side
 from benchmarks.voice_container import contained
 from benchmarks.voice_outside import Played
@@ -24,7 +24,7 @@ _STOPS = ("stop", "cancel", "wait", "hold on", "no no no", "don't move")
 _QUIET_S = 1.5
 
 
-def words(seed: int, count: int) -> Iterator[Outcome]:
+def words(seed: int, count: int) -> Iterator[TrialResult]:
     """Say ``count`` commands that are cut off, and every word for stop while the robot moves."""
     tried = list(itertools.product(VOICES, _CUT_OFF, _PAUSES_S, _COMMANDS))
     with contained() as (_, outside):
@@ -37,7 +37,7 @@ def words(seed: int, count: int) -> Iterator[Outcome]:
             drove = any(e.topic == "/cmd_vel" and any(e.what) for e in played.events)
             heard = [e.what.text for e in played.events if e.topic == "/ai/transcript"]
             problem = f"the robot set off; heard {heard}" if drove else ""
-            yield Outcome(f"{voice} says {text!r}, {pause_s} s, {command!r}", 0.0, problem)
+            yield TrialResult(f"{voice} says {text!r}, {pause_s} s, {command!r}", 0.0, problem)
             if drove:
                 outside.ask("halt")
         for voice, text in itertools.product(VOICES, _STOPS):
@@ -45,7 +45,7 @@ def words(seed: int, count: int) -> Iterator[Outcome]:
         outside.ask("switch_off")
 
 
-def _stop(outside: Side, voice: Voice, text: str) -> Outcome:
+def _stop(outside: Side, voice: Voice, text: str) -> TrialResult:
     outside.ask("drive")
     played: Played = outside.ask("say", np.concatenate([speak(text, voice), _quiet(_QUIET_S)]))
     velocities = [e.what for e in played.events if e.topic == "/cmd_vel"]
@@ -53,7 +53,7 @@ def _stop(outside: Side, voice: Voice, text: str) -> Outcome:
     moves = not velocities or any(velocities[-1])
     outside.ask("halt")
     problem = f"the robot goes on; heard {heard}" if moves else ""
-    return Outcome(f"{voice} says {text!r} while it moves", 0.0, problem)
+    return TrialResult(f"{voice} says {text!r} while it moves", 0.0, problem)
 
 
 def _quiet(seconds: float) -> Sound:

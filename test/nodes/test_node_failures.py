@@ -88,7 +88,7 @@ CASES = {
     ),
     "manager, acting": Case(
         "PlatformManager",
-        lambda node: (node._actuators, "apply"),
+        lambda node: (node._actuators, "cap_clocks"),
         "/ai/platform_state",
         {"recording": str(TREES / "orin_nx.jsonl"), "rate_hz": 10.0},
     ),
