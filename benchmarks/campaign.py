@@ -26,7 +26,7 @@ from benchmarks.campaign_clocks import SHAPES, Simulation
 from benchmarks.campaign_flood import COMMAND_TOPICS, Driver, Flood
 from benchmarks.campaign_messages import ARGUMENTS, COMPRESSED, PIPELINE, Target
 from benchmarks.campaign_words import VOICES
-from benchmarks.programs import program
+from benchmarks.programs import run_program
 from benchmarks.report import Report
 from benchmarks.sides import Side, domains, shared_memory
 from benchmarks.voice_sound import missing
@@ -172,7 +172,7 @@ def _robot(
     with ExitStack() as stack:
         yield {
             name: stack.enter_context(
-                program(
+                run_program(
                     "component_container",
                     [*arguments, *(("--container", name) if name else ()), *extra_arguments],
                     domain,

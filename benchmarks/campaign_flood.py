@@ -13,7 +13,7 @@ from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile
 
 from benchmarks.campaign_messages import serialize_filled
-from benchmarks.outsider import Outsider
+from benchmarks.spinning_node import SpinningNode
 from edge_inference import msg
 from edge_inference.core.images.frame import Frame
 from edge_inference.core.voice import ActionPlan, ActionStep, Transcript
@@ -30,7 +30,7 @@ _MIN_SENT = 30
 DISTANCE_M = 5.0
 
 
-class Flood(Outsider):
+class Flood(SpinningNode):
     """Publishes the worst messages of a type on a topic as fast as possible.
 
     With ``size`` it publishes one image of so many bytes repeatedly.
@@ -90,7 +90,7 @@ def _image(size: int) -> bytes:
     return ImageAdapter().to_bytes(Frame.from_array(pixels, "rgb8", 1))
 
 
-class Driver(Outsider):
+class Driver(SpinningNode):
     """Drives the robot, says stop and measures when it stops."""
 
     def __init__(self) -> None:

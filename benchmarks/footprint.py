@@ -1,9 +1,9 @@
-"""What the perception pipeline takes: time to the first result, memory, idle time.
+"""Measures the footprint of the perception pipeline: time to first result, memory, idle CPU time.
 
-The first result is counted from the start of the process of ``edge-inference
+The time to the first result is from the start of the process ``edge-inference
 run perception`` on the sample video to its first line of JSON. Memory (resident,
-the largest of many looks) and processor time are those of the component
-container with the pipeline in it, as on a robot, while another process listens.
+the maximum of many samples) and CPU time are those of the component
+container with the pipeline, as on a robot, while another process subscribes.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ import cv2
 from diagnostic_msgs.msg import DiagnosticArray
 from std_msgs.msg import Float32
 
-from benchmarks.outsider import Outsider
 from benchmarks.perception import MODEL, SIZES, make_image
-from benchmarks.programs import program
+from benchmarks.programs import run_program
 from benchmarks.report import Report, Samples
 from benchmarks.sides import Side, cpu_seconds, domains, resident_mib
+from benchmarks.spinning_node import SpinningNode
 
 _FIRST_RESULT_BOUND_S = 3.0
 _MEMORY_BOUND_MIB = 350.0
 _IDLE_BOUND_PERCENT = 3.0
 _CAMERA_HZ = 30
 _WAIT_S = 30.0
-_LOOK_S = 0.2
-#: A stage's diagnostics until data can flow.
+_POLL_PERIOD_S = 0.2
+#: The diagnostics message of a stage before it is active.
 _NOT_RUNNING = "not active"
 _STAGES = ("/ai/preprocess", "/ai/inference", "/ai/decode")
 
@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _first_result(report: Report, runs: int) -> None:
-    """Start the command line several times; the median is promised."""
+    """Start the command line several times; the claim is about the median."""
     times = [_time_to_first_line() for _ in range(runs)]
     samples = Samples(times)
     report.samples("edge-inference run, start to first result", samples)
@@ -58,12 +58,12 @@ def _first_result(report: Report, runs: int) -> None:
 def _time_to_first_line() -> int:
     arguments = ["run", "perception", "--source", "sample", "--model", MODEL, "--json"]
     started = time.perf_counter_ns()
-    with program("edge-inference", arguments, domains(1)[0], subprocess.PIPE) as process:
+    with run_program("edge-inference", arguments, domains(1)[0], subprocess.PIPE) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
         took = time.perf_counter_ns() - started
     if not line:
-        raise RuntimeError("edge-inference run gave no result; its error stands above")
+        raise RuntimeError("edge-inference run returned no result; see its error above")
     return took
 
 
@@ -88,10 +88,10 @@ def _peak_memory(source: str, seconds: float) -> tuple[float, int]:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             peak = max(peak, resident_mib(process.pid))
-            time.sleep(_LOOK_S)
+            time.sleep(_POLL_PERIOD_S)
             results: int = listener.ask("results") - before
     if not results:
-        raise RuntimeError(f"the container gave no results for {source}")
+        raise RuntimeError(f"the container returned no results for {source}")
     return peak, results
 
 
@@ -107,21 +107,21 @@ def _idle(report: Report, seconds: float) -> None:
 
 @contextmanager
 def _container(values: dict[str, str]) -> Iterator[tuple[subprocess.Popen[str], Side]]:
-    """Run the container with the pipeline until its stages say that they are active."""
+    """Start the container with the pipeline, and wait until its stages are active."""
     arguments = ["--pipeline", "perception"]
     for name, value in {"model": MODEL, **values}.items():
         arguments += ["--argument", f"{name}:={value}"]
     domain = domains(1)[0]
     with (
         Side(domain, Listener) as listener,
-        program("component_container", arguments, domain) as process,
+        run_program("component_container", arguments, domain) as process,
     ):
         listener.ask("wait_until_active")
         yield process, listener
 
 
-class Listener(Outsider):
-    """A robot's other processes: they read results and diagnostics."""
+class Listener(SpinningNode):
+    """Another process of the robot, which subscribes to results and diagnostics."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -131,15 +131,15 @@ class Listener(Outsider):
         self.node.create_subscription(DiagnosticArray, "/diagnostics", self._note, 100)
 
     def wait_until_active(self) -> None:
-        """Return once every stage has said on /diagnostics that it is active."""
+        """Return once every stage is active according to /diagnostics."""
         deadline = time.monotonic() + _WAIT_S
         while not self._active.issuperset(_STAGES):
-            time.sleep(_LOOK_S)
+            time.sleep(_POLL_PERIOD_S)
             if time.monotonic() > deadline:
                 raise RuntimeError(f"not all of {_STAGES} became active: {sorted(self._active)}")
 
     def results(self) -> int:
-        """Count what has come so far."""
+        """Return the number of results so far."""
         return self._results
 
     def _count(self, message: Any) -> None:

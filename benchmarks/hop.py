@@ -1,21 +1,21 @@
-"""One image from one node to the next in the same process, beside stock rclpy.
+"""Measures one image from one node to the next in the same process, compared with stock rclpy.
 
-Stock is two rclpy nodes on one executor, a ``sensor_msgs/Image`` whose data is
-an ``array.array`` filled beforehand (the fastest way that is safe), timed from
-the call of ``publish`` to the entry of the callback. Ours is two nodes of a
-container, timed the same way, and on to a worker thread as stages have it.
+"Stock" is two rclpy nodes on one executor and a ``sensor_msgs/Image`` whose data is
+an ``array.array`` that was filled before (the fastest safe way), timed from
+the call of ``publish`` to the entry of the callback. "Ours" is two nodes of a
+container, timed in the same way, and also up to a worker thread as in a stage.
 
-With a subscriber in another process attached, both sides use the shipped Fast
-DDS profile, as launched nodes do. The claims are again about publish to callback,
-in the same process and in the other one; the latter is counted from the pixels,
-because our ``publish`` makes the message itself and in stock the caller fills it.
-How long the call of ``publish`` lasts is given beside them.
+With a subscriber in another process, both sides use the shipped Fast
+DDS profile, like launched nodes. The claims are again about publish to callback,
+in the same process and in the other one. The latter is counted from the pixels,
+because our ``publish`` makes the message itself, while in stock the caller fills it.
+The duration of the ``publish`` call is reported too.
 
-The claims compare with stock as it is: SingleThreadedExecutor, the C library's
-default allocator. Each side runs in its own process, as a container tunes the
+The claims compare with stock in its default configuration: SingleThreadedExecutor, the C library's
+default allocator. Each side runs in its own process, because a container tunes the
 allocator of its process; stock with that tuning and with the EventsExecutor is
-measured too. The default allocator takes 2 or 11 ms for 1080p, whichever state
-its thresholds have come to rest in, so the part of the fastest stock is given too.
+measured too. The default allocator takes 2 or 11 ms for 1080p, depending on the state of
+its thresholds, so the ratio to the fastest stock is reported too.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _STOCK = {
     "stock, events executor and tuned allocator": ("events", True),
 }
 
-#: Durations in nanoseconds by what was measured.
+#: Durations in nanoseconds by the name of the measurement.
 Durations = Mapping[str, Sequence[int]]
 
 
@@ -57,17 +57,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         fastest = min(found[what].p50 for what in _STOCK)
         for what in ("by reference, callback", "by reference, worker thread"):
             ratio = found[what].p50 / found["stock"].p50
-            report.figure(f"{name} {what}, part of the fastest stock", found[what].p50 / fastest)
+            report.figure(f"{name} {what}, ratio to the fastest stock", found[what].p50 / fastest)
             if (name, what) == (_CLAIM_SIZE, _CLAIM_INSIDE):
                 report.claim(f"hop-{name}-{_slug(what)}-of-stock", ratio, at_most=0.01)
             else:
-                report.figure(f"{name} {what}, part of stock", ratio)
+                report.figure(f"{name} {what}, ratio to stock", ratio)
         _report_outside(report, name, _outside(width, height, outside_rounds))
     return report.finish()
 
 
 def _inside(width: int, height: int, rounds: int) -> Durations:
-    """Measure all sides in turn, in blocks, with nobody listening outside."""
+    """Measure all sides in turn, in blocks, without a subscriber in another process."""
     times: dict[str, list[int]] = defaultdict(list)
     with ExitStack() as stack:
         free = domains(len(_STOCK) + 1)
@@ -84,7 +84,7 @@ def _inside(width: int, height: int, rounds: int) -> Durations:
                 block = ours.ask("run", _BLOCK, through_thread)
                 times[f"by reference, {what}"] += [hop.received - hop.started for hop in block]
             if number == 0:
-                times.clear()  # the first blocks fill caches and pools
+                times.clear()  # the first blocks warm up caches and pools
     return times
 
 
@@ -129,7 +129,7 @@ def _report_outside(report: Report, size: str, times: Durations) -> None:
         if size == _CLAIM_SIZE and what in _CLAIMS_OUTSIDE:
             report.claim(f"hop-{size}-outside-subscriber-{_slug(what)}-of-stock", ratio, at_most=1)
         else:
-            report.figure(f"{size} with a subscriber outside, {what}, part of stock", ratio)
+            report.figure(f"{size} with a subscriber outside, {what}, ratio to stock", ratio)
 
 
 def _slug(text: str) -> str:

@@ -1,4 +1,4 @@
-"""The processes of the hop benchmark: stock rclpy, a container, and a subscriber outside."""
+"""The processes of the hop benchmark: stock rclpy, a container, and an external subscriber."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from edge_inference.nodes.conversions.images import ImageAdapter
 _TOPIC = "image"
 _QOS = QoSProfile(depth=10)
 _WAIT_S = 10.0
-_LOOK_S = 0.01
+_POLL_PERIOD_S = 0.01
 
 
 class Times(NamedTuple):
-    """One hop, in nanoseconds of one clock for all processes; ``stamp`` is the image's.
+    """The times of one hop, in nanoseconds of one clock for all processes.
 
-    From ``prepared`` to ``started`` the pixels become what ``publish`` takes;
-    ``started`` and ``returned`` are around the call of ``publish``.
+    ``stamp`` is that of the image. From ``prepared`` to ``started`` the pixels are converted to
+    the argument of ``publish``; ``started`` and ``returned`` are before and after its call.
     """
 
     stamp: int
@@ -71,11 +71,11 @@ class StockHop:
         _wait_until(lambda: self._publisher.get_subscription_count() == 1)
 
     def wait_for_outside(self) -> None:
-        """Return once the subscriber outside is matched."""
+        """Return once the subscriber in another process is matched."""
         _wait_until(lambda: self._publisher.get_subscription_count() == 2)
 
     def run(self, count: int, fill: bool = False) -> list[Times]:
-        """Send images one at a time; ``fill`` makes each message anew from the pixels."""
+        """Send images one at a time; with ``fill``, make a new message from the pixels for each."""
         return [self._hop(fill) for _ in range(count)]
 
     def close(self) -> None:
@@ -84,7 +84,7 @@ class StockHop:
         self._context.try_shutdown()
 
     def _fill(self) -> Image:
-        """Make a message of the pixels, the fastest way that is safe on every distribution."""
+        """Make a message from the pixels, in the fastest way that is safe on every distribution."""
         height, width = self._pixels.shape[:2]
         data = array("B")
         data.frombytes(self._pixels.data.cast("B"))
@@ -120,7 +120,7 @@ class Sender(Node):
 
 
 class Receiver(Node):
-    """A component that notes when images arrive, in the callback or in a worker thread."""
+    """A component that records the arrival of images, in the callback or in a worker thread."""
 
     def __init__(self, **node_arguments: Any) -> None:
         super().__init__("receiver", **node_arguments)
@@ -145,7 +145,7 @@ class Receiver(Node):
     def _receive(self, item: Frame, by_reference: bool) -> None:
         arrived = time.perf_counter_ns()
         if not by_reference:
-            self.twice += 1  # our own message has come back through DDS
+            self.twice += 1  # the node's own message came back through DDS
         elif self.through_thread:
             self._mailbox.put(item)
         else:
@@ -162,7 +162,7 @@ class Receiver(Node):
 
 
 class ContainerHop:
-    """Two nodes of a container, which spins in a thread of its own."""
+    """Two nodes of a container, which spins in its own thread."""
 
     def __init__(self, width: int, height: int) -> None:
         self._context = Context()
@@ -178,7 +178,7 @@ class ContainerHop:
         self._pixels = _pixels(width, height)
 
     def wait_for_outside(self) -> None:
-        """Return once the subscriber outside is matched."""
+        """Return once the subscriber in another process is matched."""
         name = self._sender.images.topic
         _wait_until(lambda: self._sender.count_subscribers(name) == 2)
 
@@ -212,7 +212,7 @@ class ContainerHop:
 
 
 class Outside:
-    """A stock subscription in a process of its own."""
+    """A stock subscription in a separate process."""
 
     def __init__(self) -> None:
         self._context = Context()
@@ -224,12 +224,12 @@ class Outside:
         self._stamp = self._arrived = 0
 
     def wait(self, stamp: int) -> int:
-        """Spin until the image of this stamp is here, and return when it came."""
+        """Spin until the image with this stamp arrives, and return its arrival time."""
         deadline = time.monotonic() + _WAIT_S
         while self._stamp != stamp:
             self._executor.spin_once(timeout_sec=_WAIT_S)
             if time.monotonic() > deadline:
-                raise RuntimeError("an image did not reach the subscriber outside")
+                raise RuntimeError("an image did not reach the subscriber in another process")
         return self._arrived
 
     def close(self) -> None:
@@ -246,9 +246,9 @@ def _pixels(width: int, height: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
     return np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
 
 
-def _wait_until(holds: Any) -> None:
+def _wait_until(condition: Any) -> None:
     deadline = time.monotonic() + _WAIT_S
-    while not holds():
+    while not condition():
         if time.monotonic() > deadline:
             raise RuntimeError("the nodes did not find each other")
-        time.sleep(_LOOK_S)
+        time.sleep(_POLL_PERIOD_S)

@@ -16,10 +16,10 @@ from typing import Any
 
 from edge_inference.msg import PerformanceDirective, PlatformState
 
-from benchmarks.outsider import Outsider
-from benchmarks.programs import program
+from benchmarks.programs import run_program
 from benchmarks.report import Report
 from benchmarks.sides import Side, cpu_seconds, domains, resident_mib
+from benchmarks.spinning_node import SpinningNode
 
 _BOUND_PERCENT = 1.0
 _RECORDING = Path(__file__).parents[1] / "test" / "platform_recordings" / "orin_nx.jsonl"
@@ -50,7 +50,7 @@ def _measure(report: Report, name: str, arguments: Sequence[str], seconds: float
     domain = domains(1)[0]
     with (
         Side(domain, Listener) as listener,
-        program("component_container", arguments, domain) as process,
+        run_program("component_container", arguments, domain) as process,
     ):
         if arguments:
             listener.ask("wait_for_state")
@@ -68,7 +68,7 @@ def _measure(report: Report, name: str, arguments: Sequence[str], seconds: float
     return percent
 
 
-class Listener(Outsider):
+class Listener(SpinningNode):
     """Another process that subscribes to all topics of the manager."""
 
     def __init__(self) -> None:

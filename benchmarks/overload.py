@@ -1,11 +1,11 @@
-"""A camera at three times what the pipeline can do, beside a plain subscription.
+"""Measures a camera at three times the rate of the pipeline, compared with a plain subscription.
 
-The service time is what one image takes when it is alone in the pipeline,
+The service time is the time of a single image in the pipeline,
 from publish to result (the median), measured before every turn; the camera then
 publishes three images in that time.
-A frame's age runs from its capture stamp to the end of decoding. Stock is an
-rclpy subscription that keeps the last 10 messages, as its users write it, and
-does the same preprocessing, inference and decoding in its callback. Both have
+A frame's age is the time from its capture stamp to the end of decoding. Stock is a
+typical rclpy subscription that keeps the last 10 messages, and
+does the same preprocessing, inference and decoding in its callback. Both sides have
 the camera in their process and take turns. Memory is that of the container's
 process after its first turn and after its last.
 """
@@ -40,11 +40,11 @@ _GROWTH_BOUND_MIB = 10.0
 _QUEUE = 10
 _ALONE = 20
 _DRAIN_S = 1.0
-_LOOK_S = 0.5
+_SPIN_TIMEOUT_S = 0.5
 
 
 class Turn(NamedTuple):
-    """What came of some seconds of images; ages in nanoseconds."""
+    """The number of images published in one turn, and the ages of the results in nanoseconds."""
 
     published: int
     ages: list[int]
@@ -111,12 +111,12 @@ class Contained:
         self._alone = OneAtATime(self._pipeline)
 
     def alone(self, count: int) -> list[int]:
-        """Return how long images take that are alone in the pipeline."""
+        """Return the times of single images in the pipeline."""
         return [self._alone(self._image) for _ in range(count)]
 
     def run(self, rate: float, seconds: float) -> Turn:
         """Publish at a rate and return the ages of the results."""
-        return _turn(self._publish, self._ages, rate, seconds)
+        return _run_turn(self._publish, self._ages, rate, seconds)
 
     def close(self) -> None:
         """Unload everything."""
@@ -131,7 +131,7 @@ class Contained:
 
 
 class PlainSubscription:
-    """Two stock nodes; the work is done in the callback."""
+    """Two stock nodes with the processing in the callback."""
 
     def __init__(self, width: int, height: int) -> None:
         self._image = make_image(width, height)
@@ -153,7 +153,7 @@ class PlainSubscription:
 
     def run(self, rate: float, seconds: float) -> Turn:
         """Publish at a rate and return the ages of the results."""
-        return _turn(self._publish, self._ages, rate, seconds)
+        return _run_turn(self._publish, self._ages, rate, seconds)
 
     def close(self) -> None:
         """Leave the graph."""
@@ -165,7 +165,7 @@ class PlainSubscription:
 
     def _spin(self) -> None:
         while not self._stopping.is_set():
-            self._executor.spin_once(timeout_sec=_LOOK_S)
+            self._executor.spin_once(timeout_sec=_SPIN_TIMEOUT_S)
 
     def _now_ns(self) -> int:
         return int(self._node.get_clock().now().nanoseconds)
@@ -190,8 +190,8 @@ class PlainSubscription:
         self._ages.append(self._now_ns() - stamp_ns(message.header))
 
 
-def _turn(publish: Callable[[], None], ages: list[int], rate: float, seconds: float) -> Turn:
-    """Publish at a rate, then wait until what is still in work has come out."""
+def _run_turn(publish: Callable[[], None], ages: list[int], rate: float, seconds: float) -> Turn:
+    """Publish at a rate, then wait for the remaining results."""
     ages.clear()
     period = 1 / rate
     count = max(1, int(seconds * rate))

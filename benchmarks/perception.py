@@ -1,4 +1,4 @@
-"""The perception pipeline for benchmarks: in a container, and as the bare functions it calls."""
+"""The perception pipeline for benchmarks: in a container, and as a loop of its functions."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def make_image(width: int, height: int) -> NDArray[np.uint8]:
 
 
 class BareLoop:
-    """The core functions of the pipeline one after the other, and nothing else."""
+    """Calls the core functions of the pipeline one after the other, and nothing else."""
 
     def __init__(self) -> None:
         self._model = find_model(MODEL)
@@ -52,7 +52,7 @@ class BareLoop:
         self._backend = reference_backend(self._model).open()
 
     def __call__(self, frame: Frame) -> Result:
-        """Return what is on the image."""
+        """Return the result for an image."""
         tensor, geometry = self._preprocess.run(frame)
         outputs = self._backend.infer({self._model.input.name: tensor})
         return self._model.decode(outputs, geometry)
@@ -88,7 +88,7 @@ class ContainedPipeline:
         self._spinner.start()
 
     def publish(self, frame: Frame) -> None:
-        """Hand an image to the pipeline."""
+        """Publish an image to the pipeline."""
         self._images.publish(frame)
 
     def listen(self, on_result: Callable[[Result], None]) -> None:
@@ -100,7 +100,7 @@ class ContainedPipeline:
         Bus.of(self._context).tap(topic, callback)
 
     def now_ns(self) -> int:
-        """Return the clock that stamps are taken from."""
+        """Return the time of the clock that stamps use."""
         return int(self.container.node.get_clock().now().nanoseconds)
 
     def close(self) -> None:
@@ -112,7 +112,7 @@ class ContainedPipeline:
 
 
 class OneAtATime:
-    """Feeds a pipeline the next image when the result of the last one is there."""
+    """Publishes each image to a pipeline after the result of the previous one."""
 
     def __init__(self, pipeline: ContainedPipeline) -> None:
         self._pipeline = pipeline
@@ -127,7 +127,7 @@ class OneAtATime:
         started = time.perf_counter_ns()
         self._pipeline.publish(frame)
         if not self._done.wait(_WAIT_S):
-            raise RuntimeError("the pipeline gave no result; its errors stand above")
+            raise RuntimeError("the pipeline returned no result; see its errors above")
         return self._result_at - started
 
     def _receive(self, result: Result) -> None:

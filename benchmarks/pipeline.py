@@ -1,9 +1,9 @@
-"""The perception pipeline in a container, beside a bare loop of the functions it calls.
+"""Compares the perception pipeline in a container with a bare loop of the functions it calls.
 
-The next image goes in when the result of the last one has come out, so that
-both sides have one image in work at a time and the difference is what nodes,
-bus, threads, checks, timings and diagnostics cost. Both run NanoDet in ONNX
-Runtime with one thread, in the same process, in turns of a few images.
+Each image is published after the result of the previous one, so that
+both sides process one image at a time and the difference is the cost of nodes,
+bus, threads, checks, timings and diagnostics. Both run NanoDet in ONNX
+Runtime with one thread, in the same process, alternating after a few images.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.report import Report, interleave
-from benchmarks.unseen import Fp32Reference, unseen_images
+from benchmarks.unseen_images import Fp32Reference, unseen_images
 from edge_inference.backends.ort import OrtBackend
 from edge_inference.backends.processor import Processor, find_processor
 from edge_inference.core.models.model import ModelDescription, find_model

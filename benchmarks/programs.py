@@ -1,4 +1,4 @@
-"""Runs the package's executables beside a benchmark."""
+"""Runs the package's executables during a benchmark."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from edge_inference.core.runtime.child_process import python_command, python_env
 
 
 @contextmanager
-def program(
+def run_program(
     entry_point: str,
     arguments: Sequence[str],
     domain: int,
     stdout: int = subprocess.DEVNULL,
     environment: Mapping[str, str] | None = None,
 ) -> Iterator[subprocess.Popen[str]]:
-    """Run one of the package's executables; it is ended afterwards."""
+    """Run one of the package's executables for the block, then terminate it."""
     start = "from edge_inference.cli.main import main; "
     start += f"sys.exit(main({entry_point!r}, sys.argv[1:]))"
     quiet = {"RCUTILS_LOGGING_SEVERITY_THRESHOLD": "WARN"}

@@ -1,4 +1,4 @@
-"""What all benchmarks share: arguments, environment, samples, figures and claims.
+"""Shared by all benchmarks: arguments, environment, samples, figures and claims.
 
 A benchmark measures both sides in one run and ends in::
 
@@ -29,7 +29,7 @@ _LIBRARIES = ("numpy", "cv2", "onnxruntime", "tensorrt")
 
 
 class Samples:
-    """Durations of one thing, in nanoseconds in, in milliseconds out."""
+    """Samples of one duration, given in nanoseconds and reported in milliseconds."""
 
     def __init__(self, durations_ns: Sequence[int]) -> None:
         """Needs at least one duration."""
@@ -63,10 +63,10 @@ def interleave(
     warmup: int = 5,
     now_ns: Callable[[], int] = time.perf_counter_ns,
 ) -> dict[str, Samples]:
-    """Time the sides in turn, A B A B, so that a noisy machine is noisy for all of them.
+    """Time the sides in turn, A B A B, so that noise of the machine affects all of them equally.
 
-    ``now_ns`` is a rising clock: with ``time.thread_time_ns`` a side that works in the
-    calling thread alone is not charged for what others compute meanwhile.
+    ``now_ns`` is a monotonic clock. With ``time.thread_time_ns``, for a side that runs only in the
+    calling thread, the work of other threads and processes does not count.
     """
     for _ in range(warmup):
         for side in sides.values():
@@ -82,7 +82,7 @@ def interleave(
 
 @dataclass(frozen=True)
 class Claim:
-    """One promise: ``value`` compared with ``bound``; ``direction`` is at_least or at_most."""
+    """A claim: ``value`` compared with ``bound``; ``direction`` is at_least or at_most."""
 
     what: str
     value: float
@@ -91,19 +91,19 @@ class Claim:
 
     @property
     def holds(self) -> bool:
-        """Tell whether the promise is kept; NaN keeps none."""
+        """Tell whether the claim holds; it does not for NaN."""
         if self.direction == "at_least":
             return self.value >= self.bound
         return self.value <= self.bound
 
     def line(self) -> str:
-        """Return the line that a run ends with."""
+        """Return the line for the end of a run."""
         outcome = "holds" if self.holds else "falls short"
         return f"claim {self.what} value {self.value:.4g} bound {self.bound:.4g} {outcome}"
 
 
 class Report:
-    """Collects one benchmark's figures and claims; ``quick`` asks for a short run."""
+    """Collects one benchmark's figures and claims; ``quick`` requests a short run."""
 
     def __init__(
         self,
@@ -133,7 +133,7 @@ class Report:
         sys.stdout.flush()
 
     def figure(self, what: str, value: float | str, unit: str = "") -> None:
-        """Print and keep one measured value that nothing is promised about."""
+        """Print and keep one measured value without a claim."""
         self._figures[what] = {"value": value, "unit": unit}
         shown = value if isinstance(value, str) else f"{value:.4g}"
         print(f"{what}: {shown} {unit}".rstrip(), flush=True)
@@ -153,7 +153,7 @@ class Report:
         at_least: float | None = None,
         at_most: float | None = None,
     ) -> None:
-        """Keep one promise, checked by ``finish``; give exactly one of the bounds."""
+        """Add a claim, which ``finish`` checks; give exactly one of the bounds."""
         if at_least is not None and at_most is None:
             self._claims.append(Claim(what, float(value), float(at_least), "at_least"))
         elif at_most is not None and at_least is None:
@@ -181,7 +181,7 @@ class Report:
 
 
 def environment() -> dict[str, str]:
-    """Describe the machine and the libraries that are there; what is not there is left out."""
+    """Describe the machine and the installed libraries."""
     found = {
         "cpu": _cpu_model() or platform.machine(),
         "cores": str(_usable_cores()),

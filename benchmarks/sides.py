@@ -1,8 +1,8 @@
-"""The sides of a benchmark that must not share a process, each on a ROS domain of its own.
+"""Runs the sides of a benchmark in separate processes, each with its own ROS domain.
 
-A side is an ordinary class. It lives in a fresh process, so that one side's
-allocator, threads and executor do not touch the other's, and is asked to do
-its work in small blocks, so that both sides see the same noise of the machine.
+A side is an ordinary class. It runs in a new process, so that the allocator, threads and
+executor of one side do not affect the other. The benchmark calls each side for small blocks
+of work in turn, so that noise of the machine affects both sides equally.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ _claims: list[socket.socket] = []
 
 
 def domains(count: int) -> list[int]:
-    """Claim ROS domains until this process ends: what runs at the same time does not meet."""
+    """Reserve ROS domains until this process ends, so that concurrent processes are separate."""
     found, claims = zip(*(claim() for _ in range(count)), strict=True)
     _claims.extend(claims)
     return list(found)
 
 
 def isolation(domain: int) -> dict[str, str]:
-    """Return the environment that keeps a ROS process to this machine and domain."""
+    """Return the environment that restricts a ROS process to this machine and domain."""
     return {"ROS_DOMAIN_ID": str(domain), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
 
 
 def shared_memory() -> dict[str, str]:
-    """Return the environment that gives a ROS process the shipped Fast DDS profile."""
+    """Return the environment that selects the shipped Fast DDS profile."""
     profile = str(Path(__file__).parents[1] / "config" / "fastdds.xml")
     return {
         "FASTDDS_DEFAULT_PROFILES_FILE": profile,
@@ -45,7 +45,7 @@ def shared_memory() -> dict[str, str]:
 
 
 class Side:
-    """A class in a process of its own: ``Side(domain, Stock, 640, 480).ask("run", 10)``."""
+    """A class in a separate process: ``Side(domain, Stock, 640, 480).ask("run", 10)``."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Side:
         *arguments: Any,
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        """Start the process and wait until ``factory(*arguments)`` is made there."""
+        """Start the process and wait until it has called ``factory(*arguments)``."""
         spawn = multiprocessing.get_context("spawn")
         self._name = factory.__name__
         self._connection, theirs = spawn.Pipe()
@@ -74,12 +74,12 @@ class Side:
         return self._process.pid
 
     def ask(self, method: str, *arguments: Any) -> Any:
-        """Call a method there and return what it returns."""
+        """Call a method in the other process and return its result."""
         self._connection.send((method, arguments))
         return self._receive()
 
     def close(self) -> None:
-        """End the process in good order."""
+        """End the process after its cleanup."""
         if self._process.is_alive():
             self._connection.send(None)
         self._process.join()
@@ -102,13 +102,11 @@ class Side:
         try:
             return self._connection.recv()
         except EOFError:
-            raise RuntimeError(
-                f"the process of {self._name} died; its error stands above"
-            ) from None
+            raise RuntimeError(f"the process of {self._name} died; see its error above") from None
 
 
 def resident_mib(pid: int) -> float:
-    """Return the memory that a process has in RAM, in MiB."""
+    """Return the resident memory of a process, in MiB."""
     for line in Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines():
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) / 1024
@@ -117,7 +115,7 @@ def resident_mib(pid: int) -> float:
 
 def cpu_seconds(pid: int) -> float:
     """Return the user and system time that a process has used so far."""
-    # The name in the second field may hold spaces; counting starts after its bracket.
+    # The name in the second field may contain spaces; counting starts after its bracket.
     text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
     fields = text.rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchmarks.programs import program
+from benchmarks.programs import run_program
 from benchmarks.sides import Side, domains
 from benchmarks.voice_outside import Outside
 
@@ -22,7 +22,7 @@ def contained() -> Iterator[tuple[subprocess.Popen[str], Side]]:
     arguments = ["--pipeline", "voice", "--argument", "source:="]
     with (
         Side(domain, Outside) as outside,
-        program("component_container", arguments, domain) as process,
+        run_program("component_container", arguments, domain) as process,
     ):
         outside.ask("wait_until_active")
         yield process, outside

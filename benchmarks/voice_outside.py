@@ -17,7 +17,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import Twist
 from rclpy.qos import QoSProfile
 
-from benchmarks.outsider import Outsider
+from benchmarks.spinning_node import SpinningNode
 from benchmarks.voice_sound import Sound
 from edge_inference import msg
 from edge_inference.core.audio import SAMPLE_RATE, AudioChunk
@@ -71,7 +71,7 @@ class Played(NamedTuple):
         return self.start_ns + round(sample * 1e9 / SAMPLE_RATE)
 
 
-class Outside(Outsider):
+class Outside(SpinningNode):
     """Speaks to the pipeline and watches it."""
 
     def __init__(self) -> None:

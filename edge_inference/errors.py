@@ -1,34 +1,34 @@
-"""Every error that this package raises on purpose.
+"""The exceptions that this package raises deliberately.
 
 ::
 
     EdgeInferenceError
-    ├── InputError            data from outside is not what it claims to be
+    ├── InputError            data from outside is invalid
     │   ├── ImageError        an image message, file or encoding
     │   └── TensorError       a tensor's name, shape, dtype or values
     ├── ConfigError           a YAML file, parameter or command line value
-    │   └── PluginError       a name that should lead to a class or function
+    │   └── PluginError       a name that does not refer to a class or function
     ├── ModelError            a model folder, its files or its golden check
     ├── BackendError          an inference engine that cannot open or run
-    │   └── EngineFileError   what it opens is damaged, or made for another machine
-    ├── CacheError            a cache folder, or something built that is kept in it
+    │   └── EngineFileError   an engine file that is damaged, or built for another machine
+    ├── CacheError            a cache folder, or an artifact in it
     ├── SourceError           a camera, video or image that cannot be read
-    ├── ActuatorError         a setting of the machine that cannot be read, changed or put back
+    ├── ActuatorError         a machine setting that cannot be read, changed or restored
     └── CancelledError        the caller cancelled the work before it was complete
 
-A message names the thing, what was expected, what came, and how to mend it.
-Catch :class:`EdgeInferenceError` to catch them all; anything else is a bug.
+A message names the subject, what was expected, what was got, and a hint how to fix it.
+Catch :class:`EdgeInferenceError` to catch all of them; any other exception is a bug.
 """
 
 from __future__ import annotations
 
 
 class EdgeInferenceError(Exception):
-    """Base of every error that this package raises on purpose."""
+    """Base class of the exceptions that this package raises deliberately."""
 
 
 class InputError(EdgeInferenceError, ValueError):
-    """Data from outside is not what it claims to be."""
+    """Data from outside is invalid."""
 
 
 class ImageError(InputError):
@@ -44,7 +44,7 @@ class ConfigError(EdgeInferenceError, ValueError):
 
 
 class PluginError(ConfigError):
-    """A name that should lead to a class or function leads to none."""
+    """A name does not refer to a class or function."""
 
 
 class ModelError(EdgeInferenceError):
@@ -56,11 +56,11 @@ class BackendError(EdgeInferenceError):
 
 
 class EngineFileError(BackendError):
-    """What an inference engine opens is damaged, or made for another machine."""
+    """An engine file is damaged, or built for another machine."""
 
 
 class CacheError(EdgeInferenceError):
-    """A cache folder cannot be used, or what is kept in it is damaged."""
+    """A cache folder cannot be used, or an artifact in it is damaged."""
 
 
 class SourceError(EdgeInferenceError):
@@ -68,7 +68,7 @@ class SourceError(EdgeInferenceError):
 
 
 class ActuatorError(EdgeInferenceError):
-    """A setting of the machine (clocks, power mode …) cannot be read, changed or put back."""
+    """A machine setting (clocks, power mode …) cannot be read, changed or restored."""
 
 
 class CancelledError(EdgeInferenceError):

@@ -14,7 +14,7 @@ from edge_inference.backends.base import Backend, TensorSpec
 from edge_inference.backends.processor import Processor, find_processor
 from edge_inference.core.bounded_file import is_regular_file
 from edge_inference.core.models.onnx_memory import check_memory
-from edge_inference.core.runtime.memory_limit import is_memory_short, more_memory
+from edge_inference.core.runtime.memory_limit import is_out_of_memory, memory_hint
 from edge_inference.errors import BackendError, EngineFileError, ModelError
 
 CPU = "CPUExecutionProvider"
@@ -125,7 +125,7 @@ class OrtBackend(Backend):
             )
         except Exception as error:  # ONNX Runtime's errors share no base class
             message = f"{self._path}: ONNX Runtime cannot open it: {first_line(error)}"
-            if is_memory_short(error):
+            if is_out_of_memory(error):
                 raise BackendError(message) from error
             raise EngineFileError(f"{message}; {_hint(error)}") from error
         serving = session.get_providers()
@@ -202,8 +202,8 @@ def _hint(error: Exception) -> str:
 
 def first_line(error: Exception) -> str:
     """Return the first line of ONNX Runtime's error, without its code prefix."""
-    if is_memory_short(error):
-        return f"not enough memory: {more_memory()}"
+    if is_out_of_memory(error):
+        return f"not enough memory: {memory_hint()}"
     text = str(error).strip().splitlines()
     line = text[0] if text else type(error).__name__
     return line.rsplit(" : ", 1)[-1].rstrip(".") if line.startswith("[ONNXRuntimeError]") else line

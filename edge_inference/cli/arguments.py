@@ -1,4 +1,4 @@
-"""What the verbs' options have in common: the parser, kinds of values, shared options."""
+"""What the options of all commands share: the parser, types of values, common options."""
 
 from __future__ import annotations
 
@@ -7,38 +7,38 @@ import math
 from collections.abc import Callable
 from typing import NoReturn, TypeAlias
 
-from edge_inference.cli.usage import EXIT_USAGE
+from edge_inference.cli.exit_status import EXIT_USAGE
 from edge_inference.core.runtime.memory_limit import machine_memory_mib
 from edge_inference.core.text_line import one_line
 
-MEMORY, TIME = "--max-memory-mib", "--timeout-s"
-#: Enough for models of a gigabyte; most take a twentieth.
+MEMORY_OPTION, TIMEOUT_OPTION = "--max-memory-mib", "--timeout-s"
+#: Enough for a model of one gigabyte; most models need a twentieth of it.
 _MEMORY_MIB = 8192
-#: Python and the libraries alone take a half of this.
-#: As long as the work may take to leave nothing behind, or to tell what it has found so far.
-GRACE_S, TELLING_S = 2.0, 30.0
-_LEAST_MEMORY_MIB = 512
+#: Python and the libraries alone take half of this.
+_MIN_MEMORY_MIB = 512
+#: Time that a command has after a signal to clean up, or to report what it has found so far.
+GRACE_S, REPORTING_GRACE_S = 2.0, 30.0
 
-#: Does what was asked for. Takes the parsed options and when the program started, in seconds
-#: of ``time.monotonic()``; returns the exit code.
+#: Runs a command. Takes the parsed options and the start of the program in seconds of
+#: ``time.monotonic()``; returns the exit code.
 Start = Callable[[argparse.Namespace, float], int]
 
 
 class OneLineParser(argparse.ArgumentParser):
-    """Argparse with errors in one line."""
+    """An argument parser that writes each error in one line."""
 
     def error(self, message: str) -> NoReturn:
-        """Write one line on stderr and exit."""
+        """Write the error on stderr and exit."""
         self.exit(EXIT_USAGE, f"edge-inference: {one_line(message)}; see {self.prog} --help\n")
 
 
 Commands: TypeAlias = "argparse._SubParsersAction[OneLineParser]"
 
 
-def add_verb(
+def add_command(
     commands: Commands, name: str, start: Start | None, *, help: str, description: str, epilog: str
 ) -> OneLineParser:
-    """Add a verb, or an action of a verb. ``epilog`` holds examples and is shown as it is."""
+    """Add a command, or an action of a command. ``epilog`` contains examples, shown verbatim."""
     parser = commands.add_parser(
         name,
         help=help,
@@ -57,7 +57,7 @@ def add_model_path(parser: argparse.ArgumentParser, default: str = "") -> None:
         "--model-path",
         default=default,
         metavar="DIRS",
-        help="folders to look for models in first, separated by colons",
+        help="folders to search for models first, separated by colons",
     )
 
 
@@ -74,50 +74,50 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
 
 def add_gpu(parser: argparse.ArgumentParser) -> None:
     """Add ``--gpu``."""
-    parser.add_argument("--gpu", type=whole(0), default=0, metavar="N", help="number of the GPU")
+    parser.add_argument("--gpu", type=whole_number(0), default=0, metavar="N", help="GPU index")
 
 
 def add_bounds(
     parser: argparse.ArgumentParser, subject: str, timeout_s: int, grace_s: float = GRACE_S
 ) -> None:
-    """Add ``--max-memory-mib`` and ``--timeout-s`` to a verb that loads models.
+    """Add ``--max-memory-mib`` and ``--timeout-s`` to a command that loads models.
 
-    ``subject`` is the argument that names the model, or a list of them. So long as ``grace_s`` a
-    signal waits for the work to end by itself, which it does not while a library runs.
+    ``subject`` is the argument that names the model, or a list of models. After a signal the
+    command has ``grace_s`` to end by itself; it cannot while a library runs.
     """
     parser.set_defaults(bounded=subject, grace_s=grace_s)
     parser.add_argument(
-        MEMORY,
-        type=whole(_LEAST_MEMORY_MIB),
+        MEMORY_OPTION,
+        type=whole_number(_MIN_MEMORY_MIB),
         default=min(_MEMORY_MIB, machine_memory_mib() * 3 // 4),
         metavar="N",
-        help=f"most memory for a model; default: {_MEMORY_MIB}, or three quarters of this "
-        "machine's where that is less",
+        help=f"maximum memory for one model; default: {_MEMORY_MIB}, or three quarters of this "
+        "machine's memory where that is less",
     )
     parser.add_argument(
-        TIME,
-        type=whole(0),
+        TIMEOUT_OPTION,
+        type=whole_number(0),
         default=timeout_s,
         metavar="N",
-        help="most seconds for a model; default: %(default)s; 0: no end",
+        help="maximum seconds for one model; default: %(default)s; 0: no limit",
     )
 
 
-def whole(least: int) -> Callable[[str], int]:
-    """Return a kind of value: a whole number of at least so much."""
+def whole_number(minimum: int) -> Callable[[str], int]:
+    """Return an argument type: a whole number of at least ``minimum``."""
 
     def parse(text: str) -> int:
-        if not text.isdecimal() or int(text) < least:
+        if not text.isdecimal() or int(text) < minimum:
             raise argparse.ArgumentTypeError(
-                f"expected a whole number of {least} or more, got {text!r}"
+                f"expected a whole number of {minimum} or more, got {text!r}"
             )
         return int(text)
 
     return parse
 
 
-def number(low: float, high: float) -> Callable[[str], float]:
-    """Return a kind of value: a number between two others."""
+def number_between(low: float, high: float) -> Callable[[str], float]:
+    """Return an argument type: a number from ``low`` to ``high``."""
 
     def parse(text: str) -> float:
         try:
@@ -133,21 +133,21 @@ def number(low: float, high: float) -> Callable[[str], float]:
     return parse
 
 
-def name(text: str) -> str:
-    """Refuse what a shell makes of an unset variable, and what ROS cannot carry."""
+def non_empty_text(text: str) -> str:
+    """Refuse an empty text, as from an unset shell variable, and text that ROS cannot transport."""
     if not text:
-        raise argparse.ArgumentTypeError("expected a name, got an empty one")
+        raise argparse.ArgumentTypeError("expected a name, got an empty text")
     try:
         text.encode()
     except UnicodeEncodeError:
         raise argparse.ArgumentTypeError(
-            f"{text!a} is not UTF-8; rename it, or name the folder that it is in"
+            f"{text!a} is not UTF-8; rename the file, or give the folder that it is in"
         ) from None
     return text
 
 
-def topic(text: str) -> str:
-    """Refuse what is no absolute name of a topic."""
+def topic_name(text: str) -> str:
+    """Refuse a text that is not an absolute topic name."""
     from edge_inference.cli.perception.source import is_topic_name
 
     if not is_topic_name(text):

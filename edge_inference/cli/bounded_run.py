@@ -1,8 +1,9 @@
-"""What a model costs, bounded: the work with it is done in a child, with so much memory and time.
+"""Runs a command that loads a model in a child process with limited memory and time.
 
-A file of a few bytes can ask for any amount of either, and nobody can tell before it has run. The
-child is this process once more, forked before anything heavy is imported. It has a process group
-of its own, so that a signal reaches it through us alone and once, and nothing of it stays behind.
+A model file of a few bytes can demand any amount of memory and time, and only running it shows
+how much. The child is a fork of this process, made before heavy modules are imported. It has its
+own process group, so that a signal reaches it only from the parent and only once, and so that the
+parent can end all of its processes.
 """
 
 from __future__ import annotations
@@ -25,18 +26,23 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
-from edge_inference.cli.arguments import MEMORY, TIME
-from edge_inference.cli.exit_status import code_of_process, code_of_verb
-from edge_inference.cli.usage import EXIT_FAILED, EXIT_SIGNALLED, complain
+from edge_inference.cli.arguments import MEMORY_OPTION, TIMEOUT_OPTION
+from edge_inference.cli.exit_status import (
+    EXIT_FAILED,
+    EXIT_SIGNALLED,
+    print_error,
+    run_command,
+    run_process,
+)
 from edge_inference.core.runtime.memory_limit import limit_memory
 
 _PR_SET_PDEATHSIG = 1
 _WATCHED = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGTSTP, signal.SIGCHLD}
-#: What a shell gives where nobody reads the output: then the work is not done, or not told of.
+#: Exit code where the reader of the output closes it early: the work or its report is incomplete.
 _CLOSED = EXIT_SIGNALLED + signal.SIGPIPE
-#: So long at most a second signal waits for the child.
-_AGAIN_S = 1.0
-#: A link in the temporary folder, to what else goes where the child is killed.
+#: Time that the child has after a second signal.
+_SECOND_GRACE_S = 1.0
+#: Name of a link in the temporary folder to a folder that is removed if the child is killed.
 _STAGED = "staged"
 
 _folder: str | None = None
@@ -44,7 +50,7 @@ _folder: str | None = None
 
 @dataclass(frozen=True)
 class ChildLimits:
-    """What one piece of work may take."""
+    """Maximum memory and time for one child, and its grace period after a signal."""
 
     memory_mib: int
     timeout_s: int
@@ -52,66 +58,66 @@ class ChildLimits:
 
 
 def run_bounded(options: argparse.Namespace, started_s: float) -> int:
-    """Do what a verb with bounds does, in a child for each model, and return the exit code."""
-    named = getattr(options, options.bounded)
-    parts = named if isinstance(named, list) else [named or getattr(options, "onnx", "")]
-    bounds = ChildLimits(options.max_memory_mib, options.timeout_s, options.grace_s)
+    """Run a command in one child process for each model; return the highest exit code."""
+    given = getattr(options, options.bounded)
+    models = given if isinstance(given, list) else [given or getattr(options, "onnx", "")]
+    limits = ChildLimits(options.max_memory_mib, options.timeout_s, options.grace_s)
     worst = 0
-    for part in parts:
-        part_of = argparse.Namespace(**vars(options))
-        if isinstance(named, list):
-            setattr(part_of, options.bounded, [part])
-        code = _Supervision(str(part), bounds).run(partial(options.start, part_of, started_s))
+    for model in models:
+        child_options = argparse.Namespace(**vars(options))
+        if isinstance(given, list):
+            setattr(child_options, options.bounded, [model])
+        code = _Child(str(model), limits).run(partial(options.start, child_options, started_s))
         worst = max(worst, code)
         if code >= EXIT_SIGNALLED:
             break
     return worst
 
 
-def goes_with_child(staged: Path) -> None:
-    """Have a folder that is about to be made removed where this process, the child, is killed."""
+def remove_with_child(staged: Path) -> None:
+    """Register a folder, before it is made, for removal if this child process is killed."""
     if _folder is not None:
-        with suppress(OSError):  # a later run to the same place removes it
+        with suppress(OSError):  # a later run with the same target removes it
             Path(_folder, _STAGED).symlink_to(staged.absolute())
 
 
-def _note_folder(folder: str) -> None:
+def _set_folder(folder: str) -> None:
     global _folder
     _folder = folder
 
 
-class _Supervision:
-    """One child, from its start to its end."""
+class _Child:
+    """One child process, from its start to its end."""
 
-    def __init__(self, subject: str, bounds: ChildLimits) -> None:
+    def __init__(self, subject: str, limits: ChildLimits) -> None:
         self._subject = subject
-        self._bounds = bounds
-        self._child = 0
+        self._limits = limits
+        self._pid = 0
         self._signalled: int | None = None
 
     def run(self, work: Callable[[], int]) -> int:
-        """Fork, wait, and return what the process is to end with."""
+        """Fork, wait for the child, and return the exit code."""
         folder = _temporary_folder()
         sys.stdout.flush()
         sys.stderr.flush()
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, it would keep us from the status
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # if ignored, there would be no exit status
         before = set(signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED))
         parent = os.getpid()
         try:
-            self._child = os.fork()
-            if self._child == 0:
-                self._be_child(work, parent, before, folder)
-            with suppress(OSError):  # it has done so itself, or is gone already
-                os.setpgid(self._child, self._child)
+            self._pid = os.fork()
+            if self._pid == 0:
+                self._run_in_child(work, parent, before, folder)
+            with suppress(OSError):  # the child did it first, or has ended already
+                os.setpgid(self._pid, self._pid)
             return self._wait()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
             if folder is not None:
-                with suppress(OSError):  # it names none, as a rule
+                with suppress(OSError):  # usually there is no such link
                     shutil.rmtree(Path(folder, _STAGED).readlink(), ignore_errors=True)
                 shutil.rmtree(folder, ignore_errors=True)
 
-    def _be_child(
+    def _run_in_child(
         self,
         work: Callable[[], int],
         parent: int,
@@ -121,20 +127,21 @@ class _Supervision:
         code = EXIT_FAILED
         try:
             os.setpgid(0, 0)
-            signal.signal(signal.SIGTTOU, signal.SIG_IGN)  # it writes to the terminal all the same
+            # A background process group may then still write to the terminal.
+            signal.signal(signal.SIGTTOU, signal.SIG_IGN)
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
             if os.getppid() != parent:
                 os._exit(code)
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             if folder is not None:
                 os.environ["TMPDIR"] = tempfile.tempdir = folder
-                _note_folder(folder)
-            if isinstance(sys.stdout, io.TextIOWrapper):  # what it has said outlives it
+                _set_folder(folder)
+            if isinstance(sys.stdout, io.TextIOWrapper):  # output survives if the child is killed
                 sys.stdout.reconfigure(line_buffering=True)
-            limit_memory(self._bounds.memory_mib, MEMORY)
+            limit_memory(self._limits.memory_mib, MEMORY_OPTION)
             subject = self._subject
-            code = code_of_process(
-                lambda: code_of_verb(work, subject), "edge-inference", subject, _CLOSED
+            code = run_process(
+                lambda: run_command(work, subject), "edge-inference", subject, _CLOSED
             )
             sys.stderr.flush()
         except BaseException:
@@ -143,69 +150,70 @@ class _Supervision:
             os._exit(code)
 
     def _wait(self) -> int:
-        end_s = time.monotonic() + self._bounds.timeout_s if self._bounds.timeout_s else None
+        end_s = time.monotonic() + self._limits.timeout_s if self._limits.timeout_s else None
         while True:
             left_s = 3600.0 if end_s is None else max(end_s - time.monotonic(), 0.0)
-            told = signal.sigtimedwait(_WATCHED, left_s)
-            pid, status = os.waitpid(self._child, os.WNOHANG)
+            received = signal.sigtimedwait(_WATCHED, left_s)
+            pid, status = os.waitpid(self._pid, os.WNOHANG)
             if pid:
-                return self._ended(os.waitstatus_to_exitcode(status))
-            if told is None and end_s is not None and time.monotonic() >= end_s:
-                return self._out_of_time()
-            if told is None or told.si_signo == signal.SIGCHLD:
+                return self._exit_code(os.waitstatus_to_exitcode(status))
+            if received is None and end_s is not None and time.monotonic() >= end_s:
+                return self._kill()
+            if received is None or received.si_signo == signal.SIGCHLD:
                 continue
-            if told.si_signo == signal.SIGTSTP:
+            if received.si_signo == signal.SIGTSTP:
                 paused_s = self._pause()
                 end_s = None if end_s is None else end_s + paused_s
                 continue
-            # In a library the child hears none.
-            grace_s = self._bounds.grace_s if self._signalled is None else _AGAIN_S
+            # Inside a library call the child handles no signal, so its time is limited.
+            grace_s = self._limits.grace_s if self._signalled is None else _SECOND_GRACE_S
             end_s = min(time.monotonic() + grace_s, math.inf if end_s is None else end_s)
-            self._signalled = told.si_signo
-            os.killpg(self._child, told.si_signo)
+            self._signalled = received.si_signo
+            os.killpg(self._pid, received.si_signo)
 
     def _pause(self) -> float:
-        """Stop with the child, as Ctrl-Z wants, until we are continued; return for how long."""
+        """Stop the child and this process (Ctrl-Z) until SIGCONT; return the length of the stop."""
         start_s = time.monotonic()
-        os.killpg(self._child, signal.SIGSTOP)
+        os.killpg(self._pid, signal.SIGSTOP)
         os.kill(os.getpid(), signal.SIGSTOP)
-        os.killpg(self._child, signal.SIGCONT)
+        os.killpg(self._pid, signal.SIGCONT)
         return time.monotonic() - start_s
 
-    def _out_of_time(self) -> int:
-        os.killpg(self._child, signal.SIGKILL)
-        os.waitpid(self._child, 0)
+    def _kill(self) -> int:
+        """End a child that is out of time; return the exit code."""
+        os.killpg(self._pid, signal.SIGKILL)
+        os.waitpid(self._pid, 0)
         if self._signalled is not None:
             sys.stderr.write("edge-inference: interrupted\n")
             return EXIT_SIGNALLED + self._signalled
-        complain(
-            f"{self._subject}: not done after {self._bounds.timeout_s} s; allow more with {TIME}, "
-            "or 0 for no end, where it is meant to take as long"
+        print_error(
+            f"{self._subject}: not finished after {self._limits.timeout_s} s; if this time is "
+            f"expected, raise {TIMEOUT_OPTION} (0: no limit)"
         )
         return EXIT_FAILED
 
-    def _ended(self, code: int) -> int:
-        """Return the exit code; tell of a child that could not say itself what ended it."""
+    def _exit_code(self, code: int) -> int:
+        """Return the exit code; print the cause where a signal ended the child."""
         if code >= 0:
             return code
         if -code == self._signalled:
             sys.stderr.write("edge-inference: interrupted\n")
             return EXIT_SIGNALLED - code
         name = signal.Signals(-code).name
-        why = (
-            "as the kernel does where memory is short; end other programs, or allow less with "
-            f"{MEMORY} ({self._bounds.memory_mib} now)"
+        cause = (
+            "probably the kernel, because memory is short; end other programs, or lower "
+            f"{MEMORY_OPTION} ({self._limits.memory_mib} now)"
             if -code == signal.SIGKILL
-            else "its files are damaged or meant to do this, a library has a fault, or the memory "
-            f"that it may take does not suffice ({MEMORY}, {self._bounds.memory_mib} now)"
+            else "its files are damaged or malicious, a library has a bug, or the memory limit is "
+            f"too low ({MEMORY_OPTION}, {self._limits.memory_mib} now)"
         )
-        complain(f"{self._subject}: the process that ran it was ended by {name}: {why}")
+        print_error(f"{self._subject}: its process was ended by {name}: {cause}")
         return EXIT_FAILED
 
 
 def _temporary_folder() -> str | None:
-    """Return a folder for what the child leaves when it is killed, None where none can be made."""
+    """Return a folder for the child's temporary files, None where it cannot be made."""
     try:
         return tempfile.mkdtemp(prefix="edge_inference_")
-    except OSError:  # what needs one says so
+    except OSError:  # code that needs a temporary folder reports the error
         return None

@@ -1,6 +1,6 @@
-"""``edge-inference``: parses the command line and starts what was asked for.
+"""``edge-inference``: parses the command line and runs the command.
 
-Nothing heavy is imported before it is known to be needed.
+Heavy modules are imported only by the command that needs them.
 """
 
 from __future__ import annotations
@@ -12,39 +12,38 @@ from collections.abc import Sequence
 import edge_inference
 from edge_inference.cli.arguments import OneLineParser
 from edge_inference.cli.commands import bisect, compare, engine, models, platform, quantize, speech
-from edge_inference.cli.commands import run as run_verb
-from edge_inference.cli.exit_status import code_of_verb
-from edge_inference.cli.library_memory import library_trouble
-from edge_inference.cli.usage import EXIT_FAILED, complain
+from edge_inference.cli.commands import run as run_command_module
+from edge_inference.cli.exit_status import EXIT_FAILED, print_error, run_command
+from edge_inference.cli.library_memory import library_memory_problem
 
-_VERBS = (run_verb, models, engine, quantize, compare, bisect, speech, platform)
+_COMMANDS = (run_command_module, models, engine, quantize, compare, bisect, speech, platform)
 
 
 def run(arguments: Sequence[str], *, owns_process: bool = False) -> int:
     """Run the command line and return the exit code; errors are one line on stderr.
 
-    ``owns_process`` says that nothing else goes on in this process, so that it may fork.
+    ``owns_process`` states that this process runs nothing else, so that it may fork.
     """
     started_s = time.monotonic()
     try:
         options = make_parser(arguments).parse_args(arguments)
     except SystemExit as end:
         return int(end.code or 0)
-    # What goes wrong is told in one line of ours; OpenCV's warnings would stand beside it.
+    # Errors are reported in one line; OpenCV's warnings would repeat them.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
-    trouble = library_trouble() if owns_process else None
-    if trouble is not None:
-        complain(trouble)
+    problem = library_memory_problem() if owns_process else None
+    if problem is not None:
+        print_error(problem)
         return EXIT_FAILED
     if owns_process and hasattr(options, "bounded"):
         from edge_inference.cli.bounded_run import run_bounded
 
         return run_bounded(options, started_s)
-    return code_of_verb(lambda: int(options.start(options, started_s)))
+    return run_command(lambda: int(options.start(options, started_s)))
 
 
 def make_parser(arguments: Sequence[str] = ()) -> OneLineParser:
-    """Return the parser of the command line; ``arguments`` tell what it will have to parse."""
+    """Return the parser of the command line; ``arguments`` are what it will parse."""
     parser = OneLineParser(
         prog="edge-inference",
         description="Real-time inference for ROS 2 robots.",
@@ -54,6 +53,6 @@ def make_parser(arguments: Sequence[str] = ()) -> OneLineParser:
         "--version", action="version", version=f"edge-inference {edge_inference.__version__}"
     )
     commands = parser.add_subparsers(dest="command", metavar="command", required=True)
-    for verb in _VERBS:
-        verb.add(commands, arguments)
+    for command in _COMMANDS:
+        command.add(commands, arguments)
     return parser

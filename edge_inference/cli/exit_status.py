@@ -1,4 +1,4 @@
-"""What a command's end comes to: an exit code, and one line on stderr where it went wrong."""
+"""How a command ends: its exit code, and one line on stderr where it failed."""
 
 from __future__ import annotations
 
@@ -7,69 +7,86 @@ import signal
 import sys
 from collections.abc import Callable
 
-from edge_inference.cli.usage import EXIT_FAILED, EXIT_SIGNALLED, EXIT_USAGE, UsageError, complain
 from edge_inference.core.disk import describe_write_error
-from edge_inference.core.runtime.memory_limit import allow_more, memory_limit_mib, more_memory
-from edge_inference.errors import EdgeInferenceError
+from edge_inference.core.runtime.memory_limit import (
+    memory_hint,
+    memory_limit_mib,
+    raise_limit_hint,
+)
+from edge_inference.core.text_line import one_line
+from edge_inference.errors import ConfigError, EdgeInferenceError
 
-# Python has no kind of its own for it.
+EXIT_FAILED, EXIT_USAGE = 1, 2
+#: Exit code of a process that a signal ended, without the signal's number.
+EXIT_SIGNALLED = 128
+
+# Python raises a RuntimeError with this text; it has no class of its own.
 _NO_THREAD = "can't start new thread"
 
 
-def code_of_verb(work: Callable[[], int], subject: str = "") -> int:
-    """Do what a verb does; an error of ours, or an interruption, becomes a line and a code.
+class UsageError(ConfigError):
+    """Options that exclude each other, or that have no effect."""
 
-    ``subject`` is named where the memory does not suffice: who finds that may not know for what.
+
+def print_error(text: object, name: str = "edge-inference") -> None:
+    """Write an error on stderr, in one line: names of files and tensors may contain line breaks."""
+    sys.stderr.write(f"{name}: {one_line(str(text))}\n")
+    sys.stderr.flush()
+
+
+def run_command(work: Callable[[], int], subject: str = "") -> int:
+    """Run a command and return its exit code; print an EdgeInferenceError or an interruption.
+
+    ``subject`` is the model or file at work. It is named where the memory limit was too low,
+    because the function that finds this does not know it.
     """
     try:
         return work()
     except EdgeInferenceError as error:
-        is_nameless = allow_more() in str(error) and subject not in str(error)
-        complain(f"{subject}: {error}" if is_nameless else error)
+        is_nameless = raise_limit_hint() in str(error) and subject not in str(error)
+        print_error(f"{subject}: {error}" if is_nameless else error)
         return EXIT_USAGE if isinstance(error, UsageError) else EXIT_FAILED
     except KeyboardInterrupt as end:
         sys.stderr.write("edge-inference: interrupted\n")
         return EXIT_SIGNALLED + (end.args[0] if end.args else signal.SIGINT)
 
 
-def code_of_process(
-    work: Callable[[], int], name: str, subject: str = "", closed_code: int = 0
-) -> int:
-    """Do what a process is for; what the machine refuses becomes a line and a code.
+def run_process(work: Callable[[], int], name: str, subject: str = "", closed_code: int = 0) -> int:
+    """Run the work of a process and return its exit code; print what the system refused.
 
-    ``name`` is the program's, ``subject`` what it was about. ``closed_code`` is what it comes to
-    where nobody reads the output to its end: for some work that is no reason to call it done.
+    ``name`` is the program, ``subject`` the model or file at work. ``closed_code`` is the exit
+    code where the reader of the output closes it early: some work is then not complete.
     """
     about = f"{subject}: " if subject else ""
     try:
         code = work()
         sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read our output has seen enough; both streams may lead there.
-        redirect(sys.stdout.fileno())
-        redirect(sys.stderr.fileno())
+        # The reader closed its end; both streams may lead to it.
+        redirect_to_null(sys.stdout.fileno())
+        redirect_to_null(sys.stderr.fileno())
         code = closed_code
     except OSError as error:
-        redirect(sys.stdout.fileno())
-        # Without a name it is a stream that took no more, ours as a rule.
+        redirect_to_null(sys.stdout.fileno())
+        # An error without a file name comes from a stream, usually our own output.
         nameless = f"{about}the output cannot be written: {describe_write_error(error)}"
-        complain(error if error.filename else nameless, name)
+        print_error(error if error.filename else nameless, name)
         code = EXIT_FAILED
     except ImportError as error:
-        # A library that gets no memory has many words for it.
-        hint = "" if memory_limit_mib() is None else f"; {more_memory()}"
-        complain(f"{about}a module cannot be imported: {error}{hint}", name)
+        # Libraries report a lack of memory in many different texts.
+        hint = "" if memory_limit_mib() is None else f"; {memory_hint()}"
+        print_error(f"{about}a module cannot be imported: {error}{hint}", name)
         code = EXIT_FAILED
     except (MemoryError, RuntimeError, SystemError) as error:
-        # Without memory even Python's import may fail without saying of what.
+        # Without memory, Python's import can fail with an error that names no cause.
         is_limit = isinstance(error, SystemError) and memory_limit_mib() is not None
         if not is_limit and not isinstance(error, MemoryError) and _NO_THREAD not in str(error):
             raise
-        complain(f"{about}{more_memory()}", name)
+        print_error(f"{about}{memory_hint()}", name)
         code = EXIT_FAILED
     return code
 
 
-def redirect(number: int) -> None:
-    """Send what is written to a file descriptor nowhere."""
+def redirect_to_null(number: int) -> None:
+    """Point a file descriptor at /dev/null."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), number)

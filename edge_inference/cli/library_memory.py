@@ -1,8 +1,8 @@
-"""Whether the libraries get the memory that they take when they are imported.
+"""Checks that the memory limit is high enough to import the libraries.
 
-Under a limit some do not say so: OpenBLAS asks for its buffer again for ever, in numpy's import,
-and OpenCV crashes. Both are tried in a child first, which may spend so much of a processor's time
-and no more; without a limit nothing is tried.
+Under a low limit some libraries report nothing: OpenBLAS, during the import of numpy, repeats its
+allocation forever, and OpenCV crashes. So a child process with limited CPU time imports both
+first. Without a memory limit there is no check.
 """
 
 from __future__ import annotations
@@ -15,35 +15,35 @@ import signal
 from edge_inference.core.runtime.memory_limit import memory_limit_mib
 from edge_inference.errors import EdgeInferenceError
 
-#: Both imports take half a second, and some three on a slow board.
+#: The imports take half a second, and about three on a slow board.
 _CPU_S = 12
-#: What else the process itself takes by then: at the very edge a library crashes in it alone.
+#: Memory that this process needs besides; without it a library that just fits would crash here.
 _SPARE = 96 << 20
 
 
-def library_trouble() -> str | None:
-    """Say that this process may take too little memory for the libraries, None where it is enough.
+def library_memory_problem() -> str | None:
+    """Return the problem where the memory limit is too low for the libraries, else None.
 
-    Only for a process of which nothing has been imported yet, for it forks.
+    Call it before any library is imported, because it forks.
     """
     limit = memory_limit_mib()
-    if limit is None or _imports():
+    if limit is None or _can_import():
         return None
     return (
-        f"the libraries take more memory than the {limit} MiB that this process may; allow more "
+        f"the libraries need more memory than the limit of this process, {limit} MiB; raise it "
         "with ulimit -v and ulimit -d"
     )
 
 
-def _imports() -> bool:
-    """Tell whether a child survives the imports; what they say themselves comes later."""
+def _can_import() -> bool:
+    """Tell whether a child process survives the imports; a later import reports their errors."""
     child = os.fork()
     if child == 0:
         try:
             silent = os.open(os.devnull, os.O_RDWR)
             for number in (0, 1, 2):
                 os.dup2(silent, number)
-            for number in (signal.SIGINT, signal.SIGTERM):  # OpenBLAS gives up by the first
+            for number in (signal.SIGINT, signal.SIGTERM):  # a signal must end OpenBLAS's loop
                 signal.signal(number, signal.SIG_DFL)
             resource.setrlimit(resource.RLIMIT_CPU, (_CPU_S, _CPU_S))
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -53,9 +53,9 @@ def _imports() -> bool:
 
             import_onnxruntime()
             spare.close()
-        except (ImportError, EdgeInferenceError):  # told where it is met
+        except (ImportError, EdgeInferenceError):  # reported where the module is needed
             os._exit(0)
-        except BaseException:  # none of a sound machine
+        except BaseException:  # does not happen on a working machine
             os._exit(1)
         os._exit(0)
     _, status = os.waitpid(child, 0)

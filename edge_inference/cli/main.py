@@ -7,21 +7,20 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from edge_inference.cli.exit_status import code_of_process, redirect
-from edge_inference.cli.interruption import leaving_at_once
-from edge_inference.cli.library_memory import library_trouble
-from edge_inference.cli.usage import EXIT_FAILED, complain
-from edge_inference.core.runtime.child_process import forget_working_folder
+from edge_inference.cli.exit_status import EXIT_FAILED, print_error, redirect_to_null, run_process
+from edge_inference.cli.library_memory import library_memory_problem
+from edge_inference.cli.signals import exit_on_signal
+from edge_inference.core.runtime.child_process import drop_working_folder
 
 
 def main(entry_point: str, arguments: Sequence[str], *, owns_process: bool = False) -> int:
     """Run ``edge-inference``, ``component_container``, or a node by the name of its executable.
 
-    ``owns_process`` says that nothing else goes on in this process. What takes signals its own way
-    does so; until then, and afterwards, they end the process.
+    ``owns_process`` states that this process runs nothing else. A signal ends the process, except
+    while the entry point handles signals itself.
     """
-    forget_working_folder()
-    with leaving_at_once(entry_point):
+    drop_working_folder()
+    with exit_on_signal(entry_point):
         return _run(entry_point, arguments, owns_process)
 
 
@@ -30,9 +29,9 @@ def _run(entry_point: str, arguments: Sequence[str], owns_process: bool) -> int:
         from edge_inference.cli.command_line import run
 
         return run(arguments, owns_process=owns_process)
-    trouble = library_trouble() if owns_process else None
-    if trouble is not None:
-        complain(trouble, entry_point)
+    problem = library_memory_problem() if owns_process else None
+    if problem is not None:
+        print_error(problem, entry_point)
         return EXIT_FAILED
     from edge_inference.composition.process import run_component, run_container
 
@@ -43,31 +42,31 @@ def _run(entry_point: str, arguments: Sequence[str], owns_process: bool) -> int:
 
 
 def console() -> int:
-    """Run ``edge-inference`` on the process's own arguments and streams."""
+    """Run ``edge-inference`` with the arguments and streams of this process."""
     return executable("edge-inference")
 
 
 def executable(entry_point: str) -> int:
-    """Do what ``main`` does on the process's own arguments and streams, up to the process's end."""
-    with leaving_at_once(entry_point):
+    """Run ``main`` with the arguments and streams of this process, until the process ends."""
+    with exit_on_signal(entry_point):
         return _on_own_streams(entry_point)
 
 
 def _on_own_streams(entry_point: str) -> int:
     _prepare_streams()
-    code = code_of_process(lambda: main(entry_point, sys.argv[1:], owns_process=True), entry_point)
-    # From here on Ctrl-C could only show a traceback of Python's own end.
+    code = run_process(lambda: main(entry_point, sys.argv[1:], owns_process=True), entry_point)
+    # From here on Ctrl-C would only print a traceback of Python's shutdown.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     return code
 
 
 def _prepare_streams() -> None:
-    # Python has no stream where the shell has closed one, and the next file would take its place.
+    # Where the shell closed a stream, Python has none, and the next open file would get its number.
     for number, name in ((1, "stdout"), (2, "stderr")):
         if getattr(sys, name) is None:
-            redirect(number)
-            setattr(sys, name, open(number, "w", closefd=False))  # noqa: SIM115 - till the end
+            redirect_to_null(number)
+            setattr(sys, name, open(number, "w", closefd=False))  # noqa: SIM115 - stays open
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # An image's name need not fit the terminal's encoding.
+            # A file name may contain characters that the terminal's encoding lacks.
             stream.reconfigure(errors="backslashreplace")

@@ -1,4 +1,4 @@
-"""What a ROS parameter file says that reaches nobody; ROS itself passes over it in silence."""
+"""Entries of a ROS parameter file that reach no node; ROS itself ignores them silently."""
 
 from __future__ import annotations
 
@@ -13,43 +13,45 @@ from edge_inference.errors import ConfigError
 _PARAMETERS = "ros__parameters"
 
 
-def without_effect(file: Path, nodes: Mapping[str, Collection[str]]) -> list[str]:
-    """Return a sentence for each entry that no node takes, with file, line and key.
+def find_unused_entries(file: Path, nodes: Mapping[str, Collection[str]]) -> list[str]:
+    """Return a sentence for each entry that no node uses, with file, line and key.
 
-    ``nodes`` are the declared parameters of each node by its full name. Raises
+    ``nodes`` maps each node's full name to its declared parameters. Raises
     ConfigError where the file cannot be read.
     """
-    return [str(error) for error in _entries_without_effect(load_yaml(file), "", nodes)]
+    return [str(error) for error in _unused_entries(load_yaml(file), "", nodes)]
 
 
-def _entries_without_effect(
+def _unused_entries(
     section: Section, name: str, nodes: Mapping[str, Collection[str]]
 ) -> Iterator[ConfigError]:
     for key, value in section.items():
         if not isinstance(value, Section):
             continue
         if key != _PARAMETERS:
-            yield from _entries_without_effect(value, f"{name}/{key.strip('/')}", nodes)
+            yield from _unused_entries(value, f"{name}/{key.strip('/')}", nodes)
             continue
         reached = [node for node in nodes if _pattern(name).fullmatch(node)]
         if not reached:
             yield section.error(None, f"no node is called {name}{suggestion(name, nodes)}")
             continue
         declared = {parameter for node in reached for parameter in nodes[node]}
-        yield from _unknown(value, "", declared)
+        yield from _unknown_parameters(value, "", declared)
 
 
-def _unknown(section: Section, prefix: str, declared: Collection[str]) -> Iterator[ConfigError]:
+def _unknown_parameters(
+    section: Section, prefix: str, declared: Collection[str]
+) -> Iterator[ConfigError]:
     for key, value in section.items():
         name = prefix + key
         if isinstance(value, Section):
-            yield from _unknown(value, f"{name}.", declared)
+            yield from _unknown_parameters(value, f"{name}.", declared)
         elif name not in declared:
-            yield section.error(key, f"no node here has the parameter{suggestion(name, declared)}")
+            yield section.error(key, f"no node here has this parameter{suggestion(name, declared)}")
 
 
 def _pattern(name: str) -> re.Pattern[str]:
-    """Turn a node's name with ROS's wildcards into an expression."""
+    """Convert a node name with ROS wildcards into a regular expression."""
     parts = (re.escape(part) for part in name.split("/")[1:])
     wild = {r"\*\*": "(/[^/]+)*", r"\*": "/[^/]+"}
     return re.compile("".join(wild.get(part, f"/{part}") for part in parts))

@@ -1,8 +1,9 @@
-"""Long work shown while it goes on: a bar on a terminal, lines elsewhere, or JSON."""
+"""Progress of long work: a bar on a terminal, lines elsewhere, or JSON."""
 
 from __future__ import annotations
 
 import json
+import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -17,18 +18,18 @@ _JSON_PERIOD_S = 0.5
 
 
 class ProgressDisplay(AbstractContextManager["ProgressDisplay"], ABC):
-    """Shows one piece of work; nothing before the first call. Called from one thread."""
+    """Shows one task, from its first call on. Called from one thread."""
 
     @abstractmethod
     def __call__(self, phase: str, fraction: float | None) -> None:
-        """Show a phase in words, and how far the whole is, 0 to 1; None where nobody knows."""
+        """Show a phase, and the completed fraction of the whole task, 0 to 1; None: unknown."""
 
     def __exit__(self, *exc_info: object) -> None:
-        """Take away what only makes sense while the work goes on."""
+        """Remove what only makes sense while the task runs."""
 
 
 class ProgressBar(ProgressDisplay):
-    """A bar that stays in place and vanishes in the end."""
+    """A bar that is redrawn in place and removed at the end."""
 
     def __init__(self, title: str, stream: TextIO) -> None:
         self._title = title
@@ -37,7 +38,7 @@ class ProgressBar(ProgressDisplay):
 
     def __call__(self, phase: str, fraction: float | None) -> None:
         """Move the bar."""
-        bar = self._bar or self._started()
+        bar = self._bar or self._start()
         total = None if fraction is None else 1.0
         (task,) = bar.task_ids
         bar.update(task, total=total, completed=fraction or 0.0, phase=phase)
@@ -48,12 +49,12 @@ class ProgressBar(ProgressDisplay):
             self._bar.stop()
             self._bar = None
 
-    def _started(self) -> RichProgress:
+    def _start(self) -> RichProgress:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
         self._bar = Progress(
-            # As plain text: brackets in a layer's name are no markup.
+            # Plain text: brackets in a layer's name are not markup.
             TextColumn("{task.description}", markup=False),
             BarColumn(),
             TimeElapsedColumn(),
@@ -66,8 +67,8 @@ class ProgressBar(ProgressDisplay):
         return self._bar
 
 
-class _Paced(ProgressDisplay):
-    """Shows the first call, and then what is new once in a while."""
+class _PeriodicLines(ProgressDisplay):
+    """Writes the first call, then at most one changed line in each period."""
 
     def __init__(
         self,
@@ -96,30 +97,35 @@ class _Paced(ProgressDisplay):
         """Return the line."""
 
 
-class ProgressLines(_Paced):
-    """A line now and then."""
+class ProgressLines(_PeriodicLines):
+    """Lines of text."""
 
     def text(self, phase: str, fraction: float | None) -> str:
-        """Write it for people."""
+        """Return a line for people."""
         return f"{self._title}: {'' if fraction is None else f'{fraction:.0%} '}{phase}"
 
 
-class ProgressJsonLines(_Paced):
-    """A JSON object now and then."""
+class ProgressJsonLines(_PeriodicLines):
+    """Lines of JSON."""
 
     def text(self, phase: str, fraction: float | None) -> str:
-        """Write it for programs."""
-        share = None if fraction is None else round(fraction, 3)
-        return json.dumps({"progress": {"what": self._title, "phase": phase, "fraction": share}})
+        """Return a line for programs."""
+        rounded = None if fraction is None else round(fraction, 3)
+        return json.dumps({"progress": {"what": self._title, "phase": phase, "fraction": rounded}})
 
 
 def show_progress(title: str, stream: TextIO, as_json: bool = False) -> ProgressDisplay:
     """Return the display that suits a stream; use it as a context manager."""
     if as_json:
         return ProgressJsonLines(title, stream, _JSON_PERIOD_S)
-    if stream.isatty():  # asked first, for what draws is slow to import
-        from edge_inference.cli.terminal import can_redraw
-
-        if can_redraw(stream):
-            return ProgressBar(title, stream)
+    if stream.isatty() and can_redraw(stream):  # isatty first: rich is slow to import
+        return ProgressBar(title, stream)
     return ProgressLines(title, stream, _LINE_PERIOD_S)
+
+
+def can_redraw(stream: TextIO) -> bool:
+    """Tell whether a stream is a terminal on which a table or a bar can be redrawn in place."""
+    from rich.console import Console
+
+    console = Console(file=stream)
+    return console.is_terminal and not console.is_dumb_terminal and "CI" not in os.environ

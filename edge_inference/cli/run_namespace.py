@@ -1,4 +1,4 @@
-"""A unique namespace for the pipeline that a command runs."""
+"""Reserves a namespace that no other pipeline uses for a pipeline that a command runs."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from edge_inference.errors import CacheError
 if TYPE_CHECKING:
     from edge_inference.composition.container import Container
 
-#: A new process usually discovers the nodes of other processes within this time.
+#: Usual time after the start of a process until it has discovered the nodes of others.
 _DISCOVERY_S = 1.0
 _POLL_PERIOD_S = 0.02
 
 
 class NamespacedPipeline(NamedTuple):
-    """A pipeline's components in a namespace; its node ``main_node`` marks the pipeline."""
+    """A pipeline's components in a namespace; its ``main_node`` identifies it in the graph."""
 
     namespace: str
     components: Sequence[ComponentDescription]
     main_node: str
 
     def is_shared(self, container: Container) -> bool:
-        """Tell whether another pipeline runs in the same namespace."""
+        """Tell whether another pipeline has started in the same namespace."""
         names = container.node.get_node_names_and_namespaces()
         return bool(names.count((self.main_node, self.namespace)) > 1)
 
@@ -40,36 +40,36 @@ def unique_namespace(
     pipeline: Pipeline,
     arguments: Mapping[str, str],
     main_node: str,
-    report: Callable[[str], None],
+    on_message: Callable[[str], None],
 ) -> Iterator[NamespacedPipeline]:
     """Reserve a namespace for a pipeline for the duration of the block.
 
-    It is /ai unless a node of another process there is called ``main_node``, else the first free
-    one of /ai_2, /ai_3 …, which ``report`` is told. Lock files keep runs on one machine apart,
-    because they may start at the same moment. The graph shows the nodes of other machines, so a new
-    container waits for discovery.
+    The namespace is /ai unless a node of another process there is called ``main_node``; else it is
+    the first free one of /ai_2, /ai_3 …, and ``on_message`` gets a sentence about it. Processes on
+    one machine coordinate by lock files, because they may start at the same moment. The graph
+    shows pipelines on other machines, so a new container waits a moment for discovery.
     """
     from edge_inference.composition.container import find_plugin
 
     deadline_s = time.monotonic() + _DISCOVERY_S
     for component in pipeline.components(arguments):
-        find_plugin(component.plugin)  # takes time, during which other nodes are discovered
+        find_plugin(component.plugin)  # imports take time, and discovery goes on meanwhile
 
     def is_used(own: str) -> bool:
         return (main_node, f"/{own}") in container.node.get_node_names_and_namespaces()
 
     domain = container.context.get_domain_id()
-    with ExitStack() as stack:
+    with ExitStack() as locks:
         for number in itertools.count(1):
             own = DEFAULT_NAMESPACE if number == 1 else f"{DEFAULT_NAMESPACE}_{number}"
-            if not stack.enter_context(_reserve_name(f"domain_{domain}_{own}_{main_node}")):
+            if not locks.enter_context(_try_lock(f"domain_{domain}_{own}_{main_node}")):
                 continue
             while not is_used(own) and time.monotonic() < deadline_s:
                 time.sleep(_POLL_PERIOD_S)
             if not is_used(own):
                 break
         if own != DEFAULT_NAMESPACE:
-            report(
+            on_message(
                 f"another pipeline runs in the namespace /{DEFAULT_NAMESPACE} (or was just killed "
                 f"there): this one runs in /{own}, and its topics are /{own}/…"
             )
@@ -77,10 +77,10 @@ def unique_namespace(
 
 
 @contextmanager
-def _reserve_name(name: str) -> Iterator[bool]:
-    """Hold a lock for the block; yield False if another process of this user holds it.
+def _try_lock(name: str) -> Iterator[bool]:
+    """Lock a name for the block; yield False where another process of this user holds it.
 
-    If no lock file can be written, only the graph keeps runs apart.
+    Yields True where no lock file can be made: the graph alone then decides.
     """
     with ExitStack() as stack:
         try:

@@ -1,4 +1,4 @@
-"""Numbers of bytes, as people write and read them."""
+"""Sizes in bytes as text."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ _UNITS |= {"KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30}
 _SIZE = re.compile(r"(?P<number>\d+(\.\d+)?) ?(?P<unit>[A-Za-z]*)", re.ASCII)
 
 
-def megabytes(size: int | None) -> str:
-    """Write a file's size; None is a file that is not there."""
+def format_megabytes(size: int | None) -> str:
+    """Format a file size; None stands for a missing file."""
     return "missing" if size is None else f"{size / 1e6:.1f} MB"
 
 
 def parse_size(text: str) -> int:
-    """Read ``2GiB``, ``500 MB`` or ``0``; raises ValueError with a sentence."""
+    """Parse ``2GiB``, ``500 MB`` or ``0``; raises ValueError."""
     match = _SIZE.fullmatch(text.strip())
     if match is None or match["unit"].upper() not in _UNITS:
         raise ValueError(f"expected a size such as 2GiB or 500MB, got {text!r}")

@@ -28,7 +28,7 @@ from edge_inference.composition.log_directory import find_log_problem
 from edge_inference.composition.parameter_format import parse_value
 from edge_inference.composition.pipeline import ComponentDescription, load_pipeline
 from edge_inference.core.bounded_file import MAX_TEXT_BYTES, open_regular_file
-from edge_inference.core.runtime.signal_watchdog import heard, left_unheard
+from edge_inference.core.runtime.signal_watchdog import note_handler_call, watch_signals
 from edge_inference.core.text_line import one_line
 from edge_inference.core.yaml_file import load_yaml
 from edge_inference.errors import ConfigError, EdgeInferenceError
@@ -248,7 +248,7 @@ def _ended_by_signals(container: Container) -> Iterator[tuple[threading.Event, t
 
     def stop(number: int, frame: FrameType | None) -> None:
         del frame
-        heard()
+        note_handler_call()
         ended.set()
         # In a thread: the handler may have interrupted the holder of a lock that stop() needs.
         threading.Thread(target=end, args=(number,), daemon=True).start()
@@ -260,7 +260,7 @@ def _ended_by_signals(container: Container) -> Iterator[tuple[threading.Event, t
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
     try:
-        with left_unheard(leave, _LOADING_S):
+        with watch_signals(leave, _LOADING_S):
             yield ended, filled
     finally:
         filled.set()

@@ -91,7 +91,7 @@ def _parse_integer(digits: str) -> int:
 
 
 def _refuse_constant(constant: str) -> Any:
-    raise ValueError(f"{constant} is not a number")
+    raise ValueError(f"{constant} is not valid JSON")
 
 
 def _check_regular(file: Path, status: os.stat_result, max_bytes: int) -> None:

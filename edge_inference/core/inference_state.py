@@ -1,22 +1,21 @@
-"""What the inference node really runs."""
+"""The state of an inference node: the model and engine that it actually runs."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-#: As long as the name of a folder can be.
-_LONGEST_NAME = 255
-_LONGEST_SHOWN = 120
+#: The maximum length of a folder name.
+_MAX_NAME = 255
+_MAX_QUOTE = 120
 
 
 @dataclass(frozen=True)
 class InferenceState:
-    """As in ``msg/InferenceState``; ``progress`` is None where nothing is made ready, or unknown.
+    """The content of ``msg/InferenceState``.
 
-    ``max_rate_hz`` is None where the rate is not limited.
-
-    ``model`` is what the parameter says, a name or a path; ``model_name`` and
-    ``previous_model`` are names of model folders.
+    ``model`` is the value of the parameter, a name or a path; ``model_name`` and
+    ``previous_model`` are names of model folders. ``progress`` is None where no engine is being
+    prepared, or its progress is unknown. ``max_rate_hz`` is None where the rate is not limited.
     """
 
     node: str
@@ -36,10 +35,10 @@ class InferenceState:
     frame_id: str = ""
 
 
-def is_name(model: str) -> bool:
-    """Tell whether a text is the plain name of a model folder, and leads nowhere else."""
+def is_model_name(model: str) -> bool:
+    """Tell whether a text is the plain name of a model folder, and not a path."""
     return (
-        0 < len(model) <= _LONGEST_NAME
+        0 < len(model) <= _MAX_NAME
         and model.isprintable()
         and not model.startswith((".", "~"))
         and ".." not in model
@@ -47,6 +46,6 @@ def is_name(model: str) -> bool:
     )
 
 
-def shown(text: str) -> str:
-    """Quote what a stranger has sent, so that it stays on one short line."""
-    return repr(text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…")
+def quote(text: str) -> str:
+    """Quote a text from outside in one line, cut to a maximum length."""
+    return repr(text if len(text) <= _MAX_QUOTE else f"{text[:_MAX_QUOTE]}…")

@@ -1,4 +1,4 @@
-"""What the models found, as structs of arrays, always in source pixels."""
+"""The results of the models as structs of arrays, always in source pixels."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Detections:
     ``boxes`` is ``(N, 4)`` float32 x1, y1, x2, y2 in source pixels, ``scores``
     ``(N,)`` float32 in 0..1, ``class_ids`` ``(N,)`` int32. ``labels`` names
     every class of the model, so ``labels[class_ids[i]]`` is the i-th name.
-    The source's size is None where a message from outside did not carry it.
+    ``source_width`` and ``source_height`` are None where a message from outside lacks them.
     """
 
     boxes: NDArray[np.float32]
@@ -75,10 +75,10 @@ class Segmentation:
 
 @dataclass(frozen=True, eq=False)
 class DepthMap:
-    """``depth`` is ``(source_height, source_width)`` float32, NaN where the model did not look.
+    """A depth for every pixel: ``depth`` is ``(source_height, source_width)`` float32.
 
-    ``unit`` is "m" for metric models, "relative" for those that give depth up
-    to scale, "inverse" where larger is nearer.
+    Pixels outside a model's centre crop are NaN. ``unit`` is "m" for metric models, "relative"
+    for depth up to an unknown scale, "inverse" where larger values are nearer.
     """
 
     depth: NDArray[np.float32]
@@ -92,5 +92,5 @@ Result = Detections | Classification | Segmentation | DepthMap
 
 
 def label_of(labels: tuple[str, ...], class_id: int) -> str:
-    """Name a class; a model without a name for it gives its number."""
+    """Return the name of a class, or its number where the model has no name for it."""
     return labels[class_id] if 0 <= class_id < len(labels) else str(class_id)

@@ -1,4 +1,4 @@
-"""Named arrays between preprocessing, inference and decoding."""
+"""Named tensors between preprocessing, inference and decoding."""
 
 from __future__ import annotations
 
@@ -18,13 +18,12 @@ class TensorBatch:
     """A model's inputs or raw outputs for one or more images.
 
     ``tensors`` maps a tensor name to its array, batch axis first.
-    ``geometry`` has one entry an image of the batch, so that results can be
-    given in source pixels whatever was done to fit the image in.
-    ``skipped`` counts the images that were given up for a commanded rate since the
-    batch before this one.
-    ``model`` names the model folder the tensors belong to. ``images`` are
-    what inputs were made from; they do not leave the process, and are missing
-    from a batch that came from another one.
+    ``geometry`` has one entry for each image of the batch; it maps results to
+    source pixels, independently of resizing and cropping.
+    ``model`` names the model folder that the tensors belong to. ``images`` are
+    the source images of the inputs; they do not leave the process, so a batch
+    from another process has none. ``skipped`` counts the images since the previous
+    batch that were dropped to keep to the commanded rate.
     """
 
     tensors: Mapping[str, NDArray[Any]]
@@ -37,25 +36,25 @@ class TensorBatch:
 
 
 class DeferredTensors(Mapping[str, NDArray[Any]]):
-    """Tensors that are made when somebody first looks at one.
+    """Tensors that are computed on the first access to one of them.
 
-    For inputs that an engine makes from the image itself, on its own device:
-    nobody may ever look. ``make`` runs once, in the thread that looks first.
+    An engine that makes its inputs from the image, on its own device, may never
+    access them. ``make`` runs once, in the thread of the first access.
     """
 
     def __init__(self, names: tuple[str, ...], make: Callable[[], Mapping[str, NDArray[Any]]]):
         self._names = names
         self._make = make
-        self._made: Mapping[str, NDArray[Any]] | None = None
+        self._tensors: Mapping[str, NDArray[Any]] | None = None
         self._lock = threading.Lock()
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         if name not in self._names:
             raise KeyError(name)
         with self._lock:
-            if self._made is None:
-                self._made = self._make()
-            return self._made[name]
+            if self._tensors is None:
+                self._tensors = self._make()
+            return self._tensors[name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)

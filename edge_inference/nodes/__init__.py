@@ -1,4 +1,4 @@
-"""The components, one file each, imported when one is asked for."""
+"""The components, one file each; accessing a component imports its file."""
 
 from __future__ import annotations
 

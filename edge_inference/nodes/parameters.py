@@ -1,9 +1,9 @@
-"""A settings class as live ROS parameters.
+"""Declares a settings class as live ROS parameters.
 
 Every field becomes a parameter with its type, default, bounds, unit and
-description. A change is checked as a whole and then replaces ``current`` in
-one assignment, so a worker that reads ``current`` once per frame sees all of
-it or nothing.
+description. A change of several parameters is checked as a whole and then replaces
+``current`` in one assignment, so a worker that reads ``current`` once per frame sees
+either all of the change or none of it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from rcl_interfaces.msg import (
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.parameter import Parameter
 
-from edge_inference.core.runtime.worker import words_of
+from edge_inference.core.runtime.worker import format_error
 from edge_inference.core.settings import Rule, build, change, rules
 from edge_inference.core.text_line import one_line
 from edge_inference.errors import ConfigError, EdgeInferenceError
@@ -47,18 +47,18 @@ _TYPES = {
 }
 
 
-# What YAML takes for false and true.
-_WORDS = (("false", "off", "no"), ("true", "on", "yes"))
+# Texts that YAML reads as false and true.
+_BOOLEAN_TEXTS = (("false", "off", "no"), ("true", "on", "yes"))
 
 
 class NodeParameters(Generic[Settings]):
     """The parameters of one settings class on one node.
 
     ``defaults`` replace the declared defaults (a model folder's values).
-    ``accept(settings)`` may refuse a change by raising EdgeInferenceError; whatever else it raises
-    is a refusal, too, and in the log;
-    ``changed(settings)`` is called after each change, in the executor's thread.
-    Raises ConfigError for a start value that is refused.
+    ``accept(settings)`` may reject a change by raising EdgeInferenceError; any other exception
+    also rejects it, and is logged.
+    ``on_change(settings)`` is called after each change, in the executor's thread.
+    Raises ConfigError for an invalid initial value.
     """
 
     def __init__(
@@ -67,27 +67,27 @@ class NodeParameters(Generic[Settings]):
         settings_class: type[Settings],
         defaults: Mapping[str, Any] | None = None,
         accept: Callable[[Settings], None] | None = None,
-        changed: Callable[[Settings], None] | None = None,
+        on_change: Callable[[Settings], None] | None = None,
     ) -> None:
         self._node = node
-        self._tell = changed
+        self._on_change = on_change
         self._rules = rules(settings_class)
         self._accept = accept
-        self._here = threading.local()
+        self._local = threading.local()
         given = {name: rule.default for name, rule in self._rules.items()} | dict(defaults or {})
         values = {}
         for name, rule in self._rules.items():
             descriptor = _descriptor(rule)
-            # A list without entries has no element type in ROS, so it is declared by type.
-            start = given[name] if given[name] != () else []
+            # An empty list has no element type in ROS; the descriptor states the type.
+            initial = given[name] if given[name] != () else []
             try:
-                value = node.declare_parameter(name, start, descriptor).value
+                value = node.declare_parameter(name, initial, descriptor).value
             except (InvalidParameterTypeException, InvalidParameterValueException) as error:
                 self._undeclare()
                 raise ConfigError(
                     f"parameter {name}: expected {rule.expected()}; {error}"
                 ) from error
-            values[name] = _plain(rule, value)
+            values[name] = _to_setting(rule, value)
         self._keep_types(self._rules)
         try:
             self.current: Settings = build(settings_class, values)
@@ -95,36 +95,36 @@ class NodeParameters(Generic[Settings]):
             self._undeclare()
             raise ConfigError(f"parameter {error}") from error
         node.add_on_set_parameters_callback(self._on_set)
-        # Without post-set callbacks (before Iron) a change holds as soon as it is checked.
+        # Without post-set callbacks (before Iron) a change applies as soon as it is checked.
         self._has_post_set = hasattr(node, "add_post_set_parameters_callback")
         if self._has_post_set:
             node.add_post_set_parameters_callback(self._on_post_set)
 
     def restore(self, settings: Settings) -> None:
-        """Put earlier settings back, so that the parameters tell what is in force.
+        """Restore earlier settings, so that the parameters show the settings in use.
 
-        They are not checked again, and nobody is told: they have been in force.
+        They are not checked again, and ``on_change`` is not called.
         """
         changed = {
             name: getattr(settings, name)
             for name in self._rules
             if getattr(settings, name) != getattr(self.current, name)
         }
-        self._here.restoring = True
+        self._local.restoring = True
         try:
             self.set(changed)
         finally:
-            self._here.restoring = False
+            self._local.restoring = False
 
     def set(self, values: Mapping[str, Any]) -> None:
-        """Change some parameters from inside the node, as a user would from outside."""
+        """Change parameters from inside the node, with the same checks as from outside."""
         if values:
             self._node.set_parameters_atomically(
-                [Parameter(name, value=_ros_value(value)) for name, value in values.items()]
+                [Parameter(name, value=_to_ros_value(value)) for name, value in values.items()]
             )
 
     def close(self) -> None:
-        """Withdraw the parameters from the node."""
+        """Undeclare the parameters."""
         self._node.remove_on_set_parameters_callback(self._on_set)
         if self._has_post_set:
             self._node.remove_post_set_parameters_callback(self._on_post_set)
@@ -133,61 +133,61 @@ class NodeParameters(Generic[Settings]):
     def _undeclare(self) -> None:
         for name in self._rules:
             if self._node.has_parameter(name):
-                # Read-only is for users: a decoder's parameters go when the decoder goes.
+                # Read-only applies to users; the node itself must undeclare its parameters.
                 self._node.describe_parameter(name).read_only = False
                 self._node.undeclare_parameter(name)
 
     def _on_set(self, parameters: list[Parameter]) -> SetParametersResult:
         self._keep_types(parameter.name for parameter in parameters)
         try:
-            changed = self._changed(parameters)
+            changed = self._change(parameters)
             if changed is not None and self._accept is not None and not self._is_restoring():
                 self._accept(changed)
         except EdgeInferenceError as error:
             return SetParametersResult(successful=False, reason=one_line(str(error)))
-        except Exception as error:  # raised further, it would leave who asks without an answer
+        except Exception as error:  # an exception here would leave the client without a response
             self._node.get_logger().error(traceback.format_exc())
-            reason = f"it cannot be checked: {words_of(error)}"
+            reason = f"the check failed: {format_error(error)}"
             return SetParametersResult(successful=False, reason=one_line(reason))
         if changed is not None and not self._has_post_set:
             self.current = changed
             executor = self._node.executor
             if executor is None:
-                self._told(changed)
+                self._notify(changed)
             elif not self._is_restoring():
-                # Once the node has the values: who is told may put them back.
-                executor.create_task(self._told, changed)
+                # After the node has set the values, because on_change may restore the old ones.
+                executor.create_task(self._notify, changed)
         return SetParametersResult(successful=True)
 
     def _on_post_set(self, parameters: list[Parameter]) -> None:
-        changed = self._changed(parameters)
+        changed = self._change(parameters)
         if changed is not None:
             self.current = changed
-            self._told(changed)
+            self._notify(changed)
 
-    def _told(self, settings: Settings) -> None:
-        if self._tell is not None and not self._is_restoring():
-            self._tell(settings)
+    def _notify(self, settings: Settings) -> None:
+        if self._on_change is not None and not self._is_restoring():
+            self._on_change(settings)
 
     def _is_restoring(self) -> bool:
-        """Tell whether the parameters are put back by this very thread."""
-        return getattr(self._here, "restoring", False)
+        """Tell whether this thread is restoring the parameters."""
+        return getattr(self._local, "restoring", False)
 
     def _keep_types(self, names: Iterable[str]) -> None:
-        """Undo that rclpy, under dynamic typing, describes the type that was asked for last."""
+        """Restore the declared types, because rclpy describes the type of the last value."""
         for name in set(names) & self._rules.keys():
             rule = self._rules[name]
             self._node.describe_parameter(name).type = _TYPES[rule.type, rule.is_list]
 
-    def _changed(self, parameters: list[Parameter]) -> Settings | None:
+    def _change(self, parameters: list[Parameter]) -> Settings | None:
         ours = {}
         for parameter in parameters:
             rule = self._rules.get(parameter.name)
             if rule is None:
                 continue
             if parameter.type_ == Parameter.Type.NOT_SET:
-                raise ConfigError(f"{rule.name}: expected {rule.expected()}, got no value at all")
-            ours[rule.name] = _plain(rule, parameter.value)
+                raise ConfigError(f"{rule.name}: expected {rule.expected()}, got no value")
+            ours[rule.name] = _to_setting(rule, parameter.value)
         return change(self.current, ours) if ours else None
 
 
@@ -198,7 +198,7 @@ def _descriptor(rule: Rule) -> ParameterDescriptor:
         description=rule.description + (f" [{rule.unit}]" if rule.unit else ""),
         additional_constraints=f"expected {rule.expected()}",
         read_only=rule.read_only,
-        # Our own checks answer in a sentence, and take 1 for 1.0, which ROS itself refuses.
+        # The checks of this class return a sentence, and accept 1 for 1.0, which ROS rejects.
         dynamic_typing=True,
     )
     if rule.minimum is None and rule.maximum is None:
@@ -216,17 +216,17 @@ def _descriptor(rule: Rule) -> ParameterDescriptor:
     return descriptor
 
 
-def _plain(rule: Rule, value: Any) -> Any:
-    """Bring a ROS value closer to the rule, where YAML read something else out of a text."""
+def _to_setting(rule: Rule, value: Any) -> Any:
+    """Convert a ROS value to the rule's type, where YAML read a text as another type."""
     if rule.is_list:
         return tuple(value) if isinstance(value, (list, array)) else value
     if rule.type is str and isinstance(value, bool):
-        words = _WORDS[value]
-        return next((word for word in words if word in rule.choices), words[0])
+        texts = _BOOLEAN_TEXTS[value]
+        return next((text for text in texts if text in rule.choices), texts[0])
     if rule.type is str and isinstance(value, (int, float)):
         return str(value)
     return value
 
 
-def _ros_value(value: Any) -> Any:
+def _to_ros_value(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value

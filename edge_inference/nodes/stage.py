@@ -1,4 +1,4 @@
-"""A stage: takes the latest item from its mailbox, works on it in its own thread, publishes."""
+"""A stage: processes the latest item of its mailbox in its own thread, and publishes the output."""
 
 from __future__ import annotations
 
@@ -22,31 +22,32 @@ Input = TypeVar("Input")
 
 @dataclass(frozen=True)
 class StageSettings:
-    """What every stage can be told."""
+    """The parameters of every stage."""
 
     max_age_ms: float = setting(
         0.0,
-        "a frame older than this when its turn comes is dropped; 0 never drops by age",
+        "a frame that is older than this at the start of processing is dropped; 0: no limit",
         unit="ms",
         minimum=0.0,
         maximum=600_000.0,
     )
     queue_depth: int = setting(
-        1, "frames that wait for this stage at the most; 1 keeps the latest", minimum=1, maximum=100
+        1, "maximum number of waiting frames; 1 keeps the latest", minimum=1, maximum=100
     )
     when_full: str = setting(
         "drop_oldest",
-        "wait slows a producer in the same process down instead of dropping",
+        "with a full queue: drop the oldest frame, or wait, which slows a producer in the same "
+        "process down",
         choices=("drop_oldest", "wait"),
     )
     thread_priority: int = setting(
         0,
-        "real-time priority (SCHED_FIFO) of the worker thread, where the system permits; 0 normal",
+        "real-time priority (SCHED_FIFO) of the worker thread, if the system permits it; 0: normal",
         minimum=0,
         maximum=99,
     )
     cpu_affinity: tuple[int, ...] = setting(
-        (), "CPUs that the worker thread may run on; empty for any", minimum=0, maximum=1023
+        (), "CPUs on which the worker thread may run; empty: all", minimum=0, maximum=1023
     )
 
 
@@ -56,15 +57,15 @@ class _Entry(Generic[Input]):
     arrived_ns: int
 
 
-class FrameDropped(Exception):  # noqa: N818 - no error: the frame is given up, and why is counted
-    """Raised by ``process`` to give a frame up for a reason that is no fault of its own."""
+class FrameDropped(Exception):  # noqa: N818 - not an error: the drop reason is counted
+    """Raised by ``process`` to drop a frame; the message is the reason."""
 
 
 class Stage(Component, Generic[Input]):
     """A component with a mailbox and a worker thread.
 
-    A subclass passes ``receive`` to its subscriptions and fills in ``process``
-    and ``emit``. ``adopt`` is called in the worker, between two frames, when
+    A subclass passes ``receive`` to its subscriptions and implements ``process``
+    and ``emit``. The worker calls ``apply_settings`` between two frames after
     settings have changed.
     """
 
@@ -74,29 +75,29 @@ class Stage(Component, Generic[Input]):
         super().__init__(**node_arguments)
         self._mailbox: Mailbox[_Entry[Input]] = Mailbox()
         self._worker: Worker | None = None
-        #: The settings that frames are worked on with.
-        self.adopted = self.parameters.current
+        #: The settings with which frames are processed.
+        self.active_settings = self.parameters.current
 
     # For subclasses -----------------------------------------------------------------------------
 
     @abstractmethod
     def process(self, item: Input, settings: Any) -> Any:
-        """Work on one item; runs in the worker thread. Its time is the stage's.
+        """Process one item; runs in the worker thread, and its time counts as the stage's.
 
-        Raises EdgeInferenceError for an item that is no good, Dropped for one to be left out.
+        Raises EdgeInferenceError for an invalid item, FrameDropped to drop it.
         """
 
     @abstractmethod
     def emit(self, output: Any) -> None:
-        """Publish what ``process`` returned."""
+        """Publish the output of ``process``."""
 
-    def adopt(self, old: Any, new: Any) -> None:
-        """Take over changed settings, or raise EdgeInferenceError to go on with the old ones."""
+    def apply_settings(self, old: Any, new: Any) -> None:
+        """Apply changed settings, or raise EdgeInferenceError to keep the old ones."""
 
     def admits(self, item: Input) -> bool:
-        """Tell whether an item may come in under the rate that is commanded.
+        """Tell whether the commanded rate admits an item.
 
-        Runs in the executor, or in the thread of whoever publishes.
+        Runs in the executor, or in the thread of a publisher in the same process.
         """
         del item
         return True
@@ -106,7 +107,7 @@ class Stage(Component, Generic[Input]):
         return ""
 
     def receive(self, item: Input, by_reference: bool) -> None:
-        """Put an item into the mailbox; never holds up the executor."""
+        """Put an item into the mailbox; never blocks the executor."""
         entry = _Entry(item, time.monotonic_ns())
         if not self.admits(item):
             self._drop(entry, "rate_limited")
@@ -117,18 +118,18 @@ class Stage(Component, Generic[Input]):
     # Lifecycle ----------------------------------------------------------------------------------
 
     def open(self) -> None:
-        """Open the timing record; subclasses call this too."""
-        self._timings = self.publish_on("stage_timing", StageTimingAdapter())
-        self.adopted = self.parameters.current
+        """Make the publisher of timings; subclasses must call this."""
+        self._timings = self.make_publisher("stage_timing", StageTimingAdapter())
+        self.active_settings = self.parameters.current
 
     def start(self) -> None:
-        """Start the worker; subclasses subscribe afterwards."""
+        """Start the worker; subclasses call this, then subscribe."""
         settings = self.parameters.current
         self._mailbox = Mailbox(settings.queue_depth, settings.when_full == "wait")
-        self._worker = Worker(self.get_name(), self._run, partial(self.fail, lost=True))
+        self._worker = Worker(self.get_name(), self._run, partial(self.report_exception, lost=True))
 
     def stop(self) -> None:
-        """Let the worker finish its frame and end it."""
+        """End the worker after its present frame."""
         for entry in self._mailbox.close():
             self._drop(entry, "stopped")
         if self._worker is not None:
@@ -138,86 +139,86 @@ class Stage(Component, Generic[Input]):
     # Worker -------------------------------------------------------------------------------------
 
     def _run(self, worker: Worker) -> None:
-        del worker  # the mailbox tells of the end
+        del worker  # the closed mailbox ends the loop
         schedule = ThreadSchedule()
-        self._keep_to(schedule)
+        self._update_schedule(schedule)
         while (entry := self._mailbox.take()) is not None:
-            self._attend(entry, schedule)
+            self._handle(entry, schedule)
             del entry
 
-    def _attend(self, entry: _Entry[Input], schedule: ThreadSchedule) -> None:
+    def _handle(self, entry: _Entry[Input], schedule: ThreadSchedule) -> None:
         try:
-            self._adopt_changes()
-            self._keep_to(schedule)
+            self._apply_changes()
+            self._update_schedule(schedule)
             if self._is_fresh(entry):
-                self._work_on(entry)
+                self._process_entry(entry)
         except FrameDropped as reason:
             self._drop(entry, str(reason))
         except EdgeInferenceError as error:
             self._fail(entry, "invalid", error)
         except BaseException as error:
-            # Whatever one frame does to a vendor's library, SystemExit too.
+            # A vendor's library may raise anything for a frame, including SystemExit.
             self._fail(entry, "failed", error)
 
-    def _work_on(self, entry: _Entry[Input]) -> None:
+    def _process_entry(self, entry: _Entry[Input]) -> None:
         started_ns = time.monotonic_ns()
-        output = self.process(entry.item, self.adopted)
+        output = self.process(entry.item, self.active_settings)
         timing = self._timing(entry, started_ns)
         self.emit(output)
-        self.health.processed()
+        self.health.count_processed()
         self._timings.publish(timing)
 
-    def _adopt_changes(self) -> None:
+    def _apply_changes(self) -> None:
         new = self.parameters.current
-        if new is self.adopted:
+        if new is self.active_settings:
             return
-        old = self.adopted
+        old = self.active_settings
         try:
-            self.adopt(old, new)
+            self.apply_settings(old, new)
         except BaseException as error:
-            # Whatever a vendor's library raises while it opens a model: the old one goes on.
-            self.fail(error, "configuration")
+            # A vendor's library may raise anything while it opens a model; the old one stays.
+            self.report_exception(error, "configuration")
             self.parameters.restore(old)
             return
         self._mailbox.configure(new.queue_depth, new.when_full == "wait")
-        self.adopted = new
+        self.active_settings = new
 
-    def _keep_to(self, schedule: ThreadSchedule) -> None:
-        wanted = (self.adopted.thread_priority, self.adopted.cpu_affinity)
-        if not schedule.differs(*wanted):
+    def _update_schedule(self, schedule: ThreadSchedule) -> None:
+        requested = (self.active_settings.thread_priority, self.active_settings.cpu_affinity)
+        if not schedule.differs(*requested):
             return
-        for problem in schedule.set(*wanted):
+        for problem in schedule.set(*requested):
             self.get_logger().warning(problem)
-        self.health.note("worker thread", schedule.words())
+        self.health.note("worker thread", schedule.describe())
 
     def _is_fresh(self, entry: _Entry[Input]) -> bool:
         stamp_ns, now_ns = self._stamp_ns(entry), self.now_ns()
         fault = stamp_fault(stamp_ns, now_ns)
         if fault:
-            # Its age cannot be told, so it is not dropped for its age; the fault is on show.
-            self.refuse(
+            # Its age is unknown, so it is not dropped for its age; the fault is shown.
+            self.report_error(
                 EdgeInferenceError(
-                    f"{fault}: expected the moment of capture on the node's clock, got "
-                    f"{stamp_ns} ns at {now_ns} ns; mend the stamps of its source, or use_sim_time"
+                    f"{fault}: expected the time of capture on the node's clock, got "
+                    f"{stamp_ns} ns at {now_ns} ns; fix the stamps of the source, or use_sim_time"
                 ),
                 fault,
                 lost=False,
             )
             return True
-        limit = self.adopted.max_age_ms
-        # By the steady clock it is at least as old as it has waited here: theirs may stand still.
-        waited = (time.monotonic_ns() - entry.arrived_ns) / 1e6
-        if 0 < limit < max(waited, age_ms(stamp_ns, now_ns) or 0.0):
+        limit = self.active_settings.max_age_ms
+        # The node's clock may stand still, so the waiting time on the steady clock counts too.
+        waited_ms = (time.monotonic_ns() - entry.arrived_ns) / 1e6
+        if 0 < limit < max(waited_ms, age_ms(stamp_ns, now_ns) or 0.0):
             self._drop(entry, "too_old")
             return False
         return True
 
     def _fail(self, entry: _Entry[Input], reason: str, error: BaseException) -> None:
-        self.fail(error, reason, lost=True)
+        self.report_exception(error, reason, lost=True)
         self._record_drop(entry, reason)
 
     def _drop(self, entry: _Entry[Input], reason: str) -> None:
-        self.health.dropped(reason)
+        self.health.count_dropped(reason)
         self._record_drop(entry, reason)
 
     def _record_drop(self, entry: _Entry[Input], reason: str) -> None:
@@ -227,11 +228,11 @@ class Stage(Component, Generic[Input]):
         self, entry: _Entry[Input], started_ns: int | None, dropped: str = ""
     ) -> StageTiming:
         now_ns = time.monotonic_ns()
-        begun_ns = now_ns if started_ns is None else started_ns
+        begin_ns = now_ns if started_ns is None else started_ns
         return StageTiming(
             stage=self.default_name,
             node=self.get_fully_qualified_name(),
-            queue_ms=(begun_ns - entry.arrived_ns) / 1e6,
+            queue_ms=(begin_ns - entry.arrived_ns) / 1e6,
             process_ms=None if started_ns is None else (now_ns - started_ns) / 1e6,
             age_ms=age_ms(self._stamp_ns(entry), self.now_ns()),
             dropped=dropped,

@@ -127,7 +127,7 @@ class ThrottleClient:
         self._arbiter = DirectiveArbiter(self._node.get_fully_qualified_name())
         self.active = ActiveDirective()
         self.meter = WorkMeter()
-        self._workloads = self._node.publish_on("workload", WorkloadAdapter())
+        self._workloads = self._node.make_publisher("workload", WorkloadAdapter())
 
     def start(self) -> None:
         """Subscribe to directives."""
@@ -166,7 +166,7 @@ class ThrottleClient:
     def _receive(self, directive: Directive, by_reference: bool) -> None:
         del by_reference
         if directive.problem and directive.node in ("", self._node.get_fully_qualified_name()):
-            self._node.refuse(InputError(directive.problem), "directive", lost=False)
+            self._node.report_error(InputError(directive.problem), "directive", lost=False)
         with self.lock:
             self._arbiter.receive(directive, time.monotonic_ns())
             before = self.active.directive

@@ -1,1 +1,1 @@
-"""The workstation's tools: compare, bisect, quantize. No node reaches them."""
+"""Tools for the workstation: compare, bisect, quantize. No node imports them."""

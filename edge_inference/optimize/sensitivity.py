@@ -35,7 +35,7 @@ TensorPair = tuple[str, str]
 class LayerNoise:
     """The SQNR of one layer's input and output, in dB.
 
-    ``nodes`` are the layer's first node and the nodes fused into it. An SQNR is None where the
+    ``nodes`` are the layer's first node and the nodes fused into it. An SQNR is None if the
     layer has no fp32 tensor to compare, and infinite without any noise. ``is_finite`` is false if
     the output has NaN or infinity and the fp32 output does not.
     """
@@ -208,7 +208,7 @@ def _pair_names(names: Iterable[str], derived_names: Iterable[str]) -> list[Tens
 
 
 def _added_noise(after: float, before: float) -> float:
-    """Return the noise that was added; none where the input was not finite already."""
+    """Return the noise that was added; zero if the input was not finite already."""
     return max(after - before, 0.0) if math.isfinite(before) else 0.0
 
 

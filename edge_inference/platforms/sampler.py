@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from edge_inference.core.reading import Reading, ReadingStatus
-from edge_inference.core.runtime.worker import words_of
+from edge_inference.core.runtime.worker import format_error
 from edge_inference.platforms.sensors.channel import Clock
 from edge_inference.platforms.sensors.sensor import AnnouncedSensor, Sensor
 
@@ -209,7 +209,7 @@ class Sampler:
                 self._update_sensors(found)
         except BaseException as error:  # reported as the problem; the known sensors go on
             with self._changed:
-                self._problem = f"the probe for sensors failed: {words_of(error)}"
+                self._problem = f"the probe for sensors failed: {format_error(error)}"
         with self._changed:
             if not task.is_abandoned:
                 self._queue_reads()
@@ -232,7 +232,7 @@ class Sampler:
         self._missing = self._latest.keys() - covered
 
     def _make_failed_readings(self, sensor: Sensor, error: BaseException) -> list[Reading]:
-        problem = f"reading failed: {words_of(error)}"
+        problem = f"reading failed: {format_error(error)}"
         with self._changed:
             return [
                 without_value(self._latest[name], ReadingStatus.INVALID, problem, self._clock())

@@ -8,7 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.unseen import Fp32Reference, ReferenceAgreement, foolbox_images, unseen_images
+from benchmarks.unseen_images import (
+    Fp32Reference,
+    ReferenceAgreement,
+    foolbox_images,
+    unseen_images,
+)
 from edge_inference.backends.ort import OrtBackend
 from edge_inference.core.images.media import sample_video
 from edge_inference.core.models.golden_check import run_golden_check

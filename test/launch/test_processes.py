@@ -84,7 +84,7 @@ def test_a_second_launch_in_the_same_namespace_is_an_error_at_its_start(
         return [line for line in processes.output().splitlines() if "another node is" in line]
 
     names = ("latency", "decode", "inference", "preprocess", "overlay")
-    told = [f"another node is called /{space}/ai/{name}: they mix" for name in names]
+    told = [f"another node is called /{space}/ai/{name}: they share" for name in names]
     outside.spin_until(
         lambda: all(sum(words in line for line in lines()) >= 2 for words in told),
         processes.output,

@@ -95,6 +95,6 @@ class Pipeline:
         """Return how many frames each reason has cost, over all stages."""
         total: dict[str, int] = {}
         for stage in self.stages:
-            for reason, count in stage.health.counts().items():
+            for reason, count in stage.health.drop_counts().items():
                 total[reason] = total.get(reason, 0) + count
         return total

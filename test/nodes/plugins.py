@@ -67,7 +67,7 @@ class FailsToConfigure(Component):
     settings_class = StageSettings
 
     def open(self) -> None:
-        self.publish_on("half_open", ImageAdapter())
+        self.make_publisher("half_open", ImageAdapter())
         raise ConfigError("the lens cap is on; expected it off")
 
 
@@ -108,7 +108,7 @@ class Gate(Stage[Frame]):
 
     def open(self) -> None:
         super().open()
-        self.output = self.publish_on("passed", ImageAdapter())
+        self.output = self.make_publisher("passed", ImageAdapter())
 
     def start(self) -> None:
         super().start()

@@ -121,7 +121,7 @@ def test_a_device_that_is_unplugged_and_comes_back(
     assert node.finished.wait(DEADLINE_S)
     # A number is left out for every failure, and where the device said that something is lost.
     assert [chunk.sequence for chunk in chunks] == [0, 3, 5, 6, 7]
-    assert node.health.counts() == {"source": 2, "overflow": 1}
+    assert node.health.drop_counts() == {"source": 2, "overflow": 1}
     assert capfd.readouterr().err.count("plugged in?") == 1  # one reason, within 5 s
 
 
@@ -221,7 +221,7 @@ def test_a_mute_device_is_reported(
 
     monkeypatch.setattr(audio_reader, "open_audio_input", Muted)
     advised: list[str] = []
-    monkeypatch.setattr(Health, "advise", lambda self, message: advised.append(message))
+    monkeypatch.setattr(Health, "set_warning", lambda self, message: advised.append(message))
     node = rig.load("AudioSource")
     assert node.finished.wait(DEADLINE_S)
     assert ["muted" in message for message in advised] == [True, False]

@@ -60,7 +60,7 @@ class Perception:
 
         ``count`` is the number of frames that it has refused so far.
         """
-        wait_for(lambda: node.health.counts().get("invalid") == count, f"refusal {count}")
+        wait_for(lambda: node.health.drop_counts().get("invalid") == count, f"refusal {count}")
         name = node.get_fully_qualified_name()
 
         def shown() -> bool:
@@ -74,7 +74,7 @@ class Perception:
             )
 
         wait_for(shown, f"{message!r} on /diagnostics")
-        assert node.health.counts() == {"invalid": count}
+        assert node.health.drop_counts() == {"invalid": count}
 
     def works(self, send_good) -> None:
         """Check that a good frame still leads to the cat."""
@@ -239,7 +239,7 @@ NO_OUTPUTS = [
     (tensors(**outputs(cls_s8=np.zeros((1, 4, 80), np.float32))), "cls_s8"),
     (tensors(**outputs(cls_s8=np.full((1, 2704, 80), np.nan, np.float32))), "cls_s8"),
     (tensors(), "cls_s8"),
-    (tensors("resnet", **outputs()), "raw output of model 'resnet'; this node decodes"),
+    (tensors("resnet", **outputs()), "raw output: expected model 'nanodet', got 'resnet'"),
 ]
 
 

@@ -78,7 +78,7 @@ def test_a_plan_from_before_a_stop_is_dropped(rig: Rig, speaker: Speaker) -> Non
     speaker.say("please stop")
     speaker.plan(*FAR, age_s=1.0)
     assert set(velocities) == {STILL}
-    assert node.health.counts() == {"said_before_stop": 1}
+    assert node.health.drop_counts() == {"said_before_stop": 1}
     speaker.plan(*FAR)
     assert velocities[-1] != STILL
 
@@ -90,7 +90,7 @@ def test_a_stop_holds_whatever_its_stamp(rig: Rig, speaker: Speaker, age_s: floa
     speaker.say("stop", age_s=age_s)
     speaker.plan(*FAR, age_s=0.2)  # it was on its way
     assert set(velocities) <= {STILL}
-    assert node.health.counts() == {"said_before_stop": 1}
+    assert node.health.drop_counts() == {"said_before_stop": 1}
 
 
 def test_a_stop_from_before_the_clock_ran_back_does_not_lock_the_robot(
@@ -183,7 +183,7 @@ def test_an_unreadable_message_stops_the_robot(
     wait_for(lambda: velocities[-1] == STILL, "standing")
     wait_for(lambda: feedback[-1].state is MotionState.STOPPED, "word of it")
     assert words in feedback[-1].problem and said.wait() == [feedback[-1].problem]
-    assert node.health.counts() == {"invalid": 1}
+    assert node.health.drop_counts() == {"invalid": 1}
     speaker.plan(*FAR, age_s=1.0)  # from before it
     assert velocities[-1] == STILL
 

@@ -33,7 +33,7 @@ def test_a_no_stops_what_moves(rig: Rig, speaker: Speaker, text: str) -> None:
     assert said == ["All right, I leave that"]
     speaker.plan(*FAR, age_s=60.0)  # said before it
     assert velocities[-1] == STILL
-    assert node.health.counts() == {"said_before_stop": 1}
+    assert node.health.drop_counts() == {"said_before_stop": 1}
 
 
 def test_a_partial_no_does_not_act(rig: Rig, speaker: Speaker) -> None:
@@ -52,7 +52,7 @@ def test_a_no_at_rest_drops_earlier_plans_and_publishes_nothing(rig: Rig, speake
     speaker.say("no", age_s=0.5)
     speaker.plan(*FAR, age_s=60.0)  # it took longer than the no
     assert (velocities, said) == ([], ["All right, I leave that"])
-    assert node.health.counts() == {"said_before_stop": 1}
+    assert node.health.drop_counts() == {"said_before_stop": 1}
     speaker.plan(*FAR, age_s=0.4)
     assert velocities[-1] != STILL
 
@@ -64,7 +64,7 @@ def test_a_no_does_not_lift_a_stop(rig: Rig, speaker: Speaker) -> None:
     speaker.say("no", age_s=100.0)
     speaker.plan(*FAR, age_s=60.0)
     assert set(velocities) <= {STILL}
-    assert node.health.counts() == {"said_before_stop": 1}
+    assert node.health.drop_counts() == {"said_before_stop": 1}
 
 
 @pytest.mark.parametrize("text", ["only if I say so", "unless I tell you", "I did not mean it"])

@@ -28,7 +28,11 @@ from edge_inference.core.runtime import latency
 from edge_inference.core.tensors import TensorBatch
 from edge_inference.errors import ImageError, InputError, TensorError
 from edge_inference.nodes.conversions.inference_state import InferenceStateAdapter
-from edge_inference.nodes.conversions.maps import DepthAdapter, SegmentationAdapter, caution
+from edge_inference.nodes.conversions.maps import (
+    DepthAdapter,
+    SegmentationAdapter,
+    depth_unit_warning,
+)
 from edge_inference.nodes.conversions.numbers import Float32Adapter
 from edge_inference.nodes.conversions.results import ClassificationAdapter, DetectionArrayAdapter
 from edge_inference.nodes.conversions.tensors import TensorListAdapter
@@ -159,7 +163,7 @@ def test_a_name_that_comes_twice() -> None:
         ({"scale_y": -1.0}, r"got scale \(1.0, -1.0\)"),
         ({"scale_x": float("nan")}, r"got scale \(nan, 1.0\)"),
         ({"offset_y": float("inf")}, r"offset \(0.0, inf\)"),
-        ({"source_width": 0}, "1 to 16384 pixels a side, got 0x480"),
+        ({"source_width": 0}, "1 to 16384 pixels per side, got 0x480"),
         ({"source_height": 2**32 - 1}, "got 640x4294967295"),
     ],
 )
@@ -247,8 +251,12 @@ def test_a_mask_of_numbers_that_no_image_has() -> None:
 
 def test_depth_that_is_not_in_metres_is_warned_of() -> None:
     depth = np.zeros((2, 3), np.float32)
-    assert caution(DepthMap(depth, "m")) == caution(Segmentation(depth, (), 0.5)) == ""
-    assert "takes it for metres" in caution(DepthMap(depth, "relative"))
+    assert (
+        depth_unit_warning(DepthMap(depth, "m"))
+        == depth_unit_warning(Segmentation(depth, (), 0.5))
+        == ""
+    )
+    assert "expect metres" in depth_unit_warning(DepthMap(depth, "relative"))
 
 
 def test_a_result_of_an_unknown_kind_has_no_score() -> None:
@@ -273,7 +281,7 @@ def test_depth_survives() -> None:
         ({"encoding": "rgb8"}, "expected encoding mono8 or 16UC1, got 'rgb8'"),
         ({"height": 3}, "6 bytes|9 bytes"),
         ({"step": 2}, "a step of at least 3"),
-        ({"width": 2**32 - 1}, "at most 16384 pixels a side, got 4294967295x2"),
+        ({"width": 2**32 - 1}, "at most 16384 pixels per side, got 4294967295x2"),
     ],
 )
 def test_a_mask_that_contradicts_itself(changes, expected: str) -> None:

@@ -296,7 +296,9 @@ def test_boxes_and_scores_are_numbers() -> None:
 def test_a_map_has_a_size_and_a_score() -> None:
     for width, height in ((0, 2**32 - 1), (2**32 - 1, 0)):
         mask = Image(width=width, height=height, encoding="mono8")
-        with pytest.raises(InputError, match=f"at most 16384 pixels a side, got {width}x{height}"):
+        with pytest.raises(
+            InputError, match=f"at most 16384 pixels per side, got {width}x{height}"
+        ):
             SegmentationAdapter().from_bytes(serialize_message(Segmentation(mask=mask)))
     mask = Image(width=1, height=1, step=1, encoding="mono8", data=[0])
     message = Segmentation(mask=mask, score=math.nan)

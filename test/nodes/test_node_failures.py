@@ -101,7 +101,7 @@ CASES = {
     ),
     "stage, scheduling": Case(
         "plugins::Gate",
-        lambda node: (node, "_keep_to"),
+        lambda node: (node, "_update_schedule"),
         "/passed",
         arguments=("-r", "image_raw:=/camera/image_raw"),
     ),
@@ -374,10 +374,10 @@ def test_a_failing_callback_does_not_affect_the_publisher(
 def test_a_changed_setting_that_fails_is_an_error(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    def changed(self: Latency, settings: Any) -> None:
+    def on_change(self: Latency, settings: Any) -> None:
         raise FAILURES[kind]()
 
-    monkeypatch.setattr(Latency, "changed", changed)
+    monkeypatch.setattr(Latency, "on_change", on_change)
     node = rig.load("Latency")
     (answer,) = rig.call(lambda: node.set_parameters([Parameter("window_s", value=5.0)]))
     assert answer.successful and is_error(node)
@@ -392,7 +392,7 @@ def test_a_message_whose_refusal_fails_stops_the_robot(
     node = rig.load("Command")
     sender.drive()
     assert velocities[-1] != STILL
-    fail(monkeypatch, node, "refuse", kind)
-    subscription = next(each for each in node._subscriptions_made if "plan" in each.topic)
+    fail(monkeypatch, node, "report_error", kind)
+    subscription = next(each for each in node._own_subscriptions if "plan" in each.topic)
     rig.call(lambda: subscription._on_bytes(b"no message"))
     assert velocities[-1] == STILL and is_error(node)

@@ -78,7 +78,7 @@ def test_a_result_without_its_image_is_counted(rig: Rig, scene: Scene) -> None:
     scene.show(with_image=False)
     scene.show()
     seen.wait()
-    assert node.health.counts() == {"no_image": 1}
+    assert node.health.drop_counts() == {"no_image": 1}
     assert node.health.status(0).values["processed"] == "1"
 
 
@@ -119,11 +119,11 @@ def test_deactivated_while_somebody_looks(rig: Rig, scene: Scene) -> None:
     rig.call(node.trigger_deactivate)
     wait_for(lambda: not scene.images.has_subscribers(), "the overlay listening no more")
     scene.show()
-    rig.call(node._look)
-    assert not node._listening
+    rig.call(node._update_subscriptions)
+    assert not node._subscribed
     rig.call(node.trigger_activate)
     stamp = scene.show()
     assert seen.wait()[0].stamp_ns == stamp
     rig.call(node.trigger_deactivate)
     rig.call(node.trigger_cleanup)
-    rig.call(node._look)
+    rig.call(node._update_subscriptions)

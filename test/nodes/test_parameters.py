@@ -94,16 +94,16 @@ def decode() -> Iterator[str]:
         ("confidence", [0.5], "confidence: expected a number from 0 to 1"),
         ("confidence", 7, "confidence: expected a number from 0 to 1, got 7.0"),
         ("confidence", 1.5, "confidence.*1.0.*1.5"),  # rclpy's own sentence for a range
-        ("confidence", None, "confidence: expected a number from 0 to 1, got no value at all"),
-        ("classes", None, "classes: expected a list.*got no value at all"),
+        ("confidence", None, "confidence: expected a number from 0 to 1, got no value"),
+        ("classes", None, "classes: expected a list.*got no value"),
         ("classes", "person", "classes: expected a list"),
         ("queue_depth", 2.5, "queue_depth: expected an integer from 1 to 100, got 2.5"),
         ("queue_depth", 0, "queue_depth.*0"),
         ("when_full", "stop", "when_full: expected one of drop_oldest, wait, got 'stop'"),
         ("model", "nanodett", "unknown model 'nanodett'; did you mean 'nanodet'"),
         ("strides", [8], "read-only parameter: strides"),
-        ("classes", ["persn"], "classes: 'persn' is no label .*did you mean 'person'"),
-        ("classes", ["cup", ""], "classes: '' is no label of this model"),
+        ("classes", ["persn"], "classes: 'persn' is not a label .*did you mean 'person'"),
+        ("classes", ["cup", ""], "classes: '' is not a label of this model"),
     ],
 )
 def test_a_bad_value_is_refused_in_a_sentence(
@@ -229,7 +229,10 @@ def test_a_file_overrides_the_models_values(rig: Rig, tmp_path: Path, outside: O
     ("text", "expected"),
     [
         ("confidence: high", "confidence: expected a number from 0 to 1, got 'high'"),
-        ("classes: [persn]", "classes: 'persn' is no label of this model; did you mean 'person'?"),
+        (
+            "classes: [persn]",
+            "classes: 'persn' is not a label of this model; did you mean 'person'?",
+        ),
     ],
 )
 def test_a_decoders_value_that_is_wrong_in_a_file_is_an_error_of_configure(
@@ -267,7 +270,7 @@ def test_without_post_set_callbacks_a_change_is_told_once_the_node_has_it(
         monkeypatch.delattr(Node, f"{verb}_post_set_parameters_callback", raising=False)
     told = []
     monkeypatch.setattr(
-        Inference, "changed", lambda node, _: told.append(node.get_parameter("threads").value)
+        Inference, "on_change", lambda node, _: told.append(node.get_parameter("threads").value)
     )
     node = rig.load("Inference", autostart=False)
     assert change(outside, "/ai/inference", threads=2) == [True, ""]

@@ -164,7 +164,7 @@ def test_images_are_dropped_upstream_and_still_count_as_demand(rig: Rig) -> None
         pipeline.send()
         pipeline.rig.call(lambda: None)
     wait_for(lambda: sum(pipeline.lost().values()) >= 98, "most images to be dropped")
-    assert pipeline.inference.health.counts() == {}
+    assert pipeline.inference.health.drop_counts() == {}
     fake.send(2)
     wait_for(lambda: pipeline.states[-1].max_rate_hz is None)
     pipeline.next(pipeline.classes)

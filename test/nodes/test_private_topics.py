@@ -194,7 +194,7 @@ def test_nodes_of_one_name_in_two_namespaces_are_no_error(rig: Rig) -> None:
     wait_for(lambda: ("latency", other) in here.get_node_names_and_namespaces(), "the other")
     node = rig.load("Latency", "-r", f"__ns:={space}")
     looks = []
-    node._look_for_namesakes = lambda look=node._look_for_namesakes: looks.append(look())
+    node._check_node_name = lambda look=node._check_node_name: looks.append(look())
     try:
         wait_for(lambda: len(looks) > 1, "a look at the graph")
         assert not errors(node, "another node is called")

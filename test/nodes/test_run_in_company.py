@@ -142,4 +142,4 @@ def test_every_image_is_processed_and_the_company_is_told(tmp_path: Path) -> Non
         "unreadable": 0,
         "dropped": {},
     }
-    assert "somebody else publishes on /camera/image_raw" in errors
+    assert "another node publishes on /camera/image_raw" in errors

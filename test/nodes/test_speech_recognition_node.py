@@ -143,7 +143,7 @@ def test_a_superseded_partial_segment_is_dropped(rig: Rig, speech: Publisher) ->
     FakeCommandMode.gate.set()
     transcripts.wait(2)
     assert [each.stamp_ns for each in transcripts] == [1, 3]
-    assert node.health.counts() == {"superseded": 1}
+    assert node.health.drop_counts() == {"superseded": 1}
 
 
 def test_a_truncated_segment_is_not_superseded_by_the_next_utterance(
@@ -187,7 +187,7 @@ def test_a_failed_run_costs_one_segment(rig: Rig, speech: Publisher) -> None:
     speech.publish(said(-1.0))
     speech.publish(said(0.5))
     transcripts.wait()
-    assert node.health.counts() == {"invalid": 1}
+    assert node.health.drop_counts() == {"invalid": 1}
     assert node.health.status(0).values["last error"] == "out of memory"
 
 
@@ -238,14 +238,14 @@ def test_a_rate_limit_drops_only_partial_segments(rig: Rig, speech: Publisher) -
     for stamp_ns in range(21, 26):
         speech.publish(said(0.5, stamp_ns, is_final=True))
     wait_for(lambda: [t.stamp_ns for t in transcripts if t.is_final] == [*range(21, 26)], "all")
-    assert node.health.counts()["rate_limited"] >= 15
+    assert node.health.drop_counts()["rate_limited"] >= 15
     assert sum(not each.is_final for each in transcripts) <= 5
     asker.ask(2)
-    before = node.health.counts()["rate_limited"]
+    before = node.health.drop_counts()["rate_limited"]
     for stamp_ns in range(26, 36):
         speech.publish(said(0.5, stamp_ns, is_final=False))
     wait_for(lambda: transcripts[-1].stamp_ns == 35, "the last partial")
-    assert node.health.counts()["rate_limited"] == before
+    assert node.health.drop_counts()["rate_limited"] == before
 
 
 def test_a_rejected_partial_segment_does_not_supersede_the_one_before(
@@ -262,7 +262,7 @@ def test_a_rejected_partial_segment_does_not_supersede_the_one_before(
     FakeCommandMode.gate.set()
     transcripts.wait(2)
     assert [each.stamp_ns for each in transcripts] == [1, 2]
-    assert node.health.counts() == {"rate_limited": 1}
+    assert node.health.drop_counts() == {"rate_limited": 1}
 
 
 def test_recognition_is_not_throttled_by_default(rig: Rig, speech: Publisher) -> None:
@@ -273,7 +273,7 @@ def test_recognition_is_not_throttled_by_default(rig: Rig, speech: Publisher) ->
     transcripts.wait()
     assert workloads[-1].safety_critical and workloads[-1].obeys == "critical"
     assert workloads[-1].priority > rules(ThrottleClientSettings)["priority"].default
-    assert node.health.counts() == {}
+    assert node.health.drop_counts() == {}
 
 
 def test_the_workload_reports_the_directive(rig: Rig, speech: Publisher) -> None:

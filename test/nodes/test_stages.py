@@ -59,7 +59,7 @@ def hold(gate, camera: Camera) -> Frame:
 
 
 def counts(gate) -> dict[str, int]:
-    return gate.health.counts()
+    return gate.health.drop_counts()
 
 
 # Freshness --------------------------------------------------------------------------------------
@@ -262,7 +262,7 @@ def test_diagnostics_tell(rig: Rig, camera: Camera) -> None:
     for _ in range(4):
         camera.send(encoding="skip")
     wait_for(lambda: counts(gate) == {"boring": 4}, "the drops")
-    assert look() == (HealthLevel.WARN, "gave up 4 of 5 frames: boring 4")
+    assert look() == (HealthLevel.WARN, "dropped 4 of 5 frames: boring 4")
     assert look() == (HealthLevel.OK, "active, 0 frames since the last report")
     camera.send(encoding="broken")
     wait_for(lambda: counts(gate).get("invalid"), "the error")
@@ -340,7 +340,7 @@ def test_images_of_a_batch_that_are_left_when_decode_stops_are_left_out(
     monkeypatch.setattr(ModelDescription, "decode", decode)
     geometry = Geometry(8, 8, 1.0, 1.0, 0.0, 0.0)
     node.receive(TensorBatch({}, (geometry,) * 3, "nanodet", node.now_ns()), True)
-    wait_for(lambda: node.health.counts() == {"stopped": 1}, "the drop")
+    wait_for(lambda: node.health.drop_counts() == {"stopped": 1}, "the drop")
     assert len(decoded) == 1
 
 

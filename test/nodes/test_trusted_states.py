@@ -41,7 +41,7 @@ class Stages:
     def hear(self, *states: InferenceState, by_reference: bool = False) -> None:
         for each in states:
             for node in self.nodes:
-                self.rig.call(lambda n=node, s=each: n._follower.hear(s, by_reference))
+                self.rig.call(lambda n=node, s=each: n._follower.on_state(s, by_reference))
 
     @property
     def models(self) -> set[tuple[str, str]]:
@@ -72,7 +72,7 @@ def test_from_outside_no_path_is_followed(rig: Rig, mine: Path) -> None:
         stages.hear(state(model.format(mine=mine), previous="nanodet", name="mine"))
         assert stages.models == {("nanodet", "")}
         first, second = stages.errors()
-        assert "InferenceState of '/ai/inference': expected the name of a model" in first
+        assert "InferenceState of '/ai/inference': expected a model name" in first
         assert "/ai/preprocess" in first
         assert "/ai/decode" in second
         assert len(first) < 600

@@ -251,7 +251,7 @@ def test_audio_without_stamps_gets_the_time_of_arrival(
         send(sample_rate=16_000, samples=[level] * 512)
     (segment,) = segments.wait()
     assert before_ns - 10**9 < segment.stamp_ns < node.now_ns()
-    assert node.health.counts() == {}
+    assert node.health.drop_counts() == {}
     assert node.health.notes()["stamps"] == "of arrival: the source gives none"
 
 
@@ -293,7 +293,7 @@ def test_a_flood_of_chunks_leaves_the_newest(rig: Rig, model: LoudIsSpeech) -> N
     ear.hear(*[0.0] * 3000, *WORD)
     segments.wait()
     values = node.health.status(0).values
-    assert int(values["processed"]) + sum(node.health.counts().values()) <= 3000 + len(WORD)
+    assert int(values["processed"]) + sum(node.health.drop_counts().values()) <= 3000 + len(WORD)
 
 
 def test_a_truncated_utterance_is_reported_and_not_final(rig: Rig, model: LoudIsSpeech) -> None:

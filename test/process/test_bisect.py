@@ -1,4 +1,4 @@
-"""The layer that breaks a precision is named, and no other."""
+"""The search names the layer that breaks a precision, and no other."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from edge_inference.optimize.bisect import (
 from edge_inference.optimize.fp16_emulation import emulate_fp16
 from edge_inference.optimize.images.image_set import ImageSet
 from edge_inference.optimize.layer_groups import group_layers
+from sensitive_model import SENSITIVE, load_overflowing, load_sensitive, make_images
 from small_model import write_model
-from spoilt_model import SPOILT, load_overflowing, load_spoilt, make_images
 
 STRICT = SelfCheckThresholds(agreement=0.9, cosine=0.99, sqnr_db=20.0)
 
@@ -41,29 +41,29 @@ def make_request(model: ModelDescription, precision: str = "int8", **more: objec
 
 
 @pytest.fixture(scope="module")
-def spoilt(tmp_path_factory: pytest.TempPathFactory) -> ModelDescription:
-    return load_spoilt(tmp_path_factory.mktemp("models") / "spoilt")
+def sensitive(tmp_path_factory: pytest.TempPathFactory) -> ModelDescription:
+    return load_sensitive(tmp_path_factory.mktemp("models") / "sensitive")
 
 
 @pytest.fixture(scope="module", params=["onnxruntime", "tensorrt"])
-def int8(request: pytest.FixtureRequest, spoilt: ModelDescription) -> BisectReport:
-    return bisect(make_request(spoilt, target=request.param))
+def int8(request: pytest.FixtureRequest, sensitive: ModelDescription) -> BisectReport:
+    return bisect(make_request(sensitive, target=request.param))
 
 
 def test_one_layer_that_cannot_be_quantized_is_named(int8: BisectReport) -> None:
     assert not int8.before.passed
-    assert int8.minimal_set.members == (SPOILT,)
+    assert int8.minimal_set.members == (SENSITIVE,)
     assert int8.minimal_set.is_minimal
     assert int8.after is not None
     assert int8.after.passed
-    assert int8.sensitivity.noise_sources[0].layers == (SPOILT,)
-    assert str(int8.sensitivity.noise_sources[0]) == "the arithmetic of spoilt"
+    assert int8.sensitivity.noise_sources[0].layers == (SENSITIVE,)
+    assert str(int8.sensitivity.noise_sources[0]) == "the arithmetic of sensitive"
 
 
 def test_what_it_finds_makes_the_model_pass(int8: BisectReport, tmp_path: Path) -> None:
-    assert "int8_keep_fp32:\n    - spoilt" in int8.yaml()
+    assert "int8_keep_fp32:\n    - sensitive" in int8.yaml()
     keep = int8.yaml().removeprefix("derive:\n")
-    fixed = load_spoilt(tmp_path / "fixed", more=keep)
+    fixed = load_sensitive(tmp_path / "fixed", more=keep)
     report = bisect(make_request(fixed, target=int8.request.target))
     assert report.already_fp32 == int8.keep_fp32
     assert report.before.passed
@@ -71,10 +71,10 @@ def test_what_it_finds_makes_the_model_pass(int8: BisectReport, tmp_path: Path) 
 
 
 def test_a_good_model_needs_no_layer_in_fp32(tmp_path: Path) -> None:
-    report = bisect(make_request(load_spoilt(tmp_path / "sound", is_spoilt=False)))
+    report = bisect(make_request(load_sensitive(tmp_path / "sound", is_sensitive=False)))
     assert report.before.passed, report.before.summary()
     assert (report.minimal_set.members, report.after, report.tries) == ((), None, 0)
-    assert report.convertible == 4  # what comes after the last layer with weights stays in fp32
+    assert report.convertible == 4  # the nodes after the last layer with weights stay in fp32
 
 
 def test_an_overflow_in_fp16_is_found_at_the_tensor_that_overflows(tmp_path: Path) -> None:
@@ -99,43 +99,45 @@ def test_an_overflow_behind_an_overflow_is_found_too(tmp_path: Path) -> None:
     assert report.minimal_set.is_minimal
 
 
-def test_no_set_passes_if_only_fp32_would(spoilt: ModelDescription) -> None:
+def test_no_set_passes_if_only_fp32_would(sensitive: ModelDescription) -> None:
     exact = SelfCheckThresholds(sqnr_db=150.0)
-    report = bisect(make_request(spoilt, thresholds=exact))
+    report = bisect(make_request(sensitive, thresholds=exact))
     assert report.minimal_set.members is None
     assert report.after is None
 
 
-def more_than_one_layer(spoilt: ModelDescription) -> SelfCheckThresholds:
-    """Return thresholds that keeping the spoilt layer alone does not reach."""
-    after = bisect(make_request(spoilt)).after
+def more_than_one_layer(sensitive: ModelDescription) -> SelfCheckThresholds:
+    """Return thresholds that the sensitive layer alone in fp32 does not reach."""
+    after = bisect(make_request(sensitive)).after
     assert after is not None
     return SelfCheckThresholds(sqnr_db=after.figures()["sqnr_db"] + 1)
 
 
-def test_the_tries_are_limited(spoilt: ModelDescription) -> None:
-    report = bisect(make_request(spoilt, thresholds=more_than_one_layer(spoilt), max_tries=4))
+def test_the_tries_are_limited(sensitive: ModelDescription) -> None:
+    report = bisect(make_request(sensitive, thresholds=more_than_one_layer(sensitive), max_tries=4))
     assert report.tries <= 4
     assert not report.minimal_set.is_minimal
 
 
-def test_cancelled_before_the_sensitivity_is_measured(spoilt: ModelDescription) -> None:
+def test_cancelled_before_the_sensitivity_is_measured(sensitive: ModelDescription) -> None:
     with pytest.raises(CancelledError, match="cancelled"):
-        bisect(make_request(spoilt), cancelled=lambda: True)
+        bisect(make_request(sensitive), cancelled=lambda: True)
 
 
 @pytest.mark.parametrize("stage", ["single layers", "minimal set"])
-def test_a_search_cancelled_later_reports_what_it_has(spoilt: ModelDescription, stage: str) -> None:
+def test_a_search_cancelled_later_reports_what_it_has(
+    sensitive: ModelDescription, stage: str
+) -> None:
     phases: list[str] = []
 
     def cancelled() -> bool:
         return any(phase.startswith(stage) for phase in phases)
 
-    strict = make_request(spoilt, thresholds=more_than_one_layer(spoilt))
+    strict = make_request(sensitive, thresholds=more_than_one_layer(sensitive))
     report = bisect(strict, lambda phase, fraction: phases.append(phase), cancelled)
     assert not report.is_complete
     assert not report.minimal_set.is_minimal
-    assert report.sensitivity.noise_sources[0].layers == (SPOILT,)
+    assert report.sensitivity.noise_sources[0].layers == (SENSITIVE,)
 
 
 def test_int8_without_calibration_says_how_to_get_one(tmp_path: Path) -> None:
@@ -144,22 +146,22 @@ def test_int8_without_calibration_says_how_to_get_one(tmp_path: Path) -> None:
         bisect(make_request(model))
 
 
-def test_a_model_without_fp32_is_refused(spoilt: ModelDescription) -> None:
-    bare = replace(spoilt, variants={"fp16": spoilt.variants["fp32"]})
+def test_a_model_without_fp32_is_refused(sensitive: ModelDescription) -> None:
+    bare = replace(sensitive, variants={"fp16": sensitive.variants["fp32"]})
     with pytest.raises(ModelError, match="no fp32 variant"):
         bisect(make_request(bare))
 
 
 @pytest.mark.parametrize(("precision", "target"), [("int4", "onnxruntime"), ("int8", "tpu")])
 def test_an_unknown_precision_or_target_is_refused(
-    spoilt: ModelDescription, precision: str, target: str
+    sensitive: ModelDescription, precision: str, target: str
 ) -> None:
     with pytest.raises(ConfigError, match="expected one of"):
-        bisect(make_request(spoilt, precision, target=target))
+        bisect(make_request(sensitive, precision, target=target))
 
 
-def test_an_error_of_the_network_passes_through(spoilt: ModelDescription) -> None:
-    wrong = replace(spoilt, input=replace(spoilt.input, width=8))
+def test_an_error_of_the_network_passes_through(sensitive: ModelDescription) -> None:
+    wrong = replace(sensitive, input=replace(sensitive.input, width=8))
     with pytest.raises(TensorError):
         bisect(make_request(wrong))
 
@@ -183,12 +185,12 @@ def test_fp16_emulation_rounds_and_overflows_as_fp16_does(tmp_path: Path) -> Non
     assert np.isfinite(logits).all()
 
 
-def test_an_activation_belongs_to_the_layer_before_it(spoilt: ModelDescription) -> None:
-    groups = group_layers(fold(spoilt.variants["fp32"].file))
+def test_an_activation_belongs_to_the_layer_before_it(sensitive: ModelDescription) -> None:
+    groups = group_layers(fold(sensitive.variants["fp32"].file))
     assert [group.nodes for group in groups] == [
         ("first", "first_relu"),
         ("before", "before_relu"),
-        ("spoilt", "spoilt_relu"),
+        ("sensitive", "sensitive_relu"),
         ("last",),
         ("pool",),
         ("flatten",),
@@ -196,28 +198,39 @@ def test_an_activation_belongs_to_the_layer_before_it(spoilt: ModelDescription) 
 
 
 def test_the_command_prints_lines_for_the_model(
-    spoilt: ModelDescription, capsys: pytest.CaptureFixture[str]
+    sensitive: ModelDescription, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["bisect", str(spoilt.folder), "--precision", "int8", "--sqnr", "20"]
-    assert main("edge-inference", words) == 0
+    options = ["bisect", str(sensitive.folder), "--precision", "int8", "--sqnr", "20"]
+    assert main("edge-inference", options) == 0
     printed = capsys.readouterr().out
-    assert "derive:\n  int8_keep_fp32:\n    - spoilt\n    - spoilt_relu\n" in printed
+    assert "derive:\n  int8_keep_fp32:\n    - sensitive\n    - sensitive_relu\n" in printed
     assert "passes with 1 of 4 layers in fp32" in printed
 
 
-def test_the_command_as_json(spoilt: ModelDescription, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["bisect", str(spoilt.folder), "--precision", "int8", "--sqnr", "20", "--json"]
-    assert main("edge-inference", words) == 0
+def test_the_command_as_json(
+    sensitive: ModelDescription, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["bisect", str(sensitive.folder), "--precision", "int8", "--sqnr", "20", "--json"]
+    assert main("edge-inference", options) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [line["layer"] for line in lines[:-1]][2] == SPOILT
+    assert [line["layer"] for line in lines[:-1]][2] == SENSITIVE
     summary = lines[-1]["summary"]
-    assert summary["layers"] == [SPOILT]
+    assert summary["layers"] == [SENSITIVE]
     assert summary["after"]["sqnr_db"] >= 20 > summary["before"]["sqnr_db"]
 
 
 def test_nothing_found_is_exit_code_1(
-    spoilt: ModelDescription, capsys: pytest.CaptureFixture[str]
+    sensitive: ModelDescription, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["bisect", str(spoilt.folder), "--precision", "int8", "--sqnr", "150", "--tries", "6"]
-    assert main("edge-inference", words) == 1
+    options = [
+        "bisect",
+        str(sensitive.folder),
+        "--precision",
+        "int8",
+        "--sqnr",
+        "150",
+        "--tries",
+        "6",
+    ]
+    assert main("edge-inference", options) == 1
     assert "no set of layers was found" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""``edge-inference quantize``: what it refuses, what it writes, and what it leaves."""
+"""``edge-inference quantize``: wrong usage, the new folder, and what a failure leaves."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def nothing_was_made(output: Path) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "message"),
     [
         ([], "--calibration"),
         (["--calibration", ""], "empty"),
@@ -77,13 +77,13 @@ def nothing_was_made(output: Path) -> bool:
 )
 def test_wrong_usage(
     arguments: list[str],
-    words: str,
+    message: str,
     model: Path,
     output: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert quantize(model, output, *arguments) == 2
-    assert words in refused(capsys)
+    assert message in refused(capsys)
     assert nothing_was_made(output)
 
 
@@ -105,7 +105,7 @@ def test_an_output_that_exists_or_is_inside_the_model_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("files", "words"),
+    ("files", "message"),
     [
         (None, "no such file or folder"),
         ({}, "no images in this folder"),
@@ -115,7 +115,7 @@ def test_an_output_that_exists_or_is_inside_the_model_is_refused(
 )
 def test_a_source_without_images_is_refused(
     files: dict[str, bytes] | None,
-    words: str,
+    message: str,
     model: Path,
     output: Path,
     tmp_path: Path,
@@ -127,7 +127,7 @@ def test_a_source_without_images_is_refused(
         for name, content in files.items():
             (source / name).write_bytes(content)
     assert quantize(model, output, "--calibration", source) == 1
-    assert words in refused(capsys)
+    assert message in refused(capsys)
     assert nothing_was_made(output)
 
 
@@ -166,8 +166,8 @@ def test_int8(model: Path, images: Path, output: Path, capsys: pytest.CaptureFix
     assert quantize(model, output, "--calibration", images) == 0
     shown = capsys.readouterr()
     assert shown.err == ""
-    for words in ("agreement", "cosine", "SQNR", "faster", "held out", "golden check: passed"):
-        assert words in shown.out
+    for message in ("agreement", "cosine", "SQNR", "faster", "held out", "golden check: passed"):
+        assert message in shown.out
     assert "images are few" in shown.out
     assert {file.name: file.read_bytes() for file in model.iterdir()} == before
 
@@ -277,7 +277,7 @@ def test_a_read_only_model_is_copied(
     assert load_model(output).calibration is not None
 
 
-# What is not good enough ------------------------------------------------------------------------
+# Too much loss ---------------------------------------------------------------------------------
 
 STRICT = "self_check: {sqnr_db: 300}  # nothing reaches that\n"
 
@@ -288,9 +288,9 @@ def test_a_model_with_too_much_loss_is_not_kept(
     model = write_model(tmp_path / "models" / "strict", STRICT)
     file = tmp_path / "exported.onnx"
     assert quantize(model, output, "--calibration", images, "--export-onnx", file) == 1
-    sentence = refused(capsys)
-    assert "at least 300 dB is needed" in sentence
-    assert "edge-inference bisect" in sentence
+    error_line = refused(capsys)
+    assert "at least 300 dB is needed" in error_line
+    assert "edge-inference bisect" in error_line
     assert nothing_was_made(output)
     assert not file.exists()
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from edge_inference.backends.processor import Processor
+from edge_inference.cli.exit_status import UsageError
 from edge_inference.cli.main import main
 from edge_inference.cli.models import comparison_plot
 from edge_inference.cli.models.comparison_format import (
@@ -21,7 +22,6 @@ from edge_inference.cli.models.comparison_format import (
     row_as_json,
     summary_as_json,
 )
-from edge_inference.cli.usage import UsageError
 from edge_inference.core.models.model import ModelDescription, load_model
 from edge_inference.core.models.self_check import SelfCheckReport
 from edge_inference.core.runtime.latency import Percentiles
@@ -38,15 +38,15 @@ from edge_inference.optimize.compare import (
 )
 from edge_inference.optimize.comparison import CompareRow, Comparison, MeasuredAccuracy
 from edge_inference.optimize.images.image_set import ImageSet
+from sensitive_model import load_sensitive, make_images
 from small_model import write_model
-from spoilt_model import load_spoilt, make_images
 
 CPU = ("ort",)
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> ModelDescription:
-    return load_spoilt(tmp_path_factory.mktemp("models") / "sound", is_spoilt=False)
+    return load_sensitive(tmp_path_factory.mktemp("models") / "sound", is_sensitive=False)
 
 
 @pytest.fixture(scope="module")
@@ -64,8 +64,8 @@ def comparison(model: ModelDescription, cache: ArtifactCache, labeled: ImageSet)
     return compare(CompareRequest(model, labeled, CPU, runs=3), cache)
 
 
-def strictly(line: str) -> dict[str, Any]:
-    """Parse JSON as others do: without NaN and infinity."""
+def parse_strict_json(line: str) -> dict[str, Any]:
+    """Parse JSON without NaN and infinity, which are not valid."""
 
     def refuse(name: str) -> None:
         raise AssertionError(f"{name} is not JSON")
@@ -101,23 +101,23 @@ def test_accuracy_counts_the_class_named_first(tmp_path: Path, cache: ArtifactCa
 
 
 def test_without_labels_there_is_no_accuracy(model: ModelDescription, cache: ArtifactCache) -> None:
-    found = compare(
+    result = compare(
         CompareRequest(model, ImageSet(make_images(2), "two"), CPU, ("int8",), runs=1), cache
     )
-    assert [row.accuracy for row in found.rows] == [None, None]
-    assert [row.name for row in found.rows] == ["ort fp32", "ort int8"]
+    assert [row.accuracy for row in result.rows] == [None, None]
+    assert [row.name for row in result.rows] == ["ort fp32", "ort int8"]
 
 
 def test_an_engine_that_cannot_run_is_a_row_with_its_reason(
     model: ModelDescription, cache: ArtifactCache, labeled: ImageSet
 ) -> None:
     bare = replace(model, derive=replace(model.derive, calibration=""))
-    found = compare(CompareRequest(bare, labeled, CPU, runs=1), cache)
-    int8 = found.row("ort", "int8")
+    result = compare(CompareRequest(bare, labeled, CPU, runs=1), cache)
+    int8 = result.row("ort", "int8")
     assert int8 is not None
     assert "has no int8 variant" in int8.failure
     assert (int8.passed, int8.latency, int8.check) == (False, None, None)
-    fp16 = found.row("ort", "fp16")
+    fp16 = result.row("ort", "fp16")
     assert fp16 is not None
     assert fp16.passed
 
@@ -146,11 +146,11 @@ def test_a_row_that_fails_while_it_is_timed_has_its_reason(
 
     real = compare_module.prepare
     monkeypatch.setattr(compare_module, "prepare", prepare)
-    found = compare(CompareRequest(model, labeled, CPU, runs=5), cache)
-    fp16 = found.row("ort", "fp16")
+    result = compare(CompareRequest(model, labeled, CPU, runs=5), cache)
+    fp16 = result.row("ort", "fp16")
     assert fp16 is not None
     assert (fp16.failure, fp16.latency, fp16.passed) == ("it stopped", None, False)
-    assert all(row.latency for row in found.rows if row is not fp16)
+    assert all(row.latency for row in result.rows if row is not fp16)
 
 
 def test_a_model_without_fp32_cannot_be_compared(model: ModelDescription) -> None:
@@ -171,7 +171,7 @@ def test_a_cancelled_comparison_ends(
 
 
 @pytest.mark.parametrize(
-    ("names", "sentence"),
+    ("names", "message"),
     [
         ({"backends": ("trtt",)}, "did you mean 'trt'"),
         ({"backends": ("null",)}, "'null' is unknown"),
@@ -179,9 +179,9 @@ def test_a_cancelled_comparison_ends(
     ],
 )
 def test_unknown_names_are_refused(
-    model: ModelDescription, names: dict[str, Any], sentence: str
+    model: ModelDescription, names: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(ConfigError, match=sentence):
+    with pytest.raises(ConfigError, match=message):
         CompareRequest(model, ImageSet(make_images(1), "one"), **names)
 
 
@@ -195,7 +195,7 @@ def test_each_candidate_comes_once_and_the_reference_first(model: ModelDescripti
     assert set(BACKENDS) == {"ort", "ort-cuda", "trt"}
 
 
-def row(name: str, p50: float | None, *reasons: str, failure: str = "") -> CompareRow:
+def make_row(name: str, p50: float | None, *reasons: str, failure: str = "") -> CompareRow:
     check = SelfCheckReport(1, reasons, None, None)
     latency = None if p50 is None else Percentiles(p50, p50, p50, p50, p50, p50)
     backend, precision = name.split()
@@ -206,32 +206,32 @@ def row(name: str, p50: float | None, *reasons: str, failure: str = "") -> Compa
     ("rows", "fastest"),
     [
         ([], None),
-        ([row("ort fp32", None)], None),
-        ([row("ort fp32", 9.0), row("ort int8", 3.0)], "ort int8"),
-        ([row("ort fp32", 9.0), row("ort int8", 3.0, "too far off")], "ort fp32"),
-        ([row("ort fp32", 9.0), row("trt int8", 1.0, failure="no GPU")], "ort fp32"),
-        ([row("ort fp32", 9.0, "x"), row("ort int8", 3.0, "x")], None),
+        ([make_row("ort fp32", None)], None),
+        ([make_row("ort fp32", 9.0), make_row("ort int8", 3.0)], "ort int8"),
+        ([make_row("ort fp32", 9.0), make_row("ort int8", 3.0, "too far off")], "ort fp32"),
+        ([make_row("ort fp32", 9.0), make_row("trt int8", 1.0, failure="no GPU")], "ort fp32"),
+        ([make_row("ort fp32", 9.0, "x"), make_row("ort int8", 3.0, "x")], None),
     ],
 )
 def test_the_fastest_that_passes(
     model: ModelDescription, rows: list[CompareRow], fastest: str | None
 ) -> None:
-    found = Comparison(model, ImageSet([], "none"), 1, 1, tuple(rows)).fastest()
-    assert (found and found.name) == fastest
+    result = Comparison(model, ImageSet([], "none"), 1, 1, tuple(rows)).fastest()
+    assert (result and result.name) == fastest
 
 
 def test_speed_is_relative_to_the_reference_and_to_the_own_backend(
     model: ModelDescription,
 ) -> None:
     rows = (
-        row("ort fp32", 12.0),
-        row("trt fp32", 4.0),
-        row("trt int8", 1.0),
-        row("trt fp16", None),
+        make_row("ort fp32", 12.0),
+        make_row("trt fp32", 4.0),
+        make_row("trt int8", 1.0),
+        make_row("trt fp16", None),
     )
-    found = Comparison(model, ImageSet([], "none"), 1, 1, rows)
-    assert [found.speedup(one) for one in rows] == [1.0, 3.0, 12.0, None]
-    assert [found.speedup_of_backend(one) for one in rows] == [1.0, 1.0, 4.0, None]
+    result = Comparison(model, ImageSet([], "none"), 1, 1, rows)
+    assert [result.speedup(one) for one in rows] == [1.0, 3.0, 12.0, None]
+    assert [result.speedup_of_backend(one) for one in rows] == [1.0, 1.0, 4.0, None]
 
 
 def test_machine_facts_describe_the_machine(tmp_path: Path) -> None:
@@ -258,9 +258,9 @@ def test_a_damaged_file_has_no_precision(tmp_path: Path) -> None:
 
 
 def test_the_table_shows_figures_failures_and_the_fastest(comparison: Comparison) -> None:
-    fast = replace(row("ort int8", 2.0), int8_mode="fast")
-    failed = replace(row("trt fp16", None, failure="no [GPU]"), check=None)
-    bad = row("ort-cuda int8", 0.1, "SQNR 3.0 dB, at least 8 dB is needed")
+    fast = replace(make_row("ort int8", 2.0), int8_mode="fast")
+    failed = replace(make_row("trt fp16", None, failure="no [GPU]"), check=None)
+    bad = make_row("ort-cuda int8", 0.1, "SQNR 3.0 dB, at least 8 dB is needed")
     shown = replace(comparison, rows=(*comparison.rows, failed, bad, fast))
     stream = io.StringIO()
     print_comparison(shown, {"cpu": "one", "cores": "2"}, stream)
@@ -282,7 +282,7 @@ def test_the_reference_as_the_fastest_is_not_compared_with_itself(comparison: Co
 
 
 def test_json_has_no_infinity_and_all_fields(comparison: Comparison) -> None:
-    rows = [strictly(json.dumps(row_as_json(comparison, row))) for row in comparison.rows]
+    rows = [parse_strict_json(json.dumps(row_as_json(comparison, row))) for row in comparison.rows]
     assert rows[0]["sqnr_db"] is None
     assert rows[0]["agreement"] == 1.0
     assert rows[2]["precision_in_use"] == "int8"
@@ -290,7 +290,7 @@ def test_json_has_no_infinity_and_all_fields(comparison: Comparison) -> None:
     failed = row_as_json(comparison, CompareRow("trt", "int8", "no GPU"))
     assert (failed["runs_here"], failed["failure"]) == (False, "no GPU")
     assert failed["latency_ms"] is None
-    summary = strictly(json.dumps(summary_as_json(comparison, {"cpu": "one"})))
+    summary = parse_strict_json(json.dumps(summary_as_json(comparison, {"cpu": "one"})))
     assert summary["machine"] == {"cpu": "one"}
     assert summary["thresholds"]["agreement"] == 0.9
 
@@ -307,12 +307,12 @@ def test_the_plot_is_a_file(comparison: Comparison, tmp_path: Path, suffix: str)
 
 
 @pytest.mark.parametrize(
-    ("name", "sentence"), [("plot.pdf", "ends in"), ("nowhere/plot.png", "does not exist")]
+    ("name", "message"), [("plot.pdf", "ends in"), ("nowhere/plot.png", "does not exist")]
 )
 def test_a_plot_that_cannot_be_written_is_refused_before_anything_runs(
-    tmp_path: Path, name: str, sentence: str
+    tmp_path: Path, name: str, message: str
 ) -> None:
-    with pytest.raises(UsageError, match=sentence):
+    with pytest.raises(UsageError, match=message):
         comparison_plot.check_plot_file(tmp_path / name)
 
 
@@ -331,10 +331,10 @@ def test_the_command(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("EDGE_INFERENCE_CACHE", str(tmp_path))
-    words = ["compare", str(model.folder), "--backends", "ort", "--precisions", "int8"]
+    options = ["compare", str(model.folder), "--backends", "ort", "--precisions", "int8"]
     monkeypatch.setattr(int8_mode, "find_processor", lambda: Processor("avx2", saturates=True))
-    assert main("edge-inference", [*words, "--runs", "1", "--json"]) == 0
-    lines = [strictly(line) for line in capsys.readouterr().out.splitlines()]
+    assert main("edge-inference", [*options, "--runs", "1", "--json"]) == 0
+    lines = [parse_strict_json(line) for line in capsys.readouterr().out.splitlines()]
     assert [line.get("precision") for line in lines] == ["fp32", "int8", "int8", None]
     assert [line["int8_mode"] for line in lines[:-1]] == [None, "exact", "fast"]
     assert [line["engine"].rpartition("model.onnx, ")[2] for line in lines[1:-1]] == [
@@ -346,7 +346,7 @@ def test_the_command(
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "sentence"),
+    ("options", "code", "message"),
     [
         (["--backends", "ort,,trt"], 2, "names separated by commas"),
         (["--backends", "tensor"], 2, "--backends: 'tensor' is unknown"),
@@ -360,12 +360,12 @@ def test_the_command(
 )
 def test_wrong_options_are_one_sentence(
     model: ModelDescription,
-    words: list[str],
+    options: list[str],
     code: int,
-    sentence: str,
+    message: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert main("edge-inference", ["compare", str(model.folder), *words]) == code
-    told = capsys.readouterr().err
-    assert sentence in told
-    assert told.count("\n") == 1
+    assert main("edge-inference", ["compare", str(model.folder), *options]) == code
+    errors = capsys.readouterr().err
+    assert message in errors
+    assert errors.count("\n") == 1

@@ -32,13 +32,13 @@ from edge_inference.engines.serving.preparation import check_in_child
 from edge_inference.engines.serving.selection import EngineRequest, prepare
 from edge_inference.optimize.compare import CompareRequest, compare
 from edge_inference.optimize.images.image_set import ImageSet
+from sensitive_model import load_sensitive, make_images
 from small_model import write_model
-from spoilt_model import load_spoilt, make_images
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> ModelDescription:
-    return load_spoilt(tmp_path_factory.mktemp("models") / "sound", is_spoilt=False)
+    return load_sensitive(tmp_path_factory.mktemp("models") / "sound", is_sensitive=False)
 
 
 @pytest.fixture

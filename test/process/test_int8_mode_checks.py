@@ -16,12 +16,12 @@ from edge_inference.engines.precision import int8_mode
 from edge_inference.engines.serving.engine_check import check_engine
 from edge_inference.engines.serving.selection import EngineRequest, Selection, prepare
 from edge_inference.errors import ModelError
-from spoilt_model import load_spoilt
+from sensitive_model import load_sensitive
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> ModelDescription:
-    return load_spoilt(tmp_path_factory.mktemp("models") / "sound", is_spoilt=False)
+    return load_sensitive(tmp_path_factory.mktemp("models") / "sound", is_sensitive=False)
 
 
 @pytest.fixture

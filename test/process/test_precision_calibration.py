@@ -44,14 +44,14 @@ def network(tmp_path: Path) -> Path:
 
 
 def test_every_tensor_has_a_range(network: Path) -> None:
-    told: list[int] = []
+    counts: list[int] = []
     batches = make_images(3)
-    found = calibrate(network, "x", batches, "minmax", told.append, images="noise")
+    found = calibrate(network, "x", batches, "minmax", counts.append, images="noise")
     assert list(found.ranges) == ["x", "c1", "r1", "c2", "r2", "g", "f", "logits"]
     assert found.ranges["x"] == (min(b.min() for b in batches), max(b.max() for b in batches))
     assert found.ranges["c1"][0] < 0
     assert found.ranges["r1"][0] == 0
-    assert told == [1, 2, 3]
+    assert counts == [1, 2, 3]
     assert (found.image_count, found.method, found.images) == (3, "minmax", "noise")
     assert found.onnx_sha256 == file_sha256(network)
 
@@ -79,12 +79,12 @@ def test_one_batch_at_a_time_is_in_memory(network: Path) -> None:
 
 
 def test_a_cancelled_calibration_ends_at_the_next_image(network: Path) -> None:
-    told: list[int] = []
+    counts: list[int] = []
     with pytest.raises(CancelledError, match="cancelled"):
         calibrate(
-            network, "x", make_images(5), progress=told.append, cancelled=lambda: len(told) == 2
+            network, "x", make_images(5), progress=counts.append, cancelled=lambda: len(counts) == 2
         )
-    assert told == [1, 2]
+    assert counts == [1, 2]
 
 
 @pytest.mark.parametrize(
@@ -142,8 +142,8 @@ def test_a_valid_file_is_read() -> None:
         (json.dumps({**SOUND, "ranges": {"x": [1]}}), "ranges.x"),
         (json.dumps({**SOUND, "ranges": {"x": [1, 2]}}), "around 0"),
         (json.dumps({**SOUND, "ranges": {"x": [-1, True]}}), "ranges.x"),
-        (json.dumps({**SOUND, "ranges": {"x": [0, float("nan")]}}), "NaN is no number"),
-        (json.dumps({**SOUND, "ranges": {"x": [0, float("inf")]}}), "Infinity is no number"),
+        (json.dumps({**SOUND, "ranges": {"x": [0, float("nan")]}}), "NaN is not valid JSON"),
+        (json.dumps({**SOUND, "ranges": {"x": [0, float("inf")]}}), "Infinity is not valid JSON"),
         (json.dumps({**SOUND, "ranges": {"x": [0, 5]}}).replace("5]", "1e999]"), "ranges.x"),
     ],
 )

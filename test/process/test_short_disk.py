@@ -1,4 +1,4 @@
-"""A disk or a limit that takes no more is named, not the model that was to be written."""
+"""An error at a full disk or a file size limit names the disk or the limit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from edge_inference.core.disk import describe_write_error, probe_write_error
 ROOT = Path(__file__).parents[2]
 NANODET = ROOT / "models" / "nanodet"
 TIMEOUT_S = 240.0
-#: Runs the command line with files of so many bytes at most.
+#: Runs the command line with a file size limit.
 LIMITED = """
 import resource, sys
 limit = int(sys.argv.pop(1))

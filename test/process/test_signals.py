@@ -136,6 +136,6 @@ def test_a_signal_behind_which_an_engine_is_made_ends_a_check(
 def test_a_signal_behind_which_an_engine_is_made_ends_a_run(
     monkeypatch: pytest.MonkeyPatch, made_too_late: Callable[..., bool], number: signal.Signals
 ) -> None:
-    monkeypatch.setattr(run, "_made_ready", made_too_late)
+    monkeypatch.setattr(run, "_prepare_engine", made_too_late)
     options = RunOptions(str(IMAGE), backend="ort")
     assert run.run_perception(options, time.monotonic()) == 128 + number

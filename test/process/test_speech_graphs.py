@@ -93,7 +93,7 @@ def test_nonzero_of_a_constant_is_folded() -> None:
 
 
 def make_masked_model(last: onnx.NodeProto) -> onnx.ModelProto:
-    """Make zeros of ones as exporters do: 0 where the mask is 1, and a lot below otherwise."""
+    """Make an attention bias as exporters do: 0 for a mask of 1, otherwise hugely negative."""
     nodes = [
         helper.make_node("Slice", ["mask", "from", "to", "axis", "step"], ["thin"], "thin"),
         helper.make_node("Unsqueeze", ["thin", "axis"], ["wide"], "wide"),
@@ -139,7 +139,7 @@ def test_a_mask_that_is_used_in_another_way_is_refused() -> None:
 
 
 def make_merged_model(condition: str = "again") -> onnx.ModelProto:
-    """Make a graph that adds or multiplies what was computed before."""
+    """Make a graph with an If: one branch multiplies the earlier result, the other subtracts."""
 
     def branch(kind: str, inner: str) -> onnx.GraphProto:
         info = helper.make_tensor_value_info(inner, FLOAT, [None])

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from actuator_machine import CPU, DEADLINE_S, NVPMODEL_CONF, Workshop
+from edge_inference.cli.exit_status import UsageError
 from edge_inference.cli.platform import tune
-from edge_inference.cli.usage import UsageError
 from edge_inference.errors import ActuatorError
 from edge_inference.platforms.actuators.actuator import ActuatorResult
 from edge_inference.platforms.actuators.actuators import Actuators

@@ -1,4 +1,4 @@
-"""Files and tests that documents and docstrings name exist."""
+"""Files, tests and headings that documents and docstrings name exist."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from tree import ROOT, text_of, tracked_files
 
 # A file in backticks, and perhaps a test in it: `test/unit/test_a.py::test_b`.
 NAMED = re.compile(r"`([\w./-]+\.(?:cpp|cu|md|msg|py|txt|xml|yaml))(?:::(\w+))?`")
+# A relative link: [voice.md](voice.md#trying-it), also an image.
+LINK = re.compile(r"\]\((?![a-z]+:)([^)#\s]*)(?:#([^)\s]+))?\)")
+HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 # A path may be relative to these folders, or to the folder of the document.
 BASES = ("", "docs", "edge_inference", "test")
 # Files of users, of Python and of pycuda.
@@ -44,6 +47,44 @@ def missing_names(text: str, document: Path) -> list[str]:
         elif test and f"def {test}(" not in (text_of(file) or ""):
             missing.append(f"{name}::{test}")
     return missing
+
+
+def anchors_of(text: str) -> set[str]:
+    """Return the anchors of a document's headings, as GitHub makes them."""
+    words = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in HEADING.findall(text))
+    return {heading.replace(" ", "-") for heading in words}
+
+
+def broken_links(text: str, document: Path) -> list[str]:
+    """Return the relative links of a document whose file or heading does not exist."""
+    broken = []
+    for target, anchor in LINK.findall(text):
+        file = (ROOT / document.parent / target).resolve() if target else None
+        if file and not file.exists():
+            broken.append(target)
+        elif anchor and anchor not in anchors_of(file.read_text() if file else text):
+            broken.append(f"{target}#{anchor}")
+    return broken
+
+
+def test_every_link_has_a_target() -> None:
+    documents = {name: text_of(name) or "" for name in tracked_files() if name.suffix == ".md"}
+    assert sum(len(LINK.findall(text)) for text in documents.values()) > 20
+    broken = {str(name): broken_links(text, name) for name, text in documents.items()}
+    assert {name: links for name, links in broken.items() if links} == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "broken"),
+    [
+        ("[a](safety.md) [b](../README.md) [c](https://example.com/x#y) ![d](images)", []),
+        ("# On a `robot`: …\n[a](#on-a-robot-) [b](#another)", ["#another"]),
+        ("[a](no_such_page.md)", ["no_such_page.md"]),
+        ("[a](../README.md#no-such-heading)", ["../README.md#no-such-heading"]),
+    ],
+)
+def test_a_broken_link_is_found(text: str, broken: list[str]) -> None:
+    assert broken_links(text, Path("docs/models.md")) == broken
 
 
 def test_every_named_file_exists() -> None:

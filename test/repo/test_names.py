@@ -45,12 +45,16 @@ ADAPTER_FOLDERS = {
 }
 # Names that are clear only with their folder, each with a reason.
 REPEATED_FILE_NAMES = {
-    "decoder": "of tokens in recognition, and in the language model",
-    "model": "the folder of a model, and the language model",
+    "decoder": "of tokens, for speech recognition and for the language model",
+    "engine_check": "the check of an engine, and the command that runs it on a file",
+    "model": "the model folder, and the language model",
     "power_mode": "its sensor and its actuator",
+    "processor": "the instructions of the CPU, and the sensors of its load",
     "registry": "of decoders, and of actuators",
+    "resample": "of maps onto the source image, and of audio",
     "run": "of the perception pipeline, and of the voice pipeline",
     "settings": "how settings are declared, and those of the governor",
+    "worker": "the thread of a stage, and of a TensorRT engine",
 }
 
 
@@ -189,6 +193,7 @@ def test_a_file_name_stands_for_one_module() -> None:
     assert folders >= ADAPTER_FOLDERS
     repeated = file_names_that_repeat(files)
     assert {name: repeated[name] for name in repeated if name not in REPEATED_FILE_NAMES} == {}
+    assert REPEATED_FILE_NAMES.keys() - repeated.keys() == set()
 
 
 def test_a_repeated_file_name_is_found() -> None:

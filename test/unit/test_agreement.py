@@ -1,4 +1,4 @@
-"""Outputs and results are as close as the definitions say."""
+"""Agreement of outputs and results follows its definitions."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_the_worst_tensor_counts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reference", "candidate", "words"),
+    ("reference", "candidate", "message"),
     [
         ({"a": np.ones(1)}, {}, "outputs: expected a as in the reference, got none"),
         ({}, {"a": np.ones(1)}, "outputs: expected none .* got a"),
@@ -148,9 +148,9 @@ def test_the_worst_tensor_counts() -> None:
     ],
 )
 def test_other_names_or_shapes_are_refused(
-    reference: dict[str, Any], candidate: dict[str, Any], words: str
+    reference: dict[str, Any], candidate: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(TensorError, match=words):
+    with pytest.raises(TensorError, match=message):
         compare_outputs(reference, candidate)
 
 
@@ -249,7 +249,7 @@ def moved(found: tuple[str, float, tuple[float, ...]], by: float) -> Any:
         ([CAT], [moved(CAT, 5)], 1.0),  # overlap 0.62
         ([CAT], [moved(CAT, 10)], 0.0),  # overlap 0.39
         ([CAT], [("dog", *CAT[1:])], 0.0),
-        ([CAT], [CAT, CAT], 2 / 3),  # a partner is used once
+        ([CAT], [CAT, CAT], 2 / 3),  # a match is used once
         ([CAT, moved(CAT, 1)], [CAT], 2 / 3),
         ([CAT, moved(CAT, 5)], [moved(CAT, 5), CAT], 1.0),
     ],
@@ -299,15 +299,17 @@ def test_depths(reference: Any, candidate: Any, share: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("reference", "candidate", "words"),
+    ("reference", "candidate", "message"),
     [
         (detections(), classification(), "expected Detections on both sides, got Classification"),
         (segmentation([[1]]), segmentation([[1, 1]]), r"masks: expected shape \[1, 1\]"),
         (depth([[1]]), depth([[1], [1]]), r"depth maps: expected shape \[1, 1\]"),
     ],
 )
-def test_results_that_cannot_be_compared(reference: Result, candidate: Result, words: str) -> None:
-    with pytest.raises(TensorError, match=words):
+def test_results_that_cannot_be_compared(
+    reference: Result, candidate: Result, message: str
+) -> None:
+    with pytest.raises(TensorError, match=message):
         agreement_share(reference, candidate)
 
 

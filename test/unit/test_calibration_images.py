@@ -1,4 +1,4 @@
-"""Images to calibrate on: files, folders, a video, recorded bags, and what is none of these."""
+"""Images for calibration: files, folders, a video, recorded bags, and invalid sources."""
 
 from __future__ import annotations
 
@@ -67,10 +67,10 @@ def test_a_folder_includes_its_subfolders(tmp_path: Path) -> None:
 def test_a_broken_image_is_skipped_and_reported(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "b.png"), make_image(5))
     (tmp_path / "a.png").write_bytes(b"broken")
-    told: list[str] = []
-    assert shades(calibration_images(tmp_path, skipped=told.append)) == [5]
-    assert len(told) == 1
-    assert "a.png" in told[0]
+    skipped: list[str] = []
+    assert shades(calibration_images(tmp_path, skipped=skipped.append)) == [5]
+    assert len(skipped) == 1
+    assert "a.png" in skipped[0]
 
 
 def test_images_are_read_one_by_one(tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def write_bag(request: pytest.FixtureRequest, tmp_path: Path) -> WriteBag:
 
 
 def packed_as_files(bag: Path) -> Path:
-    """Pack the files of a bag as the recorder does with compression_mode file."""
+    """Compress the files of a bag as the recorder does with compression_mode file."""
     zstd = pytest.importorskip("rosbags.rosbag2.reader").zstd
     about = yaml.safe_load((bag / "metadata.yaml").read_text())
     inner = about["rosbag2_bagfile_information"]
@@ -234,9 +234,9 @@ def test_a_bag_without_images_names_its_topics(write_bag: WriteBag) -> None:
 def test_a_broken_image_of_a_bag_is_skipped_and_reported(write_bag: WriteBag) -> None:
     broken = raw(1, step=1)
     bag = write_bag([("/camera", "Image", fields) for fields in (broken, raw(2), broken)])
-    told: list[str] = []
-    assert shades(calibration_images(bag, skipped=told.append)) == [2]
-    assert len(told) == 2
+    skipped: list[str] = []
+    assert shades(calibration_images(bag, skipped=skipped.append)) == [2]
+    assert len(skipped) == 2
 
 
 def test_a_bag_of_broken_images_says_why(write_bag: WriteBag) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 import edge_inference
 from edge_inference.core.runtime.child_process import (
-    forget_working_folder,
+    drop_working_folder,
     import_path,
     python_environment,
 )
@@ -58,7 +58,7 @@ def test_an_executable_forgets_it_where_an_empty_entry_means_it(
     here: str, monkeypatch: pytest.MonkeyPatch, given: str, left: str
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", given)
-    forget_working_folder()
+    drop_working_folder()
     assert os.environ["PYTHONPATH"] == left
     assert (here in sys.path) is (given == left)
 

@@ -10,9 +10,9 @@ import pytest
 
 import edge_inference
 from edge_inference.cli.command_line import run
+from edge_inference.cli.exit_status import UsageError
 from edge_inference.cli.perception.run_options import RunOptions
-from edge_inference.cli.perception.source import SourceKind, kind_of
-from edge_inference.cli.usage import UsageError
+from edge_inference.cli.perception.source import SourceKind, source_kind
 from edge_inference.core.models.model import find_model
 
 ROOT = Path(__file__).parents[2]
@@ -146,7 +146,7 @@ def test_a_check_reads_the_build_options_too(
     ],
 )
 def test_kind_of_a_source(source: str, kind: SourceKind) -> None:
-    assert kind_of(source) is kind
+    assert source_kind(source) is kind
 
 
 @pytest.mark.parametrize(

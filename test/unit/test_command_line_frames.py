@@ -8,14 +8,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from edge_inference.cli.error_reporter import ErrorReporter
 from edge_inference.cli.perception.frame_tracker import STAGES, FrameRecord, FrameTracker
 from edge_inference.cli.perception.overlay_files import OverlayFiles
 from edge_inference.cli.perception.result_format import (
-    record_as_json,
-    result_as_json,
-    result_as_text,
+    format_result,
+    record_to_json,
+    result_to_json,
 )
-from edge_inference.cli.problems import Problems
 from edge_inference.core.images.frame import Frame
 from edge_inference.core.results import (
     Classification,
@@ -24,7 +24,7 @@ from edge_inference.core.results import (
     Result,
     Segmentation,
 )
-from edge_inference.core.runtime.health import NAMESAKES, Health
+from edge_inference.core.runtime.health import DUPLICATE_NODE_NAME, Health
 from edge_inference.core.runtime.latency import StageTiming
 
 
@@ -54,9 +54,9 @@ class TestFrameBook:
         records: list[FrameRecord] = []
         book = FrameTracker("folder", True, records.append)
         book.announce(frame(7, "folder/a.jpg"))
-        assert (book.announced, book.settled) == (1, 0)
+        assert (book.announced, book.finished) == (1, 0)
         pass_all(book, 7)
-        assert (book.announced, book.settled, book.results) == (1, 1, 1)
+        assert (book.announced, book.finished, book.results) == (1, 1, 1)
         assert (records[0].number, records[0].source) == (1, "folder/a.jpg")
         assert records[0].process_ms == dict.fromkeys(STAGES, 1.5)
 
@@ -71,22 +71,22 @@ class TestFrameBook:
         assert [record.number for record in records] == [1]
 
     @pytest.mark.parametrize("order", [("preprocess", "inference"), ("inference", "preprocess")])
-    def test_a_dropped_frame_is_settled_without_a_record(self, order: tuple[str, ...]) -> None:
+    def test_a_dropped_frame_is_finished_without_a_record(self, order: tuple[str, ...]) -> None:
         records: list[FrameRecord] = []
         book = FrameTracker("x", True, records.append)
         book.announce(frame(7))
         for stage in order:
             dropped = "superseded" if stage == "inference" else ""
-            assert book.settled == 0
+            assert book.finished == 0
             book.add_timing(timing(stage, 7, dropped))
-        assert (book.settled, dict(book.drops), records) == (1, {"superseded": 1}, [])
+        assert (book.finished, dict(book.drops), records) == (1, {"superseded": 1}, [])
 
     def test_frames_of_somebody_else_do_not_count(self) -> None:
         records: list[FrameRecord] = []
         book = FrameTracker("x", True, records.append)
         book.announce(frame(7))
         pass_all(book, 8)
-        assert (book.settled, book.results, records, book.foreign) == (0, 0, [], 1)
+        assert (book.finished, book.results, records, book.foreign) == (0, 0, [], 1)
 
     def test_frames_of_a_topic_are_numbered_by_result(self) -> None:
         records: list[FrameRecord] = []
@@ -94,7 +94,7 @@ class TestFrameBook:
         book.add_timing(timing("preprocess", 5, "superseded"))
         pass_all(book, 6)
         assert [(record.number, record.source) for record in records] == [(1, "/image")]
-        assert book.settled == 2
+        assert book.finished == 2
 
     def test_frames_without_stamps_keep_their_order(self) -> None:
         records: list[FrameRecord] = []
@@ -113,7 +113,7 @@ class TestFrameBook:
         for stamp_ns in (1, 2):
             book.announce(frame(stamp_ns))
             pass_all(book, stamp_ns)
-        assert (book.settled, book.results, len(records)) == (2, 1, 1)
+        assert (book.finished, book.results, len(records)) == (2, 1, 1)
         assert (book.number_of(1), book.number_of(2)) == (1, None)
 
 
@@ -159,13 +159,13 @@ DEPTH = np.array([[1.0, 2.0], [4.0, np.nan]], np.float32)
     ],
 )
 def test_forms_of_a_result(result: Result, written: list[object], told: list[str]) -> None:
-    assert result_as_json(result) == written
-    assert result_as_text(result, 5) == told
+    assert result_to_json(result) == written
+    assert format_result(result, 5) == told
 
 
 def test_a_record_has_every_key_even_without_an_age() -> None:
     record = FrameRecord(3, "a.jpg", 5, classes(5), {"preprocess": 1.0}, None)
-    written = record_as_json(record)
+    written = record_to_json(record)
     assert list(written) == ["source", "frame", "stamp", "model", "results", "ms", "age_ms"]
     assert written["age_ms"] is None
     assert written["ms"] == {"preprocess": 1.0}
@@ -200,39 +200,39 @@ class TestProblems:
     def test_every_file_but_not_every_frame(self) -> None:
         told: list[str] = []
         now_s = [0.0]
-        problems = Problems(told.append, lambda: now_s[0])
+        problems = ErrorReporter(told.append, lambda: now_s[0])
         health = Health()
         nodes = {"media_source": SimpleNamespace(health=health)}
-        health.error("source", "a.jpg: broken", 0)
-        health.error("source", "b.jpg: broken", 0)
-        health.error("stamp_zero", "at 1", 0)
-        health.error("stamp_zero", "at 2", 0)
+        health.count_error("source", "a.jpg: broken", 0)
+        health.count_error("source", "b.jpg: broken", 0)
+        health.count_error("stamp_zero", "at 1", 0)
+        health.count_error("stamp_zero", "at 2", 0)
         problems.report(nodes)
         assert told == [
             "media_source: a.jpg: broken",
             "media_source: b.jpg: broken",
             "media_source: at 1",
         ]
-        health.error("stamp_zero", "at 3", 0)
+        health.count_error("stamp_zero", "at 3", 0)
         problems.report(nodes)
         assert len(told) == 3
         now_s[0] = 6.0
-        health.error("stamp_zero", "at 4", 0)
+        health.count_error("stamp_zero", "at 4", 0)
         problems.report(nodes)
         assert told[3:] == ["media_source: at 4"]
 
     def test_company_is_left_to_the_run_that_tells_of_it_in_its_own_words(self) -> None:
         told: list[str] = []
         health = Health()
-        health.goes_on(NAMESAKES, "another node is called /ai/decode", 0)
-        health.error("failed", "another fault", 0)
-        Problems(told.append).report({"decode": SimpleNamespace(health=health)})
+        health.report_ongoing(DUPLICATE_NODE_NAME, "another node is called /ai/decode", 0)
+        health.count_error("failed", "another fault", 0)
+        ErrorReporter(told.append).report({"decode": SimpleNamespace(health=health)})
         assert told == ["decode: another fault"]
 
     def test_the_same_message_is_told_once(self) -> None:
         told: list[str] = []
-        problems = Problems(told.append)
+        problems = ErrorReporter(told.append)
         for _ in range(2):
-            problems.put("no image yet")
+            problems.add("no image yet")
             problems.report({})
         assert told == ["no image yet"]

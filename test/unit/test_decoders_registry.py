@@ -115,7 +115,7 @@ def test_a_third_party_module(module):
     [
         ("no_such_module_anywhere:decode", "ModuleNotFoundError.*no_such_module_anywhere"),
         ("other_decoder:decod", "has no 'decod'; did you mean 'decode'"),
-        ("other_decoder:plain", "plain is no decoder; decorate it"),
+        ("other_decoder:plain", "plain is not a decoder; decorate it"),
         (":decode", "expected package.module:function"),
         ("other_decoder:", "expected package.module:function"),
         (".relative:decode", "expected package.module:function"),

@@ -1,4 +1,4 @@
-"""The golden check passes what it should, and says what is off."""
+"""The golden check passes correct results, and says what is wrong with others."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def classification(found: list[tuple[str, float]]) -> Classification:
 
 @pytest.fixture
 def answer(monkeypatch: pytest.MonkeyPatch) -> list[Result | Exception]:
-    """A list whose only entry is what the model's decoder gives or raises."""
+    """A list; the model's decoder returns or raises its only entry."""
     answers: list[Result | Exception] = []
 
     def decode(outputs: Mapping[str, Any], context: Any, settings: Any) -> Result:
@@ -68,8 +68,8 @@ def answer(monkeypatch: pytest.MonkeyPatch) -> list[Result | Exception]:
             raise given_answer
         return given_answer
 
-    entry = registry.DecoderEntry("told", object, decode)
-    monkeypatch.setitem(registry._entries, "told", entry)
+    entry = registry.DecoderEntry("stub", object, decode)
+    monkeypatch.setitem(registry._entries, "stub", entry)
     return answers
 
 
@@ -84,14 +84,14 @@ def make_model(folder: Path, *expected: Expected, **tolerance: float) -> ModelDe
     image = folder / "image.png"
     cv2.imwrite(str(image), np.full((64, 64, 3), 90, np.uint8))
     return ModelDescription(
-        name="told",
+        name="stub",
         folder=folder,
         task=TASKS[type(expected[0])] if expected else "detection",
         description="",
         license="",
         source="",
         input=InputSpec("data", 16, 16),
-        decoder="told",
+        decoder="stub",
         decoder_settings=None,
         labels=LABELS,
         variants={},

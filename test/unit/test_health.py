@@ -16,7 +16,7 @@ def look(health: Health, now_s: float = 0) -> tuple[HealthLevel, str]:
 
 def active() -> Health:
     health = Health()
-    health.activate(True)
+    health.set_active(True)
     return health
 
 
@@ -36,24 +36,24 @@ def test_a_new_one() -> None:
 def test_losing_more_than_a_tenth_is_a_warning(done: int, lost: int, level: HealthLevel) -> None:
     health = active()
     for _ in range(done):
-        health.processed()
+        health.count_processed()
     for _ in range(lost):
-        health.dropped("superseded")
+        health.count_dropped("superseded")
     assert look(health)[0] == level
     assert look(health)[0] == HealthLevel.OK  # it is about the time since the last look
 
 
 def test_a_warning_says_what_was_lost_and_why() -> None:
     health = active()
-    health.processed()
+    health.count_processed()
     for reason in ("too_old", "superseded", "superseded"):
-        health.dropped(reason)
-    assert look(health) == (HealthLevel.WARN, "gave up 3 of 4 frames: superseded 2, too_old 1")
+        health.count_dropped(reason)
+    assert look(health) == (HealthLevel.WARN, "dropped 3 of 4 frames: superseded 2, too_old 1")
 
 
 def test_an_error_is_shown_for_five_seconds_and_counted_for_good() -> None:
     health = active()
-    health.error("invalid", "encoding: expected rgb8, got 'x'", 10 * SECOND)
+    health.count_error("invalid", "encoding: expected rgb8, got 'x'", 10 * SECOND)
     assert look(health, 12) == (HealthLevel.ERROR, "encoding: expected rgb8, got 'x'")
     later = health.status(16 * SECOND)
     assert later.level == HealthLevel.OK
@@ -63,38 +63,38 @@ def test_an_error_is_shown_for_five_seconds_and_counted_for_good() -> None:
 
 def test_an_error_is_due_in_the_log_once_in_five_seconds_for_each_reason() -> None:
     health = Health()
-    due = [health.error("a", "x", s * SECOND) for s in (0, 1, 4, 5, 6, 10)]
+    due = [health.count_error("a", "x", s * SECOND) for s in (0, 1, 4, 5, 6, 10)]
     assert due == [True, False, False, True, False, True]
-    assert health.error("b", "x", 6 * SECOND)
-    assert health.counts() == {"a": 6, "b": 1}
+    assert health.count_error("b", "x", 6 * SECOND)
+    assert health.drop_counts() == {"a": 6, "b": 1}
 
 
 def test_what_goes_on_is_on_show_as_long_as_it_does_and_due_once() -> None:
     health = active()
-    due = [health.goes_on("publishers", "two speak", s * SECOND) for s in (0, 3, 6, 9)]
+    due = [health.report_ongoing("publishers", "two speak", s * SECOND) for s in (0, 3, 6, 9)]
     assert due == [True, False, False, False]
     assert look(health, 13) == (HealthLevel.ERROR, "two speak")
     later = health.status(15 * SECOND)
     assert (later.level, later.values["error: publishers"]) == (HealthLevel.OK, "1")
     assert health.take_errors() == [("publishers", "two speak")]
-    assert health.goes_on("publishers", "three speak", 15 * SECOND)
-    assert health.goes_on("publishers", "two speak", 16 * SECOND)
-    assert health.counts() == {}
+    assert health.report_ongoing("publishers", "three speak", 15 * SECOND)
+    assert health.report_ongoing("publishers", "two speak", 16 * SECOND)
+    assert health.drop_counts() == {}
 
 
 def test_what_goes_on_is_not_hidden_by_what_fails_meanwhile() -> None:
     health = active()
-    health.goes_on("publishers", "two speak", 0)
-    health.error("bad", "this message is bad", 1 * SECOND)
+    health.report_ongoing("publishers", "two speak", 0)
+    health.count_error("bad", "this message is bad", 1 * SECOND)
     assert look(health, 2) == (HealthLevel.ERROR, "two speak")
     assert look(health, 6) == (HealthLevel.ERROR, "this message is bad")
 
 
 def test_an_error_that_costs_no_frame_is_counted_apart() -> None:
     health = active()
-    health.processed()
-    health.error("stamp_zero", "stamp_zero: …", 0, lost=False)
-    assert health.counts() == {}
+    health.count_processed()
+    health.count_error("stamp_zero", "stamp_zero: …", 0, lost=False)
+    assert health.drop_counts() == {}
     values = health.status(0).values
     assert values["error: stamp_zero"] == "1"
     assert "dropped: stamp_zero" not in values
@@ -103,17 +103,17 @@ def test_an_error_that_costs_no_frame_is_counted_apart() -> None:
 
 def test_a_fault_stays_until_it_is_mended() -> None:
     health = active()
-    health.fault("the model is missing")
+    health.set_fault("the model is missing")
     assert [look(health, s) for s in (0, 100)] == [(HealthLevel.ERROR, "the model is missing")] * 2
-    health.fault("")
+    health.set_fault("")
     assert look(health)[0] == HealthLevel.OK
 
 
 def test_not_active_hides_no_error() -> None:
     health = Health()
-    health.dropped("superseded")
+    health.count_dropped("superseded")
     assert look(health) == (HealthLevel.OK, "not active")
-    health.error("source", "no camera", 0)
+    health.count_error("source", "no camera", 0)
     assert look(health) == (HealthLevel.ERROR, "no camera")
 
 
@@ -127,10 +127,10 @@ def test_notes_stand_beside_the_counts() -> None:
 
 def test_what_is_awaited_and_does_not_come_is_a_warning() -> None:
     health = active()
-    health.awaits("images on /camera/image_raw")
+    health.expect("images on /camera/image_raw")
     warning = (HealthLevel.WARN, "no images on /camera/image_raw since the last report")
     assert look(health) == warning
-    health.processed()
+    health.count_processed()
     assert look(health) == (HealthLevel.OK, "active, 1 frames since the last report")
     assert look(health) == warning
 
@@ -138,6 +138,6 @@ def test_what_is_awaited_and_does_not_come_is_a_warning() -> None:
 def test_facts_that_belong_together_go_together() -> None:
     health = Health()
     health.note("images from", "/image")
-    health.note_only({"precision": "int8", "self-check": "passed"})
-    health.note_only({"precision": "fp32"})
+    health.replace_notes({"precision": "int8", "self-check": "passed"})
+    health.replace_notes({"precision": "fp32"})
     assert health.notes() == {"images from": "/image", "precision": "fp32"}

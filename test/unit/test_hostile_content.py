@@ -51,7 +51,7 @@ def test_a_playlist_is_no_video(tmp_path: Path, what: str, name: str) -> None:
     write_content(tmp_path / name, PLAYLISTS[what])
     error = call_with_deadline(lambda: open_media(str(tmp_path / name)).read())
     assert isinstance(error, SourceError), repr(error)
-    assert "does not begin as a video does" in str(error)
+    assert "does not begin like a video" in str(error)
     assert_one_sentence(error, name)
 
 

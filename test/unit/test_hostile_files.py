@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from edge_inference.backends.trt.metadata import read_sidecar
-from edge_inference.cli.params_file import without_effect
+from edge_inference.cli.params_file import find_unused_entries
 from edge_inference.cli.perception.run_options import RunOptions
 from edge_inference.cli.voice.expectations import load_expectation
 from edge_inference.composition.launch_description import _parameter_files
@@ -65,7 +65,7 @@ YAML_READERS: dict[str, tuple[str, Reader]] = {
     "limits": ("limits.yaml", read_limits),
     "scene": ("scene.yaml", read_names),
     "expectation": ("expected.yaml", load_expectation),
-    "parameters": ("some.yaml", lambda file: without_effect(file, {})),
+    "parameters": ("some.yaml", lambda file: find_unused_entries(file, {})),
     "parameters of a run": (
         "some.yaml",
         lambda file: RunOptions("sample", params_file=str(file)).check(find_model("nanodet")),

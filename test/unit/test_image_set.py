@@ -1,4 +1,4 @@
-"""Images to judge a model on, with and without labels."""
+"""Images to evaluate a model on, with and without labels."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
+from edge_inference.cli.exit_status import UsageError
 from edge_inference.cli.models.image_choice import choose_images
-from edge_inference.cli.usage import UsageError
 from edge_inference.core.images.frame import Frame
 from edge_inference.core.models.model import ModelDescription, load_model
 from edge_inference.errors import ConfigError, SourceError
@@ -51,21 +51,21 @@ def test_a_model_has_golden_images_and_crops(model: ModelDescription) -> None:
 
 
 def test_images_of_a_folder_are_read_on_access(folder: Path) -> None:
-    found = load_image_set(str(folder))
-    assert (len(found), found.skipped) == (4, ())
-    assert [Path(frame.origin).name for frame in found] == [f"{n:03d}.png" for n in range(4)]
-    np.testing.assert_array_equal(found[1].data.reshape(32, 48, 3), make_image(1, "green"))
+    images = load_image_set(str(folder))
+    assert (len(images), images.skipped) == (4, ())
+    assert [Path(frame.origin).name for frame in images] == [f"{n:03d}.png" for n in range(4)]
+    np.testing.assert_array_equal(images[1].data.reshape(32, 48, 3), make_image(1, "green"))
     (folder / "001.png").unlink()
     with pytest.raises(SourceError, match=r"001\.png"):
-        found[1]
+        images[1]
 
 
 def test_a_broken_image_is_skipped_and_reported(
     model: ModelDescription, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (folder / "001.png").write_bytes(b"no image")
-    found = choose_images(model, str(folder))
-    assert len(found) == 3
+    images = choose_images(model, str(folder))
+    assert len(images) == 3
     assert "001.png" in capsys.readouterr().err
 
 
@@ -80,14 +80,14 @@ def test_images_of_a_video_are_kept_in_memory(tmp_path: Path) -> None:
     for index in range(6):
         writer.write(make_image(index))
     writer.release()
-    found = load_image_set(str(file), limit=3)
-    assert [(frame.width, frame.height) for frame in found] == [(48, 32)] * 3
+    images = load_image_set(str(file), limit=3)
+    assert [(frame.width, frame.height) for frame in images] == [(48, 32)] * 3
 
 
 def test_slices_keep_their_labels() -> None:
     frames = [Frame.from_array(make_image(seed)) for seed in range(4)]
-    found = ImageSet(frames, "four", [3, 2, 1, 0])[::2]
-    assert (len(found), found.class_ids) == (2, (3, 1))
+    images = ImageSet(frames, "four", [3, 2, 1, 0])[::2]
+    assert (len(images), images.class_ids) == (2, (3, 1))
     with pytest.raises(ValueError, match="4 images, 1 classes"):
         ImageSet(frames, "four", [1])
 
@@ -106,20 +106,20 @@ def test_a_file_that_is_not_an_image_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_a_table_of_labels(model: ModelDescription, folder: Path, text: str) -> None:
-    found = load_labeled_table(model, table(folder, text), None)
-    assert found.class_ids == (0, 1)
-    assert found[0].origin.endswith("000.png")
+    images = load_labeled_table(model, table(folder, text), None)
+    assert images.class_ids == (0, 1)
+    assert images[0].origin.endswith("000.png")
 
 
 def test_a_table_may_be_in_another_folder(
     model: ModelDescription, folder: Path, tmp_path: Path
 ) -> None:
-    found = choose_images(model, str(folder), str(table(tmp_path, "000.png,blue\n")))
-    assert found.class_ids == (2,)
+    images = choose_images(model, str(folder), str(table(tmp_path, "000.png,blue\n")))
+    assert images.class_ids == (2,)
 
 
 @pytest.mark.parametrize(
-    ("text", "sentence"),
+    ("text", "message"),
     [
         ("", "got none"),
         ("image,label\n", "got none"),
@@ -132,9 +132,9 @@ def test_a_table_may_be_in_another_folder(
     ],
 )
 def test_a_wrong_table_names_its_line(
-    model: ModelDescription, folder: Path, text: str, sentence: str
+    model: ModelDescription, folder: Path, text: str, message: str
 ) -> None:
-    with pytest.raises(ConfigError, match=sentence):
+    with pytest.raises(ConfigError, match=message):
         load_labeled_table(model, table(folder, text), None)
 
 
@@ -164,10 +164,10 @@ def test_only_picked_rows_of_a_table_become_files(
 
     monkeypatch.setattr(labeled_images, "load_labeled_files", seen)
     rows = "000.png,red\n003.png,blue\n" + "".join(f"{n}.png,green\n" for n in range(5, 90))
-    found = load_labeled_table(model, table(folder, rows + "002.png,blue\n"), None, 2)
+    images = load_labeled_table(model, table(folder, rows + "002.png,blue\n"), None, 2)
     assert len(made[0]) == 2
-    assert [Path(frame.origin).name for frame in found] == ["000.png", "002.png"]
-    assert found.class_ids == (0, 2)
+    assert [Path(frame.origin).name for frame in images] == ["000.png", "002.png"]
+    assert images.class_ids == (0, 2)
 
 
 def test_a_table_that_is_not_text(model: ModelDescription, tmp_path: Path) -> None:
@@ -188,8 +188,8 @@ def test_folders_named_by_class(model: ModelDescription, tmp_path: Path) -> None
     for name in ("blue", "red"):
         write_images(tmp_path / "by_class" / name, 2)
     (tmp_path / "by_class" / "green").mkdir()
-    found = choose_images(model, str(tmp_path / "by_class"))
-    assert found.class_ids == (2, 2, 0, 0)
+    images = choose_images(model, str(tmp_path / "by_class"))
+    assert images.class_ids == (2, 2, 0, 0)
     assert choose_images(model, str(tmp_path / "by_class"), limit=2).class_ids == (2, 0)
 
 
@@ -204,8 +204,8 @@ def test_a_folder_that_is_not_a_class_among_classes_is_refused(
 
 def test_folders_with_other_names_have_no_labels(model: ModelDescription, tmp_path: Path) -> None:
     write_images(tmp_path / "drives" / "monday", 2)
-    found = choose_images(model, str(tmp_path / "drives"))
-    assert (len(found), found.class_ids) == (2, None)
+    images = choose_images(model, str(tmp_path / "drives"))
+    assert (len(images), images.class_ids) == (2, None)
 
 
 def test_options_that_exclude_each_other(model: ModelDescription, tmp_path: Path) -> None:

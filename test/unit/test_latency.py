@@ -95,7 +95,7 @@ def test_a_young_log_divides_by_its_age(started_ns: int | None, rate: float) -> 
 
 
 def test_the_rate_of_more_frames_than_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(LatencyLog, "LIMIT", 10)
+    monkeypatch.setattr(LatencyLog, "MAX_STAGE_FRAMES", 10)
     log = LatencyLog(100.0, started_ns=0)
     for tenth in range(1, 1001):
         log.add(timing(), tenth * SECOND // 10)
@@ -114,7 +114,7 @@ def test_a_window_that_shrinks() -> None:
 
 
 def test_names_that_somebody_makes_up_take_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(LatencyLog, "STAGES", 3)
+    monkeypatch.setattr(LatencyLog, "MAX_STAGES", 3)
     log = LatencyLog(10.0)
     for second in range(5):
         for name in ("a", "b", "c", f"made-up-{second}"):
@@ -138,7 +138,7 @@ def test_reasons_that_somebody_makes_up_count_as_one() -> None:
 
 
 def test_all_stages_together_keep_so_many_frames(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(LatencyLog, "FRAMES", 60)
+    monkeypatch.setattr(LatencyLog, "MAX_FRAMES", 60)
     log = LatencyLog(100.0, started_ns=0)
     for tenth in range(1, 1001):
         log.add(timing("fast"), tenth * SECOND // 10)

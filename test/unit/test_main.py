@@ -12,8 +12,8 @@ from edge_inference.cli import main
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (MemoryError(), "the memory is short"),
-        (RuntimeError("can't start new thread"), "the memory is short"),
+        (MemoryError(), "memory is short"),
+        (RuntimeError("can't start new thread"), "memory is short"),
         (ImportError("no libx.so\x1b"), "no libx.so\\x1b"),
     ],
 )

@@ -181,7 +181,7 @@ def test_a_video_without_a_image_is_one_error_and_then_the_end(
     opened = open_media(str(video))
     monkeypatch.setattr(opened, "_capture", FakeCapture(0, 0))
     opened._capture.images = []
-    with pytest.raises(SourceError, match="OpenCV can read no image of it"):
+    with pytest.raises(SourceError, match="OpenCV can read no image from it"):
         opened.read()
     assert opened.read() is None
 
@@ -239,5 +239,5 @@ def test_a_camera_that_disappears(monkeypatch: pytest.MonkeyPatch) -> None:
     assert opened.read() is not None
     assert opened.read() is not None
     for _ in range(2):
-        with pytest.raises(SourceError, match="camera /dev/video4 gives no more images"):
+        with pytest.raises(SourceError, match="camera /dev/video4 sends no more images"):
             opened.read()

@@ -1,4 +1,4 @@
-"""A model folder is read whole, or refused with the line that is wrong."""
+"""A model folder is read completely, or refused with the line of the error."""
 
 from __future__ import annotations
 

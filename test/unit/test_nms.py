@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_inference.core.decoders.nms import suppress
+from edge_inference.core.decoders.nms import non_maximum_suppression
 
 
 def _iou_above(a, b, iou):
@@ -37,7 +37,9 @@ def _scene(rng, count, classes=3, extent=60):
 
 
 def test_no_boxes():
-    kept = suppress(np.zeros((0, 4), np.float32), np.zeros(0), np.zeros(0, np.int32), 0.5)
+    kept = non_maximum_suppression(
+        np.zeros((0, 4), np.float32), np.zeros(0), np.zeros(0, np.int32), 0.5
+    )
     assert kept.shape == (0,)
 
 
@@ -49,7 +51,7 @@ def test_no_boxes():
 )
 def test_equals_the_definition(seed, count, iou, class_agnostic):
     boxes, scores, class_ids = _scene(np.random.default_rng(seed), count)
-    kept = suppress(boxes, scores, class_ids, iou, class_agnostic=class_agnostic)
+    kept = non_maximum_suppression(boxes, scores, class_ids, iou, class_agnostic=class_agnostic)
     expected = _reference(boxes.tolist(), scores.tolist(), class_ids, iou, class_agnostic)
     assert kept.tolist() == expected
 
@@ -57,20 +59,25 @@ def test_equals_the_definition(seed, count, iou, class_agnostic):
 @pytest.mark.parametrize("limit", [1, 63, 64, 65, 130])
 def test_a_limit_gives_the_first_of_the_full_answer(limit):
     boxes, scores, class_ids = _scene(np.random.default_rng(1), 400, extent=4000)
-    full = suppress(boxes, scores, class_ids, 0.5)
+    full = non_maximum_suppression(boxes, scores, class_ids, 0.5)
     assert len(full) > 130
-    assert suppress(boxes, scores, class_ids, 0.5, limit=limit).tolist() == full[:limit].tolist()
+    assert (
+        non_maximum_suppression(boxes, scores, class_ids, 0.5, limit=limit).tolist()
+        == full[:limit].tolist()
+    )
 
 
 def test_only_the_best_enter_the_comparison():
     boxes = np.array([[0, 0, 1, 1], [5, 5, 6, 6], [9, 9, 10, 10]], np.float32)
     scores = np.array([0.2, 0.9, 0.5], np.float32)
-    assert suppress(boxes, scores, np.zeros(3, np.int32), 0.5, pre_limit=2).tolist() == [1, 2]
+    assert non_maximum_suppression(
+        boxes, scores, np.zeros(3, np.int32), 0.5, pre_limit=2
+    ).tolist() == [1, 2]
 
 
 def test_equal_scores_keep_the_lower_index():
     boxes = np.tile(np.array([[0, 0, 10, 10]], np.float32), (3, 1))
-    kept = suppress(boxes, np.full(3, 0.5), np.zeros(3, np.int32), 0.5)
+    kept = non_maximum_suppression(boxes, np.full(3, 0.5), np.zeros(3, np.int32), 0.5)
     assert kept.tolist() == [0]
 
 
@@ -79,20 +86,20 @@ def test_classes_suppress_each_other_only_when_agnostic(class_agnostic, expected
     boxes = np.array([[0, 0, 10, 10], [0, 0, 10, 10]], np.float32)
     scores = np.array([0.9, 0.8])
     class_ids = np.array([0, 1])
-    kept = suppress(boxes, scores, class_ids, 0.5, class_agnostic=class_agnostic)
+    kept = non_maximum_suppression(boxes, scores, class_ids, 0.5, class_agnostic=class_agnostic)
     assert kept.tolist() == expected
 
 
 def test_an_overlap_equal_to_the_threshold_stays():
     boxes = np.array([[0, 0, 10, 10], [0, 0, 10, 5]], np.float32)
     args = boxes, np.array([0.9, 0.8]), np.zeros(2, np.int32)
-    assert suppress(*args, 0.5).tolist() == [0, 1]
-    assert suppress(*args, 0.499).tolist() == [0]
+    assert non_maximum_suppression(*args, 0.5).tolist() == [0, 1]
+    assert non_maximum_suppression(*args, 0.499).tolist() == [0]
 
 
 def test_arguments_are_left_alone():
     boxes, scores, class_ids = _scene(np.random.default_rng(2), 50)
     copies = boxes.copy(), scores.copy(), class_ids.copy()
-    suppress(boxes, scores, class_ids, 0.3)
+    non_maximum_suppression(boxes, scores, class_ids, 0.3)
     for now, before in zip((boxes, scores, class_ids), copies, strict=True):
         np.testing.assert_array_equal(now, before)

@@ -18,7 +18,7 @@ from edge_inference.cli import command_line
 from edge_inference.cli.perception.frame_tracker import FrameRecord
 from edge_inference.cli.perception.run_options import RunOptions
 from edge_inference.cli.perception.run_output import RunJsonLines
-from edge_inference.cli.perception.source import SourceKind, is_topic_name, kind_of
+from edge_inference.cli.perception.source import SourceKind, is_topic_name, source_kind
 from edge_inference.composition.parameter_format import format_value, parse_value
 from edge_inference.composition.pipeline import load_pipeline
 from edge_inference.core.images.media import open_media
@@ -114,7 +114,7 @@ def test_weights_that_are_a_pipe_are_refused_without_waiting(tmp_path: Path) -> 
 
 
 def test_a_name_longer_than_any_file_is_no_file() -> None:
-    assert kind_of("/" + "a" * 300) is SourceKind.TOPIC
+    assert source_kind("/" + "a" * 300) is SourceKind.TOPIC
 
 
 @pytest.mark.parametrize("name", ["/a__b", "/a/b__c", "/__a"])

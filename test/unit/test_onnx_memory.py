@@ -1,4 +1,4 @@
-"""What an ONNX file declares to need is known, and refused, before it is loaded."""
+"""An ONNX file that declares to need too much memory is refused before it is loaded."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ OPTION = "some_option"
 
 
 def refusal(file: Path, max_mib: int = 2048) -> str:
-    """Return the sentence that refuses a file."""
+    """Return the message of the error that refuses a file."""
     error = call_with_deadline(lambda: check_memory(file, max_mib, OPTION))
     assert isinstance(error, ModelError), repr(error)
     return str(error)
@@ -125,7 +125,7 @@ def test_a_file_of_weights_may_have_small_holes(tmp_path: Path) -> None:
 
 def test_deeply_nested_graphs_are_refused(tmp_path: Path) -> None:
     graph = helper.make_graph([], "inner", [], [])
-    for _ in range(18):  # protobuf itself takes some thirty
+    for _ in range(18):  # protobuf itself allows about thirty
         node = helper.make_node("If", ["yes"], ["y"], then_branch=graph)
         graph = helper.make_graph([node], "outer", [], [])
     file = tmp_path / "deep.onnx"
@@ -153,7 +153,7 @@ def test_every_prefix_of_a_file_can_be_checked(tmp_path: Path) -> None:
 def test_ort_files_pass(tmp_path: Path, name: str, passes: bool) -> None:
     whole = (write_hostile_model(tmp_path / "mine", "ConstantOfShape") / "small.onnx").read_bytes()
     file = tmp_path / name
-    # As that format begins; here it is the name of the producer, by its letters.
+    # The start of that format; as protobuf it is the name of the producer.
     file.write_bytes(b"\x12\x06xxORTM" + whole)
     if passes:
         check_memory(file, 2048, OPTION)

@@ -1,4 +1,4 @@
-"""What an ONNX file needs is known however it says so, and names hold where they are."""
+"""The memory check covers every encoding of an ONNX file and the scope of its names."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from hostile_models import (
 
 OPTION = "some_option"
 MOST_INT64 = (1 << 63) - 1
-#: A field that ONNX does not know, of a kind of its own: a group, with another one in it.
+#: A field that ONNX does not know: a group with another group in it.
 GROUP = b"\xa3\x06\xab\x06\x08\x01\x15abcd\x12\x01x\xac\x06\xa4\x06"
 
 
 def refusal(file: Path, max_mib: int = 2048) -> str:
-    """Return the sentence that refuses a file."""
+    """Return the message of the error that refuses a file."""
     error = call_with_deadline(lambda: check_memory(file, max_mib, OPTION))
     assert isinstance(error, ModelError), repr(error)
     assert_one_sentence(str(error), file.name)
@@ -54,7 +54,7 @@ def test_too_much_memory_is_refused_in_every_encoding(tmp_path: Path, kind: str)
 
 
 def huge() -> onnx.ModelProto:
-    """Return a network with one node that makes too much."""
+    """Return a network with one node whose output is too large."""
     return make_network([helper.make_node("ConstantOfShape", ["s"], ["made"])], {"s": HUGE})
 
 
@@ -67,7 +67,7 @@ def test_fields_of_unknown_wire_types_are_skipped(tmp_path: Path) -> None:
 
 
 def test_a_graph_in_two_parts_is_merged(tmp_path: Path) -> None:
-    """As protobuf has it: of a message that comes twice everything counts."""
+    """protobuf merges a message that occurs twice."""
     first, second = huge(), huge()
     del first.graph.node[:]
     del second.graph.initializer[:]
@@ -89,7 +89,7 @@ def test_a_shape_with_too_many_axes_is_refused(tmp_path: Path) -> None:
 
 def test_a_truncated_graph_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "some.onnx"
-    file.write_bytes(b"\x3a\x02\x0a\x7f")  # a node that is longer than the graph
+    file.write_bytes(b"\x3a\x02\x0a\x7f")  # a node longer than the graph
     assert "not a valid ONNX file" in refusal(file)
 
 
@@ -112,7 +112,7 @@ def test_every_exception_becomes_a_model_error(
 
 
 def slice_to_the_end(result: str) -> Iterator[onnx.NodeProto]:
-    """Yield a slice whose constants have the names that others have for a shape."""
+    """Yield a slice whose constants have names that other nodes use for a shape."""
     for name, number in {"from": 0, "k": MOST_INT64, "axis": 1}.items():
         value = numpy_helper.from_array(np.int64([number]))
         yield helper.make_node("Constant", [], [name], value=value)
@@ -120,7 +120,7 @@ def slice_to_the_end(result: str) -> Iterator[onnx.NodeProto]:
 
 
 def zeros_like(name: str, shape: str, result: str) -> list[onnx.NodeProto]:
-    """Return nodes that make zeros of a tensor's shape, which goes by a name."""
+    """Return nodes that make zeros of a tensor's shape, with a name for the shape."""
     return [
         helper.make_node("Shape", [name], [shape]),
         helper.make_node("ConstantOfShape", [shape], ["zeros"]),
@@ -143,7 +143,7 @@ def test_branches_do_not_see_names_of_each_other(tmp_path: Path, is_first: bool)
 
 
 def test_a_branch_has_its_own_names(tmp_path: Path) -> None:
-    """It makes again what is a constant outside, and its constant is none outside."""
+    """A branch computes a name that is a constant outside; its constant is not known outside."""
 
     def file(nodes: list[onnx.NodeProto], number: int) -> Path:
         out = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
@@ -155,7 +155,7 @@ def test_a_branch_has_its_own_names(tmp_path: Path) -> None:
 
     after: list[onnx.NodeProto] = []
     check_memory(file(zeros_like("means", "k", "y"), 0), 1, OPTION)
-    # It sees what is outside.
+    # It sees the outer names.
     assert "ConstantOfShape" in refusal(
         file([helper.make_node("ConstantOfShape", ["k"], ["y"])], 1)
     )

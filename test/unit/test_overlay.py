@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge_inference.core.images.overlay import colours, draw
+from edge_inference.core.images.overlay import class_colors, draw
 from edge_inference.core.results import Classification, DepthMap, Detections, Segmentation
 from edge_inference.errors import ImageError
 
@@ -138,9 +138,9 @@ def test_unknown_depth_keeps_the_image():
 
 
 def test_a_class_keeps_its_colour_and_neighbours_differ():
-    assert colours(0).shape == (0, 3)
-    np.testing.assert_array_equal(colours(5), colours(80)[:5])
-    steps = np.abs(np.diff(colours(80).astype(int), axis=0)).sum(axis=1)
+    assert class_colors(0).shape == (0, 3)
+    np.testing.assert_array_equal(class_colors(5), class_colors(80)[:5])
+    steps = np.abs(np.diff(class_colors(80).astype(int), axis=0)).sum(axis=1)
     assert steps.min() > 60
 
 
@@ -160,7 +160,7 @@ def test_images_of_another_form_are_refused(image):
 
 @pytest.mark.parametrize("kind", ["detections", "segmentation", "depth"])
 def test_images_of_another_size_are_refused(kind):
-    with pytest.raises(ImageError, match=r"expected the 64x48 image.*got 64x40"):
+    with pytest.raises(ImageError, match=r"expected the 64x48 source image.*got 64x40"):
         draw(grey(40, 64), results(48, 64)[kind])
 
 

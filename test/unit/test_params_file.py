@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_inference.cli.params_file import without_effect
+from edge_inference.cli.params_file import find_unused_entries
 from edge_inference.cli.perception.run_options import RunOptions
 from edge_inference.core.models.model import find_model
 from edge_inference.errors import ConfigError
@@ -20,7 +20,7 @@ NODES = {
 def told(folder: Path, text: str) -> list[str]:
     file = folder / "p.yaml"
     file.write_text(text)
-    return without_effect(file, NODES)
+    return find_unused_entries(file, NODES)
 
 
 @pytest.mark.parametrize(

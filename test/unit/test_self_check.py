@@ -1,4 +1,4 @@
-"""The self-check lets rounding through, and says what is wrong with anything worse."""
+"""The self-check passes rounding errors, and says what is wrong with larger ones."""
 
 from __future__ import annotations
 
@@ -77,12 +77,12 @@ def classify(inputs: Tensors) -> dict[str, NDArray[Any]]:
 def then(
     change: Callable[[NDArray[Any]], NDArray[Any]], infer: InferFunction = classify
 ) -> InferFunction:
-    """Return an engine that gives what ``infer`` gives after a change."""
+    """Return an engine that returns a changed output of ``infer``."""
     return lambda inputs: {name: change(array) for name, array in infer(inputs).items()}
 
 
 def noisy(sqnr_db: float) -> InferFunction:
-    """Return an engine with noise of an exactly known level."""
+    """Return an engine that adds noise of an exactly known level."""
     random = np.random.default_rng(7)
 
     def add(array: NDArray[Any]) -> NDArray[Any]:
@@ -94,9 +94,9 @@ def noisy(sqnr_db: float) -> InferFunction:
 
 
 def check(
-    candidate: InferFunction, wanted: SelfCheckThresholds = DEFAULT, count: int = 10
+    candidate: InferFunction, thresholds: SelfCheckThresholds = DEFAULT, count: int = 10
 ) -> SelfCheckReport:
-    return run_self_check(CLASSIFIER, classify, candidate, make_images(count), wanted)
+    return run_self_check(CLASSIFIER, classify, candidate, make_images(count), thresholds)
 
 
 def test_no_images_check_nothing() -> None:
@@ -131,7 +131,7 @@ def test_fp16_passes_and_is_measured() -> None:
 
 @pytest.mark.parametrize(("sqnr_db", "passed"), [(18.4, True), (9, True), (7, False), (0, False)])
 def test_the_default_thresholds(sqnr_db: float, passed: bool) -> None:
-    """The measured levels of a good and of a bad int8 quantisation lie on either side."""
+    """The measured SQNR of a good int8 quantization is above the threshold, of a bad one below."""
     report = check(noisy(sqnr_db), SelfCheckThresholds(agreement=0.0))
     assert report.figures()["sqnr_db"] == pytest.approx(sqnr_db, abs=0.01)
     assert report.passed is passed
@@ -145,7 +145,7 @@ def test_the_sqnr_threshold_is_where_it_is_set(level: float, threshold: float) -
 
 
 @pytest.mark.parametrize(
-    ("candidate", "wanted", "reason"),
+    ("candidate", "thresholds", "reason"),
     [
         (
             noisy(3),
@@ -185,9 +185,9 @@ def test_the_sqnr_threshold_is_where_it_is_set(level: float, threshold: float) -
     ],
 )
 def test_a_failure_says_what_is_wrong(
-    candidate: InferFunction, wanted: SelfCheckThresholds, reason: str
+    candidate: InferFunction, thresholds: SelfCheckThresholds, reason: str
 ) -> None:
-    report = check(candidate, wanted)
+    report = check(candidate, thresholds)
     assert not report.passed
     (found,) = report.reasons
     assert reason in found
@@ -272,7 +272,7 @@ def test_a_detector_that_reports_everything_is_checked_too() -> None:
 
 @dataclasses.dataclass(frozen=True)
 class NoConfidence:
-    """Settings of a detector of somebody's own."""
+    """Settings of a custom detector."""
 
 
 def test_a_detector_without_confidence(monkeypatch: pytest.MonkeyPatch) -> None:

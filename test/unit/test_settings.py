@@ -1,4 +1,4 @@
-"""One declaration gives checks, messages and defaults."""
+"""One declaration defines checks, messages and defaults."""
 
 from __future__ import annotations
 

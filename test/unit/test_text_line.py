@@ -1,4 +1,4 @@
-"""Texts from elsewhere on one line of a log."""
+"""Untrusted texts become one line of a log."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ def test_every_text_becomes_one_short_line(text: str, most: int) -> None:
 def test_health_messages_are_short_lines() -> None:
     long = "first\nsecond " + "x" * 10**6
     health = Health()
-    health.activate(True)
+    health.set_active(True)
     health.note("a", long)
-    health.note_only({"b": long})
-    health.error("odd", long, 0, lost=False)
-    for show in (health.fault, health.advise, lambda _: health.fault("")):
+    health.replace_notes({"b": long})
+    health.count_error("odd", long, 0, lost=False)
+    for show in (health.set_fault, health.set_warning, lambda _: health.set_fault("")):
         show(long)
         status = health.status(0)
         for text in (status.message, *status.values.values()):

@@ -56,10 +56,10 @@ def test_a_priority_that_is_permitted_and_back() -> None:
     assert schedule.set(50, ()) == ()
     # Threads that a library starts from here stay normal ones.
     assert (system.policy, system.priority) == (os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, 50)
-    assert schedule.words() == "real-time priority 50, CPUs 0, 1, 2, 3"
+    assert schedule.describe() == "real-time priority 50, CPUs 0, 1, 2, 3"
     assert schedule.set(0, ()) == ()
     assert (system.policy & ~os.SCHED_RESET_ON_FORK, system.priority) == (os.SCHED_OTHER, 0)
-    assert schedule.words() == "normal priority, CPUs 0, 1, 2, 3"
+    assert schedule.describe() == "normal priority, CPUs 0, 1, 2, 3"
 
 
 def test_what_is_not_permitted_is_told_once_and_names_the_limit() -> None:
@@ -67,7 +67,7 @@ def test_what_is_not_permitted_is_told_once_and_names_the_limit() -> None:
     schedule = ThreadSchedule(system)
     (problem,) = schedule.set(50, ())
     assert "real-time priority 50 is not permitted" in problem
-    assert "limit rtprio to 50" in problem
+    assert "limit rtprio to at least 50" in problem
     assert schedule.set(50, ()) == ()
     assert system.calls == 1
     assert schedule.set(10, ()) == ()
@@ -89,8 +89,8 @@ def test_cpus_that_are_not_there_and_a_priority_that_is() -> None:
     system = System()
     (problem,) = ThreadSchedule(system).set(5, (64,))
     assert problem == (
-        "cpu_affinity: expected CPUs among those that this process may use (0, 1, 2, 3), got 64: "
-        "Invalid argument; the thread goes on as before"
+        "cpu_affinity: expected CPUs that this process may use (0, 1, 2, 3), got 64: "
+        "Invalid argument; the thread keeps its CPUs"
     )
     assert (system.cpus, system.priority) == ({0, 1, 2, 3}, 5)
 
@@ -139,6 +139,6 @@ def test_the_real_system_permits_or_a_sentence_tells() -> None:
 def test_the_real_system_refuses_cpus_in_a_sentence(cpus: tuple[int, ...]) -> None:
     def work() -> None:
         (problem,) = ThreadSchedule().set(0, cpus)
-        assert problem.startswith("cpu_affinity: expected CPUs among those")
+        assert problem.startswith("cpu_affinity: expected CPUs that this process may use")
 
     in_a_thread(work)

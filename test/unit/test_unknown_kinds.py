@@ -43,8 +43,8 @@ class Keypoints:
     "use",
     [
         lambda result: draw(np.zeros((8, 8, 3), np.uint8), result),
-        result_format.result_as_json,
-        lambda result: result_format.result_as_text(result, 3),
+        result_format.result_to_json,
+        lambda result: result_format.format_result(result, 3),
         ResultCounts().add,
     ],
     ids=["draw", "json", "text", "summary"],
@@ -55,9 +55,9 @@ def test_an_unknown_result(use: Any) -> None:
 
 
 def test_a_part_of_a_result_that_nobody_writes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(result_format, "result_as_json", lambda result: [{"pose": 1.0}])
+    monkeypatch.setattr(result_format, "result_to_json", lambda result: [{"pose": 1.0}])
     with pytest.raises(InputError, match="expected a box, score or share"):
-        result_format.result_as_text(Keypoints(), 3)  # type: ignore[arg-type]
+        result_format.format_result(Keypoints(), 3)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from edge_inference.core.runtime import worker as worker_module
-from edge_inference.core.runtime.worker import Worker, attempt_each, words_of
+from edge_inference.core.runtime.worker import Worker, call_each, format_error
 
 DEADLINE_S = 60.0
 FAILURES = [RuntimeError("a bug"), SystemExit("the end"), KeyboardInterrupt(), GeneratorExit()]
@@ -89,7 +89,7 @@ def test_each_action_is_attempted() -> None:
     def fail() -> None:
         raise SystemExit
 
-    attempt_each(fail, lambda: done.append("one"), fail, lambda: done.append("two"))
+    call_each(fail, lambda: done.append("one"), fail, lambda: done.append("two"))
     assert done == ["one", "two"]
 
 
@@ -102,8 +102,8 @@ def test_each_action_is_attempted() -> None:
     ],
 )
 def test_words(error: BaseException, words: str) -> None:
-    assert words_of(error) == words
+    assert format_error(error) == words
 
 
 def test_words_of_what_cannot_be_said() -> None:
-    assert "UnspeakableError" in words_of(UnspeakableError())
+    assert "UnspeakableError" in format_error(UnspeakableError())

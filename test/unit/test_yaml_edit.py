@@ -1,4 +1,4 @@
-"""Values of a YAML file change, and nothing else does."""
+"""Only the values of a YAML file change, and nothing else."""
 
 from __future__ import annotations
 

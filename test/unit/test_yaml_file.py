@@ -1,4 +1,4 @@
-"""Whatever is wrong in a YAML file is reported with file, line and key."""
+"""Errors in a YAML file are reported with file, line and key."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_values_are_plain_and_mappings_are_sections(tmp_path: Path) -> None:
 
 
 def texts(**sizes: int) -> st.SearchStrategy[str]:
-    """Texts that the writer, which speaks YAML 1.1, does not mistake: 1e3 is a number in 1.2."""
+    """Texts that mean the same in YAML 1.1, which the writer uses: 1e3 is a number in 1.2."""
     return st.text(**sizes).filter(
         lambda text: not re.fullmatch(r"[-+]?[0-9]+[eE][-+]?[0-9]+", text)
     )
@@ -108,7 +108,7 @@ def test_values_written_by_pyyaml_are_read_back(
     tmp_path_factory: pytest.TempPathFactory, values: dict[str, object]
 ) -> None:
     text = yaml.safe_dump(values)
-    assume("*id" not in text)  # the writer shares equal lists by aliases
+    assume("*id" not in text)  # the writer uses aliases for equal lists
     assert load(tmp_path_factory.mktemp("yaml"), text).plain() == values
 
 

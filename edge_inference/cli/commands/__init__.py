@@ -1,1 +1,1 @@
-"""The command line's verbs: each file has the options of one, and starts its work."""
+"""The commands: each file defines the options of one command and starts its work."""

@@ -25,7 +25,7 @@ or the search failed; 2 wrong usage; 130 interrupted, with the best set so far."
 
 def add(commands: Commands, arguments: Sequence[str]) -> None:
     """Add the command."""
-    parser = given.add_verb(
+    parser = given.add_command(
         commands,
         "bisect",
         _start,
@@ -47,13 +47,13 @@ def add(commands: Commands, arguments: Sequence[str]) -> None:
     add_images(parser)
     parser.add_argument(
         "--tries",
-        type=given.whole(1),
+        type=given.whole_number(1),
         metavar="N",
         help="maximum number of derived models; default: 80",
     )
     _add_thresholds(parser)
     given.add_model_path(parser)
-    given.add_bounds(parser, "model", timeout_s=4 * 3600, grace_s=given.TELLING_S)
+    given.add_bounds(parser, "model", timeout_s=4 * 3600, grace_s=given.REPORTING_GRACE_S)
     parser.add_argument(
         "--json", action="store_true", help="one JSON object a line: each layer, last a summary"
     )
@@ -62,17 +62,20 @@ def add(commands: Commands, arguments: Sequence[str]) -> None:
 def _add_thresholds(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--agreement",
-        type=given.number(0.0, 1.0),
+        type=given.number_between(0.0, 1.0),
         metavar="X",
         help="minimum share of results that agree with fp32, 0 to 1",
     )
     parser.add_argument(
-        "--cosine", type=given.number(-1.0, 1.0), metavar="X", help="minimum cosine similarity"
+        "--cosine",
+        type=given.number_between(-1.0, 1.0),
+        metavar="X",
+        help="minimum cosine similarity",
     )
     parser.add_argument(
         "--sqnr",
         dest="sqnr_db",
-        type=given.number(-100.0, 200.0),
+        type=given.number_between(-100.0, 200.0),
         metavar="DB",
         help="minimum SQNR",
     )

@@ -29,7 +29,7 @@ exit codes: 0 compared; 1 failed, or nothing passes the self-check; 2 wrong usag
 
 def add(commands: Commands, arguments: Sequence[str]) -> None:
     """Add the command."""
-    parser = given.add_verb(
+    parser = given.add_command(
         commands,
         "compare",
         _start,
@@ -52,27 +52,30 @@ def add(commands: Commands, arguments: Sequence[str]) -> None:
     )
     add_images(parser)
     parser.add_argument(
-        "--labels", type=given.name, metavar="FILE.csv", help="lines of image,label"
+        "--labels", type=given.non_empty_text, metavar="FILE.csv", help="lines of image,label"
     )
     parser.add_argument(
-        "--runs", type=given.whole(1), metavar="N", help="timed runs of each engine; default: 50"
+        "--runs",
+        type=given.whole_number(1),
+        metavar="N",
+        help="timed runs of each engine; default: 50",
     )
     parser.add_argument(
         "--threads",
-        type=given.whole(1),
+        type=given.whole_number(1),
         default=1,
         metavar="N",
         help="threads of engines on the CPU; default: 1",
     )
     given.add_gpu(parser)
     given.add_model_path(parser)
-    given.add_bounds(parser, "model", timeout_s=3600, grace_s=given.TELLING_S)
+    given.add_bounds(parser, "model", timeout_s=3600, grace_s=given.REPORTING_GRACE_S)
     parser.add_argument(
         "--json", action="store_true", help="one JSON object a line: each row, last a summary"
     )
     parser.add_argument(
         "--plot",
-        type=given.name,
+        type=given.non_empty_text,
         metavar="FILE",
         help="plot latency against closeness to fp32 into a .png or .svg file; needs matplotlib",
     )
@@ -82,7 +85,7 @@ def add_images(parser: argparse.ArgumentParser) -> None:
     """Add ``--images``, ``--topic`` and ``--limit``."""
     parser.add_argument(
         "--images",
-        type=given.name,
+        type=given.non_empty_text,
         metavar="SOURCE",
         help="an image, a folder, a video, a recorded bag or sample; default: the model's golden "
         "images and crops of them",
@@ -92,7 +95,7 @@ def add_images(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--limit",
-        type=given.whole(1),
+        type=given.whole_number(1),
         metavar="N",
         help="maximum number of images; default: all with labels, 48 without",
     )

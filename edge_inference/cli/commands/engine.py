@@ -65,7 +65,7 @@ when it is needed."""
 
 def add(commands: Commands, arguments: Sequence[str]) -> None:
     """Add the command."""
-    parser = given.add_verb(
+    parser = given.add_command(
         commands,
         "engine",
         None,
@@ -82,7 +82,7 @@ def add(commands: Commands, arguments: Sequence[str]) -> None:
 
 
 def _add_build(actions: Commands, with_flags: bool) -> None:
-    parser = given.add_verb(
+    parser = given.add_command(
         actions,
         "build",
         _start_build,
@@ -91,18 +91,23 @@ def _add_build(actions: Commands, with_flags: bool) -> None:
         epilog=_BUILD_EXAMPLES,
     )
     parser.add_argument("model", nargs="?", metavar="MODEL", help="model, by name or path")
-    parser.add_argument("--onnx", type=given.name, metavar="FILE", help="instead of a model")
+    parser.add_argument(
+        "--onnx", type=given.non_empty_text, metavar="FILE", help="instead of a model"
+    )
     parser.add_argument(
         "--precision",
         choices=("fp32", "fp16", "int8"),
         help="default: fp16, as of the inference node; fp32 for an ONNX file",
     )
     parser.add_argument(
-        "--output", type=given.name, metavar="FILE", help="file of the plan; default: in the cache"
+        "--output",
+        type=given.non_empty_text,
+        metavar="FILE",
+        help="file of the plan; default: in the cache",
     )
     parser.add_argument(
         "--timing-cache",
-        type=given.name,
+        type=given.non_empty_text,
         metavar="FILE",
         help="timing cache; default: a file in the cache for all models",
     )
@@ -117,7 +122,7 @@ def _add_build(actions: Commands, with_flags: bool) -> None:
 
 
 def _add_inspect(actions: Commands) -> None:
-    parser = given.add_verb(
+    parser = given.add_command(
         actions,
         "inspect",
         _start_inspect,
@@ -131,7 +136,7 @@ def _add_inspect(actions: Commands) -> None:
 
 
 def _add_check(actions: Commands) -> None:
-    parser = given.add_verb(
+    parser = given.add_command(
         actions,
         "check",
         _start_check,
@@ -158,7 +163,7 @@ def _add_plan(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_list(actions: Commands) -> None:
-    parser = given.add_verb(
+    parser = given.add_command(
         actions,
         "list",
         _start_list,
@@ -173,7 +178,7 @@ def _add_list(actions: Commands) -> None:
 
 
 def _add_clean(actions: Commands) -> None:
-    parser = given.add_verb(
+    parser = given.add_command(
         actions,
         "clean",
         _start_clean,

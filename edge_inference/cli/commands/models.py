@@ -27,7 +27,7 @@ ONNX Runtime in fp32."""
 
 def add(commands: Commands, arguments: Sequence[str]) -> None:
     """Add the command."""
-    parser = given.add_verb(
+    parser = given.add_command(
         commands,
         "models",
         _start_list,
@@ -38,7 +38,7 @@ def add(commands: Commands, arguments: Sequence[str]) -> None:
     given.add_model_path(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object a line for each model")
     actions = parser.add_subparsers(dest="action", metavar="check")
-    check = given.add_verb(
+    check = given.add_command(
         actions,
         "check",
         _start_check,

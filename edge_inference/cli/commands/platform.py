@@ -41,7 +41,7 @@ _ROOT_HELP = "folder where the machine's root is mounted, in a container; defaul
 
 def add(commands: Commands, arguments: Sequence[str]) -> None:
     """Add the command."""
-    parser = given.add_verb(
+    parser = given.add_command(
         commands,
         "platform",
         None,
@@ -56,7 +56,7 @@ def add(commands: Commands, arguments: Sequence[str]) -> None:
 
 
 def _add_show(actions: Commands) -> None:
-    parser = given.add_verb(
+    parser = given.add_command(
         actions,
         "show",
         _start_show,
@@ -66,13 +66,13 @@ def _add_show(actions: Commands) -> None:
     )
     parser.add_argument(
         "--recording",
-        type=given.name,
+        type=given.non_empty_text,
         metavar="FILE",
         help="show a recording instead of this machine",
     )
     parser.add_argument(
         "--speed",
-        type=given.number(0.01, 1000),
+        type=given.number_between(0.01, 1000),
         default=1.0,
         metavar="X",
         help="playback speed of the recording; default: 1",
@@ -81,7 +81,7 @@ def _add_show(actions: Commands) -> None:
     parser.add_argument("--once", action="store_true", help="show a single sample")
     parser.add_argument(
         "--period",
-        type=given.number(0.05, 3600),
+        type=given.number_between(0.05, 3600),
         default=1.0,
         metavar="S",
         help="seconds between samples; default: 1",
@@ -89,12 +89,14 @@ def _add_show(actions: Commands) -> None:
     parser.add_argument(
         "--board", default="", metavar="NAME", help="board of a machine that is not recognised"
     )
-    parser.add_argument("--root", type=given.name, default="/", metavar="DIR", help=_ROOT_HELP)
+    parser.add_argument(
+        "--root", type=given.non_empty_text, default="/", metavar="DIR", help=_ROOT_HELP
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object per sample and line")
 
 
 def _add_record(actions: Commands) -> None:
-    parser = given.add_verb(
+    parser = given.add_command(
         actions,
         "record",
         _start_record,
@@ -105,32 +107,34 @@ def _add_record(actions: Commands) -> None:
     parser.add_argument(
         "-o",
         "--output",
-        type=given.name,
+        type=given.non_empty_text,
         required=True,
         metavar="FILE",
         help="a new file; compressed if its name ends in .gz",
     )
     parser.add_argument(
         "--duration",
-        type=given.number(0, 86400 * 30),
+        type=given.number_between(0, 86400 * 30),
         default=60.0,
         metavar="S",
         help="seconds to record; 0 records a single sample; default: 60",
     )
     parser.add_argument(
         "--period",
-        type=given.number(0.05, 3600),
+        type=given.number_between(0.05, 3600),
         default=0.5,
         metavar="S",
         help="seconds between samples; default: 0.5",
     )
     parser.add_argument("--note", default="", metavar="TEXT", help="stored in the recording")
-    parser.add_argument("--root", type=given.name, default="/", metavar="DIR", help=_ROOT_HELP)
+    parser.add_argument(
+        "--root", type=given.non_empty_text, default="/", metavar="DIR", help=_ROOT_HELP
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
 
 
 def _add_tune(actions: Commands) -> None:
-    parser = given.add_verb(
+    parser = given.add_command(
         actions,
         "tune",
         _start_tune,

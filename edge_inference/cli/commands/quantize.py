@@ -28,7 +28,7 @@ DEFAULT_IMAGES = 128
 
 def add(commands: Commands, arguments: Sequence[str]) -> None:
     """Add the command."""
-    parser = given.add_verb(
+    parser = given.add_command(
         commands,
         "quantize",
         _start,
@@ -45,15 +45,22 @@ def add(commands: Commands, arguments: Sequence[str]) -> None:
         "--keep-fp32",
         action="append",
         default=[],
-        type=given.name,
+        type=given.non_empty_text,
         metavar="NODE",
         help="an ONNX node that stays in fp32, in addition to those of the model; may be repeated",
     )
     parser.add_argument(
-        "--output", required=True, type=given.name, metavar="FOLDER", help="the new model folder"
+        "--output",
+        required=True,
+        type=given.non_empty_text,
+        metavar="FOLDER",
+        help="the new model folder",
     )
     parser.add_argument(
-        "--export-onnx", type=given.name, metavar="FILE", help="also write the derived ONNX file"
+        "--export-onnx",
+        type=given.non_empty_text,
+        metavar="FILE",
+        help="also write the derived ONNX file",
     )
     parser.add_argument(
         "--for",
@@ -70,7 +77,7 @@ def add(commands: Commands, arguments: Sequence[str]) -> None:
 def _add_calibration(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--calibration",
-        type=given.name,
+        type=given.non_empty_text,
         metavar="SOURCE",
         help="images as the model will see them: an image, a folder, a video or a recorded bag; "
         "default for fp16: the golden images",
@@ -80,7 +87,7 @@ def _add_calibration(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--images",
-        type=given.whole(1),
+        type=given.whole_number(1),
         default=DEFAULT_IMAGES,
         metavar="N",
         help=f"maximum number of calibration images; default: {DEFAULT_IMAGES}",

@@ -35,7 +35,7 @@ exit codes: 0 there are results; 1 there are none, or something failed; 2 wrong 
 
 def add(commands: Commands, arguments: Sequence[str]) -> None:
     """Add the command."""
-    parser = given.add_verb(
+    parser = given.add_command(
         commands,
         "run",
         None,
@@ -49,7 +49,7 @@ def add(commands: Commands, arguments: Sequence[str]) -> None:
 
 
 def _add_perception(pipelines: Commands) -> None:
-    parser = given.add_verb(
+    parser = given.add_command(
         pipelines,
         "perception",
         _start,
@@ -59,7 +59,7 @@ def _add_perception(pipelines: Commands) -> None:
     )
     parser.add_argument(
         "--source",
-        type=given.name,
+        type=given.non_empty_text,
         required=True,
         help="image, folder of images, video, V4L2 device (/dev/video0 or 0), image topic "
         "(/camera/image_raw), or sample",
@@ -73,7 +73,7 @@ def _add_perception(pipelines: Commands) -> None:
     )
     parser.add_argument(
         "--save-overlay",
-        type=given.name,
+        type=given.non_empty_text,
         metavar="DIR",
         help="write the images with their results drawn on them",
     )
@@ -88,14 +88,16 @@ def _add_perception(pipelines: Commands) -> None:
 def _add_images(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--confidence",
-        type=given.number(0.0, 1.0),
+        type=given.number_between(0.0, 1.0),
         metavar="X",
         help="lowest confidence of a result, 0 to 1",
     )
-    parser.add_argument("--frames", type=given.whole(1), metavar="N", help="stop after N results")
+    parser.add_argument(
+        "--frames", type=given.whole_number(1), metavar="N", help="stop after N results"
+    )
     parser.add_argument(
         "--rate",
-        type=given.number(0.001, 1000.0),
+        type=given.number_between(0.001, 1000.0),
         metavar="HZ",
         help="images per second from files; default: the rate of a video, else as fast as possible",
     )
@@ -106,7 +108,7 @@ def _add_images(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--image-topic",
-        type=given.topic,
+        type=given.topic_name,
         metavar="TOPIC",
         help="topic on which files and cameras are published; default: /camera/image_raw",
     )

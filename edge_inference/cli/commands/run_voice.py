@@ -34,7 +34,7 @@ MODES = ("command", "free", "both")
 
 def add(pipelines: Commands) -> None:
     """Add the command."""
-    parser = given.add_verb(
+    parser = given.add_command(
         pipelines,
         "voice",
         _start,
@@ -45,7 +45,7 @@ def add(pipelines: Commands) -> None:
     sources = parser.add_mutually_exclusive_group(required=True)
     sources.add_argument(
         "--source",
-        type=given.name,
+        type=given.non_empty_text,
         help="audio file, folder of audio files, device, device:<name or number>, or sample",
     )
     sources.add_argument(
@@ -68,7 +68,7 @@ def add(pipelines: Commands) -> None:
     )
     parser.add_argument(
         "--cmd-vel",
-        type=given.topic,
+        type=given.topic_name,
         metavar="TOPIC",
         help="topic of the velocities, to drive a robot",
     )
@@ -77,7 +77,7 @@ def add(pipelines: Commands) -> None:
     )
     parser.add_argument(
         "--pause",
-        type=given.number(0.0, 600.0),
+        type=given.number_between(0.0, 600.0),
         metavar="S",
         help="seconds of silence after each file; default: pause_s of the --expect file, else 1",
     )

@@ -38,7 +38,7 @@ exit codes: 0 written; 1 failed; 2 wrong usage; 130 interrupted."""
 
 def add(commands: Commands, arguments: Sequence[str]) -> None:
     """Add the command."""
-    parser = given.add_verb(
+    parser = given.add_command(
         commands,
         "speech",
         None,
@@ -47,7 +47,7 @@ def add(commands: Commands, arguments: Sequence[str]) -> None:
         epilog=_EXAMPLES,
     )
     actions = parser.add_subparsers(dest="action", metavar="action", required=True)
-    export = given.add_verb(
+    export = given.add_command(
         actions,
         "export",
         _start_export,
@@ -57,19 +57,23 @@ def add(commands: Commands, arguments: Sequence[str]) -> None:
     )
     export.add_argument("model", metavar="MODEL", help="speech model, by name or path")
     export.add_argument(
-        "--output", required=True, type=given.name, metavar="FOLDER", help="the new model folder"
+        "--output",
+        required=True,
+        type=given.non_empty_text,
+        metavar="FOLDER",
+        help="the new model folder",
     )
     export.add_argument("--engine", action="store_true", help="build TensorRT engines")
     export.add_argument(
         "--max-speech-s",
-        type=given.number(1.0, 60.0),
+        type=given.number_between(1.0, 60.0),
         default=30.0,
         metavar="S",
         help="maximum length of speech for an engine; default: 30",
     )
     export.add_argument(
         "--beam",
-        type=given.whole(1),
+        type=given.whole_number(1),
         default=8,
         metavar="N",
         help="maximum beam width of an engine; default: 8",
@@ -82,7 +86,7 @@ def add(commands: Commands, arguments: Sequence[str]) -> None:
 
 
 def _add_embedding(actions: Commands) -> None:
-    embedding = given.add_verb(
+    embedding = given.add_command(
         actions,
         "embedding",
         _start_embedding,
@@ -92,7 +96,11 @@ def _add_embedding(actions: Commands) -> None:
     )
     embedding.add_argument("source", metavar="SOURCE", help="folder, or package:<name>/<folder>")
     embedding.add_argument(
-        "--output", required=True, type=given.name, metavar="FOLDER", help="the new model folder"
+        "--output",
+        required=True,
+        type=given.non_empty_text,
+        metavar="FOLDER",
+        help="the new model folder",
     )
     given.add_bounds(embedding, "source", timeout_s=3600)
     embedding.add_argument("--license", default="Apache-2.0", help="default: Apache-2.0")

@@ -1,1 +1,1 @@
-"""What the commands do with models and engines."""
+"""The commands for models and engines: options in, reports out."""

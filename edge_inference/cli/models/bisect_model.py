@@ -13,11 +13,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from edge_inference.cli.interruption import cancellable
 from edge_inference.cli.models.image_choice import choose_images
 from edge_inference.cli.perception.run_options import search_path
 from edge_inference.cli.perception.summary_table import new_table
 from edge_inference.cli.progress import show_progress
+from edge_inference.cli.signals import cancel_on_signal
 from edge_inference.core.models.golden import SelfCheckThresholds
 from edge_inference.core.models.model import find_model
 from edge_inference.core.models.self_check import SelfCheckReport
@@ -64,7 +64,7 @@ def bisect_model(options: BisectOptions, as_json: bool) -> int:
     )
     stream = sys.stderr if as_json else sys.stdout
     title = f"bisecting {model.name}"
-    with cancellable() as cancelled, show_progress(title, stream) as progress:
+    with cancel_on_signal() as cancelled, show_progress(title, stream) as progress:
         report = bisect(request, progress, cancelled)
     if as_json:
         for layer in report.sensitivity.layers:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from edge_inference.cli.interruption import cancellable
+from edge_inference.cli.exit_status import print_error
 from edge_inference.cli.perception.run_options import check_int8_mode, search_path
-from edge_inference.cli.usage import complain
+from edge_inference.cli.signals import cancel_on_signal
 from edge_inference.core.models.model import ModelDescription, find_model
 from edge_inference.engines.precision.int8_mode import EXACT
 from edge_inference.errors import EdgeInferenceError
@@ -28,7 +28,7 @@ def check_models(
             failed += not _check(model, backend, precision, int8_mode or EXACT)
         except EdgeInferenceError as error:
             failed += 1
-            complain(f"{name}: {error}")
+            print_error(f"{name}: {error}")
     return 1 if failed else 0
 
 
@@ -43,7 +43,7 @@ def _check(model: ModelDescription, backend: str, precision: str, int8_mode: str
     build_options(model, next(iter(model.variants)))
     sys.stdout.write(f"{model.name}: {model.folder}\n  files: verified (sha256)\n")
     request = EngineRequest(model, backend, precision, int8_mode=int8_mode)
-    with cancellable() as cancelled, show_progress("  preparing", sys.stdout) as progress:
+    with cancel_on_signal() as cancelled, show_progress("  preparing", sys.stdout) as progress:
         selection = prepare(request, progress=progress, cancelled=cancelled)
         if cancelled():  # cancelled after the preparation: do not check
             raise KeyboardInterrupt(cancelled.number)

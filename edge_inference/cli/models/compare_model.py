@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_inference.cli.interruption import cancellable
+from edge_inference.cli.exit_status import UsageError, print_error
 from edge_inference.cli.models import comparison_plot
 from edge_inference.cli.models.comparison_format import (
     print_comparison,
@@ -18,7 +18,7 @@ from edge_inference.cli.models.comparison_format import (
 from edge_inference.cli.models.image_choice import choose_images
 from edge_inference.cli.perception.run_options import search_path
 from edge_inference.cli.progress import show_progress
-from edge_inference.cli.usage import UsageError, complain
+from edge_inference.cli.signals import cancel_on_signal
 from edge_inference.core.models.model import PRECISIONS, find_model
 from edge_inference.engines.cache.environment import machine_facts
 from edge_inference.engines.precision.int8_mode import INT8_MODES
@@ -66,12 +66,15 @@ def compare_model(options: CompareOptions, as_json: bool) -> int:
         options.int8_modes,
     )
     stream = sys.stderr if as_json else sys.stdout
-    with cancellable() as cancelled, show_progress(f"comparing {model.name}", stream) as progress:
+    with (
+        cancel_on_signal() as cancelled,
+        show_progress(f"comparing {model.name}", stream) as progress,
+    ):
         comparison = compare(request, progress=progress, cancelled=cancelled)
     facts = machine_facts()
     if as_json:
         for problem in comparison.problems:
-            complain(problem)
+            print_error(problem)
         for row in comparison.rows:
             sys.stdout.write(json.dumps(row_as_json(comparison, row)) + "\n")
         sys.stdout.write(json.dumps({"summary": summary_as_json(comparison, facts)}) + "\n")

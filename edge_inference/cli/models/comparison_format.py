@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from edge_inference.cli.models.cost_format import cost_as_json, measured_at
-from edge_inference.cli.perception.summary_table import milliseconds, new_table
-from edge_inference.cli.sizes import megabytes
+from edge_inference.cli.perception.summary_table import format_milliseconds, new_table
+from edge_inference.cli.sizes import format_megabytes
 from edge_inference.engines.precision.int8_mode import describe_int8_mode
 from edge_inference.optimize.comparison import CompareRow, Comparison
 
@@ -121,7 +121,7 @@ def _table(comparison: Comparison) -> Table:
         table.add_row(
             row.name,
             _computes_in(row),
-            megabytes(row.file_bytes),
+            format_megabytes(row.file_bytes),
             *_closeness(row),
             *([top1] if has_labels else []),
             *_latencies(row),
@@ -151,7 +151,9 @@ def _closeness(row: CompareRow) -> tuple[str, str, str]:
 def _latencies(row: CompareRow) -> tuple[str, str, str]:
     if row.latency is None:
         return "", "", ""
-    p50, p90, p99 = (milliseconds(t) for t in (row.latency.p50, row.latency.p90, row.latency.p99))
+    p50, p90, p99 = (
+        format_milliseconds(t) for t in (row.latency.p50, row.latency.p90, row.latency.p99)
+    )
     return p50, p90, p99
 
 
@@ -185,8 +187,9 @@ def _format_changes(comparison: Comparison) -> Iterator[str]:
         assert row.measured_cost is not None and row.previous_cost is not None
         (now, _), (previous, measurement) = row.measured_cost, row.previous_cost
         yield (
-            f"{row.name} takes {milliseconds(1e3 * now.seconds)} ms; the previous measurement "
-            f"here took {milliseconds(1e3 * previous.seconds)} ms, {measured_at(measurement)}"
+            f"{row.name} takes {format_milliseconds(1e3 * now.seconds)} ms; the previous "
+            f"measurement here took {format_milliseconds(1e3 * previous.seconds)} ms, "
+            f"{measured_at(measurement)}"
         )
 
 
@@ -204,7 +207,7 @@ def _format_fastest(comparison: Comparison) -> str:
     if fastest is None or fastest.latency is None:
         return "nothing passes the self-check"
     name = f"fastest that passes the self-check: {fastest.name}"
-    median = f"{milliseconds(fastest.latency.p50)} ms"
+    median = f"{format_milliseconds(fastest.latency.p50)} ms"
     if fastest.is_reference:
         return f"{name}, the reference itself, {median}"
     return f"{name}, {median}, {comparison.speedup(fastest):.2f} times as fast as the reference"

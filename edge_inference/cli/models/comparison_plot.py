@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from edge_inference.cli.usage import UsageError
+from edge_inference.cli.exit_status import UsageError
 from edge_inference.errors import ConfigError
 from edge_inference.optimize.comparison import CompareRow, Comparison
 

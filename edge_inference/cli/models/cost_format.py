@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from edge_inference.cli.perception.summary_table import milliseconds
+from edge_inference.cli.perception.summary_table import format_milliseconds
 from edge_inference.core.measured_costs import Cost, MeasuredCosts, Measurement
 
 
@@ -31,13 +31,13 @@ def cost_as_text(cost: Cost) -> str:
     """Return the time of one run and the engine that it ran on."""
     used = cost.configuration
     batch = f", batch {used.batch}" if used.batch > 1 else ""
-    return f"{milliseconds(1e3 * cost.seconds)} ms {used.backend} {used.execution}{batch}"
+    return f"{format_milliseconds(1e3 * cost.seconds)} ms {used.backend} {used.execution}{batch}"
 
 
 def ratio_to_reference(measurement: Measurement) -> str:
     """Return the first cost of a measurement, and its ratio to the second one."""
     cost, *others = measurement.costs
-    text = f"{milliseconds(1e3 * cost.seconds)} ms"
+    text = f"{format_milliseconds(1e3 * cost.seconds)} ms"
     if others:
         ratio = MeasuredCosts((measurement,)).ratio(cost.configuration, others[0].configuration)
         assert ratio is not None

@@ -11,12 +11,12 @@ from typing import Any
 
 from edge_inference.backends.trt.metadata import EngineMetadata, read_sidecar
 from edge_inference.backends.trt.vendor import import_tensorrt
-from edge_inference.cli.interruption import cancellable
+from edge_inference.cli.exit_status import UsageError
 from edge_inference.cli.models.engine_format import describe_plan
 from edge_inference.cli.models.engine_plans import DEFAULT_PRECISION
 from edge_inference.cli.perception.run_options import search_path
 from edge_inference.cli.progress import show_progress
-from edge_inference.cli.usage import UsageError
+from edge_inference.cli.signals import cancel_on_signal
 from edge_inference.core.models.model import ModelDescription, find_model
 from edge_inference.core.settings import change
 from edge_inference.engines.build.build_options import BuildOptions
@@ -74,7 +74,7 @@ def build(options: EngineBuildOptions, as_json: bool) -> int:
     """Build an engine and print its metadata; return the exit code."""
     options.check()
     title = f"building {options.model or options.onnx}"
-    with cancellable() as cancelled, show_progress(title, sys.stdout, as_json) as progress:
+    with cancel_on_signal() as cancelled, show_progress(title, sys.stdout, as_json) as progress:
         outcome = _build(options, progress, cancelled)
     if as_json:
         sys.stdout.write(json.dumps({"summary": _as_json(outcome)}) + "\n")

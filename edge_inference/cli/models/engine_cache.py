@@ -9,9 +9,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from edge_inference.cli.exit_status import print_error
 from edge_inference.cli.models.engine_plans import PLAN_FILE
-from edge_inference.cli.sizes import megabytes
-from edge_inference.cli.usage import complain
+from edge_inference.cli.sizes import format_megabytes
 from edge_inference.core.text_line import one_line
 from edge_inference.engines.cache.artifact_cache import ArtifactCache, CacheEntry
 from edge_inference.engines.cache.artifacts import TIMING_FOLDER, default_cache
@@ -34,7 +34,7 @@ def list_cache(verify: bool, as_json: bool) -> int:
     else:
         _print(cache, rows, verify)
     for fault in (*faults, *(fault for _, fault in rows if fault)):
-        complain(fault)
+        print_error(fault)
     return 1 if faults or any(fault for _, fault in rows) else 0
 
 
@@ -60,10 +60,10 @@ def clean_cache(
         sys.stdout.write(json.dumps({**content, "left": len(left)}) + "\n")
         return 0
     for name in removed:
-        sys.stdout.write(f"removed {name}: {megabytes(sizes.get(name))}\n")
+        sys.stdout.write(f"removed {name}: {format_megabytes(sizes.get(name))}\n")
     sys.stdout.write(
-        f"{cache.folder}: {len(removed)} removed ({megabytes(freed)}), {len(left)} left "
-        f"({megabytes(sum(entry.size for entry in left))})\n"
+        f"{cache.folder}: {len(removed)} removed ({format_megabytes(freed)}), {len(left)} left "
+        f"({format_megabytes(sum(entry.size for entry in left))})\n"
     )
     return 0
 
@@ -85,7 +85,7 @@ def _print(cache: ArtifactCache, rows: list[tuple[CacheEntry, str]], verified: b
 
     total = sum(entry.size for entry, _ in rows)
     count = "1 entry" if len(rows) == 1 else f"{len(rows)} entries"
-    sys.stdout.write(f"{cache.folder}: {count}, {megabytes(total)}\n")
+    sys.stdout.write(f"{cache.folder}: {count}, {format_megabytes(total)}\n")
     if not rows:
         return
     is_terminal = sys.stdout.isatty()
@@ -98,7 +98,7 @@ def _print(cache: ArtifactCache, rows: list[tuple[CacheEntry, str]], verified: b
             Text(_label(entry)),
             _kind(entry),
             Text(one_line(str(entry.metadata.get("precision", "")), _MAX_CELL)),
-            megabytes(entry.size),
+            format_megabytes(entry.size),
             _time_text(entry.created_s),
             _time_text(entry.used_s),
             _state(fault, verified),

@@ -14,10 +14,10 @@ from edge_inference.backends.trt.metadata import (
     read_sidecar,
     verify_plan,
 )
+from edge_inference.cli.exit_status import EXIT_FAILED, UsageError, print_error
 from edge_inference.cli.models.cost_format import ratio_to_reference
 from edge_inference.cli.models.engine_plans import PlanFile, cached_plan, is_plan, plan_at
 from edge_inference.cli.perception.run_options import search_path
-from edge_inference.cli.usage import EXIT_FAILED, UsageError, complain
 from edge_inference.core.models.model import ModelDescription, find_model
 from edge_inference.engines.cache.artifacts import default_cache, environment_here
 from edge_inference.engines.serving.engine_check import check_engine, record_check
@@ -61,7 +61,7 @@ def run_checks(selection: Selection, backend: Backend) -> int:
     with backend as engine:
         _print(f"runs on: {engine.describe()}")
         checked = check_engine(selection, engine, golden="warn", agreement="warn")
-        measured = record_check(selection, checked, default_cache(), complain)
+        measured = record_check(selection, checked, default_cache(), print_error)
     for summary in checked.notes.values():
         _print(summary)
     if "self-check" not in checked.notes:
@@ -69,7 +69,7 @@ def run_checks(selection: Selection, backend: Backend) -> int:
     if measured is not None:
         _print(f"time: {ratio_to_reference(measured)}")
     for warning in checked.warnings:
-        complain(warning)
+        print_error(warning)
     return EXIT_FAILED if checked.warnings else 0
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_inference.backends.trt.metadata import EngineMetadata
-from edge_inference.cli.sizes import megabytes
+from edge_inference.cli.sizes import format_megabytes
 from edge_inference.engines.build.build_options import BuildOptions
 
 _SOURCES = {
@@ -31,7 +31,7 @@ def describe_plan(plan: Path, metadata: EngineMetadata) -> Iterator[str]:
         f"{built.system} {built.machine}{took}"
     )
     yield f"  runs on: {runs_on(metadata)}"
-    yield f"  size: {megabytes(metadata.plan_bytes)}"
+    yield f"  size: {format_megabytes(metadata.plan_bytes)}"
     yield f"  inputs: {_tensors(metadata.inputs)}"
     yield f"  outputs: {_tensors(metadata.outputs)}"
     for name, sizes in metadata.profiles.items():

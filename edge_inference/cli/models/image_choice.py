@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edge_inference.cli.usage import UsageError, complain
+from edge_inference.cli.exit_status import UsageError, print_error
 from edge_inference.core.models.model import ModelDescription
 from edge_inference.optimize.images.image_set import ImageSet, golden_image_set, load_image_set
 from edge_inference.optimize.images.labeled_images import load_labeled_folders, load_labeled_table
@@ -24,7 +24,7 @@ def choose_images(
     """
     images = _load_images(model, source, labels, topic, limit)
     for reason in images.skipped:
-        complain(reason)
+        print_error(reason)
     return images
 
 

@@ -6,12 +6,12 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_inference.cli.bounded_run import goes_with_child
-from edge_inference.cli.interruption import cancellable
+from edge_inference.cli.bounded_run import remove_with_child
+from edge_inference.cli.exit_status import UsageError, print_error
 from edge_inference.cli.models.quantize_format import print_report
 from edge_inference.cli.perception.run_options import search_path
 from edge_inference.cli.progress import show_progress
-from edge_inference.cli.usage import UsageError, complain
+from edge_inference.cli.signals import cancel_on_signal
 from edge_inference.core.models.model import ModelDescription, find_model
 from edge_inference.engines.precision.ranges import METHODS
 from edge_inference.errors import ModelError
@@ -91,14 +91,14 @@ def quantize_model(options: QuantizeOptions, as_json: bool) -> int:
     """
     request = options.request()
     title = f"quantizing {request.model.name}"
-    with cancellable() as cancelled:
+    with cancel_on_signal() as cancelled:
         with show_progress(title, sys.stdout, as_json) as progress:
             report = quantize(
                 request,
                 progress,
                 cancelled,
-                skipped=complain,
-                before_staging=goes_with_child,
+                skipped=print_error,
+                before_staging=remove_with_child,
             )
         print_report(report, as_json)
     if not report.passed:

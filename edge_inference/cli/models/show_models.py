@@ -7,10 +7,10 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from edge_inference.cli.exit_status import print_error
 from edge_inference.cli.models.cost_format import cost_as_json, cost_as_text
 from edge_inference.cli.perception.run_options import search_path
-from edge_inference.cli.sizes import megabytes
-from edge_inference.cli.usage import complain
+from edge_inference.cli.sizes import format_megabytes
 from edge_inference.core.measured_costs import Cost, Measurement
 from edge_inference.core.models.model import (
     Accuracy,
@@ -37,9 +37,9 @@ def list_models(model_path: str, as_json: bool) -> int:
             models.append(load_model(folder))
         except EdgeInferenceError as error:
             failed += 1
-            complain(f"{name}: {error}")
+            print_error(f"{name}: {error}")
     cache = default_cache()
-    known = CostCache(cache.folder).read(complain)
+    known = CostCache(cache.folder).read(print_error)
     listed = [(model, current_costs(model, known, cache)) for model in models]
     if as_json:
         for model, costs in listed:
@@ -90,7 +90,7 @@ def _print(listed: Sequence[tuple[ModelDescription, Costs]]) -> None:
             table.add_row(
                 *(head if index == 0 else ("", "", "")),
                 precision,
-                megabytes(_size(variant)),
+                format_megabytes(_size(variant)),
                 _times(costs, precision),
                 # As Text: brackets in a description are not markup.
                 Text("\n".join(_accuracy(one) for one in variant.accuracy) or "none stated"),

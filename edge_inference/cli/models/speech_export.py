@@ -16,11 +16,11 @@ import numpy as np
 
 from edge_inference.backends.ort import OrtBackend
 from edge_inference.backends.trt.vendor import import_tensorrt
-from edge_inference.cli.interruption import cancellable
+from edge_inference.cli.exit_status import UsageError
 from edge_inference.cli.perception.run_options import search_path
 from edge_inference.cli.progress import ProgressDisplay, show_progress
-from edge_inference.cli.sizes import megabytes
-from edge_inference.cli.usage import UsageError
+from edge_inference.cli.signals import cancel_on_signal
+from edge_inference.cli.sizes import format_megabytes
 from edge_inference.core.audio import SAMPLE_RATE
 from edge_inference.core.bounded_file import read_text
 from edge_inference.core.checksum import sha256_of
@@ -77,7 +77,7 @@ def export(options: SpeechExportOptions, as_json: bool) -> int:
     output = _new_folder(options.output)
     title = f"exporting {model.name}"
     with (
-        cancellable() as cancelled,
+        cancel_on_signal() as cancelled,
         show_progress(title, sys.stdout, as_json) as progress,
         _temporary_folder(output) as folder,
     ):
@@ -248,7 +248,7 @@ def _print_files(output: Path, written: Mapping[str, Path], as_json: bool) -> No
         sys.stdout.write(json.dumps({"folder": str(output.resolve()), "bytes": sizes}) + "\n")
         return
     for role, file in files.items():
-        sys.stdout.write(f"{role:<18} {file.name:<24} {megabytes(file.stat().st_size)}\n")
+        sys.stdout.write(f"{role:<18} {file.name:<24} {format_megabytes(file.stat().st_size)}\n")
     sys.stdout.write(
         f"\nUse it: edge-inference run voice --source sample --model {output.resolve()}\n"
         f"or, with voice.launch.py, model:={output.resolve()}\n"

@@ -1,1 +1,1 @@
-"""A perception pipeline in the process of a command."""
+"""Runs the perception pipeline in the process of a command."""

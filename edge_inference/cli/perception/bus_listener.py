@@ -1,4 +1,4 @@
-"""Listens to a perception pipeline of this process on its bus."""
+"""Receives the results and timings of a perception pipeline in this process from its bus."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
 RESULT_TOPICS = ("detections", "classification", "segmentation", "depth")
 
-_WAITING_RECORDS = 64
+_MAX_WAITING_RECORDS = 64
 _RETRY_S = 0.1
 _WINDOW_S = 10.0
-# Longer than any run: this log's percentiles are limited by its number of frames only.
+# Longer than any run, so that only the number of frames limits the percentiles of this log.
 _WHOLE_RUN_S = 1e6
 
 
 class BusListener:
-    """Collects records and timings; made before the pipeline is, so that it misses nothing.
+    """Collects records and timings; make it before the pipeline, so that it receives everything.
 
-    ``namespace`` is the pipeline's. ``image_topic`` is that of our own media source, None where
-    the images come from somebody else. A reader that falls behind slows the pipeline down.
+    ``namespace`` is the pipeline's. ``image_topic`` is the topic of the pipeline's media source,
+    None where another node publishes the images. A slow reader slows the pipeline down.
     """
 
     def __init__(
@@ -40,60 +40,60 @@ class BusListener:
         limit: int | None = None,
         namespace: str = "/ai",
     ) -> None:
-        self.book = FrameTracker(source, image_topic is not None, self._hand_over, limit)
+        self.tracker = FrameTracker(source, image_topic is not None, self._put_record, limit)
         self.recent = LatencyLog(_WINDOW_S)
         self.whole = LatencyLog(_WHOLE_RUN_S)
-        #: Results that the overlay stage is done with, drawn or dropped.
+        #: Results that the overlay stage has finished, drawn or dropped.
         self.overlays_done = 0
-        #: ``time.monotonic()`` of the last sign of life.
+        #: ``time.monotonic()`` of the last image or timing.
         self.last_event_s = time.monotonic()
         self._bus = bus
         self._namespace = namespace
-        self._records: queue.Queue[FrameRecord] = queue.Queue(_WAITING_RECORDS)
+        self._records: queue.Queue[FrameRecord] = queue.Queue(_MAX_WAITING_RECORDS)
         self._closing = threading.Event()
         taps: list[tuple[str, Callable[[Any], None]]] = [
-            (f"{namespace}/{topic}", self.book.add_result) for topic in RESULT_TOPICS
+            (f"{namespace}/{topic}", self.tracker.add_result) for topic in RESULT_TOPICS
         ]
         taps.append((f"{namespace}/stage_timing", self._add_timing))
         if image_topic is not None:
             taps.append((image_topic, self._announce))
-        self._leave = [bus.tap(topic, callback) for topic, callback in taps]
+        self._untap = [bus.tap(topic, callback) for topic, callback in taps]
 
     def save_overlays(self, files: OverlayFiles) -> Callable[[], None]:
-        """Give every overlay to ``files``; return the function that ends it."""
+        """Pass every overlay to ``files``; return the function that stops this."""
         return self._bus.tap(f"{self._namespace}/overlay", files.receive)
 
     def next_record(self, timeout_s: float) -> FrameRecord | None:
-        """Wait for a finished image; None where none came."""
+        """Wait for the record of a finished image; None where none came in time."""
         try:
             return self._records.get(timeout=timeout_s) if timeout_s else self._records.get_nowait()
         except queue.Empty:
             return None
 
     def is_drained(self) -> bool:
-        """Tell whether every announced image came to its end and every record was taken."""
-        return self.book.settled == self.book.announced and self._records.empty()
+        """Tell whether every announced image is finished and every record was read."""
+        return self.tracker.finished == self.tracker.announced and self._records.empty()
 
     def close(self) -> None:
-        """Stop listening and let go of whoever waits for the reader."""
+        """Stop listening, and release threads that wait for the reader."""
         self._closing.set()
-        for leave in self._leave:
-            leave()
+        for untap in self._untap:
+            untap()
 
     def _announce(self, frame: Frame) -> None:
         self.last_event_s = time.monotonic()
-        self.book.announce(frame)
+        self.tracker.announce(frame)
 
     def _add_timing(self, timing: StageTiming) -> None:
         self.last_event_s = time.monotonic()
         now_ns = time.monotonic_ns()
         self.recent.add(timing, now_ns)
         self.whole.add(timing, now_ns)
-        if timing.stage == "overlay" and self.book.number_of(timing.stamp_ns) is not None:
+        if timing.stage == "overlay" and self.tracker.number_of(timing.stamp_ns) is not None:
             self.overlays_done += 1
-        self.book.add_timing(timing)
+        self.tracker.add_timing(timing)
 
-    def _hand_over(self, record: FrameRecord) -> None:
+    def _put_record(self, record: FrameRecord) -> None:
         while not self._closing.is_set():
             try:
                 self._records.put(record, timeout=_RETRY_S)

@@ -1,4 +1,4 @@
-"""Puts together what the stages tell about each image: its result, its timings, its end."""
+"""Collects the result and the stage timings of each image."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from edge_inference.core.images.frame import Frame
 from edge_inference.core.results import Result
 from edge_inference.core.runtime.latency import StageTiming
 
-#: The stages that every image passes, in order.
+#: The stages that every image passes through, in order.
 STAGES = ("preprocess", "inference", "decode")
 
-# More results than this never wait for their overlay at once.
-_REMEMBERED_NUMBERS = 256
+# More than the number of results that can wait for their overlay at the same time.
+_MAX_NUMBERS = 256
 
 
 @dataclass(frozen=True)
 class FrameRecord:
-    """An image that went all the way.
+    """An image with its result.
 
     ``number`` counts the source's images from 1, or a topic's results.
-    ``process_ms`` has each stage's milliseconds, ``age_ms`` those from capture
-    to result, None where the stamp cannot tell.
+    ``process_ms`` is the time of each stage, ``age_ms`` the time from capture
+    to result, None where the stamp is unusable.
     """
 
     number: int
@@ -47,10 +47,10 @@ class _Pending:
         return next((timing for timing in self.timings.values() if timing.dropped), None)
 
     @property
-    def is_settled(self) -> bool:
-        """Tell whether every stage up to this image's last one has spoken.
+    def is_finished(self) -> bool:
+        """Tell whether every stage up to this image's last one has published its timing.
 
-        A stage hands its output on before it tells its time, so the next one may speak first.
+        A stage publishes its output before its timing, so timings may arrive out of order.
         """
         last = self.drop.stage if self.drop else STAGES[-1]
         passed = STAGES[: STAGES.index(last) + 1]
@@ -60,12 +60,12 @@ class _Pending:
 class FrameTracker:
     """Follows every image by its stamp, from any thread.
 
-    Where our own source publishes, ``is_announced`` is True: it announces each
-    image, and what others publish on the same topics is left out. Images
-    of one stamp (a camera without stamps) are told apart by their order. After
-    ``limit`` results no more are taken; None is no limit. ``on_record`` gets
-    each finished image, in the thread that finished it; it may wait, which
-    holds up the pipeline.
+    ``is_announced`` is True where the pipeline has its own source: each of its images is
+    announced, and images of other publishers on the same topics are ignored. Images
+    with the same stamp (a camera without stamps) are distinguished by their order. Results
+    after the first ``limit`` are ignored; None is no limit. ``on_record`` gets
+    each finished image, in the thread that finished it; it may block, which
+    slows the pipeline down.
     """
 
     def __init__(
@@ -82,28 +82,28 @@ class FrameTracker:
         self._pending: dict[int, list[_Pending]] = {}
         self._numbers: OrderedDict[int, int] = OrderedDict()
         self._lock = threading.Lock()
-        # A lock of its own: whoever writes overlays must get on while on_record waits.
+        # A separate lock: the thread that writes overlays must not wait while on_record blocks.
         self._numbers_lock = threading.Lock()
         #: Images that the source published.
         self.announced = 0
-        #: Images that came to their end, with a result or dropped.
-        self.settled = 0
+        #: Images that are finished, with a result or dropped.
+        self.finished = 0
         #: Results so far.
         self.results = 0
         #: Images dropped, by reason.
         self.drops: Counter[str] = Counter()
-        #: Images that others published while our own source did.
+        #: Images of other publishers on the topic of the pipeline's own source.
         self.foreign = 0
 
     def announce(self, frame: Frame) -> None:
-        """Note an image of our own source before any stage sees it."""
+        """Record an image of the pipeline's own source before any stage receives it."""
         with self._lock:
             self.announced += 1
             pending = _Pending(self.announced, frame.origin)
             self._pending.setdefault(frame.stamp_ns, []).append(pending)
 
     def add_result(self, result: Result) -> None:
-        """Note what an image showed."""
+        """Record the result of an image."""
         with self._lock:
             pending = self._find(
                 result.stamp_ns, lambda one: one.result is None and one.drop is None
@@ -116,11 +116,11 @@ class FrameTracker:
                 pending.number = self.results
             with self._numbers_lock:
                 self._numbers[result.stamp_ns] = pending.number
-                if len(self._numbers) > _REMEMBERED_NUMBERS:
+                if len(self._numbers) > _MAX_NUMBERS:
                     self._numbers.popitem(last=False)
 
     def add_timing(self, timing: StageTiming) -> None:
-        """Note what a stage did with an image."""
+        """Record the timing of a stage for an image."""
         if timing.stage not in STAGES:
             return
         with self._lock:
@@ -129,11 +129,11 @@ class FrameTracker:
                 self.foreign += timing.stage == STAGES[0]
                 return
             pending.timings[timing.stage] = timing
-            if pending.is_settled:
-                self._settle(timing.stamp_ns, pending)
+            if pending.is_finished:
+                self._finish(timing.stamp_ns, pending)
 
     def number_of(self, stamp_ns: int) -> int | None:
-        """Return the number of an image whose result came recently, None for others."""
+        """Return the number of an image with a recent result, None for others."""
         with self._numbers_lock:
             return self._numbers.get(stamp_ns)
 
@@ -144,7 +144,7 @@ class FrameTracker:
             self._pending.setdefault(stamp_ns, []).append(pending)
         return pending
 
-    def _settle(self, stamp_ns: int, pending: _Pending) -> None:
+    def _finish(self, stamp_ns: int, pending: _Pending) -> None:
         same_stamp = self._pending[stamp_ns]
         same_stamp.remove(pending)
         if not same_stamp:
@@ -153,8 +153,8 @@ class FrameTracker:
             self.drops[pending.drop.dropped] += 1
         elif pending.result is not None and pending.number is not None:
             self._on_record(self._record(stamp_ns, pending.number, pending.result, pending))
-        # Last, so that whoever sees the count finds the record handed over.
-        self.settled += 1
+        # Last, so that the record is in the queue before the count rises.
+        self.finished += 1
 
     def _record(self, stamp_ns: int, number: int, result: Result, pending: _Pending) -> FrameRecord:
         return FrameRecord(

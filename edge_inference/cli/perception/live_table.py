@@ -1,4 +1,4 @@
-"""A table that stays in place on a terminal while a run goes on."""
+"""A table that is redrawn in place on a terminal during a run."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from rich.live import Live
 from rich.text import Text
 
 from edge_inference.cli.perception.frame_tracker import FrameRecord
-from edge_inference.cli.perception.result_format import result_as_text
+from edge_inference.cli.perception.result_format import format_result
 from edge_inference.cli.perception.run_output import RunOutput, RunProgress
-from edge_inference.cli.perception.run_summary import RunSummary, in_order
+from edge_inference.cli.perception.run_summary import RunSummary, sort_stages
 from edge_inference.cli.perception.summary_table import (
     END_TO_END,
-    counts,
-    milliseconds,
+    format_counts,
+    format_milliseconds,
     new_table,
     print_on,
 )
@@ -25,7 +25,7 @@ from edge_inference.cli.progress import ProgressBar, ProgressDisplay
 from edge_inference.core.text_line import one_line
 
 _REDRAW_S = 0.25
-_FINDINGS_SHOWN = 6
+_MAX_FINDINGS = 6
 
 
 class PerceptionLiveTable(RunOutput):
@@ -43,48 +43,52 @@ class PerceptionLiveTable(RunOutput):
         return ProgressBar(title, self._stream)
 
     def frame(self, record: FrameRecord) -> None:
-        """Keep the latest frame for the next drawing."""
+        """Keep the latest frame for the next redraw."""
         self._last = record
 
-    def progress(self, look: Callable[[], RunProgress]) -> None:
-        """Draw, if it is time."""
+    def progress(self, read_progress: Callable[[], RunProgress]) -> None:
+        """Redraw the table, if the redraw period has passed."""
         now = time.monotonic()
         if now - self._drawn_s < _REDRAW_S:
             return
         self._drawn_s = now
         self._live.start()
-        self._live.update(self._drawing(look()), refresh=True)
+        self._live.update(self._render(read_progress()), refresh=True)
 
     def problem(self, text: str) -> None:
-        """Write it above the table."""
+        """Write the problem above the table."""
         self._console.print(Text(f"edge-inference: {one_line(text)}", style="red"), soft_wrap=True)
 
     def finish(self, summary: RunSummary | None) -> None:
-        """Put the summary in the table's place."""
+        """Replace the table by the summary."""
         self._live.stop()
         if summary is not None:
             print_on(summary, self._console)
 
-    def _drawing(self, progress: RunProgress) -> RenderableType:
+    def _render(self, progress: RunProgress) -> RenderableType:
         results = f", {progress.results} results"
         head = Text.assemble(f"{progress.engine}\n", (progress.source, "bold"), results)
         if progress.drops:
             total = sum(progress.drops.values())
-            head.append(f", {total} dropped ({counts(progress.drops)})", "yellow")
+            head.append(f", {total} dropped ({format_counts(progress.drops)})", "yellow")
         head.append("   Ctrl-C ends", "dim")
         stages = new_table("stage", "rate /s", "p50 ms", "p95 ms", "p99 ms", "dropped")
-        for stage in in_order(progress.latency):
+        for stage in sort_stages(progress.latency):
             times = (stage.process.p50, stage.process.p95, stage.process.p99)
             drops = str(sum(stage.drops.values()))
-            stages.add_row(stage.stage, f"{stage.rate_hz:.1f}", *map(milliseconds, times), drops)
+            stages.add_row(
+                stage.stage, f"{stage.rate_hz:.1f}", *map(format_milliseconds, times), drops
+            )
         for age in (s.age for s in progress.latency.stages if s.stage == "decode"):
-            stages.add_row(END_TO_END, "", *map(milliseconds, (age.p50, age.p95, age.p99)), "")
-        return Group(head, stages, self._findings())
+            stages.add_row(
+                END_TO_END, "", *map(format_milliseconds, (age.p50, age.p95, age.p99)), ""
+            )
+        return Group(head, stages, self._render_findings())
 
-    def _findings(self) -> Text:
+    def _render_findings(self) -> Text:
         """Return a fixed number of lines, so that the table does not jump."""
         if self._last is None:
-            return Text("waiting for the first result" + "\n" * _FINDINGS_SHOWN, style="dim")
-        lines = result_as_text(self._last.result, _FINDINGS_SHOWN) or ["nothing found"]
-        lines += [""] * (_FINDINGS_SHOWN - len(lines))
+            return Text("waiting for the first result" + "\n" * _MAX_FINDINGS, style="dim")
+        lines = format_result(self._last.result, _MAX_FINDINGS) or ["nothing found"]
+        lines += [""] * (_MAX_FINDINGS - len(lines))
         return Text(f"frame {self._last.number}\n" + "\n".join(f"  {line}" for line in lines))

@@ -1,4 +1,4 @@
-"""Overlays as JPEG files, written beside the pipeline."""
+"""Writes overlays as JPEG files, in a thread beside the pipeline."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from pathlib import Path
 
 from edge_inference.core.images.frame import Frame
 from edge_inference.core.images.image_file import write_jpeg
-from edge_inference.core.runtime.worker import words_of
+from edge_inference.core.runtime.worker import format_error
 from edge_inference.errors import ConfigError, ImageError
 
-# So many images wait for the disk before the overlay stage waits too.
-_WAITING = 4
+# Images that wait to be written before the overlay stage has to wait too.
+_MAX_WAITING = 4
 
 
 class OverlayFiles:
-    """Writes ``frame_000001.jpg`` … into a folder, in a thread of its own.
+    """Writes ``frame_000001.jpg`` … into a folder, in its own thread.
 
-    ``number_of`` gives an image's number by its stamp. ``on_error`` hears of
-    the first failure; the rest is counted. Raises ConfigError where the folder
+    ``number_of`` returns an image's number by its stamp. ``on_error`` gets
+    the first failure; further ones are only counted. Raises ConfigError where the folder
     cannot be made.
     """
 
@@ -41,16 +41,16 @@ class OverlayFiles:
         self.failed = 0
         self._number_of = number_of
         self._on_error = on_error
-        self._waiting: queue.Queue[Frame | None] = queue.Queue(_WAITING)
+        self._waiting: queue.Queue[Frame | None] = queue.Queue(_MAX_WAITING)
         self._writer = threading.Thread(target=self._run, name="overlay_files", daemon=True)
         self._writer.start()
 
     def receive(self, overlay: Frame) -> None:
-        """Take an image; waits while the disk is behind."""
+        """Queue an image; blocks while the queue is full."""
         self._waiting.put(overlay)
 
     def finish(self) -> None:
-        """Write what is left and end the thread; nothing may be received afterwards."""
+        """Write the queued images and end the thread; do not call ``receive`` afterwards."""
         self._waiting.put(None)
         self._writer.join()
 
@@ -58,12 +58,12 @@ class OverlayFiles:
         while (overlay := self._waiting.get()) is not None:
             try:
                 self._write(overlay)
-            except BaseException as error:  # who receives would wait for this thread
-                self._fail(f"an overlay is not written: {words_of(error)}")
+            except BaseException as error:  # without this thread, receive would block forever
+                self._fail(f"an overlay is not written: {format_error(error)}")
 
     def _write(self, overlay: Frame) -> None:
         number = self._number_of(overlay.stamp_ns)
-        if number is None:  # somebody else's image on the same topic
+        if number is None:  # an image of another publisher on the same topic
             return
         file = self.folder / f"frame_{number:06d}.jpg"
         try:

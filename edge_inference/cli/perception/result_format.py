@@ -19,14 +19,14 @@ from edge_inference.core.results import (
 from edge_inference.errors import InputError
 
 
-def record_as_json(record: FrameRecord) -> dict[str, Any]:
-    """Return one frame as the command line's ``--json`` writes it."""
+def record_to_json(record: FrameRecord) -> dict[str, Any]:
+    """Return one frame as an object of the output of ``--json``."""
     return {
         "source": record.source,
         "frame": record.number,
         "stamp": record.stamp_ns,
         "model": record.result.model,
-        "results": result_as_json(record.result),
+        "results": result_to_json(record.result),
         "ms": {
             stage: _rounded(record.process_ms[stage], 3)
             for stage in STAGES
@@ -36,12 +36,12 @@ def record_as_json(record: FrameRecord) -> dict[str, Any]:
     }
 
 
-def result_as_json(result: Result) -> list[dict[str, Any]]:
-    """Return what was found, best first.
+def result_to_json(result: Result) -> list[dict[str, Any]]:
+    """Return the findings, best first.
 
-    Objects have label, score and box (x, y, width, height in source pixels);
-    classes label and score; masks the share of the image of each class;
-    depth its minimum, median and maximum, null where nothing was measured.
+    Detections have label, score and box (x, y, width, height in source pixels);
+    classifications label and score; segmentations the share of the image for each class;
+    depth maps minimum, median and maximum, null where nothing was measured.
     """
     if isinstance(result, Detections):
         return [
@@ -64,8 +64,8 @@ def result_as_json(result: Result) -> list[dict[str, Any]]:
     raise unhandled_error(result, "results as JSON")
 
 
-def result_as_text(result: Result, limit: int) -> list[str]:
-    """Return a line for each of the first ``limit`` things found."""
+def format_result(result: Result, limit: int) -> list[str]:
+    """Return one line for each of the first ``limit`` findings."""
     if isinstance(result, DepthMap):
         depth = _depth(result)
         figures = [depth["min"], depth["median"], depth["max"]]
@@ -73,7 +73,7 @@ def result_as_text(result: Result, limit: int) -> list[str]:
             return ["no depth"]
         return ["depth " + " … ".join(f"{figure:.2f}" for figure in figures) + f" {result.unit}"]
     lines = []
-    for entry in result_as_json(result)[:limit]:
+    for entry in result_to_json(result)[:limit]:
         if "box" in entry:
             box = ", ".join(f"{side:.0f}" for side in entry["box"])
             lines.append(f"{entry['label']} {entry['score']:.2f} [{box}]")

@@ -1,4 +1,4 @@
-"""``edge-inference run perception``: the pipeline in this process, listened to on its bus."""
+"""``edge-inference run perception``: runs the pipeline in this process and reads its bus."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_inference.cli.hosting import hosted_here
-from edge_inference.cli.interruption import Interruption, interruptible
-from edge_inference.cli.params_file import without_effect
+from edge_inference.cli.container import open_container
+from edge_inference.cli.error_reporter import ErrorReporter
+from edge_inference.cli.exit_status import EXIT_FAILED
+from edge_inference.cli.params_file import find_unused_entries
 from edge_inference.cli.perception.bus_listener import BusListener
 from edge_inference.cli.perception.frame_tracker import FrameRecord
 from edge_inference.cli.perception.overlay_files import OverlayFiles
@@ -27,12 +28,12 @@ from edge_inference.cli.perception.run_summary import (
     EngineSummary,
     ResultCounts,
     RunSummary,
-    in_order,
+    sort_stages,
 )
 from edge_inference.cli.perception.source import SourceKind
-from edge_inference.cli.problems import Problems
+from edge_inference.cli.progress import can_redraw
 from edge_inference.cli.run_namespace import NamespacedPipeline, unique_namespace
-from edge_inference.cli.usage import EXIT_FAILED
+from edge_inference.cli.signals import Interrupt, catch_signals
 from edge_inference.composition.pipeline import ComponentDescription, Pipeline, load_pipeline
 from edge_inference.core.images.media import open_media
 from edge_inference.core.models.model import ModelDescription, find_model
@@ -41,9 +42,10 @@ from edge_inference.errors import CancelledError, ConfigError
 if TYPE_CHECKING:
     from edge_inference.composition.container import Container
 
-ENDED, ENOUGH, INTERRUPTED, STALLED = "source ended", "enough frames", "interrupted", "stalled"
+SOURCE_ENDED, ENOUGH_FRAMES = "source ended", "enough frames"
+INTERRUPTED, STALLED = "interrupted", "stalled"
 
-_TICK_S = 0.1
+_POLL_PERIOD_S = 0.1
 _STALLED_S = 30.0
 _SILENT_TOPIC_S = 3.0
 
@@ -51,21 +53,21 @@ _SILENT_TOPIC_S = 3.0
 def run_perception(options: RunOptions, started_s: float) -> int:
     """Run the perception pipeline until its source ends; return the exit code.
 
-    ``started_s`` is the moment of ``time.monotonic()`` that the time to the
-    first result counts from. 0: results came, and all that was asked for was
-    done. 1: no result came, an overlay could not be written, or the pipeline
+    ``started_s`` is the start of the program in seconds of ``time.monotonic()``; the time to the
+    first result counts from it. Exit code 0: results came, and every request was
+    fulfilled. 1: no result came, an overlay could not be written, or the pipeline
     stalled. 130 or 143: interrupted before the first result. Raises
-    EdgeInferenceError for anything that keeps the pipeline from starting.
+    EdgeInferenceError where the pipeline cannot start.
     """
     model = find_model(options.model, search_path(options.model_path))
     options.check(model)
     if options.kind is SourceKind.FILES:
         open_media(options.source).close()
     pipeline = load_pipeline("perception")
-    output = _output(options)
-    if options.names_an_engine:
-        with interruptible() as interrupted:
-            is_ready = _made_ready(options, model, output, interrupted)
+    output = _make_output(options)
+    if options.selects_engine:
+        with catch_signals() as interrupted:
+            is_ready = _prepare_engine(options, model, output, interrupted)
             if not is_ready or interrupted.is_set():
                 return interrupted.exit_code
     return _run(options, pipeline, model, output, started_s)
@@ -80,25 +82,25 @@ def _run(
 ) -> int:
     arguments = options.pipeline_arguments()
     with (
-        hosted_here("run perception", options.verbose) as container,
-        unique_namespace(container, pipeline, arguments, "inference", output.problem) as place,
+        open_container("run perception", options.verbose) as container,
+        unique_namespace(container, pipeline, arguments, "inference", output.problem) as namespaced,
     ):
-        run = _Run(container, place, options, model, output, started_s)
+        run = _Run(container, namespaced, options, model, output, started_s)
         try:
             engine = run.load()
-            with interruptible() as interrupted:
+            with catch_signals() as interrupted:
                 return run.run(engine, interrupted)
         finally:
             run.close()
 
 
 class _Run:
-    """One run: ``load`` and ``run`` once, then ``close``."""
+    """One run: call ``load`` and ``run`` once, then ``close``."""
 
     def __init__(
         self,
         container: Container,
-        place: NamespacedPipeline,
+        pipeline: NamespacedPipeline,
         options: RunOptions,
         model: ModelDescription,
         output: RunOutput,
@@ -107,8 +109,8 @@ class _Run:
         from edge_inference.composition.bus import Bus
 
         self._container = container
-        self._place = place
-        self._components = place.components
+        self._pipeline = pipeline
+        self._components = pipeline.components
         self._options = options
         self._model = model
         self._output = output
@@ -116,36 +118,36 @@ class _Run:
         self._listener = BusListener(
             Bus.of(container.context),
             options.source,
-            _image_topic(place.components),
+            _image_topic(pipeline.components),
             options.frames,
-            place.namespace,
+            pipeline.namespace,
         )
         self._nodes: dict[str, Any] = {}
         self._spinner = threading.Thread(target=container.spin, name="executor", daemon=True)
         self._cleanup = ExitStack()
         self._overlays: OverlayFiles | None = None
-        self._problems = Problems(output.problem)
-        self._found = ResultCounts()
+        self._errors = ErrorReporter(output.problem)
+        self._result_counts = ResultCounts()
         self._results = 0
         self._first_s: float | None = None
         self._last_s: float | None = None
 
-    def run(self, engine: EngineSummary, interrupted: Interruption) -> int:
-        """Start the pipeline, show what it finds, sum up; return the exit code."""
+    def run(self, engine: EngineSummary, interrupted: Interrupt) -> int:
+        """Start the pipeline, show its results and the summary; return the exit code."""
         self._output.start(self._options.source, engine)
         self._spinner.start()
         overlays = self._overlays
         ended = self._watch(engine, interrupted, overlays is not None)
         ended_s = time.monotonic()
-        self._cleanup.close()  # the last overlays are on the disk now
-        self._problems.report(self._nodes)
+        self._cleanup.close()  # the last overlays are written now
+        self._errors.report(self._nodes)
         self._output.finish(self._summary(engine, ended, ended_s, overlays))
         if ended == INTERRUPTED and not self._results:
             return interrupted.exit_code
-        return self._verdict(ended, overlays)
+        return self._exit_code(ended, overlays)
 
     def close(self) -> None:
-        """Let go of every thread that may wait for us, and stop the executor."""
+        """Release every thread that may wait for this run, and stop the executor."""
         self._output.finish(None)
         self._listener.close()
         self._cleanup.close()
@@ -155,21 +157,21 @@ class _Run:
 
     # Start --------------------------------------------------------------------------------------
 
-    def _overlay_files(self) -> OverlayFiles | None:
+    def _save_overlays(self) -> OverlayFiles | None:
         if self._options.save_overlay is None:
             return None
         folder = Path(self._options.save_overlay)
-        files = OverlayFiles(folder, self._listener.book.number_of, self._problems.put)
+        files = OverlayFiles(folder, self._listener.tracker.number_of, self._errors.add)
         self._cleanup.callback(files.finish)
-        # Called first: nothing may come any more when the files are finished.
+        # Runs before ``finish``, after which no overlay may arrive.
         self._cleanup.callback(self._listener.save_overlays(files))
         return files
 
     def load(self) -> EngineSummary:
-        """Load the nodes; raises ConfigError with what each that fails says."""
+        """Load the nodes; raises ConfigError with the message of each node that fails."""
         from edge_inference.composition.process import load_components
 
-        self._overlays = self._overlay_files()
+        self._overlays = self._save_overlays()
         failures = load_components(self._container, self._components, self._options.params_file)
         for loaded in self._container.components:
             name = loaded.node.get_name()
@@ -179,19 +181,19 @@ class _Run:
                 failures.append(f"{name}: {(reasons or [loaded.failure])[-1]}")
         if failures:
             raise ConfigError("; ".join(failures))
-        self._mention_parameters_without_effect()
+        self._report_unused_parameters()
         notes = self._nodes["inference"].health.notes()
         return EngineSummary(
             self._model.name, self._model.task, notes["backend"], notes["precision"]
         )
 
-    def _mention_parameters_without_effect(self) -> None:
+    def _report_unused_parameters(self) -> None:
         if self._options.params_file:
             declared = {
                 node.get_fully_qualified_name(): node.get_parameters_by_prefix("")
                 for node in self._nodes.values()
             }
-            for text in without_effect(Path(self._options.params_file), declared):
+            for text in find_unused_entries(Path(self._options.params_file), declared):
                 self._output.problem(text)
 
     # While it runs ------------------------------------------------------------------------------
@@ -199,20 +201,20 @@ class _Run:
     def _watch(
         self, engine: EngineSummary, interrupted: threading.Event, has_overlays: bool
     ) -> str:
-        """Show results until the run ends; return why it did."""
-        began_s = time.monotonic()
+        """Show results until the run ends; return the reason of the end."""
+        begin_s = time.monotonic()
         while not interrupted.is_set():
-            record = self._listener.next_record(_TICK_S)
+            record = self._listener.next_record(_POLL_PERIOD_S)
             while record is not None:
                 self._show(record)
                 record = self._listener.next_record(0.0)
-            self._mention_company()
-            self._problems.report(self._nodes)
+            self._report_other_pipelines()
+            self._errors.report(self._nodes)
             self._output.progress(lambda: self._progress(engine))
-            ended = self._end(has_overlays)
+            ended = self._check_end(has_overlays)
             if ended is not None:
                 return ended
-            self._mention_silence(time.monotonic() - began_s)
+            self._report_silent_topic(time.monotonic() - begin_s)
         return INTERRUPTED
 
     def _show(self, record: FrameRecord) -> None:
@@ -220,19 +222,20 @@ class _Run:
         self._last_s = time.monotonic()
         if self._first_s is None:
             self._first_s = self._last_s
-        self._found.add(record.result)
+        self._result_counts.add(record.result)
         self._output.frame(record)
 
-    def _end(self, has_overlays: bool) -> str | None:
+    def _check_end(self, has_overlays: bool) -> str | None:
+        """Return the reason where the run has to end, else None."""
         listener = self._listener
         has_finished = self._source_has_finished()
-        # In this order: an image counts as settled after its record was handed over.
+        # In this order: an image counts as finished after its record was put in the queue.
         is_drained = has_finished and listener.is_drained()
-        if not has_overlays or listener.overlays_done >= listener.book.results:
+        if not has_overlays or listener.overlays_done >= listener.tracker.results:
             if is_drained:
-                return ENDED
+                return SOURCE_ENDED
             if self._results == self._options.frames:
-                return ENOUGH
+                return ENOUGH_FRAMES
         if has_finished and time.monotonic() - listener.last_event_s > _STALLED_S:
             return STALLED
         return None
@@ -241,27 +244,27 @@ class _Run:
         source = self._nodes.get("media_source")
         return source is not None and bool(source.finished.is_set())
 
-    def _mention_silence(self, waited_s: float) -> None:
+    def _report_silent_topic(self, waited_s: float) -> None:
         topic = self._options.topic
         is_topic = self._options.kind is SourceKind.TOPIC
-        if is_topic and not self._listener.book.settled and waited_s > _SILENT_TOPIC_S:
-            self._problems.put(
-                f"no image on {topic} yet; see whether somebody publishes it: ros2 topic info "
+        if is_topic and not self._listener.tracker.finished and waited_s > _SILENT_TOPIC_S:
+            self._errors.add(
+                f"no image on {topic} yet; check that a node publishes it: ros2 topic info "
                 f"{topic} (there is no file or folder of this name either)"
             )
 
-    def _mention_company(self) -> None:
-        if self._place.is_shared(self._container):
-            self._problems.put(
-                f"another pipeline has started in the namespace {self._place.namespace}: its "
+    def _report_other_pipelines(self) -> None:
+        if self._pipeline.is_shared(self._container):
+            self._errors.add(
+                f"another pipeline has started in the namespace {self._pipeline.namespace}: its "
                 "results are on the same topics; end one of them, or set another ROS_DOMAIN_ID "
                 "for this one"
             )
-        if self._listener.book.foreign:
+        if self._listener.tracker.foreign:
             topic = _image_topic(self._components)
-            self._problems.put(
-                f"somebody else publishes on {topic} too, and what they do mixes with this run: "
-                "end the other run, or set another ROS_DOMAIN_ID for this one"
+            self._errors.add(
+                f"another node publishes on {topic} too, and its images mix with those of this "
+                "run: end the other run, or set another ROS_DOMAIN_ID for this one"
             )
 
     def _progress(self, engine: EngineSummary) -> RunProgress:
@@ -269,7 +272,7 @@ class _Run:
             source=self._options.source,
             engine=engine,
             results=self._results,
-            drops=dict(self._listener.book.drops),
+            drops=dict(self._listener.tracker.drops),
             latency=self._listener.recent.report(time.monotonic_ns()),
         )
 
@@ -283,15 +286,15 @@ class _Run:
             source=self._options.source,
             engine=engine,
             ended=ended,
-            read=None if source is None else self._listener.book.announced,
+            read=None if source is None else self._listener.tracker.announced,
             results=self._results,
-            unreadable=0 if source is None else source.health.counts().get("source", 0),
-            drops=dict(self._listener.book.drops),
+            unreadable=0 if source is None else source.health.drop_counts().get("source", 0),
+            drops=dict(self._listener.tracker.drops),
             wall_s=ended_s - self._started_s,
             first_result_s=None if self._first_s is None else self._first_s - self._started_s,
             rate_hz=self._rate_hz(),
-            stages=in_order(self._listener.whole.report(time.monotonic_ns())),
-            found=self._found,
+            stages=sort_stages(self._listener.whole.report(time.monotonic_ns())),
+            found=self._result_counts,
             is_lossless=self._options.is_lossless,
             overlay_folder="" if overlays is None else str(overlays.folder),
             overlays_written=0 if overlays is None else overlays.written,
@@ -303,29 +306,29 @@ class _Run:
             return None
         return (self._results - 1) / (self._last_s - self._first_s)
 
-    def _verdict(self, ended: str, overlays: OverlayFiles | None) -> int:
+    def _exit_code(self, ended: str, overlays: OverlayFiles | None) -> int:
         if ended == STALLED:
-            missing = self._listener.book.announced - self._listener.book.settled
+            missing = self._listener.tracker.announced - self._listener.tracker.finished
             self._output.problem(
-                f"stalled: {missing} images did not come through the pipeline, and nothing "
-                f"has moved for {_STALLED_S:.0f} s"
+                f"stalled: {missing} images did not pass through the pipeline, and no stage "
+                f"has finished an image for {_STALLED_S:.0f} s"
             )
             return EXIT_FAILED
         if not self._results:
-            drops = self._listener.book.drops
-            why = ", ".join(f"{count} {reason}" for reason, count in sorted(drops.items()))
-            dropped = f"; dropped: {why}" if why else ""
+            drops = self._listener.tracker.drops
+            reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(drops.items()))
+            dropped = f"; dropped: {reasons}" if reasons else ""
             self._output.problem(f"no result came from {self._options.source}{dropped}")
             return EXIT_FAILED
         return EXIT_FAILED if overlays is not None and overlays.failed else 0
 
 
-def _made_ready(
+def _prepare_engine(
     options: RunOptions, model: ModelDescription, output: RunOutput, interrupted: threading.Event
 ) -> bool:
-    """Make what the engine asked for needs, so that the nodes need not wait; False if interrupted.
+    """Build the files of the requested engine before the nodes need them; False if interrupted.
 
-    Raises EdgeInferenceError where it cannot be made, or cannot run here.
+    Raises EdgeInferenceError where they cannot be built, or the engine cannot run here.
     """
     from edge_inference.engines.cache.artifacts import default_cache
     from edge_inference.engines.precision.int8_mode import EXACT
@@ -348,19 +351,17 @@ def _made_ready(
     return True
 
 
-def _output(options: RunOptions) -> RunOutput:
+def _make_output(options: RunOptions) -> RunOutput:
     if options.json:
         return RunJsonLines(sys.stdout)
-    if sys.stdout.isatty() and not options.verbose:
+    if sys.stdout.isatty() and not options.verbose and can_redraw(sys.stdout):
         from edge_inference.cli.perception.live_table import PerceptionLiveTable
-        from edge_inference.cli.terminal import can_redraw
 
-        if can_redraw(sys.stdout):
-            return PerceptionLiveTable(sys.stdout)
+        return PerceptionLiveTable(sys.stdout)
     return RunPlainLines(sys.stdout)
 
 
 def _image_topic(components: Sequence[ComponentDescription]) -> str | None:
-    """Return the topic of the pipeline's own source, None where it has none."""
-    sources = (one for one in components if one.name == "media_source")
+    """Return the topic of the pipeline's own source, None where the pipeline has none."""
+    sources = (component for component in components if component.name == "media_source")
     return next((source.remappings["image_raw"] for source in sources), None)

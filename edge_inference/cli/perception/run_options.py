@@ -1,12 +1,12 @@
-"""What ``run perception`` was asked for, and the pipeline arguments that follow from it."""
+"""The options of ``run perception``, and the pipeline arguments that follow from them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_inference.cli.perception.source import SourceKind, kind_of
-from edge_inference.cli.usage import UsageError
+from edge_inference.cli.exit_status import UsageError
+from edge_inference.cli.perception.source import SourceKind, source_kind
 from edge_inference.composition.parameter_format import format_value, parse_value
 from edge_inference.core.bounded_file import is_regular_file
 from edge_inference.core.models.model import (
@@ -21,7 +21,7 @@ _COMPRESSED = "/compressed"
 
 @dataclass(frozen=True)
 class RunOptions:
-    """The options of ``run perception``; None is "not given"."""
+    """The options of ``run perception``; None means "not given"."""
 
     source: str
     model: str = "nanodet"
@@ -42,28 +42,28 @@ class RunOptions:
 
     @property
     def kind(self) -> SourceKind:
-        """Return what the source is."""
-        return kind_of(self.source)
+        """Return the kind of source."""
+        return source_kind(self.source)
 
     @property
     def is_lossless(self) -> bool:
-        """Tell whether every image is processed, however long that takes."""
+        """Tell whether every image is processed, regardless of the time."""
         return self.kind is SourceKind.FILES and not self.real_time
 
     @property
     def topic(self) -> str | None:
-        """Return the topic that the images come on, None for the pipeline's own."""
+        """Return the topic of the images, None for that of the pipeline's own source."""
         if self.kind is not SourceKind.TOPIC:
             return self.image_topic
         return self.source.removesuffix(_COMPRESSED)
 
     @property
-    def names_an_engine(self) -> bool:
-        """Tell whether backend or precision are asked for, so that nothing may stand in for it."""
+    def selects_engine(self) -> bool:
+        """Tell whether a backend or precision is requested, so that no fallback is allowed."""
         return (self.backend, self.precision) != ("auto", "auto")
 
     def check(self, model: ModelDescription) -> None:
-        """Raise UsageError for options that do not go together or would have no effect."""
+        """Raise UsageError for options that exclude each other or have no effect."""
         if self.kind is SourceKind.TOPIC:
             for name, given in (
                 ("--rate", self.rate is not None),
@@ -73,7 +73,7 @@ class RunOptions:
                 if given:
                     raise UsageError(f"{name} is for files; {self.source} is a topic")
         elif self.image_transport is not None:
-            raise UsageError(f"--image-transport is for topics; {self.source} is none")
+            raise UsageError(f"--image-transport is for topics; {self.source} is not a topic")
         check_int8_mode(self.int8_mode, self.precision)
         if self.confidence is not None and not hasattr(model.decoder_settings, "confidence"):
             raise UsageError(
@@ -83,13 +83,13 @@ class RunOptions:
         if self.params_file and not is_regular_file(Path(self.params_file)):
             raise UsageError(f"--params-file {self.params_file}: no such file")
         if self.params_file:
-            load_yaml(Path(self.params_file))  # says in one sentence what each node would say
+            load_yaml(Path(self.params_file))  # one error here instead of one from each node
 
     def pipeline_arguments(self) -> dict[str, str]:
         """Return the pipeline's arguments.
 
-        The model and the pace are always the command line's. What else was not
-        given is left to the parameter file and the pipeline.
+        The command line always sets the model and the pace. For other options that were
+        not given, the parameter file and the pipeline decide.
         """
         values: dict[str, str | int | float] = {
             "model": self.model,
@@ -99,41 +99,41 @@ class RunOptions:
             "int8_mode": self.int8_mode or "",
             "when_full": "wait" if self.is_lossless else "drop_oldest",
         }
-        if self.names_an_engine:
+        if self.selects_engine:
             values["fallback"] = False
         if self.topic is not None:
             values["image_topic"] = self.topic
         if self.confidence is not None:
             values["confidence"] = self.confidence
         if self.kind is SourceKind.TOPIC:
-            sent_compressed = self.source.endswith(_COMPRESSED)
+            is_compressed = self.source.endswith(_COMPRESSED)
             values["image_transport"] = self.image_transport or (
-                "compressed" if sent_compressed else "raw"
+                "compressed" if is_compressed else "raw"
             )
         else:
             values["source"] = self.source
-            free = self.is_lossless and self.rate is None
-            values["pace"] = "as_fast_as_possible" if free else "real_time"
+            is_unpaced = self.is_lossless and self.rate is None
+            values["pace"] = "as_fast_as_possible" if is_unpaced else "real_time"
         if self.rate is not None:
             values["rate"] = self.rate
         if self.frames is not None and self.is_lossless:
             values["limit"] = self.frames
-        return {name: _argument(value) for name, value in values.items() if value != ""}
+        return {name: _format_argument(value) for name, value in values.items() if value != ""}
 
 
 def check_int8_mode(int8_mode: str | None, precision: str) -> None:
-    """Raise UsageError for a mode that would have no effect."""
+    """Raise UsageError for a mode without effect."""
     if int8_mode is not None and precision != "int8":
         raise UsageError(f"--int8-mode {int8_mode} is for --precision int8, got {precision}")
 
 
-def _argument(value: str | int | float) -> str:
-    """Write a value so that nobody reads a file or model called "yes" as true."""
+def _format_argument(value: str | int | float) -> str:
+    """Format a value so that YAML does not read, for example, a model called "yes" as true."""
     text = str(value).lower() if isinstance(value, bool) else str(value)
     is_misread = isinstance(value, str) and parse_value(text) != text
     return format_value(text) if is_misread else text
 
 
 def search_path(model_path: str) -> tuple[Path, ...]:
-    """Return the folders to look for models in: the given ones, then the usual ones."""
+    """Return the folders to search for models: the given ones, then the default ones."""
     return (*parse_search_path(model_path), *default_search_path())

@@ -1,4 +1,4 @@
-"""What a run shows: JSON lines, plain lines, or a table that stays in place."""
+"""The output of a run: JSON lines, plain lines, or a table that is redrawn in place."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TextIO
 
+from edge_inference.cli.exit_status import print_error
 from edge_inference.cli.perception.frame_tracker import FrameRecord
-from edge_inference.cli.perception.result_format import record_as_json, result_as_text
+from edge_inference.cli.perception.result_format import format_result, record_to_json
 from edge_inference.cli.perception.run_summary import EngineSummary, RunSummary
 from edge_inference.cli.progress import ProgressDisplay, show_progress
-from edge_inference.cli.usage import complain
 from edge_inference.core.runtime.latency import LatencyReport
 
-_LINES_AT_FIRST = 3
+_FIRST_LINES = 3
 _LINE_PERIOD_S = 1.0
-_NAMED_IN_A_LINE = 6
+_MAX_FINDINGS = 6
 
 
 @dataclass(frozen=True)
 class RunProgress:
-    """How a run is doing."""
+    """The state of a run."""
 
     source: str
     engine: EngineSummary
@@ -34,42 +34,42 @@ class RunProgress:
 
 
 class RunOutput(ABC):
-    """Where a run reports to; called from one thread."""
+    """Displays a run; called from one thread."""
 
     @abstractmethod
     def frame(self, record: FrameRecord) -> None:
-        """Hear of a finished image."""
+        """Show a finished image."""
 
     def start(self, source: str, engine: EngineSummary) -> None:
-        """Hear what runs, before the first frame."""
+        """Show the source and the engine, before the first frame."""
         del source, engine
 
     def preparing(self, title: str) -> ProgressDisplay:
-        """Return what shows the engine being made, before the start."""
+        """Return the display for the preparation of the engine, before the start."""
         return show_progress(title, sys.stderr)
 
-    def progress(self, look: Callable[[], RunProgress]) -> None:
-        """Hear that time has passed; ``look`` says how the run is doing."""
-        del look
+    def progress(self, read_progress: Callable[[], RunProgress]) -> None:
+        """Update the display; called periodically. ``read_progress`` returns the run's state."""
+        del read_progress
 
     def problem(self, text: str) -> None:
-        """Hear of something that went wrong, or that the user should know."""
-        complain(text)
+        """Show an error or a warning."""
+        print_error(text)
 
     @abstractmethod
     def finish(self, summary: RunSummary | None) -> None:
-        """End the report; without a summary where the run failed."""
+        """End the display; ``summary`` is None where the run failed."""
 
 
 class RunJsonLines(RunOutput):
-    """One JSON object a line, nothing else."""
+    """Writes one JSON object in each line, and nothing else."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def frame(self, record: FrameRecord) -> None:
         """Write the frame."""
-        self._write(record_as_json(record))
+        self._write(record_to_json(record))
 
     def finish(self, summary: RunSummary | None) -> None:
         """Write the summary."""
@@ -77,37 +77,37 @@ class RunJsonLines(RunOutput):
             self._write(summary.as_json())
 
     def _write(self, item: dict[str, Any]) -> None:
-        # As ASCII: a terminal may have any encoding, and a file's name may have none.
+        # ASCII only: a terminal may use any encoding, and a file name may have none.
         self._stream.write(json.dumps(item, allow_nan=False) + "\n")
         self._stream.flush()
 
 
 class RunPlainLines(RunOutput):
-    """The first few frames a line each, then one a second; at the end a table."""
+    """Writes a line for each of the first frames, then a line a second, and a table at the end."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._shown = 0
-        self._due = 0.0
+        self._due_s = 0.0
 
     def preparing(self, title: str) -> ProgressDisplay:
-        """Show it where the run is shown."""
+        """Show the preparation on the same stream."""
         return show_progress(title, self._stream)
 
     def start(self, source: str, engine: EngineSummary) -> None:
-        """Say what runs."""
+        """Write the source and the engine."""
         self._write(f"{source}: {engine}")
 
     def frame(self, record: FrameRecord) -> None:
-        """Write the frame, if one is due."""
-        now = time.monotonic()
-        if self._shown >= _LINES_AT_FIRST and now < self._due:
+        """Write the frame, if a line is due."""
+        now_s = time.monotonic()
+        if self._shown >= _FIRST_LINES and now_s < self._due_s:
             return
         self._shown += 1
-        self._due = now + _LINE_PERIOD_S
-        found = "; ".join(result_as_text(record.result, _NAMED_IN_A_LINE)) or "nothing"
+        self._due_s = now_s + _LINE_PERIOD_S
+        findings = "; ".join(format_result(record.result, _MAX_FINDINGS)) or "nothing"
         times = ", ".join(f"{stage} {ms:.1f}" for stage, ms in record.process_ms.items())
-        self._write(f"frame {record.number}: {found} ({times} ms)")
+        self._write(f"frame {record.number}: {findings} ({times} ms)")
 
     def finish(self, summary: RunSummary | None) -> None:
         """Write the table."""

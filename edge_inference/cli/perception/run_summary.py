@@ -1,4 +1,4 @@
-"""What a run came to, as figures and as JSON."""
+"""The summary of a run, as figures and as JSON."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from edge_inference.core.runtime.latency import LatencyReport, Percentiles, Stag
 
 @dataclass(frozen=True)
 class EngineSummary:
-    """What really runs the model."""
+    """The engine that actually runs the model."""
 
     model: str
     task: str
@@ -33,10 +33,10 @@ class EngineSummary:
 
 @dataclass(frozen=True)
 class RunSummary:
-    """Everything about a run that is over; times in seconds and milliseconds.
+    """The figures of a run that has ended.
 
-    ``read`` is None for topics, whose images nobody counts before the first
-    stage. ``is_lossless`` tells that images waited in line instead of being
+    ``read`` is None for topics, whose images are not counted before the first
+    stage. With ``is_lossless``, images waited in a queue instead of being
     dropped, so that ages include the waiting. ``first_result_s`` and
     ``rate_hz`` are None where too few results came.
     """
@@ -80,8 +80,8 @@ class RunSummary:
             "wall_s": round(self.wall_s, 3),
             "first_result_s": _rounded(self.first_result_s),
             "rate_hz": _rounded(self.rate_hz),
-            "stages": {stage.stage: _stage(stage) for stage in self.stages},
-            "end_to_end_ms": _percentiles(self.end_to_end),
+            "stages": {stage.stage: _stage_to_json(stage) for stage in self.stages},
+            "end_to_end_ms": _percentiles_to_json(self.end_to_end),
         }
         if self.overlay_folder:
             summary["overlays"] = {
@@ -93,47 +93,47 @@ class RunSummary:
 
 
 class ResultCounts:
-    """Counts in how many images each thing was found, and how surely at best."""
+    """Counts in how many images each label was found, and its best score."""
 
     def __init__(self) -> None:
         self.images: Counter[str] = Counter()
         self.best_score: dict[str, float] = {}
 
     def add(self, result: Result) -> None:
-        """Count a result; of classes only the best."""
+        """Count a result; of a classification only the best class."""
         if isinstance(result, Detections):
-            shown = range(len(result))
+            counted = range(len(result))
         elif isinstance(result, Classification):
-            shown = range(min(1, len(result)))
+            counted = range(min(1, len(result)))
         elif isinstance(result, Segmentation | DepthMap):
-            return  # they tell of pixels, not of things
+            return  # pixels have no labels to count
         else:
-            raise unhandled_error(result, "what a run has found")
-        for label in {result.label(index) for index in shown}:
+            raise unhandled_error(result, "counts of a run's findings")
+        for label in {result.label(index) for index in counted}:
             self.images[label] += 1
-        for index in shown:
+        for index in counted:
             label, score = result.label(index), float(result.scores[index])
             self.best_score[label] = max(score, self.best_score.get(label, score))
 
 
-def in_order(report: LatencyReport) -> tuple[StageLatency, ...]:
-    """Return a report's stages in the order that an image passes them; others after them."""
+def sort_stages(report: LatencyReport) -> tuple[StageLatency, ...]:
+    """Return a report's stages in the order in which an image passes them, then other stages."""
     place = {name: index for index, name in enumerate(STAGES)}
     return tuple(sorted(report.stages, key=lambda stage: place.get(stage.stage, len(STAGES))))
 
 
-def _stage(stage: StageLatency) -> dict[str, Any]:
+def _stage_to_json(stage: StageLatency) -> dict[str, Any]:
     return {
         "count": stage.count,
         "rate_hz": _rounded(stage.rate_hz),
-        "process_ms": _percentiles(stage.process),
-        "queue_ms": _percentiles(stage.queue),
-        "age_ms": _percentiles(stage.age),
+        "process_ms": _percentiles_to_json(stage.process),
+        "queue_ms": _percentiles_to_json(stage.queue),
+        "age_ms": _percentiles_to_json(stage.age),
         "dropped": stage.drops,
     }
 
 
-def _percentiles(figures: Percentiles) -> dict[str, float | None]:
+def _percentiles_to_json(figures: Percentiles) -> dict[str, float | None]:
     return {name: _rounded(value) for name, value in asdict(figures).items()}
 
 

@@ -1,4 +1,4 @@
-"""What ``--source`` means: images to read, a camera, or somebody else's topic."""
+"""The kinds of ``--source``: files, a camera, or the topic of another node."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ import enum
 import re
 from pathlib import Path
 
-# Stricter than ROS on purpose: the text may be a mistyped path as well.
+# Stricter than ROS on purpose: the text may also be a mistyped path.
 _TOPIC = re.compile(r"(?!.*__)(/[A-Za-z_]\w*)+", re.ASCII)
 
 
 class SourceKind(enum.Enum):
-    """Who brings the images, and whether they wait for us."""
+    """Where the images come from, and whether they can wait."""
 
     FILES = "files"
     DEVICE = "device"
     TOPIC = "topic"
 
 
-def kind_of(source: str) -> SourceKind:
-    """Tell a topic from a device from everything else, which is files.
+def source_kind(source: str) -> SourceKind:
+    """Return the kind of a source: a topic, a device, or otherwise files.
 
-    A topic starts with a slash, has a topic's characters, and is no path that
-    exists; a device is a number or lies in /dev.
+    A topic begins with a slash, has only characters of a topic name, and is not an existing
+    path; a device is a number or a path in /dev.
     """
     if source.isdecimal() or source.startswith("/dev/"):
         return SourceKind.DEVICE
@@ -32,7 +32,7 @@ def kind_of(source: str) -> SourceKind:
 def _exists(path: str) -> bool:
     try:
         return Path(path).exists()
-    except OSError:  # longer than any file's name can be, or in a folder that we may not enter
+    except OSError:  # longer than a file name can be, or in a folder without permission
         return False
 
 

@@ -1,4 +1,4 @@
-"""The table that sums a run up."""
+"""The table with the summary of a run."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from rich.table import Table
 from rich.text import Text
 
 from edge_inference.cli.perception.run_summary import ResultCounts, RunSummary
-from edge_inference.core.runtime.latency import Percentiles, StageLatency
+from edge_inference.core.runtime.latency import Percentiles
 
-#: How the time from capture to result is called.
+#: Name of the time from capture to result.
 END_TO_END = "source to result"
-_LABELS_SHOWN = 8
+_MAX_LABELS = 8
 _PIPE_WIDTH = 100
 
 
 def print_summary(summary: RunSummary, stream: TextIO) -> None:
-    """Write the summary where there is no terminal: no colours, a fixed width."""
+    """Write the summary on a stream that is not a terminal: no colors, a fixed width."""
     print_on(summary, Console(file=stream, width=_PIPE_WIDTH, color_system=None))
 
 
@@ -62,32 +62,29 @@ def _headline(summary: RunSummary) -> Text:
 
 def _footnotes(summary: RunSummary) -> Iterable[str]:
     if summary.is_lossless and summary.results:
-        yield "source to result includes waiting in line; --real-time shows what a camera would see"
+        yield "source to result includes waiting; --real-time shows the times for a camera"
     if summary.found.images:
-        yield "found, in how many images (best score): " + _labels(summary.found)
+        yield "found, number of images (best score): " + _format_labels(summary.found)
     if summary.drops:
-        yield f"dropped: {counts(summary.drops)}"
+        yield f"dropped: {format_counts(summary.drops)}"
     if summary.unreadable:
         yield f"could not be read: {summary.unreadable}"
     if summary.overlay_folder:
         failed = f", {summary.overlays_failed} failed" if summary.overlays_failed else ""
         yield f"overlays: {summary.overlays_written} in {summary.overlay_folder}{failed}"
-    for stage in _with_older_frames(summary.stages):
-        yield f"{stage.stage}: the percentiles cover the last {stage.window_count} frames"
+    for stage in summary.stages:
+        if stage.window_count < stage.count:
+            yield f"{stage.stage}: the percentiles cover the last {stage.window_count} frames"
 
 
-def _with_older_frames(stages: Iterable[StageLatency]) -> Iterable[StageLatency]:
-    return (stage for stage in stages if stage.window_count < stage.count)
-
-
-def _labels(found: ResultCounts) -> str:
+def _format_labels(found: ResultCounts) -> str:
     common = found.images.most_common()
     texts = [
         f"{label} in {count} ({found.best_score[label]:.2f})"
-        for label, count in common[:_LABELS_SHOWN]
+        for label, count in common[:_MAX_LABELS]
     ]
-    if len(common) > _LABELS_SHOWN:
-        texts.append(f"{len(common) - _LABELS_SHOWN} more")
+    if len(common) > _MAX_LABELS:
+        texts.append(f"{len(common) - _MAX_LABELS} more")
     return ", ".join(texts)
 
 
@@ -102,14 +99,14 @@ def new_table(first: str, *others: str) -> Table:
 
 def _figures(percentiles: Percentiles) -> list[str]:
     p = percentiles
-    return [milliseconds(value) for value in (p.p50, p.p90, p.p95, p.p99, p.max)]
+    return [format_milliseconds(value) for value in (p.p50, p.p90, p.p95, p.p99, p.max)]
 
 
-def milliseconds(value: float | None) -> str:
-    """Write a time, nothing where it is not known."""
+def format_milliseconds(value: float | None) -> str:
+    """Format a time; empty where it is unknown."""
     return "" if value is None else f"{value:.1f}"
 
 
-def counts(drops: Mapping[str, int]) -> str:
-    """Write how many frames each reason has cost."""
+def format_counts(drops: Mapping[str, int]) -> str:
+    """Format the number of dropped frames for each reason."""
     return ", ".join(f"{reason} {count}" for reason, count in sorted(drops.items()))

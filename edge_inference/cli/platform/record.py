@@ -9,9 +9,9 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from edge_inference.cli.interruption import interruptible
+from edge_inference.cli.exit_status import UsageError, print_error
 from edge_inference.cli.progress import show_progress
-from edge_inference.cli.usage import UsageError, complain
+from edge_inference.cli.signals import catch_signals
 from edge_inference.platforms.attributes import read_text
 from edge_inference.platforms.recording.capture import CaptureSummary, record
 from edge_inference.platforms.recording.recording import RecordingHeader, RecordingLimits
@@ -40,7 +40,7 @@ def record_platform(options: RecordOptions, as_json: bool) -> int:
     header = RecordingHeader(machine_name(files), platform.release(), options.note, synthetic=False)
     start_s = time.monotonic()
     progress = show_progress(options.output, sys.stderr, as_json)
-    with interruptible() as interrupted, progress:
+    with catch_signals() as interrupted, progress:
 
         def wait(seconds: float) -> bool:
             passed_s = time.monotonic() - start_s
@@ -73,7 +73,7 @@ def _print_result(
     file: str, header: RecordingHeader, captured: CaptureSummary, as_json: bool
 ) -> None:
     if captured.is_full:
-        complain(
+        print_error(
             f"{file}: stopped after {captured.duration_s:.0f} s, because "
             f"{RecordingLimits.describe()}; record the rest into another file, or sample less "
             "often with --period"

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from edge_inference.cli.interruption import interruptible
+from edge_inference.cli.exit_status import UsageError
 from edge_inference.cli.platform.sensor_format import format_headline, make_rows, state_as_json
-from edge_inference.cli.usage import UsageError
+from edge_inference.cli.signals import catch_signals
 from edge_inference.composition.pipeline import share_folder
 from edge_inference.core.platform_state import PlatformState
 from edge_inference.platforms.platform import Platform, open_platform
@@ -120,7 +120,7 @@ def show(
     ``wait`` waits for seconds of ``clock`` and returns True if the user has interrupted.
     """
     options.check()
-    with _display(as_json, options.once) as display, interruptible() as interrupted:
+    with _display(as_json, options.once) as display, catch_signals() as interrupted:
         waiting = wait or interrupted.wait
         if options.recording is None:
             with _open(options, HostFiles(Path(options.root))) as platform:
@@ -175,7 +175,7 @@ def _display(as_json: bool, once: bool) -> Display:
     if sys.stdout.isatty() and not once:  # checked first, because rich is slow to import
         from rich.console import Console
 
-        from edge_inference.cli.terminal import can_redraw
+        from edge_inference.cli.progress import can_redraw
 
         if can_redraw(sys.stdout):
             return SensorLiveTable(Console(file=sys.stdout, highlight=False))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_inference.cli import arguments as given
-from edge_inference.cli.usage import EXIT_FAILED, UsageError, complain
+from edge_inference.cli.exit_status import EXIT_FAILED, UsageError, print_error
 
 if TYPE_CHECKING:
     from edge_inference.platforms.actuators.actuator import ActuatorOutcome
@@ -40,13 +40,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--undo", action="store_true", help="restore what --apply has set")
     parser.add_argument(
         "--user",
-        type=given.name,
+        type=given.non_empty_text,
         metavar="NAME",
         help="user or @group that gets the real-time limits; default: the caller, also with sudo",
     )
     parser.add_argument(
         "--root",
-        type=given.name,
+        type=given.non_empty_text,
         default="/",
         metavar="DIR",
         help="root folder of the files to set; other than / no tools are run; default: /",
@@ -128,6 +128,6 @@ def _print_outcomes(outcomes: Sequence[ActuatorOutcome], as_json: bool) -> None:
             content = {**outcome.__dict__, "result": outcome.result.value}
             sys.stdout.write(json.dumps(content) + "\n")
         elif outcome.is_problem:
-            complain(outcome.message)
+            print_error(outcome.message)
         else:
             sys.stdout.write(f"{outcome.message}\n")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, TextIO
 
-from edge_inference.cli.usage import complain
+from edge_inference.cli.exit_status import print_error
 from edge_inference.cli.voice.expectations import SentenceResult
 from edge_inference.cli.voice.live_state import VoiceLiveState
 from edge_inference.cli.voice.utterance_tracker import Utterance
@@ -80,7 +80,7 @@ class VoiceOutput(ABC):
 
     def problem(self, text: str) -> None:
         """Write a problem."""
-        complain(text)
+        print_error(text)
 
     @abstractmethod
     def finish(self, summary: VoiceSummary | None) -> None:

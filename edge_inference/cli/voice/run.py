@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_inference.cli.hosting import hosted_here
-from edge_inference.cli.interruption import Interruption, interruptible
-from edge_inference.cli.problems import Problems
+from edge_inference.cli.container import open_container
+from edge_inference.cli.error_reporter import ErrorReporter
+from edge_inference.cli.exit_status import EXIT_FAILED, UsageError
 from edge_inference.cli.run_namespace import NamespacedPipeline, unique_namespace
-from edge_inference.cli.usage import EXIT_FAILED, UsageError
+from edge_inference.cli.signals import Interrupt, catch_signals
 from edge_inference.cli.voice.expectations import EXPECTED_FILE, load_expectation
 from edge_inference.cli.voice.file_matching import (
     FileMatcher,
@@ -152,7 +152,7 @@ def run_voice(options: VoiceOptions) -> int:
     arguments = options.pipeline_arguments(pause_s)
     output = _output(options)
     with (
-        hosted_here("run voice", options.verbose) as container,
+        open_container("run voice", options.verbose) as container,
         unique_namespace(
             container, pipeline, arguments, "speech_recognition", output.problem
         ) as place,
@@ -160,7 +160,7 @@ def run_voice(options: VoiceOptions) -> int:
         run = _VoiceRun(container, place, options, output, record, checks, matcher)
         try:
             run.start(place.components)
-            with interruptible() as interrupted:
+            with catch_signals() as interrupted:
                 return run.watch(interrupted)
         finally:
             run.close()
@@ -184,7 +184,7 @@ class _VoiceRun:
         self._checks = checks
         self._output = output
         self._namespace = place.namespace
-        self._problems = Problems(self._output.problem)
+        self._problems = ErrorReporter(self._output.problem)
         self._nodes: dict[str, Any] = {}
         self._finished: queue.Queue[Utterance] = queue.Queue()
         self._count = self._planned = self._understood = 0
@@ -199,7 +199,7 @@ class _VoiceRun:
         self._cleanup = ExitStack()
         self._subscribe(Bus.of(container.context), matcher)
         if options.play:
-            player = Player(self._problems.put)
+            player = Player(self._problems.add)
             self._cleanup.callback(player.close)
             audio = f"{place.namespace}/audio"
             self._cleanup.callback(Bus.of(container.context).tap(audio, player.play))
@@ -241,7 +241,7 @@ class _VoiceRun:
             raise ConfigError("; ".join(failures))
         self._spinner.start()
 
-    def watch(self, interrupted: Interruption) -> int:
+    def watch(self, interrupted: Interrupt) -> int:
         """Report utterances until the end; return the exit code."""
         source = self._nodes["audio_source"]
         last_s = time.monotonic()
@@ -275,7 +275,7 @@ class _VoiceRun:
         for name in _EXCLUSIVE_TOPICS:
             topic = f"{self._namespace}/{name}"
             if self._container.node.count_publishers(topic) > 1:
-                self._problems.put(
+                self._problems.add(
                     f"another process publishes on {topic} too: each pipeline receives the audio "
                     "of the other and executes its plans, on a robot as well; end one of them, or "
                     "set another ROS_DOMAIN_ID for this one"
@@ -318,7 +318,7 @@ class _VoiceRun:
         for checked in self._checks.add(utterance):
             self._output.checked(checked)
 
-    def _end(self, interrupted: Interruption) -> int:
+    def _end(self, interrupted: Interrupt) -> int:
         checks = self._checks
         if checks is not None and not interrupted():
             for checked in checks.finish():
@@ -346,7 +346,7 @@ def _output(options: VoiceOptions) -> VoiceOutput:
     if options.json:
         return VoiceJson(sys.stdout)
     if sys.stdout.isatty() and not options.verbose:
-        from edge_inference.cli.terminal import can_redraw
+        from edge_inference.cli.progress import can_redraw
 
         if can_redraw(sys.stdout):
             from edge_inference.cli.voice.live_view import VoiceLiveView

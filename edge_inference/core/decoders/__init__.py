@@ -1,4 +1,4 @@
-"""Decoders: from a model's raw outputs to results in source pixels.
+"""Decoders: convert a model's raw outputs to results in source pixels.
 
 A decoder is a plain function; :func:`register` gives it a name::
 
@@ -6,7 +6,7 @@ A decoder is a plain function; :func:`register` gives it a name::
     def decode(outputs, context, settings):
         ...
 
-``model.yaml`` names it as ``mine``, or as ``package.module:decode``, which
+``model.yaml`` refers to it as ``mine``, or as ``package.module:decode``, which
 also imports the module.
 """
 

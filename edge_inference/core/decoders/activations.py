@@ -1,4 +1,4 @@
-"""From logits to probabilities, without overflow."""
+"""Converts logits to probabilities, without overflow."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from edge_inference.errors import ConfigError
 
 
 def softmax(logits: NDArray[np.float32], axis: int = -1) -> NDArray[np.float32]:
-    """Return the softmax along an axis; the largest logit is taken off first."""
+    """Return the softmax along an axis; the largest logit is subtracted first."""
     powers = np.exp(logits - logits.max(axis=axis, keepdims=True))
     return np.asarray(powers / powers.sum(axis=axis, keepdims=True), dtype=np.float32)
 
@@ -31,5 +31,5 @@ def activate(name: str, logits: NDArray[np.float32], axis: int = -1) -> NDArray[
 
 
 def unknown_activation(name: str) -> ConfigError:
-    """Make the error for a name that stands for no activation."""
+    """Return the error for an unknown activation."""
     return ConfigError(f"activation: expected softmax, sigmoid or none, got {name!r}")

@@ -1,7 +1,7 @@
-"""Finding a model's outputs and checking them before a decoder trusts them.
+"""Finds a model's outputs and checks them before a decoder uses them.
 
-Every function raises TensorError that names the tensor, what was expected,
-what came, and the setting of ``model.yaml`` that mends it.
+Every function raises a TensorError with the tensor, what was expected,
+what was got, and the setting of ``model.yaml`` that corrects it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from edge_inference.core.settings import suggestion
 from edge_inference.errors import TensorError
 
 _TOLERANCE = 0.01
-"""How far a probability may stray from 0..1: half precision and INT8 round."""
+"""How far a probability may exceed 0..1, because half precision and INT8 round."""
 
 
 class Output(NamedTuple):
@@ -26,93 +26,93 @@ class Output(NamedTuple):
     array: NDArray[Any]
 
 
-def choose(
+def choose_output(
     outputs: Mapping[str, NDArray[Any]],
     named: str,
     *,
     setting: str,
-    wanted: str,
+    expected: str,
     fits: Callable[[NDArray[Any]], bool],
-    words: Sequence[str] = (),
-    taken: Collection[str] = (),
+    keywords: Sequence[str] = (),
+    excluded: Collection[str] = (),
 ) -> Output:
-    """Return the output that the setting names, or the one that looks like what is ``wanted``.
+    """Return the output that the setting names, else the one that matches.
 
-    Without a name, an only output is taken; of several, those that ``fits``
-    accepts and are not ``taken``, and if these are still several, those with
-    one of ``words`` in their name.
+    Without a name, a single output is chosen. Of several outputs, the candidates are those that
+    ``fits`` accepts and that are not ``excluded``. If there are several candidates, those with
+    one of ``keywords`` in their name remain. ``expected`` describes the output in the error.
     """
     if named:
-        return by_name(outputs, named, setting)
-    free = {name: array for name, array in outputs.items() if name not in taken}
+        return output_by_name(outputs, named, setting)
+    free = {name: array for name, array in outputs.items() if name not in excluded}
     if len(outputs) == 1 and free:
         return Output(*next(iter(free.items())))
     found = [name for name, array in free.items() if fits(array)]
     if len(found) > 1:
-        found = [name for name in found if any(word in name.lower() for word in words)] or found
+        found = [name for name in found if any(word in name.lower() for word in keywords)] or found
     if len(found) != 1:
-        several = f"; {' and '.join(found)} look alike" if found else ""
+        several = f"; {' and '.join(found)} match" if found else ""
         raise TensorError(
-            f"expected one output with {wanted}, got {listing(outputs)}{several}; "
+            f"expected one output with {expected}, got {format_outputs(outputs)}{several}; "
             f"name the tensor with {setting} in model.yaml"
         )
     return Output(found[0], free[found[0]])
 
 
-def by_name(outputs: Mapping[str, NDArray[Any]], name: str, setting: str) -> Output:
-    """Return the output of that name, which came from ``setting``."""
+def output_by_name(outputs: Mapping[str, NDArray[Any]], name: str, setting: str) -> Output:
+    """Return the output of that name, which is the value of ``setting``."""
     if name not in outputs:
         raise TensorError(
-            f"output {name!r} is missing; the model gives {listing(outputs)}; "
+            f"output {name!r} is missing; the model has {format_outputs(outputs)}; "
             f"correct {setting} in model.yaml{suggestion(name, outputs)}"
         )
     return Output(name, outputs[name])
 
 
-def listing(outputs: Mapping[str, NDArray[Any]]) -> str:
-    """Write the names and shapes of a model's outputs."""
+def format_outputs(outputs: Mapping[str, NDArray[Any]]) -> str:
+    """Format the names and shapes of a model's outputs."""
     return ", ".join(f"{name} {_shape(array.shape)}" for name, array in outputs.items()) or "none"
 
 
-def expect_shape(output: Output, shape: Sequence[int | str], mend: str) -> None:
-    """Check rank and lengths; a text in ``shape`` names an axis of any length."""
+def expect_shape(output: Output, shape: Sequence[int | str], hint: str) -> None:
+    """Check the number of axes and their lengths; a text in ``shape`` is an axis of any length."""
     got = output.array.shape
     if len(got) != len(shape) or any(
-        isinstance(wanted, int) and wanted != length
-        for wanted, length in zip(shape, got, strict=False)
+        isinstance(expected, int) and expected != length
+        for expected, length in zip(shape, got, strict=False)
     ):
         raise TensorError(
-            f"output {output.name!r}: expected shape {_shape(shape)}, got {_shape(got)}; {mend}"
+            f"output {output.name!r}: expected shape {_shape(shape)}, got {_shape(got)}; {hint}"
         )
 
 
-def expect_classes(output: Output, count: int, labels: Sequence[str], mend: str = "") -> None:
-    """Check a number of classes against the labels, where the model has labels."""
+def expect_classes(output: Output, count: int, labels: Sequence[str], hint: str = "") -> None:
+    """Check the number of classes against the labels, where the model has labels."""
     if labels and count != len(labels):
-        also = f", or {mend}" if mend else ""
+        also = f", or {hint}" if hint else ""
         raise TensorError(
             f"output {output.name!r} {_shape(output.array.shape)}: expected "
-            f"{len(labels)} classes, as many as there are labels, got {count}; "
+            f"{len(labels)} classes, one for each label, got {count}; "
             f"correct labels in model.yaml{also}"
         )
 
 
 def expect_class_ids(output: Output, ids: NDArray[Any], labels: Sequence[str]) -> NDArray[np.int32]:
-    """Return class numbers as int32 after a check that they are whole and have labels."""
-    whole = ids.astype(np.int32)
-    wrong = (whole != ids) | (whole < 0)
+    """Return class numbers as int32 after a check that they are whole numbers with a label."""
+    class_ids = ids.astype(np.int32)
+    wrong = (class_ids != ids) | (class_ids < 0)
     if labels:
-        wrong |= whole >= len(labels)
+        wrong |= class_ids >= len(labels)
     if wrong.any():
         last = len(labels) - 1 if labels else "…"
         raise TensorError(
             f"output {output.name!r}: expected class numbers 0 to {last}, "
             f"got {ids[wrong][0]}; correct labels in model.yaml or the decoder's output settings"
         )
-    return whole
+    return class_ids
 
 
-def numbers(output: Output) -> NDArray[np.float32]:
+def to_floats(output: Output) -> NDArray[np.float32]:
     """Return the values as float32 after a check that all are finite floats."""
     if not np.issubdtype(output.array.dtype, np.floating):
         raise TensorError(
@@ -128,7 +128,7 @@ def expect_finite(name: str, values: NDArray[np.floating[Any]]) -> None:
     """Check that no value is NaN or infinite."""
     with np.errstate(over="ignore", invalid="ignore"):
         total = values.sum()
-    # One bad value spoils the sum, so a finite sum clears them all in one cheap pass.
+    # One bad value makes the sum not finite, so the sum checks all values in one fast pass.
     if np.isfinite(total):
         return
     wrong = ~np.isfinite(values)
@@ -141,15 +141,15 @@ def expect_finite(name: str, values: NDArray[np.floating[Any]]) -> None:
         )
 
 
-def probabilities(
-    name: str, scores: NDArray[np.float32], mend: str = "see activation in model.yaml"
+def to_probabilities(
+    name: str, scores: NDArray[np.float32], hint: str = "see activation in model.yaml"
 ) -> NDArray[np.float32]:
     """Return scores clipped to 0..1 after a check that they are not logits."""
     if scores.size:
         low, high = float(scores.min()), float(scores.max())
         if low < -_TOLERANCE or high > 1 + _TOLERANCE:
             raise TensorError(
-                f"output {name!r}: expected scores from 0 to 1, got {low:.4g} to {high:.4g}; {mend}"
+                f"output {name!r}: expected scores from 0 to 1, got {low:.4g} to {high:.4g}; {hint}"
             )
     return np.clip(scores, 0, 1)
 

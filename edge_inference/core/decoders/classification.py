@@ -1,4 +1,4 @@
-"""Classification: one score a class for the whole image."""
+"""Classification: one score per class for the whole image."""
 
 from __future__ import annotations
 
@@ -18,17 +18,19 @@ from edge_inference.core.settings import setting
 
 @dataclass(frozen=True)
 class ClassificationSettings:
-    """How class scores become a short list."""
+    """Which classes are reported."""
 
-    top_k: int = setting(5, "most classes reported", minimum=1, maximum=1000)
-    confidence: float = setting(0.0, "lowest score reported", minimum=0.0, maximum=1.0)
+    top_k: int = setting(5, "maximum number of classes reported", minimum=1, maximum=1000)
+    confidence: float = setting(0.0, "minimum score reported", minimum=0.0, maximum=1.0)
     activation: str = setting(
         "softmax",
-        "what turns the output into probabilities; none where the model does it itself",
+        "activation that converts the output to probabilities; none: the model applies it itself",
         choices=("softmax", "sigmoid", "none"),
         read_only=True,
     )
-    scores_output: str = setting("", "output with the class scores; empty finds it", read_only=True)
+    scores_output: str = setting(
+        "", "output with the class scores; empty: automatic", read_only=True
+    )
 
 
 @register("classification", ClassificationSettings)
@@ -36,20 +38,20 @@ def decode(
     outputs: Mapping[str, NDArray[Any]], context: DecodeContext, settings: ClassificationSettings
 ) -> Classification:
     """Decode scores ``[1, C]`` (or ``[1, C, 1, 1]``, ``[1, 1, 1, C]``), logits or probabilities."""
-    output = checks.choose(
+    output = checks.choose_output(
         outputs,
         settings.scores_output,
         setting="scores_output",
-        wanted="the class scores [1, C]",
+        expected="the class scores [1, C]",
         fits=lambda array: array.ndim == 2,
-        words=("logit", "score", "prob", "class"),
+        keywords=("logit", "score", "prob", "class"),
     )
     if output.array.ndim == 4 and output.array.size == max(output.array.shape):
         output = checks.Output(output.name, output.array.reshape(1, -1))
     checks.expect_shape(output, (1, "C"), "name the class scores with scores_output in model.yaml")
     checks.expect_classes(output, output.array.shape[1], context.labels)
-    scores = activate(settings.activation, checks.numbers(output)[0])
-    scores = checks.probabilities(output.name, scores)
+    scores = activate(settings.activation, checks.to_floats(output)[0])
+    scores = checks.to_probabilities(output.name, scores)
     order = np.argsort(-scores, kind="stable")[: settings.top_k]
     order = order[scores[order] >= settings.confidence]
     return Classification(order.astype(np.int32), scores[order], context.labels, context.model)

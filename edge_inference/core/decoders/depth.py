@@ -16,7 +16,7 @@ from edge_inference.core.results import DepthMap
 from edge_inference.core.settings import setting
 from edge_inference.errors import TensorError
 
-_PLACES: dict[str, Callable[..., NDArray[Any]]] = {
+_RESAMPLERS: dict[str, Callable[..., NDArray[Any]]] = {
     "linear": linear_to_source,
     "nearest": nearest_to_source,
 }
@@ -24,11 +24,11 @@ _PLACES: dict[str, Callable[..., NDArray[Any]]] = {
 
 @dataclass(frozen=True)
 class DepthSettings:
-    """What the output means."""
+    """The unit of the output, and how it is resampled."""
 
     unit: str = setting(
         "relative",
-        "m for metres, relative for depth up to scale, inverse where larger is nearer",
+        "m: metres; relative: depth up to an unknown scale; inverse: larger values are nearer",
         choices=("m", "relative", "inverse"),
         read_only=True,
     )
@@ -37,24 +37,24 @@ class DepthSettings:
     )
     interpolation: str = setting(
         "linear",
-        "linear is smooth; nearest makes no depth between an object and what is behind it",
-        choices=tuple(_PLACES),
+        "linear: smooth; nearest: no intermediate depths at the edges of objects",
+        choices=tuple(_RESAMPLERS),
     )
-    depth_output: str = setting("", "output with the depth map; empty finds it", read_only=True)
+    depth_output: str = setting("", "output with the depth map; empty: automatic", read_only=True)
 
 
 @register("depth", DepthSettings)
 def decode(
     outputs: Mapping[str, NDArray[Any]], context: DecodeContext, settings: DepthSettings
 ) -> DepthMap:
-    """Decode ``[1, h, w]``, ``[1, 1, h, w]`` or ``[1, h, w, 1]``, which cover the model's input."""
-    output = checks.choose(
+    """Decode ``[1, h, w]``, ``[1, 1, h, w]`` or ``[1, h, w, 1]``, which covers the model input."""
+    output = checks.choose_output(
         outputs,
         settings.depth_output,
         setting="depth_output",
-        wanted="a depth map [1, h, w]",
+        expected="a depth map [1, h, w]",
         fits=lambda array: array.ndim in (3, 4),
-        words=("depth", "disparity"),
+        keywords=("depth", "disparity"),
     )
     shape = output.array.shape
     plane = output.array
@@ -67,6 +67,6 @@ def decode(
             f"output {output.name!r}: expected shape [1, h, w], [1, 1, h, w] or [1, h, w, 1], "
             f"got {list(shape)}; name the depth map with depth_output in model.yaml"
         )
-    values = checks.numbers(checks.Output(output.name, plane))[0] * np.float32(settings.scale)
-    place = _PLACES[settings.interpolation]
-    return DepthMap(place(values, context, float("nan")), settings.unit, context.model)
+    values = checks.to_floats(checks.Output(output.name, plane))[0] * np.float32(settings.scale)
+    resample = _RESAMPLERS[settings.interpolation]
+    return DepthMap(resample(values, context, float("nan")), settings.unit, context.model)

@@ -1,4 +1,4 @@
-"""What all object detectors share: their settings and the way from candidates to a result."""
+"""Shared by all object detectors: settings, and the selection of candidates for the result."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_inference.core.decoders.checks import expect_finite
-from edge_inference.core.decoders.nms import suppress
+from edge_inference.core.decoders.nms import non_maximum_suppression
 from edge_inference.core.decoders.registry import DecodeContext
 from edge_inference.core.results import Detections
 from edge_inference.core.settings import setting, shorten, suggestion
@@ -21,33 +21,36 @@ from edge_inference.errors import ConfigError
 class SelectionSettings:
     """Which objects are reported."""
 
-    confidence: float = setting(0.4, "lowest score reported", minimum=0.0, maximum=1.0)
+    confidence: float = setting(0.4, "minimum score reported", minimum=0.0, maximum=1.0)
     max_detections: int = setting(
-        100, "most objects reported for one image, best first", minimum=1, maximum=3000
+        100,
+        "maximum number of objects reported for one image, best first",
+        minimum=1,
+        maximum=3000,
     )
-    classes: tuple[str, ...] = setting((), "labels to report; empty reports all")
+    classes: tuple[str, ...] = setting((), "labels to report; empty: all")
 
 
 @dataclass(frozen=True)
 class OverlapSettings(SelectionSettings):
-    """Which objects are reported, for models that find one object several times."""
+    """Which objects are reported, for models that detect one object several times."""
 
     iou: float = setting(
         0.5,
-        "overlap (intersection over union) above which the weaker of two boxes is dropped",
+        "intersection over union above which the box with the lower score is dropped",
         minimum=0.0,
         maximum=1.0,
     )
-    class_agnostic: bool = setting(False, "drop overlapping boxes of different classes too")
+    class_agnostic: bool = setting(False, "also drop overlapping boxes of different classes")
 
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """Boxes above the confidence, before suppression.
+    """Boxes above the confidence, before non-maximum suppression.
 
     ``boxes`` is ``(N, 4)`` x1, y1, x2, y2 in pixels of the model's input,
-    ``scores`` and ``class_ids`` are ``(N,)``; ``source`` names the tensor that
-    the boxes come from.
+    ``scores`` and ``class_ids`` are ``(N,)``; ``source`` is the name of the tensor
+    with the boxes.
     """
 
     boxes: NDArray[np.float32]
@@ -55,19 +58,19 @@ class Candidates:
     class_ids: NDArray[np.integer[Any]]
     source: str
 
-    def at(self, places: NDArray[np.intp]) -> Candidates:
-        """Return some of the candidates, in the order of ``places``."""
+    def select(self, indices: NDArray[np.intp]) -> Candidates:
+        """Return the candidates at ``indices``, in that order."""
         return Candidates(
-            self.boxes[places], self.scores[places], self.class_ids[places], self.source
+            self.boxes[indices], self.scores[indices], self.class_ids[indices], self.source
         )
 
 
-def suppressed(
+def select_non_overlapping(
     candidates: Candidates, context: DecodeContext, settings: OverlapSettings
 ) -> Detections:
-    """Report candidates after non-maximum suppression."""
-    visible = _visible(candidates, context, settings)
-    kept = suppress(
+    """Return the detections after non-maximum suppression."""
+    visible = _filter_candidates(candidates, context, settings)
+    kept = non_maximum_suppression(
         visible.boxes,
         visible.scores,
         visible.class_ids,
@@ -75,58 +78,58 @@ def suppressed(
         class_agnostic=settings.class_agnostic,
         limit=settings.max_detections,
     )
-    return _detections(visible.at(kept), context)
+    return _detections(visible.select(kept), context)
 
 
-def ranked(
+def select_best(
     candidates: Candidates, context: DecodeContext, settings: SelectionSettings
 ) -> Detections:
-    """Report candidates of a model that finds each object once."""
-    visible = _visible(candidates, context, settings)
+    """Return the detections of a model that detects each object once, best score first."""
+    visible = _filter_candidates(candidates, context, settings)
     order = np.argsort(-visible.scores, kind="stable")[: settings.max_detections]
-    return _detections(visible.at(order), context)
+    return _detections(visible.select(order), context)
 
 
-def class_choice(classes: Sequence[str], labels: Sequence[str]) -> NDArray[np.bool_]:
-    """Return ``(len(labels),)`` true for each label in ``classes``.
+def class_mask(classes: Sequence[str], labels: Sequence[str]) -> NDArray[np.bool_]:
+    """Return ``(len(labels),)``, true for each label in ``classes``.
 
-    Raises ConfigError for a class that is no label.
+    Raises ConfigError for a class that is not a label.
     """
     for name in classes:
         if name not in labels:
             raise ConfigError(
-                f"classes: {shorten(name)} is no label of this model{suggestion(name, labels)}"
+                f"classes: {shorten(name)} is not a label of this model{suggestion(name, labels)}"
             )
     return np.array([label in classes for label in labels], dtype=np.bool_)
 
 
 def check_classes(settings: object, labels: Sequence[str]) -> None:
-    """Raise ConfigError where a decoder's settings choose a class that is no label."""
+    """Raise ConfigError where a decoder's settings select a class that is not a label."""
     if isinstance(settings, SelectionSettings):
-        class_choice(settings.classes, labels)
+        class_mask(settings.classes, labels)
 
 
 def corners(centres: NDArray[np.float32], sizes: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Turn ``(N, 2)`` centres and sizes into ``(N, 4)`` x1, y1, x2, y2."""
+    """Convert ``(N, 2)`` centres and sizes to ``(N, 4)`` x1, y1, x2, y2."""
     half = sizes * 0.5
     return np.concatenate([centres - half, centres + half], axis=1)
 
 
 def input_size(context: DecodeContext) -> NDArray[np.float32]:
-    """Return width, height of the model's input, to scale normalised x, y pairs with."""
+    """Return width, height of the model's input, the scale of normalized x, y pairs."""
     return np.array([context.input_width, context.input_height], dtype=np.float32)
 
 
-def _visible(
+def _filter_candidates(
     candidates: Candidates, context: DecodeContext, settings: SelectionSettings
 ) -> Candidates:
-    """Drop unwanted classes and boxes without area or wholly outside the image."""
+    """Drop classes that are not selected, and boxes without area or outside the image."""
     if settings.classes:
-        choice = class_choice(settings.classes, context.labels)
-        candidates = candidates.at(np.flatnonzero(choice[candidates.class_ids]))
+        mask = class_mask(settings.classes, context.labels)
+        candidates = candidates.select(np.flatnonzero(mask[candidates.class_ids]))
     expect_finite(candidates.source, candidates.boxes)
     clipped = context.geometry.boxes_to_source(candidates.boxes)
-    return candidates.at(np.flatnonzero((clipped[:, 2:] > clipped[:, :2]).all(axis=1)))
+    return candidates.select(np.flatnonzero((clipped[:, 2:] > clipped[:, :2]).all(axis=1)))
 
 
 def _detections(candidates: Candidates, context: DecodeContext) -> Detections:

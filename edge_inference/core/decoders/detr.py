@@ -1,6 +1,7 @@
-"""DETR and its kin: a fixed set of queries, each one object or none. No suppression needed.
+"""DETR and related models: a fixed set of queries, each with one object or none.
 
-Algorithm: Carion et al., DETR, 2020; sigmoid scores as in RT-DETR, Zhao et al., 2023.
+They need no non-maximum suppression. Algorithm: Carion et al., DETR, 2020; sigmoid scores as in
+RT-DETR, Zhao et al., 2023.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from edge_inference.core.decoders.detection import (
     SelectionSettings,
     corners,
     input_size,
-    ranked,
+    select_best,
 )
 from edge_inference.core.decoders.registry import DecodeContext, register
 from edge_inference.core.results import Detections
@@ -29,7 +30,7 @@ from edge_inference.errors import TensorError
 
 @dataclass(frozen=True)
 class DetrSettings(SelectionSettings):
-    """How the outputs are laid out, and which objects are reported."""
+    """The layout of the outputs, and which objects are reported."""
 
     activation: str = setting(
         "softmax",
@@ -38,8 +39,8 @@ class DetrSettings(SelectionSettings):
         choices=("softmax", "sigmoid"),
         read_only=True,
     )
-    logits_output: str = setting("", "output with class logits; empty finds it", read_only=True)
-    boxes_output: str = setting("", "output with the boxes; empty finds it", read_only=True)
+    logits_output: str = setting("", "output with class logits; empty: automatic", read_only=True)
+    boxes_output: str = setting("", "output with the boxes; empty: automatic", read_only=True)
 
 
 @register("detr", DetrSettings)
@@ -48,26 +49,26 @@ def decode(
 ) -> Detections:
     """Decode logits ``[1, Q, C + 1]`` (sigmoid: ``[1, Q, C]``) and boxes ``[1, Q, 4]``.
 
-    Boxes are centre x, y, width, height from 0 to 1. Each query gives its best class.
+    Boxes are centre x, y, width, height from 0 to 1. Each query yields its best class.
     """
-    boxes = checks.choose(
+    boxes = checks.choose_output(
         outputs,
         settings.boxes_output,
         setting="boxes_output",
-        wanted="boxes [1, Q, 4]",
+        expected="boxes [1, Q, 4]",
         fits=lambda array: array.ndim == 3 and array.shape[2] == 4,
-        words=("box",),
+        keywords=("box",),
     )
     checks.expect_shape(boxes, (1, "Q", 4), "name it with boxes_output in model.yaml")
     queries = boxes.array.shape[1]
-    logits = checks.choose(
+    logits = checks.choose_output(
         outputs,
         settings.logits_output,
         setting="logits_output",
-        wanted=f"class logits [1, {queries}, C]",
+        expected=f"class logits [1, {queries}, C]",
         fits=lambda array: array.ndim == 3 and array.shape[1] == queries,
-        words=("logit", "class", "score"),
-        taken=(boxes.name,),
+        keywords=("logit", "class", "score"),
+        excluded=(boxes.name,),
     )
     checks.expect_shape(logits, (1, queries, "C"), "correct logits_output in model.yaml")
     classes = logits.array.shape[2] - int(settings.activation == "softmax")
@@ -77,14 +78,14 @@ def decode(
             f"output {logits.name!r}: expected a class besides 'no object', got "
             f"{list(logits.array.shape)}; set activation to sigmoid in model.yaml"
         )
-    scores = activate(settings.activation, checks.numbers(logits)[0])[:, :classes]
+    scores = activate(settings.activation, checks.to_floats(logits)[0])[:, :classes]
     best = scores.max(axis=1)
-    rows = checks.numbers(boxes)[0]
-    places = np.flatnonzero(best >= settings.confidence)
+    rows = checks.to_floats(boxes)[0]
+    indices = np.flatnonzero(best >= settings.confidence)
     size = input_size(context)
-    found = corners(rows[places, :2] * size, rows[places, 2:] * size)
-    return ranked(
-        Candidates(found, best[places], scores[places].argmax(axis=1), boxes.name),
+    found = corners(rows[indices, :2] * size, rows[indices, 2:] * size)
+    return select_best(
+        Candidates(found, best[indices], scores[indices].argmax(axis=1), boxes.name),
         context,
         settings,
     )

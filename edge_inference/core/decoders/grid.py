@@ -18,14 +18,14 @@ class Grid(NamedTuple):
 
 @lru_cache(maxsize=32)
 def grid(width: int, height: int, strides: tuple[int, ...]) -> Grid:
-    """Return the cells of all strides in the order given, each row by row, read-only."""
+    """Return the cells of all strides, in the given order and each row by row, read-only."""
     cells = []
     sizes = []
     for stride in strides:
         rows, columns = np.indices((-(-height // stride), -(-width // stride)), dtype=np.float32)
         cells.append(np.stack([columns.ravel(), rows.ravel()], axis=1))
         sizes.append(np.full((rows.size, 1), stride, dtype=np.float32))
-    made = Grid(np.concatenate(cells), np.concatenate(sizes))
-    for array in made:
+    result = Grid(np.concatenate(cells), np.concatenate(sizes))
+    for array in result:
         array.flags.writeable = False
-    return made
+    return result

@@ -14,25 +14,29 @@ from numpy.typing import NDArray
 
 from edge_inference.core.decoders import checks
 from edge_inference.core.decoders.activations import sigmoid, softmax
-from edge_inference.core.decoders.detection import Candidates, OverlapSettings, suppressed
+from edge_inference.core.decoders.detection import (
+    Candidates,
+    OverlapSettings,
+    select_non_overlapping,
+)
 from edge_inference.core.decoders.grid import grid
 from edge_inference.core.decoders.registry import DecodeContext, register
 from edge_inference.core.results import Detections
 from edge_inference.core.settings import setting
 from edge_inference.errors import TensorError
 
-_MEND_OUTPUTS = "correct strides, scores_outputs or distances_outputs in model.yaml"
+_OUTPUTS_HINT = "correct strides, scores_outputs or distances_outputs in model.yaml"
 
 
 @dataclass(frozen=True)
 class NanoDetSettings(OverlapSettings):
-    """How NanoDet's outputs are laid out, and which objects are reported."""
+    """The layout of NanoDet's outputs, and which objects are reported."""
 
     strides: tuple[int, ...] = setting(
         (8, 16, 32), "size of a grid cell for each scale", unit="pixels", minimum=1, read_only=True
     )
     sigmoid_scores: bool = setting(
-        True, "the model applies the sigmoid itself; false: it gives logits", read_only=True
+        True, "true: the model applies the sigmoid itself; false: it returns logits", read_only=True
     )
     cell_offset: float = setting(
         0.5,
@@ -43,10 +47,10 @@ class NanoDetSettings(OverlapSettings):
         read_only=True,
     )
     scores_outputs: tuple[str, ...] = setting(
-        (), "outputs with the class scores, one a stride; empty finds them", read_only=True
+        (), "outputs with the class scores, one per stride; empty: automatic", read_only=True
     )
     distances_outputs: tuple[str, ...] = setting(
-        (), "outputs with the distances, one a stride; empty finds them", read_only=True
+        (), "outputs with the distances, one per stride; empty: automatic", read_only=True
     )
 
     def check(self) -> str | None:
@@ -56,7 +60,7 @@ class NanoDetSettings(OverlapSettings):
         for name in ("scores_outputs", "distances_outputs"):
             given = len(getattr(self, name))
             if given not in (0, len(self.strides)):
-                return f"{name}: expected {len(self.strides)} names, one a stride, got {given}"
+                return f"{name}: expected {len(self.strides)} names, one per stride, got {given}"
         return None
 
 
@@ -64,11 +68,11 @@ class NanoDetSettings(OverlapSettings):
 def decode(
     outputs: Mapping[str, NDArray[Any]], context: DecodeContext, settings: NanoDetSettings
 ) -> Detections:
-    """Decode scores and distances, in pairs a stride or side by side in one output.
+    """Decode scores and distances, as a pair of outputs per stride or in one output.
 
     Pairs: scores ``[1, N, C]`` and distances ``[1, N, 4 * bins]``. One output:
-    ``[1, N, C + 4 * bins]`` with the strides one after the other, which needs
-    labels to know C. Left, top, right and bottom distances are the mean of
+    ``[1, N, C + 4 * bins]`` with the strides one after the other; it needs
+    labels, which determine C. Left, top, right and bottom distances are the mean of
     their distribution over the bins, in cells.
     """
     if len(outputs) == 1 and not settings.scores_outputs:
@@ -81,7 +85,7 @@ def decode(
         _level(scores, distances, of, context, settings)
         for (scores, distances), of in zip(levels, strides, strict=True)
     ]
-    return suppressed(
+    return select_non_overlapping(
         Candidates(
             np.concatenate([level.boxes for level in found]),
             np.concatenate([level.scores for level in found]),
@@ -96,7 +100,7 @@ def decode(
 def _split(
     outputs: Mapping[str, NDArray[Any]], context: DecodeContext, settings: NanoDetSettings
 ) -> tuple[checks.Output, checks.Output]:
-    """Cut the single output into scores and distances."""
+    """Split the single output into scores and distances."""
     output = checks.Output(*next(iter(outputs.items())))
     count = len(grid(context.input_width, context.input_height, settings.strides).cells)
     checks.expect_shape(output, (1, count, "C + 4 * bins"), "correct strides in model.yaml")
@@ -121,26 +125,26 @@ def _pair(
     count = len(grid(context.input_width, context.input_height, strides).cells)
     classes = len(context.labels)
     names = settings.scores_outputs[index : index + 1]
-    scores = checks.choose(
+    scores = checks.choose_output(
         outputs,
         names[0] if names else "",
         setting="scores_outputs",
-        wanted=f"the class scores of stride {strides[0]}, [1, {count}, {classes or 'C'}]",
+        expected=f"the class scores of stride {strides[0]}, [1, {count}, {classes or 'C'}]",
         fits=lambda array: (
             array.shape[:2] == (1, count)
             and array.shape[2:] == ((classes,) if classes else array.shape[2:3])
         ),
-        words=("cls", "class", "score"),
+        keywords=("cls", "class", "score"),
     )
     names = settings.distances_outputs[index : index + 1]
-    distances = checks.choose(
+    distances = checks.choose_output(
         outputs,
         names[0] if names else "",
         setting="distances_outputs",
-        wanted=f"the distances of stride {strides[0]}, [1, {count}, 4 * bins]",
+        expected=f"the distances of stride {strides[0]}, [1, {count}, 4 * bins]",
         fits=lambda array: array.ndim == 3 and array.shape[:2] == (1, count),
-        words=("dis", "reg", "box"),
-        taken=(scores.name,),
+        keywords=("dis", "reg", "box"),
+        excluded=(scores.name,),
     )
     return scores, distances
 
@@ -152,28 +156,28 @@ def _level(
     context: DecodeContext,
     settings: NanoDetSettings,
 ) -> Candidates:
-    """Decode the cells above the confidence; only these get the softmax over their bins."""
+    """Decode the cells above the confidence; the softmax is computed only for these."""
     cells, sizes = grid(context.input_width, context.input_height, strides)
-    checks.expect_shape(scores_output, (1, len(cells), "C"), _MEND_OUTPUTS)
+    checks.expect_shape(scores_output, (1, len(cells), "C"), _OUTPUTS_HINT)
     checks.expect_classes(scores_output, scores_output.array.shape[2], context.labels)
-    checks.expect_shape(distances_output, (1, len(cells), "4 * bins"), _MEND_OUTPUTS)
+    checks.expect_shape(distances_output, (1, len(cells), "4 * bins"), _OUTPUTS_HINT)
     if distances_output.array.shape[2] % 4 or distances_output.array.shape[2] < 8:
         raise TensorError(
             f"output {distances_output.name!r}: expected 4 distances of at least 2 bins each, got "
             f"{distances_output.array.shape[2]} values; correct labels or distances_outputs "
             "in model.yaml"
         )
-    scores = checks.numbers(scores_output)[0]
-    distances = checks.numbers(distances_output)[0]
+    scores = checks.to_floats(scores_output)[0]
+    distances = checks.to_floats(distances_output)[0]
     best = scores.max(axis=1)
     if not settings.sigmoid_scores:
         best = sigmoid(best)
-    best = checks.probabilities(
+    best = checks.to_probabilities(
         scores_output.name, best, "set sigmoid_scores to false in model.yaml if these are logits"
     )
-    places = np.flatnonzero(best >= settings.confidence)
-    bins = softmax(distances[places].reshape(len(places), 4, distances.shape[1] // 4))
-    reach = bins @ np.arange(bins.shape[2], dtype=np.float32) * sizes[places]
-    centres = (cells[places] + np.float32(settings.cell_offset)) * sizes[places]
+    indices = np.flatnonzero(best >= settings.confidence)
+    bins = softmax(distances[indices].reshape(len(indices), 4, distances.shape[1] // 4))
+    reach = bins @ np.arange(bins.shape[2], dtype=np.float32) * sizes[indices]
+    centres = (cells[indices] + np.float32(settings.cell_offset)) * sizes[indices]
     boxes = np.concatenate([centres - reach[:, :2], centres + reach[:, 2:]], axis=1)
-    return Candidates(boxes, best[places], scores[places].argmax(axis=1), distances_output.name)
+    return Candidates(boxes, best[indices], scores[indices].argmax(axis=1), distances_output.name)

@@ -1,4 +1,4 @@
-"""Non-maximum suppression: of several boxes on one object, keep the best."""
+"""Non-maximum suppression: of several boxes for one object, keep the best."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 PRE_LIMIT = 3000
-"""Boxes that enter the comparison: the best of them by score, the rest are dropped."""
+"""Maximum number of boxes to compare: those with the best scores, others are dropped."""
 
 _BLOCK = 64
 
 
-def suppress(
+def non_maximum_suppression(
     boxes: NDArray[np.floating[Any]],
     scores: NDArray[np.floating[Any]],
     class_ids: NDArray[np.integer[Any]],
@@ -26,14 +26,14 @@ def suppress(
     """Return the indices of the boxes to keep, best score first.
 
     ``boxes`` is ``(N, 4)`` x1, y1, x2, y2; ``scores`` and ``class_ids`` are
-    ``(N,)``. Greedy suppression: in order of score a box is kept unless its
+    ``(N,)``. The suppression is greedy: in order of score, a box is kept unless its
     intersection over union with a kept box of its class (of any class, with
     ``class_agnostic``) is above ``iou``. Of equal scores the lower index comes
-    first, so that the answer never depends on chance. At most ``pre_limit``
+    first, so that the result is deterministic. At most ``pre_limit``
     boxes are compared and at most ``limit`` are returned.
 
-    The boxes are compared in blocks, each with all that are left, which gives
-    the greedy answer exactly while the arithmetic stays in large arrays.
+    Boxes are compared in blocks, each block with all remaining boxes. This gives exactly
+    the greedy result with operations on large arrays.
     """
     order = np.argsort(-scores, kind="stable")[:pre_limit]
     kept: list[NDArray[np.intp]] = []
@@ -56,7 +56,7 @@ def suppress(
 def _overlaps(
     some: NDArray[np.float64], others: NDArray[np.float64], iou: float
 ) -> NDArray[np.bool_]:
-    """Tell for each pair whether its intersection over union is above ``iou``: (S, O)."""
+    """Return (S, O): for each pair, whether its intersection over union is above ``iou``."""
     sides = np.minimum(some[:, None, 2], others[None, :, 2])
     sides -= np.maximum(some[:, None, 0], others[None, :, 0])
     shared = np.maximum(sides, 0)
@@ -64,7 +64,7 @@ def _overlaps(
     sides -= np.maximum(some[:, None, 1], others[None, :, 1])
     shared *= np.maximum(sides, 0)
     union = _areas(some)[:, None] + _areas(others)[None, :] - shared
-    # A product in place of a quotient: two empty boxes have no union to divide by.
+    # A product instead of a quotient, because the union of two empty boxes is zero.
     return np.asarray(shared > iou * union)
 
 
@@ -74,7 +74,7 @@ def _areas(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _greedy(overlap: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """Return the rows that survive, given which row suppresses which, best first."""
+    """Return the rows to keep, given which row suppresses which, best first."""
     later = np.triu(overlap, 1)
     alive = np.ones(len(overlap), dtype=np.bool_)
     for row in np.flatnonzero(later.any(axis=1)):

@@ -1,4 +1,4 @@
-"""Decoders by name, built in or from anywhere else."""
+"""The registry of decoders by name, built-in and external."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from edge_inference.errors import PluginError
 
 @dataclass(frozen=True)
 class DecodeContext:
-    """What a decoder knows besides the tensors, for one image.
+    """The inputs of a decoder besides the tensors, for one image.
 
-    ``labels`` names the model's classes, or is empty where the model has no
-    names. ``geometry`` leads from the model's input of ``input_width`` by
-    ``input_height`` pixels back to the source image.
+    ``labels`` are the names of the model's classes, empty where the model has no
+    names. ``geometry`` maps the model's input of ``input_width`` by
+    ``input_height`` pixels to the source image.
     """
 
     labels: tuple[str, ...]
@@ -50,17 +50,17 @@ _entries: dict[str, DecoderEntry] = {}
 
 
 def register(name: str, settings_class: type[Any]) -> Callable[[AnyDecoder], AnyDecoder]:
-    """Make a function known as the decoder ``name``; it takes a ``settings_class`` object.
+    """Register a function as the decoder ``name``; its settings are a ``settings_class`` object.
 
     Raises PluginError where the name is taken.
     """
 
     def add(function: AnyDecoder) -> AnyDecoder:
-        taken = _entries.get(name)
-        if taken is not None:
+        existing = _entries.get(name)
+        if existing is not None:
             raise PluginError(
                 f"decoder {name!r} of {_origin(function)} is already registered by "
-                f"{_origin(taken.function)}; register it under another name"
+                f"{_origin(existing.function)}; register it under another name"
             )
         _entries[name] = DecoderEntry(name, settings_class, function)
         return function
@@ -71,11 +71,11 @@ def register(name: str, settings_class: type[Any]) -> Callable[[AnyDecoder], Any
 def find(name: str) -> DecoderEntry:
     """Return a decoder by its registered name, or by ``package.module:function``.
 
-    The second form imports the module, in which the function must be decorated
-    with :func:`register`. Raises PluginError where the name leads nowhere.
+    The second form imports the module; its function must be decorated
+    with :func:`register`. Raises PluginError for an unknown name.
     """
     if ":" in name:
-        return _imported(name)
+        return _import_decoder(name)
     if name not in _entries:
         raise PluginError(f"unknown decoder {name!r}{suggestion(name, _entries)}")
     return _entries[name]
@@ -86,15 +86,15 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(_entries))
 
 
-def _imported(name: str) -> DecoderEntry:
+def _import_decoder(name: str) -> DecoderEntry:
     module_name, _, function_name = name.partition(":")
     if not module_name or not function_name or module_name.startswith("."):
         raise PluginError(f"decoder {name!r}: expected package.module:function")
     try:
         module = importlib.import_module(module_name)
-        function = getattr(module, function_name, None)  # a module may import it only now
-    except BaseException as error:  # some modules end the program that imports them
-        # What the module registered before it failed would block the next attempt.
+        function = getattr(module, function_name, None)  # may run a module's __getattr__
+    except BaseException as error:  # some modules raise SystemExit on import
+        # Decoders that the module registered before it failed would block the next attempt.
         for entry in [e for e in _entries.values() if e.function.__module__ == module_name]:
             del _entries[entry.name]
         raise PluginError(
@@ -109,7 +109,7 @@ def _imported(name: str) -> DecoderEntry:
         if entry.function is function:
             return entry
     raise PluginError(
-        f"decoder {name!r}: {function_name} is no decoder; decorate it with "
+        f"decoder {name!r}: {function_name} is not a decoder; decorate it with "
         "@register(name, settings_class) from edge_inference.core.decoders"
     )
 

@@ -1,4 +1,4 @@
-"""Maps of the model's view laid back onto the source image."""
+"""Resamples maps from the model's input to the source image."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 def nearest_to_source(
     values: NDArray[Scalar], context: DecodeContext, outside: Any
 ) -> NDArray[Scalar]:
-    """Give every source pixel the value of the ``(h, w)`` cell that its centre falls in.
+    """Return for every source pixel the value of the ``(h, w)`` cell that contains its centre.
 
-    ``values`` covers the whole model input; padding is left out, and source
-    pixels that a crop cut off get ``outside``.
+    ``values`` covers the whole model input. Padding is left out; source
+    pixels outside a crop get ``outside``.
     """
-    rows, columns, result = _frame(values, context, outside)
-    inside = _inside(rows, values.shape[0]), _inside(columns, values.shape[1])
-    # Columns first: the small map grows sideways, then whole rows are copied.
+    rows, columns, result = _map_to_source(values, context, outside)
+    inside = _range_inside(rows, values.shape[0]), _range_inside(columns, values.shape[1])
+    # Columns first, on the small map; then whole rows are copied.
     wide = values.take(columns[inside[1]].astype(np.intp), axis=1)
     result[inside] = wide.take(rows[inside[0]].astype(np.intp), axis=0)
     return result
@@ -32,17 +32,17 @@ def linear_to_source(
     values: NDArray[np.float32], context: DecodeContext, outside: float
 ) -> NDArray[np.float32]:
     """Like :func:`nearest_to_source`, with linear interpolation between cell centres."""
-    rows, columns, result = _frame(values, context, outside)
-    inside = _inside(rows, values.shape[0]), _inside(columns, values.shape[1])
-    wide = _blend(values, columns[inside[1]], axis=1)
-    result[inside] = _blend(wide, rows[inside[0]], axis=0)
+    rows, columns, result = _map_to_source(values, context, outside)
+    inside = _range_inside(rows, values.shape[0]), _range_inside(columns, values.shape[1])
+    wide = _interpolate(values, columns[inside[1]], axis=1)
+    result[inside] = _interpolate(wide, rows[inside[0]], axis=0)
     return result
 
 
-def _frame(
+def _map_to_source(
     values: NDArray[Scalar], context: DecodeContext, outside: Any
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[Scalar]]:
-    """Return where source rows and columns lie in ``values``, and an image of ``outside``."""
+    """Return the positions of source rows and columns in ``values``, and an ``outside`` image."""
     to = context.geometry
     across = (np.arange(to.source_width, dtype=np.float64) + 0.5) * to.scale_x + to.offset_x
     down = (np.arange(to.source_height, dtype=np.float64) + 0.5) * to.scale_y + to.offset_y
@@ -51,16 +51,16 @@ def _frame(
     return rows, columns, np.full((to.source_height, to.source_width), outside, values.dtype)
 
 
-def _inside(places: NDArray[np.float64], length: int) -> slice:
-    """Return the run of places from 0 to below ``length``; they rise, so it is one run."""
-    first, last = np.searchsorted(places, [0, length])
+def _range_inside(positions: NDArray[np.float64], length: int) -> slice:
+    """Return the slice of the positions, in ascending order, from 0 to below ``length``."""
+    first, last = np.searchsorted(positions, [0, length])
     return slice(int(first), int(last))
 
 
-def _blend(
-    values: NDArray[np.float32], places: NDArray[np.float64], axis: int
+def _interpolate(
+    values: NDArray[np.float32], positions: NDArray[np.float64], axis: int
 ) -> NDArray[np.float32]:
-    between = np.clip(places - 0.5, 0, values.shape[axis] - 1)
+    between = np.clip(positions - 0.5, 0, values.shape[axis] - 1)
     low = between.astype(np.intp)
     high = np.minimum(low + 1, values.shape[axis] - 1)
     weight = (between - low).astype(np.float32)

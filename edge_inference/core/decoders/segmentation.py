@@ -20,25 +20,28 @@ from edge_inference.errors import TensorError
 
 @dataclass(frozen=True)
 class SegmentationSettings:
-    """How the output is laid out, and how it becomes a mask."""
+    """The layout of the output, and how it is converted to a mask."""
 
     threshold: float = setting(
-        0.5, "score from which a pixel of a one-channel mask is class 1", minimum=0.0, maximum=1.0
+        0.5,
+        "minimum score of class 1 for a pixel of a one-channel mask",
+        minimum=0.0,
+        maximum=1.0,
     )
     activation: str = setting(
         "auto",
-        "what turns the output into probabilities; auto: softmax over several classes, "
-        "none for one channel",
+        "activation that converts the output to probabilities; auto: softmax for several "
+        "classes, none for one channel",
         choices=("auto", "softmax", "sigmoid", "none"),
         read_only=True,
     )
     layout: str = setting(
         "auto",
-        "axes of a four-axis output; auto: by the number of labels",
+        "layout of an output with four axes; auto: by the number of labels",
         choices=("auto", "nchw", "nhwc"),
         read_only=True,
     )
-    mask_output: str = setting("", "output with the mask; empty finds it", read_only=True)
+    mask_output: str = setting("", "output with the mask; empty: automatic", read_only=True)
 
 
 @register("segmentation", SegmentationSettings)
@@ -49,17 +52,17 @@ def decode(
 
     Class scores are ``[1, C, h, w]`` or ``[1, h, w, C]``; class numbers are
     integers (or booleans) ``[1, h, w]``, ``[1, 1, h, w]`` or ``[1, h, w, 1]``; a mask has
-    their shape and holds the probability of class 1. ``h`` by ``w`` covers the
-    model's input at any resolution. Class numbers carry no probability, so the
-    result's score is then NaN.
+    the same shape and contains the probability of class 1. ``h`` by ``w`` covers the
+    model's input at any resolution. Class numbers have no probability, so the
+    score of their result is NaN.
     """
-    output = checks.choose(
+    output = checks.choose_output(
         outputs,
         settings.mask_output,
         setting="mask_output",
-        wanted="a mask [1, C, h, w]",
+        expected="a mask [1, C, h, w]",
         fits=lambda array: array.ndim == 4,
-        words=("mask", "seg", "out"),
+        keywords=("mask", "seg", "out"),
     )
     planes = _planes(output, context, settings)
     if planes.dtype.kind in "biu":
@@ -81,7 +84,9 @@ def _planes(
         planes = array
     else:
         checks.expect_shape(output, (1, "C", "h", "w"), "correct mask_output in model.yaml")
-        planes = array[0] if _layout(output, context, settings) == "nchw" else _first(array[0])
+        planes = (
+            array[0] if _layout(output, context, settings) == "nchw" else _channels_first(array[0])
+        )
     if not planes.size:
         raise TensorError(
             f"output {output.name!r}: expected a mask, got the empty shape {list(array.shape)}; "
@@ -90,12 +95,12 @@ def _planes(
     return planes
 
 
-def _first(array: NDArray[Any]) -> NDArray[Any]:
+def _channels_first(array: NDArray[Any]) -> NDArray[Any]:
     return np.ascontiguousarray(np.moveaxis(array, -1, 0))
 
 
 def _layout(output: checks.Output, context: DecodeContext, settings: SegmentationSettings) -> str:
-    """Tell where the classes are: the axis as long as the labels or 1, else the shorter one."""
+    """Return the layout: the class axis has the length of the labels or 1, else it is shorter."""
     if settings.layout != "auto":
         return settings.layout
     _, first, _, last = output.array.shape
@@ -130,17 +135,19 @@ def _one_channel(
     context: DecodeContext,
     settings: SegmentationSettings,
 ) -> tuple[NDArray[np.int32], float]:
-    checks.expect_classes(output, 2, context.labels, "name what is below and above the threshold")
+    checks.expect_classes(
+        output, 2, context.labels, "give one label for below and one for above the threshold"
+    )
     if settings.activation == "softmax":
         raise TensorError(
             f"output {output.name!r}: expected several classes for a softmax, got one channel "
             f"{list(output.array.shape)}; set activation to sigmoid or none in model.yaml"
         )
     activation = "none" if settings.activation == "auto" else settings.activation
-    chance = activate(activation, checks.numbers(checks.Output(output.name, plane)))
-    chance = checks.probabilities(output.name, chance)
-    ids = chance >= settings.threshold
-    score = np.where(ids, chance, 1 - chance).mean(dtype=np.float64)
+    probability = activate(activation, checks.to_floats(checks.Output(output.name, plane)))
+    probability = checks.to_probabilities(output.name, probability)
+    ids = probability >= settings.threshold
+    score = np.where(ids, probability, 1 - probability).mean(dtype=np.float64)
     return ids.astype(np.int32), float(score)
 
 
@@ -151,21 +158,21 @@ def _class_scores(
     settings: SegmentationSettings,
 ) -> tuple[NDArray[np.int32], float]:
     checks.expect_classes(output, len(planes), context.labels, "set layout")
-    scores = checks.numbers(checks.Output(output.name, planes))
+    scores = checks.to_floats(checks.Output(output.name, planes))
     best = scores.max(axis=0)
     if settings.activation == "sigmoid":
-        chance = activate("sigmoid", best)
+        probability = activate("sigmoid", best)
     elif settings.activation == "none":
-        chance = checks.probabilities(output.name, best)
+        probability = checks.to_probabilities(output.name, best)
     elif settings.activation in ("auto", "softmax"):
-        chance = 1 / np.exp(scores - best).sum(axis=0)
+        probability = 1 / np.exp(scores - best).sum(axis=0)
     else:
         raise unknown_activation(settings.activation)
-    return _winners(scores, best), float(chance.mean(dtype=np.float64))
+    return _best_classes(scores, best), float(probability.mean(dtype=np.float64))
 
 
-def _winners(scores: NDArray[np.float32], best: NDArray[np.float32]) -> NDArray[np.int32]:
-    """Return the first class that reaches the best score: argmax, but along memory."""
+def _best_classes(scores: NDArray[np.float32], best: NDArray[np.float32]) -> NDArray[np.int32]:
+    """Return the first class with the best score: argmax, but faster, in memory order."""
     ids = np.zeros(best.shape, dtype=np.int32)
     for class_id in range(len(scores) - 1, -1, -1):
         ids[scores[class_id] == best] = class_id

@@ -1,4 +1,4 @@
-"""YOLOv5, YOLOv8 and YOLO11 as their exporters write them: boxes already in input pixels."""
+"""YOLOv5, YOLOv8 and YOLO11 in the format of their exporters, with boxes in input pixels."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from edge_inference.core.decoders.detection import (
     OverlapSettings,
     corners,
     input_size,
-    ranked,
-    suppressed,
+    select_best,
+    select_non_overlapping,
 )
 from edge_inference.core.decoders.registry import DecodeContext, register
 from edge_inference.core.results import Detections
@@ -26,22 +26,24 @@ from edge_inference.errors import TensorError
 
 @dataclass(frozen=True)
 class Yolov5Settings(OverlapSettings):
-    """Which output holds the boxes, and which objects are reported."""
+    """Which output contains the boxes, and which objects are reported."""
 
-    boxes_output: str = setting("", "output with boxes and scores; empty finds it", read_only=True)
+    boxes_output: str = setting(
+        "", "output with boxes and scores; empty: automatic", read_only=True
+    )
     normalized: bool = setting(
-        False, "boxes run from 0 to 1 instead of input pixels", read_only=True
+        False, "true: boxes from 0 to 1; false: boxes in input pixels", read_only=True
     )
 
 
 @dataclass(frozen=True)
 class Yolov8Settings(Yolov5Settings):
-    """How the output is laid out, and which objects are reported."""
+    """The layout of the output, and which objects are reported."""
 
     layout: str = setting(
         "auto",
         "channels_first [1, 4+C, N], channels_last [1, N, 4+C], end_to_end [1, N, 6] "
-        "(suppression done by the model), or auto, by the shape",
+        "(the model includes non-maximum suppression), or auto: by the shape",
         choices=("auto", "channels_first", "channels_last", "end_to_end"),
         read_only=True,
     )
@@ -60,12 +62,12 @@ def decode_yolov5(
         context.labels,
         "use decoder yolov8 if it has no objectness",
     )
-    rows = checks.numbers(output)[0]
-    objectness = checks.probabilities(output.name, rows[:, 4], _MEND_SCORES)
-    # No class score exceeds 1, so objectness alone rules out most rows.
+    rows = checks.to_floats(output)[0]
+    objectness = checks.to_probabilities(output.name, rows[:, 4], _SIGMOID_HINT)
+    # Class scores are at most 1, so objectness alone excludes most rows.
     rows = rows[objectness >= settings.confidence]
-    scores = checks.probabilities(output.name, rows[:, 5:], _MEND_SCORES) * rows[:, 4:5]
-    return suppressed(
+    scores = checks.to_probabilities(output.name, rows[:, 5:], _SIGMOID_HINT) * rows[:, 4:5]
+    return select_non_overlapping(
         _above_confidence(rows[:, :4], scores, output.name, context, settings), context, settings
     )
 
@@ -77,14 +79,14 @@ def decode_yolov8(
 ) -> Detections:
     """Decode ``[1, 4 + C, N]``, its transpose, or an end-to-end ``[1, N, 6]``.
 
-    Rows are centre x, y, width, height and class scores; end to end they are
-    x1, y1, x2, y2, score, class, and are not suppressed again. ``auto`` finds
-    the axis with 4 + C entries by the labels; without labels the shorter axis.
+    Rows are centre x, y, width, height and class scores. End-to-end rows are
+    x1, y1, x2, y2, score, class, without another suppression. ``auto`` finds
+    the axis with 4 + C entries by the labels; without labels it is the shorter axis.
     """
     output = _choose(outputs, settings, "[1, 4 + C, N] or [1, N, 4 + C]")
     layout = _layout(output, context, settings)
     if layout == "end_to_end":
-        return ranked(_end_to_end(output, context, settings), context, settings)
+        return select_best(_end_to_end(output, context, settings), context, settings)
     axis = 1 if layout == "channels_first" else 2
     shape = (1, "4 + C", "N") if axis == 1 else (1, "N", "4 + C")
     checks.expect_shape(output, shape, "correct layout or boxes_output in model.yaml")
@@ -94,31 +96,31 @@ def decode_yolov8(
         context.labels,
         "use decoder yolov5 if it has objectness",
     )
-    values = checks.numbers(output)[0]
+    values = checks.to_floats(output)[0]
     columns = values if axis == 1 else values.T
-    best = checks.probabilities(output.name, columns[4:].max(axis=0), _MEND_SCORES)
+    best = checks.to_probabilities(output.name, columns[4:].max(axis=0), _SIGMOID_HINT)
     rows = columns[:, best >= settings.confidence].T
     found = _above_confidence(rows[:, :4], rows[:, 4:], output.name, context, settings)
-    return suppressed(found, context, settings)
+    return select_non_overlapping(found, context, settings)
 
 
-_MEND_SCORES = "export the model with its sigmoid, or correct boxes_output in model.yaml"
+_SIGMOID_HINT = "export the model with its sigmoid, or correct boxes_output in model.yaml"
 
 
 def _choose(
     outputs: Mapping[str, NDArray[Any]], settings: Yolov5Settings, shape: str
 ) -> checks.Output:
-    return checks.choose(
+    return checks.choose_output(
         outputs,
         settings.boxes_output,
         setting="boxes_output",
-        wanted=f"boxes and scores {shape}",
+        expected=f"boxes and scores {shape}",
         fits=lambda array: array.ndim == 3,
     )
 
 
 def _layout(output: checks.Output, context: DecodeContext, settings: Yolov8Settings) -> str:
-    """Tell the axes apart, or refuse to guess."""
+    """Return the layout; raises TensorError where the shape is ambiguous."""
     if settings.layout != "auto":
         return settings.layout
     checks.expect_shape(output, (1, "4 + C", "N"), "name it with boxes_output in model.yaml")
@@ -149,8 +151,8 @@ def _end_to_end(
     output: checks.Output, context: DecodeContext, settings: Yolov8Settings
 ) -> Candidates:
     checks.expect_shape(output, (1, "N", 6), "correct layout or boxes_output in model.yaml")
-    rows = checks.numbers(output)[0]
-    scores = checks.probabilities(output.name, rows[:, 4], _MEND_SCORES)
+    rows = checks.to_floats(output)[0]
+    scores = checks.to_probabilities(output.name, rows[:, 4], _SIGMOID_HINT)
     above = scores >= settings.confidence
     class_ids = checks.expect_class_ids(output, rows[above, 5], context.labels)
     boxes = rows[above, :4]
@@ -166,13 +168,16 @@ def _above_confidence(
     context: DecodeContext,
     settings: Yolov5Settings,
 ) -> Candidates:
-    """Take the best class of each row, and the rows where it reaches the confidence."""
+    """Return the best class of each row whose score reaches the confidence."""
     class_ids = scores.argmax(axis=1)
     best = np.take_along_axis(scores, class_ids[:, None], axis=1)[:, 0]
-    places = np.flatnonzero(best >= settings.confidence)
-    boxes = boxes[places]
+    indices = np.flatnonzero(best >= settings.confidence)
+    boxes = boxes[indices]
     if settings.normalized:
         boxes = boxes * np.tile(input_size(context), 2)
     return Candidates(
-        corners(boxes[:, :2], boxes[:, 2:]), np.minimum(best[places], 1), class_ids[places], source
+        corners(boxes[:, :2], boxes[:, 2:]),
+        np.minimum(best[indices], 1),
+        class_ids[indices],
+        source,
     )

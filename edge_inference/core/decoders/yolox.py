@@ -10,7 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_inference.core.decoders import checks
-from edge_inference.core.decoders.detection import Candidates, OverlapSettings, corners, suppressed
+from edge_inference.core.decoders.detection import (
+    Candidates,
+    OverlapSettings,
+    corners,
+    select_non_overlapping,
+)
 from edge_inference.core.decoders.grid import grid
 from edge_inference.core.decoders.registry import DecodeContext, register
 from edge_inference.core.results import Detections
@@ -19,15 +24,17 @@ from edge_inference.core.settings import setting
 
 @dataclass(frozen=True)
 class YoloxSettings(OverlapSettings):
-    """How the output is laid out, and which objects are reported."""
+    """The layout of the output, and which objects are reported."""
 
     strides: tuple[int, ...] = setting(
         (8, 16, 32), "size of a grid cell for each scale", unit="pixels", minimum=1, read_only=True
     )
     decoded: bool = setting(
-        False, "the model gives boxes in input pixels instead of grid offsets", read_only=True
+        False, "true: boxes in input pixels; false: grid offsets", read_only=True
     )
-    boxes_output: str = setting("", "output with boxes and scores; empty finds it", read_only=True)
+    boxes_output: str = setting(
+        "", "output with boxes and scores; empty: automatic", read_only=True
+    )
 
     def check(self) -> str | None:
         """Refuse an empty list of strides."""
@@ -38,15 +45,15 @@ class YoloxSettings(OverlapSettings):
 def decode(
     outputs: Mapping[str, NDArray[Any]], context: DecodeContext, settings: YoloxSettings
 ) -> Detections:
-    """Decode ``[1, N, 5 + C]``: box, objectness, class scores (sigmoid applied by the model).
+    """Decode ``[1, N, 5 + C]``: box, objectness, class scores (the model applies the sigmoid).
 
     A raw box is (x, y) + cell, exp(width, height), all times the stride.
     """
-    output = checks.choose(
+    output = checks.choose_output(
         outputs,
         settings.boxes_output,
         setting="boxes_output",
-        wanted="boxes and scores [1, N, 5 + C]",
+        expected="boxes and scores [1, N, 5 + C]",
         fits=lambda array: array.ndim == 3,
     )
     cells, sizes = grid(context.input_width, context.input_height, settings.strides)
@@ -55,20 +62,22 @@ def decode(
         output, (1, count, "5 + C"), "correct strides, decoded or boxes_output in model.yaml"
     )
     checks.expect_classes(output, output.array.shape[2] - 5, context.labels)
-    rows = checks.numbers(output)[0]
-    mend = "export the model with its sigmoid, or correct boxes_output in model.yaml"
-    objectness = checks.probabilities(output.name, rows[:, 4], mend)
-    # No class score exceeds 1, so objectness alone rules out most rows.
-    places = np.flatnonzero(objectness >= settings.confidence)
-    scores = checks.probabilities(output.name, rows[places, 5:], mend)
-    scores = scores * objectness[places, None]
+    rows = checks.to_floats(output)[0]
+    hint = "export the model with its sigmoid, or correct boxes_output in model.yaml"
+    objectness = checks.to_probabilities(output.name, rows[:, 4], hint)
+    # Class scores are at most 1, so objectness alone excludes most rows.
+    indices = np.flatnonzero(objectness >= settings.confidence)
+    scores = checks.to_probabilities(output.name, rows[indices, 5:], hint)
+    scores = scores * objectness[indices, None]
     best = scores.max(axis=1)
     above = best >= settings.confidence
-    places, best, class_ids = places[above], best[above], scores[above].argmax(axis=1)
-    centres, lengths = rows[places, :2], rows[places, 2:4]
+    indices, best, class_ids = indices[above], best[above], scores[above].argmax(axis=1)
+    centres, lengths = rows[indices, :2], rows[indices, 2:4]
     if not settings.decoded:
-        centres = (centres + cells[places]) * sizes[places]
-        with np.errstate(over="ignore"):  # an infinite size is refused with the boxes
-            lengths = np.exp(lengths) * sizes[places]
+        centres = (centres + cells[indices]) * sizes[indices]
+        with np.errstate(over="ignore"):  # the check of the boxes rejects an infinite size
+            lengths = np.exp(lengths) * sizes[indices]
     boxes = corners(centres, lengths)
-    return suppressed(Candidates(boxes, best, class_ids, output.name), context, settings)
+    return select_non_overlapping(
+        Candidates(boxes, best, class_ids, output.name), context, settings
+    )

@@ -1,4 +1,4 @@
-"""Arrays that are handed out again once nobody holds them any longer."""
+"""Reuses arrays once no reference to them remains."""
 
 from __future__ import annotations
 
@@ -12,18 +12,17 @@ from numpy.typing import DTypeLike, NDArray
 
 
 class BufferPool:
-    """Reused arrays of one shape and dtype, for data that is passed on by reference.
+    """A pool of arrays of one shape and dtype, for data that is passed by reference.
 
-    A fresh large array costs page faults on every frame, and an array that is
-    overwritten while a later stage still reads it is corrupt. So :meth:`take`
-    hands out a view, and CPython's reference count of the memory behind it tells
-    when the view, everything sliced from it and every buffer export
-    (``memoryview``, DLPack) is gone. A raw address kept beyond the array's life
-    is not seen, here as with any array.
+    A new large array causes page faults on every frame, and overwriting an array
+    that a later stage still reads corrupts it. So :meth:`take` returns a view.
+    CPython's reference count of the array behind it shows when the view, all its
+    slices and all buffer exports (``memoryview``, DLPack) are gone. As with any array,
+    a raw address that is kept longer is not counted.
 
-    At most ``limit`` arrays are kept. With all of them held, ``take`` gives a
-    fresh array that is freed as usual, so a slow consumer costs speed and never
-    correctness. Several threads may call ``take``; consumers let go on any thread.
+    The pool keeps at most ``limit`` arrays. While all of them are in use, ``take`` returns a
+    new array that is freed as usual, so a slow consumer reduces speed but never
+    corrupts data. Several threads may call ``take``; any thread may release a view.
     """
 
     def __init__(self, shape: Sequence[int], dtype: DTypeLike, limit: int = 8) -> None:
@@ -33,19 +32,19 @@ class BufferPool:
         self.limit = limit
         self._arrays: list[NDArray[Any]] = []
         self._lock = threading.Lock()
-        # Measured rather than written down: the count of an idle array depends on
+        # Measured, not a constant: the reference count of an idle array depends on
         # how the interpreter passes arguments.
-        self._idle_count = _references([np.empty(0)], 0)
+        self._idle_count = _reference_count([np.empty(0)], 0)
 
     def take(self) -> NDArray[Any]:
-        """Return a writeable array that nobody else holds; its values are undefined."""
+        """Return a writeable array without other references; its values are undefined."""
         with self._lock:
-            view: NDArray[Any] = self._idle().view()
+            view: NDArray[Any] = self._find_idle().view()
             return view
 
-    def _idle(self) -> NDArray[Any]:
+    def _find_idle(self) -> NDArray[Any]:
         for index in range(len(self._arrays)):
-            if _references(self._arrays, index) == self._idle_count:
+            if _reference_count(self._arrays, index) == self._idle_count:
                 return self._arrays[index]
         array = np.empty(self.shape, self.dtype)
         if len(self._arrays) < self.limit:
@@ -53,9 +52,9 @@ class BufferPool:
         return array
 
     def __len__(self) -> int:
-        """Count the arrays that the pool keeps, held or not."""
+        """Return the number of arrays in the pool, in use or not."""
         return len(self._arrays)
 
 
-def _references(arrays: Sequence[NDArray[Any]], index: int) -> int:
+def _reference_count(arrays: Sequence[NDArray[Any]], index: int) -> int:
     return sys.getrefcount(arrays[index])

@@ -1,10 +1,10 @@
-"""From any image encoding to 8-bit pixels, with the results of cv_bridge.
+"""Converts any image encoding to 8-bit pixels, with the same results as cv_bridge.
 
-One row of :data:`ENCODINGS` describes an encoding; adding one is adding a row.
-Three encodings name a storage type and no colour, and cv_bridge refuses to turn
-them into one. Here 8UC1 is read as mono8, 16UC1 as mono16, 8UC3 as bgr8, 8UC4 as
+Each row of :data:`ENCODINGS` describes one encoding; a new encoding needs one new row.
+Some encodings name a storage type without a color, and cv_bridge does not convert
+them to a color. Here 8UC1 is read as mono8, 16UC1 as mono16, 8UC3 as bgr8, 8UC4 as
 bgra8, and 32FC1 as brightness from 0 to 1 (clipped; NaN is black).
-Big-endian 16-bit and 32-bit samples are swapped.
+Big-endian 16-bit and 32-bit samples are byte-swapped.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from edge_inference.core.images.frame import CompressedFrame, Frame
 from edge_inference.core.images.image_header import MAX_SIDE
 from edge_inference.errors import ImageError
 
-#: Orders that can be asked for: (H, W, 3), (H, W, 3) and (H, W).
+#: Channel orders of the output: (H, W, 3), (H, W, 3) and (H, W).
 ORDERS = ("bgr", "rgb", "gray")
 
 
@@ -33,10 +33,10 @@ class Encoding:
     """How pixels are stored.
 
     ``sample`` is numpy's type letter and size of one stored number. ``order`` is
-    the channel order, where every pixel has all its channels; otherwise (mosaics,
-    subsampled colour) it is empty and ``codes`` gives OpenCV's conversion to each
-    of ``ORDERS``. ``half_rows`` is the rows of data per two rows of image, and
-    sides must be multiples of ``even`` (x, y) and at least ``smallest``.
+    the channel order where every pixel has all channels; otherwise (mosaics,
+    subsampled color) it is empty and ``codes`` has OpenCV's conversion to each
+    of ``ORDERS``. ``half_rows`` is the number of data rows for two rows of the image.
+    Sides must be multiples of ``even`` (x, y) and at least ``min_side``.
     """
 
     bytes_per_pixel: int
@@ -45,7 +45,7 @@ class Encoding:
     codes: Mapping[str, int] = field(default_factory=dict)
     half_rows: int = 2
     even: tuple[int, int] = (1, 1)
-    smallest: int = 1
+    min_side: int = 1
 
 
 def _interleaved(bgr: int, rgb: int, gray: int) -> Encoding:
@@ -57,14 +57,14 @@ def _planar(bgr: int, rgb: int, gray: int) -> Encoding:
 
 
 def _mosaic(bgr: int, rgb: int, gray: int) -> Encoding:
-    # OpenCV gives black for less than one whole neighbourhood.
-    return Encoding(1, codes={"bgr": bgr, "rgb": rgb, "gray": gray}, smallest=3)
+    # OpenCV returns black for images smaller than one neighbourhood.
+    return Encoding(1, codes={"bgr": bgr, "rgb": rgb, "gray": gray}, min_side=3)
 
 
 _UYVY = _interleaved(cv2.COLOR_YUV2BGR_UYVY, cv2.COLOR_YUV2RGB_UYVY, cv2.COLOR_YUV2GRAY_UYVY)
 _YUYV = _interleaved(cv2.COLOR_YUV2BGR_YUY2, cv2.COLOR_YUV2RGB_YUY2, cv2.COLOR_YUV2GRAY_YUY2)
 
-#: Every encoding that is read without help. OpenCV names a mosaic by its second
+#: The encodings that need no cv_bridge. OpenCV names a mosaic by its second
 #: row and column, ROS by its first, so that bayer_rggb8 is OpenCV's BayerBG.
 ENCODINGS: Mapping[str, Encoding] = {
     "rgb8": Encoding(3, "rgb"),
@@ -126,7 +126,7 @@ def check_frame(frame: Frame) -> None:
         rows = frame.height * encoding.half_rows // 2
     if frame.step < 1:
         raise ImageError(f"{_name(frame)}: expected a step of 1 or more, got {frame.step}")
-    # cv_bridge refuses surplus bytes too: they mean that a size or the step is wrong.
+    # cv_bridge rejects surplus bytes too: they mean that a size or the step is wrong.
     if frame.data.size != rows * frame.step:
         raise ImageError(
             f"{_name(frame)}: expected {rows} rows of {frame.step} bytes, {rows * frame.step} in "
@@ -139,9 +139,11 @@ def _check_layout(frame: Frame, encoding: Encoding) -> None:
     if frame.width % even_x or frame.height % even_y:
         what = "width and height" if even_y > 1 else "width"
         raise ImageError(f"{_name(frame)}: expected an even {what}; crop a row or column")
-    if min(frame.width, frame.height) < encoding.smallest:
-        least = encoding.smallest
-        raise ImageError(f"{_name(frame)}: expected at least {least}x{least}, to find the colours")
+    if min(frame.width, frame.height) < encoding.min_side:
+        side = encoding.min_side
+        raise ImageError(
+            f"{_name(frame)}: expected at least {side}x{side}, to interpolate the colors"
+        )
     row = frame.width * encoding.bytes_per_pixel
     if frame.step < row:
         raise ImageError(
@@ -159,7 +161,7 @@ def to_bgr(frame: Frame | CompressedFrame) -> NDArray[np.uint8]:
 def to_color(frame: Frame | CompressedFrame, order: str) -> NDArray[np.uint8]:
     """Return the image as uint8 in an order of ORDERS: (H, W, 3), or (H, W) for gray.
 
-    The result is a read-only view of the frame's bytes where they are stored so
+    The result is a read-only view of the frame's bytes where they are stored in this order
     already. Raises ImageError for a bad image.
     """
     pixels, stored = stored_pixels(frame, order)
@@ -167,25 +169,25 @@ def to_color(frame: Frame | CompressedFrame, order: str) -> NDArray[np.uint8]:
 
 
 def convert_order(pixels: NDArray[np.uint8], stored: str, order: str) -> NDArray[np.uint8]:
-    """Change the channel order of uint8 pixels; the same array where nothing has to change."""
+    """Change the channel order of uint8 pixels; return the same array where it is right already."""
     if stored == order:
         return pixels
     return np.asarray(cv2.cvtColor(pixels, ORDER_CODES[stored, order]), dtype=np.uint8)
 
 
 def stored_pixels(frame: Frame | CompressedFrame, order: str) -> tuple[NDArray[np.uint8], str]:
-    """Return 8-bit pixels with as little work as possible, and the order they are in.
+    """Return 8-bit pixels with as little work as possible, and their channel order.
 
     That is the stored order (bgr, rgb, bgra, rgba or gray), a view where the samples
-    are bytes, so that scaling down can come before colour conversion. Mosaics and
-    subsampled colour are converted to ``order``. Raises ImageError for a bad image.
+    are bytes, so that a caller can resize before the color conversion. Mosaics and
+    subsampled color are converted to ``order``. Raises ImageError for a bad image.
     """
     if isinstance(frame, CompressedFrame):
         return decode(frame)
     check_frame(frame)
     encoding = ENCODINGS.get(frame.encoding)
     if encoding is None:
-        return _through_cv_bridge(frame), "bgr"
+        return _convert_with_cv_bridge(frame), "bgr"
     samples = _samples(frame, encoding)
     if not encoding.order:
         return np.asarray(cv2.cvtColor(samples, encoding.codes[order]), dtype=np.uint8), order
@@ -199,7 +201,7 @@ def _samples(frame: Frame, encoding: Encoding) -> NDArray[np.uint8]:
     unpadded = frame.data.reshape(rows, frame.step)[:, :row]
     if encoding.sample != "u1":
         stored = np.dtype(encoding.sample).newbyteorder(">" if frame.is_bigendian else "<")
-        # The copy also mends a step that is no multiple of the sample's size.
+        # The copy also handles a step that is not a multiple of the sample size.
         samples = np.array(unpadded, order="C").view(stored)
         return _to_bytes(samples.astype(encoding.sample, copy=False))
     if encoding.bytes_per_pixel == 1:
@@ -210,15 +212,15 @@ def _samples(frame: Frame, encoding: Encoding) -> NDArray[np.uint8]:
 def _to_bytes(values: NDArray[Any]) -> NDArray[np.uint8]:
     if values.dtype == np.uint16:
         return sixteen_to_eight(values)
-    # fmax and fmin take the number where the other is NaN, so NaN becomes 0.
-    within = np.fmax(values, np.float32(0), out=values)
-    np.fmin(within, np.float32(1), out=within)
-    return np.asarray(cv2.convertScaleAbs(within, alpha=255.0), dtype=np.uint8)
+    # fmax and fmin return the number where the other operand is NaN, so NaN becomes 0.
+    clipped = np.fmax(values, np.float32(0), out=values)
+    np.fmin(clipped, np.float32(1), out=clipped)
+    return np.asarray(cv2.convertScaleAbs(clipped, alpha=255.0), dtype=np.uint8)
 
 
-def _through_cv_bridge(frame: Frame) -> NDArray[np.uint8]:
+def _convert_with_cv_bridge(frame: Frame) -> NDArray[np.uint8]:
     bridge = _cv_bridge()
-    # imgmsg_to_cv2 reads these fields and nothing else of sensor_msgs/Image.
+    # imgmsg_to_cv2 reads only these fields of sensor_msgs/Image.
     message = SimpleNamespace(
         data=frame.data,
         width=frame.width,
@@ -231,7 +233,7 @@ def _through_cv_bridge(frame: Frame) -> NDArray[np.uint8]:
         return np.asarray(bridge.imgmsg_to_cv2(message, "bgr8"), dtype=np.uint8)
     except (TypeError, ValueError, RuntimeError, ImportError) as error:
         raise ImageError(
-            f"{_name(frame)}: cv_bridge cannot turn it into bgr8 ({error}); convert at the source"
+            f"{_name(frame)}: cv_bridge cannot convert it to bgr8 ({error}); convert at the source"
         ) from error
 
 

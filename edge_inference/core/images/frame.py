@@ -1,4 +1,4 @@
-"""An image on its way through the pipeline, in the encoding it arrived in."""
+"""An image in the pipeline, in the encoding in which it arrived."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from edge_inference.core.images.image_header import DEFAULT_BOUNDS, ImageBounds
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """An uncompressed image, its bytes untouched.
+    """An uncompressed image with unmodified bytes.
 
-    ``data`` is a flat read-only ``uint8`` array of ``height * step`` bytes (half
-    as many again for the planar encodings nv12 and nv21), a view wherever that is
+    ``data`` is a flat read-only ``uint8`` array of ``height * step`` bytes (1.5
+    times as many for the planar encodings nv12 and nv21), a view where
     possible. ``encoding`` is a name from ``sensor_msgs/image_encodings.hpp``
-    (and nv12, nv21). ``step`` is the length of a row in bytes, padding
-    included. ``stamp_ns`` is the moment of capture in nanoseconds since the
-    epoch of the robot's clock, 0 where the camera gave none. ``origin`` is the
-    file or device that the image was read from, empty where it came in a
-    message; it stays inside the process.
+    (and nv12, nv21). ``step`` is the length of a row in bytes, including
+    padding. ``stamp_ns`` is the time of capture in nanoseconds since the
+    epoch of the robot's clock, 0 where the camera sent none. ``origin`` is the
+    file or device that the image was read from, empty for an image from a
+    message; it does not leave the process.
     """
 
     data: NDArray[np.uint8]
@@ -43,7 +43,7 @@ class Frame:
         frame_id: str = "",
         origin: str = "",
     ) -> Frame:
-        """Wrap an ``(H, W, C)`` or ``(H, W)`` ``uint8`` array; copied only if not contiguous."""
+        """Wrap an ``(H, W, C)`` or ``(H, W)`` ``uint8`` array; copies only a non-contiguous one."""
         image = np.ascontiguousarray(image)
         data = image.reshape(-1)
         data.flags.writeable = False
@@ -58,8 +58,8 @@ class CompressedFrame:
 
     ``data`` is the file's bytes as a flat ``uint8`` array; ``format`` is the
     field of ``sensor_msgs/CompressedImage`` ("jpeg", "png", or image_transport's
-    longer form such as "bgr8; jpeg compressed bgr8"). ``bounds`` say what it may
-    cost to decode.
+    longer form such as "bgr8; jpeg compressed bgr8"). ``bounds`` limit the cost of
+    decoding it.
     """
 
     data: NDArray[np.uint8]

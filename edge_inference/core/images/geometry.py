@@ -1,4 +1,4 @@
-"""How a model input was cut out of its source image, and the way back."""
+"""The mapping between a source image and a model input, in both directions."""
 
 from __future__ import annotations
 

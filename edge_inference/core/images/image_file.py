@@ -1,4 +1,4 @@
-"""Images read from files, within bounds, and written to them."""
+"""Reads image files within bounds, and writes them."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from edge_inference.errors import ImageError
 
 
 def read_image(file: Path) -> NDArray[np.uint8]:
-    """Read an image file as (H, W, 3) BGR, turned as its EXIF orientation says.
+    """Read an image file as (H, W, 3) BGR, rotated by its EXIF orientation.
 
-    Raises OSError where there is no plain file that can be read, ImageError, without the file's
-    name, for one that is no image or costs more than the default bounds.
+    Raises OSError where the path is not a readable regular file. Raises ImageError, without the
+    file name, where the file is not an image or exceeds the default bounds.
     """
     data = read_bytes(file, DEFAULT_BOUNDS.encoded_bytes)
     try:

@@ -1,4 +1,4 @@
-"""What a model wants to see, and where an image of any size goes in it."""
+"""The input format of a model, and the placement of an image of any size in it."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from edge_inference.core.images.geometry import Geometry
 from edge_inference.core.settings import setting
 
-_LARGEST_FLOAT16 = 65504.0
+_MAX_FLOAT16 = 65504.0
 _INTEGERS = ("uint8", "int32")
 INTERPOLATIONS = ("linear", "cubic", "area", "nearest")
 
 
 @dataclass(frozen=True)
 class InputSpec:
-    """What a model wants to see: ``(pixel - mean) / std`` for pixels of 0 to 255."""
+    """The input format of a model: ``(pixel - mean) / std`` for pixels of 0 to 255."""
 
     name: str = setting(description="name of the input tensor", read_only=True)
     width: int = setting(description="width of the tensor", unit="px", minimum=1, maximum=16384)
@@ -36,7 +36,7 @@ class InputSpec:
     )
     resize: str = setting(
         "stretch",
-        "stretch to fit; letterbox: keep the aspect and pad; center_crop: keep it and cut off",
+        "stretch to fit; letterbox: keep the aspect ratio and pad; center_crop: keep it and crop",
         choices=("stretch", "letterbox", "center_crop"),
     )
     interpolation: str = setting("linear", "how pixels are resampled", choices=INTERPOLATIONS)
@@ -52,7 +52,7 @@ class InputSpec:
 
     @property
     def channels(self) -> int:
-        """Count the channels of the tensor."""
+        """Number of channels of the tensor."""
         return 1 if self.color == "GRAY" else 3
 
     @property
@@ -63,7 +63,7 @@ class InputSpec:
         return 1, self.height, self.width, self.channels
 
     def check(self) -> str | None:
-        """Return why the settings do not go together, or None."""
+        """Return why the combination of settings is invalid, or None."""
         for name, values in (("mean", self.mean), ("std", self.std)):
             if len(values) not in (1, self.channels):
                 wanted = "1 entry" if self.channels == 1 else f"1 or {self.channels} entries"
@@ -72,23 +72,23 @@ class InputSpec:
             return f"std: expected numbers other than 0, got {list(self.std)}"
         if self.dtype in _INTEGERS and (any(self.mean) or set(self.std) != {1.0}):
             return (
-                f"mean and std: expected mean 0 and std 1 for {self.dtype}, which takes pixels as "
-                f"they are, got mean {list(self.mean)} and std {list(self.std)}"
+                f"mean and std: expected mean 0 and std 1 for {self.dtype}, which has unchanged "
+                f"pixels, got mean {list(self.mean)} and std {list(self.std)}"
             )
-        if self.dtype == "float16" and np.abs(pixel_tables(self)).max() > _LARGEST_FLOAT16:
+        if self.dtype == "float16" and np.abs(pixel_tables(self)).max() > _MAX_FLOAT16:
             return f"std: {list(self.std)} is too small for float16; use float32"
         return None
 
 
 @dataclass(frozen=True)
 class Placement:
-    """Which rectangle of the source goes to which rectangle of the tensor (x, y, width, height)."""
+    """The rectangles of the source and of the tensor that correspond (x, y, width, height)."""
 
     source: tuple[int, int, int, int]
     target: tuple[int, int, int, int]
 
     def geometry(self, source_width: int, source_height: int) -> Geometry:
-        """Return the map from source to tensor, from the rectangles as rounded to whole pixels."""
+        """Return the map from source to tensor, for the rectangles rounded to whole pixels."""
         from_x, from_y, from_width, from_height = self.source
         to_x, to_y, to_width, to_height = self.target
         scale_x = to_width / from_width
@@ -109,8 +109,8 @@ def _stretch(spec: InputSpec, width: int, height: int) -> Placement:
 
 def _letterbox(spec: InputSpec, width: int, height: int) -> Placement:
     scale = min(spec.width / width, spec.height / height)
-    to_width = _within(width * scale, spec.width)
-    to_height = _within(height * scale, spec.height)
+    to_width = _round_within(width * scale, spec.width)
+    to_height = _round_within(height * scale, spec.height)
     x, y = 0, 0
     if spec.letterbox_align == "center":
         x, y = (spec.width - to_width) // 2, (spec.height - to_height) // 2
@@ -118,20 +118,20 @@ def _letterbox(spec: InputSpec, width: int, height: int) -> Placement:
 
 
 def _center_crop(spec: InputSpec, width: int, height: int) -> Placement:
-    """Cut first, then resize only what stays.
+    """Crop first, then resize only the remaining part.
 
-    The same image as resizing the shorter side to ``size / crop_fraction`` and
-    cutting ``size`` out of the middle, up to the rounding of the cut to whole
-    source pixels, which the geometry knows. It is how EfficientNet was evaluated.
+    The result is the same as resizing the shorter side to ``size / crop_fraction`` and
+    cropping ``size`` from the center, except that the crop is rounded to whole
+    source pixels; the geometry includes that. EfficientNet was evaluated in this way.
     """
     scale = max(spec.width / width, spec.height / height) / spec.crop_fraction
-    from_width = _within(spec.width / scale, width)
-    from_height = _within(spec.height / scale, height)
+    from_width = _round_within(spec.width / scale, width)
+    from_height = _round_within(spec.height / scale, height)
     x, y = (width - from_width) // 2, (height - from_height) // 2
     return Placement((x, y, from_width, from_height), (0, 0, spec.width, spec.height))
 
 
-def _within(length: float, limit: int) -> int:
+def _round_within(length: float, limit: int) -> int:
     return min(max(round(length), 1), limit)
 
 
@@ -143,12 +143,12 @@ _PLACEMENTS: Mapping[str, Callable[[InputSpec, int, int], Placement]] = {
 
 
 def place(spec: InputSpec, width: int, height: int) -> Placement:
-    """Decide where an image of this size goes. Pure; sizes in pixels."""
+    """Return the placement of an image of this size in pixels."""
     return _PLACEMENTS[spec.resize](spec, width, height)
 
 
 def pixel_tables(spec: InputSpec) -> NDArray[np.float64]:
-    """Return (channels, 256): the tensor's value for every value of a pixel."""
+    """Return (channels, 256): the tensor value for every pixel value."""
     pixels = np.arange(256, dtype=np.float64)
     mean = np.broadcast_to(np.array(spec.mean), spec.channels)
     std = np.broadcast_to(np.array(spec.std), spec.channels)

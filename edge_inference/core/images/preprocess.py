@@ -1,4 +1,4 @@
-"""From a camera's image to a model's input tensor, and the geometry to get back."""
+"""Converts an image to a model's input tensor, and returns the geometry of the mapping."""
 
 from __future__ import annotations
 
@@ -26,19 +26,18 @@ _INTERPOLATIONS = {
 
 
 class Preprocessor:
-    """Turns images into tensors of one spec.
+    """Converts images to tensors of one spec.
 
-    The image is resized in the channel order it came in, and only the small
-    result is taken apart. A byte has 256 values, so normalising is a look-up:
-    each channel goes through its table straight into its place in the tensor,
-    which is the only time that the tensor is written. A table holds
-    ``(pixel - mean) / std`` computed in float64 and rounded once.
+    The image is resized in its own channel order, and only the small
+    result is split into channels. A byte has 256 values, so normalization is a table lookup
+    that writes each channel directly into the tensor, and writes the tensor only once.
+    A table holds ``(pixel - mean) / std``, computed in float64 and rounded once.
 
-    Keeps scratch images between calls: one thread at a time.
+    Keeps scratch images between calls, so only one thread may call it at a time.
     """
 
     def __init__(self, spec: InputSpec) -> None:
-        """Check the spec again, as it may not come from ``settings.build``; raises ConfigError."""
+        """Check the spec, which may not come from ``settings.build``; raises ConfigError."""
         self.spec = change(spec, {})
         self.shape = self.spec.shape
         self.dtype: np.dtype[Any] = np.dtype(self.spec.dtype)
@@ -54,11 +53,11 @@ class Preprocessor:
     def run(
         self, frame: Frame | CompressedFrame, out: NDArray[Any] | None = None
     ) -> tuple[NDArray[Any], Geometry]:
-        """Return the tensor of ``shape`` and ``dtype``, and the map back to source pixels.
+        """Return the tensor of ``shape`` and ``dtype``, and the geometry of the mapping.
 
         The tensor is ``out`` where given (C-contiguous, writeable), else an array of a
-        pool that takes it back when the last reference is gone. Raises ImageError
-        for a bad image and TensorError for an ``out`` that does not fit.
+        pool that reuses it when the last reference is gone. Raises ImageError
+        for a bad image and TensorError for an unsuitable ``out``.
         """
         if out is not None:
             self._check_out(out)
@@ -88,13 +87,13 @@ class Preprocessor:
     def _resize(self, pixels: NDArray[np.uint8], placement: Placement) -> NDArray[np.uint8]:
         from_x, from_y, from_width, from_height = placement.source
         to_x, to_y, to_width, to_height = placement.target
-        wanted = pixels[from_y : from_y + from_height, from_x : from_x + from_width]
+        cropped = pixels[from_y : from_y + from_height, from_x : from_x + from_width]
         canvas = self._canvas_for(pixels.shape[2:], placement.target)
         interpolation = _INTERPOLATIONS[self.spec.interpolation]
         if interpolation == cv2.INTER_AREA and (to_width > from_width or to_height > from_height):
-            interpolation = cv2.INTER_LINEAR  # area has no meaning where a side grows
+            interpolation = cv2.INTER_LINEAR  # area interpolation is only for shrinking
         cv2.resize(
-            wanted,
+            cropped,
             (to_width, to_height),
             dst=canvas[to_y : to_y + to_height, to_x : to_x + to_width],
             interpolation=interpolation,
@@ -104,7 +103,7 @@ class Preprocessor:
     def _canvas_for(
         self, channels: tuple[int, ...], target: tuple[int, int, int, int]
     ) -> NDArray[np.uint8]:
-        """Return the scratch image of the tensor's size, with the padding around ``target``."""
+        """Return the scratch image of the tensor's size, with padding around ``target``."""
         shape = (self.spec.height, self.spec.width, *channels)
         if self._canvas.shape != shape or self._canvas_target != target:
             self._canvas = np.full(shape, self.spec.pad_value, np.uint8)
@@ -118,7 +117,7 @@ class Preprocessor:
             cv2.LUT(source, table, dst=plane)
 
     def _split(self, image: NDArray[np.uint8], order: str) -> list[NDArray[np.uint8]]:
-        """Take an image apart into the planes of the tensor, in its order."""
+        """Split an image into the planes of the tensor, in the tensor's channel order."""
         if self._order == "gray":
             return [convert_order(image, order, "gray")]
         if order == "gray":
@@ -131,5 +130,5 @@ class Preprocessor:
 
 
 def _bits(values: NDArray[Any]) -> NDArray[Any]:
-    """View float16 as uint16: OpenCV's bindings know no float16, and a look-up only copies."""
+    """View float16 as uint16: OpenCV's bindings lack float16, and a table lookup only copies."""
     return values.view(np.uint16) if values.dtype == np.float16 else values

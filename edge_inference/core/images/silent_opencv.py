@@ -1,6 +1,6 @@
-"""OpenCV's own lines on stderr, kept back where what goes wrong is told by us.
+"""Suppresses OpenCV's log lines on stderr where this package reports the error itself.
 
-Its level is the process's: outside of our calls it stays as it is, for whoever else uses OpenCV.
+The log level belongs to the process, so it is restored after each call for other users of OpenCV.
 """
 
 from __future__ import annotations
@@ -13,26 +13,26 @@ from typing import Any
 import cv2
 
 _lock = threading.Lock()
-_inside = 0
-_before = 0
+_depth = 0
+_saved_level = 0
 
 
 @contextmanager
 def silent_opencv() -> Iterator[None]:
-    """Have OpenCV write no lines during the block; several threads may be in one at a time."""
-    global _inside, _before
+    """Suppress OpenCV's log lines during the block; several threads may be in a block."""
+    global _depth, _saved_level
     logging: Any = getattr(cv2.utils, "logging", None)
-    if logging is None:  # older releases cannot be told
+    if logging is None:  # older releases have no such setting
         yield
         return
     with _lock:
-        if _inside == 0:
-            _before = logging.setLogLevel(logging.LOG_LEVEL_SILENT)
-        _inside += 1
+        if _depth == 0:
+            _saved_level = logging.setLogLevel(logging.LOG_LEVEL_SILENT)
+        _depth += 1
     try:
         yield
     finally:
         with _lock:
-            _inside -= 1
-            if _inside == 0:
-                logging.setLogLevel(_before)
+            _depth -= 1
+            if _depth == 0:
+                logging.setLogLevel(_saved_level)

@@ -1,7 +1,7 @@
-"""What a video file begins with, so that nothing else is given to the readers of videos.
+"""Recognizes video files by their first bytes, so that video readers get no other files.
 
-A playlist is a text that names other files, or addresses of a network: its reader opens them all,
-unchecked, and waits for a pipe among them for ever.
+A playlist is a text file with the names of other files or network addresses. Its reader opens
+all of them without checks, and blocks forever on a pipe.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from pathlib import Path
 
 from edge_inference.core.bounded_file import open_regular_file
 
-#: What FFmpeg calls the containers that are read.
+#: FFmpeg's names of the accepted containers.
 CONTAINERS = "mov,avi,matroska,ogg,flv,mpegts,mpeg,mpegvideo,asf,yuv4mpegpipe"
 
-_LARGEST_VIDEO = 1 << 62
+_MAX_VIDEO_BYTES = 1 << 62
 _HEAD_BYTES = 4096
-_TS_PACKETS = ((0, 188), (4, 192))  # where the first begins, and their length in bytes
+_TS_PACKETS = ((0, 188), (4, 192))  # offset of the first packet, and packet length in bytes
 _ISO_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide")
 _MAGICS = (
     b"\x1a\x45\xdf\xa3",  # Matroska, WebM
@@ -29,10 +29,10 @@ _MAGICS = (
 
 
 def is_video(file: Path) -> bool:
-    """Tell whether a file begins as a video does. Raises OSError for what is no plain file."""
-    with open_regular_file(file, _LARGEST_VIDEO) as stream:
+    """Tell whether a file begins like a video. Raises OSError where it is not a regular file."""
+    with open_regular_file(file, _MAX_VIDEO_BYTES) as stream:
         head = stream.read(_HEAD_BYTES)
-    # Some playlists are known by words in their midst, as far as the text goes.
+    # Readers recognize some playlists by words inside their text.
     text = head.split(b"\0", 1)[0].lower()
     return _has_magic(head) and not any(word in text for word in (b"<mpd", b"c=in ip"))
 

@@ -1,1 +1,1 @@
-"""The model folder: description, golden check, self-check and cost."""
+"""The model folder: description, golden check, self-check and memory check."""

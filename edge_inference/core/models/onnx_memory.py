@@ -37,9 +37,9 @@ from edge_inference.core.models.onnx_shapes import (
     normalize_domain,
 )
 from edge_inference.core.runtime.memory_limit import (
-    allow_more,
     machine_memory_mib,
     memory_limit_mib,
+    raise_limit_hint,
 )
 from edge_inference.errors import ModelError
 
@@ -133,7 +133,7 @@ def _find_limit(max_mib: int | None, option: str) -> tuple[int, str]:
     if max_mib is not None:
         return max_mib, f"allow more with {option}"
     if limit is not None:
-        return limit, allow_more()
+        return limit, raise_limit_hint()
     return machine_memory_mib(), "the machine has no more memory; use a smaller model"
 
 

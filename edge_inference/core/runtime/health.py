@@ -1,4 +1,4 @@
-"""How a component is doing: what it processed, dropped and refused, and why."""
+"""The health of a component: frames processed and dropped, errors and warnings."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from dataclasses import dataclass, field
 
 from edge_inference.core.text_line import one_line
 
-#: An error stays on show this long after it last happened.
+#: An error is shown for this long after it last occurred.
 _SHOWN_NS = 5_000_000_000
-#: The same error is reported again (True from ``error``) after this long.
+#: Minimum time between two log entries for the same reason.
 _REPEAT_NS = 5_000_000_000
-#: So many messages wait for ``take_errors`` at the most; older ones go.
-_KEPT_MESSAGES = 100
-#: Losing more than this share of the frames is worth a warning.
-_DROP_SHARE = 0.1
+#: Maximum number of messages that wait for ``take_errors``; older ones are discarded.
+_MAX_MESSAGES = 100
+#: A greater share of dropped frames is a warning.
+_MAX_DROP_SHARE = 0.1
 
-#: Reason of the error that another node bears the full name of a component.
-NAMESAKES = "namesakes"
+#: Reason of the error that another node has the full name of a component.
+DUPLICATE_NODE_NAME = "duplicate_node_name"
 
 
 class HealthLevel(enum.IntEnum):
@@ -33,7 +33,7 @@ class HealthLevel(enum.IntEnum):
 
 @dataclass(frozen=True)
 class HealthStatus:
-    """One look at a component's health."""
+    """A component's health at one moment."""
 
     level: HealthLevel
     message: str
@@ -41,9 +41,9 @@ class HealthStatus:
 
 
 class Health:
-    """Counts from any thread; times are nanoseconds of one rising clock.
+    """Counts events from any thread; times are nanoseconds of one monotonic clock.
 
-    Texts are kept as :func:`one_line` has them: some come from strangers, and all are shown.
+    Texts are kept in one line by :func:`one_line`, because some come from outside.
     """
 
     def __init__(self) -> None:
@@ -53,114 +53,114 @@ class Health:
         self._dropped: Counter[str] = Counter()
         self._errors: Counter[str] = Counter()
         self._fault = ""
-        self._advice = ""
-        self._awaited = ""
-        self._noted: dict[str, str] = {}
-        self._noted_together: set[str] = set()
+        self._warning = ""
+        self._expected = ""
+        self._notes: dict[str, str] = {}
+        self._replaceable: set[str] = set()
         self._last_error = ""
         self._last_error_ns = 0
         self._reported_ns: dict[str, int] = {}
-        self._lasting: dict[str, int] = {}
-        self._untaken: dict[str, str] = {}
+        self._ongoing: dict[str, int] = {}
+        self._pending: dict[str, str] = {}
         self._processed_before = 0
         self._dropped_before: Counter[str] = Counter()
 
-    def activate(self, active: bool) -> None:
-        """Note whether data flows."""
+    def set_active(self, active: bool) -> None:
+        """Set whether data flows."""
         with self._lock:
             self._active = active
 
     def note(self, key: str, value: str) -> None:
         """Show a fact beside the counts (backend, model, source …)."""
         with self._lock:
-            self._noted[key] = one_line(value)
+            self._notes[key] = one_line(value)
 
-    def note_only(self, facts: Mapping[str, str]) -> None:
-        """Show these facts together, instead of those of the last call."""
+    def replace_notes(self, facts: Mapping[str, str]) -> None:
+        """Show these facts instead of those of the previous call."""
         with self._lock:
-            for key in self._noted_together - facts.keys():
-                self._noted.pop(key, None)
-            self._noted_together = set(facts)
-            self._noted.update({key: one_line(value) for key, value in facts.items()})
+            for key in self._replaceable - facts.keys():
+                self._notes.pop(key, None)
+            self._replaceable = set(facts)
+            self._notes.update({key: one_line(value) for key, value in facts.items()})
 
-    def processed(self) -> None:
-        """Count a frame."""
+    def count_processed(self) -> None:
+        """Count a processed frame."""
         with self._lock:
             self._processed += 1
 
-    def dropped(self, reason: str) -> None:
-        """Count a frame that was given up for a reason that is no fault of its own."""
+    def count_dropped(self, reason: str) -> None:
+        """Count a frame that was dropped for a reason other than an error."""
         with self._lock:
             self._dropped[reason] += 1
 
-    def fault(self, message: str) -> None:
-        """Show what keeps the component from working until it is mended (an empty message)."""
+    def set_fault(self, message: str) -> None:
+        """Show why the component cannot work, until an empty message clears it."""
         with self._lock:
             self._fault = one_line(message)
 
-    def advise(self, message: str) -> None:
-        """Show what somebody ought to look at until it is mended (an empty message)."""
+    def set_warning(self, message: str) -> None:
+        """Show a warning, until an empty message clears it."""
         with self._lock:
-            self._advice = one_line(message)
+            self._warning = one_line(message)
 
-    def error(self, reason: str, message: str, now_ns: int, lost: bool = True) -> bool:
-        """Count something that went wrong; True when the message is due in the log.
+    def count_error(self, reason: str, message: str, now_ns: int, lost: bool = True) -> bool:
+        """Count an error; return True when the message is due in the log.
 
-        ``lost`` tells whether it has cost a frame.
+        ``lost`` states whether a frame was lost by it.
         """
         message = one_line(message)
         with self._lock:
             (self._dropped if lost else self._errors)[reason] += 1
             self._last_error = message
             self._last_error_ns = now_ns
-            self._untaken[message] = reason
-            if len(self._untaken) > _KEPT_MESSAGES:
-                del self._untaken[next(iter(self._untaken))]
+            self._pending[message] = reason
+            if len(self._pending) > _MAX_MESSAGES:
+                del self._pending[next(iter(self._pending))]
             due = now_ns - self._reported_ns.get(reason, -_REPEAT_NS) >= _REPEAT_NS
             if due:
                 self._reported_ns[reason] = now_ns
             return due
 
-    def goes_on(self, reason: str, message: str, now_ns: int) -> bool:
-        """Keep what is wrong on show while this is called; True at the first time, for the log.
+    def report_ongoing(self, reason: str, message: str, now_ns: int) -> bool:
+        """Show a persistent error; call it repeatedly. Returns True at first, for the log.
 
-        It counts once, and costs no frame.
+        The error counts once, and no frame is lost by it.
         """
         message = one_line(message)
         with self._lock:
-            lasting = {each: at for each, at in self._lasting.items() if now_ns - at <= _SHOWN_NS}
-            is_new = message not in lasting
-            self._lasting = {**lasting, message: now_ns}
+            ongoing = {each: at for each, at in self._ongoing.items() if now_ns - at <= _SHOWN_NS}
+            is_new = message not in ongoing
+            self._ongoing = {**ongoing, message: now_ns}
             self._last_error, self._last_error_ns = message, now_ns
             if is_new:
                 self._errors[reason] += 1
-                self._untaken[message] = reason
+                self._pending[message] = reason
             return is_new
 
-    def awaits(self, what: str) -> None:
-        """Warn from now on while none of this comes; for a component that is fed from outside."""
+    def expect(self, input_name: str) -> None:
+        """Warn from now on while this input does not arrive from outside."""
         with self._lock:
-            self._awaited = what
+            self._expected = input_name
 
-    def counts(self) -> dict[str, int]:
-        """Return how many frames each reason has cost so far."""
+    def drop_counts(self) -> dict[str, int]:
+        """Return the number of dropped frames by reason."""
         with self._lock:
             return dict(self._dropped)
 
     def notes(self) -> dict[str, str]:
-        """Return the facts that were noted."""
+        """Return the facts."""
         with self._lock:
-            return dict(self._noted)
+            return dict(self._notes)
 
     def take_errors(self) -> list[tuple[str, str]]:
-        """Return reason and message of what went wrong since the last call, each message once."""
+        """Return reason and message of the errors since the last call, each message once."""
         with self._lock:
-            taken = [(reason, message) for message, reason in self._untaken.items()]
-            self._untaken.clear()
+            taken = [(reason, message) for message, reason in self._pending.items()]
+            self._pending.clear()
             return taken
 
     def status(self, now_ns: int) -> HealthStatus:
-        """Judge the time since the last call."""
+        """Return the health for the time since the last call."""
         with self._lock:
             done = self._processed - self._processed_before
             lost = self._dropped - self._dropped_before
@@ -172,26 +172,26 @@ class Health:
     def _judge(self, done: int, lost: Counter[str], now_ns: int) -> tuple[HealthLevel, str]:
         if self._fault:
             return HealthLevel.ERROR, self._fault
-        # What goes on is not hidden by what goes wrong with each message meanwhile.
-        lasting = [each for each, at in self._lasting.items() if now_ns - at <= _SHOWN_NS]
-        if lasting:
-            return HealthLevel.ERROR, lasting[-1]
+        # First, so that errors of single messages do not hide a persistent error.
+        ongoing = [each for each, at in self._ongoing.items() if now_ns - at <= _SHOWN_NS]
+        if ongoing:
+            return HealthLevel.ERROR, ongoing[-1]
         if self._last_error and now_ns - self._last_error_ns <= _SHOWN_NS:
             return HealthLevel.ERROR, self._last_error
         if not self._active:
             return HealthLevel.OK, "not active"
-        if self._advice:
-            return HealthLevel.WARN, self._advice
+        if self._warning:
+            return HealthLevel.WARN, self._warning
         frames = done + lost.total()
-        if lost.total() > _DROP_SHARE * frames:
+        if lost.total() > _MAX_DROP_SHARE * frames:
             reasons = ", ".join(f"{reason} {count}" for reason, count in lost.most_common())
-            return HealthLevel.WARN, f"gave up {lost.total()} of {frames} frames: {reasons}"
-        if not frames and self._awaited:
-            return HealthLevel.WARN, f"no {self._awaited} since the last report"
+            return HealthLevel.WARN, f"dropped {lost.total()} of {frames} frames: {reasons}"
+        if not frames and self._expected:
+            return HealthLevel.WARN, f"no {self._expected} since the last report"
         return HealthLevel.OK, f"active, {done} frames since the last report"
 
     def _values(self) -> dict[str, str]:
-        values = {**self._noted, "processed": str(self._processed)}
+        values = {**self._notes, "processed": str(self._processed)}
         values |= {f"dropped: {reason}": str(n) for reason, n in sorted(self._dropped.items())}
         values |= {f"error: {reason}": str(n) for reason, n in sorted(self._errors.items())}
         if self._last_error:

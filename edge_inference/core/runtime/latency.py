@@ -1,4 +1,4 @@
-"""Latency of the stages: one record a frame, percentiles over a sliding window."""
+"""Latency of the stages: one record per frame, percentiles over a sliding window."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 
 from edge_inference.core.runtime.mailbox import age_ms
 
-#: Of a stage's reasons to drop more than so many count as one.
-_MOST_REASONS = 32
+#: Maximum number of drop reasons of a stage; further ones count as "other".
+_MAX_REASONS = 32
 _OTHER_REASONS = "other"
 
 _Frame = tuple[int, float, float | None, float | None]
@@ -20,10 +20,11 @@ _Frame = tuple[int, float, float | None, float | None]
 
 @dataclass(frozen=True)
 class StageTiming:
-    """What one stage did with one frame; None is unknown, an empty ``dropped`` is processed.
+    """The times of one frame in one stage; None is unknown.
 
-    ``queue_ms``: from arrival to the start of work. ``process_ms``: the work.
-    ``age_ms``: from capture to the end of the stage.
+    ``queue_ms``: from arrival to the start of processing. ``process_ms``: processing.
+    ``age_ms``: from capture to the end of the stage. ``dropped`` is the reason for a dropped
+    frame, empty for a processed one.
     """
 
     stage: str
@@ -40,7 +41,7 @@ class StageTiming:
     def at_once(
         cls, stage: str, node: str, process_ms: float, stamp_ns: int, now_ns: int, frame_id: str
     ) -> StageTiming:
-        """Return the record of what was worked on as it came, with the stamp of its capture."""
+        """Return the record of an item that was processed without a queue."""
         return cls(
             stage,
             node,
@@ -54,7 +55,7 @@ class StageTiming:
 
 @dataclass(frozen=True)
 class Percentiles:
-    """Distribution of one figure in milliseconds; all None where nothing was measured."""
+    """Distribution of one duration in milliseconds; all None where there are no measurements."""
 
     mean: float | None = None
     p50: float | None = None
@@ -65,7 +66,7 @@ class Percentiles:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Percentiles:
-        """Summarise values, linear interpolation between order statistics."""
+        """Summarize values, with linear interpolation between order statistics."""
         if not values:
             return cls()
         array = np.asarray(values, dtype=np.float64)
@@ -101,15 +102,15 @@ class LatencyReport:
 class LatencyLog:
     """Collects stage timings from any thread and reports on the last ``window_s`` seconds.
 
-    ``now_ns`` is any steadily rising clock, the same in all calls. Stages beyond ``STAGES`` take
-    the place of one that has been silent for a window, or are not recorded.
+    ``now_ns`` is any monotonic clock, the same in all calls. Beyond ``MAX_STAGES`` a new stage
+    replaces one that has been silent for a window, or is not recorded.
     """
 
-    #: More frames than this within a window are summarised by the newest ones.
-    LIMIT = 20_000
-    #: So many frames are kept of all stages together; the stage with most gives up its oldest.
-    FRAMES = 200_000
-    STAGES = 128
+    #: Maximum number of frames of one stage; only the newest are kept.
+    MAX_STAGE_FRAMES = 20_000
+    #: Maximum number of frames of all stages; the stage with most frames loses its oldest.
+    MAX_FRAMES = 200_000
+    MAX_STAGES = 128
 
     def __init__(self, window_s: float = 10.0, started_ns: int | None = None) -> None:
         """Rates count from ``started_ns``, by default from the first record."""
@@ -120,31 +121,31 @@ class LatencyLog:
         self._frames = 0
 
     def add(self, timing: StageTiming, now_ns: int) -> bool:
-        """Record one frame of one stage; False where there is no room for another stage."""
+        """Record one frame of one stage; False where there are too many stages already."""
         with self._lock:
             if self._started_ns is None:
                 self._started_ns = now_ns
             stage = self._stages.get((timing.node, timing.stage))
             if stage is None:
-                if not self._has_room(now_ns):
+                if not self._make_space(now_ns):
                     return False
                 stage = self._stages[timing.node, timing.stage] = _Stage()
             stage.last_ns = now_ns
             if timing.dropped:
-                is_known = timing.dropped in stage.drops or len(stage.drops) < _MOST_REASONS
+                is_known = timing.dropped in stage.drops or len(stage.drops) < _MAX_REASONS
                 stage.drops[timing.dropped if is_known else _OTHER_REASONS] += 1
                 return True
             stage.count += 1
             stage.recent.append((now_ns, timing.queue_ms, timing.process_ms, timing.age_ms))
             self._frames += 1
-            if len(stage.recent) > self.LIMIT:
-                self._cut(stage)
-            elif self._frames > self.FRAMES:
-                self._cut(max(self._stages.values(), key=lambda each: len(each.recent)))
+            if len(stage.recent) > self.MAX_STAGE_FRAMES:
+                self._drop_oldest(stage)
+            elif self._frames > self.MAX_FRAMES:
+                self._drop_oldest(max(self._stages.values(), key=lambda each: len(each.recent)))
             return True
 
     def report(self, now_ns: int) -> LatencyReport:
-        """Summarise the window that ends now."""
+        """Summarize the window that ends now."""
         with self._lock:
             oldest_ns = now_ns - int(self.window_s * 1e9)
             started_ns = oldest_ns if self._started_ns is None else self._started_ns
@@ -157,18 +158,18 @@ class LatencyLog:
                 stages.append(stage.summary(name, node, from_ns, now_ns))
         return LatencyReport(self.window_s, tuple(stages))
 
-    def _cut(self, stage: _Stage) -> None:
+    def _drop_oldest(self, stage: _Stage) -> None:
         stage.cut_ns = stage.recent.popleft()[0]
         self._frames -= 1
 
-    def _has_room(self, now_ns: int) -> bool:
-        """Tell whether there is room for another stage, in place of a silent one if need be."""
-        if len(self._stages) < self.STAGES:
+    def _make_space(self, now_ns: int) -> bool:
+        """Make space for another stage, if necessary by removing a silent one; False where full."""
+        if len(self._stages) < self.MAX_STAGES:
             return True
-        longest = min(self._stages, key=lambda key: self._stages[key].last_ns)
-        if now_ns - self._stages[longest].last_ns < self.window_s * 1e9:
+        silent = min(self._stages, key=lambda key: self._stages[key].last_ns)
+        if now_ns - self._stages[silent].last_ns < self.window_s * 1e9:
             return False
-        self._frames -= len(self._stages.pop(longest).recent)
+        self._frames -= len(self._stages.pop(silent).recent)
         return True
 
 
@@ -177,9 +178,9 @@ class _Stage:
         self.count = 0
         self.last_ns = 0
         self.drops: Counter[str] = Counter()
-        #: When, queue, process and age of each frame.
+        #: Time, queue, process and age of each frame.
         self.recent: deque[_Frame] = deque()
-        #: When the last frame was that is not kept though it is of the window.
+        #: Time of the last frame in the window that was discarded.
         self.cut_ns: int | None = None
 
     def summary(self, name: str, node: str, from_ns: int, now_ns: int) -> StageLatency:

@@ -1,4 +1,4 @@
-"""Newest data first: the mailbox before a worker, and the age of what is in it."""
+"""The queue before a worker that keeps the newest items, and the age of items."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 
-#: How far ahead of our clock a camera's stamp may be before it counts as wrong.
+#: How far a camera's stamp may be ahead of the node's clock before it counts as wrong.
 FUTURE_TOLERANCE_NS = 50_000_000
 
 
 class Mailbox(Generic[Item]):
-    """Hands items from any thread to one worker, and never grows beyond ``depth``.
+    """Passes items from any thread to one worker, and holds at most ``depth`` items.
 
     With ``depth`` 1 the worker always gets the latest item. When the mailbox is
-    full, ``put`` drops the oldest item; with ``wait=True`` it waits for room
-    instead, which slows a producer down to the worker's pace.
+    full, ``put`` drops the oldest item; with ``wait=True`` it waits for space
+    instead, which slows the producer down to the rate of the worker.
     """
 
     def __init__(self, depth: int = 1, wait: bool = False) -> None:
-        # Each with whether its producer would have waited for room.
+        # Each item with its ``may_wait``.
         self._items: deque[tuple[Item, bool]] = deque()
         self._changed = threading.Condition()
         self._depth = depth
@@ -30,22 +30,22 @@ class Mailbox(Generic[Item]):
 
     @property
     def is_closed(self) -> bool:
-        """Tell whether nothing is taken in any more."""
+        """Tell whether the mailbox accepts no more items."""
         return self._closed
 
     def configure(self, depth: int, wait: bool) -> None:
-        """Change depth and policy; items beyond the new depth go with the next ``put``."""
+        """Change depth and policy; the next ``put`` drops the items beyond the new depth."""
         with self._changed:
             self._depth = depth
             self._wait = wait
             self._changed.notify_all()
 
     def put(self, item: Item, may_wait: bool = True) -> list[Item]:
-        """Add an item; return the items that were dropped for it (itself, once closed).
+        """Add an item; return the dropped items (the item itself, once closed).
 
-        ``may_wait`` False is for callers that must not be held up. Where the
-        policy is to wait they never cost those who do wait an item: the oldest
-        of their own kind is dropped, or else the new item itself.
+        ``may_wait`` is False for callers that must not block. Where the policy is to wait, their
+        items never displace an item of a caller that waits: the oldest item
+        of a caller that did not wait is dropped, possibly the new item.
         """
         with self._changed:
             while self._wait and may_wait and not self._closed and len(self._items) >= self._depth:
@@ -71,27 +71,27 @@ class Mailbox(Generic[Item]):
             return item
 
     def close(self) -> list[Item]:
-        """Wake everybody up for good; return what nobody took."""
+        """Close the mailbox and wake all waiting threads; return the remaining items."""
         with self._changed:
             self._closed = True
-            left = [item for item, _ in self._items]
+            remaining = [item for item, _ in self._items]
             self._items.clear()
             self._changed.notify_all()
-            return left
+            return remaining
 
     def __len__(self) -> int:
         return len(self._items)
 
     def _drop_one(self) -> Item:
-        waits = (waited for _, waited in self._items) if self._wait else ()
-        place = next((place for place, waited in enumerate(waits) if not waited), 0)
-        item, _ = self._items[place]
-        del self._items[place]
+        could_wait = (may_wait for _, may_wait in self._items) if self._wait else ()
+        index = next((index for index, may_wait in enumerate(could_wait) if not may_wait), 0)
+        item, _ = self._items[index]
+        del self._items[index]
         return item
 
 
 def stamp_fault(stamp_ns: int, now_ns: int) -> str | None:
-    """Say what is wrong with a capture stamp, None where its age can be told."""
+    """Return what is wrong with a capture stamp, None where it is valid."""
     if stamp_ns <= 0:
         return "stamp_zero"
     if stamp_ns > now_ns + FUTURE_TOLERANCE_NS:
@@ -100,7 +100,7 @@ def stamp_fault(stamp_ns: int, now_ns: int) -> str | None:
 
 
 def age_ms(stamp_ns: int, now_ns: int) -> float | None:
-    """Return the milliseconds since capture, None where the stamp cannot tell."""
+    """Return the milliseconds since capture, None where the stamp is invalid."""
     if stamp_fault(stamp_ns, now_ns):
         return None
     return max(0, now_ns - stamp_ns) / 1e6

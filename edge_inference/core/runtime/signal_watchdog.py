@@ -1,7 +1,7 @@
-"""Signals that come while the main thread is inside a library: Python's handlers are not called.
+"""Ends the process on a signal although the main thread is inside a library call.
 
-They run in the main thread, between two steps of Python's own. A library that opens a model may
-not come back for hours, or ever; here a thread sees to it that the process ends all the same.
+Python calls signal handlers in the main thread, between two of its own instructions. A library
+that opens a model may not return for hours, or ever. A thread here ends the process nevertheless.
 """
 
 from __future__ import annotations
@@ -13,28 +13,28 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-#: So long a signal waits for its handler.
+#: Time that Python has to call the handler of a signal.
 GRACE_S = 2.0
 
 _WATCHED = (signal.SIGINT, signal.SIGTERM)
-_LOOK_S = 0.05
+_POLL_PERIOD_S = 0.05
 
-_heard = 0
+_handler_calls = 0
 
 
-def heard() -> None:
-    """Note that a handler of Python's runs; every one that is meant to end the process calls it."""
-    # No lock: a handler may have interrupted its holder.
-    global _heard
-    _heard += 1
+def note_handler_call() -> None:
+    """Record that Python runs a handler; each handler that ends the process must call this."""
+    # No lock: the handler may have interrupted the thread that holds it.
+    global _handler_calls
+    _handler_calls += 1
 
 
 @contextmanager
-def left_unheard(leave: Callable[[int], None], grace_s: float = GRACE_S) -> Iterator[None]:
-    """Call ``leave`` with a signal's number where its handler is not called within ``grace_s``.
+def watch_signals(leave: Callable[[int], None], grace_s: float = GRACE_S) -> Iterator[None]:
+    """Call ``leave`` with a signal's number where its handler does not run within ``grace_s``.
 
-    It is called in a thread of its own, and is to end the process. Outside of the main thread,
-    which alone has handlers, nothing is watched.
+    ``leave`` runs in a separate thread and must end the process. Outside the main thread, which
+    alone runs handlers, this does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -43,7 +43,10 @@ def left_unheard(leave: Callable[[int], None], grace_s: float = GRACE_S) -> Iter
     os.set_blocking(writing, False)
     ended = threading.Event()
     watch = threading.Thread(
-        target=_watch, args=(reading, leave, grace_s, ended, _heard), name="signals", daemon=True
+        target=_watch,
+        args=(reading, leave, grace_s, ended, _handler_calls),
+        name="signals",
+        daemon=True,
     )
     watch.start()
     before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
@@ -62,24 +65,24 @@ def _watch(
     leave: Callable[[int], None],
     grace_s: float,
     ended: threading.Event,
-    heard_before: int,
+    calls_before: int,
 ) -> None:
     while numbers := os.read(reading, 64):
-        told = [number for number in numbers if number in _WATCHED]
+        received = [number for number in numbers if number in _WATCHED]
         end_s = time.monotonic() + grace_s
-        # It may have been heard before this thread was told of it.
-        while told and _heard == heard_before and not ended.is_set():
+        # The handler may have run before this thread read the signal.
+        while received and _handler_calls == calls_before and not ended.is_set():
             if time.monotonic() > end_s:
-                leave(told[0])
+                leave(received[0])
                 break
-            ended.wait(_LOOK_S)
-        heard_before = _heard
+            ended.wait(_POLL_PERIOD_S)
+        calls_before = _handler_calls
 
 
-def _forget() -> None:
-    """In a forked child: its signals are not its parent's."""
+def _reset_after_fork() -> None:
+    """Stop watching in a forked child, which has its own signals."""
     if threading.current_thread() is threading.main_thread():
         signal.set_wakeup_fd(-1)
 
 
-os.register_at_fork(after_in_child=_forget)
+os.register_at_fork(after_in_child=_reset_after_fork)

@@ -1,4 +1,4 @@
-"""A thread that goes on whatever its work raises."""
+"""A thread that continues after any exception of its work."""
 
 from __future__ import annotations
 
@@ -8,40 +8,40 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 
-#: So long after a failure the work is begun again.
+#: Time between a failure and the next attempt.
 RETRY_S = 0.1
 
 
 class Worker:
-    """Calls ``work`` with itself in a thread of its own, until that returns.
+    """Calls ``work`` with itself in a separate thread, until ``work`` returns.
 
-    Whatever ``work`` raises, SystemExit too, goes to ``failed`` in the same thread, and a moment
-    later the work is begun again. A ``failed`` that fails itself changes nothing.
+    An exception of ``work``, including SystemExit, is passed to ``on_failure`` in the same thread,
+    and shortly later ``work`` is called again. An exception of ``on_failure`` is ignored.
     """
 
     def __init__(
         self,
         name: str,
         work: Callable[[Worker], None],
-        failed: Callable[[BaseException], None],
+        on_failure: Callable[[BaseException], None],
     ) -> None:
         self._work = work
-        self._failed = failed
+        self._on_failure = on_failure
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     @property
     def is_ending(self) -> bool:
-        """Whether the work is to come to its end."""
+        """Tell whether the work must end."""
         return self._ending.is_set()
 
     def wait(self, seconds: float) -> bool:
-        """Wait, but not beyond the end; tell whether that has come."""
+        """Wait, but at most until the work must end; return whether it must."""
         return self._ending.wait(max(0.0, seconds))
 
     def end(self) -> None:
-        """Ask the work to end, and wait until it has, unless it asks itself."""
+        """Request the end of the work, and wait for it, unless the work itself calls this."""
         self._ending.set()
         if threading.current_thread() is not self._thread:
             self._thread.join()
@@ -52,26 +52,26 @@ class Worker:
                 self._work(self)
                 return
             except BaseException as error:
-                tell(error, self._failed)
+                report_failure(error, self._on_failure)
                 self._ending.wait(RETRY_S)
 
 
-def tell(error: BaseException, failed: Callable[[BaseException], None]) -> None:
-    """Tell of a failure, whatever that raises in turn."""
+def report_failure(error: BaseException, on_failure: Callable[[BaseException], None]) -> None:
+    """Call ``on_failure``; if it raises an exception itself, print that on stderr."""
     try:
-        failed(error)
+        on_failure(error)
     except BaseException:
         with suppress(BaseException):
             sys.stderr.write(traceback.format_exc())
 
 
-def attempt_each(*actions: Callable[[], object]) -> None:
-    """Do each of these, whatever the others raise."""
+def call_each(*actions: Callable[[], object]) -> None:
+    """Call each function, even if others raise exceptions."""
     for action in actions:
         with suppress(BaseException):
             action()
 
 
-def words_of(error: BaseException) -> str:
-    """Return kind and message of an exception that nobody foresaw, whatever its message does."""
+def format_error(error: BaseException) -> str:
+    """Return type and message of any exception, even if its ``__str__`` fails."""
     return traceback.format_exception_only(error)[-1].strip()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from edge_inference.core.bounded_file import MAX_WEIGHTS_BYTES, is_regular_file, open_regular_file
 from edge_inference.core.checksum import sha256_of
 from edge_inference.core.disk import describe_write_error, probe_write_error
-from edge_inference.core.runtime.memory_limit import is_memory_short, more_memory
+from edge_inference.core.runtime.memory_limit import is_out_of_memory, memory_hint
 from edge_inference.engines.precision.external_data import embed_weights
 from edge_inference.errors import BackendError, ModelError
 
@@ -144,7 +144,7 @@ def check_node_names(names: Iterable[str], known: Iterable[str], where: str) -> 
 
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's text, without a closing full stop."""
-    if is_memory_short(error):
-        return f"not enough memory: {more_memory()}"
+    if is_out_of_memory(error):
+        return f"not enough memory: {memory_hint()}"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines[0] if lines else type(error).__name__).rstrip(".")

@@ -24,7 +24,7 @@ from edge_inference.backends.base import Backend
 from edge_inference.core.measured_costs import Measurement
 from edge_inference.core.models.model import load_model
 from edge_inference.core.runtime.child_process import python_command, python_environment
-from edge_inference.core.runtime.worker import words_of
+from edge_inference.core.runtime.worker import format_error
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.cache.artifacts import Cancelled, Progress
 from edge_inference.engines.serving.cost_recording import Report, configuration_of, time_engines
@@ -180,7 +180,7 @@ class _ChildConnection:
                 try:
                     self._progress(message["phase"], message["fraction"])
                 except BaseException as error:  # go on reading, or the child blocks
-                    self._stderr_lines.append(words_of(error))
+                    self._stderr_lines.append(format_error(error))
             self._outcome.done = message.get("done", self._outcome.done)
             self._outcome.error = message.get("error", self._outcome.error)
 

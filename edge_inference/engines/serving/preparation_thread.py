@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from edge_inference.core.runtime.worker import words_of
+from edge_inference.core.runtime.worker import format_error
 from edge_inference.engines.cache.artifacts import Cancelled, Progress
 from edge_inference.engines.serving.engine import Engine
 from edge_inference.engines.serving.selection import EngineRequest
@@ -84,7 +84,7 @@ class PreparationThread:
         except EdgeInferenceError as error:
             self._on_error(self, error)
         except BaseException as error:  # a vendor's library may raise anything; the old one serves
-            self._on_error(self, BackendError(words_of(error)))
+            self._on_error(self, BackendError(format_error(error)))
         else:
             self._on_ready(self, engine)
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from edge_inference.backends.base import Backend
-from edge_inference.core.runtime.worker import words_of
+from edge_inference.core.runtime.worker import format_error
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.cache.artifacts import Cancelled, Progress
 from edge_inference.engines.serving.engine import Engine
@@ -215,7 +215,7 @@ class EngineServer:
             try:
                 self._exchange()
             except BaseException as error:  # a callback failed; the engine is in service
-                self._report(BackendError(words_of(error)))
+                self._report(BackendError(format_error(error)))
 
     def _on_preparation_error(
         self, preparation: PreparationThread, error: EdgeInferenceError

@@ -10,7 +10,7 @@ import threading
 from collections import deque
 
 from edge_inference.core.measured_costs import Samples, Spread
-from edge_inference.core.runtime.worker import words_of
+from edge_inference.core.runtime.worker import format_error
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.serving.cost_recording import (
     Report,
@@ -87,4 +87,4 @@ class ServiceCosts:
             configuration = configuration_of(engine.selection, self._cache)
             record_costs(self._cache, "service", {configuration: samples}, self._report)
         except BaseException as error:  # the thread has no caller that gets the error
-            self._report(f"the measured costs are not saved: {words_of(error)}")
+            self._report(f"the measured costs are not saved: {format_error(error)}")

@@ -1,4 +1,4 @@
-"""Stamps and headers."""
+"""Converts stamps and headers."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from std_msgs.msg import Header
 from edge_inference.errors import InputError
 
 _SECOND_NS = 1_000_000_000
-# What builtin_interfaces/Time holds; a stamp derived from another may lie beyond.
-_EARLIEST_S, _LATEST_S = -(2**31), 2**31 - 1
+# The range of builtin_interfaces/Time; a computed stamp may be outside it.
+_MIN_S, _MAX_S = -(2**31), 2**31 - 1
 
 
 def to_header(stamp_ns: int, frame_id: str) -> Header:
@@ -18,14 +18,14 @@ def to_header(stamp_ns: int, frame_id: str) -> Header:
 
 
 def stamp_ns(header: Header) -> int:
-    """Return a header's stamp in nanoseconds; raises InputError for one that cannot be."""
+    """Return a header's stamp in nanoseconds; raises InputError for an invalid stamp."""
     return time_ns(header.stamp)
 
 
 def to_time(moment_ns: int) -> Time:
-    """Build a time from nanoseconds; one that the message cannot hold becomes the nearest."""
+    """Build a time from nanoseconds, clamped to the range of the message."""
     seconds, nanoseconds = divmod(moment_ns, _SECOND_NS)
-    return Time(sec=min(_LATEST_S, max(_EARLIEST_S, seconds)), nanosec=nanoseconds)
+    return Time(sec=min(_MAX_S, max(_MIN_S, seconds)), nanosec=nanoseconds)
 
 
 def time_ns(moment: Time) -> int:
@@ -33,6 +33,6 @@ def time_ns(moment: Time) -> int:
     if moment.nanosec >= _SECOND_NS:
         raise InputError(
             f"time: expected nanosec below {_SECOND_NS}, got {moment.nanosec} at second "
-            f"{moment.sec}; mend the clock of its source"
+            f"{moment.sec}; fix the clock of its source"
         )
     return int(moment.sec) * _SECOND_NS + int(moment.nanosec)

@@ -1,4 +1,4 @@
-"""Images: Frame and CompressedFrame."""
+"""Converts images: Frame and CompressedFrame."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from edge_inference.core.images.frame import CompressedFrame, Frame
 from edge_inference.core.images.image_header import DEFAULT_BOUNDS, ImageBounds
 from edge_inference.nodes.conversions.headers import stamp_ns, to_header
 
-#: An image is viewed where it is; what it may cost is bounded where something is made of it.
+#: An image is only viewed here; the cost is limited where it is decoded or copied.
 _IMAGE_BOUNDS = MessageBounds(size=1 << 30)
 
 
 class ImageAdapter(Adapter[Frame]):
-    """Frame as ``sensor_msgs/Image``; the serialised form is viewed in place."""
+    """Frame as ``sensor_msgs/Image``; the serialized form is viewed in place."""
 
     message_type = Image
     bounds = _IMAGE_BOUNDS
@@ -52,17 +52,17 @@ class ImageAdapter(Adapter[Frame]):
             stamp_ns(message.header),
             message.header.frame_id,
         )
-        return self._within(frame)
+        return self._check_bounds(frame)
 
     def to_bytes(self, item: Frame) -> bytes:
-        """Serialise with one copy of the pixels."""
+        """Serialize with one copy of the pixels."""
         return write_image(item)
 
     def read(self, data: bytes) -> Frame:
         """View the pixels inside ``data``."""
-        return self._within(read_image(data))
+        return self._check_bounds(read_image(data))
 
-    def _within(self, frame: Frame) -> Frame:
+    def _check_bounds(self, frame: Frame) -> Frame:
         if self._bounds is not None:
             self._bounds.check_raw(frame.width, frame.height, frame.data.size)
         return frame
@@ -93,13 +93,13 @@ class CompressedImageAdapter(Adapter[CompressedFrame]):
             stamp_ns(message.header),
             message.header.frame_id,
         )
-        return self._within(frame)
+        return self._check_bounds(frame)
 
     def read(self, data: bytes) -> CompressedFrame:
         """View the file inside ``data``."""
-        return self._within(read_compressed_image(data))
+        return self._check_bounds(read_compressed_image(data))
 
-    def _within(self, frame: CompressedFrame) -> CompressedFrame:
-        """Return the frame with our bounds; one that is too long need not wait for its turn."""
+    def _check_bounds(self, frame: CompressedFrame) -> CompressedFrame:
+        """Check the length, and return the frame with the bounds of this adapter."""
         self._bounds.check_length(frame.data.size)
         return replace(frame, bounds=self._bounds)

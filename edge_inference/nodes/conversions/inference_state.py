@@ -1,4 +1,4 @@
-"""InferenceState: what the inference node really runs."""
+"""Converts InferenceState: the model and engine that an inference node actually runs."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from edge_inference.nodes.conversions.numbers import (
     RATE_HZ,
     SHARE,
     from_optional,
-    to_known,
     to_limit,
+    to_optional,
 )
 
 
 class InferenceStateAdapter(Adapter[core.InferenceState]):
-    """One state; a progress that nobody knows is NaN in the message, None here."""
+    """InferenceState; an unknown progress is NaN in the message, None in the object."""
 
     message_type = InferenceState
     bounds = MessageBounds(texts={"model": MAX_PATH_BYTES, "model_path": MAX_PATH_BYTES})
@@ -44,8 +44,8 @@ class InferenceStateAdapter(Adapter[core.InferenceState]):
         )
 
     def from_message(self, message: InferenceState) -> core.InferenceState:
-        """Build the object; InputError for numbers that cannot be true."""
-        who = f"InferenceState of {message.node or 'an unnamed node'}"
+        """Build the object; raises InputError for numbers out of range."""
+        subject = f"InferenceState of {message.node or 'an unnamed node'}"
         return core.InferenceState(
             node=message.node,
             model=message.model,
@@ -57,9 +57,9 @@ class InferenceStateAdapter(Adapter[core.InferenceState]):
             engine=message.engine,
             takes_images=message.takes_images,
             wanted=message.wanted,
-            progress=to_known(message.progress, SHARE, f"{who}: progress"),
+            progress=to_optional(message.progress, SHARE, f"{subject}: progress"),
             problem=message.problem,
-            max_rate_hz=to_limit(message.max_rate_hz, RATE_HZ, f"{who}: max_rate_hz"),
+            max_rate_hz=to_limit(message.max_rate_hz, RATE_HZ, f"{subject}: max_rate_hz"),
             stamp_ns=stamp_ns(message.header),
             frame_id=message.header.frame_id,
         )

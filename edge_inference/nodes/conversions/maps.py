@@ -1,4 +1,4 @@
-"""A value for every pixel: Segmentation and DepthMap."""
+"""Converts results with a value for every pixel: Segmentation and DepthMap."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from edge_inference.nodes.conversions.headers import stamp_ns, to_header
 from edge_inference.nodes.conversions.images import ImageAdapter
 from edge_inference.nodes.conversions.numbers import SHARE, to_number
 
-#: A map in a message, which is copied, in bytes.
+#: Maximum bytes of a map in a message, which is copied.
 _MAP_BYTES = 64 << 20
 _MASKS: Mapping[str, type[np.generic]] = {"mono8": np.uint8, "16UC1": np.uint16}
 
@@ -72,7 +72,7 @@ class DepthAdapter(Adapter[results.DepthMap]):
         return self._images.to_message(_plane(item.depth.astype(np.float32), "32FC1", item))
 
     def from_message(self, message: Image) -> results.DepthMap:
-        """Build the object; an Image does not tell its unit, REP 118 says metres."""
+        """Build the object; the unit is metres by REP 118, because an Image has no unit."""
         return results.DepthMap(
             depth=_pixels(message, {"32FC1": np.float32}),
             unit="m",
@@ -81,12 +81,12 @@ class DepthAdapter(Adapter[results.DepthMap]):
         )
 
 
-def caution(result: results.Result) -> str:
-    """Return what readers of a result's message have to know, and the message cannot say."""
+def depth_unit_warning(result: results.Result) -> str:
+    """Return a warning for a depth map that is not in metres, which an Image cannot state."""
     if isinstance(result, results.DepthMap) and result.unit != "m":
         return (
-            f"depth is {result.unit}, yet whoever reads an Image of depth takes it for metres "
-            "(REP 118): no robot may keep its distance by it"
+            f"depth is {result.unit}, but subscribers of a depth Image expect metres "
+            "(REP 118): do not use it to keep a distance"
         )
     return ""
 
@@ -101,14 +101,14 @@ def _plane(
 
 
 def _pixels(image: Image, encodings: Mapping[str, type[np.generic]]) -> NDArray[Any]:
-    """View an image whose pixels are plain numbers, (height, width)."""
+    """Return the pixels of an image with one number per pixel, (height, width)."""
     if image.encoding not in encodings:
         raise ImageError(
             f"image: expected encoding {' or '.join(encodings)}, got {image.encoding!r}"
         )
     if max(image.width, image.height) > MAX_SIDE:
         raise ImageError(
-            f"image: expected at most {MAX_SIDE} pixels a side, got {image.width}x{image.height}"
+            f"image: expected at most {MAX_SIDE} pixels per side, got {image.width}x{image.height}"
         )
     dtype = np.dtype(encodings[image.encoding]).newbyteorder(">" if image.is_bigendian else "<")
     row, needed = image.width * dtype.itemsize, image.height * image.step

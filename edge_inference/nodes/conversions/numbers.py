@@ -1,4 +1,4 @@
-"""Plain numbers, numbers that may be unknown, and the range that each of them can be true in."""
+"""Converts numbers, optional numbers and limits, and checks their ranges."""
 
 from __future__ import annotations
 
@@ -12,68 +12,69 @@ from edge_inference.errors import InputError
 
 
 class NumberRange(NamedTuple):
-    """From the least to the most; ``or_zero``: or none at all."""
+    """An inclusive range; with ``allow_zero``, 0 is also valid."""
 
-    least: float
-    most: float
-    or_zero: bool = False
+    minimum: float
+    maximum: float
+    allow_zero: bool = False
 
-    def holds(self, value: float) -> bool:
-        """Tell whether a number lies within; NaN and infinity never do."""
-        return self.least <= value <= self.most or (self.or_zero and value == 0.0)
+    def contains(self, value: float) -> bool:
+        """Tell whether a number is in the range; NaN and infinity are not."""
+        return self.minimum <= value <= self.maximum or (self.allow_zero and value == 0.0)
 
     def __str__(self) -> str:
-        """Return it in words."""
-        return f"{'0, or ' if self.or_zero else ''}a number from {self.least:g} to {self.most:g}"
+        """Return the range as text for an error."""
+        text = f"a number from {self.minimum:g} to {self.maximum:g}"
+        return f"0, or {text}" if self.allow_zero else text
 
 
-#: A share of a whole.
+#: A fraction of a whole.
 SHARE = NumberRange(0.0, 1.0)
-#: Times a second; fewer than one in some hours is none.
-RATE_HZ = NumberRange(1e-4, 1e6, or_zero=True)
-#: A value that somebody has said.
+#: A rate; values below one in some hours are invalid.
+RATE_HZ = NumberRange(1e-4, 1e6, allow_zero=True)
+#: A number in a spoken command.
 SLOT_VALUE = NumberRange(-1e9, 1e9)
-#: Nothing takes or waits for longer than some days.
+#: A duration; longer than some days is invalid.
 TIME_MS = NumberRange(0.0, 1e9)
-#: A recording that is played again is as old as it is.
+#: An age; a replayed recording may be years old.
 AGE_MS = NumberRange(0.0, 1e13)
 
 
 def from_optional(value: float | None, unknown: float = math.nan) -> float:
-    """Return what stands for a number in a message; ``unknown`` where there is none."""
+    """Return the number for a message; ``unknown`` stands for None."""
     return unknown if value is None else value
 
 
-def to_number(value: float, within: NumberRange, name: str) -> float:
-    """Return a message's number; InputError for one that cannot be true.
+def to_number(value: float, allowed: NumberRange, name: str) -> float:
+    """Return a number of a message; raises InputError where it is out of range.
 
-    ``name`` is of the message and its field.
+    ``name`` names the message and its field.
     """
-    if not within.holds(value):
-        raise InputError(f"{name}: expected {within}, got {value:g}")
+    if not allowed.contains(value):
+        raise InputError(f"{name}: expected {allowed}, got {value:g}")
     return float(value)
 
 
-def to_known(value: float, within: NumberRange, name: str) -> float | None:
-    """Return a message's number, None where NaN stands for unknown; InputError as above."""
+def to_optional(value: float, allowed: NumberRange, name: str) -> float | None:
+    """Return a number of a message, None for NaN; raises InputError like ``to_number``."""
     if math.isnan(value):
         return None
-    if not within.holds(value):
-        raise InputError(f"{name}: expected {within}, or NaN where it is not known, got {value:g}")
+    if not allowed.contains(value):
+        raise InputError(f"{name}: expected {allowed}, or NaN if unknown, got {value:g}")
     return float(value)
 
 
-def to_limit(value: float, within: NumberRange, name: str) -> float | None:
-    """Return a message's limit, None where infinity stands for no limit; InputError as above."""
+def to_limit(value: float, allowed: NumberRange, name: str) -> float | None:
+    """Return a limit of a message, None for infinity; raises InputError like ``to_number``."""
     if value == math.inf:
         return None
-    if not within.holds(value):
-        raise InputError(f"{name}: expected {within}, or infinity for no limit, got {value:g}")
+    if not allowed.contains(value):
+        raise InputError(f"{name}: expected {allowed}, or infinity for no limit, got {value:g}")
     return float(value)
 
 
 class Float32Adapter(Adapter[float]):
-    """One number."""
+    """A number as ``std_msgs/Float32``."""
 
     message_type = Float32
 

@@ -17,9 +17,9 @@ from edge_inference.nodes.conversions.numbers import (
     SHARE,
     TIME_MS,
     from_optional,
-    to_known,
     to_limit,
     to_number,
+    to_optional,
 )
 
 #: Maximum per node: the governor compares each operating point with every other one.
@@ -122,8 +122,8 @@ class WorkloadAdapter(Adapter[core.Workload]):
             node=message.node,
             priority=message.priority,
             safety_critical=message.safety_critical,
-            demand_hz=to_known(message.demand_hz, RATE_HZ, f"{subject}: demand_hz"),
-            rate_hz=to_known(message.rate_hz, RATE_HZ, f"{subject}: rate_hz"),
+            demand_hz=to_optional(message.demand_hz, RATE_HZ, f"{subject}: demand_hz"),
+            rate_hz=to_optional(message.rate_hz, RATE_HZ, f"{subject}: rate_hz"),
             minimum_rate_hz=to_number(
                 message.minimum_rate_hz, RATE_HZ, f"{subject}: minimum_rate_hz"
             ),
@@ -132,8 +132,8 @@ class WorkloadAdapter(Adapter[core.Workload]):
                 core.OperatingPoint(
                     each.model,
                     each.precision,
-                    to_known(each.accuracy, SHARE, f"{subject}: accuracy"),
-                    to_known(each.process_ms, TIME_MS, f"{subject}: process_ms"),
+                    to_optional(each.accuracy, SHARE, f"{subject}: accuracy"),
+                    to_optional(each.process_ms, TIME_MS, f"{subject}: process_ms"),
                 )
                 for each in message.operating_points
             ),

@@ -20,8 +20,8 @@ from edge_inference.nodes.conversions.headers import stamp_ns, to_header
 from edge_inference.nodes.conversions.numbers import (
     NumberRange,
     from_optional,
-    to_known,
     to_number,
+    to_optional,
 )
 
 #: Valid values of a reading, in the unit of its quantity: far beyond those of any computer.
@@ -76,7 +76,7 @@ class PlatformReportAdapter(Adapter[core.PlatformReport]):
             raise InputError(f"PlatformState: expected a level of {levels}, got {message.level}")
         return core.PlatformReport(
             state=core.PlatformState(message.board, readings, 0, message.mode, message.problem),
-            headroom=to_known(message.headroom, _HEADROOM, "PlatformState: headroom"),
+            headroom=to_optional(message.headroom, _HEADROOM, "PlatformState: headroom"),
             throttling=tuple(message.throttling),
             level=DirectiveLevel(message.level),
             reason=message.reason,
@@ -98,8 +98,8 @@ class TemperatureAdapter(Adapter[core.StampedReading]):
 
     def from_message(self, message: Temperature) -> core.StampedReading:
         """Build the object; raise InputError for an impossible temperature."""
-        within = _RANGES[Quantity.TEMPERATURE]
-        value = to_known(message.temperature, within, "Temperature: temperature")
+        allowed = _RANGES[Quantity.TEMPERATURE]
+        value = to_optional(message.temperature, allowed, "Temperature: temperature")
         status = ReadingStatus.STALE if value is None else ReadingStatus.OK
         name = message.header.frame_id
         reading = Reading(name, Quantity.TEMPERATURE, value, "topic", 0, status)
@@ -163,7 +163,7 @@ def _from_reading(message: PlatformReading) -> Reading:
 
     def known(field: str) -> float | None:
         name = f"PlatformReading {message.name!r}: {field}"
-        return to_known(getattr(message, field), _RANGES[quantity], name)
+        return to_optional(getattr(message, field), _RANGES[quantity], name)
 
     age_s = to_number(message.age_s, _AGE_S, f"PlatformReading {message.name!r}: age_s")
     try:

@@ -1,4 +1,4 @@
-"""What detections and classifications in a message may be, in whichever package's form."""
+"""Checks of detections and classifications in messages, for all message types."""
 
 from __future__ import annotations
 
@@ -10,29 +10,31 @@ from numpy.typing import NDArray
 from edge_inference.composition.message_bounds import MessageBounds
 from edge_inference.errors import InputError
 
-#: As many detections as a decoder may report; a vision_msgs one takes half a kilobyte.
+#: The maximum detections of a decoder; one of vision_msgs has half a kilobyte.
 RESULT_BOUNDS = MessageBounds(size=2 << 20, counts={"detections": 3000})
-#: No corner lies further away, pixels.
-_FARTHEST = 1e6
-# Of rounding.
-_SLACK = 1e-4
+#: Maximum distance of a corner from the origin, in pixels.
+_MAX_DISTANCE = 1e6
+# Tolerance for rounding.
+_TOLERANCE = 1e-4
 
 
 def to_boxes(corners: Sequence[Sequence[float]], name: str) -> NDArray[np.float32]:
-    """Return float32 [n, 4]; raises InputError for corners that no image has."""
+    """Return float32 [n, 4]; raises InputError for invalid corners."""
     boxes = np.array(corners, np.float64).reshape(-1, 4)
-    if boxes.size and not np.abs(boxes).max() <= _FARTHEST:  # NaN, too
+    if boxes.size and not np.abs(boxes).max() <= _MAX_DISTANCE:  # also for NaN
         raise InputError(
-            f"{name}: expected corners of boxes within {_FARTHEST:g} pixels, got "
+            f"{name}: expected corners of boxes within {_MAX_DISTANCE:g} pixels, got "
             f"{boxes.min():g} to {boxes.max():g}"
         )
     return boxes.astype(np.float32)
 
 
 def to_scores(values: Sequence[float], name: str) -> NDArray[np.float32]:
-    """Return float32 [n]; raises InputError for scores that are no numbers from 0 to 1."""
+    """Return float32 [n]; raises InputError for scores that are not from 0 to 1."""
     scores = np.array(values, np.float64)
-    if scores.size and not (scores.min() >= -_SLACK and scores.max() <= 1.0 + _SLACK):  # NaN, too
+    if scores.size and not (
+        scores.min() >= -_TOLERANCE and scores.max() <= 1.0 + _TOLERANCE
+    ):  # also for NaN
         raise InputError(
             f"{name}: expected scores from 0 to 1, got {scores.min():g} to {scores.max():g}"
         )

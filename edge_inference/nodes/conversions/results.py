@@ -1,4 +1,4 @@
-"""Results: vision_msgs where it is installed, this package's own messages elsewhere."""
+"""Converts results: to vision_msgs where it is installed, else to this package's messages."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from edge_inference.nodes.conversions.headers import stamp_ns, to_header
 from edge_inference.nodes.conversions.maps import DepthAdapter, SegmentationAdapter
 from edge_inference.nodes.conversions.result_bounds import RESULT_BOUNDS, to_boxes, to_scores
 
-# Labels of messages are kept in a list up to the largest number that occurs.
-_LARGEST_CLASS_ID = 65535
+# Limits the list of labels, which is as long as the largest class number of a message.
+_MAX_CLASS_ID = 65535
 
 
 class DetectionArrayAdapter(Adapter[results.Detections]):
@@ -48,7 +48,7 @@ class DetectionArrayAdapter(Adapter[results.Detections]):
         )
 
     def from_message(self, message: own.DetectionArray) -> results.Detections:
-        """Build the object; it knows only the labels that occur."""
+        """Build the object with only the labels that occur in the message."""
         found = message.detections
         corners = [(d.x, d.y, d.x + d.width, d.y + d.height) for d in found]
         labels = _labels([d.class_id for d in found], [d.label for d in found])
@@ -82,11 +82,11 @@ class ClassificationAdapter(Adapter[results.Classification]):
         )
 
     def from_message(self, message: own.ClassificationResult) -> results.Classification:
-        """Build the object; it knows only the labels that occur."""
+        """Build the object with only the labels that occur in the message."""
         counts = len(message.class_ids), len(message.labels), len(message.confidences)
         if len(set(counts)) != 1:
             raise InputError(
-                "ClassificationResult: expected as many class_ids, labels and confidences, got "
+                "ClassificationResult: expected class_ids, labels, confidences of one length, got "
                 f"{counts[0]}, {counts[1]} and {counts[2]}"
             )
         scores = to_scores(message.confidences, "ClassificationResult")
@@ -101,10 +101,10 @@ class ClassificationAdapter(Adapter[results.Classification]):
 
 
 def _labels(class_ids: Sequence[int], names: Sequence[str]) -> tuple[str, ...]:
-    """Name the classes that occur; those between them have only their number."""
+    """Return labels by class number; classes that do not occur are named by their number."""
     for class_id in class_ids:
-        if not 0 <= class_id <= _LARGEST_CLASS_ID:
-            raise InputError(f"class_id: expected 0 to {_LARGEST_CLASS_ID}, got {class_id}")
+        if not 0 <= class_id <= _MAX_CLASS_ID:
+            raise InputError(f"class_id: expected 0 to {_MAX_CLASS_ID}, got {class_id}")
     known = dict(zip(class_ids, names, strict=True))
     return tuple(known.get(i, str(i)) for i in range(max(known, default=-1) + 1))
 
@@ -128,7 +128,7 @@ def classification_adapter() -> Adapter[results.Classification]:
 
 
 def result_adapters() -> dict[type[Any], Adapter[Any]]:
-    """Return the adapter of every kind of result."""
+    """Return the adapter of every result type."""
     return {
         results.Detections: detection_adapter(),
         results.Classification: classification_adapter(),

@@ -1,4 +1,4 @@
-"""Tensors with DLPack's fields: TensorBatch."""
+"""Converts tensors with DLPack's fields: TensorBatch."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _CODES = {
 }
 _KINDS = {code: kind for kind, code in _CODES.items()}
 _WIDTHS = {"i": (8, 16, 32, 64), "u": (8, 16, 32, 64), "f": (16, 32, 64), "b": (8,)}
-_MOST_AXES = 16
+_MAX_AXES = 16
 _SCALE = NumberRange(1e-6, 1e6)
 _OFFSET = NumberRange(-1e6, 1e6)
-_MOST_SKIPPED = 1_000_000
-# Masks and depth are made as large as their source, and a few bytes of a message name its size.
-_MOST_PIXELS = 1 << 25
+_MAX_SKIPPED = 1_000_000
+# Masks and depth maps are as large as their source, whose size in a message is not limited.
+_MAX_PIXELS = 1 << 25
 
 
 class TensorListAdapter(Adapter[TensorBatch]):
@@ -41,7 +41,7 @@ class TensorListAdapter(Adapter[TensorBatch]):
     message_type = TensorList
     bounds = MessageBounds(
         size=64 << 20,
-        counts={"tensors": 256, "geometry": 256, "shape": _MOST_AXES, "strides": _MOST_AXES},
+        counts={"tensors": 256, "geometry": 256, "shape": _MAX_AXES, "strides": _MAX_AXES},
     )
 
     def to_message(self, item: TensorBatch) -> TensorList:
@@ -65,22 +65,22 @@ class TensorListAdapter(Adapter[TensorBatch]):
         )
 
     def from_message(self, message: TensorList) -> TensorBatch:
-        """View the tensors; TensorError where fields and bytes do not fit each other."""
+        """View the tensors; raises TensorError where fields and bytes do not match."""
         names = [tensor.name for tensor in message.tensors]
         if len(set(names)) < len(names):
-            raise TensorError(f"TensorList: expected every tensor's name once, got {names}")
-        if message.skipped > _MOST_SKIPPED:
+            raise TensorError(f"TensorList: expected distinct tensor names, got {names}")
+        if message.skipped > _MAX_SKIPPED:
             raise TensorError(
-                f"TensorList: skipped: expected at most {_MOST_SKIPPED} images, got "
+                f"TensorList: skipped: expected at most {_MAX_SKIPPED} images, got "
                 f"{message.skipped}"
             )
         geometry = tuple(_from_geometry(geometry) for geometry in message.geometry)
         pixels = sum(each.source_width * each.source_height for each in geometry)
-        if pixels > _MOST_PIXELS:
+        if pixels > _MAX_PIXELS:
             raise TensorError(
-                f"TensorList: geometry: expected sources of at most {_MOST_PIXELS} pixels in all, "
+                f"TensorList: geometry: expected sources of at most {_MAX_PIXELS} pixels in all, "
                 f"got {pixels} in {len(geometry)}; for more, load preprocess, inference and decode "
-                "into one container, where outputs are handed over by reference"
+                "into one container, where outputs are passed by reference"
             )
         return TensorBatch(
             tensors={tensor.name: _from_tensor(tensor) for tensor in message.tensors},
@@ -116,22 +116,20 @@ def _from_tensor(message: Tensor) -> NDArray[Any]:
         )
     dtype = np.dtype(f"<{kind}{message.dtype_bits // 8}")
     shape = tuple(message.shape)
-    if len(shape) > _MOST_AXES:
-        raise TensorError(f"tensor {name!r}: expected at most {_MOST_AXES} axes, got {len(shape)}")
+    if len(shape) > _MAX_AXES:
+        raise TensorError(f"tensor {name!r}: expected at most {_MAX_AXES} axes, got {len(shape)}")
     strides = tuple(message.strides) or _row_major(shape)
     if (
         any(length < 0 for length in shape)
         or len(strides) != len(shape)
         or min(strides, default=0) < 0
     ):
-        raise TensorError(
-            f"tensor {name!r}: shape {shape} and strides {strides} do not fit each other"
-        )
+        raise TensorError(f"tensor {name!r}: shape {shape} and strides {strides} do not match")
     elements = math.prod(shape)
     if not elements:
         return _empty(name, shape, dtype)
     last = sum((length - 1) * stride for length, stride in zip(shape, strides, strict=True))
-    # Strides that make elements overlap would let a few bytes stand for any amount of work.
+    # With overlapping elements, a few bytes could stand for a tensor of any size.
     needed = message.byte_offset + max(last + 1, elements) * dtype.itemsize
     if needed > len(message.data):
         raise TensorError(
@@ -153,7 +151,7 @@ def _from_tensor(message: Tensor) -> NDArray[Any]:
 def _empty(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     try:
         return np.empty(shape, dtype)
-    except ValueError as error:  # the other axes alone are beyond numpy
+    except ValueError as error:  # the other axes are too long for numpy
         raise TensorError(f"tensor {name!r}: shape {shape}: {error}") from error
 
 
@@ -167,10 +165,12 @@ def _from_geometry(message: TensorGeometry) -> Geometry:
     sides = (message.source_width, message.source_height)
     if not all(1 <= side <= MAX_SIDE for side in sides):
         raise TensorError(
-            f"tensor geometry: expected a source of 1 to {MAX_SIDE} pixels a side, got "
+            f"tensor geometry: expected a source of 1 to {MAX_SIDE} pixels per side, got "
             f"{sides[0]}x{sides[1]}"
         )
-    if not all(_SCALE.holds(value) for value in scales) or not all(map(_OFFSET.holds, offsets)):
+    if not all(_SCALE.contains(value) for value in scales) or not all(
+        map(_OFFSET.contains, offsets)
+    ):
         raise TensorError(
             f"tensor geometry: expected as scale {_SCALE} and as offset {_OFFSET}, got scale "
             f"{scales} and offset {offsets}"

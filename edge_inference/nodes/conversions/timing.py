@@ -1,4 +1,4 @@
-"""Latency: StageTiming and LatencyReport; unknown figures are NaN in messages, None here."""
+"""Converts StageTiming and LatencyReport; unknown figures are NaN in messages, None in objects."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from edge_inference.nodes.conversions.numbers import (
     TIME_MS,
     NumberRange,
     from_optional,
-    to_known,
     to_number,
+    to_optional,
 )
 
 _WINDOW_S = NumberRange(0.0, 1e6)
 
 
 class StageTimingAdapter(Adapter[core.StageTiming]):
-    """One frame's timing in one stage."""
+    """StageTiming: the times of one frame in one stage."""
 
     message_type = StageTiming
 
@@ -40,14 +40,14 @@ class StageTimingAdapter(Adapter[core.StageTiming]):
         )
 
     def from_message(self, message: StageTiming) -> core.StageTiming:
-        """Build the object; InputError for times that cannot be true."""
+        """Build the object; raises InputError for times out of range."""
         return core.StageTiming(
             stage=message.stage,
             node=message.node,
             model=message.model,
             queue_ms=to_number(message.queue_ms, TIME_MS, "StageTiming: queue_ms"),
-            process_ms=to_known(message.process_ms, TIME_MS, "StageTiming: process_ms"),
-            age_ms=to_known(message.age_ms, AGE_MS, "StageTiming: age_ms"),
+            process_ms=to_optional(message.process_ms, TIME_MS, "StageTiming: process_ms"),
+            age_ms=to_optional(message.age_ms, AGE_MS, "StageTiming: age_ms"),
             dropped=message.dropped,
             stamp_ns=stamp_ns(message.header),
             frame_id=message.header.frame_id,
@@ -55,7 +55,7 @@ class StageTimingAdapter(Adapter[core.StageTiming]):
 
 
 class LatencyReportAdapter(Adapter[core.LatencyReport]):
-    """All stages' figures over a window."""
+    """LatencyReport: the figures of all stages over a window."""
 
     message_type = LatencyReport
     bounds = MessageBounds(size=256 << 10, counts={"drop_reasons": 64, "drop_counts": 64})
@@ -69,9 +69,9 @@ class LatencyReportAdapter(Adapter[core.LatencyReport]):
         )
 
     def from_message(self, message: LatencyReport) -> core.LatencyReport:
-        """Build the object; figures that the message does not carry are None.
+        """Build the object; figures that the message does not have are None.
 
-        InputError for figures that cannot be true.
+        Raises InputError for figures out of range.
         """
         return core.LatencyReport(
             window_s=to_number(message.window_s, _WINDOW_S, "LatencyReport: window_s"),
@@ -104,14 +104,14 @@ def _to_stage(stage: core.StageLatency) -> StageLatency:
 
 
 def _from_stage(message: StageLatency) -> core.StageLatency:
-    who = f"LatencyReport: stage {message.stage!r}"
+    subject = f"LatencyReport: stage {message.stage!r}"
 
-    def time_ms(field: str, within: NumberRange = TIME_MS) -> float | None:
-        return to_known(getattr(message, field), within, f"{who}: {field}")
+    def time_ms(field: str, allowed: NumberRange = TIME_MS) -> float | None:
+        return to_optional(getattr(message, field), allowed, f"{subject}: {field}")
 
     if len(message.drop_reasons) != len(message.drop_counts):
         raise InputError(
-            f"{who}: expected a count for each of "
+            f"{subject}: expected a count for each of "
             f"{len(message.drop_reasons)} drop_reasons, got {len(message.drop_counts)}"
         )
     return core.StageLatency(
@@ -119,7 +119,7 @@ def _from_stage(message: StageLatency) -> core.StageLatency:
         node=message.node,
         count=message.count,
         window_count=message.window_count,
-        rate_hz=to_number(message.rate_hz, RATE_HZ, f"{who}: rate_hz"),
+        rate_hz=to_number(message.rate_hz, RATE_HZ, f"{subject}: rate_hz"),
         process=core.Percentiles(
             mean=time_ms("mean_ms"),
             p50=time_ms("p50_ms"),

@@ -1,4 +1,4 @@
-"""vision_msgs forms of detections and classifications; importing this needs vision_msgs."""
+"""Converts detections and classifications to vision_msgs; importing this needs vision_msgs."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class VisionDetectionAdapter(Adapter[results.Detections]):
         return message
 
     def from_message(self, message: Detection2DArray) -> results.Detections:
-        """Build the object from the best hypothesis of each; the image's size is not known."""
+        """Build the object from each detection's best hypothesis; the image size is unknown."""
         detections = [d for d in message.detections if d.results]
         best = [max(d.results, key=lambda r: r.hypothesis.score) for d in detections]
         ids: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""Raw outputs in, results in source pixels out."""
+"""The decode node: converts raw outputs to results in source pixels."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from edge_inference.core.results import Classification, DepthMap, Detections, Re
 from edge_inference.core.tensors import TensorBatch
 from edge_inference.errors import ConfigError, TensorError
 from edge_inference.nodes.conversions.inference_state import InferenceStateAdapter
-from edge_inference.nodes.conversions.maps import caution
+from edge_inference.nodes.conversions.maps import depth_unit_warning
 from edge_inference.nodes.conversions.numbers import Float32Adapter
 from edge_inference.nodes.conversions.results import result_adapters
 from edge_inference.nodes.conversions.tensors import TensorListAdapter
@@ -23,7 +23,7 @@ from edge_inference.nodes.parameters import NodeParameters
 from edge_inference.nodes.perception.model_settings import ModelFollower, ModelSettings
 from edge_inference.nodes.stage import FrameDropped, Stage
 
-#: Topic of each kind of result.
+#: Topic of each result type.
 TOPICS: dict[type[Any], str] = {
     Detections: "detections",
     Classification: "classification",
@@ -33,11 +33,11 @@ TOPICS: dict[type[Any], str] = {
 
 
 class Decode(Stage[TensorBatch]):
-    """Turns a model's raw outputs into detections, classes, masks or depth.
+    """Converts a model's raw outputs to detections, classifications, masks or depth maps.
 
-    The decoder's own settings (confidence, iou …) are parameters too while the
-    node is configured; their defaults come from the model folder. A model that
-    comes back has the values that it was left with.
+    While the node is configured, the decoder's settings (confidence, iou …) are parameters
+    too; their defaults come from the model folder. The values of a previous model
+    are restored when it is selected again.
     """
 
     default_name = "decode"
@@ -48,12 +48,12 @@ class Decode(Stage[TensorBatch]):
         super().__init__(**node_arguments)
         self._decoder: NodeParameters[Any] | None = None
         self._model: ModelDescription
-        self._before: tuple[ModelDescription, Any] | None = None
-        #: Decoder settings by model folder, as they were when the model was left.
-        self._left: dict[Path, Any] = {}
+        self._previous: tuple[ModelDescription, Any] | None = None
+        #: The last decoder settings of previous models, by model folder.
+        self._saved: dict[Path, Any] = {}
 
     def accept(self, settings: ModelSettings) -> None:
-        """Refuse a model that cannot be read."""
+        """Reject a model that cannot be read."""
         if not settings.same_model(self.parameters.current):
             settings.find_model()
 
@@ -61,17 +61,17 @@ class Decode(Stage[TensorBatch]):
         """Read the model's decoder and declare its parameters."""
         super().open()
         self._adapters = result_adapters()
-        self._left.clear()
+        self._saved.clear()
         self._follower = ModelFollower(self)
-        self._publishers_by_kind: dict[type[Any], Any] = {}
-        self._scores = self.publish_on("inference_result", Float32Adapter())
+        self._publishers_by_type: dict[type[Any], Any] = {}
+        self._scores = self.make_publisher("inference_result", Float32Adapter())
         self._load(self.parameters.current)
 
     def start(self) -> None:
-        """Listen to raw outputs."""
+        """Subscribe to raw outputs."""
         super().start()
         states = InferenceStateAdapter()
-        self.subscribe_to("inference_state", states, self._follower.hear, exclusive=True)
+        self.subscribe_to("inference_state", states, self._follower.on_state, exclusive=True)
         self.subscribe_to("raw_output", TensorListAdapter(), self.receive, exclusive=True)
 
     def close(self) -> None:
@@ -84,14 +84,14 @@ class Decode(Stage[TensorBatch]):
         """Return the model in use."""
         return self._model.name
 
-    def adopt(self, old: ModelSettings, new: ModelSettings) -> None:
-        """Change the model."""
+    def apply_settings(self, old: ModelSettings, new: ModelSettings) -> None:
+        """Switch to another model."""
         if not new.same_model(old):
             self._load(new)
 
     def process(self, item: TensorBatch, settings: ModelSettings) -> list[Result]:
         """Decode every image of the batch."""
-        model, chosen = self._decoding(item.model)
+        model, decoder_settings = self._find_decoder(item.model)
         if not item.geometry:
             raise TensorError("raw output without geometry: expected one entry for each image")
         results = []
@@ -101,7 +101,7 @@ class Decode(Stage[TensorBatch]):
             outputs = item.tensors
             if len(item.geometry) > 1:
                 outputs = {name: array[index : index + 1] for name, array in outputs.items()}
-            result = model.decode(outputs, geometry, chosen)
+            result = model.decode(outputs, geometry, decoder_settings)
             results.append(
                 replace(result, model=model.name, stamp_ns=item.stamp_ns, frame_id=item.frame_id)
             )
@@ -110,66 +110,66 @@ class Decode(Stage[TensorBatch]):
     def emit(self, output: list[Result]) -> None:
         """Publish the results and their best scores."""
         for result in output:
-            self._publishers_by_kind[type(result)].publish(result)
-            self.health.advise(caution(result))
+            self._publishers_by_type[type(result)].publish(result)
+            self.health.set_warning(depth_unit_warning(result))
             score = top_score(result)
             if score is not None:
                 self._scores.publish(score)
 
-    def _decoding(self, name: str) -> tuple[ModelDescription, Any]:
-        """Return model and decoder settings for a raw output; the model before may have made it."""
+    def _find_decoder(self, name: str) -> tuple[ModelDescription, Any]:
+        """Return model and decoder settings for a raw output of the current or previous model."""
         assert self._decoder is not None
         if name == self._model.name:
             return self._model, self._decoder.current
-        if self._before is not None and name == self._before[0].name:
-            return self._before
+        if self._previous is not None and name == self._previous[0].name:
+            return self._previous
         raise TensorError(
-            f"raw output of model {name!r}; this node decodes {self._model.name!r}: set the "
-            "parameter model of the inference node, and the others follow"
+            f"raw output: expected model {self._model.name!r}, got {name!r}; set the "
+            "parameter model of the inference node, which the other nodes follow"
         )
 
     def _load(self, settings: ModelSettings) -> None:
         model = settings.find_model()
-        kind = RESULT_TYPES[model.task]
-        if kind not in self._publishers_by_kind:
-            publisher = self.publish_on(TOPICS[kind], self._adapters[kind])
-            self._publishers_by_kind[kind] = publisher
-        before = (self._model, self._decoder.current) if self._decoder is not None else None
+        result_type = RESULT_TYPES[model.task]
+        if result_type not in self._publishers_by_type:
+            publisher = self.make_publisher(TOPICS[result_type], self._adapters[result_type])
+            self._publishers_by_type[result_type] = publisher
+        previous = (self._model, self._decoder.current) if self._decoder is not None else None
         self._declare(model)
-        self._model, self._before = model, before
+        self._model, self._previous = model, previous
         self.health.note("model", model.name)
         self.health.note("decoder", model.decoder)
 
     def _declare(self, model: ModelDescription) -> None:
-        """Replace the decoder's parameters; the old ones come back where the new are refused."""
+        """Replace the decoder's parameters; restores the old ones where the new are rejected."""
         old = self._decoder.current if self._decoder is not None else None
         if old is not None:
-            self._left[self._model.folder] = old
+            self._saved[self._model.folder] = old
         self.close()
         try:
-            self._decoder = self._parameters_of(model, model.decoder_settings)
-            left = self._left.get(model.folder)
-            if type(left) is type(model.decoder_settings):
-                self._decoder.restore(left)
+            self._decoder = self._make_parameters(model, model.decoder_settings)
+            saved = self._saved.get(model.folder)
+            if type(saved) is type(model.decoder_settings):
+                self._decoder.restore(saved)
         except ConfigError:
             if old is not None:
-                self._decoder = self._parameters_of(self._model, old)
+                self._decoder = self._make_parameters(self._model, old)
                 self._decoder.restore(old)
             raise
 
-    def _parameters_of(self, model: ModelDescription, settings: Any) -> NodeParameters[Any]:
+    def _make_parameters(self, model: ModelDescription, settings: Any) -> NodeParameters[Any]:
         accept = partial(check_classes, labels=model.labels)
-        made = NodeParameters(self, type(settings), defaults=asdict(settings), accept=accept)
+        parameters = NodeParameters(self, type(settings), defaults=asdict(settings), accept=accept)
         try:
-            accept(made.current)
+            accept(parameters.current)
         except ConfigError as error:
-            made.close()
+            parameters.close()
             raise ConfigError(f"parameter {error}") from error
-        return made
+        return parameters
 
 
 def top_score(result: Result) -> float | None:
-    """Return the best score, NaN where nothing was found, None where results have no score."""
+    """Return the best score, NaN where nothing was found, None for results without a score."""
     if isinstance(result, DepthMap):
         return None
     if isinstance(result, Segmentation):

@@ -1,4 +1,4 @@
-"""Tells what an inference node really runs, at every change and once a second."""
+"""Publishes the engine that an inference node actually runs, at every change and once a second."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from edge_inference.nodes.conversions.inference_state import InferenceStateAdapt
 from edge_inference.nodes.perception.inference_settings import settings_of
 
 
-class EngineStates:
-    """Publishes on ``inference_state``; from any thread."""
+class EngineStatePublisher:
+    """Publishes ``inference_state``, from any thread."""
 
     def __init__(self, node: Component) -> None:
         self._node = node
-        #: States go out one after the other, so that the last one heard is true.
+        #: Serializes publishing, so that the last published state is the current one.
         self._lock = threading.RLock()
-        self._publisher = node.publish_on("inference_state", InferenceStateAdapter())
+        self._publisher = node.make_publisher("inference_state", InferenceStateAdapter())
         self._previous_model = self.model_in_use = ""
         self.problem = ""
 
-    def took_over(self, model: str) -> None:
-        """Take note of the model in use, and of the one before it."""
+    def set_model(self, model: str) -> None:
+        """Set the model in use, and keep the previous one."""
         self.problem = ""
         if model != self.model_in_use:
             self._previous_model, self.model_in_use = self.model_in_use, model
 
     def publish(self, server: EngineServer | None, max_rate_hz: float | None) -> None:
-        """Publish the state of what the server has in service, if anything."""
+        """Publish the state of the engine in service, if any."""
         with self._lock:
             engine = server.engine if server is not None else None
             if server is None or engine is None:
                 return
             preparation = server.preparation
             wanted = "" if preparation is None else preparation.describe()
-            self._node.health.note("being made ready", wanted or "nothing")
+            self._node.health.note("preparing", wanted or "nothing")
             settings = settings_of(engine.request)
             self._publisher.publish(
                 InferenceState(

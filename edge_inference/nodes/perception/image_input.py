@@ -1,4 +1,4 @@
-"""The subscription to images, raw or compressed, that several nodes share."""
+"""Subscribes to raw or compressed images; shared by several nodes."""
 
 from __future__ import annotations
 
@@ -19,29 +19,31 @@ Image = Frame | CompressedFrame
 
 @dataclass(frozen=True)
 class ImageSettings(ImageBounds):
-    """How images arrive, and what one may cost."""
+    """The transport of images, and the limits of their cost."""
 
     image_transport: str = setting(
         "raw",
-        "compressed listens on <image topic>/compressed for JPEG or PNG",
+        "compressed subscribes to <image topic>/compressed for JPEG or PNG",
         choices=("raw", "compressed"),
         read_only=True,
     )
     image_reliability: str = setting(
         "auto",
-        "QoS for images; auto is reliable while every publisher is, best effort otherwise",
+        "QoS for images; auto: reliable while every publisher is reliable, else best effort",
         choices=("auto", "reliable", "best_effort"),
         read_only=True,
     )
 
 
 def subscribe_to_images(
-    component: Component, callback: Callable[[Image, bool], None], most: int = SENSOR_DATA.depth
+    component: Component,
+    callback: Callable[[Image, bool], None],
+    max_depth: int = SENSOR_DATA.depth,
 ) -> str:
-    """Listen on ``image_raw``, as remapped, in the transport of the component's settings.
+    """Subscribe to ``image_raw``, as remapped, in the transport of the component's settings.
 
-    Of images from outside no more than ``most`` wait in the middleware, which keeps room for
-    one of the largest that ever came in each of their places. Returns the topic's full name.
+    At most ``max_depth`` images from other processes wait in the middleware, which allocates the
+    size of the largest image so far for each of them. Returns the topic's full name.
     """
     settings = component.parameters.current
     topic = component.resolve_topic_name("image_raw")
@@ -49,7 +51,7 @@ def subscribe_to_images(
     if settings.image_transport == "compressed":
         topic, adapter = f"{topic}/compressed", CompressedImageAdapter(settings)
     qos = copy.copy(RELIABLE if settings.image_reliability == "reliable" else SENSOR_DATA)
-    qos.depth = min(qos.depth, most)
+    qos.depth = min(qos.depth, max_depth)
     follows = settings.image_reliability == "auto"
     component.subscribe_to(topic, adapter, callback, qos, match_reliability=follows)
     component.health.note("images from", topic)

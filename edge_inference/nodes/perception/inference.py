@@ -1,4 +1,4 @@
-"""Model inputs in, raw outputs out."""
+"""The inference node: runs a model on input tensors and publishes its raw outputs."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from edge_inference.engines.serving.server import EngineServer
 from edge_inference.engines.serving.service_costs import ServiceCosts
 from edge_inference.errors import EdgeInferenceError
 from edge_inference.nodes.conversions.tensors import TensorListAdapter
-from edge_inference.nodes.perception.engine_state import EngineStates
-from edge_inference.nodes.perception.engine_trial import EngineTrial
+from edge_inference.nodes.perception.engine_state import EngineStatePublisher
+from edge_inference.nodes.perception.engine_validation import EngineValidation
 from edge_inference.nodes.perception.inference_settings import InferenceSettings, settings_of
 from edge_inference.nodes.perception.operating_points import (
     NotFasterError,
     OperatingPoints,
-    point_in_use,
+    timing_key,
 )
 from edge_inference.nodes.stage import Stage
 from edge_inference.nodes.throttle_client import ServingState, ThrottleClient
@@ -33,9 +33,9 @@ STATE_PERIOD_S = 1.0
 
 
 class Inference(Stage[TensorBatch]):
-    """Runs a model; another model, backend or precision takes over between two frames.
+    """Runs a model; switches to another model, backend or precision between two frames.
 
-    Does less where the platform manager asks for it, unless it is safety-critical.
+    It follows the limits of the platform manager, unless it is safety-critical.
     """
 
     default_name = "inference"
@@ -46,56 +46,58 @@ class Inference(Stage[TensorBatch]):
         self._server: EngineServer | None = None
         super().__init__(**node_arguments)
         self._throttle_client = ThrottleClient(
-            self, lambda: self._pursue(again=False), self._serving
+            self, lambda: self._apply_limits(retry=False), self._serving_state
         )
         self._state_timer: Timer | None = None
         self._last_model = ""
 
     def accept(self, settings: InferenceSettings) -> None:
-        """Refuse a model, backend, precision or variant that cannot run here."""
+        """Reject a model, backend, precision or variant that cannot run here."""
         is_same = settings.same_engine(self.parameters.current)
         if not is_same:
             select_backend(settings.request(), default_cache())
         if not is_same or settings.variants != self.parameters.current.variants:
             OperatingPoints(settings)
 
-    def changed(self, settings: InferenceSettings) -> None:
-        """Make another engine ready beside the one in service."""
+    def on_change(self, settings: InferenceSettings) -> None:
+        """Prepare another engine while the present one stays in service."""
         if self._server is not None and self._server.engine is not None:
             with self._throttle_client.lock:
-                ways = self._ways.proven(settings_of(self._server.engine.request))
-                self._ways: OperatingPoints = OperatingPoints(
-                    settings, ways, self.get_logger().warning
+                previous = self._points.containing(settings_of(self._server.engine.request))
+                self._points: OperatingPoints = OperatingPoints(
+                    settings, previous, self.get_logger().warning
                 )
-                self._pursue()
+                self._apply_limits()
 
-    def _pursue(self, *, again: bool = True) -> None:
-        """See to it that what serves is what is wanted, as far as the platform manager allows."""
+    def _apply_limits(self, *, retry: bool = True) -> None:
+        """Switch to the best engine within the limits of the platform manager, if necessary."""
         with self._throttle_client.lock:
             server = self._server
             if server is None or server.engine is None:
                 return
-            if self._ways.steer(server, self._throttle_client.limits, again=again):
-                self._states.problem = ""
+            if self._points.apply_limits(server, self._throttle_client.limits, retry=retry):
+                self._state_publisher.problem = ""
         self._publish_state()
 
     def open(self) -> None:
         """Open the model and check it on its golden images, which also warms it up."""
         super().open()
-        self._outputs = self.publish_on("raw_output", TensorListAdapter())
-        self._states = EngineStates(self)
+        self._outputs = self.make_publisher("raw_output", TensorListAdapter())
+        self._state_publisher = EngineStatePublisher(self)
         self._throttle_client.open()
         self._service = ServiceCosts(default_cache(), self.get_logger().warning)
         self._runner = BatchRunner(self._service.add)
         self._last_model = ""
         settings = self.parameters.current
-        self._ways = OperatingPoints(settings, None, self.get_logger().warning)
-        self._server = EngineServer(default_cache(), self._check, self._took_over, self._failed)
+        self._points = OperatingPoints(settings, None, self.get_logger().warning)
+        self._server = EngineServer(
+            default_cache(), self._check, self._on_takeover, self._on_failure
+        )
         self._server.open(settings.request(), allow_fallback=settings.fallback)
-        self._state_timer = self.make_timer(STATE_PERIOD_S, self._tell)
+        self._state_timer = self.make_timer(STATE_PERIOD_S, self._update)
 
     def start(self) -> None:
-        """Listen to tensors, and to the platform manager."""
+        """Subscribe to tensors, and to directives of the platform manager."""
         super().start()
         self._throttle_client.start()
         self.subscribe_to("tensor", TensorListAdapter(), self.receive, exclusive=True)
@@ -105,18 +107,18 @@ class Inference(Stage[TensorBatch]):
         if self._state_timer is not None:
             self.destroy_timer(self._state_timer)
             self._state_timer = None
-        with self._throttle_client.lock:  # a directive may be on its way in another thread
+        with self._throttle_client.lock:  # another thread may be handling a directive
             server, self._server = self._server, None
         if server is not None:
             server.close()
             self._service.close()
 
     def model_name(self) -> str:
-        """Return the model that ran last: the one in service may be another by now."""
-        return self._last_model or self._states.model_in_use
+        """Return the model of the last inference: the model in service may be another by now."""
+        return self._last_model or self._state_publisher.model_in_use
 
     def admits(self, item: TensorBatch) -> bool:
-        """Take in as many batches a second as the platform manager allows."""
+        """Admit as many batches per second as the platform manager allows."""
         return self._throttle_client.admits(len(item.geometry), item.skipped)
 
     def process(self, item: TensorBatch, settings: InferenceSettings) -> TensorBatch:
@@ -131,7 +133,7 @@ class Inference(Stage[TensorBatch]):
         output = self._runner(engine, item, self._throttle_client.limits.max_batch)
         ended_ns = time.monotonic_ns()
         self._throttle_client.meter.record_done(
-            ended_ns, point_in_use(engine), (ended_ns - started_ns) / 1e6
+            ended_ns, timing_key(engine), (ended_ns - started_ns) / 1e6
         )
         return output
 
@@ -144,44 +146,50 @@ class Inference(Stage[TensorBatch]):
     def _check(
         self, selection: Selection, backend: Backend, cancelled: Cancelled
     ) -> Mapping[str, str]:
-        server = self._server  # None while we close
+        server = self._server  # None during close
         in_service = server is None or server.engine is not None
-        trial = EngineTrial(self.parameters.current, self._ways, self.get_logger().warning)
-        return trial(selection, backend, cancelled, in_service=in_service)
+        validate = EngineValidation(
+            self.parameters.current, self._points, self.get_logger().warning
+        )
+        return validate(selection, backend, cancelled, in_service=in_service)
 
-    def _took_over(self, engine: Engine) -> None:
+    def _on_takeover(self, engine: Engine) -> None:
         model = engine.request.model.name
-        self._states.took_over(model)
+        self._state_publisher.set_model(model)
         self.get_logger().info(f"{model}: {engine.backend.describe()} ({engine.selection.reason})")
-        self.health.note_only(engine.facts())
+        self.health.replace_notes(engine.facts())
         self._publish_state()
 
-    def _failed(self, error: EdgeInferenceError, engine: Engine) -> None:
-        is_wrong = not isinstance(error, NotFasterError)  # of that one the workload tells
-        if is_wrong:
-            self.refuse(error, "engine", lost=False)
-        with self._throttle_client.lock:  # after whoever has begun it
-            self._states.problem = str(error) if is_wrong else self._states.problem
-            if self._ways.fail(error, self._throttle_client.limits):
-                # It was not the user who asked for it.
-                self._pursue()
+    def _on_failure(self, error: EdgeInferenceError, engine: Engine) -> None:
+        is_error = not isinstance(error, NotFasterError)  # the workload message reports that one
+        if is_error:
+            self.report_error(error, "engine", lost=False)
+        with self._throttle_client.lock:  # waits for the thread that started the switch
+            self._state_publisher.problem = (
+                str(error) if is_error else self._state_publisher.problem
+            )
+            if self._points.rule_out(error, self._throttle_client.limits):
+                # The platform manager requested this engine, not the user.
+                self._apply_limits()
             elif self._server is not None:
-                # What is being made ready is what was asked for last.
-                self._ways = self._ways.proven(settings_of(self._server.target_request))
-                self.parameters.restore(self._ways.put_back_in(self.parameters.current))
-                self._pursue(again=False)
+                # The server prepares the engine that was requested last.
+                self._points = self._points.containing(settings_of(self._server.target_request))
+                self.parameters.restore(self._points.restore_in(self.parameters.current))
+                self._apply_limits(retry=False)
         self._publish_state()
 
-    # Told to others -----------------------------------------------------------------------------
+    # Published state ----------------------------------------------------------------------------
 
-    def _tell(self) -> None:
+    def _update(self) -> None:
         self._throttle_client.update()
         self._service.save_if_due(time.monotonic_ns(), is_free=self._throttle_client.limits.is_free)
         self._publish_state()
 
     def _publish_state(self) -> None:
-        self._states.publish(self._server, self._throttle_client.limits.max_rate_hz)
+        self._state_publisher.publish(self._server, self._throttle_client.limits.max_rate_hz)
 
-    def _serving(self) -> ServingState:
+    def _serving_state(self) -> ServingState:
         engine = self._server.engine if self._server is not None else None
-        return self._ways.serving(engine, self._throttle_client.limits, self._throttle_client.meter)
+        return self._points.serving_state(
+            engine, self._throttle_client.limits, self._throttle_client.meter
+        )

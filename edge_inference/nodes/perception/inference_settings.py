@@ -12,7 +12,7 @@ from edge_inference.engines.serving.selection import BACKEND_NAMES, EngineReques
 from edge_inference.nodes.perception.model_settings import ModelSettings
 from edge_inference.nodes.throttle_client import ThrottleClientSettings
 
-#: Parameters that go into a Request under their own name.
+#: Parameters that are fields of an EngineRequest under the same name.
 _ENGINE = (
     "backend",
     "precision",
@@ -27,69 +27,69 @@ _ENGINE = (
 
 @dataclass(frozen=True)
 class InferenceSettings(ThrottleClientSettings, ModelSettings):
-    """What to run a model in, how it has to prove itself, and what may be taken from it."""
+    """The engine of a model, its checks, and the limits that the platform manager may set."""
 
     backend: str = setting(
         "auto",
-        "engine to run the model in; auto takes the best that works here",
+        "engine that runs the model; auto: the best one that works here",
         choices=BACKEND_NAMES,
     )
     precision: str = setting(
         "auto",
-        "what to compute in; auto is fp16 in TensorRT, else the model's most accurate",
+        "precision of the computation; auto: fp16 in TensorRT, else the model's most accurate",
         choices=("auto", *PRECISIONS),
     )
     int8_mode: str = setting(
         EXACT,
-        "int8 on an x86 processor without VNNI: exact, or fast with 7-bit weights; elsewhere both "
-        "are the same",
+        "int8 on an x86 processor without VNNI: exact, or fast with 7-bit weights; on other "
+        "processors both are the same",
         choices=INT8_MODES,
     )
     threads: int = setting(1, "threads for one inference on the CPU", minimum=1, maximum=64)
-    gpu: int = setting(0, "number of the GPU", minimum=0, maximum=63)
+    gpu: int = setting(0, "GPU index", minimum=0, maximum=63)
     stream_priority: str = setting(
         "normal",
-        "which of several nodes' work a GPU does first",
+        "priority of this node's work on the GPU among several nodes",
         choices=("low", "normal", "high"),
     )
     cuda_graph: bool = setting(
-        True, "record an inference on the GPU once and launch it as a whole from then on"
+        True, "record an inference on the GPU as a CUDA graph and launch it as a whole"
     )
     model_max_mb: int = setting(
         4096,
-        "most memory that a model may declare to need for its weights, or for one tensor",
+        "maximum memory that a model may declare for its weights, or for one tensor",
         unit="MiB",
         minimum=1,
         maximum=1 << 20,
     )
     fallback: bool = setting(
         True,
-        "serve on ONNX Runtime while the engine asked for is built, or where it cannot run; "
-        "otherwise configuring waits for it, or fails",
+        "serve with ONNX Runtime while the requested engine is built, or where it cannot run; "
+        "false: configuring waits for the engine, or fails",
     )
     golden_check: str = setting(
         "refuse",
-        "what to do with a model that does not find what its golden images show",
+        "what to do with a model whose results on its golden images are wrong",
         choices=("refuse", "warn", "off"),
     )
     self_check: str = setting(
         "refuse",
-        "what to do with an engine that computes something else than ONNX Runtime in fp32",
+        "what to do with an engine whose results differ from ONNX Runtime in fp32",
         choices=("refuse", "warn", "off"),
     )
 
     variants: tuple[str, ...] = setting(
         (),
-        "what the platform manager may have served instead, most accurate first: <precision> or "
-        "<model>:<precision>; empty for the cheaper precisions that the model can be had in",
+        "alternatives that the platform manager may select, most accurate first: <precision> or "
+        "<model>:<precision>; empty: the cheaper precisions in which the model is available",
     )
 
     def same_engine(self, other: InferenceSettings) -> bool:
-        """Tell whether both need the same opened model."""
+        """Tell whether both select the same engine."""
         return self.engine_values() == other.engine_values()
 
     def engine_values(self) -> dict[str, Any]:
-        """Return the values of the parameters that choose an engine."""
+        """Return the values of the parameters that select an engine."""
         return {name: getattr(self, name) for name in ("model", "model_path", *_ENGINE)}
 
     def request(self) -> InferenceRequest:

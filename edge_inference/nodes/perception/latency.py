@@ -1,4 +1,4 @@
-"""Collects every stage's timing and publishes latency."""
+"""The latency node: collects the timings of all stages and publishes the latency."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from edge_inference.nodes.conversions.numbers import Float32Adapter
 from edge_inference.nodes.conversions.timing import LatencyReportAdapter, StageTimingAdapter
 
 REPORT_PERIOD_S = 1.0
-# A timing comes for every frame of every stage; a late reader must not lose some.
+# Every stage publishes a timing for every frame; a subscriber that is late must not lose any.
 _TIMINGS = QoSProfile(depth=100)
 
 
@@ -27,7 +27,7 @@ class LatencySettings:
     """Parameters of the latency node."""
 
     window_s: float = setting(
-        10.0, "time that the report's figures cover", unit="s", minimum=1.0, maximum=3600.0
+        10.0, "time window of the report", unit="s", minimum=1.0, maximum=3600.0
     )
 
 
@@ -43,13 +43,13 @@ class Latency(Component):
         self._timer: Timer | None = None
 
     def open(self) -> None:
-        """Make the publishers and an empty log."""
+        """Make the publishers, and start with an empty log."""
         self._log = LatencyLog(self.parameters.current.window_s, time.monotonic_ns())
-        self._inference = self.publish_on("inference_latency", Float32Adapter())
-        self._reports = self.publish_on("latency_report", LatencyReportAdapter())
+        self._inference = self.make_publisher("inference_latency", Float32Adapter())
+        self._reports = self.make_publisher("latency_report", LatencyReportAdapter())
 
     def start(self) -> None:
-        """Listen to the stages."""
+        """Subscribe to the timings of the stages."""
         self.subscribe_to("stage_timing", StageTimingAdapter(), self._record, _TIMINGS)
         self._timer = self.make_timer(REPORT_PERIOD_S, self._report)
 
@@ -63,11 +63,12 @@ class Latency(Component):
         del by_reference
         if not self._log.add(timing, time.monotonic_ns()):
             message = (
-                f"stage {timing.stage!r} of {timing.node!r}: there are {LatencyLog.STAGES} others"
+                f"stage {timing.stage!r} of {timing.node!r} is not in the report: expected at most "
+                f"{LatencyLog.MAX_STAGES} stages"
             )
-            self.refuse(InputError(f"{message} already; it is not in the report"), "stages")
+            self.report_error(InputError(message), "stages")
             return
-        self.health.processed()
+        self.health.count_processed()
         if timing.stage == "inference" and timing.process_ms is not None:
             self._inference.publish(timing.process_ms)
 

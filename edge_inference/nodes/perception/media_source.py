@@ -1,4 +1,4 @@
-"""Publishes images from a file, a folder, a video or a V4L2 device."""
+"""The media source node: publishes images from a file, a folder, a video or a V4L2 device."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edge_inference.core.images.frame import Frame
 from edge_inference.core.images.media import Media, open_media
-from edge_inference.core.runtime.worker import Worker, words_of
+from edge_inference.core.runtime.worker import Worker, format_error
 from edge_inference.core.settings import setting
 from edge_inference.errors import SourceError
 from edge_inference.nodes.component import Component
@@ -32,25 +32,26 @@ class MediaSourceSettings:
     )
     rate: float = setting(
         0.0,
-        "images a second; 0 takes the source's own rate",
+        "images per second; 0: the source's own rate",
         unit="Hz",
         minimum=0.0,
         maximum=1000.0,
     )
     pace: str = setting(
         "real_time",
-        "real_time keeps the rate; as_fast_as_possible does not wait between images",
+        "real_time: at the rate; as_fast_as_possible: without waiting between images",
         choices=("real_time", "as_fast_as_possible"),
     )
-    loop: bool = setting(False, "start over at the end")
-    limit: int = setting(0, "stop after so many images; 0 for no limit", minimum=0)
+    loop: bool = setting(False, "start again at the end")
+    limit: int = setting(0, "number of images after which to stop; 0 for no limit", minimum=0)
     frame_id: str = setting("camera", "frame_id in the header of every image")
 
 
 class MediaSource(Component):
-    """Reads images in its own thread; a camera that disappears is tried again every second.
+    """Reads images in its own thread; opens a camera again every second after it disappears.
 
-    So is one that fails in a way that nobody foresaw; a file that does so twice ends.
+    The same holds for a camera after an unexpected exception; a file ends after two exceptions
+    without an image between them.
     """
 
     default_name = "media_source"
@@ -64,18 +65,18 @@ class MediaSource(Component):
         self._reader: Worker | None = None
         self._media: Media | None = None
         self._published = 0
-        self._published_of_pass = 0
+        self._published_in_pass = 0
 
     def open(self) -> None:
-        """Open the source, so that a wrong name is told at once."""
-        self._images = self.publish_on("image_raw", ImageAdapter())
+        """Open the source, so that a wrong name is an error at once."""
+        self._images = self.make_publisher("image_raw", ImageAdapter())
         self._media = open_media(self.parameters.current.source)
         self.health.note("source", self.parameters.current.source)
 
     def start(self) -> None:
         """Start reading."""
         self.finished.clear()
-        self._published = self._published_of_pass = 0
+        self._published = self._published_in_pass = 0
         self._is_failing = False
         self._reader = self.make_worker(self._run)
 
@@ -86,7 +87,7 @@ class MediaSource(Component):
             reader.end()
 
     def close(self) -> None:
-        """Give the source back."""
+        """Close the source."""
         media, self._media = self._media, None
         if media is not None:
             media.close()
@@ -95,8 +96,8 @@ class MediaSource(Component):
         try:
             self._publish_all(worker)
         except BaseException as error:
-            if self._is_failing:  # again, without an image in between
-                self.health.fault(words_of(error))
+            if self._is_failing:  # the second failure without an image in between
+                self.health.set_fault(format_error(error))
                 self.finished.set()
             self._is_failing = True
             if self._media is None or self._media.is_live:
@@ -115,25 +116,25 @@ class MediaSource(Component):
             try:
                 image, origin = self._read()
             except SourceError as error:
-                self.refuse(error, "source")
+                self.report_error(error, "source")
                 self._reopen_camera(worker)
                 continue
             if image is None:
-                self.close()  # a next pass, or a next activation, starts over
-                if not settings.loop or not self._published_of_pass:
+                self.close()  # the next pass, or the next activation, opens the source again
+                if not settings.loop or not self._published_in_pass:
                     break
-                self._published_of_pass = 0
+                self._published_in_pass = 0
                 continue
             self._images.publish(
                 Frame.from_array(image, "bgr8", self.now_ns(), settings.frame_id, origin)
             )
             self._published += 1
-            self._published_of_pass += 1
-            self.health.processed()
+            self._published_in_pass += 1
+            self.health.count_processed()
             if self._is_failing:
                 self._is_failing = False
                 self.finished.clear()
-                self.health.fault("")
+                self.health.set_fault("")
             due = self._wait_until_due(due, settings, worker)
 
     def _read(self) -> tuple[NDArray[np.uint8] | None, str]:
@@ -142,13 +143,13 @@ class MediaSource(Component):
         return self._media.read(), self._media.origin
 
     def _reopen_camera(self, worker: Worker) -> None:
-        """Let go of a camera that failed, and wait before it is opened again."""
+        """Close a camera that failed, and wait before it is opened again."""
         if self._media is None or self._media.is_live:
             self.close()
             worker.wait(_RETRY_S)
 
     def _wait_until_due(self, due: float, settings: MediaSourceSettings, worker: Worker) -> float:
-        """Wait for the next image's moment and return it; a late one does not hurry the rest."""
+        """Wait until the next image is due, and return that time; delays are not caught up."""
         media = self._media
         if media is None or media.is_live or settings.pace == "as_fast_as_possible":
             return time.monotonic()

@@ -1,4 +1,4 @@
-"""The parameters by which preprocess, inference and decode agree on a model."""
+"""The parameters that select the model of preprocess, inference and decode nodes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from edge_inference.core.inference_state import InferenceState, is_name, shown
+from edge_inference.core.inference_state import InferenceState, is_model_name, quote
 from edge_inference.core.models.model import (
     ModelDescription,
     default_search_path,
@@ -19,17 +19,19 @@ from edge_inference.core.settings import setting
 from edge_inference.errors import EdgeInferenceError, InputError
 from edge_inference.nodes.stage import Stage, StageSettings
 
-#: States come once a second: a leader that has said nothing for so long is gone.
-_LEADER_GONE_NS = 3_000_000_000
+#: States come once a second: a leader that sends none for this long is gone.
+_LEADER_TIMEOUT_NS = 3_000_000_000
 
 
 @dataclass(frozen=True)
 class ModelSettings(StageSettings):
-    """A stage that belongs to a model."""
+    """The model of a stage."""
 
-    model: str = setting("nanodet", "model folder: a name on the model path, or a path to it")
+    model: str = setting("nanodet", "model folder: a name on the model path, or a path")
     model_path: str = setting(
-        "", "folders to look in before $EDGE_INFERENCE_MODELS and the shipped ones, colon-separated"
+        "",
+        "folders to search before $EDGE_INFERENCE_MODELS and the shipped models, separated by "
+        "colons",
     )
 
     def find_model(self) -> ModelDescription:
@@ -43,51 +45,51 @@ class ModelSettings(StageSettings):
 
 
 class ModelFollower:
-    """Keeps a stage's model that of the inference node.
+    """Keeps a stage's model the same as that of the inference node.
 
-    A stage follows where the inference node has just left the stage's model for another one. From
-    then on it keeps to that node, its leader, until the user sets another model on the stage. A
-    state that came by reference is trusted. Topics carry names, not paths: of a state from outside
-    the name of the model is taken, and looked up on the stage's own model path.
+    A stage follows an inference node that switches from the stage's model to another one. From
+    then on that node is its leader, until the user sets another model on the stage. A
+    state that came by reference is trusted. From a state that came in a message, the stage uses
+    only the name of the model, and finds it on its own model path.
     """
 
     def __init__(self, stage: Stage[Any]) -> None:
         self._stage = stage
         self._lock = threading.Lock()
         self._leader = ""
-        self._heard_ns = 0
-        #: What was followed last; where the stage has another model, the user has chosen it.
+        self._last_state_ns = 0
+        #: The last settings by following; where the stage has another model, the user set it.
         self._followed: ModelSettings | None = None
 
-    def hear(self, state: InferenceState, by_reference: bool) -> None:
-        """Follow a state; a change that waits for the next frame counts as done."""
+    def on_state(self, state: InferenceState, by_reference: bool) -> None:
+        """Follow a state; a model that the stage loads at the next frame counts as loaded."""
         try:
             with self._lock:
                 self._follow(state, by_reference, time.monotonic_ns())
         except EdgeInferenceError as error:
-            sentence = f"InferenceState of {shown(state.node)}: {error}"
-            self._stage.refuse(InputError(sentence), "model", lost=False)
+            message = f"InferenceState of {quote(state.node)}: {error}"
+            self._stage.report_error(InputError(message), "model", lost=False)
 
     def _follow(self, state: InferenceState, by_reference: bool, now_ns: int) -> None:
-        is_alone = not self._leader or now_ns - self._heard_ns > _LEADER_GONE_NS
+        is_alone = not self._leader or now_ns - self._last_state_ns > _LEADER_TIMEOUT_NS
         leads = is_alone or state.node == self._leader
         if state.node == self._leader:
-            self._heard_ns = now_ns
+            self._last_state_ns = now_ns
         settings: ModelSettings = self._stage.parameters.current
         name = self._stage.model_name()
-        if not settings.same_model(self._stage.adopted):
+        if not settings.same_model(self._stage.active_settings):
             name = settings.find_model().name
         if name != state.model_name:
-            has_left_ours = name == state.previous_model and (leads or by_reference)
+            has_switched = name == state.previous_model and (leads or by_reference)
             followed = self._followed
-            if not has_left_ours and not (
+            if not has_switched and not (
                 leads and followed is not None and settings.same_model(followed)
             ):
                 return
             self._change(settings, state, by_reference)
         elif not leads:
             return
-        self._leader, self._heard_ns = state.node, now_ns
+        self._leader, self._last_state_ns = state.node, now_ns
 
     def _change(self, settings: ModelSettings, state: InferenceState, by_reference: bool) -> None:
         model_path = state.model_path
@@ -101,12 +103,12 @@ class ModelFollower:
         self._followed = new
 
     def _check_is_name(self, state: InferenceState, own_path: str) -> None:
-        """Raise InputError for a state from outside with more than a name on our own path."""
-        if is_name(state.model) and state.model_path in ("", own_path):
+        """Raise InputError for a state from outside that has a path or another model_path."""
+        if is_model_name(state.model) and state.model_path in ("", own_path):
             return
         node = self._stage.get_fully_qualified_name()
         raise InputError(
-            f"expected the name of a model, and model_path {own_path!r} as here or none; got "
-            f"model {shown(state.model)}, model_path {shown(state.model_path)}: topics carry no "
-            f"paths; if it is yours, set model and model_path of {node} to the same"
+            f"expected a model name, and the own model_path {own_path!r} or none; got "
+            f"model {quote(state.model)}, model_path {quote(state.model_path)}: paths from topics "
+            f"are not used; set model and model_path of {node} to the same values if you trust them"
         )

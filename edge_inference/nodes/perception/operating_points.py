@@ -1,4 +1,4 @@
-"""The ways in which an inference node can serve: its own, and cheaper ones."""
+"""The operating points of an inference node: its own, and cheaper ones."""
 
 from __future__ import annotations
 
@@ -31,50 +31,50 @@ from edge_inference.nodes.throttle_client import ServingState
 
 
 class NotFasterError(BackendError):
-    """What was to save time or heat was measured, and does not."""
+    """An operating point that should save time or heat is not faster, by measurement."""
 
 
 @dataclasses.dataclass(frozen=True)
 class OperatingPointSettings:
-    """Settings to serve with, and what they come to."""
+    """Settings to serve with, and the model and precision that they select."""
 
     settings: InferenceSettings
     model: ModelDescription
     precision: str
 
     @property
-    def name(self) -> tuple[str, str]:
-        """What the times of its inferences are kept under."""
+    def key(self) -> tuple[str, str]:
+        """Return the key of its inference times in the meter."""
         return self.model.name, self.precision
 
     def operating_point(self, process_ms: float | None) -> OperatingPoint:
-        """Return it as the platform manager sees it."""
-        return OperatingPoint(*self.name, _share(self.model, self.precision), process_ms)
+        """Return the operating point for the platform manager."""
+        return OperatingPoint(*self.key, _accuracy(self.model, self.precision), process_ms)
 
 
 class OperatingPoints:
-    """The node's own way first, then the cheaper ones, most accurate first.
+    """The node's own operating point first, then the cheaper ones, most accurate first.
 
-    One that is measured as not faster than the node's own is withdrawn: it would save
-    neither time nor heat. ``report`` gets the sentences about that, and about costs that cannot
-    be read; without it costs are not looked up. ``before`` are those that hold until an engine
-    of these is in service.
-    Raises ConfigError for a variant that cannot be, ModelError for a model that cannot be read.
+    An operating point that is not faster than the node's own, by measurement, is withdrawn: it
+    saves neither time nor heat. ``report`` gets a warning about that, and about costs that cannot
+    be read; without it costs are not read. ``previous`` are the operating points that apply until
+    an engine of these is in service.
+    Raises ConfigError for an invalid variant, ModelError for a model that cannot be read.
     """
 
     def __init__(
         self,
         settings: InferenceSettings,
-        before: OperatingPoints | None = None,
+        previous: OperatingPoints | None = None,
         report: Report | None = None,
     ) -> None:
-        self._before = before
+        self._previous = previous
         self._report = report
-        if before is not None:
-            before._before = None
+        if previous is not None:
+            previous._previous = None
         own = self._own = _own_selection(settings)
         model = own.request.model
-        self._ways = [OperatingPointSettings(settings, model, own.precision)]
+        self._points = [OperatingPointSettings(settings, model, own.precision)]
         if settings.variants:
             others = [_variant(settings, text, model) for text in settings.variants]
         else:
@@ -83,161 +83,170 @@ class OperatingPoints:
                 for name in precisions(model)
                 if _is_cheaper(name, own)
             ]
-        self._ways += [way for way in others if way.settings != settings]
+        self._points += [point for point in others if point.settings != settings]
         self._failed: set[int] = set()
         self._own_failed = False
         self._costs = MeasuredCosts()
-        self._points: list[EngineConfiguration | None] = [None] * len(self._ways)
+        self._configurations: list[EngineConfiguration | None] = [None] * len(self._points)
         self._withdrawn: dict[int, str] = {}
         self._look_up_costs()
 
     def _look_up_costs(self) -> None:
-        """Read what is known of the costs by now, and withdraw what is not faster."""
+        """Read the measured costs, and withdraw operating points that are not faster."""
         if self._report is None:
             return
         cache = default_cache()
         costs = CostCache(cache.folder).read(self._report)
-        points = [
+        configurations = [
             engine_configuration(
-                dataclasses.replace(self._own.request, model=way.model, precision=way.precision),
+                dataclasses.replace(
+                    self._own.request, model=point.model, precision=point.precision
+                ),
                 self._own.name,
-                way.precision,
+                point.precision,
                 cache,
             )
-            for way in self._ways
+            for point in self._points
         ]
         withdrawn = {}
-        for number, point in enumerate(points):
-            if number and costs.is_faster(point, points[0]) is False:
-                share = f"{costs.ratio(point, points[0]):.2f}"
-                withdrawn[number] = (
-                    f"{' '.join(self._ways[number].name)} is not faster here: it takes {share} of "
-                    f"the time of {' '.join(self._ways[0].name)}"
+        for index, configuration in enumerate(configurations):
+            if index and costs.is_faster(configuration, configurations[0]) is False:
+                ratio = f"{costs.ratio(configuration, configurations[0]):.2f}"
+                withdrawn[index] = (
+                    f"{' '.join(self._points[index].key)} is not faster here: it takes {ratio} of "
+                    f"the time of {' '.join(self._points[0].key)}"
                 )
-                if number not in self._withdrawn:
-                    self._report(f"{withdrawn[number]}; it is not served to save time or heat")
-        self._costs, self._points, self._withdrawn = costs, points, withdrawn
+                if index not in self._withdrawn:
+                    self._report(f"{withdrawn[index]}; it is not used to save time or heat")
+        self._costs, self._configurations, self._withdrawn = costs, configurations, withdrawn
 
     def baseline(self, settings: InferenceSettings) -> EngineRequest | None:
-        """Return what a cheaper way must be faster than; None for the node's own way."""
+        """Return the request that must be slower than these settings; None for the node's own."""
         if not self._index(settings):
             return None
         return dataclasses.replace(self._own.request, precision=self._own.precision)
 
-    def refuse_if_not_faster(self, settings: InferenceSettings) -> None:
-        """Raise NotFasterError where that way turns out to be of no use."""
+    def check_is_faster(self, settings: InferenceSettings) -> None:
+        """Raise NotFasterError where the operating point of these settings is not faster."""
         self._look_up_costs()
-        number = self._index(settings)
-        if number in self._withdrawn:
-            raise NotFasterError(self._withdrawn[number])
+        index = self._index(settings)
+        if index in self._withdrawn:
+            raise NotFasterError(self._withdrawn[index])
 
-    def proven(self, settings: InferenceSettings) -> OperatingPoints:
-        """Return those of which ``settings``, which has been served, is one: these, or others."""
+    def containing(self, settings: InferenceSettings) -> OperatingPoints:
+        """Return the operating points that include ``settings``: these, the previous, or new ones.
+
+        An engine with these settings has been in service.
+        """
         known = (
-            ways for ways in (self, self._before) if ways and ways._index(settings) is not None
+            points
+            for points in (self, self._previous)
+            if points and points._index(settings) is not None
         )
         return next(known, None) or OperatingPoints(settings, None, self._report)
 
-    def put_back_in(self, settings: InferenceSettings) -> InferenceSettings:
-        """Return settings with the node's own engine, and its variants, as they are here."""
-        own = self._ways[0].settings
+    def restore_in(self, settings: InferenceSettings) -> InferenceSettings:
+        """Return ``settings`` with the engine and the variants of the node's own point."""
+        own = self._points[0].settings
         return dataclasses.replace(settings, **own.engine_values(), variants=own.variants)
 
-    def steer(self, server: EngineServer, limits: DirectiveLimits, *, again: bool) -> bool:
-        """Have the most accurate way within the limits served, else the last one.
+    def apply_limits(self, server: EngineServer, limits: DirectiveLimits, *, retry: bool) -> bool:
+        """Switch the server to the most accurate point within the limits, else to the cheapest.
 
-        True where that was begun. ``again`` tries the node's own way even where it has failed;
-        directives come too often for that.
+        Returns whether a switch was started. ``retry`` also tries the node's own point after a
+        failure; directives arrive too often for that.
         """
         engine = server.engine
         assert engine is not None
-        self._own_failed &= not again
-        chosen = self._within(limits)
-        wanted = self._ways[chosen].settings
-        waits_in_vain = again and engine.is_fallback and server.preparation is None
-        is_aim = wanted.same_engine(settings_of(server.target_request)) and not waits_in_vain
-        if is_aim or (chosen == 0 and self._own_failed):
+        self._own_failed &= not retry
+        selected = self._select_index(limits)
+        target = self._points[selected].settings
+        is_stuck = retry and engine.is_fallback and server.preparation is None
+        is_requested = target.same_engine(settings_of(server.target_request)) and not is_stuck
+        if is_requested or (selected == 0 and self._own_failed):
             return False
-        is_back = wanted.same_engine(settings_of(engine.request)) and not engine.is_fallback
-        if not (is_back and server.keep(engine)):
-            server.switch(wanted.request())
+        is_in_service = target.same_engine(settings_of(engine.request)) and not engine.is_fallback
+        if not (is_in_service and server.keep(engine)):
+            server.switch(target.request())
         return True
 
-    def fail(self, error: EdgeInferenceError, limits: DirectiveLimits) -> bool:
-        """Rule out the way within these limits; False where that is the node's own, which stays.
+    def rule_out(self, error: EdgeInferenceError, limits: DirectiveLimits) -> bool:
+        """Exclude the point selected by these limits; False for the node's own, which stays.
 
-        What is not faster is ruled out by its cost.
+        A point that is not faster is withdrawn by its cost.
         """
         if isinstance(error, NotFasterError):
             self._look_up_costs()
             return True
-        chosen = self._within(limits)
-        if chosen:
-            self._failed.add(chosen)
+        selected = self._select_index(limits)
+        if selected:
+            self._failed.add(selected)
         else:
             self._own_failed = True
-        return chosen > 0
+        return selected > 0
 
-    def serving(
+    def serving_state(
         self, engine: Engine | None, limits: DirectiveLimits, meter: WorkMeter
     ) -> ServingState:
-        """Tell how the node can serve and does."""
+        """Return the operating points with their times, the one in use, and the problem if any."""
         used = (
             None
             if engine is None or engine.is_fallback
             else self._index(settings_of(engine.request))
         )
-        offered = [number for number in range(len(self._ways)) if number not in self._withdrawn]
+        offered = [index for index in range(len(self._points)) if index not in self._withdrawn]
         times = self._process_ms(used, meter)
         operating_points = tuple(
-            self._ways[number].operating_point(times[number]) for number in offered
+            self._points[index].operating_point(times[index]) for index in offered
         )
-        chosen = self._within(limits)
-        model, precision = self._ways[chosen].name
-        why = "".join(f"; {reason}" for reason in self._withdrawn.values())
+        selected = self._select_index(limits)
+        model, precision = self._points[selected].key
+        reasons = "".join(f"; {reason}" for reason in self._withdrawn.values())
         problem = ""
-        if limits.model not in ("", *(way.model.name for way in self._ways)):
-            problem = f"model {limits.model!r} is asked for, which is none of this node's"
+        if limits.model not in ("", *(point.model.name for point in self._points)):
+            problem = f"model {limits.model!r} is requested, which this node does not have"
         elif not is_within_ceiling(precision, limits.precision_ceiling):
-            problem = f"nothing cheaper than {precision} can be had{why}"
+            problem = f"nothing cheaper than {precision} is available{reasons}"
         elif limits.model not in ("", model):
-            problem = f"model {limits.model!r} is asked for and not served{why}"
-        elif used != chosen and not limits.is_free:
-            problem = f"{model} {precision} is being made ready"
+            problem = f"model {limits.model!r} is requested and not served{reasons}"
+        elif used != selected and not limits.is_free:
+            problem = f"{model} {precision} is being prepared"
         return ServingState(
             operating_points, offered.index(used) if used in offered else None, problem
         )
 
     def _process_ms(self, used: int | None, meter: WorkMeter) -> list[float | None]:
-        """Return the time of one inference in each way, as it would be now."""
-        measured_ms = [meter.process_ms(way.name) for way in self._ways]
+        """Return the expected time of one inference at each operating point."""
+        measured_ms = [meter.process_ms(point.key) for point in self._points]
         last_s = [None if ms is None else ms / 1e3 for ms in measured_ms]
-        used_point, used_s = (None, None) if used is None else (self._points[used], last_s[used])
-        found = [
-            self._costs.expected_s(point, used_point, used_s, seconds)
-            for point, seconds in zip(self._points, last_s, strict=True)
+        used_configuration, used_s = (
+            (None, None) if used is None else (self._configurations[used], last_s[used])
+        )
+        expected_s = [
+            self._costs.expected_s(configuration, used_configuration, used_s, seconds)
+            for configuration, seconds in zip(self._configurations, last_s, strict=True)
         ]
-        return [None if seconds is None else 1e3 * seconds for seconds in found]
+        return [None if seconds is None else 1e3 * seconds for seconds in expected_s]
 
-    def _within(self, limits: DirectiveLimits) -> int:
-        out = self._failed | self._withdrawn.keys()
-        usable = [number for number in range(len(self._ways)) if number not in out]
+    def _select_index(self, limits: DirectiveLimits) -> int:
+        excluded = self._failed | self._withdrawn.keys()
+        usable = [index for index in range(len(self._points)) if index not in excluded]
         allowed = [
-            number
-            for number in usable
-            if is_within_ceiling(self._ways[number].precision, limits.precision_ceiling)
-            and limits.model in ("", self._ways[number].model.name)
+            index
+            for index in usable
+            if is_within_ceiling(self._points[index].precision, limits.precision_ceiling)
+            and limits.model in ("", self._points[index].model.name)
         ]
         return allowed[0] if allowed else usable[-1]
 
     def _index(self, settings: InferenceSettings) -> int | None:
-        same = (n for n, way in enumerate(self._ways) if settings.same_engine(way.settings))
+        same = (n for n, point in enumerate(self._points) if settings.same_engine(point.settings))
         return next(same, None)
 
 
-def point_in_use(engine: Engine) -> tuple[str, str] | str:
-    """Return what the times of this engine's inferences are kept under."""
-    if engine.is_fallback:  # its times tell nothing of the engine that it stands in for
+def timing_key(engine: Engine) -> tuple[str, str] | str:
+    """Return the key of this engine's inference times in the meter."""
+    if engine.is_fallback:  # its times say nothing about the engine that it replaces
         return "fallback"
     return engine.request.model.name, engine.selection.precision
 
@@ -253,7 +262,7 @@ def _own_selection(settings: InferenceSettings) -> Selection:
 def _variant(
     settings: InferenceSettings, text: str, own: ModelDescription
 ) -> OperatingPointSettings:
-    """Read ``precision`` or ``model:precision``."""
+    """Parse ``precision`` or ``model:precision``."""
     name, _, precision = text.rpartition(":")
     if precision not in PRECISIONS:
         raise ConfigError(
@@ -265,21 +274,21 @@ def _variant(
     known = precisions(model)
     if precision not in known:
         raise ConfigError(
-            f"variants: model {model.name!r} cannot be had in {precision}"
+            f"variants: model {model.name!r} is not available in {precision}"
             f"{suggestion(precision, known)}"
         )
     return OperatingPointSettings(changed, model, precision)
 
 
 def _is_cheaper(precision: str, own: Selection) -> bool:
-    # ONNX Runtime's CPU engine computes fp16 in fp32: nothing is gained.
+    # ONNX Runtime's CPU engine computes fp16 in fp32, so fp16 is not faster there.
     is_slow = own.name == "ort" and precision == "fp16"
     return (
         not is_slow and precision != own.precision and is_within_ceiling(precision, own.precision)
     )
 
 
-def _share(model: ModelDescription, precision: str) -> float | None:
+def _accuracy(model: ModelDescription, precision: str) -> float | None:
     variant = model.variants.get(precision)
     figures = variant.accuracy if variant is not None else ()
     return next((each.value for each in figures if 0.0 <= each.value <= 1.0), None)

@@ -1,4 +1,4 @@
-"""Results drawn on their images, only while somebody looks."""
+"""The overlay node: draws results on their images while there is a subscriber."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from edge_inference.nodes.perception.image_input import (
 )
 from edge_inference.nodes.stage import FrameDropped, Stage, StageSettings
 
-_LOOK_PERIOD_S = 0.5
-_MOST_BYTES = 256 << 20
+_CHECK_PERIOD_S = 0.5
+_MAX_BYTES = 256 << 20
 
 
 @dataclass(frozen=True)
@@ -32,14 +32,14 @@ class OverlaySettings(StageSettings, ImageSettings):
 
     history: int = setting(
         12,
-        "images that are kept until their result comes, of 256 MiB in all; always the newest",
+        "maximum number of images that wait for their result, in 256 MiB at most; the newest stay",
         minimum=1,
         maximum=100,
     )
 
 
 class Overlay(Stage[Any]):
-    """Publishes /ai/overlay; without a subscriber it does not even receive images."""
+    """Publishes /ai/overlay; without a subscriber it receives no images either."""
 
     default_name = "overlay"
     default_namespace = "ai"
@@ -49,29 +49,29 @@ class Overlay(Stage[Any]):
         super().__init__(**node_arguments)
         self._images: OrderedDict[int, Image] = OrderedDict()
         self._images_lock = threading.Lock()
-        self._look_timer = self.make_timer(_LOOK_PERIOD_S, self._look)
-        self._running = self._listening = False
+        self._check_timer = self.make_timer(_CHECK_PERIOD_S, self._update_subscriptions)
+        self._running = self._subscribed = False
 
     def open(self) -> None:
         """Make the publisher."""
         super().open()
-        self._overlays = self.publish_on("overlay", ImageAdapter())
+        self._overlays = self.make_publisher("overlay", ImageAdapter())
 
     def start(self) -> None:
-        """Listen as soon as somebody looks."""
+        """Subscribe to images and results as soon as there is a subscriber."""
         super().start()
         self._running = True
-        self._look()
+        self._update_subscriptions()
 
     def stop(self) -> None:
-        """Forget the images."""
-        self._running = self._listening = False
+        """Drop the images."""
+        self._running = self._subscribed = False
         super().stop()
         with self._images_lock:
             self._images.clear()
 
     def process(self, item: Result, settings: OverlaySettings) -> Frame:
-        """Draw a result on the image of the same stamp."""
+        """Draw a result on the image with the same stamp."""
         with self._images_lock:
             image = self._images.pop(item.stamp_ns, None)
         if image is None:
@@ -83,18 +83,18 @@ class Overlay(Stage[Any]):
         """Publish the drawing."""
         self._overlays.publish(output)
 
-    def _look(self) -> None:
-        wanted = self._running and self._overlays.has_subscribers()
-        if wanted and not self._listening:
-            self._listen()
-        elif self._listening and not wanted:
+    def _update_subscriptions(self) -> None:
+        is_needed = self._running and self._overlays.has_subscribers()
+        if is_needed and not self._subscribed:
+            self._subscribe()
+        elif self._subscribed and not is_needed:
             self.unsubscribe()
-        self._listening = wanted
+        self._subscribed = is_needed
 
-    def _listen(self) -> None:
+    def _subscribe(self) -> None:
         subscribe_to_images(self, self._keep)
-        for kind, adapter in result_adapters().items():
-            self.subscribe_to(TOPICS[kind], adapter, self.receive)
+        for result_type, adapter in result_adapters().items():
+            self.subscribe_to(TOPICS[result_type], adapter, self.receive)
 
     def _keep(self, image: Image, by_reference: bool) -> None:
         del by_reference
@@ -103,6 +103,6 @@ class Overlay(Stage[Any]):
             self._images[image.stamp_ns] = image
             size = sum(kept.data.nbytes for kept in self._images.values())
             while len(self._images) > 1 and (
-                size > _MOST_BYTES or len(self._images) > self.parameters.current.history
+                size > _MAX_BYTES or len(self._images) > self.parameters.current.history
             ):
                 size -= self._images.popitem(last=False)[1].data.nbytes

@@ -1,4 +1,4 @@
-"""Images in, model inputs out."""
+"""The preprocess node: converts images to model inputs."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ class PreprocessSettings(ModelSettings, ImageSettings):
 
 
 class Preprocess(Stage[Image]):
-    """Fits images of any size and encoding into the model's input tensor."""
+    """Converts images of any size and encoding to the model's input tensor."""
 
     default_name = "preprocess"
     default_namespace = "ai"
     settings_class = PreprocessSettings
 
     def accept(self, settings: PreprocessSettings) -> None:
-        """Refuse a model that cannot be read."""
+        """Reject a model that cannot be read."""
         if not settings.same_model(self.parameters.current):
             settings.find_model()
 
@@ -53,33 +53,33 @@ class Preprocess(Stage[Image]):
         self._rate_limiter = DownstreamRateLimiter()
         self._follower = ModelFollower(self)
         self._load(self.parameters.current)
-        self._tensors = self.publish_on("tensor", TensorListAdapter())
+        self._tensors = self.make_publisher("tensor", TensorListAdapter())
 
     def start(self) -> None:
-        """Listen to images."""
+        """Subscribe to images."""
         super().start()
         self.subscribe_to(
             "inference_state", InferenceStateAdapter(), self._on_state, exclusive=True
         )
         topic = subscribe_to_images(self, self.receive, self.parameters.current.queue_depth)
-        self.health.awaits(f"images on {topic}")
+        self.health.expect(f"images on {topic}")
         self.get_logger().info(f"waiting for images on {topic}")
 
     def model_name(self) -> str:
         """Return the model in use."""
         return self._model.name
 
-    def adopt(self, old: PreprocessSettings, new: PreprocessSettings) -> None:
-        """Change the model."""
+    def apply_settings(self, old: PreprocessSettings, new: PreprocessSettings) -> None:
+        """Switch to another model."""
         if not new.same_model(old):
             self._load(new)
 
     def admits(self, item: Image) -> bool:
-        """Give images up before they cost anything where inference may not take them."""
+        """Drop images that inference may not process, before they cost any time."""
         return self._rate_limiter.admits(time.monotonic_ns())
 
     def process(self, item: Image, settings: PreprocessSettings) -> TensorBatch:
-        """Make the tensor, or leave that to the engine where it can do it itself."""
+        """Make the tensor, or a deferred one where the engine makes its input from the image."""
         name = self._model.input.name
         tensors: Mapping[str, NDArray[Any]]
         if self._is_deferring and isinstance(item, Frame):
@@ -107,25 +107,25 @@ class Preprocess(Stage[Image]):
 
     def _load(self, settings: PreprocessSettings) -> None:
         self._model = settings.find_model()
-        self._preprocess = _Shared(Preprocessor(self._model.input))
+        self._preprocess = _LockedPreprocessor(Preprocessor(self._model.input))
         self.health.note("model", self._model.name)
 
     def _on_state(self, state: InferenceState, by_reference: bool) -> None:
-        # From another process the engine cannot reach our images.
+        # An engine in another process has no access to the images.
         self._is_deferring = state.takes_images and by_reference
         self._rate_limiter.set_limit(state.node, state.max_rate_hz, time.monotonic_ns())
-        self._follower.hear(state, by_reference)
+        self._follower.on_state(state, by_reference)
 
 
-class _Shared:
-    """A preprocessor for several threads, as deferred tensors are made by whoever needs them."""
+class _LockedPreprocessor:
+    """A preprocessor for several threads, because any thread may make a deferred tensor."""
 
     def __init__(self, preprocessor: Preprocessor) -> None:
         self._preprocessor = preprocessor
         self._lock = threading.Lock()
 
     def __call__(self, image: Image) -> tuple[NDArray[Any], Geometry]:
-        """Return a read-only tensor, and the map back to source pixels."""
+        """Return a read-only tensor, and the geometry of the mapping."""
         with self._lock:
             tensor, geometry = self._preprocessor(image)
         tensor.flags.writeable = False

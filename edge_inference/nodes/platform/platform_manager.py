@@ -49,7 +49,7 @@ class PlatformManager(Component):
         shipped = share_folder() / "config" / "platforms"
         self._platform, self._machine_clock = settings.open_platform(shipped)
         self._actuators = self._open_actuators(settings)
-        self._directives = self.publish_on("performance_directive", DirectiveAdapter())
+        self._directives = self.make_publisher("performance_directive", DirectiveAdapter())
         self._reports = PlatformReports(self)
         self.health.note("board", self._platform.board.name)
 
@@ -83,7 +83,7 @@ class PlatformManager(Component):
         if platform is not None:
             platform.close()
 
-    def changed(self, settings: PlatformManagerSettings) -> None:
+    def on_change(self, settings: PlatformManagerSettings) -> None:
         """Apply changed requests to the machine; an empty request restores the setting."""
         before, self._requests = self._requests, settings.actuator_requests()
         if hasattr(self, "_actuators") and not settings.recording:
@@ -108,12 +108,12 @@ class PlatformManager(Component):
             message = (
                 f"workload of {workload.node!r}: expected at most {_MAX_NODES} nodes, got more"
             )
-            self.refuse(InputError(message), "workload", lost=False)
+            self.report_error(InputError(message), "workload", lost=False)
 
     def _receive_directive(self, directive: Directive, by_reference: bool) -> None:
         del by_reference
         if directive.problem:  # a manager that sends invalid directives is not active
-            self.refuse(InputError(directive.problem), "directive", lost=False)
+            self.report_error(InputError(directive.problem), "directive", lost=False)
         else:
             self._election.receive(directive.manager, time.monotonic_ns())
 
@@ -143,8 +143,10 @@ class PlatformManager(Component):
             self._governor.reset_escalations()
             self._actuators.cap_clocks(None)
             if others:
-                self.health.fault("")
-                self.health.advise(f"{', '.join(others)} is active already; this manager stands by")
+                self.health.set_fault("")
+                self.health.set_warning(
+                    f"{', '.join(others)} is active already; this manager stands by"
+                )
                 return
         self._report(state, decision)
 
@@ -156,14 +158,14 @@ class PlatformManager(Component):
             )
 
     def _report(self, state: PlatformState, decision: GovernorDecision) -> None:
-        self.health.processed()
-        self.health.fault(decision.reason if decision.severity == "error" else "")
-        self.health.advise(decision.reason if decision.severity == "warn" else "")
+        self.health.count_processed()
+        self.health.set_fault(decision.reason if decision.severity == "error" else "")
+        self.health.set_warning(decision.reason if decision.severity == "warn" else "")
         missing = [each for each in state.readings if each.value is None]
         unknown = {each.name: f"{each.status.value}: {each.problem}" for each in missing}
-        self.health.note_only({"reason": decision.reason, **decision.diagnostics, **unknown})
+        self.health.replace_notes({"reason": decision.reason, **decision.diagnostics, **unknown})
         for outcome in self._actuators.take_outcomes():
             if outcome.is_problem:
-                self.refuse(EdgeInferenceError(outcome.message), "actuator", lost=False)
+                self.report_error(EdgeInferenceError(outcome.message), "actuator", lost=False)
             else:
                 self.get_logger().info(outcome.message)

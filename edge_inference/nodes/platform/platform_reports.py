@@ -18,9 +18,9 @@ class PlatformReports:
 
     def __init__(self, node: Component) -> None:
         self._node = node
-        self._reports = node.publish_on("platform_state", PlatformReportAdapter())
-        self._temperatures = node.publish_on("temperature", TemperatureAdapter())
-        self._batteries = node.publish_on("battery_state", BatteryAdapter())
+        self._reports = node.make_publisher("platform_state", PlatformReportAdapter())
+        self._temperatures = node.make_publisher("temperature", TemperatureAdapter())
+        self._batteries = node.make_publisher("battery_state", BatteryAdapter())
 
     def publish(self, state: PlatformState, decision: GovernorDecision, now_ns: int) -> None:
         """Publish the readings and the decision; ``now_ns`` is on the monotonic clock."""

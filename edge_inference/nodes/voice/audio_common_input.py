@@ -57,8 +57,8 @@ class AudioCommonInput(Component):
     def open(self) -> None:
         """Find the installed package."""
         self._messages = audio_common_messages()
-        self._chunks = self.publish_on("audio", AudioChunkAdapter())
-        self.health.awaits("audio")
+        self._chunks = self.make_publisher("audio", AudioChunkAdapter())
+        self.health.expect("audio")
 
     def start(self) -> None:
         """Subscribe to the audio and to its format."""
@@ -102,7 +102,7 @@ class AudioCommonInput(Component):
             audio_format = info_adapter.from_bytes(data)
         except EdgeInferenceError as error:
             adapter.audio_format = None
-            self.refuse(error, "info", lost=False)
+            self.report_error(error, "info", lost=False)
             return
         adapter.audio_format = audio_format
         self.health.note(
@@ -114,7 +114,7 @@ class AudioCommonInput(Component):
     def _on_chunk(self, chunk: AudioChunk, by_reference: bool) -> None:
         del by_reference
         self._chunks.publish(chunk)
-        self.health.processed()
+        self.health.count_processed()
 
 
 def info_topic_of(topic: str) -> str:

@@ -61,7 +61,7 @@ class AudioCommonOutput(Component):
             )
         else:
             adapter = AudioStampedAdapter(self._messages)
-        self._audio_out = self.publish_on("audio_out", adapter)
+        self._audio_out = self.make_publisher("audio_out", adapter)
         self.health.note("message", adapter.message_type.__name__)
 
     def start(self) -> None:
@@ -90,7 +90,7 @@ class AudioCommonOutput(Component):
             self._rate = chunk.sample_rate
             self._publish_info()
         self._audio_out.publish(chunk)
-        self.health.processed()
+        self.health.count_processed()
 
     def _publish_info(self) -> None:
         if self._info is not None and self._rate:

@@ -92,8 +92,8 @@ class DeviceMonitor:
     def add_error(self, error: SourceError) -> None:
         """Show the failure of a device until the device works again."""
         message = f"{error}; it is tried again every second"
-        self._health.error("source", str(error), time.monotonic_ns())
-        self._health.fault(message)
+        self._health.count_error("source", str(error), time.monotonic_ns())
+        self._health.set_fault(message)
         if not self._is_lost:
             self._logger.error(message)
         self._is_lost = True
@@ -102,7 +102,7 @@ class DeviceMonitor:
         """Check a block of audio from the device."""
         if self._is_lost:
             self._is_lost = False
-            self._health.fault("")
+            self._health.set_fault("")
             self._logger.info(f"{origin} is back")
         self._zeros_s += len(block.samples) / block.sample_rate
         if block.samples.any():
@@ -110,6 +110,6 @@ class DeviceMonitor:
         is_mute = self._zeros_s >= _MUTE_S
         if is_mute != self._is_mute:
             self._is_mute = is_mute
-            self._health.advise(_MUTE if is_mute else "")
+            self._health.set_warning(_MUTE if is_mute else "")
             if is_mute:
                 self._logger.warning(_MUTE)

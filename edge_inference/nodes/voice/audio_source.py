@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edge_inference.core.audio import AudioChunk
-from edge_inference.core.runtime.worker import Worker, words_of
+from edge_inference.core.runtime.worker import Worker, format_error
 from edge_inference.core.settings import setting
 from edge_inference.errors import SourceError
 from edge_inference.nodes.component import Component
@@ -65,7 +65,7 @@ class AudioSource(Component):
         if settings.source != self.parameters.current.source and not is_device(settings.source):
             open_audio_input(settings.source).close()
 
-    def changed(self, settings: AudioSourceSettings) -> None:
+    def on_change(self, settings: AudioSourceSettings) -> None:
         """Start again if the old source has ended."""
         with self._end_lock:
             is_over = self._worker is not None and self.finished.is_set()
@@ -75,13 +75,13 @@ class AudioSource(Component):
 
     def open(self) -> None:
         """Open the source, so that a wrong name fails now."""
-        self._chunks = self.publish_on("audio", AudioChunkAdapter())
+        self._chunks = self.make_publisher("audio", AudioChunkAdapter())
         self._reader.open()
 
     def start(self) -> None:
         """Start reading."""
         self.finished.clear()
-        self.health.fault("")
+        self.health.set_fault("")
         self._sequence, self._is_failing = 0, False
         self._worker = self.make_worker(self._run)
 
@@ -105,7 +105,7 @@ class AudioSource(Component):
             self._publish_all(worker)
         except BaseException as error:
             if self._is_failing:  # the second time without a chunk in between
-                self.health.fault(words_of(error))
+                self.health.set_fault(format_error(error))
                 self.finished.set()
             self._is_failing = True
             if not self._reader.is_file:
@@ -125,7 +125,7 @@ class AudioSource(Component):
                 audio_input, block = self._reader.read()
             except SourceError as error:
                 if self._reader.is_file:
-                    self.refuse(error, "source")  # and read the next file
+                    self.report_error(error, "source")  # and read the next file
                     continue
                 monitor.add_error(error)
                 self._close_and_wait(worker)
@@ -153,7 +153,7 @@ class AudioSource(Component):
 
     def _publish(self, block: AudioBlock, clock: SampleClock) -> None:
         if block.follows_gap:
-            self.health.dropped("overflow")
+            self.health.count_dropped("overflow")
             self._sequence += 1  # so that subscribers see the gap
         stamp_ns = clock.stamp_ns(len(block.samples), block.sample_rate, self.now_ns())
         frame_id = self.parameters.current.frame_id
@@ -161,11 +161,11 @@ class AudioSource(Component):
             AudioChunk(block.samples, block.sample_rate, stamp_ns, self._sequence, frame_id)
         )
         self._sequence += 1
-        self.health.processed()
+        self.health.count_processed()
         if self._is_failing:
             self._is_failing = False
             self.finished.clear()
-            self.health.fault("")
+            self.health.set_fault("")
 
     def _close_and_wait(self, worker: Worker) -> None:
         """Close a device that failed, and wait before it is opened again."""

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from edge_inference.core.runtime.latency import StageTiming
-from edge_inference.core.runtime.worker import Worker, words_of
+from edge_inference.core.runtime.worker import Worker, format_error
 from edge_inference.core.settings import setting
 from edge_inference.core.voice import ActionPlan, Transcript
 from edge_inference.errors import EdgeInferenceError
-from edge_inference.nodes.component import WORDS, Component
+from edge_inference.nodes.component import SPEECH, Component
 from edge_inference.nodes.conversions.command import (
     FeedbackAdapter,
     TwistAdapter,
@@ -88,14 +88,14 @@ class Command(Component):
         """Read the limits; make the publishers and the client of navigation."""
         settings = self.parameters.current
         self._motion = Motion(load_limits(settings.limits))
-        self._velocities = self.publish_on("/cmd_vel", settings.velocity_adapter(self.now_ns))
-        self._feedback = self.publish_on("command_feedback", FeedbackAdapter())
-        self._say = self.publish_on("say", StringAdapter())
+        self._velocities = self.make_publisher("/cmd_vel", settings.velocity_adapter(self.now_ns))
+        self._feedback = self.make_publisher("command_feedback", FeedbackAdapter())
+        self._say = self.make_publisher("say", StringAdapter())
         self._navigation = NavigationClient(self, lambda: self.parameters.current.cancel_timeout_s)
         self._dispatcher = ActionDispatcher(
             self._navigation, self._motion.limits.places, self._say.publish
         )
-        self._timings = self.publish_on("stage_timing", StageTimingAdapter())
+        self._timings = self.make_publisher("stage_timing", StageTimingAdapter())
 
     def start(self) -> None:
         """Start the control cycle; subscribe to plans and transcripts."""
@@ -106,7 +106,7 @@ class Command(Component):
         odd = self._on_unreadable
         self.subscribe_to("action_plan", ActionPlanAdapter(), self._on_plan, on_error=odd)
         self.subscribe_to(
-            "transcript", TranscriptAdapter(), self._on_transcript, WORDS, on_error=odd
+            "transcript", TranscriptAdapter(), self._on_transcript, SPEECH, on_error=odd
         )
 
     def stop(self) -> None:
@@ -116,12 +116,14 @@ class Command(Component):
         if self._plan_executor is not None:
             self._plan_executor.end()
 
-    def fail(self, error: BaseException, reason: str = "failed", lost: bool = False) -> None:
+    def report_exception(
+        self, error: BaseException, reason: str = "failed", lost: bool = False
+    ) -> None:
         """Stop the robot before the failure is reported."""
-        problem = f"I stop, because something has failed: {words_of(error)}"
+        problem = f"I stop, because something has failed: {format_error(error)}"
         if self._plan_executor is not None:
             self._plan_executor.stop_after_failure(problem)
-        super().fail(error, reason, lost)
+        super().report_exception(error, reason, lost)
 
     def close(self) -> None:
         """Destroy the client of navigation."""
@@ -133,7 +135,7 @@ class Command(Component):
         assert self._plan_executor is not None, "the node is started"
         if not self._plan_executor.begin(plan):
             return
-        self.health.processed()
+        self.health.count_processed()
         name, took_ms = self.get_fully_qualified_name(), (time.monotonic_ns() - started_ns) / 1e6
         stamps = plan.stamp_ns, self.now_ns(), plan.frame_id
         self._timings.publish(StageTiming.at_once(self.default_name, name, took_ms, *stamps))
@@ -144,7 +146,7 @@ class Command(Component):
 
     def _on_unreadable(self, error: EdgeInferenceError) -> None:
         """Stop: an unreadable plan is unsafe, and unreadable words may be a stop or a no."""
-        self.refuse(error)
+        self.report_error(error)
         assert self._plan_executor is not None, "the node is started"
         self._plan_executor.stop_for_unreadable(f"I stop, because I cannot read a message: {error}")
 

@@ -27,7 +27,7 @@ class HriIntents(Component):
 
     def open(self) -> None:
         """Find the message type."""
-        self._intents = self.publish_on("hri_intents", hri_intent_adapter())
+        self._intents = self.make_publisher("hri_intents", hri_intent_adapter())
 
     def start(self) -> None:
         """Subscribe to intents."""
@@ -37,4 +37,4 @@ class HriIntents(Component):
         del by_reference
         if intent.name and not intent.problem and not intent.needs_confirmation:
             self._intents.publish(intent)
-            self.health.processed()
+            self.health.count_processed()

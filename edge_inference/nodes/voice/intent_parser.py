@@ -67,10 +67,10 @@ class IntentParser(Stage[Transcript]):
         settings = self.parameters.current
         self._grammar = load_grammar(settings.grammar)
         self._missing = self._open_embedding(settings) if settings.embedding_model else ""
-        self.health.advise(self._missing)
+        self.health.set_warning(self._missing)
         self._make_understanding(settings)
-        self._intents = self.publish_on("intent", IntentAdapter())
-        self._unknown = self.publish_on("intent_unknown", IntentAdapter())
+        self._intents = self.make_publisher("intent", IntentAdapter())
+        self._unknown = self.make_publisher("intent_unknown", IntentAdapter())
         self.health.note("grammar", str(self._grammar.file))
 
     def start(self) -> None:
@@ -90,7 +90,7 @@ class IntentParser(Stage[Transcript]):
         if settings.grammar != self.parameters.current.grammar:
             load_grammar(settings.grammar)
 
-    def adopt(self, old: IntentParserSettings, new: IntentParserSettings) -> None:
+    def apply_settings(self, old: IntentParserSettings, new: IntentParserSettings) -> None:
         """Use another grammar or other thresholds."""
         if new.grammar != old.grammar:
             self._grammar = load_grammar(new.grammar)
@@ -104,7 +104,7 @@ class IntentParser(Stage[Transcript]):
     def emit(self, output: Intent) -> None:
         """Publish the intent; for an unknown one exactly one of two nodes answers."""
         is_known = output.source != UNKNOWN or is_affirmation(output.text)  # the planner answers
-        if is_known or not self.adopted.language_model:
+        if is_known or not self.active_settings.language_model:
             self._intents.publish(output)
         elif self._unknown.has_subscribers():
             self._unknown.publish(output)

@@ -61,7 +61,7 @@ class LanguageModel(Stage[Intent]):
         super().open()
         settings = self.parameters.current
         grammar = load_grammar(settings.grammar)
-        self._intents = self.publish_on("intent", IntentAdapter())
+        self._intents = self.make_publisher("intent", IntentAdapter())
         try:
             self._open_model(settings)
             self._model = self._make_generator(grammar, settings)
@@ -70,7 +70,7 @@ class LanguageModel(Stage[Intent]):
             self.close()
             self._missing = f"the language model {settings.model!r} is not available: {error}"
             self.get_logger().warning(self._missing)
-        self.health.advise(self._missing)
+        self.health.set_warning(self._missing)
         self.health.note("model", "none" if self._missing else settings.model)
 
     def start(self) -> None:
@@ -94,7 +94,9 @@ class LanguageModel(Stage[Intent]):
         if settings.grammar != self.parameters.current.grammar:
             load_grammar(settings.grammar)
 
-    def adopt(self, old: LanguageModelNodeSettings, new: LanguageModelNodeSettings) -> None:
+    def apply_settings(
+        self, old: LanguageModelNodeSettings, new: LanguageModelNodeSettings
+    ) -> None:
         """Use other limits, or another grammar; for that the prompt is processed again."""
         if self._model is None:
             return
@@ -111,7 +113,7 @@ class LanguageModel(Stage[Intent]):
             return self._model.parse(item)
         except BaseException as error:
             # The speaker gets an answer; /diagnostics shows the failure.
-            self.fail(error)
+            self.report_exception(error)
             return replace(item, problem=f"{item.problem}; the language model failed")
 
     def emit(self, output: Intent) -> None:

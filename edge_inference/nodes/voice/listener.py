@@ -60,13 +60,13 @@ class Listener(Component):
     def open(self) -> None:
         """Create the action server; goals are aborted until activation."""
         self._is_active = False
-        self._listening = self.publish_on("listening", BoolAdapter(), LATCHED)
+        self._listening = self.make_publisher("listening", BoolAdapter(), LATCHED)
         self._server = ActionServer(
             self,
             Listen,
             "listen",
             execute_callback=_execute_unexpected,
-            handle_accepted_callback=self.guarded(self._on_accepted),
+            handle_accepted_callback=self.guard(self._on_accepted),
             cancel_callback=lambda handle: CancelResponse.ACCEPT,
         )
 
@@ -107,7 +107,7 @@ class Listener(Component):
                 else:
                     problem = "another goal is active; cancel it, or wait for its end"
         if problem:
-            self.health.dropped("refused")
+            self.health.count_dropped("refused")
             handle.execute(lambda handle: _end(handle, _empty_transcript(problem)))
 
     def _on_transcript(self, transcript: Transcript, by_reference: bool) -> None:
@@ -146,7 +146,7 @@ class Listener(Component):
                     self._listening.publish(False)
         finally:  # the client waits for the result
             if goal is not None:
-                self.health.processed()
+                self.health.count_processed()
                 goal.handle.execute(lambda handle: _end(handle, transcript))
 
 

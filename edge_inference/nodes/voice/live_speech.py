@@ -27,7 +27,7 @@ class LiveSpeech(Component):
 
     def open(self) -> None:
         """Find the message type."""
-        self._speech = self.publish_on("live_speech", live_speech_adapter())
+        self._speech = self.make_publisher("live_speech", live_speech_adapter())
 
     def start(self) -> None:
         """Subscribe to transcripts."""
@@ -37,4 +37,4 @@ class LiveSpeech(Component):
         del by_reference
         if transcript.text:
             self._speech.publish(transcript)
-            self.health.processed()
+            self.health.count_processed()

@@ -7,7 +7,7 @@ import time
 
 from edge_inference.composition.bus import Publisher
 from edge_inference.core.runtime.health import Health
-from edge_inference.core.runtime.worker import attempt_each
+from edge_inference.core.runtime.worker import call_each
 from edge_inference.core.voice import ActionPlan, Transcript
 from edge_inference.nodes.component import Component
 from edge_inference.nodes.conversions.command import Velocity
@@ -59,7 +59,7 @@ class PlanExecutor:
             now_ns = self._node.now_ns()
             # A stop in the future was set before the clock ran back.
             if plan.stamp_ns <= self._stop_ns <= now_ns:
-                self._node.health.dropped("said_before_stop")
+                self._node.health.count_dropped("said_before_stop")
                 if any(step.action != "stop" for step in plan.steps):
                     self._say.publish(_CANCELED)  # the planner has announced the plan
                 return False
@@ -99,7 +99,7 @@ class PlanExecutor:
         """Stop the robot although parts of the node may fail."""
         with self.lock:
             if self._is_active:
-                attempt_each(
+                call_each(
                     lambda: self._velocities.publish(_ZERO),
                     lambda: self._motion.stop(self._node.now_ns(), problem),
                     self._dispatcher.cancel,

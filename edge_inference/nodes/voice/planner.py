@@ -8,7 +8,7 @@ from typing import Any
 from edge_inference.core.settings import setting
 from edge_inference.core.voice import ActionPlan, Intent, Transcript
 from edge_inference.errors import EdgeInferenceError
-from edge_inference.nodes.component import WORDS
+from edge_inference.nodes.component import SPEECH
 from edge_inference.nodes.conversions.plain import StringAdapter
 from edge_inference.nodes.conversions.voice import (
     ActionPlanAdapter,
@@ -43,15 +43,15 @@ class Planner(Stage[Intent]):
         self._planner = planner.ActionPlanner(
             load_limits(settings.limits), stop_words=settings.stop_words
         )
-        self._plans = self.publish_on("action_plan", ActionPlanAdapter())
-        self._say = self.publish_on("say", StringAdapter())
+        self._plans = self.make_publisher("action_plan", ActionPlanAdapter())
+        self._say = self.make_publisher("say", StringAdapter())
 
     def accept(self, settings: PlannerSettings) -> None:
         """Refuse limits that are not readable; the old ones stay."""
         if settings.limits != self.parameters.current.limits:
             load_limits(settings.limits)
 
-    def adopt(self, old: PlannerSettings, new: PlannerSettings) -> None:
+    def apply_settings(self, old: PlannerSettings, new: PlannerSettings) -> None:
         """Plan within other limits; close a question that was asked within the old ones."""
         if new.limits != old.limits:
             self._planner.close_question("What I may do has changed since I asked")
@@ -65,7 +65,7 @@ class Planner(Stage[Intent]):
             "transcript",
             TranscriptAdapter(),
             self._on_transcript,
-            WORDS,
+            SPEECH,
             on_error=self._on_unreadable,
         )
         self.subscribe_to("intent", IntentAdapter(), self.receive)
@@ -92,4 +92,4 @@ class Planner(Stage[Intent]):
     def _on_unreadable(self, error: EdgeInferenceError) -> None:
         """Close the question: unreadable words may have been a stop."""
         self._planner.close_question("I could not read what was said since I asked")
-        self.refuse(error)
+        self.report_error(error)

@@ -44,7 +44,7 @@ class SceneReporter(Component):
     def open(self) -> None:
         """Read the spoken names."""
         self._names = load_scene_names(self.parameters.current.names)
-        self._say = self.publish_on("say", StringAdapter())
+        self._say = self.make_publisher("say", StringAdapter())
 
     def start(self) -> None:
         """Subscribe to results and to the feedback of plans."""
@@ -59,7 +59,7 @@ class SceneReporter(Component):
         with self._lock:
             # A message contains only the labels of the objects in it.
             self._scene.add(result, self.now_ns(), all_labels=by_reference)
-        self.health.processed()
+        self.health.count_processed()
 
     def _on_feedback(self, feedback: MotionFeedback, by_reference: bool) -> None:
         del by_reference

@@ -74,7 +74,7 @@ class SpeechRecognition(Stage[SpeechSegment]):
         settings = self.parameters.current
         self._model = model = RecogniserModel(settings)
         self._model_name = model.name
-        self._transcripts = self.publish_on("transcript", TranscriptAdapter())
+        self._transcripts = self.make_publisher("transcript", TranscriptAdapter())
         self._throttle_client.open()
         self._workload_timer = self.make_timer(WORKLOAD_PERIOD_S, self._throttle_client.update)
         self.health.note("model", model.name)
@@ -107,7 +107,9 @@ class SpeechRecognition(Stage[SpeechSegment]):
         if settings.grammar != self.parameters.current.grammar:
             load_grammar(settings.grammar).sentences()
 
-    def adopt(self, old: SpeechRecognitionSettings, new: SpeechRecognitionSettings) -> None:
+    def apply_settings(
+        self, old: SpeechRecognitionSettings, new: SpeechRecognitionSettings
+    ) -> None:
         """Use another mode or grammar, or other limits."""
         assert self._model is not None, "the node is configured"
         if (new.grammar, new.stop_words) != (old.grammar, old.stop_words):

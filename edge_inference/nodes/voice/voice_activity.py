@@ -75,10 +75,10 @@ class VoiceActivity(Stage[AudioChunk]):
         self._backend = open_backend(model, "model")
         self._model_name = model.name
         self._detector = ActivityDetector(self._backend, settings)
-        self._segments = self.publish_on("speech", SpeechSegmentAdapter())
-        self._mixed = self.publish_on("mixed_speech", SpeechSegmentAdapter())
+        self._segments = self.make_publisher("speech", SpeechSegmentAdapter())
+        self._mixed = self.make_publisher("mixed_speech", SpeechSegmentAdapter())
         self.health.note("model", model.name)
-        self.health.awaits("audio")
+        self.health.expect("audio")
 
     def start(self) -> None:
         """Subscribe to audio, to the robot's reports that it speaks, and to requests to listen."""
@@ -111,7 +111,7 @@ class VoiceActivity(Stage[AudioChunk]):
         """Return the model in use."""
         return self._model_name
 
-    def adopt(self, old: VoiceActivitySettings, new: VoiceActivitySettings) -> None:
+    def apply_settings(self, old: VoiceActivitySettings, new: VoiceActivitySettings) -> None:
         """Use other thresholds and times."""
         self._detector.settings = new
 
@@ -134,9 +134,9 @@ class VoiceActivity(Stage[AudioChunk]):
         self.health.note("gaps", str(counts.gaps))
         advice = self._advice.update(counts, time.monotonic(), sources)
         talk = self._gate.advice(settings, lambda: self.count_publishers(self._speaking.topic))
-        self.health.advise(talk or advice)
+        self.health.set_warning(talk or advice)
         if self._detector.truncated_segments > truncated:
-            self.refuse(InputError(_TRUNCATED), "truncated", lost=False)
+            self.report_error(InputError(_TRUNCATED), "truncated", lost=False)
         if counts.late > late:
             raise FrameDropped("late")
         return segments
@@ -167,7 +167,7 @@ class VoiceActivity(Stage[AudioChunk]):
         finally:
             self._detector_lock.release()
         if segments:
-            self.refuse(InputError(_NO_AUDIO), "timeout", lost=False)
+            self.report_error(InputError(_NO_AUDIO), "timeout", lost=False)
             self.emit(segments)
 
     def _on_speaking(self, is_speaking: bool, by_reference: bool) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from edge_inference.core.bounded_file import is_regular_file
 from edge_inference.core.images.frame import CompressedFrame, Frame
-from edge_inference.core.runtime.memory_limit import more_memory
+from edge_inference.core.runtime.memory_limit import memory_hint
 from edge_inference.core.yaml_file import load_yaml
 from edge_inference.errors import ConfigError, SourceError
 
@@ -129,7 +129,7 @@ def bag_images(
     except MemoryError as error:
         raise SourceError(
             f"{path}: a message or chunk of the recorded bag unpacks to more memory than is "
-            f"available: {more_memory()}"
+            f"available: {memory_hint()}"
         ) from error
     except Exception as error:  # the readers raise many types for a damaged file
         raise SourceError(

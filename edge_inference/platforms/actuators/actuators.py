@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from edge_inference.core.runtime.worker import words_of
+from edge_inference.core.runtime.worker import format_error
 from edge_inference.core.settings import suggestion
 from edge_inference.errors import ActuatorError, ConfigError
 from edge_inference.platforms.actuators.actuator import ActuatorOutcome, ActuatorResult
@@ -221,7 +221,7 @@ class Actuators:
             self._report(ActuatorOutcome("", "", ActuatorResult.REFUSED, None, str(error)))
         except BaseException as error:
             # The thread must survive any error, so that it can restore the originals.
-            self._report(ActuatorOutcome("", "", ActuatorResult.FAILED, None, words_of(error)))
+            self._report(ActuatorOutcome("", "", ActuatorResult.FAILED, None, format_error(error)))
 
     def _add_request(self, name: str, value: str) -> None:
         with self._changed:

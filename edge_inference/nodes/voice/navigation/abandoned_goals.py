@@ -10,7 +10,7 @@ from typing import Any
 
 from action_msgs.srv import CancelGoal
 
-from edge_inference.core.runtime.worker import words_of
+from edge_inference.core.runtime.worker import format_error
 
 #: Further cancel requests for one goal are unlikely to help; the problem stays on /diagnostics.
 MAX_CANCEL_ATTEMPTS = 5
@@ -113,7 +113,9 @@ class AbandonedGoals:
             response = goal.handle.cancel_goal_async()
         except Exception as error:
             with self._lock:
-                goal.problem = f"a cancel request to navigation cannot be sent: {words_of(error)}"
+                goal.problem = (
+                    f"a cancel request to navigation cannot be sent: {format_error(error)}"
+                )
             return
         response.add_done_callback(lambda done: self._on_response(goal, done))
 
@@ -121,7 +123,7 @@ class AbandonedGoals:
         try:
             response = done.result()
         except BaseException as error:
-            problem = f"a cancel request to navigation fails: {words_of(error)}"
+            problem = f"a cancel request to navigation fails: {format_error(error)}"
         else:
             if response.return_code == CancelGoal.Response.ERROR_UNKNOWN_GOAL_ID:
                 self.remove(goal)

@@ -44,7 +44,7 @@ class ActiveGoals:
         self._subscription: Any = node.create_subscription(
             GoalStatusArray,
             f"{node.resolve_topic_name(action)}/_action/status",
-            node.guarded(self._on_status),
+            node.guard(self._on_status),
             qos_profile_action_status_default,
         )
 

@@ -102,7 +102,7 @@ class NavigationClient:
             return
         # An id of zeros means all goals, those that no status message has named yet as well.
         response = ClientGoalHandle(self._client, _uuid(bytes(16)), None).cancel_goal_async()
-        response.add_done_callback(self._node.guarded(self._on_all_canceled))
+        response.add_done_callback(self._node.guard(self._on_all_canceled))
 
     def close(self) -> None:
         """Cancel the goal and destroy the action client."""
@@ -123,7 +123,7 @@ class NavigationClient:
     def _update(self) -> None:
         self._abandoned.update(self._client.server_is_ready())
         problem = self._abandoned.problem
-        if problem and self._node.health.goes_on("navigation", problem, time.monotonic_ns()):
+        if problem and self._node.health.report_ongoing("navigation", problem, time.monotonic_ns()):
             self._node.get_logger().error(problem)
 
     def _handle_future(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_inference.core.runtime.signal_watchdog import heard, left_unheard
+from edge_inference.core.runtime.signal_watchdog import note_handler_call, watch_signals
 
 DEADLINE_S = 60.0
 
@@ -29,16 +29,16 @@ def handlers() -> Iterator[None]:
 def test_a_signal_that_no_handler_hears_is_told_of() -> None:
     left: queue.Queue[int] = queue.Queue()
     signal.signal(signal.SIGINT, lambda number, frame: None)  # as if it had not been called
-    with left_unheard(left.put, 0.0):
+    with watch_signals(left.put, 0.0):
         signal.raise_signal(signal.SIGINT)
         assert left.get(timeout=DEADLINE_S) == signal.SIGINT
 
 
 def test_one_that_is_heard_is_not() -> None:
     left: queue.Queue[int] = queue.Queue()
-    signal.signal(signal.SIGINT, lambda number, frame: heard())
+    signal.signal(signal.SIGINT, lambda number, frame: note_handler_call())
     signal.signal(signal.SIGTERM, lambda number, frame: None)
-    with left_unheard(left.put):
+    with watch_signals(left.put):
         signal.raise_signal(signal.SIGINT)
         end_s = time.monotonic() + DEADLINE_S
         while left.empty():  # until the thread has come to one that is not
@@ -51,14 +51,14 @@ def test_one_that_is_heard_is_not() -> None:
 def test_other_signals_are_none_of_its_business() -> None:
     left: queue.Queue[int] = queue.Queue()
     signal.signal(signal.SIGUSR1, lambda number, frame: None)
-    with left_unheard(left.put, 0.0):
+    with watch_signals(left.put, 0.0):
         signal.raise_signal(signal.SIGUSR1)
     assert left.empty()
 
 
 def test_a_child_does_not_tell_its_parent() -> None:
     left: queue.Queue[int] = queue.Queue()
-    with left_unheard(left.put, 0.0):
+    with watch_signals(left.put, 0.0):
         child = os.fork()
         if child == 0:
             os._exit(signal.set_wakeup_fd(-1) != -1)
@@ -77,7 +77,7 @@ def test_nothing_is_left_and_other_threads_watch_nothing() -> None:
     files = open_files()
 
     def watch() -> None:
-        with left_unheard(lambda number: None):
+        with watch_signals(lambda number: None):
             pass
 
     watch()

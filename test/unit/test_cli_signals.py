@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from edge_inference.cli.interruption import cancellable, interruptible
+from edge_inference.cli.signals import cancel_on_signal, catch_signals
 from edge_inference.errors import ConfigError
 
 
@@ -19,7 +19,7 @@ def test_the_first_signal_asks_and_the_second_leaves(
 ) -> None:
     left: list[int] = []
     monkeypatch.setattr(os, "_exit", left.append)
-    with interruptible() as interrupted:
+    with catch_signals() as interrupted:
         signal.raise_signal(number)
         assert interrupted.is_set() and not left
         signal.raise_signal(number)
@@ -29,14 +29,14 @@ def test_the_first_signal_asks_and_the_second_leaves(
 
 def test_the_handlers_before_come_back() -> None:
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-    with interruptible():
+    with catch_signals():
         assert signal.getsignal(signal.SIGINT) is not before[0]
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_work_that_a_signal_cut_short_tells_which(number: signal.Signals) -> None:
-    with pytest.raises(KeyboardInterrupt) as caught, cancellable() as cancelled:
+    with pytest.raises(KeyboardInterrupt) as caught, cancel_on_signal() as cancelled:
         signal.raise_signal(number)
         assert cancelled()
         raise ConfigError("half made")

@@ -1,4 +1,4 @@
-"""Another process of the robot: a node that spins in a thread."""
+"""A node that spins in a thread, for another process of the robot."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
-_LOOK_S = 0.2
+_SPIN_TIMEOUT_S = 0.2
 
 
-class Outsider:
-    """A subclass makes its subscriptions on ``self.node`` and answers questions."""
+class SpinningNode:
+    """A subclass makes its subscriptions on ``self.node``, and has methods for its process."""
 
     def __init__(self) -> None:
         self._context = Context()
@@ -34,4 +34,4 @@ class Outsider:
 
     def _spin(self) -> None:
         while not self._closing.is_set():
-            self._executor.spin_once(timeout_sec=_LOOK_S)
+            self._executor.spin_once(timeout_sec=_SPIN_TIMEOUT_S)

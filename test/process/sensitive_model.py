@@ -1,4 +1,4 @@
-"""A small classifier in which one layer cannot be quantised, and it alone."""
+"""A small classifier with one sensitive layer: only that layer cannot be quantized."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from edge_inference.core.models.model import ModelDescription, load_model
 from edge_inference.optimize.calibrate import calibrate_model
 from small_model import DESCRIPTION, SIDE, make_image
 
-SPOILT = "spoilt"
+SENSITIVE = "sensitive"
 CHANNELS = 8
 _CALIBRATED = "derive:\n  calibration: calibration.json\n"
 
 
-def load_spoilt(folder: Path, is_spoilt: bool = True, more: str = "") -> ModelDescription:
+def load_sensitive(folder: Path, is_sensitive: bool = True, more: str = "") -> ModelDescription:
     """Write the model with its calibration, and load it.
 
-    What the spoilt layer's weights do is ordinary, except for one huge weight in each
-    channel, whose input is always 0: it changes no result, and takes all steps of int8.
+    The sensitive layer has one huge weight in each channel. Its input is always 0, so it changes
+    no result, but it uses up the int8 range of the channel.
     """
-    _write(folder, _network(is_spoilt))
+    _write(folder, _network(is_sensitive))
     calibration = calibrate_model(load_model(folder), make_images(6), "noise", "minmax")
     calibration.save(folder / "calibration.json")
     with (folder / "model.yaml").open("a") as description:
@@ -57,7 +57,7 @@ def make_images(count: int, first: int = 0) -> list[Frame]:
     return [Frame.from_array(make_image(first + n, names[n % 3])) for n in range(count)]
 
 
-def _network(is_spoilt: bool) -> onnx.ModelProto:
+def _network(is_sensitive: bool) -> onnx.ModelProto:
     rng = np.random.default_rng(7)
     weights = {
         "w1": rng.uniform(-1, 1, (CHANNELS, 3, 1, 1)),
@@ -65,16 +65,16 @@ def _network(is_spoilt: bool) -> onnx.ModelProto:
         "w3": rng.uniform(-0.2, 0.6, (CHANNELS, CHANNELS, 1, 1)),
         "w4": rng.uniform(-1, 1, (3, CHANNELS, 1, 1)),
     }
-    weights["w2"][0] = 0.0  # the first channel behind it is always 0
-    if is_spoilt:
+    weights["w2"][0] = 0.0  # the first output channel is always 0
+    if is_sensitive:
         weights["w3"][:, 0] = 2000.0
     nodes = [
         helper.make_node("Conv", ["image", "w1"], ["a"], "first"),
         helper.make_node("Relu", ["a"], ["a_relu"], "first_relu"),
         helper.make_node("Conv", ["a_relu", "w2"], ["b"], "before"),
         helper.make_node("Relu", ["b"], ["b_relu"], "before_relu"),
-        helper.make_node("Conv", ["b_relu", "w3"], ["c"], SPOILT),
-        helper.make_node("Relu", ["c"], ["c_relu"], "spoilt_relu"),
+        helper.make_node("Conv", ["b_relu", "w3"], ["c"], SENSITIVE),
+        helper.make_node("Relu", ["c"], ["c_relu"], "sensitive_relu"),
         helper.make_node("Conv", ["c_relu", "w4"], ["d"], "last"),
         helper.make_node("GlobalAveragePool", ["d"], ["e"], "pool"),
         helper.make_node("Flatten", ["e"], ["logits"], "flatten"),
@@ -85,7 +85,7 @@ def _network(is_spoilt: bool) -> onnx.ModelProto:
 def _model(nodes: list[onnx.NodeProto], weights: dict[str, np.ndarray]) -> onnx.ModelProto:
     graph = helper.make_graph(
         nodes,
-        "spoilt",
+        "sensitive",
         [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, SIDE, SIDE])],
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, 3])],
         [numpy_helper.from_array(array.astype(np.float32), n) for n, array in weights.items()],

@@ -1,4 +1,4 @@
-"""An engine proves itself before it serves, as the node's settings ask for it."""
+"""Validates an engine before it serves, as configured by the node's settings."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from edge_inference.nodes.perception.operating_points import OperatingPoints
 
 
 @dataclass(frozen=True)
-class EngineTrial:
-    """Checks an opened engine and measures its cost; ``report`` gets what is to be warned of."""
+class EngineValidation:
+    """Checks an opened engine and measures its cost; ``report`` gets the warnings."""
 
     settings: InferenceSettings
-    ways: OperatingPoints
+    points: OperatingPoints
     report: Report
 
     def __call__(
         self, selection: Selection, backend: Backend, cancelled: Cancelled, *, in_service: bool
     ) -> Mapping[str, str]:
-        """Return facts to show, and note the precision that the engine really computes in.
+        """Return facts to show, and set the precision that the engine actually computes in.
 
-        ``in_service`` tells whether another engine serves meanwhile: the check then runs in a
-        process of its own. Raises EdgeInferenceError to refuse the engine, NotFasterError
-        where it was to save time or heat and does not.
+        ``in_service`` states that another engine serves meanwhile: the check then runs in a
+        separate process. Raises EdgeInferenceError to reject the engine, NotFasterError
+        where it should save time or heat and is not faster.
         """
         golden, agreement = self.settings.golden_check, self.settings.self_check
         settings = settings_of(selection.request)
-        baseline = self.ways.baseline(settings)
+        baseline = self.points.baseline(settings)
         if not in_service or (golden == agreement == "off" and baseline is None):
             checked = check_engine(
                 selection, backend, golden=golden, agreement=agreement, cancelled=cancelled
             )
             record_check(selection, checked, default_cache(), self.report)
-        else:  # frames flow: they would feel it
+        else:  # a check in this process would delay frames
             checked = check_in_child(
                 selection.request, default_cache(), golden, agreement, cancelled, baseline
             )
@@ -48,5 +48,5 @@ class EngineTrial:
         backend.precision_in_use = backend.precision_in_use or checked.precision
         for warning in checked.warnings:
             self.report(warning)
-        self.ways.refuse_if_not_faster(settings)
+        self.points.check_is_faster(settings)
         return checked.notes
