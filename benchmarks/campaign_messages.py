@@ -156,8 +156,8 @@ def _images() -> Iterator[bytes]:
         size = len(body) if length is None else length
         return struct.pack(">I", size) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
-    def png(width: int, height: int, depth: int, colour: int, *rest: bytes) -> bytes:
-        head = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    def png(width: int, height: int, depth: int, color: int, *rest: bytes) -> bytes:
+        head = struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0)
         return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + b"".join(rest)
 
     yield png(64, 64, 8, 2, chunk(b"IDAT", b"", 0xFFFFFFF0))

@@ -88,7 +88,7 @@ def test_it_stops_without_a_planner(rig: Rig, speaker: Speaker) -> None:
     wait_for(lambda: velocities[-1] == STILL, "the robot standing")
 
 
-def test_an_announced_plan_that_is_held_back_is_cancelled_aloud(rig: Rig, speaker: Speaker) -> None:
+def test_an_announced_plan_that_is_held_back_is_canceled_aloud(rig: Rig, speaker: Speaker) -> None:
     said = rig.tap("/ai/say")
     for plugin in ("Command", "Planner", "IntentParser"):
         rig.load(plugin)
@@ -102,7 +102,7 @@ def test_an_announced_plan_that_is_held_back_is_cancelled_aloud(rig: Rig, speake
     assert left.startswith('I heard "don\'t" just before that')
 
 
-def test_a_plan_from_before_a_stop_is_cancelled_aloud(rig: Rig, speaker: Speaker) -> None:
+def test_a_plan_from_before_a_stop_is_canceled_aloud(rig: Rig, speaker: Speaker) -> None:
     said = rig.tap("/ai/say")
     rig.load("Command")
     speaker.say("stop")
