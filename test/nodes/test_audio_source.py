@@ -1,4 +1,4 @@
-"""Sound becomes chunks in real time; a device that goes comes back; what fails is told."""
+"""Audio is published in chunks in real time; a lost device is opened again; failures are errors."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ def test_a_file_is_played_in_real_time(rig: Rig, tmp_path: Path) -> None:
     assert [float(chunk.samples[0]) for chunk in chunks] == [0.25, 0.25, 0.25, 0.0, 0.0]
     assert [chunk.sequence for chunk in chunks] == [0, 1, 2, 3, 4]
     assert {(chunk.sample_rate, chunk.frame_id) for chunk in chunks} == {(16_000, "ear")}
-    # The last sample lies in the past when the chunk comes, the first one after the start.
+    # When a chunk arrives, its last sample is in the past and its first one after the start.
     assert before < chunks[0].stamp_ns
     assert chunks[0].end_ns <= node.now_ns()
-    # No chunk comes before it would have been heard; a busy machine may be late.
+    # No chunk arrives before its last sample is due; a busy machine may be late.
     heard_ns = 32_000_000 * np.arange(1, 6)
     assert (np.array(came_ns) - started_ns >= heard_ns).all()
     assert node.health.status(0).values["processed"] == "5"
@@ -87,7 +87,7 @@ def test_a_source_that_is_not_there(rig: Rig) -> None:
 
 
 class FakeDevice(AudioInput):
-    """Gives a piece, then is gone; opened again it fails once, then works for good."""
+    """Delivers one block and fails; opening fails once, then works."""
 
     is_live = True
     opened = 0
@@ -119,7 +119,7 @@ def test_a_device_that_is_unplugged_and_comes_back(
     chunks = rig.tap("/ai/audio")
     node = rig.load("AudioSource")
     assert node.finished.wait(DEADLINE_S)
-    # A number is left out for every failure, and where the device said that something is lost.
+    # A sequence number is skipped for every failure and for every reported loss.
     assert [chunk.sequence for chunk in chunks] == [0, 3, 5, 6, 7]
     assert node.health.drop_counts() == {"source": 2, "overflow": 1}
     assert capfd.readouterr().err.count("plugged in?") == 1  # one reason, within 5 s
@@ -149,7 +149,7 @@ def test_a_change_of_the_source_acts_at_once(rig: Rig, tmp_path: Path) -> None:
     wait_for(lambda: chunks[-1].sample_rate == 8000, "the other file")
     assert node.health.notes()["source"].endswith("b.wav")
     first = next(number for number, chunk in enumerate(chunks) if chunk.sample_rate == 8000)
-    assert chunks[first].sequence == chunks[first - 1].sequence + 2  # it does not go on
+    assert chunks[first].sequence == chunks[first - 1].sequence + 2  # a gap
 
 
 def test_a_change_of_the_source_after_its_end_starts_again(rig: Rig, tmp_path: Path) -> None:

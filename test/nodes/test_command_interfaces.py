@@ -1,4 +1,4 @@
-"""Velocities with a stamp, and words for stop of one's own."""
+"""Stamped velocities, and own stop words."""
 
 from __future__ import annotations
 

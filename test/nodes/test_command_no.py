@@ -1,4 +1,4 @@
-"""A no stops what moves, and leaves what was said before it."""
+"""A no stops a motion, and drops plans of earlier speech."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ def speaker(rig: Rig) -> Speaker:
 
 @pytest.mark.parametrize("text", ["don't", "Don\u2019t do that!", "no", "no no", "not there"])
 def test_a_no_stops_what_moves(rig: Rig, speaker: Speaker, text: str) -> None:
-    """However long after the plan was said it comes."""
+    """The age of the plan does not matter."""
     velocities, feedback = rig.tap("/cmd_vel"), rig.tap("/ai/command_feedback")
     said = rig.tap("/ai/say")
     node = rig.load("Command")
     speaker.plan(*FAR, age_s=1.0)
     assert velocities[-1] != STILL
     speaker.say(text)
-    assert velocities[-1] == STILL  # before the call came back
+    assert velocities[-1] == STILL  # before the call returned
     before = len(velocities)
     velocities.wait(before + 5)
     assert set(velocities[before:]) == {STILL}

@@ -1,4 +1,4 @@
-"""A stop or a no in a text that becomes no plan stops the robot, whoever refuses the text."""
+"""A stop or a no in a text without a plan stops the robot, whichever node refuses the text."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def speaker(rig: Rig) -> Speaker:
 
 @pytest.fixture
 def driving(rig: Rig, speaker: Speaker) -> Callable[[], Collected]:
-    """Let a robot that understands and plans drive; return its velocities."""
+    """Start a motion with all nodes loaded; return the velocities."""
 
     def drive() -> Collected:
         velocities = rig.tap("/cmd_vel")

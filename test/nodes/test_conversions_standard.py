@@ -1,4 +1,4 @@
-"""Sound, speech and intents in other packages' messages; fallbacks where they are absent."""
+"""Audio, speech and intents in messages of other packages; doubles of absent packages."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_a_missing_package_is_an_error(monkeypatch: pytest.MonkeyPatch, package:
         find()
 
 
-# Sound of ros-drivers ----------------------------------------------------------------------------
+# Audio of ros-drivers ----------------------------------------------------------------------------
 
 
 def info(**changed) -> object:
@@ -185,7 +185,7 @@ def test_too_much_audio_is_refused(data: bytes, channels: int, words: str) -> No
         adapter.from_message(stamped(data))
 
 
-# Sound of mgonzs13 -------------------------------------------------------------------------------
+# Audio of mgonzs13 -------------------------------------------------------------------------------
 
 
 def both(number: int, rate: int = 48_000, channels: int = 1, **data) -> object:

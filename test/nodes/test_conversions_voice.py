@@ -1,4 +1,4 @@
-"""Sound, speech, intents and plans to messages and back, and messages that cannot be meant."""
+"""Round trips of audio, speech, intents and plans, and invalid messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Words become intents with the stamp of the speech; what is not understood is told."""
+"""Transcripts become intents with the stamp of the speech; an unknown text has a reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the grammar does not know is answered by exactly one node, with or without a model."""
+"""Exactly one node answers a text outside the grammar, with or without a model."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def said(text: str) -> Transcript:
 
 
 def load(rig: Rig, model: str, with_model: bool = True):
-    """Load the parser and, behind it, the language model."""
+    """Load the intent parser and the language model."""
     node = rig.load("LanguageModel", model=model) if with_model else None
     rig.load("IntentParser", language_model=model)
     return node

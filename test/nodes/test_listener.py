@@ -1,4 +1,4 @@
-"""Listening on demand: one goal, one utterance, and a reason where there is no answer."""
+"""The action listen: one goal, one utterance, and a reason if there is no transcript."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MS32 = 32_000_000
 
 
 class Asker:
-    """Asks for speech, and publishes transcripts as the recogniser does."""
+    """Sends goals, and publishes transcripts as the recogniser does."""
 
     def __init__(self, rig: Rig) -> None:
         self._rig = rig
@@ -77,7 +77,7 @@ def test_the_transcript_is_the_result(rig: Rig, asker: Asker) -> None:
     rig.load("Listener")
     listening = rig.tap("/ai/listening")
     _, result = asker.ask()
-    asker.say("left", age_s=10.0)  # before anybody has asked
+    asker.say("left", age_s=10.0)  # before the goal
     asker.say("turn", is_final=False)
     asker.say("", is_final=False)
     assert asker.partial.wait() == ["turn"]
@@ -119,7 +119,7 @@ def test_a_timeout_aborts(
     assert listening.wait(count + 2)[count:] == [True] * (len(listening) - count)
     pass_s(1.0)
     assert answer(result) == (GoalStatus.STATUS_ABORTED, "", problem)
-    asker.ask()  # and it is free again
+    asker.ask()  # another goal is accepted
 
 
 def test_a_second_goal_is_aborted_with_a_reason(rig: Rig, asker: Asker) -> None:
@@ -159,7 +159,7 @@ def test_deactivation_ends_the_goal(rig: Rig, asker: Asker) -> None:
     assert answer(asker.ask()[1])[2] == "the listener is not active"
 
 
-# What voice activity makes of it ----------------------------------------------------------------
+# Voice activity on demand ----------------------------------------------------------------
 
 
 class LoudIsSpeech:
@@ -172,7 +172,7 @@ class LoudIsSpeech:
         return {"output": np.array([[float(is_loud)]], np.float32), "stateN": inputs["state"]}
 
     def close(self) -> None:
-        """Nothing to free."""
+        """Do nothing."""
 
 
 WORD = (0.0, 0.0, 0.5, 0.5, 0.5, *[0.0] * 10)
@@ -180,7 +180,7 @@ WORD = (0.0, 0.0, 0.5, 0.5, 0.5, *[0.0] * 10)
 
 @pytest.fixture
 def hear(rig: Rig, monkeypatch: pytest.MonkeyPatch):
-    """Load voice activity; return what publishes a word and waits until it has been worked on."""
+    """Load voice activity; return a function that publishes a word and waits for its end."""
     described = type("Described", (), {"name": "loud"})()
     monkeypatch.setattr(voice_activity, "load_speech_model", lambda *given: described)
     monkeypatch.setattr(voice_activity, "open_backend", lambda *given: LoudIsSpeech())
@@ -227,7 +227,7 @@ def test_speech_while_the_robot_speaks_is_mixed_speech(rig: Rig, asker: Asker, h
     asker.ask()
     hear()
     assert segments == []
-    assert mixed  # a stop would be heard
+    assert mixed  # a stop would count
 
 
 def test_a_request_to_listen_expires(rig: Rig, hear, monkeypatch: pytest.MonkeyPatch) -> None:

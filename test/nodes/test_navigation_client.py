@@ -1,4 +1,4 @@
-"""Plans that go to places: a goal for Nav2, given up by stop; without Nav2 it is told."""
+"""Steps to places: a goal of Nav2, canceled by a stop; without Nav2 a spoken reason."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ KITCHEN = (ActionStep("go_to", target="kitchen"), ActionStep("say", target="here
 
 
 class Answer:
-    """A future whose result comes when the test says so."""
+    """A future whose result the test sets."""
 
     def add_done_callback(self, callback) -> None:
         self._callback = callback
@@ -115,7 +115,7 @@ def test_a_goal_and_the_rest_of_the_plan(rig: Rig, ask, nav2: Nav2) -> None:
     assert (goal.pose.pose.position.x, goal.pose.pose.position.y) == (4.0, 1.5)
     handle = Handle()
     nav2.answers[0].come(handle)
-    assert velocities == []  # the topic is navigation's
+    assert velocities == []  # only navigation publishes
     handle.end(GoalStatus.STATUS_SUCCEEDED)
     assert said.wait() == ["here I am"]
     wait_for(lambda: feedback[-1].state is MotionState.DONE, "the end")

@@ -109,7 +109,7 @@ def test_limits_can_change_and_invalid_ones_are_refused(
 
 
 class Asked:
-    """A planner that has asked whether it is to go."""
+    """A planner with an open question."""
 
     def __init__(self, rig: Rig, intents: Publisher, **parameters: object) -> None:
         self.plans, self.said = rig.tap("/ai/action_plan"), rig.tap("/ai/say")
@@ -130,7 +130,7 @@ class Asked:
         self._words.publish(Transcript(text, 0.9, "command", time.time_ns(), is_final))
 
     def yes(self) -> str:
-        """Say yes; return what is said to that."""
+        """Say yes; return the spoken answer."""
         count = len(self.said)
         self._intents.publish(intent("confirm", age_s=0.0))
         return self.said.wait(count + 1)[-1]

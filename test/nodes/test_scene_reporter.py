@@ -1,4 +1,4 @@
-"""A step of a plan that asks what is seen is answered once, from what perception found."""
+"""A step to look is answered once, from the results of perception."""
 
 from __future__ import annotations
 

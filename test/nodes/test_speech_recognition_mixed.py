@@ -1,4 +1,4 @@
-"""Speech while the robot itself speaks, and answers that are waited for."""
+"""Speech while the robot itself speaks, and expected answers."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from edge_inference.core.voice import Intent
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.audio import SpeechSegmentAdapter
 from edge_inference.nodes.conversions.voice import IntentAdapter
-from recogniser_rig import FakeCommandMode, Opened, put_in_place, said
+from recogniser_rig import FakeCommandMode, Opened, replace_models, said
 from rig import Rig, wait_for
 
 
 @pytest.fixture(autouse=True)
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[Opened]:
-    return put_in_place(monkeypatch)
+    return replace_models(monkeypatch)
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_of_mixed_speech_only_a_stop_is_published(
     (transcript,) = transcripts.wait()
     assert (transcript.text, transcript.is_final) == ("level ten", is_final)
     assert (transcript.stamp_ns, transcript.start_ns) == (8, 5)
-    assert transcript.problem == "the robot itself spoke meanwhile"  # so nobody answers it
+    assert transcript.problem == "the robot itself spoke meanwhile"  # so no node answers it
     speech.publish(said(0.5, stamp_ns=9))
     assert transcripts.wait(2)[1].text == "go forward"
 

@@ -1,4 +1,4 @@
-"""Speech becomes words, in command mode and in free mode; stale partials are left out."""
+"""Speech becomes transcripts, in command and in free mode; stale partial segments are dropped."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from edge_inference.nodes.conversions.performance import DirectiveAdapter
 from edge_inference.nodes.conversions.voice import IntentAdapter
 from edge_inference.nodes.throttle_client import ThrottleClientSettings
 from edge_inference.nodes.voice import recogniser_model
-from recogniser_rig import FakeCommandMode, Opened, put_in_place, said
+from recogniser_rig import FakeCommandMode, Opened, replace_models, said
 from rig import DEADLINE_S, Outside, Rig, wait_for
 
 
 @pytest.fixture(autouse=True)
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[Opened]:
-    return put_in_place(monkeypatch)
+    return replace_models(monkeypatch)
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_speech_outside_the_grammar_has_a_reason_at_its_end(rig: Rig, speech: Pu
     wait_for(lambda: node.health.status(0).values["processed"] == "1", "the partial one")
     speech.publish(said(0.0))
     partial, final = transcripts.wait(2)
-    assert (partial.text, partial.is_final) == ("", False)  # that somebody speaks
+    assert (partial.text, partial.is_final) == ("", False)  # speech is in progress
     assert (final.text, final.is_final) == ("", True)
     assert final.problem == "none of the grammar's phrases"
 
@@ -149,7 +149,7 @@ def test_a_superseded_partial_segment_is_dropped(rig: Rig, speech: Publisher) ->
 def test_a_truncated_segment_is_not_superseded_by_the_next_utterance(
     rig: Rig, speech: Publisher
 ) -> None:
-    """Nothing that came since says it too, and it may be a stop."""
+    """No later segment contains it, and it may be a stop."""
     transcripts = rig.tap("/ai/transcript")
     rig.load("SpeechRecognition")
     FakeCommandMode.gate.clear()
@@ -203,7 +203,7 @@ def test_seen_from_another_process(rig: Rig, speech: Publisher, outside: Outside
 
 
 class Asker:
-    """Gives directives as a platform manager would."""
+    """Publishes directives like a platform manager."""
 
     def __init__(self, rig: Rig) -> None:
         node = rig.container.node

@@ -1,4 +1,4 @@
-"""The ways in and out for other packages' messages, as rclpy carries them."""
+"""The nodes that convert messages of other packages, with rclpy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sound becomes segments of speech; what may be the robot's own has a topic of its own."""
+"""Audio becomes segments with speech; possible speech of the robot has its own topic."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def test_an_utterance_begins_without_the_robots_last_word(rig: Rig, model: LoudI
 def test_a_robot_that_never_stops_speaking_is_reported(
     rig: Rig, model: LoudIsSpeech, outside: Outside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A stranger may say so; stop is heard all the same."""
+    """Another node may publish it; a stop still counts."""
     pass_s = later(monkeypatch, listening_gate)
     mixed = rig.tap("/ai/mixed_speech")
     node = rig.load("VoiceActivity")

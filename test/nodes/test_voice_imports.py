@@ -1,4 +1,4 @@
-"""A robot that only listens does not load what is for images."""
+"""The voice pipeline does not import image libraries."""
 
 from __future__ import annotations
 
