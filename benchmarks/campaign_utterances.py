@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from benchmarks.campaign_processes import Outcome
+from benchmarks.campaign_processes import TrialResult
 from benchmarks.sides import Side
 from benchmarks.voice_audio import Audio, synthesize
 from benchmarks.voice_container import run_container
@@ -24,7 +24,7 @@ _STOPS = ("stop", "cancel", "wait", "hold on", "no no no", "don't move")
 _QUIET_S = 1.5
 
 
-def run_utterances(seed: int, count: int) -> Iterator[Outcome]:
+def run_utterances(seed: int, count: int) -> Iterator[TrialResult]:
     """Say ``count`` retracted commands, and every stop word while the robot moves."""
     tried = list(itertools.product(VOICES, _CUT_OFF, _PAUSES_S, _COMMANDS))
     with run_container() as (_, outside):
@@ -39,7 +39,7 @@ def run_utterances(seed: int, count: int) -> Iterator[Outcome]:
             drove = any(e.topic == "/cmd_vel" and any(e.content) for e in played.events)
             result = [e.content.text for e in played.events if e.topic == "/ai/transcript"]
             problem = f"the robot moved; transcripts: {result}" if drove else ""
-            yield Outcome(f"{voice} says {text!r}, {pause_s} s, {command!r}", 0.0, problem)
+            yield TrialResult(f"{voice} says {text!r}, {pause_s} s, {command!r}", 0.0, problem)
             if drove:
                 outside.ask("halt")
         for voice, text in itertools.product(VOICES, _STOPS):
@@ -47,7 +47,7 @@ def run_utterances(seed: int, count: int) -> Iterator[Outcome]:
         outside.ask("switch_off")
 
 
-def _stop(outside: Side, voice: Voice, text: str) -> Outcome:
+def _stop(outside: Side, voice: Voice, text: str) -> TrialResult:
     outside.ask("drive")
     played: Playback = outside.ask(
         "say", np.concatenate([synthesize(text, voice), _quiet(_QUIET_S)])
@@ -57,7 +57,7 @@ def _stop(outside: Side, voice: Voice, text: str) -> Outcome:
     moves = not velocities or any(velocities[-1])
     outside.ask("halt")
     problem = f"the robot did not stop; transcripts: {result}" if moves else ""
-    return Outcome(f"{voice} says {text!r} while it moves", 0.0, problem)
+    return TrialResult(f"{voice} says {text!r} while it moves", 0.0, problem)
 
 
 def _quiet(seconds: float) -> Audio:
