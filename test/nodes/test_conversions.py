@@ -149,7 +149,7 @@ def test_a_tensor_that_contradicts_itself(changes, expected: str) -> None:
         TensorListAdapter().from_message(message(**changes))
 
 
-def test_a_name_that_comes_twice() -> None:
+def test_a_duplicate_name() -> None:
     twice = message()
     twice.tensors.append(twice.tensors[0])
     with pytest.raises(TensorError, match=r"name once, got \['t', 't'\]"):
@@ -293,7 +293,7 @@ def test_a_mask_that_contradicts_itself(changes, expected: str) -> None:
         SegmentationAdapter().from_message(odd)
 
 
-def test_padded_and_big_endian_depth_is_understood() -> None:
+def test_padded_and_big_endian_depth_is_read() -> None:
     odd = DepthAdapter().to_message(DepthMap(np.zeros((2, 1), np.float32), "m"))
     rows = np.array([[1.5], [2.5]], ">f4").tobytes()
     odd.data = array("B", rows[:4] + b"pad " + rows[4:] + b"pad ")
@@ -323,7 +323,7 @@ def test_reasons_without_counts() -> None:
         LatencyReportAdapter().from_message(odd)
 
 
-def test_a_rate_that_is_none_is_not_taken_for_no_limit() -> None:
+def test_an_invalid_rate_is_not_no_limit() -> None:
     adapter = InferenceStateAdapter()
     assert adapter.from_message(InferenceState(max_rate_hz=math.inf)).max_rate_hz is None
     assert adapter.from_message(InferenceState(max_rate_hz=2.0)).max_rate_hz == 2.0

@@ -45,9 +45,7 @@ def test_a_worker_is_on_its_cpus_from_the_start_and_between_two_frames(rig: Rig)
     assert gate.get_parameter("cpu_affinity").value in (None, [])
 
 
-def test_cpus_that_are_not_there_are_one_warning(
-    rig: Rig, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_missing_cpus_are_one_warning(rig: Rig, capfd: pytest.CaptureFixture[str]) -> None:
     gate = rig.load("plugins::Gate", cpu_affinity=[1023], when_full="wait")
     passed = rig.tap("/passed")
     send(rig, 3)

@@ -65,7 +65,7 @@ def refusal(folder: Path, *words: str) -> str:
 
 
 @pytest.mark.parametrize("kind", [*DECLARED, "a computed shape"])
-def test_a_check_takes_no_more_memory_than_it_may(tmp_path: Path, kind: str) -> None:
+def test_a_check_is_limited_in_memory(tmp_path: Path, kind: str) -> None:
     folder = write_hostile_model(tmp_path / "mine", kind)
     text = refusal(tmp_path, "models", "check", str(folder), *MEMORY)
     assert_one_sentence(text, "mine")
@@ -101,7 +101,7 @@ def refusal_at_the_end(folder: Path, *words: str) -> str:
 
 
 @pytest.mark.parametrize("kind", COSTLY_AT_RUN_TIME)
-def test_a_check_takes_no_longer_than_it_may(tmp_path: Path, kind: str) -> None:
+def test_a_check_is_limited_in_time(tmp_path: Path, kind: str) -> None:
     folder = write_hostile_model(tmp_path / "mine", kind)
     bounds = ["--timeout-s", "6"] if kind == "a loop" else MEMORY
     text = refusal(tmp_path, "models", "check", str(folder), *bounds)
@@ -109,7 +109,7 @@ def test_a_check_takes_no_longer_than_it_may(tmp_path: Path, kind: str) -> None:
     assert bounds[0] in text and bounds[1] in text
 
 
-def test_another_model_is_checked_all_the_same(tmp_path: Path) -> None:
+def test_another_model_is_checked_nevertheless(tmp_path: Path) -> None:
     folder = write_hostile_model(tmp_path / "mine", "a computed shape")
     done = ended(tmp_path, "models", "check", str(folder), str(NANODET), *MEMORY)
     assert done.returncode == 1
@@ -127,7 +127,7 @@ def test_a_model_passes_within_the_least_memory(tmp_path: Path) -> None:
     [["models", "check", "{}"], ["quantize", "{}", "--precision", "fp16", "--output", "made"]],
     ids=lambda words: words[0],
 )
-def test_work_that_nobody_reads_of_is_not_called_done(tmp_path: Path, words: list[str]) -> None:
+def test_work_with_a_closed_output_is_not_successful(tmp_path: Path, words: list[str]) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     try:
@@ -222,7 +222,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_one_signal_ends_what_hears_none(tmp_path: Path, number: signal.Signals) -> None:
+def test_one_signal_ends_a_child_that_handles_none(tmp_path: Path, number: signal.Signals) -> None:
     with in_a_loop(tmp_path) as process:
         (child,) = children(process.pid)
         enough_s = cpu_s(child) + 2.0  # by then it is in its loop, and hears nothing
@@ -233,7 +233,7 @@ def test_one_signal_ends_what_hears_none(tmp_path: Path, number: signal.Signals)
         wait_for(lambda: not is_there(child))
 
 
-def test_who_has_something_to_tell_has_time_for_it_until_the_second_signal(tmp_path: Path) -> None:
+def test_a_command_with_a_report_has_time_until_the_second_signal(tmp_path: Path) -> None:
     words = ["bisect", str(write_hostile_model(tmp_path / "mine", "a loop")), "--precision", "fp16"]
     process = subprocess.Popen(
         command(*words), env=environment(tmp_path), stderr=subprocess.PIPE, text=True
@@ -262,7 +262,7 @@ def test_it_can_be_stopped_and_continued(tmp_path: Path) -> None:
         wait_for(lambda: "T" not in (state(process.pid), state(child)))
 
 
-def test_who_is_killed_leaves_nobody_behind(tmp_path: Path) -> None:
+def test_a_killed_parent_leaves_no_child(tmp_path: Path) -> None:
     with in_a_loop(tmp_path) as process:
         (child,) = children(process.pid)
         process.kill()
@@ -303,7 +303,7 @@ def staged(folder: Path, before: set[Path]) -> Path:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_nothing_that_was_staged_is_left(tmp_path: Path, number: signal.Signals) -> None:
+def test_no_staged_folder_remains(tmp_path: Path, number: signal.Signals) -> None:
     with quantizing(tmp_path) as (process, _):
         (child,) = children(process.pid)
         os.kill(child, number) if number == signal.SIGKILL else process.send_signal(number)
@@ -311,7 +311,7 @@ def test_nothing_that_was_staged_is_left(tmp_path: Path, number: signal.Signals)
         assert not list((tmp_path / "made").iterdir())
 
 
-def test_what_a_killed_one_has_left_goes_with_the_next(tmp_path: Path) -> None:
+def test_the_next_run_removes_the_files_of_a_killed_one(tmp_path: Path) -> None:
     other = tmp_path / "made" / ".mine.old"
     other.mkdir(parents=True)
     with quantizing(tmp_path) as (process, left):
@@ -328,7 +328,7 @@ def test_what_a_killed_one_has_left_goes_with_the_next(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])
-def test_a_child_that_is_ended_is_told_of(tmp_path: Path, number: signal.Signals) -> None:
+def test_a_killed_child_is_reported(tmp_path: Path, number: signal.Signals) -> None:
     with in_a_loop(tmp_path) as process:
         (child,) = children(process.pid)
         os.kill(child, number)

@@ -77,7 +77,7 @@ print(shape[0] * shape[1], (after - before) / 1024 + image.data.size / 2**20)
 
 
 @pytest.mark.parametrize("image", IMAGES)
-def test_the_largest_image_that_is_taken(image: str) -> None:
+def test_the_largest_accepted_image(image: str) -> None:
     ended = subprocess.run(
         [sys.executable, "-c", CHILD.replace("{IMAGE}", IMAGES[image])],
         env={**os.environ, "PYTHONPATH": str(ROOT)},

@@ -195,7 +195,7 @@ def test_a_file_whose_reading_breaks_is_unreadable_and_the_next_is_read(
 
 
 @failing
-def test_overlays_that_break_hold_nobody_up(tmp_path: Path, failure: BaseException) -> None:
+def test_a_failing_overlay_writer_does_not_block(tmp_path: Path, failure: BaseException) -> None:
     told: list[str] = []
     files = OverlayFiles(tmp_path, raising(failure), told.append)
     frame = Frame.from_array(np.zeros((2, 2, 3), np.uint8), "bgr8", 1, "camera", "")
