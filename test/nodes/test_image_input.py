@@ -1,4 +1,4 @@
-"""Images arrive whatever the reliability of those who publish them."""
+"""Images arrive from publishers of any reliability."""
 
 from __future__ import annotations
 

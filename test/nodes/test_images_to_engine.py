@@ -1,4 +1,4 @@
-"""An engine that makes its inputs from images itself gets them, and nobody makes a tensor."""
+"""An engine that makes its inputs from images itself gets the images, and no tensor is made."""
 
 from __future__ import annotations
 

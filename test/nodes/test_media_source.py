@@ -1,4 +1,4 @@
-"""Images become frames; what cannot be read is told, and the rest goes on."""
+"""Images are published as frames; unreadable ones are reported, and the rest is published."""
 
 from __future__ import annotations
 

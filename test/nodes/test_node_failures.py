@@ -172,7 +172,7 @@ def test_a_node_goes_on_after_a_failure(
     received.wait(1)
     with monkeypatch.context() as patch:
         if reporting_fails:
-            fail(patch, node.health, "error", "exit", times=1)
+            fail(patch, node.health, "count_error", "exit", times=1)
         failed = fail(patch, *case.target(node), kind)
         wait_for(lambda: failed, "the failure")
         if not reporting_fails:

@@ -1,4 +1,4 @@
-"""Overlays cost nothing until somebody looks."""
+"""Overlays have no cost without a subscriber."""
 
 from __future__ import annotations
 

@@ -121,7 +121,7 @@ def test_a_bad_value_is_refused_in_a_sentence(
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
-        ("model_path", "/m:" * 40_000, "model_path: expected a text of at most 4096 letters"),
+        ("model_path", "/m:" * 40_000, "model_path: expected a text of at most 4096 characters"),
         ("model_path", "/m:" * 65, "model path: expected at most 64 folders, got 65"),
         ("model_path", "~" + "x" * 4000, "^~xxx"),
         ("model", "/" + "x/" * 2000, "^/x/x/"),

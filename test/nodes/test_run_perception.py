@@ -1,4 +1,4 @@
-"""``edge-inference run perception`` as a user runs it: a process of its own on real images."""
+"""``edge-inference run perception`` as a user runs it: in a separate process on real images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model that costs without end is ended, by name, and takes nothing else with it."""
+"""A model with unlimited cost is ended and named in the error, without other effects."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def command(*words: str) -> list[str]:
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """Return the environment of a command, with a cache and a temporary folder of its own."""
+    """Return the environment of a command, with a separate cache and temporary folder."""
     (folder / "tmp").mkdir(exist_ok=True)
     return {
         **os.environ,
@@ -195,7 +195,7 @@ def children(pid: int) -> list[int]:
 
 
 def state(pid: int) -> str:
-    """Return the letter of a process's state; one that is gone is as one that nobody asks for."""
+    """Return the letter of a process's state; a process that is gone counts as a zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
@@ -225,7 +225,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
 def test_one_signal_ends_a_child_that_handles_none(tmp_path: Path, number: signal.Signals) -> None:
     with in_a_loop(tmp_path) as process:
         (child,) = children(process.pid)
-        enough_s = cpu_s(child) + 2.0  # by then it is in its loop, and hears nothing
+        enough_s = cpu_s(child) + 2.0  # by then it is in its loop, and handles no signal
         wait_for(lambda: cpu_s(child) > enough_s)
         process.send_signal(number)
         _, said = process.communicate(timeout=DEADLINE_S)
@@ -323,7 +323,7 @@ def test_the_next_run_removes_the_files_of_a_killed_one(tmp_path: Path) -> None:
         with quantizing(tmp_path) as (_, first):
             assert not left.exists()
             with quantizing(tmp_path) as (_, second):
-                assert first.exists() and second.exists()  # somebody is at it
+                assert first.exists() and second.exists()  # the work has started
     assert other.exists()
 
 

@@ -1,4 +1,4 @@
-"""What is told on stderr are lines of ours alone, whatever the libraries below have to say."""
+"""Only lines of this package are on stderr, none of the libraries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A signal whose handler is not called is told of, one that is heard is not."""
+"""A signal whose handler does not run is passed on, a handled one is not."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ def handlers() -> Iterator[None]:
 
 def test_a_signal_without_a_running_handler_is_passed_on() -> None:
     left: queue.Queue[int] = queue.Queue()
-    signal.signal(signal.SIGINT, lambda number, frame: None)  # as if it had not been called
+    signal.signal(
+        signal.SIGINT, lambda number, frame: None
+    )  # as if Python had not called the handler
     with watch_signals(left.put, 0.0):
         signal.raise_signal(signal.SIGINT)
         assert left.get(timeout=DEADLINE_S) == signal.SIGINT
@@ -41,7 +43,7 @@ def test_a_handled_signal_is_not_passed_on() -> None:
     with watch_signals(left.put):
         signal.raise_signal(signal.SIGINT)
         end_s = time.monotonic() + DEADLINE_S
-        while left.empty():  # until the thread has come to one that is not
+        while left.empty():  # until the thread reads a signal without a handler call
             assert time.monotonic() < end_s
             signal.raise_signal(signal.SIGTERM)
             threading.Event().wait(0.1)

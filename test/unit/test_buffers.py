@@ -1,4 +1,4 @@
-"""A pooled array comes back only when nobody can see it any longer."""
+"""A pooled array is reused only when no reference to it remains."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line: what it refuses and with which words, and what options come to mean."""
+"""The command line: rejected options with their errors, and the conversion of options."""
 
 from __future__ import annotations
 

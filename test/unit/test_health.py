@@ -1,4 +1,4 @@
-"""What a component says about itself."""
+"""The health of a component."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_losing_more_than_a_tenth_is_a_warning(done: int, lost: int, level: Heal
     for _ in range(lost):
         health.count_dropped("superseded")
     assert look(health)[0] == level
-    assert look(health)[0] == HealthLevel.OK  # it is about the time since the last look
+    assert look(health)[0] == HealthLevel.OK  # the level is for the time since the last call
 
 
 def test_a_warning_says_what_was_lost_and_why() -> None:

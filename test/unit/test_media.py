@@ -189,7 +189,7 @@ def test_a_video_without_an_image_is_one_error_and_then_the_end(
 def test_numbered_images_are_not_read_as_a_video(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """OpenCV's reader of these does not look at what they cost."""
+    """OpenCV's reader of these files does not check their cost."""
     asked = []
 
     class Closed(FakeCapture):

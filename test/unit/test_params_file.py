@@ -1,4 +1,4 @@
-"""Entries of a parameter file that reach nobody are told."""
+"""Entries of a parameter file that reach no node are reported."""
 
 from __future__ import annotations
 

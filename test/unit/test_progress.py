@@ -17,7 +17,7 @@ from edge_inference.cli.progress import (
 
 
 class Clock:
-    """Seconds that only pass when told."""
+    """A clock that the test advances."""
 
     def __init__(self) -> None:
         self.now = 0.0

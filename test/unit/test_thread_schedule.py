@@ -96,7 +96,7 @@ def test_missing_cpus_and_a_valid_priority() -> None:
 
 
 def in_a_thread(function: Callable[[], None]) -> None:
-    """Run a function in a thread of its own, whose schedule ends with it."""
+    """Run a function in a separate thread, whose schedule ends with it."""
     errors: list[BaseException] = []
 
     def run() -> None:

@@ -1,4 +1,4 @@
-"""A worker goes on whatever its work, or the telling of it, raises."""
+"""A worker continues after any exception of its work, or of the report of it."""
 
 from __future__ import annotations
 
