@@ -152,7 +152,7 @@ def test_a_tensor_that_contradicts_itself(changes, expected: str) -> None:
 def test_a_duplicate_name() -> None:
     twice = message()
     twice.tensors.append(twice.tensors[0])
-    with pytest.raises(TensorError, match=r"name once, got \['t', 't'\]"):
+    with pytest.raises(TensorError, match=r"distinct tensor names, got \['t', 't'\]"):
         TensorListAdapter().from_message(twice)
 
 
@@ -260,7 +260,7 @@ def test_depth_that_is_not_in_metres_is_warned_of() -> None:
 
 
 def test_a_result_of_an_unknown_kind_has_no_score() -> None:
-    with pytest.raises(InputError, match="best score: .* is not handled"):
+    with pytest.raises(InputError, match=r"best score: .* is not handled"):
         top_score([])
 
 

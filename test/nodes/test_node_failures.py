@@ -272,7 +272,7 @@ def test_a_failure_that_cannot_be_reported_stops_the_robot(
     node = rig.load("Command", rate_hz=50.0)
     sender.drive()
     with monkeypatch.context() as patch:
-        for owner, name in ((node.health, "error"), (node._motion, "stop")):
+        for owner, name in ((node.health, "count_error"), (node._motion, "stop")):
             fail(patch, owner, name, "exit", times=float("inf"))
         failed = fail(patch, node._motion, "command", "error", times=float("inf"))
         wait_for(lambda: len(failed) >= 3, "the failures")
