@@ -1,4 +1,4 @@
-"""Threads outside of the nodes: what is raised in them is told, and they, or others, go on."""
+"""Threads outside of the nodes: exceptions in them are reported, and the work continues."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def test_probe_is_repeated_after_an_exception(
         else:
             patch.setattr(bench, "sensors", [*bench.sensors, Nameless()])
         bench.clock.forward(61.0)
-        # What was found before goes on.
+        # The sensors that were found before stay in use.
         assert bench.statuses() == dict.fromkeys("abc", ReadingStatus.OK)
         assert "injected" in bench.sampler.problem
     bench.clock.forward(61.0)
@@ -195,7 +195,7 @@ def test_a_file_whose_reading_breaks_is_unreadable_and_the_next_is_read(
 
 
 @failing
-def test_overlays_that_break_hold_nobody_up(tmp_path: Path, failure: BaseException) -> None:
+def test_a_failing_overlay_writer_does_not_block(tmp_path: Path, failure: BaseException) -> None:
     told: list[str] = []
     files = OverlayFiles(tmp_path, raising(failure), told.append)
     frame = Frame.from_array(np.zeros((2, 2, 3), np.uint8), "bgr8", 1, "camera", "")
