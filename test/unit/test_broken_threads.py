@@ -1,4 +1,4 @@
-"""Threads outside of the nodes: what is raised in them is told, and they, or others, go on."""
+"""Threads outside of the nodes: exceptions in them are reported and do not stop the work."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def test_probe_is_repeated_after_an_exception(
         else:
             patch.setattr(bench, "sensors", [*bench.sensors, Nameless()])
         bench.clock.forward(61.0)
-        # What was found before goes on.
+        # The known sensors are still read.
         assert bench.statuses() == dict.fromkeys("abc", ReadingStatus.OK)
         assert "injected" in bench.sampler.problem
     bench.clock.forward(61.0)
