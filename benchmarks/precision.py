@@ -1,7 +1,7 @@
 """int8 against fp32 on the CPU: the speedup and the agreement of each model.
 
 All engines run in ONNX Runtime on one thread, interleaved. The CPU time of that thread is
-compared, in the least disturbed rounds. The claims depend on the processor: with instructions
+compared, in the least disturbed rounds. The claims depend on the CPU: with instructions
 that multiply bytes (VNNI, AMX, dot products of ARM) int8 has one mode; x86 without VNNI has an
 exact mode and a fast one with 7-bit weights.
 
@@ -23,8 +23,8 @@ from pathlib import Path
 
 from benchmarks.report import Report, interleave
 from benchmarks.unseen_images import Fp32Reference, unseen_images
+from edge_inference.backends.cpu_instructions import CpuInstructions, find_cpu_instructions
 from edge_inference.backends.ort import OrtBackend
-from edge_inference.backends.processor import Processor, find_processor
 from edge_inference.core.models.model import ModelDescription, find_model
 from edge_inference.engines.precision.calibration import Calibration
 from edge_inference.engines.precision.derive import derive
@@ -57,11 +57,11 @@ _FOR_TENSORRT = (
 )
 
 
-def int8_variants_of(processor: Processor) -> tuple[DerivedVariant, ...]:
-    """Return the int8 modes of a processor, with the claims for each."""
-    if not processor.saturates:
+def int8_variants_of(cpu: CpuInstructions) -> tuple[DerivedVariant, ...]:
+    """Return the int8 modes of a CPU, with the claims for each."""
+    if not cpu.saturates:
         return (DerivedVariant("int8", "int8", min_speedup=2.0, min_sqnr_db=16.0),)
-    bits = {mode: weight_bits(mode, processor) for mode in (EXACT, FAST)}
+    bits = {mode: weight_bits(mode, cpu) for mode in (EXACT, FAST)}
     return (
         DerivedVariant(
             "int8-exact", "int8", weight_bits=bits[EXACT], min_speedup=1.05, min_sqnr_db=16.0
@@ -81,11 +81,11 @@ def int8_variants_of(processor: Processor) -> tuple[DerivedVariant, ...]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print, and return the exit status."""
     report = Report("precision", argv, __doc__)
-    processor = find_processor()
-    report.figure("instruction set", processor.instruction_set)
+    cpu = find_cpu_instructions()
+    report.figure("instruction set", cpu.instruction_set)
     with tempfile.TemporaryDirectory() as folder:
         for name in _MODELS:
-            _measure(report, find_model(name), int8_variants_of(processor), Path(folder))
+            _measure(report, find_model(name), int8_variants_of(cpu), Path(folder))
     return report.finish()
 
 

@@ -1,4 +1,4 @@
-"""The kit for tests of GPU code without a GPU, as ``scripts/gpu_test_kit.py`` left it."""
+"""The kit for tests of GPU code without a GPU, which ``scripts/gpu_test_kit.py`` makes."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ KIT = ROOT / ".cache" / "gpu_test_kit" / f"cp{sys.version_info[0]}{sys.version_i
 NOT_MADE = "the kit for tests of GPU code was not made: make test makes it"
 #: TensorRT's releases whose Python bindings are in the kit: JetPack 6.0, 6.1, 7.0 and 7.2.
 BINDINGS = ("8.6.1", "10.3.0", "10.13.3.9", "11.4.0.106")
-# Parts that hold modules of their own name, for all tests.
+# Parts with a module of the same name, for all tests.
 MODULES = ("pycuda", "tensorrt_rtx")
 
 
 def missing(part: str) -> str:
-    """Say why a part is not there; "" where it is."""
+    """Return why a part is missing; "" if it exists."""
     if (KIT / part).is_dir():
         return ""
     state = _state()
@@ -29,7 +29,7 @@ def missing(part: str) -> str:
 
 
 def folder_of(part: str) -> Path:
-    """Return a part's folder; skip the test, with the reason, where it is missing."""
+    """Return a part's folder; skip the test, with the reason, if it is missing."""
     reason = missing(part)
     if reason:
         pytest.skip(reason)
@@ -37,19 +37,19 @@ def folder_of(part: str) -> Path:
 
 
 def nvrtc_library(cuda: int) -> Path:
-    """Return CUDA 12's or 13's run-time compiler. Skips the test where it is missing."""
+    """Return CUDA 12's or 13's runtime compiler. Skips the test if it is missing."""
     return next(folder_of("cuda").glob(f"nvidia/*/lib/libnvrtc.so.{cuda}"))
 
 
 def cuda_headers() -> Path:
-    """Return the folder of CUDA 12's ``cuda.h``. Skips the test where it is missing."""
+    """Return the folder of CUDA 12's ``cuda.h``. Skips the test if it is missing."""
     return folder_of("cuda") / "nvidia" / "cuda_runtime" / "include"
 
 
 def put_on_path() -> None:
-    """Let this process and those that it starts import pycuda and TensorRT-RTX.
+    """Let this process and its children import pycuda and TensorRT-RTX.
 
-    What an environment has already is preferred.
+    Packages of the environment have priority.
     """
     added = [str(KIT / m) for m in MODULES if (KIT / m).is_dir() and _is_absent(m)]
     sys.path += added

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_inference.backends.base import Backend, TensorSpec
-from edge_inference.backends.processor import Processor, find_processor
+from edge_inference.backends.cpu_instructions import CpuInstructions, find_cpu_instructions
 from edge_inference.core.bounded_file import is_regular_file
 from edge_inference.core.models.onnx_memory import check_memory
 from edge_inference.core.runtime.memory_limit import is_out_of_memory, memory_hint
@@ -155,10 +155,10 @@ class OrtBackend(Backend):
         return TensorSpec(node.name, np.dtype(_DTYPES[node.type]), shape)
 
 
-def session_options(onnxruntime: Any, threads: int = 1, processor: Processor | None = None) -> Any:
+def session_options(onnxruntime: Any, threads: int = 1, cpu: CpuInstructions | None = None) -> Any:
     """Return the options of every session; with them int8 is exact on every CPU.
 
-    ``processor`` is this machine's by default. Where its sums saturate, ONNX Runtime uses its
+    ``cpu`` is this machine's by default. Where its sums saturate, ONNX Runtime uses its
     slower kernels; weights that fit in 7 bits still use the fast ones. On other CPUs the option
     must not be set, because ONNX Runtime would use the slow kernels there, too.
     """
@@ -167,7 +167,7 @@ def session_options(onnxruntime: Any, threads: int = 1, processor: Processor | N
     options.inter_op_num_threads = 1
     # Errors are raised and reported by this package; do not print them a second time.
     options.log_severity_level = _FATAL_ONLY
-    if (processor or find_processor()).saturates:
+    if (cpu or find_cpu_instructions()).saturates:
         options.add_session_config_entry(_EXACT_INT8, "1")
     return options
 

@@ -1,1 +1,1 @@
-"""From ONNX to what an engine runs best: derived models, engines, the cache of both."""
+"""Derived models, TensorRT builds, the artifact cache, and engines in service."""

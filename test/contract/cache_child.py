@@ -1,8 +1,7 @@
-"""A process that asks the cache for an entry; the tests start it, and kill it.
+"""A process that requests an entry of the cache; the tests start it, and kill it.
 
-Before every change of the file system under the cache, and at every step of
-the making, it writes a mark and waits for a line: it stands still where it is
-killed, without anybody having to hurry or to sleep.
+Before every change of the file system in the cache, and at every step of the making, it
+writes a mark and waits for a line: it stops where it is killed, without a sleep.
 """
 
 from __future__ import annotations
@@ -33,9 +32,9 @@ def stand_still_at_changes(cache: Path, mark: Callable[[str], None]) -> None:
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         if event not in CHANGES:
             return
-        path = str(arguments[0])  # a number where it is a descriptor
+        path = str(arguments[0])  # a descriptor is a number
         if Path(path).is_absolute() and cache not in Path(path).parents:
-            return  # a whole folder is removed with names relative to it
+            return  # rmtree uses names relative to the folder
         if event == "open" and not arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
             return
         mark(f"{event} {path}")

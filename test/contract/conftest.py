@@ -1,4 +1,4 @@
-"""The folder that a run shares, and tiny models as fixtures."""
+"""The shared folder of a run, and tiny models as fixtures."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ from tiny_models import make_onnx as make_onnx
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Give the run its folder before it has workers."""
+    """Make the folder of the run before the workers start."""
     shared.share(config)

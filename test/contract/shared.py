@@ -1,4 +1,4 @@
-"""Files that take long to make, made once for all workers and processes of a run."""
+"""Files that are slow to make, made once for all workers and processes of a run."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from edge_inference.engines.precision.onnx_file import write_onnx
 from edge_inference.optimize.onnx_lowering.speech_graphs import lower_speech_graph
 from edge_inference.speech.recognition.speech_model import SpeechModel
 
-#: Names the run's folder to workers and to the processes that they start.
+#: The variable with the run's folder, for workers and their processes.
 VARIABLE = "EDGE_INFERENCE_TESTS_SHARE"
 
 
 def share(config: pytest.Config) -> None:
-    """Make the folder of this run, and remove it at the end, unless it is there already."""
+    """Make the folder of this run, and remove it at the end, unless it existed before."""
     if VARIABLE not in os.environ:
         os.environ[VARIABLE] = tempfile.mkdtemp(prefix="edge_inference_tests_")
         config.add_cleanup(lambda: shutil.rmtree(os.environ.pop(VARIABLE)))
 
 
 def made_once(name: str, make: Callable[[Path], object]) -> Path:
-    """Return a file of the run's folder. Whoever needs it first makes it, others wait."""
+    """Return a file of the run's folder. The first caller makes it, others wait."""
     file = Path(os.environ[VARIABLE], name)
     with file.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -43,7 +43,7 @@ def made_once(name: str, make: Callable[[Path], object]) -> Path:
 
 
 def speech_graph_of(model: SpeechModel, role: str) -> Path:
-    """Return one of a recogniser's graphs in public operators."""
+    """Return one of a recogniser's graphs in standard operators."""
     files = {name: file.path for name, file in model.files.items()}
     return made_once(
         f"{model.name}-{role}.onnx", lambda file: write_onnx(lower_speech_graph(role, files), file)
@@ -61,7 +61,7 @@ def derived_model_of(model: ModelDescription, precision: str, target: str) -> Pa
 def derive_model(
     model: ModelDescription, precision: str, target: str, file: Path, per_channel: bool = True
 ) -> None:
-    """Write a shipped model's derived model as its description says; "7-bit int8" is one, too."""
+    """Derive a shipped model with the settings of its model.yaml; also "7-bit int8"."""
     bits, _, precision = precision.rpartition("-bit ")
     derive(
         model.variants["fp32"].file,
@@ -77,5 +77,5 @@ def derive_model(
 
 @cache
 def calibration_of(file: Path) -> Calibration:
-    """Read the ranges beside a model."""
+    """Read the calibration of a model."""
     return Calibration.load(file)

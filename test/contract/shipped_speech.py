@@ -1,4 +1,4 @@
-"""The shipped speech models, opened, and the recordings that come with them."""
+"""The shipped speech models, opened, with the recordings of their packages."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def open_detector_model() -> OrtBackend:
 
 
 def recording(name: str) -> tuple[NDArray[np.float32], int]:
-    """Return a recording that the recogniser's package brings, and its rate."""
+    """Return a recording of the recogniser's package, and its rate."""
     found = importlib.util.find_spec("moonshine_voice")
     if found is None or not found.submodule_search_locations:
         pytest.skip("moonshine-voice, which brings the recordings, is not installed")
@@ -57,7 +57,7 @@ def recording(name: str) -> tuple[NDArray[np.float32], int]:
 
 
 def person() -> NDArray[np.float32]:
-    """Return a person who says 'go forward ten meters', at 16 kHz."""
+    """Return a person's 'go forward ten meters', at 16 kHz."""
     with wave.open(str(PERSON)) as sound:
         return to_mono(np.frombuffer(sound.readframes(sound.getnframes()), "<i2"))
 
@@ -65,7 +65,7 @@ def person() -> NDArray[np.float32]:
 def chunks(
     samples: NDArray[np.float32], rate: int, length_s: float = 0.032
 ) -> Iterator[AudioChunk]:
-    """Yield a recording as a source would, with a second of silence behind it."""
+    """Yield a recording in chunks, with a second of silence after it."""
     padded = np.concatenate((samples, np.zeros(rate, np.float32)))
     size = round(rate * length_s)
     for number, start in enumerate(range(0, len(padded), size)):
@@ -76,11 +76,11 @@ def words(text: str) -> list[str]:
     return re.findall(r"[a-z]+", text.lower())
 
 
-def word_errors(said: str, heard: str) -> int:
-    """Return how many words must be put in, left out or replaced (Levenshtein)."""
-    wanted, found = words(said), words(heard)
+def word_errors(reference: str, hypothesis: str) -> int:
+    """Return the word errors: insertions, deletions and substitutions (Levenshtein)."""
+    expected, found = words(reference), words(hypothesis)
     row = list(range(len(found) + 1))
-    for place, word in enumerate(wanted, start=1):
+    for place, word in enumerate(expected, start=1):
         last = row
         row = [place]
         for column, other in enumerate(found, start=1):

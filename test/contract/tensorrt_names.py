@@ -1,4 +1,4 @@
-"""The names in one release of TensorRT's Python bindings, read in a process of their own."""
+"""The names in one release of TensorRT's Python bindings, read in another process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import gpu_kit
 
 RTX = "RTX"
 RELEASES = (*gpu_kit.BINDINGS, RTX)
-# Methods that a subclass is to write are in the documentation only.
+# Methods for subclasses are in the documentation only.
 DUMP = r"""
 import importlib, json, re, sys
 trt = importlib.import_module(sys.argv[1])
@@ -28,7 +28,7 @@ print(json.dumps({"version": trt.__version__, "members": members}))
 
 @dataclass(frozen=True)
 class Names:
-    """What a release has: names of the module, and of each class its members."""
+    """The names of a release: those of the module, and the members of each class."""
 
     version: str
     members: Mapping[str, frozenset[str]]
@@ -40,7 +40,7 @@ class Names:
 
 @functools.cache
 def names_of(release: str) -> Names:
-    """Read a release's names; skip the test, with the reason, where the kit lacks it."""
+    """Read a release's names; skip the test, with the reason, if the kit lacks it."""
     part = "tensorrt_rtx" if release == RTX else f"tensorrt-{release}"
     module = "tensorrt_rtx" if release == RTX else "tensorrt"
     environment = {**os.environ, "PYTHONPATH": str(gpu_kit.folder_of(part))}

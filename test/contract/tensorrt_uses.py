@@ -1,8 +1,8 @@
-"""Finds what source code asks of TensorRT, by the names of its variables.
+"""Finds the uses of TensorRT in source code, by the names of variables.
 
-By convention TensorRT's objects are kept in variables, arguments and attributes of the names below,
-a leading underscore allowed, and their members are reached by plain attribute access. A name that
-is annotated with a type of ours is not one of them.
+By convention TensorRT's objects are in variables, arguments and attributes with the names below
+(a leading underscore is allowed), and code reaches their members by plain attribute access. A name
+that is annotated with a type of this package is not a TensorRT object.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ CLASSES = {
     "timing_cache": "ITimingCache",
     "serialized": "IHostMemory",
 }
-# What a call gives, and so the name that its result is to be kept under.
+# The result of a call, and thus the name of the variable for it.
 RESULTS = {
     "Builder": "builder",
     "OnnxParser": "parser",
@@ -45,7 +45,7 @@ RESULTS = {
 }
 ANY = ("Any", "object", "None")
 EXITS = (ast.Return, ast.Raise, ast.Continue, ast.Break)
-# Functions that ask whether a member is there, by its name.
+# Functions that test for a member by its name.
 ASKING = ("getattr", "hasattr", "enum_member")
 
 Guards = frozenset[tuple[str, str]]
@@ -53,9 +53,9 @@ Guards = frozenset[tuple[str, str]]
 
 @dataclass(frozen=True, order=True)
 class Use:
-    """A member that is used: of ``trt`` itself, of one of its classes, or of an object.
+    """A used member: of ``trt``, of one of its classes, or of an object.
 
-    ``owner`` is "" for the module, else the class. ``is_asked`` where the member may be absent.
+    ``owner`` is "" for the module, else the class. ``is_asked``: the member may be absent.
     """
 
     line: int
@@ -68,7 +68,7 @@ class Use:
 
 
 def uses_in(source: str) -> list[Use]:
-    """Return what a module's text uses and asks for, in its order."""
+    """Return the uses and capability tests of a module's source, in order."""
     tree = ast.parse(source)
     scan = _Scan(_ours(node for node in ast.walk(tree) if isinstance(node, ast.AnnAssign)))
     scan.walk(tree, frozenset(), {})
@@ -76,7 +76,7 @@ def uses_in(source: str) -> list[Use]:
 
 
 def misnamed_in(source: str) -> list[str]:
-    """Return results of TensorRT's calls that are kept under a name that hides what they are."""
+    """Return results of TensorRT's calls in variables with other names."""
     found = []
     for node in ast.walk(ast.parse(source)):
         if not isinstance(node, ast.Assign | ast.AnnAssign) or not isinstance(node.value, ast.Call):
@@ -91,14 +91,14 @@ def misnamed_in(source: str) -> list[str]:
 
 
 class _Scan:
-    """Walks a tree with what is known at each place: guarded members, and names of ours."""
+    """Walks a tree with the guarded members and own names at each node."""
 
     def __init__(self, ours: set[str]) -> None:
         self.found: list[Use] = []
-        self._ours = ours  # attributes that the module declares with a type of its own
+        self._ours = ours  # attributes that the module declares with its own type
 
     def walk(self, node: ast.AST, guards: Guards, ours: dict[str, bool]) -> None:
-        """Visit a node and what is below it."""
+        """Visit a node and its children."""
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
             ours = {**ours, **_arguments(node)}
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
@@ -126,7 +126,7 @@ class _Scan:
             self.found.append(Use(node.lineno, owner, str(asked.value), is_asked=True))
 
     def _overridden(self, node: ast.ClassDef) -> None:
-        """Take a method that stands in for one of TensorRT's as asked for: not all have it."""
+        """Treat an override of a TensorRT method as optional: not all releases have it."""
         bases = (base for base in node.bases if isinstance(base, ast.Attribute))
         for owner in (base.attr for base in bases if _last_name(base.value) == MODULE):
             for method in (part for part in node.body if isinstance(part, ast.FunctionDef)):
@@ -134,7 +134,7 @@ class _Scan:
                     self.found.append(Use(method.lineno, owner, method.name, is_asked=True))
 
     def _owner(self, value: ast.expr, ours: dict[str, bool]) -> str | None:
-        """Name the class whose member is reached through an expression; "" for the module."""
+        """Return the class of an expression; "" for the module."""
         name = _last_name(value)
         plain = value.id if isinstance(value, ast.Name) else None
         if name == MODULE:
@@ -158,7 +158,7 @@ def _is_ours(annotation: ast.expr | None) -> bool:
 
 
 def _ours(declarations: Iterable[ast.AnnAssign]) -> set[str]:
-    """Return the names of attributes that are declared with a type of ours."""
+    """Return the names of attributes that are declared with a type of this package."""
     ours = set()
     for node in declarations:
         target = node.target
@@ -176,7 +176,7 @@ def _arguments(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> dic
 
 
 def _children(node: ast.AST, guards: Guards) -> Iterator[tuple[ast.AST, Guards]]:
-    """Give what is below a node, each with the members that are known to be there."""
+    """Yield the children of a node, each with its guarded members."""
     if isinstance(node, ast.IfExp):
         yield node.test, guards
         yield node.body, guards | _present(node.test, True)
@@ -206,7 +206,7 @@ def _listed(
 
 
 def _present(test: ast.expr, outcome: bool) -> Guards:
-    """Return the (object, member) that are there when a test has come out so."""
+    """Return the (object, member) that exist for a result of a test."""
     if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
         return _present(test.operand, not outcome)
     if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.And) is outcome:
@@ -222,7 +222,7 @@ def _present(test: ast.expr, outcome: bool) -> Guards:
 
 
 def _is_guarded(node: ast.expr, guards: Guards) -> bool:
-    """Tell whether a member, or what it is reached through, was asked for before."""
+    """Tell whether a member, or its owner, was tested before."""
     while isinstance(node, ast.Attribute):
         if (ast.unparse(node.value), node.attr) in guards:
             return True

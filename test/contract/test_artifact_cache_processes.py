@@ -1,4 +1,4 @@
-"""The cache of built things, used by many processes, some of which are killed."""
+"""The artifact cache with many processes, some of which are killed."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ CHILD = Path(__file__).with_name("cache_child.py")
 ROOT = CHILD.parents[2]
 KEY = key_of({"wanted": 1})
 OLD = key_of({"old": 1})
-ROOM = 12_000  # for one entry: making the second removes the first
+ROOM = 12_000  # one entry: making the second one removes the first
 ASKING = 20
 KILLS = 20
 
 
 class Child:
-    """A process that asks for the entry, and tells each of its steps."""
+    """A process that makes the entry and reports each step."""
 
     def __init__(self, cache: Path, how: str, counts: Path) -> None:
         self.process = subprocess.Popen(
@@ -35,7 +35,7 @@ class Child:
             text=True,
             env={"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
         )
-        self.said = ""
+        self.message = ""
 
     def __enter__(self) -> Child:
         return self
@@ -46,8 +46,8 @@ class Child:
 
     def listen(self) -> str:
         assert self.process.stdout is not None
-        self.said = self.process.stdout.readline()
-        return self.said
+        self.message = self.process.stdout.readline()
+        return self.message
 
     def go_on(self) -> None:
         assert self.process.stdin is not None
@@ -55,7 +55,7 @@ class Child:
         self.process.stdin.flush()
 
     def run_to(self, step: int) -> bool:
-        """Let it come to a step, counted from 0, and stand there; false where it ended before."""
+        """Run it to a step, counted from 0, and stop there; False if it ended before."""
         for _ in range(step):
             if not self.is_at_a_step():
                 return False
@@ -67,7 +67,7 @@ class Child:
 
 
 def quiet(what: str) -> None:
-    """Stand nowhere."""
+    """Run to the end without a stop."""
 
 
 def whole(folder: Path) -> dict[str, str]:
@@ -75,7 +75,7 @@ def whole(folder: Path) -> dict[str, str]:
 
 
 def prepared(folder: Path) -> Path:
-    """Make a cache with a damaged entry of the key, and an old one that has to make room."""
+    """Make a cache with a damaged entry of the key, and an old one beyond the limit."""
     cache = ArtifactCache(folder)
     cache.get_or_make(OLD, whole, label="old")
     damaged = cache.get_or_make(KEY, whole, label="made-up")
@@ -90,23 +90,23 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def steps(template: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Every step of one undisturbed making, in order."""
+    """Every step of making an entry, in order."""
     folder = tmp_path_factory.mktemp("steps")
     found = []
     with Child(shutil.copytree(template, folder / "cache"), "standing", folder / "n") as child:
         while child.is_at_a_step():
-            found.append(child.said.strip())
+            found.append(child.message.strip())
             child.go_on()
     return found
 
 
 def assert_usable(folder: Path) -> None:
-    """Hold the cache against what it must be after anything that happened."""
+    """Check the state of the cache, which must hold after any event."""
     cache = ArtifactCache(folder, ROOM)
     for key in (KEY, OLD):
         try:
             found = cache.find(key)
-        except CacheError as error:  # the damage it began with, which nobody came to mend
+        except CacheError as error:  # the initial damage, which no process repaired
             assert key == KEY
             assert "engine.plan: expected 3300 bytes, got 4" in str(error)
         else:
@@ -117,7 +117,9 @@ def assert_usable(folder: Path) -> None:
     assert len(entry.files) == 3
     assert list((folder / ".making").iterdir()) == []
     assert cache.faults() == []
-    assert all(name.startswith("old-") for name in cache.clean())  # room that was yet to be made
+    assert all(
+        name.startswith("old-") for name in cache.clean()
+    )  # the old entry is not removed yet
     assert [entry.key for entry in cache.entries()] == [KEY]
     assert list((folder / ".locks").iterdir()) == []
 
@@ -131,8 +133,8 @@ def test_many_processes_make_an_entry_once(tmp_path: Path) -> None:
         for child in children:
             child.go_on()
         for child in children:
-            said = json.loads(child.listen())
-            assert said == {"done": True, "bytes": 3300, "made": "whole"}
+            message = json.loads(child.listen())
+            assert message == {"done": True, "bytes": 3300, "made": "whole"}
             assert child.process.wait() == 0
     finally:
         for child in children:
@@ -142,7 +144,7 @@ def test_many_processes_make_an_entry_once(tmp_path: Path) -> None:
 
 
 def test_the_steps_cover_every_phase(steps: list[str]) -> None:
-    """Killing at these steps means something: locking, making, publishing, removing."""
+    """The steps include locking, making, publishing and removing."""
     text = "\n".join(steps)
     for phase in (
         ".locks/",
@@ -156,8 +158,8 @@ def test_the_steps_cover_every_phase(steps: list[str]) -> None:
         "os.utime",
     ):
         assert phase in text
-    assert text.count("os.rename") == 3  # the damaged entry, the new one, the one making room
-    assert text.count("fsync") == 6  # three files, their description, two folders
+    assert text.count("os.rename") == 3  # the damaged entry, the new one, the removed one
+    assert text.count("fsync") == 6  # three files, the sidecar, two folders
     assert publishing(steps) > KILLS
 
 

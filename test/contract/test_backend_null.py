@@ -1,4 +1,4 @@
-"""The null backend answers with zeros of the right shape."""
+"""The null backend returns zeros of the right shape."""
 
 from __future__ import annotations
 

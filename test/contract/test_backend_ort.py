@@ -1,4 +1,4 @@
-"""What only ONNX Runtime can get wrong: files, providers, types, a run that fails."""
+"""Tests of ONNX Runtime only: files, providers, types, a failed run."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_an_unknown_provider_is_an_error_with_the_known_ones(
 
 
 def test_a_silent_fallback_is_refused(doubling_onnx: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A provider that is built in but cannot start: ONNX Runtime then takes the CPU."""
+    """A provider that is present but cannot start: ONNX Runtime then uses the CPU."""
     available = [*onnxruntime.get_available_providers(), "CUDAExecutionProvider"]
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: available)
     with pytest.raises(BackendError, match="CUDAExecutionProvider"):
@@ -160,15 +160,15 @@ def test_products_of_bytes_are_exact_on_every_cpu(make_onnx) -> None:
 def test_the_error_for_inexact_weights_has_a_hint(
     doubling_onnx: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # As ONNX Runtime says it where two layers share weights, and it makes unsigned ones of them.
-    said = (
+    # The error of ONNX Runtime where two layers share weights and it converts them to unsigned.
+    text = (
         "[ONNXRuntimeError] : 1 : FAIL : Exception during initialization: graph_utils.cc:479 "
         "AddInitializerWithOrtValue [ONNXRuntimeError] : 1 : FAIL : graph.cc:4164 "
         "AddInitializedOrtValue Attempt to replace the existing tensor"
     )
 
     def refuse(*arguments: object, **named: object) -> None:
-        raise RuntimeError(said)
+        raise RuntimeError(text)
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", refuse)
     with pytest.raises(BackendError, match=r"no VNNI.*give every layer its own copy"):
@@ -179,7 +179,7 @@ def test_the_error_for_inexact_weights_has_a_hint(
 def test_memory_is_kept_or_freed(doubling_onnx: Path, keeps: bool) -> None:
     backend = OrtBackend(doubling_onnx, keeps_memory=keeps).open()
     tensors = {"data": np.zeros((2**20, 3, 4), np.float32), "more": np.zeros(1, np.float32)}
-    ctypes.CDLL(None).malloc_trim(0)  # what earlier tests have freed would be taken again
+    ctypes.CDLL(None).malloc_trim(0)  # otherwise memory freed by earlier tests would be reused
     before = resident_mib()
     backend.infer(tensors)
     grown = resident_mib() - before

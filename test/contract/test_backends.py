@@ -1,4 +1,4 @@
-"""What every backend promises. A new backend joins by adding a row to MAKERS.
+"""Tests of every backend. For a new backend add a row to MAKERS.
 
 Each row makes a closed backend of one small model: inputs ``data``
 ``[any, 3, 4]`` and ``more`` ``[1]``; outputs ``doubled`` (twice ``data``) and

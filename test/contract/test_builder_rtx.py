@@ -1,4 +1,4 @@
-"""The builder with the real TensorRT-RTX, which builds on machines without a GPU too."""
+"""The builder with the real TensorRT-RTX, which also builds on machines without a GPU."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def _convolution(
     last: helper.NodeProto | None = None,
     **saving: Any,
 ) -> Path:
-    """Write a convolution, and a node called ``last`` that makes ``z`` of its ``y``."""
+    """Write a convolution, and a node ``last`` from its ``y`` to ``z``."""
     number = np.float16 if precision == "fp16" else np.float32
     kind = helper.np_dtype_to_tensor_dtype(np.dtype(number))
     rng = np.random.default_rng(0)
@@ -89,17 +89,17 @@ def _convolution(
         [helper.make_tensor_value_info("z", kind, [batch, 8, 16, 16])],
         constants,
     )
-    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("somebody", 1)]
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("custom.ops", 1)]
     onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), file, **saving)
     return file
 
 
 def test_shipped_models_in_fp32(vendor: Vendor, model: ModelDescription, tmp_path: Path) -> None:
-    told: list[BuildProgress] = []
+    reports: list[BuildProgress] = []
     variant = model.variants["fp32"]
-    how = {"progress": told.append, "model": model.name}
+    how = {"progress": reports.append, "model": model.name}
     built = _make(vendor, variant.file, how, batch=_batch(model))
-    fractions = [progress.fraction for progress in told]
+    fractions = [progress.fraction for progress in reports]
     assert None not in fractions
     assert fractions == sorted(fractions)  # type: ignore[type-var]
     assert (fractions[0], fractions[-1]) == (0.0, 1.0)
@@ -205,7 +205,7 @@ def test_supported_options(vendor: Vendor, tmp_path: Path) -> None:
 def _broken(kind: str, folder: Path) -> Path:
     file = folder / "broken.onnx"
     if kind == "unknown operator":
-        last = helper.make_node("Wobble", ["y"], ["z"], "last", domain="somebody")
+        last = helper.make_node("Wobble", ["y"], ["z"], "last", domain="custom.ops")
         return _convolution(file, last=last)
     if kind == "external weights":
         external = {"save_as_external_data": True, "location": "weights.bin", "size_threshold": 0}
@@ -235,15 +235,15 @@ def test_broken_files(vendor: Vendor, tmp_path: Path, kind: str, words: str) -> 
 
 
 def test_a_build_can_be_cancelled(vendor: Vendor, tmp_path: Path) -> None:
-    told: list[BuildProgress] = []
+    reports: list[BuildProgress] = []
     how = {
-        "progress": told.append,
-        "cancelled": lambda: len(told) > 20,
+        "progress": reports.append,
+        "cancelled": lambda: len(reports) > 20,
         "timing_cache": tmp_path / "cache",
     }
     with pytest.raises(CancelledError):
         _make(vendor, find_model("nanodet", [ROOT / "models"]).variants["fp32"].file, how)
-    assert told[-1].phase != "done"
+    assert reports[-1].phase != "done"
     assert list(tmp_path.iterdir()) == []
 
 

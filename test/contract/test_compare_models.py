@@ -1,4 +1,4 @@
-"""compare and bisect on the shipped models. Times are measured, never judged."""
+"""compare and bisect on the shipped models. Times are measured but not checked."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MODELS = available_models([Path(__file__).parents[2] / "models"])
 def model(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> ModelDescription:
-    """Return a shipped model, calibrated on its golden images where it is not yet."""
+    """Return a shipped model, calibrated on its golden images if it has no calibration."""
     shipped = load_model(MODELS[request.param])
     if shipped.calibration is not None:
         return shipped
@@ -67,7 +67,7 @@ def test_fp32_is_computed_in_fp32(model: ModelDescription) -> None:
 def test_a_shipped_model_needs_no_more_layers_in_fp32(
     model: ModelDescription, precision: str
 ) -> None:
-    # On more images the precision as a whole is judged above.
+    # The test above checks the whole precision on more images.
     report = bisect(BisectRequest(model, precision, some_images(model, 1)))
     assert report.before.passed, report.before.summary()
     assert report.minimal_set.members == ()

@@ -1,4 +1,4 @@
-"""Where cv_bridge is installed, our images equal its own."""
+"""If cv_bridge is installed, the images equal those of cv_bridge."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ cv_bridge = pytest.importorskip("cv_bridge", reason="cv_bridge is not installed"
 sensor_msgs = pytest.importorskip("sensor_msgs.msg", reason="sensor_msgs is not installed")
 
 WIDTH, HEIGHT = 64, 48
-# Bytes a pixel of what cv_bridge can turn into bgr8.
-COLOURS = {
+# Bytes per pixel of the encodings that cv_bridge converts to bgr8.
+COLORS = {
     "bgr8": 3,
     "rgb8": 3,
     "bgra8": 4,
@@ -27,7 +27,7 @@ COLOURS = {
     "bayer_gbrg8": 1,
     "bayer_grbg8": 1,
 }
-# Outside our list: the conversion goes through cv_bridge.
+# Not in the list: cv_bridge converts it.
 OTHERS = {"rgb16": 6, "bgr16": 6, "bayer_rggb16": 2}
 
 
@@ -42,7 +42,7 @@ def theirs(encoding: str, step: int, data: np.ndarray) -> np.ndarray:
     return cv_bridge.CvBridge().imgmsg_to_cv2(message, "bgr8")
 
 
-@pytest.mark.parametrize(("encoding", "size"), [*COLOURS.items(), *OTHERS.items()])
+@pytest.mark.parametrize(("encoding", "size"), [*COLORS.items(), *OTHERS.items()])
 @pytest.mark.parametrize("padding", [0, 12])
 def test_bgr8(encoding: str, size: int, padding: int) -> None:
     step = WIDTH * size + padding

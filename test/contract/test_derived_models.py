@@ -1,4 +1,4 @@
-"""The shipped models in their derived precisions, on images that calibration has not seen."""
+"""The shipped models in their derived precisions, on images outside the calibration."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ CROPS = {"efficientnet_lite0": 3, "nanodet": 0}
 
 
 class Derived:
-    """One model with its fp32 reference; each derived model is compared once."""
+    """One model with derived models on demand, each compared with fp32 once."""
 
     def __init__(self, name: str) -> None:
         self.model: ModelDescription = find_model(name, [SHIPPED])
@@ -101,7 +101,7 @@ def test_a_bad_quantization_is_detected(derived: Derived, tmp_path: Path) -> Non
     derive_model(derived.model, "int8", "tensorrt", tmp_path / "bad.onnx", per_channel=False)
     bad = derived.compare(tmp_path / "bad.onnx")
     assert bad.outputs.sqnr_db < good.outputs.sqnr_db - 1
-    if derived.model.name == "efficientnet_lite0":  # whose channels differ a hundredfold
+    if derived.model.name == "efficientnet_lite0":  # its channels differ a hundredfold
         assert bad.outputs.sqnr_db < good.outputs.sqnr_db - 8
         assert bad.results.share < 0.95 < good.results.share
 
@@ -135,7 +135,7 @@ def test_the_ranges_come_from_the_named_images(name: str) -> None:
         key: tuple(value) if isinstance(value, list) else value for key, value in kept.input.items()
     }
     assert list(again.ranges) == list(kept.ranges)
-    # Not exactly: other versions decode a video's frames a shade differently.
+    # Not exactly: other versions decode a video slightly differently.
     widths = np.array([kept.ranges[name] for name in kept.ranges])
     found = np.array([again.ranges[name] for name in kept.ranges])
     spans = widths[:, 1] - widths[:, 0]

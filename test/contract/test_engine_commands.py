@@ -35,7 +35,7 @@ def tensorrt() -> None:
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Share one cache between the tests: what one has built the others find."""
+    """Share one cache between the tests, so that each engine is built once."""
     folder = tmp_path_factory.getbasetemp() / "engine_commands"
     monkeypatch.setenv("EDGE_INFERENCE_CACHE", str(folder))
 
@@ -161,7 +161,7 @@ def test_int8_of_a_quantized_model(tmp_path: Path, capsys: pytest.CaptureFixture
     folder = tmp_path / "lite_int8"
     arguments = ["--calibration", str(images), "--output", str(folder), "--force"]
     source = MODELS / "efficientnet_lite0"
-    # On so few images it may miss its thresholds: the engine is what counts here.
+    # On few images it may miss its thresholds; this test needs only the engine.
     run(["quantize", str(source), *arguments])
     capsys.readouterr()
     built = build(capsys, folder, "--precision", "int8")

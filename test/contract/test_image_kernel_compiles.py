@@ -1,4 +1,4 @@
-"""NVIDIA's run-time compiler takes the image kernel for every GPU that is served."""
+"""NVIDIA's runtime compiler compiles the image kernel for every supported GPU."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KIT = (
     / f"cp{sys.version_info[0]}{sys.version_info[1]}"
     / "cuda"
 )
-#: Xavier, PCs, Orin, Hopper, Thor; and the releases of CUDA that know them.
+#: Xavier, PCs, Orin, Hopper, Thor; and the releases of CUDA that support them.
 GPUS = {
     "7.2": ("12",),
     "7.5": ("12", "13"),
@@ -29,7 +29,7 @@ GPUS = {
 
 
 def compiler(release: str) -> str:
-    """Return the compiler of a CUDA release in the test kit; skips where it is not there."""
+    """Return the compiler of a CUDA release in the test kit; skips where it is missing."""
     found = sorted(KIT.glob(f"nvidia/*/lib/libnvrtc.so.{release}"))
     if not found:
         pytest.skip(f"the test kit has no run-time compiler of CUDA {release}")
@@ -44,7 +44,7 @@ def test_the_kernel_compiles(gpu: str, release: str) -> None:
     text = compile_ptx(source, gpu, compiler(release)).decode()
     assert f".target sm_{gpu.replace('.', '')}" in text
     assert f".visible .entry {image_kernel.NAME}(" in text
-    # Processors of robots compute doubles slowly; none may slip in.
+    # GPUs of robots compute doubles slowly; the kernel must have none.
     assert ".f64" not in text
 
 

@@ -91,7 +91,7 @@ def test_tokens_have_their_texts(tmp_path: Path) -> None:
     assert texts[:3] == [None, None, None]
     (place,) = tokens.encode(" ")
     assert texts[place] == " "
-    # Half of a character has no text of its own.
+    # Half of a character has no text.
     assert [texts[number] for number in tokens.encode("é")] == [None, None]
     assert tokens.token_id(END) == 2
     assert tokens.token_id("<nothing>") is None

@@ -1,4 +1,4 @@
-"""The shipped models do what their model.yaml says, on real images."""
+"""The shipped models give the results of their model.yaml, on real images."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_the_golden_check_fails_with_a_wrong_input(name: str, wrong: dict[str, o
 
 def foolbox_images() -> list[tuple[Path, int]]:
     """Return the 20 ImageNet images with their class, which ends their file name."""
-    spec = importlib.util.find_spec("foolbox")  # looked up only: importing it needs more packages
+    spec = importlib.util.find_spec("foolbox")  # only located: importing it needs more packages
     if spec is None or not spec.submodule_search_locations:
         pytest.skip("the package foolbox, which holds the labelled images, is not installed")
     folder = Path(spec.submodule_search_locations[0], "data")

@@ -1,4 +1,4 @@
-"""What an engine needs is made in a child process, which ends in every case."""
+"""A child process makes the files of an engine, and always ends."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def never() -> bool:
 
 
 def script(tmp_path: Path, text: str) -> str:
-    """Make a program that stands for the child."""
+    """Make a program that replaces the child."""
     file = tmp_path / "child"
     file.write_text(f"#!/bin/sh\n{text}\n")
     file.chmod(0o755)
@@ -46,11 +46,14 @@ def script(tmp_path: Path, text: str) -> str:
 def test_it_makes_a_missing_file_and_reports_progress(
     model: ModelDescription, cache: ArtifactCache
 ) -> None:
-    told = []
+    reports = []
     prepare_in_child(
-        EngineRequest(model, "ort", "fp16"), cache, lambda *said: told.append(said), never
+        EngineRequest(model, "ort", "fp16"),
+        cache,
+        lambda *progress: reports.append(progress),
+        never,
     )
-    assert told == [("deriving fp16", None)]
+    assert reports == [("deriving fp16", None)]
     (entry,) = cache.entries()
     assert entry.folder.name.startswith("efficientnet_lite0-fp16-onnxruntime-")
     entry.verify()
@@ -58,7 +61,7 @@ def test_it_makes_a_missing_file_and_reports_progress(
 
 def test_the_error_of_the_child_is_raised(model: ModelDescription, cache: ArtifactCache) -> None:
     with pytest.raises(BackendError, match=r"^backend 'trt' cannot run model .* here: trt not"):
-        prepare_in_child(EngineRequest(model, "trt"), cache, lambda *said: None, never)
+        prepare_in_child(EngineRequest(model, "trt"), cache, lambda *progress: None, never)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +87,7 @@ def test_a_child_that_ends_without_a_result(
 ) -> None:
     monkeypatch.setattr(preparation.sys, "executable", script(tmp_path, text))
     with pytest.raises(BackendError, match=f"efficientnet_lite0 for ort in fp16.*{words}"):
-        prepare_in_child(EngineRequest(model, "ort", "fp16"), cache, lambda *said: None, never)
+        prepare_in_child(EngineRequest(model, "ort", "fp16"), cache, lambda *progress: None, never)
 
 
 def test_cancelling_ends_the_child(
@@ -97,12 +100,12 @@ def test_cancelling_ends_the_child(
         started.append(popen(*arguments, **named))
         return started[-1]
 
-    # Ends when its input does, or never.
+    # Ends with its input, or never.
     monkeypatch.setattr(preparation.sys, "executable", script(tmp_path, "exec cat >/dev/null"))
     monkeypatch.setattr(preparation.subprocess, "Popen", note)
     with pytest.raises(CancelledError, match="cancelled"):
         prepare_in_child(
-            EngineRequest(model, "ort", "fp16"), cache, lambda *said: None, lambda: True
+            EngineRequest(model, "ort", "fp16"), cache, lambda *progress: None, lambda: True
         )
     assert started[0].poll() is not None
     assert cache.entries() == []
@@ -115,7 +118,7 @@ def test_ctrl_c_reaches_the_child_through_its_parent_only(
     text = f"exec {sys.executable} -c '{program}'"
     monkeypatch.setattr(preparation.sys, "executable", script(tmp_path, text))
     with pytest.raises(BackendError) as raised:
-        prepare_in_child(EngineRequest(model, "ort", "fp16"), cache, lambda *said: None, never)
+        prepare_in_child(EngineRequest(model, "ort", "fp16"), cache, lambda *progress: None, never)
     (group,) = re.findall(r"ended with exit code 0 \((\d+)\)", str(raised.value))
     assert int(group) != os.getpgrp()
 
@@ -133,7 +136,7 @@ def test_the_child_ends_with_its_parent(model: ModelDescription, cache: Artifact
         child.stdin.write(json.dumps(asked) + "\n")
         child.stdin.flush()
         assert json.loads(child.stdout.readline())["phase"] == "deriving fp16"
-        child.stdin.close()  # as the end of a parent closes it
+        child.stdin.close()  # as at the end of the parent
         assert child.wait(DEADLINE_S) == 1
         assert "done" not in child.stdout.read()
     finally:

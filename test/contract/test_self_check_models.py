@@ -20,7 +20,7 @@ Infer = Callable[[Mapping[str, NDArray[Any]]], Mapping[str, NDArray[Any]]]
 
 
 class Reference:
-    """ONNX Runtime's fp32 of a model, which computes no image twice."""
+    """ONNX Runtime in fp32, with memoized results."""
 
     def __init__(self, name: str) -> None:
         self.model = load_model(MODELS[name])
@@ -36,7 +36,7 @@ class Reference:
         return self._known[key]
 
     def check(self, candidate_of: Callable[[Infer], Infer]) -> SelfCheckReport:
-        """Hold an engine against it on a few of the model's images."""
+        """Compare an engine with it on a few of the model's images."""
         return run_self_check(self.model, self.infer, candidate_of(self.infer), self.images)
 
     def close(self) -> None:
@@ -51,7 +51,7 @@ def fp32(request: pytest.FixtureRequest) -> Iterator[Reference]:
 
 
 def with_bits(bits: int) -> Callable[[Infer], Infer]:
-    """Return an engine that keeps only so many bits of each value of its input."""
+    """Return an engine that rounds its input to a number of bits."""
 
     def candidate_of(infer: Infer) -> Infer:
         def rounded(inputs: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:

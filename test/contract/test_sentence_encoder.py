@@ -1,4 +1,4 @@
-"""A BERT graph computes what the formulas of the paper give, and runs as a model folder."""
+"""A BERT graph computes the formulas of the paper, and runs from a model folder."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def safetensors(tensors: Weights) -> bytes:
 
 
 def encoder_folder(folder: Path) -> Path:
-    """Make what is published of an encoder; its tokenizer is the tiny one."""
+    """Write the files of a published encoder, with the tiny tokenizer."""
     embedding_model(folder)
     (folder / "config.json").write_text(json.dumps(CONFIG))
     (folder / "model.safetensors").write_bytes(safetensors(weights()))
@@ -84,8 +84,8 @@ def expected(ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.floa
     w = {name: array.astype(np.float64) for name, array in weights().items()}
 
     def normed(x: NDArray[np.float64], name: str) -> NDArray[np.float64]:
-        centred = x - x.mean(-1, keepdims=True)
-        unit = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-12)
+        centered = x - x.mean(-1, keepdims=True)
+        unit = centered / np.sqrt((centered**2).mean(-1, keepdims=True) + 1e-12)
         return unit * w[f"{name}.weight"] + w[f"{name}.bias"]
 
     def dense(x: NDArray[np.float64], name: str) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""The shipped speech models on recordings of people, where packages with both are installed."""
+"""The shipped speech models on recordings of people, if both packages are installed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Opening a model leaves nothing behind in the user's cache folder."""
+"""Opening a model writes nothing to the user's cache folder."""
 
 from __future__ import annotations
 

@@ -14,11 +14,11 @@ from tensorrt_uses import CLASSES, Use, misnamed_in, uses_in
 
 PACKAGE = gpu_kit.ROOT / "edge_inference"
 ROOMS = (PACKAGE / "backends" / "trt", PACKAGE / "engines")
-# They work on ONNX files, whose parts have names of the same kind.
+# These modules work on ONNX files, whose parts have similar names.
 ON_ONNX = PACKAGE / "engines" / "precision"
-# A module that has to do with TensorRT's objects names it, as a module or to import our own parts.
+# A module that uses TensorRT's objects mentions it, in an import or as a module.
 TENSORRT = re.compile(r"\btrt\b")
-# Things of ours that bear a name of TensorRT's and are not declared where they are used.
+# Own objects with the name of a TensorRT object and without a declaration at their use.
 NOT_TENSORRT = {
     ("engines/cache/artifacts.py", "ICudaEngine.read"),
 }
@@ -38,13 +38,13 @@ def name_of(file: Path) -> str:
 
 @functools.cache
 def uses() -> list[tuple[str, Use]]:
-    """Return every use with the file that it is in."""
+    """Return every use with its file."""
     found = [(name_of(file), use) for file in sources() for use in uses_in(file.read_text())]
     return [(file, use) for file, use in found if (file, str(use)) not in NOT_TENSORRT]
 
 
 def absent(text: str, names: Names) -> list[str]:
-    """Return what a module's text needs of TensorRT and a release lacks."""
+    """Return the names that a module's source needs and a release lacks."""
     needed = (use for use in uses_in(text) if not use.is_asked)
     return [str(use) for use in needed if not names.has(use.owner, use.member)]
 
@@ -61,7 +61,7 @@ def test_every_name_is_in_every_release(release: str) -> None:
 
 
 def test_every_capability_is_in_some_release() -> None:
-    """What is asked for by name, and nobody has, is a typing error."""
+    """A capability that no release has is a typing error."""
     known = [names_of(release) for release in RELEASES if not gpu_kit.missing(part_of(release))]
     if len(known) < len(RELEASES):
         pytest.skip("not every release is in the kit")

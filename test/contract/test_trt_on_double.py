@@ -1,4 +1,4 @@
-"""The TensorRT backend on doubles of CUDA and TensorRT, in processes of their own."""
+"""The TensorRT backend on doubles of CUDA and TensorRT, in other processes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _has_driver() -> bool:
 
 
 def in_groups() -> dict[str, list[Path]]:
-    """Name the modules that share a process: those that measure or need much have their own."""
+    """Return the modules of each process: those that measure, or need much memory, run alone."""
     modules = sorted(TESTS.glob("test_*.py"))
     groups = {module.name: [module] for module in modules if module.name in ALONE}
     return {**groups, "the others": [module for module in modules if module.name not in ALONE]}

@@ -1,4 +1,4 @@
-"""Tiny ONNX models, made on the spot."""
+"""Generated tiny ONNX models."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper
 
 OPSET = 13
-IR_VERSION = 8  # what the oldest supported ONNX Runtime reads
+IR_VERSION = 8  # the version for the oldest supported ONNX Runtime
 
 MakeOnnx = Callable[..., Path]
 

@@ -1,4 +1,4 @@
-"""Compile the doubles of NVIDIA's libraries into the cache, once for each state of their source."""
+"""Compiles the doubles of NVIDIA's libraries into the cache, once for each source version."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def build_double(cache: Path = CACHE) -> Path:
         _compile(private, "libnvrtc.cpp", "libnvrtc.so")
         try:
             private.rename(folder)
-        except OSError:  # another process was first
+        except OSError:  # another process was faster
             shutil.rmtree(private)
     return folder
 
 
 def find_pycuda() -> Path:
-    """Return the folder that holds the package pycuda: of the test kit, else of this Python."""
+    """Return the folder that holds the package pycuda: in the test kit, else in this Python."""
     if (KIT / "pycuda" / "pycuda").is_dir():
         return KIT / "pycuda"
     package = importlib.util.find_spec("pycuda")
@@ -53,7 +53,7 @@ def find_pycuda() -> Path:
 
 
 def _symbols_of_pycuda() -> list[str]:
-    """Return the driver's functions that pycuda links to."""
+    """Return the driver functions that pycuda links to."""
     found = sorted((find_pycuda() / "pycuda").glob("_driver*.so"))
     if not found or shutil.which("nm") is None or shutil.which("g++") is None:
         raise LookupError("pycuda's extension module, nm or g++ is missing")

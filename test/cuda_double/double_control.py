@@ -1,4 +1,4 @@
-"""The test's side of the CUDA driver's double: its counters, and failures on demand."""
+"""Controls the CUDA driver's double: its counters, and failures on demand."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ INVALID_CONTEXT = 201
 NOT_SUPPORTED = 801
 LAUNCH_FAILED = 719
 
-#: What must be as before after a backend is closed.
+#: Counters that must be unchanged after a backend is closed.
 LIVE = ("device_memory", "host_memory", "streams", "graphs", "plans", "modules", "retained")
 
 _Call = CFUNCTYPE(None, c_long)
 
 
 class Double:
-    """The loaded double. Also queues work of the double of TensorRT on its streams."""
+    """The loaded double. It also queues work of the TensorRT double on its streams."""
 
     def __init__(self) -> None:
         library = ctypes.CDLL("libcuda.so.1")
@@ -40,35 +40,35 @@ class Double:
         self._release_c = _Call(lambda token: self._work.pop(token) and None)
 
     def reset(self) -> None:
-        """Forget counts and failures, and be the GPU that one usually is."""
+        """Reset counts, failures and the GPU."""
         self._library.double_reset()
 
     def count(self, name: str) -> int:
-        """Count something alive, or the calls of a function since the reset."""
+        """Return the number of live objects, or of calls of a function since the reset."""
         return int(self._library.double_count(name.encode()))
 
     def live(self) -> dict[str, int]:
-        """Count all that can leak."""
+        """Return all counters that can leak."""
         return {name: self.count(name) for name in LIVE} | {"queued work": len(self._work)}
 
     def misuse(self) -> str:
-        """Return the latest wrong use of the driver, empty where there was none."""
+        """Return the latest misuse of the driver, empty without one."""
         return self._library.double_last_misuse().decode() if self.count("misuses") else ""
 
     def fail(self, call: str, code: int, *, skip: int = 0, times: int = 1) -> None:
-        """Have the next calls of a function fail, after ``skip`` that do not."""
+        """Let the next calls of a function fail, after ``skip`` successful ones."""
         self._library.double_fail(call.encode(), skip, times, code)
 
     def set_memory(self, size: int) -> None:
-        """Give the GPU that many bytes."""
+        """Set the bytes of the GPU."""
         self._library.double_set_memory(size)
 
     def set_devices(self, count: int) -> None:
-        """Give the machine that many GPUs."""
+        """Set the number of GPUs."""
         self._library.double_set_devices(count)
 
     def set_compute_capability(self, major: int, minor: int) -> None:
-        """Be another GPU."""
+        """Set the model of the GPU."""
         self._library.double_set_compute_capability(major, minor)
 
     def priority(self, stream: int) -> int:
@@ -80,19 +80,19 @@ class Double:
         return bool(self._library.double_is_capturing(stream))
 
     def holds(self, address: int, size: int, *, on_host: bool) -> bool:
-        """Tell whether a range lies in live memory of a kind."""
+        """Tell whether a range is in live memory of a kind."""
         return bool(self._library.double_holds(address, size, on_host))
 
     def synchronize(self, stream: int) -> bool:
-        """Wait for a stream as a library inside the process would."""
+        """Wait for a stream as another library in the process would."""
         return not self._library.cuStreamSynchronize(stream)
 
     def enqueue(self, stream: int, work: Callable[[], None]) -> bool:
-        """Queue work of our own on a stream; it may be recorded and run many times."""
+        """Queue a callback on a stream; it may be recorded and run many times."""
         token = next(self._tokens)
         self._work[token] = work
         return not self._library.double_enqueue(stream, self._run_c, self._release_c, token)
 
     def pop(self) -> None:
-        """Take the topmost context off this thread's stack."""
+        """Pop the topmost context from this thread's stack."""
         self._library.cuCtxPopCurrent_v2(ctypes.byref(c_void_p()))

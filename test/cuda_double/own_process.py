@@ -1,4 +1,4 @@
-"""Runs modules of tests in a process that has the doubles, and pycuda, as CUDA."""
+"""Runs test modules in a process with pycuda and the doubles as CUDA."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DEADLINE_S = 900
 
 
 def make_double() -> Path:
-    """Return the folder of the doubles; skips, with the reason, where they cannot be made."""
+    """Return the folder of the doubles; skip, with the reason, if they cannot be made."""
     try:
         return build_double.build_double()
     except LookupError as error:
@@ -26,7 +26,7 @@ def make_double() -> Path:
 
 
 def environment(libraries: Path | None, *folders: Path) -> dict[str, str]:
-    """Return the environment of a process with pycuda, our modules in ``folders``, and the doubles.
+    """Return the environment of a process with pycuda, modules in ``folders``, and the doubles.
 
     Without ``libraries`` it has no CUDA.
     """
@@ -40,7 +40,7 @@ def environment(libraries: Path | None, *folders: Path) -> dict[str, str]:
 
 
 def run_tests(modules: Sequence[Path], *folders: Path) -> None:
-    """Run modules of tests in one process, and fail with its output where one fails."""
+    """Run test modules in one process; fail with its output if one fails."""
     run = subprocess.run(
         command("--no-header", *map(str, modules)),
         env=environment(make_double(), *folders),
@@ -55,14 +55,14 @@ def run_tests(modules: Sequence[Path], *folders: Path) -> None:
 
 
 def replace_this_process(tests: Path, arguments: Sequence[str], *folders: Path) -> None:
-    """Become a run of some modules of a folder, by hand: names of files, then pytest's options."""
+    """Run modules of a folder from the command line: file names, then pytest's options."""
     chosen = [str(tests / name) if name.endswith(".py") else name for name in arguments]
     started = command(*(chosen or [str(tests)]))
     os.execve(started[0], started, environment(make_double(), *folders))
 
 
 def command(*arguments: str) -> list[str]:
-    """Return the command that runs modules of tests."""
+    """Return the command that runs test modules."""
     return [sys.executable, "-m", "pytest", "-q", *arguments]
 
 

@@ -1,9 +1,8 @@
 """TensorRT's Python interface as far as the backend uses it; ONNX Runtime computes.
 
-A plan is a JSON header and an ONNX file. Work is done when the stream of the
-CUDA double gets to it, on the addresses given. What TensorRT refuses is refused
-here: an address that is not set, a shape outside the profile, a run on the
-default stream, a recording without a plain run before. See ``make_plan``.
+A plan is a JSON header and an ONNX file. The stream of the CUDA double runs the work on the given
+addresses. The double refuses what TensorRT refuses: an address that is not set, a shape outside the
+profile, a run on the default stream, a recording without a plain run before it. See ``make_plan``.
 """
 
 from __future__ import annotations
@@ -25,9 +24,9 @@ _MARK = b"a plan of the double\n"
 
 double = Double()
 
-#: Objects alive, by class: what a backend must let go of.
+#: Live objects by class; a backend must free them.
 alive: dict[str, int] = {"Runtime": 0, "ICudaEngine": 0, "IExecutionContext": 0}
-#: What went wrong where nobody could be told.
+#: Errors in callbacks, where nothing can be raised.
 errors: list[str] = []
 
 
@@ -69,10 +68,10 @@ class _Counted:
 def make_plan(onnx_file: Any, **header: Any) -> bytes:
     """Return a plan.
 
-    ``profiles``: input to (shortest, usual, longest); ``types``: tensor to the
+    ``profiles``: input to (minimum, optimum, maximum); ``types``: tensor to the
     name of the engine's DataType; ``on_host``: tensors in host memory; ``late``:
     output to its shape with -1 where it depends on the data; ``formats``: tensor
-    to a TensorFormat; ``contexts``: how many have room; ``layers``: the inspector's.
+    to a TensorFormat; ``contexts``: how many fit in memory; ``layers``: of the inspector.
     """
     head = json.dumps(header).encode()
     return b"%s%08d%s%s" % (_MARK, len(head), head, onnx_file.read_bytes())

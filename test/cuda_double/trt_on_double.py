@@ -1,4 +1,4 @@
-"""Backends that run on the doubles, for tests in a process that has loaded them."""
+"""Backends on the doubles, for tests in a process that has loaded them."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ MODULE = "tensorrt_double"
 
 
 def vendor() -> Vendor:
-    """Return the double as the backend sees TensorRT."""
+    """Return the double as the vendor of the backend."""
     return import_tensorrt((MODULE,))
 
 
 def write_plan(onnx_file: Path, *, metadata: dict[str, Any] | None = None, **header: Any) -> Path:
-    """Make a plan and its sidecar beside an ONNX file.
+    """Write a plan and its sidecar beside an ONNX file.
 
-    ``header`` is described at ``make_plan``; a dynamic axis lies between 1 and 4
-    unless ``profiles`` tells otherwise. ``metadata`` replaces fields of the sidecar.
+    ``make_plan`` describes ``header``; a dynamic axis has 1 to 4 elements unless ``profiles``
+    sets another range. ``metadata`` replaces fields of the sidecar.
     """
     session = onnxruntime.InferenceSession(str(onnx_file))
     profiles = {

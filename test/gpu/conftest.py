@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-# Its modules are imported by name.
+# For imports by module name.
 sys.path.append(str(Path(__file__).resolve().parent.parent / "contract"))
 
 from tiny_models import doubling_onnx as doubling_onnx

@@ -1,4 +1,4 @@
-"""The shipped models in ONNX Runtime on a real GPU find what they find on the CPU."""
+"""The shipped models in ONNX Runtime on a real GPU give the results of the CPU."""
 
 from __future__ import annotations
 

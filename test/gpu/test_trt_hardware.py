@@ -1,4 +1,4 @@
-"""The TensorRT backend on a real GPU, with plans built on the spot: contract, images, memory."""
+"""The TensorRT backend on a real GPU, with plans built by the test: contract, images, memory."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ Plan = Callable[..., Path]
 
 @pytest.fixture(scope="module")
 def environment() -> Environment:
-    """Describe this machine; skips, with the reason, where TensorRT or pycuda is missing."""
+    """Return the environment; skip, with the reason, if TensorRT or pycuda is missing."""
     provider = PycudaProvider()
     try:
         vendor = import_tensorrt()
@@ -56,7 +56,7 @@ def environment() -> Environment:
 
 @pytest.fixture
 def plan(environment: Environment, tmp_path: Path) -> Plan:
-    """Return a function that builds a plan of an ONNX file."""
+    """Return a function that builds a plan from an ONNX file."""
     numbers = itertools.count()
 
     def make(onnx_file: Path, **options: Any) -> Path:
@@ -85,7 +85,7 @@ def opened(closed: Backend) -> Backend:
 
 @pytest.fixture
 def image_plan(plan: Plan, make_onnx: Any) -> Path:
-    """A plan that gives its image back, twice as bright."""
+    """A plan that returns its image with double brightness."""
     constant = helper.make_tensor("two", TensorProto.FLOAT, [1], [2.0])
     file = make_onnx(
         [helper.make_node("Mul", ["image", "two"], ["seen"])],
@@ -161,7 +161,7 @@ def test_engine_exchanges_leak_no_memory(plan: Plan, doubling_onnx: Path) -> Non
         before = free_bytes()
         for _ in range(50):
             swap()
-        # Other programs use the GPU too; a leak of one context a swap is far more than this.
+        # Other programs use the GPU too; a leak of one context per exchange is far larger.
         assert before - free_bytes() < 64 << 20
     finally:
         provider.close()

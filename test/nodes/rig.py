@@ -1,4 +1,4 @@
-"""A container that spins in a thread, and a stranger in a process of its own."""
+"""A container that spins in a thread, and another node in a separate process."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _changed = threading.Condition()
 
 
 def notify() -> None:
-    """Wake whoever waits for something to change."""
+    """Wake the threads that wait for a change."""
     with _changed:
         _changed.notify_all()
 

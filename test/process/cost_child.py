@@ -1,7 +1,7 @@
-"""A process that keeps measured costs; the tests start several at once, and kill some.
+"""A process that adds measured costs; the tests start several at once, and kill some.
 
-Standing, it writes a mark before every change of the file system under the cache and waits
-for a line: it stands still where it is killed, without anybody having to hurry or to sleep.
+On request it writes a mark before every change of the file system in the cache and waits for a
+line: it stops where it is killed, without a sleep.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def stand_still_at_changes(cache: Path) -> None:
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         if event not in CHANGES:
             return
-        path = str(arguments[0])  # a number where it is a descriptor
+        path = str(arguments[0])  # a descriptor is a number
         if Path(path).is_absolute() and cache not in Path(path).parents:
             return
         if event == "open" and not arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):

@@ -1,4 +1,4 @@
-"""Tiny networks for the tests of derived models, made on the spot."""
+"""Generated tiny networks for the tests of derived models."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def write(
     opset: int = 17,
     kinds: Mapping[str, int] | None = None,
 ) -> Path:
-    """Write a network whose only input is ``x``; outputs are fp32 unless ``kinds`` says else."""
+    """Write a network whose only input is ``x``; outputs are fp32 by default."""
     kinds = kinds or {}
     graph = helper.make_graph(
         list(nodes),
@@ -49,7 +49,7 @@ def write(
 
 
 def weights(*shape: int, seed: int = 0, size: float = 0.2) -> NDArray[np.float32]:
-    """Return invented weights."""
+    """Return random weights."""
     return (np.random.default_rng(seed).standard_normal(shape) * size).astype(np.float32)
 
 
@@ -103,13 +103,13 @@ def detector(file: Path) -> Path:
 
 
 def make_images(count: int = 8, shape: Sequence[int] = SHAPE, seed: int = 9) -> list[NDArray[Any]]:
-    """Return invented input tensors."""
+    """Return random input tensors."""
     random = np.random.default_rng(seed)
     return [random.uniform(-1, 1, shape).astype(np.float32) for _ in range(count)]
 
 
 def calibrated(file: Path, method: str = "minmax") -> Calibration:
-    """Calibrate on other images than ``make_images()`` gives."""
+    """Calibrate on other images than those of ``make_images()``."""
     return calibrate(file, "x", make_images(seed=10), method)
 
 
@@ -118,11 +118,11 @@ def run(file: Path, batch: NDArray[Any]) -> list[NDArray[Any]]:
     return [np.asarray(found) for found in session(file).run(None, {"x": batch})]
 
 
-def session(file: Path, optimised: Path | None = None) -> Any:
-    """Open a network in ONNX Runtime; ``optimised`` is where to write what really runs."""
+def session(file: Path, optimized: Path | None = None) -> Any:
+    """Open a network in ONNX Runtime; ``optimized`` is the file for the optimized graph."""
     options = session_options(onnxruntime)
-    if optimised is not None:
-        options.optimized_model_filepath = str(optimised)
+    if optimized is not None:
+        options.optimized_model_filepath = str(optimized)
     return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
 
 
@@ -151,5 +151,5 @@ def kinds_of(file: Path) -> dict[str, list[str]]:
 
 
 def nodes_of(file: Path, choose: Callable[[onnx.NodeProto], bool]) -> list[onnx.NodeProto]:
-    """Return the nodes that are wanted."""
+    """Return the nodes of an operator."""
     return [node for node in onnx.load(file).graph.node if choose(node)]

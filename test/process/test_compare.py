@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from edge_inference.backends.processor import Processor
+from edge_inference.backends.cpu_instructions import CpuInstructions
 from edge_inference.cli.exit_status import UsageError
 from edge_inference.cli.main import main
 from edge_inference.cli.models import comparison_plot
@@ -332,7 +332,9 @@ def test_the_command(
 ) -> None:
     monkeypatch.setenv("EDGE_INFERENCE_CACHE", str(tmp_path))
     options = ["compare", str(model.folder), "--backends", "ort", "--precisions", "int8"]
-    monkeypatch.setattr(int8_mode, "find_processor", lambda: Processor("avx2", saturates=True))
+    monkeypatch.setattr(
+        int8_mode, "find_cpu_instructions", lambda: CpuInstructions("avx2", saturates=True)
+    )
     assert main("edge-inference", [*options, "--runs", "1", "--json"]) == 0
     lines = [parse_strict_json(line) for line in capsys.readouterr().out.splitlines()]
     assert [line.get("precision") for line in lines] == ["fp32", "int8", "int8", None]

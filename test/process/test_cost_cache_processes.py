@@ -1,4 +1,4 @@
-"""Measured costs, kept by several processes at once, some of which are killed."""
+"""Measured costs, added by several processes at once, some of which are killed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EACH = 12
 
 
 class Child:
-    """A process that keeps costs, and tells what it is about to do."""
+    """A process that adds costs and reports its steps."""
 
     def __init__(self, cache: Path, writer: str, count: int, how: str) -> None:
         self.process = subprocess.Popen(
@@ -71,13 +71,15 @@ def test_a_process_killed_at_any_step_leaves_valid_costs(tmp_path: Path) -> None
             for _ in range(step):
                 child.listen()
                 child.go_on()
-            said = child.listen()
+            message = child.listen()
         assert cache.read().measurements in ((before,), (before, after))
-        cache.add(measurement("next", 0))  # a lock or a half file of the dead is no hindrance
+        cache.add(
+            measurement("next", 0)
+        )  # locks and partial files of killed processes do not block it
         assert cache.read().measurements[-1] == measurement("next", 0)
         assert [file.name for file in cache.file.parent.iterdir()] == [cache.file.name]
-        if said == "done":
+        if message == "done":
             break
-        steps.append(said.partition(" ")[0])
-    assert said == "done"
+        steps.append(message.partition(" ")[0])
+    assert message == "done"
     assert {"open", "fsync", "os.rename"} <= set(steps)

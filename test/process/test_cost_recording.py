@@ -1,4 +1,4 @@
-"""Costs are measured where engines run anyway, and kept for everybody."""
+"""Costs are measured whenever engines run, and recorded in the shared cache."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_inference.backends.processor import find_processor
+from edge_inference.backends.cpu_instructions import find_cpu_instructions
 from edge_inference.core.measured_costs import (
     MINIMUM_RUNS,
     Cost,
@@ -85,7 +85,7 @@ def test_compare_records_its_costs_and_reports_the_previous_ones(
     assert [row.measured_cost[0] for row in first.rows] == list(measurement.costs)
     again = compare(order, cache)
     assert [row.previous_cost[0] for row in again.rows] == list(measurement.costs)
-    assert len(kept(cache)) == 1  # the new one has taken the old one's place
+    assert len(kept(cache)) == 1  # the new measurement has replaced the old one
     assert kept(cache) != (measurement,)
 
 
@@ -138,13 +138,13 @@ def test_a_check_times_the_engine_and_the_reference(
 def test_a_child_times_an_engine_with_its_baseline(
     model: ModelDescription, cache: ArtifactCache
 ) -> None:
-    request, rival = EngineRequest(model, "ort", "int8"), EngineRequest(model, "ort", "fp32")
+    request, baseline = EngineRequest(model, "ort", "int8"), EngineRequest(model, "ort", "fp32")
     prepare(request, cache)
-    checked = check_in_child(request, cache, "off", "off", never, rival)
+    checked = check_in_child(request, cache, "off", "off", never, baseline)
     assert checked.warnings == ()
     (measured,) = kept(cache)
     configurations = [
-        engine_configuration(each, "ort", each.precision, cache) for each in (request, rival)
+        engine_configuration(each, "ort", each.precision, cache) for each in (request, baseline)
     ]
     assert [cost.configuration for cost in measured.costs] == configurations
     assert measured.by == "preparation"
@@ -196,16 +196,16 @@ def test_exact_and_fast_int8_are_two_configurations_without_vnni(
 ) -> None:
     cpu = tmp_path / "cpuinfo"
     cpu.write_text(f"flags\t: {flags}\n")
-    processor = find_processor(cpu)
+    instructions = find_cpu_instructions(cpu)
     monkeypatch.setattr(
-        "edge_inference.engines.precision.int8_mode.find_processor", lambda: processor
+        "edge_inference.engines.precision.int8_mode.find_cpu_instructions", lambda: instructions
     )
     requests = [EngineRequest(model, "ort", "int8", int8_mode=mode) for mode in ("exact", "fast")]
     for request in requests:
         prepare(request, cache)
     configurations = [engine_configuration(request, "ort", "int8", cache) for request in requests]
-    assert len(set(configurations)) == (2 if processor.saturates else 1)
-    words = ["threads=1, exact", "threads=1, fast"] if processor.saturates else ["threads=1"] * 2
+    assert len(set(configurations)) == (2 if instructions.saturates else 1)
+    words = ["threads=1, exact", "threads=1, fast"] if instructions.saturates else ["threads=1"] * 2
     assert [configuration.execution for configuration in configurations] == words
     costs = tuple(
         Cost(configuration, 20, Spread(0.1, 0.2)) for configuration in dict.fromkeys(configurations)

@@ -1,4 +1,4 @@
-"""The fast int8 proves itself as every engine does, and says what it is."""
+"""The fast int8 mode passes the checks of every engine and is reported."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_inference.backends.processor import Processor
+from edge_inference.backends.cpu_instructions import CpuInstructions
 from edge_inference.core.models.golden import SelfCheckThresholds
 from edge_inference.core.models.model import ModelDescription
 from edge_inference.engines.cache import artifacts
@@ -27,7 +27,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> ModelDescription:
 @pytest.fixture
 def without_vnni(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (int8_mode, artifacts):
-        monkeypatch.setattr(module, "find_processor", lambda: Processor("avx2", saturates=True))
+        monkeypatch.setattr(
+            module, "find_cpu_instructions", lambda: CpuInstructions("avx2", saturates=True)
+        )
 
 
 def prepared(model: ModelDescription, mode: str, folder: Path) -> Selection:
@@ -74,7 +76,7 @@ def test_with_vnni_both_modes_are_the_same(
 ) -> None:
     for module in (int8_mode, artifacts):
         monkeypatch.setattr(
-            module, "find_processor", lambda: Processor("avx_vnni", saturates=False)
+            module, "find_cpu_instructions", lambda: CpuInstructions("avx_vnni", saturates=False)
         )
     exact, fast = (prepared(model, mode, tmp_path) for mode in ("exact", "fast"))
     assert exact.artifact == fast.artifact

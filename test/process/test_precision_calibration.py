@@ -1,4 +1,4 @@
-"""Calibration: the run over the images, and the file that it leaves."""
+"""Calibration: the run over the images, and its file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Deriving a derived model: files that are none, names that are none, packages that are missing."""
+"""Deriving a model: invalid files, unknown names, missing packages."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_a_failure_keeps_the_existing_file(network: Path, tmp_path: Path) -> Non
     made = tmp_path / "made.onnx"
     made.write_text("the one before")
     with pytest.raises(ModelError):
-        derive(network, "fp16", "tensorrt", made, keep_fp32=["nobody"])
+        derive(network, "fp16", "tensorrt", made, keep_fp32=["unknown"])
     assert made.read_text() == "the one before"
     with pytest.raises(ModelError, match="cannot be written"):
         derive(network, "fp16", "tensorrt", tmp_path / "no" / "folder.onnx")

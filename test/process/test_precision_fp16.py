@@ -1,4 +1,4 @@
-"""fp16: what turns, what stays, and values that are too large or too small for it."""
+"""fp16: converted and kept nodes, and values that are too large or too small."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def half(source: Path, *keep: str) -> tuple[Path, DeriveReport]:
 
 
 def run_exactly(file: Path, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Run in numpy: ONNX Runtime computes much of fp16 in fp32 on a CPU."""
+    """Run in numpy: ONNX Runtime computes most of fp16 in fp32 on a CPU."""
     (found,) = ReferenceEvaluator(str(file)).run(None, {"x": batch})
     return np.asarray(found)
 
 
 def large(file: Path) -> Path:
-    """Write values of a million between three nodes, and ordinary ones before and after."""
+    """Write a network with values of a million between three nodes only."""
     nodes = [
         helper.make_node("Mul", ["x", "k"], ["a"], name="up"),
         helper.make_node("Mul", ["a", "k"], ["b"], name="more"),
@@ -97,10 +97,10 @@ def test_nan_counts_as_an_overflow(tmp_path: Path) -> None:
 
 
 def test_without_an_overflow_no_node_is_found(tmp_path: Path) -> None:
-    told: list[int] = []
+    reports: list[int] = []
     source = classifier(tmp_path / "net.onnx")
-    assert find_overflows(source, "x", make_images(2), told.append) == {}
-    assert told == [1, 2]
+    assert find_overflows(source, "x", make_images(2), reports.append) == {}
+    assert reports == [1, 2]
     with pytest.raises(SourceError, match="at least one image"):
         find_overflows(source, "x", [])
     with pytest.raises(CancelledError, match="cancelled"):

@@ -1,4 +1,4 @@
-"""int8: both styles, what they quantise, what they leave, and that it is good enough."""
+"""int8: both Q/DQ styles, quantized and kept nodes, and accuracy."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ def int8(
 
 
 def what_runs(file: Path) -> Counter[str]:
-    """Return the operators that ONNX Runtime's CPU really runs."""
-    optimised = file.with_suffix(".optimised.onnx")
-    session(file, optimised)
-    return Counter(node.op_type for node in onnx.load(optimised).graph.node)
+    """Return the operators that ONNX Runtime really runs on the CPU."""
+    optimized = file.with_suffix(".optimized.onnx")
+    session(file, optimized)
+    return Counter(node.op_type for node in onnx.load(optimized).graph.node)
 
 
 @pytest.mark.parametrize("make", [classifier, detector])
@@ -60,7 +60,7 @@ def test_pairs_of_products_with_7_bit_weights_fit_in_16_bits(make: object, tmp_p
     assert found.keys() == whole.keys()
     for name, numbers in found.items():
         assert not can_saturate(numbers), name
-        # Quantised to the whole range from the start, not cut down from 8 bits.
+        # Quantized to 7 bits directly, not clipped from 8 bits.
         channels = numbers.reshape(len(numbers), -1)
         assert all(each.min() == -64 or each.max() == 63 for each in channels), name
 
@@ -107,7 +107,7 @@ def test_moved_numbers_keep_their_scale(tmp_path: Path) -> None:
     made, _ = int8(detector(tmp_path / "net.onnx"), "onnxruntime")
     runs = what_runs(made)
     assert (runs["QLinearConv"], runs["QLinearLeakyRelu"], runs["QLinearConcat"]) == (2, 1, 1)
-    assert runs["QuantizeLinear"] == 1  # the input; pooling and resizing work on bytes
+    assert runs["QuantizeLinear"] == 1  # the input; pooling and resizing compute in bytes
     behind = {
         node.output[0]: node.input[1] for node in nodes_of(made, lambda node: "Q" in node.name)
     }
@@ -127,13 +127,13 @@ def test_tensorrt_gets_signed_pairs_before_its_layers_only(tmp_path: Path) -> No
     assert report.converted == {"Conv": 2, "GlobalAveragePool": 1, "Gemm": 1}
     assert report.kept == dict.fromkeys(("clip_1", "relu_2", "flatten"), NOT_QUANTIZED)
     constants = {entry.name: entry for entry in onnx.load(made).graph.initializer}
-    quantising = nodes_of(made, lambda node: node.op_type == "QuantizeLinear")
-    assert len(quantising) == 4 + 3  # before each node, and for the weights of each layer
-    for node in quantising:
+    quantizing = nodes_of(made, lambda node: node.op_type == "QuantizeLinear")
+    assert len(quantizing) == 4 + 3  # before each node, and for the weights of each layer
+    for node in quantizing:
         zero = numpy_helper.to_array(constants[node.input[2]])
         assert zero.dtype == np.int8
         assert not zero.any()
-    # The clamp is fused into the layer before it, so no pair may stand between them.
+    # The clamp is fused into the layer before it, so there must be no pair between them.
     readers = {name: node.op_type for node in onnx.load(made).graph.node for name in node.input}
     assert (readers["c1"], readers["c2"]) == ("Clip", "Relu")
     assert kinds_of(made).keys() == {"FLOAT", "INT8"}
@@ -174,7 +174,7 @@ def test_a_named_node_stays_in_fp32(target: str, tmp_path: Path) -> None:
     (conv,) = nodes_of(made, lambda node: node.name == "conv_2")
     assert list(conv.input[1:]) == ["w2", "b2"]
     assert sqnr_db(source, made, make_images()) > 25
-    if target == "onnxruntime":  # which else would quantise the layer on its own
+    if target == "onnxruntime":  # which would otherwise quantize the layer
         assert (what_runs(made)["Conv"], what_runs(made)["QLinearConv"]) == (1, 1)
 
 

@@ -1,4 +1,4 @@
-"""Networks whose weights lie in files of their own are derived as others are."""
+"""Models derived from networks with external weights."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def network(tmp_path: Path) -> Path:
 
 
 def split(network: Path, folder: Path, location: str = "net.onnx.data") -> Path:
-    """Write the network into a folder, with its weights in a place of their own."""
+    """Write the network into a folder, with external weights."""
     folder.mkdir()
     file = folder / "net.onnx"
     model = onnx.load(network)
@@ -37,7 +37,7 @@ def split(network: Path, folder: Path, location: str = "net.onnx.data") -> Path:
 
 
 def name(file: Path, location: str, **values: str) -> None:
-    """Change what a network says of where its weights lie."""
+    """Change the location of external weights in a network."""
     model = onnx.load(file, load_external_data=False)
     for tensor in model.graph.initializer:
         for entry in tensor.external_data:
@@ -61,7 +61,7 @@ def test_external_weights_may_be_links(network: Path, tmp_path: Path) -> None:
 
 
 def derived(file: Path, made: Path) -> list[float]:
-    """Return what the fp16 derived model of a network computes."""
+    """Return the outputs of the fp16 model of a network."""
     derive(file, "fp16", "onnxruntime", made)
     (batch,) = make_images(1)
     return [float(number) for number in run(made, batch)[0].ravel()]
@@ -115,7 +115,7 @@ def test_more_weights_than_one_file_can_hold_are_refused(
 
 
 def refusal(file: Path) -> str:
-    """Return the sentence that refuses a network."""
+    """Return the error for a network."""
     with pytest.raises(ModelError) as caught:
         fold(file)
     assert "\n" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""One ONNX file, built again and again on fallbacks."""
+"""One ONNX file, built with fakes of TensorRT."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from edge_inference.errors import BackendError
 
 
 class Bench:
-    """Builds the same file again and again."""
+    """Builds the same file with several fakes."""
 
     def __init__(self, folder: Path) -> None:
         self.file = folder / "model.onnx"
         self.file.write_bytes(b"not looked into by the double")
         self.cache = folder / "timing" / "here.cache"
-        self.told: list[BuildProgress] = []
+        self.reports: list[BuildProgress] = []
 
     def build(self, release: Release, **options: Any) -> BuiltEngine:
         return self.build_with(release, {}, **options)
 
     def build_with(self, release: Release, how: dict[str, Any], **options: Any) -> BuiltEngine:
-        self.told = []
+        self.reports = []
         return build_engine(
             self.file,
             build(BuildOptions, options),
             vendor=release.vendor(),
-            progress=self.told.append,
+            progress=self.reports.append,
             **how,
         )
 

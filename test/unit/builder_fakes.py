@@ -1,4 +1,4 @@
-"""Fakes of the TensorRT module, shaped like several releases: what one lacks is absent."""
+"""Fakes of the TensorRT module, with the members of several releases."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class LayerType(enum.Enum):
 
 
 class Tensor:
-    """``ranges`` is given where the release has dynamic ranges."""
+    """``ranges`` is set if the release has dynamic ranges."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class Layer:
 
 
 class ConstrainableLayer(Layer):
-    """A layer of a release where precision can be set layer by layer."""
+    """A layer of a release with a precision per layer."""
 
     precision = DataType.FLOAT
 
@@ -150,7 +150,7 @@ class Config:
         return layer.type is LayerType.CONVOLUTION
 
     def create_timing_cache(self, content: bytes) -> TimingCache | None:
-        """``none``: not its own format; ``logged``: as some releases, an object and an error."""
+        """``none``: an unknown format; ``logged``: an object and an error, as in some releases."""
         if content == b"none":
             return None
         if content == b"logged":
@@ -172,7 +172,7 @@ class ConfigWithMonitor(Config):
 
 
 class PortableConfig(ConfigWithMonitor):
-    """TensorRT-RTX: plans for many GPUs."""
+    """TensorRT-RTX: plans for several GPUs."""
 
     num_compute_capabilities = 0
 
@@ -198,12 +198,12 @@ class Profile:
 
 
 class ProgressMonitor:
-    """The base class of releases that have one."""
+    """The base class, in releases that have one."""
 
 
 @dataclass
 class Release:
-    """What a release has, and what the double saw."""
+    """A release, and the calls that the fake received."""
 
     strongly_typed: int | None = None
     explicit_batch: bool = False
@@ -225,7 +225,7 @@ class Release:
     errors: ErrorLog = field(default_factory=ErrorLog)
 
     def steps(self) -> Iterator[bool]:
-        """Run TensorRT's phases through the monitor; yield whether to go on."""
+        """Run TensorRT's phases through the monitor; yield its answers."""
         monitor = self.config.progress_monitor
         monitor.phase_start("Building", None, 2)
         for step in range(2):
@@ -237,7 +237,7 @@ class Release:
         monitor.phase_finish("Building")
 
     def vendor(self) -> Vendor:
-        """Return the double as our code gets it."""
+        """Return the fake as a vendor."""
         return Vendor(self._module(), "tensorrt", "0", object(), self.errors)
 
     def _module(self) -> Any:
@@ -357,13 +357,13 @@ def quantized() -> Network:
 
 
 def parser_error(node: int = 1, desc: str = "", **named: str) -> Any:
-    """An error of the ONNX parser; ``node_name`` and ``node_operator`` where a release has them."""
-    told = SimpleNamespace(
+    """An error of the ONNX parser; ``node_name`` and ``node_operator`` if the release has them."""
+    error = SimpleNamespace(
         node=lambda: node,
         desc=lambda: desc,
         code=lambda: SimpleNamespace(name=named.get("code", "")),
     )
     for name in ("node_name", "node_operator"):
         if name in named:
-            setattr(told, name, lambda value=named[name]: value)
-    return told
+            setattr(error, name, lambda value=named[name]: value)
+    return error

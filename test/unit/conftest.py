@@ -1,4 +1,4 @@
-"""Isolation of the unit tests, and fixtures with an engine server in a workshop."""
+"""Isolation of the unit tests, and fixtures with an engine server with fake engines."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from edge_inference.core.models.model import find_model
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.serving import server as server_module
 from edge_inference.engines.serving.server import EngineServer
-from engine_workshop import Witness, Workshop
+from engine_server_fakes import CallbackRecorder, FakeEngines
 
 # Imported before the isolation starts: without a library in its wheel, soundfile runs ldconfig.
 with contextlib.suppress(ImportError, OSError):
@@ -38,22 +38,24 @@ def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
 
 
 @pytest.fixture
-def workshop(monkeypatch: pytest.MonkeyPatch) -> Workshop:
-    workshop = Workshop(find_model("efficientnet_lite0"))
-    monkeypatch.setattr(server_module, "select_backend", workshop.select)
-    monkeypatch.setattr(server_module, "prepare_in_child", workshop.make)
-    return workshop
+def engines(monkeypatch: pytest.MonkeyPatch) -> FakeEngines:
+    engines = FakeEngines(find_model("efficientnet_lite0"))
+    monkeypatch.setattr(server_module, "select_backend", engines.select)
+    monkeypatch.setattr(server_module, "prepare_in_child", engines.make)
+    return engines
 
 
 @pytest.fixture
-def witness() -> Witness:
-    return Witness()
+def recorder() -> CallbackRecorder:
+    return CallbackRecorder()
 
 
 @pytest.fixture
-def server(workshop: Workshop, witness: Witness, tmp_path: Path) -> Iterator[EngineServer]:
-    server = EngineServer(ArtifactCache(tmp_path), workshop.check, witness.changed, witness.failed)
+def server(
+    engines: FakeEngines, recorder: CallbackRecorder, tmp_path: Path
+) -> Iterator[EngineServer]:
+    server = EngineServer(ArtifactCache(tmp_path), engines.check, recorder.changed, recorder.failed)
     yield server
-    workshop.may_finish.set()
+    engines.may_finish.set()
     server.close()
-    assert workshop.open_backends() == []
+    assert engines.open_backends() == []

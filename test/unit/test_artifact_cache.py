@@ -1,4 +1,4 @@
-"""The cache of built things, used by one process."""
+"""The artifact cache in one process."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_remove(cache: ArtifactCache) -> None:
 
 
 def test_the_least_recently_used_entries_are_removed(tmp_path: Path) -> None:
-    room_for_three = 3 * 10_000 + 3 * 2_000  # 2,000 bytes for each description
+    room_for_three = 3 * 10_000 + 3 * 2_000  # 2,000 bytes for each sidecar
     cache = ArtifactCache(tmp_path, room_for_three, clock=Clock())
     for number in range(3):
         cache.get_or_make(numbered_key(number), make_of(10_000))

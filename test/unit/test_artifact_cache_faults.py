@@ -1,4 +1,4 @@
-"""The cache of built things, when something is damaged, refused or goes wrong."""
+"""The artifact cache with damage, refused writes and failures."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def cache(tmp_path: Path) -> ArtifactCache:
 
 
 class Stop(BaseException):
-    """As KeyboardInterrupt is: no Exception."""
+    """Not an Exception, like KeyboardInterrupt."""
 
 
 def write_then(raised: BaseException) -> Callable[[Path], dict[str, Any]]:
@@ -78,7 +78,7 @@ def test_a_failing_maker_leaves_nothing(
 
 
 def rewrite(change: Callable[[Any], object]) -> Callable[[Path], object]:
-    """Change what a sidecar says, and leave its checksum."""
+    """Change the content of a sidecar, but not its checksum."""
 
     def damage(folder: Path) -> None:
         document = json.loads((folder / "entry.json").read_text())
@@ -92,7 +92,7 @@ def write(name: str, data: bytes) -> Callable[[Path], object]:
     return lambda folder: (folder / name).write_bytes(data)
 
 
-#: How an entry is damaged, and what the sentence says about it.
+#: Kinds of damage, and the text of the error.
 SEEN_BY_FIND = {
     "file cut": (write("engine.plan", b"p" * 400), "engine.plan: expected 1000 bytes, got 400"),
     "file empty": (write("engine.plan", b""), "engine.plan: expected 1000 bytes, got 0"),
@@ -272,7 +272,7 @@ def test_a_cache_folder_that_is_a_file(tmp_path: Path) -> None:
 
 @pytest.fixture
 def read_only(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
-    """Make every change refused, as on a read-only disk; root would be let through otherwise."""
+    """Refuse every write, as on a read-only disk; permissions do not stop root."""
 
     def refuse(path: Any, *_: Any, **__: Any) -> None:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
@@ -327,7 +327,7 @@ def test_a_file_system_without_locks(
 
 
 def test_a_changed_sidecar_is_refused(cache: ArtifactCache) -> None:
-    """Any one byte of the description changed is noticed, or says the same."""
+    """A change of any byte of the sidecar is detected, or has no effect."""
     entry = cache.get_or_make(KEY, make)
     sidecar = entry.folder / "entry.json"
     original = sidecar.read_bytes()

@@ -1,4 +1,4 @@
-"""A backend is closed when what it runs has ended, not before."""
+"""A backend closes only after its running calls."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ SPEC = TensorSpec("x", np.dtype("float32"), (1,))
 PATIENCE_S = 60.0
 
 
-class Witness(NullBackend):
-    """Notes in which order runs end and it is closed."""
+class RecordingBackend(NullBackend):
+    """Records the order of the ends of runs and of closing."""
 
     def __init__(self) -> None:
         super().__init__([SPEC], [SPEC], self._wait)
@@ -33,12 +33,12 @@ class Witness(NullBackend):
 
 
 def test_closing_waits_for_running_calls() -> None:
-    backend = Witness()
+    backend = RecordingBackend()
     backend.open()
     run = threading.Thread(target=backend.infer, args=({"x": np.zeros(1, np.float32)},))
     run.start()
     assert backend.has_begun.wait(PATIENCE_S)
-    # The run goes on only when closing waits for it, or would have closed already.
+    # The run continues once ``close`` waits for it, or has closed too early.
     changed = backend._changed
     wait_for = changed.wait_for
 

@@ -1,4 +1,4 @@
-"""A batch that is larger than allowed runs in parts, and comes out as one."""
+"""A batch beyond the limit runs in parts, with one result."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PLACE = Geometry(4, 4, 1.0, 1.0, 0.0, 0.0)
 
 
 class Doubling:
-    """A backend that takes any number of images and remembers how many came at once."""
+    """A backend for any batch size that records the sizes."""
 
     def __init__(self) -> None:
         self.runs: list[int] = []
@@ -28,7 +28,7 @@ class Doubling:
 
 
 class Recording:
-    """A backend that keeps the shapes that it is given."""
+    """A backend that records the shapes of its inputs."""
 
     def __init__(self) -> None:
         self.shapes: list[tuple[int, ...]] = []

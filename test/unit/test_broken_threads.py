@@ -1,4 +1,4 @@
-"""Threads outside of the nodes: exceptions in them are reported and do not stop the work."""
+"""Threads outside of the nodes: exceptions in them are reported, and the work continues."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from edge_inference.platforms.actuators.actuators import Actuators
 from edge_inference.platforms.actuators.machine import Machine
 from edge_inference.platforms.recording.capture import _Worker as Reader
 from edge_inference.platforms.recording.recording import UnreadableFile
-from engine_workshop import Witness, Workshop, answer
+from engine_server_fakes import CallbackRecorder, FakeEngines, answer
 from test_sampler import Bench
 
 DEADLINE_S = 60.0
@@ -45,36 +45,36 @@ def raising(failure: BaseException) -> Callable[..., Any]:
 
 @failing
 def test_a_preparation_that_breaks_is_given_up(
-    server: EngineServer, workshop: Workshop, witness: Witness, failure: BaseException
+    server: EngineServer, engines: FakeEngines, recorder: CallbackRecorder, failure: BaseException
 ) -> None:
-    server.open(workshop.request("fp32"))
-    workshop.broken_open["int8"] = failure  # type: ignore[assignment]
-    server.switch(workshop.request("int8"))
-    witness.wait_for(lambda: bool(witness.failures))
-    assert witness.failures == [(f"{type(failure).__name__}: injected", "fp32")]
+    server.open(engines.request("fp32"))
+    engines.broken_open["int8"] = failure  # type: ignore[assignment]
+    server.switch(engines.request("int8"))
+    recorder.wait_for(lambda: bool(recorder.failures))
+    assert recorder.failures == [(f"{type(failure).__name__}: injected", "fp32")]
     assert server.preparation is None and answer(server) == 32
-    del workshop.broken_open["int8"]
-    server.switch(workshop.request("int8"))
-    witness.wait_for(lambda: "int8" in witness.changes)
+    del engines.broken_open["int8"]
+    server.switch(engines.request("int8"))
+    recorder.wait_for(lambda: "int8" in recorder.changes)
     assert answer(server) == 8
 
 
 @failing
 def test_who_hears_of_an_exchange_and_fails_does_not_keep_it_from_serving(
     server: EngineServer,
-    workshop: Workshop,
-    witness: Witness,
+    engines: FakeEngines,
+    recorder: CallbackRecorder,
     monkeypatch: pytest.MonkeyPatch,
     failure: BaseException,
 ) -> None:
-    server.open(workshop.request("fp32"))
+    server.open(engines.request("fp32"))
     with monkeypatch.context() as patch:
         patch.setattr(server, "_on_changed", raising(failure))
-        server.switch(workshop.request("int8"))
-        witness.wait_for(lambda: bool(witness.failures))
-    assert witness.failures == [(f"{type(failure).__name__}: injected", "int8")]
+        server.switch(engines.request("int8"))
+        recorder.wait_for(lambda: bool(recorder.failures))
+    assert recorder.failures == [(f"{type(failure).__name__}: injected", "int8")]
     assert answer(server) == 8
-    assert workshop.open_backends() == ["int8"]
+    assert engines.open_backends() == ["int8"]
 
 
 @failing
@@ -147,7 +147,7 @@ def test_probe_is_repeated_after_an_exception(
         else:
             patch.setattr(bench, "sensors", [*bench.sensors, Nameless()])
         bench.clock.forward(61.0)
-        # The known sensors are still read.
+        # The sensors that were found before stay in use.
         assert bench.statuses() == dict.fromkeys("abc", ReadingStatus.OK)
         assert "injected" in bench.sampler.problem
     bench.clock.forward(61.0)
@@ -195,7 +195,7 @@ def test_a_file_whose_reading_breaks_is_unreadable_and_the_next_is_read(
 
 
 @failing
-def test_overlays_that_break_hold_nobody_up(tmp_path: Path, failure: BaseException) -> None:
+def test_a_failing_overlay_writer_does_not_block(tmp_path: Path, failure: BaseException) -> None:
     told: list[str] = []
     files = OverlayFiles(tmp_path, raising(failure), told.append)
     frame = Frame.from_array(np.zeros((2, 2, 3), np.uint8), "bgr8", 1, "camera", "")

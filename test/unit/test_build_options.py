@@ -1,4 +1,4 @@
-"""What can be said about a build: profiles, batch, and what contradicts itself."""
+"""Build options: profiles, batch, and contradictions."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_one_batch_stands_for_all_three() -> None:
 
 def test_profile_has_priority_over_batch() -> None:
     found = resolve_profiles([BATCHED], [parse_profile("image:2x3x32x64")], (1, 4, 8))
-    assert found["image"].usual == (2, 3, 32, 64)
+    assert found["image"].optimum == (2, 3, 32, 64)
 
 
 def test_batch_that_fits_a_fixed_axis_is_no_contradiction() -> None:
@@ -105,7 +105,7 @@ def test_batch_that_fits_a_fixed_axis_is_no_contradiction() -> None:
 @pytest.mark.parametrize("holder", [HOLDER, SCALAR_HOLDER])
 def test_values_of_a_shape_input(holder: DeclaredInput) -> None:
     text = f"{holder.name}:{'8x9' if holder.shape else '8'}"
-    assert resolve_profiles([holder], [parse_profile(text)], ())[holder.name].usual[0] == 8
+    assert resolve_profiles([holder], [parse_profile(text)], ())[holder.name].optimum[0] == 8
 
 
 @pytest.mark.parametrize(
@@ -143,8 +143,8 @@ def test_profile_missing_or_contradicting(
         ({"device": "dla2"}, "device: expected one of"),
         ({"profiles": ["x"]}, "profiles: profile 'x'"),
         ({"profiles": ["x:1", "x:2"]}, "expected one for each input"),
-        ({"batch": [1, 2]}, "batch: expected smallest, usual and largest"),
-        ({"batch": [2, 1, 3]}, "batch: expected smallest <= usual <= largest"),
+        ({"batch": [1, 2]}, "batch: expected minimum, optimum and maximum"),
+        ({"batch": [2, 1, 3]}, "batch: expected min <= opt <= max"),
         ({"batch": [0]}, "at least 1"),
         ({"exclude_lean_runtime": True}, "needs version_compatible"),
         ({"targets": ["86"]}, "as in '8.6', got '86'"),

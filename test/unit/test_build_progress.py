@@ -1,4 +1,4 @@
-"""Progress only grows; supervised work can be ended and hides nothing."""
+"""Progress only grows; a build thread can be cancelled and passes on its errors."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ def _never() -> bool:
 
 @given(CALLS.filter(lambda calls: not any(c[0] == "start" and c[1] == c[2] for c in calls)))
 def test_fraction_only_grows_and_stays_inside(calls: list[tuple[object, ...]]) -> None:
-    told: list[BuildProgress] = []
-    tree = PhaseTree(told.append, 0.1, 0.9)
+    reports: list[BuildProgress] = []
+    tree = PhaseTree(reports.append, 0.1, 0.9)
     parents: dict[object, object] = {}
     for name, *arguments in calls:
         if name == "start":
             parents[arguments[0]] = arguments[1]
             if _has_circle(parents, arguments[0]):
-                return  # no hierarchy: TensorRT reports none such
+                return  # not a tree: TensorRT does not report this
         getattr(tree, str(name))(*arguments)
-    fractions = [progress.fraction for progress in told if progress.fraction is not None]
+    fractions = [progress.fraction for progress in reports if progress.fraction is not None]
     assert fractions == sorted(fractions)
     assert all(0.1 <= fraction <= 0.9 for fraction in fractions)
 
@@ -53,35 +53,35 @@ def _has_circle(parents: dict[object, object], start: object) -> bool:
 
 
 def test_all_steps_add_up_to_one() -> None:
-    told: list[BuildProgress] = []
-    tree = PhaseTree(told.append, 0.0, 1.0)
+    reports: list[BuildProgress] = []
+    tree = PhaseTree(reports.append, 0.0, 1.0)
     tree.start("build", None, 2)
     tree.step("build", 0)
-    assert told[-1] == BuildProgress("build", 0.5)
+    assert reports[-1] == BuildProgress("build", 0.5)
     tree.start("time", "build", 4)
     tree.step("time", 1)
-    assert told[-1].phase == "time"
-    assert 0.5 < (told[-1].fraction or 0.0) < 1.0
+    assert reports[-1].phase == "time"
+    assert 0.5 < (reports[-1].fraction or 0.0) < 1.0
     tree.finish("time")
     tree.step("build", 1)
-    assert told[-1] == BuildProgress("build", 1.0)
+    assert reports[-1] == BuildProgress("build", 1.0)
 
 
 def test_tiny_steps_are_not_reported() -> None:
-    told: list[BuildProgress] = []
-    tree = PhaseTree(told.append, 0.0, 1.0)
+    reports: list[BuildProgress] = []
+    tree = PhaseTree(reports.append, 0.0, 1.0)
     tree.start("build", None, 100_000)
     for step in range(100_000):
         tree.step("build", step)
-    assert 900 < len(told) <= 1001
+    assert 900 < len(reports) <= 1001
 
 
 def test_unknown_phases_are_ignored() -> None:
-    told: list[BuildProgress] = []
-    tree = PhaseTree(told.append, 0.0, 1.0)
-    tree.step("nobody", 3)
-    tree.finish("nobody")
-    assert told == []
+    reports: list[BuildProgress] = []
+    tree = PhaseTree(reports.append, 0.0, 1.0)
+    tree.step("unknown", 3)
+    tree.finish("unknown")
+    assert reports == []
 
 
 def test_the_thread_passes_on_result_and_progress() -> None:

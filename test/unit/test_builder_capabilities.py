@@ -1,4 +1,4 @@
-"""The builder on fallbacks of several releases: what one has is used, what it lacks is said."""
+"""The builder with fakes of several releases: it uses their members and reports missing ones."""
 
 from __future__ import annotations
 
@@ -183,7 +183,9 @@ def test_tensorrt_rtx_builds_for_many_gpus_and_for_this_one(
 def test_dla_runs_what_it_can(bench: Bench) -> None:
     release = tensorrt_10(dla_cores=2)
     built = bench.build(release, device="dla1", precision="fp16")
-    assert release.creation_flags == 1 << 0  # not strongly typed: a DLA is fed by flags
+    assert (
+        release.creation_flags == 1 << 0
+    )  # not strongly typed: a DLA takes its precision from flags
     assert release.config.default_device_type == "dla"
     assert release.config.DLA_core == 1
     assert {"GPU_FALLBACK", "FP16"} <= release.config.flags

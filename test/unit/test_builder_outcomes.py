@@ -1,4 +1,4 @@
-"""How builds end: failures in one sentence, progress, timing cache, what is written."""
+"""Results of builds: errors, progress, timing cache, files."""
 
 from __future__ import annotations
 
@@ -161,17 +161,17 @@ def _with_steps(release: Release) -> bytes | None:
 
 def test_progress_grows_to_one(bench: Bench) -> None:
     bench.build(tensorrt_11(build=_with_steps))
-    fractions = [told.fraction for told in bench.told if told.fraction is not None]
+    fractions = [each.fraction for each in bench.reports if each.fraction is not None]
     assert fractions == sorted(fractions)
-    assert len(fractions) == len(bench.told) > 8
+    assert len(fractions) == len(bench.reports) > 8
     assert (fractions[0], fractions[-1]) == (0.0, 1.0)
-    assert {"Building", "Timing", "done"} <= {told.phase for told in bench.told}
+    assert {"Building", "Timing", "done"} <= {each.phase for each in bench.reports}
 
 
 def test_progress_without_a_monitor_is_unknown(bench: Bench) -> None:
     bench.build(tensorrt_8_6())
-    assert BuildProgress("building", None) in bench.told
-    assert bench.told[-1] == BuildProgress("done", 1.0)
+    assert BuildProgress("building", None) in bench.reports
+    assert bench.reports[-1] == BuildProgress("done", 1.0)
 
 
 def test_a_build_can_be_cancelled(bench: Bench) -> None:
@@ -206,7 +206,7 @@ def test_build_that_ends_after_cancelling_writes_nothing(bench: Bench) -> None:
     def finish_all_the_same(release: Release) -> bytes:
         entered.set()
         while release.config.progress_monitor.step_complete("Building", 0):
-            pass  # until the cancellation has come
+            pass  # until it is cancelled
         return PLAN
 
     how = {"cancelled": entered.is_set, "timing_cache": bench.cache}
@@ -320,7 +320,7 @@ def test_sidecar_of_another_version_is_refused(
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     content["checksum"] = hashlib.sha256(text.encode()).hexdigest()
     file.write_text(json.dumps(content))
-    with pytest.raises(EngineFileError, match="expected what this version writes"):
+    with pytest.raises(EngineFileError, match="expected the fields of this version"):
         read_sidecar(plan)
 
 

@@ -25,7 +25,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def filled(cache: Path) -> Iterator[ArtifactCache]:
-    """Give a cache with an engine, a derived model, and one entry that is cut off."""
+    """Make a cache with an engine, a derived model, and a truncated entry."""
     artifacts = ArtifactCache(cache)
     for label, name in (("a-fp16-trt", "engine.plan"), ("b-int8-ort", "model.onnx"), ("cut", "x")):
         precision = label.split("-")[1] if "-" in label else ""
@@ -136,7 +136,7 @@ FP32 = find_model("efficientnet_lite0").variants["fp32"].sha256
 
 @pytest.fixture
 def measured(cache: Path) -> CostCache:
-    """Give costs of the shipped model, and of what it was before it was changed."""
+    """Add costs of the shipped model, and of an earlier version of its file."""
     costs = CostCache(cache)
     for artifact, seconds in ((FP32, 0.016), ("0" * 64, 0.5)):
         configuration = EngineConfiguration(
@@ -155,7 +155,7 @@ def test_models_shows_measured_costs(
     assert run(["models"]) == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert "16.0 ms ort threads=1" in shown
-    assert "500.0 ms" not in shown  # the file was another one then
+    assert "500.0 ms" not in shown  # of another version of the file
     assert run(["models", "--json"]) == 0
     listed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     costs = {model["name"]: model["measured_costs"] for model in listed}

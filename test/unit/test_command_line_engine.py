@@ -1,4 +1,4 @@
-"""``edge-inference engine``: what it refuses, and what it tells of plans."""
+"""``edge-inference engine``: its errors, and its output on plans."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from edge_inference.backends.trt.metadata import (
     write_sidecar,
 )
 from edge_inference.cli.command_line import make_parser, run
-from edge_inference.cli.models import engine_build, engine_check, engine_plans
+from edge_inference.cli.models import check_engine, engine_build, engine_plans
 from edge_inference.cli.models.build_flags import given_build_options
 from edge_inference.engines.build.build_options import BuildOptions
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
@@ -38,7 +38,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def plan(tmp_path: Path) -> Path:
-    """Return a plan that nothing can load, with an honest sidecar."""
+    """Return a plan that cannot be loaded, with a correct sidecar."""
     file = tmp_path / "my.plan"
     content = b"plan" * 1000
     file.write_bytes(content)
@@ -63,17 +63,17 @@ def plan(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def on_orin(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Return a function that makes this the machine that the plan was built on, but for ..."""
+    """Return a function that fakes the machine of the plan, with changes."""
 
     def set_machine(**but: Any) -> None:
         here = replace(HERE, **but)
-        monkeypatch.setattr(engine_check, "environment_here", lambda gpu: here)
+        monkeypatch.setattr(check_engine, "environment_here", lambda gpu: here)
 
     return set_machine
 
 
 def refused(capsys: pytest.CaptureFixture[str]) -> str:
-    """Return the one sentence on stderr."""
+    """Return the line on stderr."""
     errors = capsys.readouterr().err
     assert errors.startswith("edge-inference: ")
     assert errors.count("\n") == 1
@@ -93,7 +93,7 @@ def refused(capsys: pytest.CaptureFixture[str]) -> str:
         ([*BUILD, "nanodet", "--precision", "fp8"], 2, "'fp8'"),
         ([*BUILD, "nanodet", "--batch", "4:2"], 2, "'4:2'"),
         ([*BUILD, "nanodet", "--batch", "x"], 2, "1:4:8"),
-        ([*BUILD, "nanodet", "--profile", "x"], 2, "NAME:MIN,USUAL,MAX"),
+        ([*BUILD, "nanodet", "--profile", "x"], 2, "NAME:MIN,OPT,MAX"),
         ([*BUILD, "nanodet", "--target", "ten"], 2, "'ten'"),
         ([*BUILD, "nanodet", "--optimization-level", "9"], 2, "from 0 to 5"),
         ([*BUILD, "nanodet", "--workspace", "-1"], 2, "workspace"),

@@ -12,7 +12,7 @@ SHA256 = hashlib.sha256(b"no model").hexdigest()
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    """Return a recogniser whose files are none."""
+    """Return a recogniser with invalid files."""
     folder = tmp_path / "ears"
     folder.mkdir()
     text = "task: recognition\nlicense: MIT\nfiles:\n"

@@ -1,4 +1,4 @@
-"""The file of measured costs: what is believed, what is set aside, what is removed."""
+"""The file of measured costs: reading, damage, limits."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def cache(tmp_path: Path) -> CostCache:
 
 
 def complaints(cache: CostCache) -> list[str]:
-    """Read, and return what was said; nothing is known then."""
-    said: list[str] = []
-    assert cache.read(said.append) == MeasuredCosts()
-    return said
+    """Read a file without usable costs, and return the reports."""
+    reports: list[str] = []
+    assert cache.read(reports.append) == MeasuredCosts()
+    return reports
 
 
 def test_a_new_cache_has_no_costs_and_no_file(cache: CostCache, tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_costs_are_not_entries_of_the_artifact_cache(cache: CostCache, tmp_path:
 
 
 def _altered(content: dict[str, Any]) -> str:
-    """Return a document whose checksum holds."""
+    """Return a document with a valid checksum."""
     checksum = cost_document._checksum(content)
     document = {"format": cost_document.FORMAT, "checksum": checksum, "content": content}
     return json.dumps(document)
@@ -137,9 +137,9 @@ def test_a_damaged_or_foreign_file_is_renamed_and_not_used(name: str, cache: Cos
     assert str(cache.file) in sentence
     assert expected in sentence
     assert "not used" in sentence
-    said: list[str] = []
-    cache.add(PAIR, said.append)
-    assert said == [sentence]
+    reports: list[str] = []
+    cache.add(PAIR, reports.append)
+    assert reports == [sentence]
     assert cache.read().measurements == (PAIR,)
     assert cache.file.with_suffix(".damaged").read_bytes() == content
 
@@ -152,8 +152,8 @@ def test_only_regular_files_are_read(kind: str, cache: CostCache, tmp_path: Path
     elif kind == "folder":
         cache.file.mkdir()
     else:
-        (tmp_path / "elsewhere").write_text(WHOLE)
-        cache.file.symlink_to(tmp_path / "elsewhere")
+        (tmp_path / "another").write_text(WHOLE)
+        cache.file.symlink_to(tmp_path / "another")
     (sentence,) = complaints(cache)
     assert "not used" in sentence
     cache.add(PAIR)

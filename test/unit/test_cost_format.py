@@ -1,4 +1,4 @@
-"""Measured costs as text: of a check, in a table, and beside what was known before."""
+"""Measured costs as text: of a check, in a table, and with the previous cost."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def cost(configuration: EngineConfiguration, seconds: float) -> Cost:
 
 def test_the_cost_of_a_check_has_the_ratio_to_the_reference() -> None:
     pair = Measurement("self-check", 0.0, (cost(INT8, 0.015), cost(FP32, 0.04)))
-    assert ratio_to_reference(pair) == "15.0 ms, 0.38 of what net ort fp32, threads=1 takes"
+    assert ratio_to_reference(pair) == "15.0 ms, 0.38 of the time of net ort fp32, threads=1"
     assert ratio_to_reference(replace(pair, costs=pair.costs[:1])) == "15.0 ms"
 
 
@@ -36,7 +36,7 @@ def test_a_cost_names_its_configuration() -> None:
 
 
 def shown(now_s: float, before_s: float | None) -> tuple[str, dict]:
-    """Compare a row with what was known of it; return the printed text and the JSON."""
+    """Compare a row with its previous cost; return the printed text and the JSON."""
     known = None
     if before_s is not None:
         known = cost(FP32, before_s), Measurement("compare", 0.0, ())

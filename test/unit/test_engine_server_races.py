@@ -1,4 +1,4 @@
-"""Engines are wanted, finished, given up and closed at the same moment."""
+"""Engines are requested, finished, cancelled and closed at the same time."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from edge_inference.engines.serving.engine import Engine
 from edge_inference.engines.serving.preparation_thread import run_at_low_priority
 from edge_inference.engines.serving.server import EngineServer
 from edge_inference.errors import BackendError, EdgeInferenceError, ModelError
-from engine_workshop import DEADLINE_S, Witness, Workshop, answer, until
+from engine_server_fakes import DEADLINE_S, CallbackRecorder, FakeEngines, answer, until
 
 
 def test_a_cancelled_engine_is_not_exchanged(
-    server: EngineServer, workshop: Workshop, witness: Witness
+    server: EngineServer, engines: FakeEngines, recorder: CallbackRecorder
 ) -> None:
-    server.open(workshop.request("fp32"))
+    server.open(engines.request("fp32"))
 
     def work(engine: Engine) -> None:
-        server.switch(workshop.request("int8"))
+        server.switch(engines.request("int8"))
         until(lambda: server.preparation is None)
         assert server.target_request.precision == "int8"
         assert server.keep(engine)
@@ -28,66 +28,68 @@ def test_a_cancelled_engine_is_not_exchanged(
 
     server.run(work)
     assert answer(server) == 32
-    assert workshop.open_backends() == ["fp32"]
-    assert witness.changes == ["fp32"]
+    assert engines.open_backends() == ["fp32"]
+    assert recorder.changes == ["fp32"]
 
 
 def test_an_engine_out_of_service_cannot_be_kept(
-    server: EngineServer, workshop: Workshop, witness: Witness
+    server: EngineServer, engines: FakeEngines, recorder: CallbackRecorder
 ) -> None:
-    server.open(workshop.request("fp32"))
+    server.open(engines.request("fp32"))
     old = server.engine
     assert old is not None
-    server.switch(workshop.request("int8"))
-    witness.wait_for(lambda: witness.changes == ["fp32", "int8"])
+    server.switch(engines.request("int8"))
+    recorder.wait_for(lambda: recorder.changes == ["fp32", "int8"])
     assert not server.keep(old)
 
 
 def test_a_failing_engine_is_exchanged_for_the_next(
-    server: EngineServer, workshop: Workshop, witness: Witness
+    server: EngineServer, engines: FakeEngines, recorder: CallbackRecorder
 ) -> None:
-    server.open(workshop.request("fp32"))
+    server.open(engines.request("fp32"))
 
     def work(engine: Engine) -> str:
         if engine.precision == "fp32":
-            server.switch(workshop.request("int8"))
+            server.switch(engines.request("int8"))
             until(lambda: server.preparation is None)
             raise BackendError("illegal memory access")
         return engine.precision
 
     assert server.run(work) == "int8"
-    assert workshop.open_backends() == ["int8"]
-    assert witness.failures == [("illegal memory access", "int8")]
+    assert engines.open_backends() == ["int8"]
+    assert recorder.failures == [("illegal memory access", "int8")]
 
 
 def test_closing_cancels_a_check(
-    server: EngineServer, workshop: Workshop, witness: Witness
+    server: EngineServer, engines: FakeEngines, recorder: CallbackRecorder
 ) -> None:
-    server.open(workshop.request("fp32"))
-    workshop.checks_until_cancelled.add("int8")
-    server.switch(workshop.request("int8"))
-    assert workshop.checking.wait(DEADLINE_S)
+    server.open(engines.request("fp32"))
+    engines.checks_until_cancelled.add("int8")
+    server.switch(engines.request("int8"))
+    assert engines.checking.wait(DEADLINE_S)
     server.close()
-    assert workshop.open_backends() == []
-    assert witness.failures == []
+    assert engines.open_backends() == []
+    assert recorder.failures == []
 
 
-def test_closing_waits_for_a_callback(workshop: Workshop, witness: Witness, tmp_path: Path) -> None:
-    told = []
+def test_closing_waits_for_a_callback(
+    engines: FakeEngines, recorder: CallbackRecorder, tmp_path: Path
+) -> None:
+    calls = []
 
     def failed(error: EdgeInferenceError, engine: Engine) -> None:
         closing.start()
         closing.join(0.2)
-        told.append(closing.is_alive())
+        calls.append(closing.is_alive())
 
-    server = EngineServer(ArtifactCache(tmp_path), workshop.check, witness.changed, failed)
+    server = EngineServer(ArtifactCache(tmp_path), engines.check, recorder.changed, failed)
     closing = threading.Thread(target=server.close)
-    server.open(workshop.request("fp32"))
-    workshop.drifting["int8"] = ModelError("SQNR 3 dB")
-    server.switch(workshop.request("int8"))
-    until(lambda: bool(told))
+    server.open(engines.request("fp32"))
+    engines.drifting["int8"] = ModelError("SQNR 3 dB")
+    server.switch(engines.request("int8"))
+    until(lambda: bool(calls))
     closing.join(DEADLINE_S)
-    assert told == [True]
+    assert calls == [True]
 
 
 def test_a_check_keeps_a_lower_priority_of_the_process() -> None:

@@ -1,4 +1,4 @@
-"""int8 in two ways on a processor without VNNI: which one is derived, and what is said of it."""
+"""The two int8 modes of a CPU without VNNI: derived files and reports."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks.precision import int8_variants_of
-from edge_inference.backends.processor import Processor
+from edge_inference.backends.cpu_instructions import CpuInstructions
 from edge_inference.core.models.model import ModelDescription, Variant, find_model
 from edge_inference.engines.cache import artifacts
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
@@ -23,9 +23,9 @@ from edge_inference.optimize.compare import CompareRequest
 from edge_inference.optimize.images.image_set import ImageSet
 from int8_sums import can_saturate, saturating_pair_sums
 
-AVX2 = Processor("avx2", saturates=True)
-VNNI = Processor("avx512_vnni", saturates=False)
-ARM = Processor("asimddp", saturates=False)
+AVX2 = CpuInstructions("avx2", saturates=True)
+VNNI = CpuInstructions("avx512_vnni", saturates=False)
+ARM = CpuInstructions("asimddp", saturates=False)
 
 
 @pytest.fixture
@@ -33,13 +33,13 @@ def model() -> ModelDescription:
     return find_model("efficientnet_lite0")
 
 
-def be(processor: Processor, monkeypatch: pytest.MonkeyPatch) -> None:
+def set_cpu(cpu: CpuInstructions, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (int8_mode, artifacts):
-        monkeypatch.setattr(module, "find_processor", lambda: processor)
+        monkeypatch.setattr(module, "find_cpu_instructions", lambda: cpu)
 
 
 @pytest.mark.parametrize(
-    ("processor", "mode", "bits", "in_use", "words"),
+    ("cpu", "mode", "bits", "in_use", "words"),
     [
         (AVX2, "exact", 8, "exact", "int8 exact, no VNNI"),
         (AVX2, "fast", 7, "fast", "int8 fast, 7-bit weights, no VNNI"),
@@ -49,11 +49,11 @@ def be(processor: Processor, monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_only_a_cpu_that_saturates_has_two_modes(
-    processor: Processor, mode: str, bits: int, in_use: str | None, words: str
+    cpu: CpuInstructions, mode: str, bits: int, in_use: str | None, words: str
 ) -> None:
-    assert weight_bits(mode, processor) == bits
-    assert mode_in_use(bits, processor) == in_use
-    assert describe_int8_mode(mode_in_use(bits, processor)) == words
+    assert weight_bits(mode, cpu) == bits
+    assert mode_in_use(bits, cpu) == in_use
+    assert describe_int8_mode(mode_in_use(bits, cpu)) == words
 
 
 def test_an_unknown_mode_is_refused(model: ModelDescription) -> None:
@@ -67,13 +67,13 @@ def test_each_mode_and_each_cpu_has_its_own_file(
     model: ModelDescription, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keys = set()
-    for processor in (AVX2, VNNI):
-        be(processor, monkeypatch)
+    for cpu in (AVX2, VNNI):
+        set_cpu(cpu, monkeypatch)
         for mode in ("exact", "fast"):
             artifact = artifact_for(EngineRequest(model, int8_mode=mode), "ort", "int8")
             assert isinstance(artifact, DerivedModel)
             keys.add(artifacts.key_of(artifact.parts()))
-    assert len(keys) == 3  # with VNNI both ways are one
+    assert len(keys) == 3  # with VNNI both modes are the same
 
 
 @pytest.mark.parametrize(("precision", "target"), [("fp16", "onnxruntime"), ("int8", "tensorrt")])
@@ -81,8 +81,8 @@ def test_files_for_the_gpu_do_not_depend_on_the_cpu(
     precision: str, target: str, model: ModelDescription, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keys = set()
-    for processor in (AVX2, VNNI):
-        be(processor, monkeypatch)
+    for cpu in (AVX2, VNNI):
+        set_cpu(cpu, monkeypatch)
         artifact = onnx_for(model, precision, target)
         assert isinstance(artifact, DerivedModel)
         keys.add(artifacts.key_of(artifact.parts()))
@@ -92,7 +92,7 @@ def test_files_for_the_gpu_do_not_depend_on_the_cpu(
 def test_a_mode_applies_to_int8_on_the_cpu_only(
     model: ModelDescription, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    be(AVX2, monkeypatch)
+    set_cpu(AVX2, monkeypatch)
     fast = EngineRequest(model, int8_mode="fast")
     assert artifact_for(fast, "ort", "fp16") == artifact_for(EngineRequest(model), "ort", "fp16")
     assert artifact_for(fast, "ort-cuda", "int8") == onnx_for(model, "int8", "onnxruntime")
@@ -101,7 +101,7 @@ def test_a_mode_applies_to_int8_on_the_cpu_only(
 def test_fast_is_derived_for_a_model_with_an_int8_file_and_a_calibration(
     model: ModelDescription, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    be(AVX2, monkeypatch)
+    set_cpu(AVX2, monkeypatch)
     own = Variant("int8", model.variants["fp32"].file, "")
     both = dataclasses.replace(model, variants={**model.variants, "int8": own})
     assert artifact_for(EngineRequest(both), "ort", "int8") == ShippedFile(own)
@@ -124,13 +124,13 @@ def test_both_modes_are_compared_where_they_differ(
     request = CompareRequest(
         model, ImageSet([], "none"), ("ort", "trt"), int8_modes=("exact", "fast")
     )
-    be(AVX2, monkeypatch)
+    set_cpu(AVX2, monkeypatch)
     assert [candidate for candidate in request.candidates() if candidate[1] == "int8"] == [
         ("ort", "int8", "exact"),
         ("ort", "int8", "fast"),
         ("trt", "int8", None),
     ]
-    be(VNNI, monkeypatch)
+    set_cpu(VNNI, monkeypatch)
     assert [candidate for candidate in request.candidates() if candidate[1] == "int8"] == [
         ("ort", "int8", None),
         ("trt", "int8", None),
@@ -145,8 +145,8 @@ def test_the_claimed_speed_depends_on_the_cpu() -> None:
         ("int8-exact", 8, 1.05),
         ("int8-fast", 7, 1.4),
     ]
-    for processor in (VNNI, ARM):
-        (variant,) = int8_variants_of(processor)
+    for cpu in (VNNI, ARM):
+        (variant,) = int8_variants_of(cpu)
         assert (variant.title, variant.weight_bits, variant.min_speedup) == ("int8", 8, 2.0)
 
 
@@ -154,7 +154,7 @@ def test_sums_of_two_products_saturate_like_the_instruction() -> None:
     def pair(one: tuple[int, int], other: tuple[int, int]) -> int:
         return int(saturating_pair_sums(np.array(one, np.uint8), np.array(other, np.int8)))
 
-    assert pair((255, 255), (127, 127)) == 32767  # 64770 in truth
+    assert pair((255, 255), (127, 127)) == 32767  # the exact sum is 64770
     assert pair((255, 255), (-128, -128)) == -32768
     assert pair((255, 1), (127, 127)) == 255 * 127 + 127
     assert pair((255, 255), (63, 63)) == 255 * 63 * 2

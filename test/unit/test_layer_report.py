@@ -1,4 +1,4 @@
-"""The precision of layers, from the inspector's JSON in the forms of several releases."""
+"""The precision of layers, from the inspector's JSON in the formats of several releases."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_names_only() -> None:
     [
         ([], None),
         ([*TENSORRT_8, _conv("Int8", "Int8")], "int8"),
-        # Weighted layers decide, even where others are more.
+        # Layers with weights decide, even if the others are more.
         ([TENSORRT_8[3], TENSORRT_8[3], _conv("Half", "Half")], "fp16"),
         (TENSORRT_11, "bf16"),
     ],

@@ -1,4 +1,4 @@
-"""What operating points cost: which figure is believed, and what stays unknown."""
+"""Costs of engine configurations: which one counts, and which are unknown."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_runs_are_summarized_by_median_and_p95() -> None:
     assert cost.wall.median_s == 0.01
     assert 0.5 < cost.wall.p95_s < 0.9
     assert cost.cpu == Spread(0.02, 0.02)
-    assert cost.seconds == 0.02  # other work on the machine has no part in it
+    assert cost.seconds == 0.02  # other load does not count
 
 
 def test_too_few_runs_give_no_cost() -> None:
@@ -64,7 +64,7 @@ def test_too_few_runs_give_no_cost() -> None:
 
 def test_a_ratio_comes_from_one_measurement() -> None:
     cool = together((FP32, 0.040), (INT8, 0.020))
-    hot = together((INT8, 0.044))  # the machine has slowed itself down meanwhile
+    hot = together((INT8, 0.044))  # the machine was throttled meanwhile
     costs = known(cool, hot)
     assert costs.cost(INT8).seconds == 0.044
     assert costs.ratio(INT8, FP32) == 0.5
@@ -129,7 +129,7 @@ def test_the_oldest_are_dropped_beyond_the_limit() -> None:
     kept = [each.costs[0].configuration.artifact[-1] for each in costs.measurements]
     assert kept == ["7", "8", "9"]
     alone = MeasuredCosts().with_measurement(together((FP32, 1.0), (INT8, 1.0)), 1)
-    assert len(alone.measurements) == 1  # the newest one stays in any case
+    assert len(alone.measurements) == 1  # the newest one always stays
 
 
 def test_the_newest_costs_of_a_model_are_listed() -> None:
@@ -149,7 +149,7 @@ def test_a_configuration_has_a_title() -> None:
 
 def test_the_expected_time_scales_with_the_engine_in_use() -> None:
     costs = known(together((FP32, 0.040), (INT8, 0.020)), together((FP16, 0.030)))
-    # The machine is hot: what takes 40 ms takes 100 now.
+    # The machine is hot: a run of 40 ms takes 100 ms now.
     assert costs.expected_s(INT8, FP32, 0.1) == pytest.approx(0.05)
     assert costs.expected_s(INT8, FP32, 0.1, last_s=0.02) == pytest.approx(0.05)
     assert costs.expected_s(FP32, FP32, 0.1, last_s=0.1) == pytest.approx(0.1)

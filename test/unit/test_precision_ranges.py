@@ -1,4 +1,4 @@
-"""Ranges from values: nothing, zeros, outliers, any order."""
+"""Ranges from values: none, zeros, outliers, any order."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def histogram(*parts: NDArray[np.float32]) -> Histogram:
     return made
 
 
-def quantisation_error(values: NDArray[np.float32], span: tuple[float, float]) -> float:
+def quantization_error(values: NDArray[np.float32], span: tuple[float, float]) -> float:
     low, high = span
     step = (high - low) / 255
     numbers = np.rint((np.clip(values, low, high) - low) / step)
@@ -90,7 +90,7 @@ def test_a_lone_outlier_is_clipped(method: str) -> None:
     assert 2 < high < 6
     wide = estimate(histogram(values), "minmax")
     assert wide[1] == 100
-    assert quantisation_error(values[1:], (low, high)) < quantisation_error(values[1:], wide) / 4
+    assert quantization_error(values[1:], (low, high)) < quantization_error(values[1:], wide) / 4
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -104,9 +104,9 @@ def test_a_long_tail_of_many_values_is_not_clipped_away(method: str) -> None:
 
 def test_mse_is_better_than_any_symmetric_clipping() -> None:
     values = np.random.default_rng(1).laplace(size=100_000).astype(np.float32)
-    found = quantisation_error(values, estimate(histogram(values), "mse"))
+    found = quantization_error(values, estimate(histogram(values), "mse"))
     low, high = estimate(histogram(values), "minmax")
-    others = [quantisation_error(values, (low * part, high * part)) for part in (0.3, 0.5, 0.7, 1)]
+    others = [quantization_error(values, (low * part, high * part)) for part in (0.3, 0.5, 0.7, 1)]
     assert found <= min(others) * 1.01
 
 

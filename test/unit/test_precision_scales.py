@@ -1,4 +1,4 @@
-"""From ranges and weights to 8-bit numbers."""
+"""Scales and 8-bit numbers from ranges and weights."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_rounding_errors_of_weights_sum_to_zero(
     assert np.abs(errors).max() < 1.001
     others = tuple(place for place in range(weights.ndim) if place != axis)
     assert np.abs(errors.sum(axis=others)).max() <= 0.501
-    # What stands for the numbers gives the same numbers again.
+    # Quantizing the dequantized values gives the same numbers.
     assert np.array_equal(quantize(dequantize(numbers, scale), scale), numbers)
 
 

@@ -1,4 +1,4 @@
-"""What an engine takes in service is kept, when enough of it was measured in peace."""
+"""Times of an engine in service are saved after enough steady inferences."""
 
 from __future__ import annotations
 
@@ -121,10 +121,10 @@ def test_another_engine_starts_again_and_batches_do_not_count(
 
 def test_a_cache_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file")
-    said: list[str] = []
-    costs = ServiceCosts(ArtifactCache(tmp_path / "cache"), said.append)
+    reports: list[str] = []
+    costs = ServiceCosts(ArtifactCache(tmp_path / "cache"), reports.append)
     serve(costs, engine())
     costs.save_if_due(0, is_free=True)
     costs.close()
-    assert len(said) == 1
-    assert "cannot be written" in said[0]
+    assert len(reports) == 1
+    assert "cannot be written" in reports[0]

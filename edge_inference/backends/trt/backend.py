@@ -15,6 +15,7 @@ from edge_inference.backends.base import Backend, TensorSpec
 from edge_inference.backends.trt import image_kernel
 from edge_inference.backends.trt.cuda import PRIORITIES, CudaProvider, DeviceInfo, Kernel
 from edge_inference.backends.trt.graphs import GraphSwitch
+from edge_inference.backends.trt.inference_worker import InferenceWorker
 from edge_inference.backends.trt.metadata import (
     HOW_TO_REBUILD,
     EngineMetadata,
@@ -25,7 +26,6 @@ from edge_inference.backends.trt.metadata import (
 from edge_inference.backends.trt.plan import LoadedPlan
 from edge_inference.backends.trt.pycuda_provider import PycudaProvider
 from edge_inference.backends.trt.vendor import Vendor, import_tensorrt
-from edge_inference.backends.trt.worker import InferenceWorker
 from edge_inference.core.images.encodings import check_frame
 from edge_inference.core.images.frame import Frame
 from edge_inference.core.images.geometry import Geometry
@@ -83,7 +83,7 @@ class TrtBackend(Backend):
         self._resources = ExitStack()
 
     def describe(self) -> str:
-        """Say which TensorRT runs which plan on which GPU, in which precision, and how."""
+        """Return TensorRT's version, GPU, precision, contexts, plan and graph state as text."""
         if self._plan is None:
             return f"TensorRT (not open), {self._file.name}"
         return ", ".join((*self._facts, str(self._switch), self._preprocessing))

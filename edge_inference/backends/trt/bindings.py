@@ -128,7 +128,7 @@ def read_bindings(trt: Any, holder: EngineHolder, metadata: EngineMetadata) -> t
 
 def _read_binding(trt: Any, holder: EngineHolder, name: str, metadata: EngineMetadata) -> Binding:
     is_input = holder.engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT
-    stored, is_bfloat16 = _stored(trt, holder.engine.get_tensor_dtype(name), name)
+    stored, is_bfloat16 = _stored_type(trt, holder.engine.get_tensor_dtype(name), name)
     if holder.engine.get_tensor_format(name) != trt.TensorFormat.LINEAR:
         raise BackendError(
             f"tensor {name!r} of this plan: expected a linear layout, got blocks of channels; "
@@ -150,7 +150,7 @@ def _read_binding(trt: Any, holder: EngineHolder, name: str, metadata: EngineMet
     return Binding(spec, stored, is_bfloat16, is_input, on_host, shape, min_shape, max_shape)
 
 
-def _stored(trt: Any, dtype: Any, name: str) -> tuple[np.dtype[Any], bool]:
+def _stored_type(trt: Any, dtype: Any, name: str) -> tuple[np.dtype[Any], bool]:
     for type_name, stored in _STORED.items():
         member = enum_member(trt.DataType, type_name)
         if member is not None and member == dtype:

@@ -56,8 +56,8 @@ class EngineMetadata:
     """The content of the sidecar: what the plan is, and where it can run.
 
     ``hardware`` is "same" (one compute capability), "ampere_plus", or "listed" (``targets`` are
-    compute capabilities such as "8.7"). ``profiles`` maps an input to its smallest, usual and
-    largest shape. ``inputs`` and ``outputs`` map a tensor to ``[dtype, *shape]``, with -1 for a
+    compute capabilities such as "8.7"). ``profiles`` maps an input to its minimum, optimum and
+    maximum shape. ``inputs`` and ``outputs`` map a tensor to ``[dtype, *shape]``, with -1 for a
     dynamic axis. ``layer_precisions`` counts layers by precision. ``layer_source`` is its
     source: the engine "inspector", or the "network" where no engine could be loaded.
     """

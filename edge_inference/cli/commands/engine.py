@@ -233,7 +233,7 @@ def _start_inspect(options: argparse.Namespace, started_s: float) -> int:
 
 
 def _start_check(options: argparse.Namespace, started_s: float) -> int:
-    from edge_inference.cli.models.engine_check import check_plan_or_model
+    from edge_inference.cli.models.check_engine import check_plan_or_model
 
     return check_plan_or_model(
         options.plan, options.backend, options.precision, options.gpu, options.model_path

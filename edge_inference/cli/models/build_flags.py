@@ -14,7 +14,7 @@ from edge_inference.errors import ConfigError
 #: Flags with another name than the option.
 _FLAGS = {"profiles": "--profile", "workspace_mib": "--workspace", "targets": "--target"}
 _METAVARS = {
-    "profiles": "NAME:MIN,USUAL,MAX",
+    "profiles": "NAME:MIN,OPT,MAX",
     "workspace_mib": "MIB",
     "targets": "X.Y",
     "keep_fp32": "LAYER",
@@ -31,8 +31,8 @@ def add_build_flags(parser: argparse.ArgumentParser) -> None:
         flag = _FLAGS.get(name, "--" + name.replace("_", "-"))
         text = rule.description.replace("%", "%%")
         if name == "batch":
-            text = f"MIN:USUAL:MAX as in 1:4:8: {text}"
-            group.add_argument(flag, type=_batch, metavar="MIN:USUAL:MAX", help=text)
+            text = f"MIN:OPT:MAX as in 1:4:8: {text}"
+            group.add_argument(flag, type=_batch, metavar="MIN:OPT:MAX", help=text)
         elif rule.type is bool:
             action = argparse.BooleanOptionalAction
             group.add_argument(flag, dest=name, action=action, default=None, help=text)

@@ -41,7 +41,7 @@ def ratio_to_reference(measurement: Measurement) -> str:
     if others:
         ratio = MeasuredCosts((measurement,)).ratio(cost.configuration, others[0].configuration)
         assert ratio is not None
-        text += f", {ratio:.2f} of what {others[0].configuration.title} takes"
+        text += f", {ratio:.2f} of the time of {others[0].configuration.title}"
     return text
 
 

@@ -35,9 +35,9 @@ def describe_plan(plan: Path, metadata: EngineMetadata) -> Iterator[str]:
     yield f"  inputs: {_tensors(metadata.inputs)}"
     yield f"  outputs: {_tensors(metadata.outputs)}"
     for name, sizes in metadata.profiles.items():
-        smallest, usual, largest = (_shape(size) for size in sizes)
-        if smallest != largest:
-            yield f"  sizes of {name}: {smallest} to {largest}, best at {usual}"
+        minimum, optimum, maximum = (_shape(size) for size in sizes)
+        if minimum != maximum:
+            yield f"  sizes of {name}: {minimum} to {maximum}, best at {optimum}"
     yield f"  layers: {layer_counts(metadata)}"
     changed = _changed_options(metadata.options)
     if changed:

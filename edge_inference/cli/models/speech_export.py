@@ -156,8 +156,8 @@ def _frames(encoder: Path, max_speech_s: float) -> LengthRange:
             next(iter(backend.infer({"input_values": np.zeros((1, n), np.float32)}).values()))
             for n in _samples(max_speech_s)
         ]
-    smallest, usual, largest = (int(states.shape[1]) for states in counts)
-    return smallest, usual, largest
+    minimum, optimum, maximum = (int(states.shape[1]) for states in counts)
+    return minimum, optimum, maximum
 
 
 def _lengths(

@@ -1,1 +1,1 @@
-"""TensorRT engines: network, profiles, build options and the supervised build."""
+"""TensorRT engines: network, profiles, build options and the build thread."""

@@ -95,7 +95,7 @@ def add_profile(
     if config.add_optimization_profile(profile) < 0:
         raise BackendError(
             f"profiles for {', '.join(profiles)}: TensorRT refuses them; give sizes that the ONNX "
-            "accepts, smallest <= usual <= largest"
+            "accepts, min <= opt <= max"
         )
 
 

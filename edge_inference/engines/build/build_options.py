@@ -41,11 +41,11 @@ class BuildOptions:
         max_length=MAX_LAYERS,
     )
     profiles: tuple[str, ...] = setting(
-        (), "sizes of inputs with dynamic axes, NAME:MIN,USUAL,MAX as in x:1x3x64x64,4x3x64x64,…"
+        (), "sizes of inputs with dynamic axes, NAME:MIN,OPT,MAX as in x:1x3x64x64,4x3x64x64,…"
     )
     batch: tuple[int, ...] = setting(
         (),
-        "smallest, usual and largest batch of inputs with a dynamic first axis; empty for a "
+        "minimum, optimum and maximum batch of inputs with a dynamic first axis; empty for a "
         "fixed batch",
         minimum=1,
     )

@@ -114,13 +114,13 @@ def declared_inputs(network: Any) -> list[DeclaredInput]:
 def describe_inputs(network: Any) -> dict[str, tuple[Any, ...]]:
     """Return ``[dtype, *shape]`` of every input, -1 for a dynamic axis."""
     tensors = [network.get_input(index) for index in range(network.num_inputs)]
-    return {tensor.name: _described(tensor) for tensor in tensors}
+    return {tensor.name: _describe(tensor) for tensor in tensors}
 
 
 def describe_outputs(network: Any) -> dict[str, tuple[Any, ...]]:
     """Return ``[dtype, *shape]`` of every output, -1 for a dynamic axis."""
     tensors = [network.get_output(index) for index in range(network.num_outputs)]
-    return {tensor.name: _described(tensor) for tensor in tensors}
+    return {tensor.name: _describe(tensor) for tensor in tensors}
 
 
 def layers_of(network: Any) -> Iterator[Any]:
@@ -170,13 +170,13 @@ def _kind(layer: Any) -> str:
     return str(layer.type.name)
 
 
-def _described(tensor: Any) -> tuple[Any, ...]:
+def _describe(tensor: Any) -> tuple[Any, ...]:
     name = str(tensor.dtype.name)
     return (_TYPE_NAMES.get(name, name.lower()), *(int(size) for size in tensor.shape))
 
 
 def _creation_flags(trt: Any, strongly_typed: bool) -> int:
-    """Return the creation flags; explicit batch is a flag before TensorRT 10, then the default."""
+    """Return the creation flags; from TensorRT 10 on, explicit batch is the only mode."""
     name = "STRONGLY_TYPED" if strongly_typed else "EXPLICIT_BATCH"
     member = enum_member(trt.NetworkDefinitionCreationFlag, name)
     return 0 if member is None else 1 << int(member)

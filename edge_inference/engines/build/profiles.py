@@ -1,6 +1,6 @@
 """Optimization profiles: the input sizes that an engine accepts, for inputs with dynamic axes.
 
-The text of a profile is ``NAME:MIN,USUAL,MAX``, as in
+The text of a profile is ``NAME:MIN,OPT,MAX``, as in
 ``image:1x3x224x224,4x3x224x224,8x3x224x224``. A single size stands for all three. For an
 input that holds a shape, the numbers are its values.
 """
@@ -23,17 +23,17 @@ _DYNAMIC = -1
 
 @dataclass(frozen=True)
 class Profile:
-    """The smallest, usual and largest size of one input, or its values if it holds a shape."""
+    """The minimum, optimum and maximum size of one input, or its values if it holds a shape."""
 
     name: str
     minimum: Size
-    usual: Size
+    optimum: Size
     maximum: Size
 
     @property
     def sizes(self) -> tuple[Size, Size, Size]:
-        """The smallest, usual and largest size."""
-        return self.minimum, self.usual, self.maximum
+        """The minimum, optimum and maximum size."""
+        return self.minimum, self.optimum, self.maximum
 
     def __str__(self) -> str:
         """Return the text that ``parse_profile`` reads."""
@@ -55,23 +55,23 @@ class DeclaredInput:
 
 
 def parse_profile(text: str) -> Profile:
-    """Parse ``NAME:MIN,USUAL,MAX``. Raises ConfigError."""
+    """Parse ``NAME:MIN,OPT,MAX``. Raises ConfigError."""
     name, colon, numbers = text.rpartition(":")
     parts = numbers.split(",")
     if not colon or not name or len(parts) not in (1, 3):
         raise ConfigError(
-            f"profile {text!r}: expected NAME:MIN,USUAL,MAX or NAME:SIZE, as in {_EXAMPLE}"
+            f"profile {text!r}: expected NAME:MIN,OPT,MAX or NAME:SIZE, as in {_EXAMPLE}"
         )
     sizes = [_parse_size(text, part.strip()) for part in parts]
-    minimum, usual, maximum = sizes * 3 if len(sizes) == 1 else sizes
-    profile = Profile(name.strip(), minimum, usual, maximum)
+    minimum, optimum, maximum = sizes * 3 if len(sizes) == 1 else sizes
+    profile = Profile(name.strip(), minimum, optimum, maximum)
     if len({len(size) for size in profile.sizes}) != 1:
         raise ConfigError(f"profile {text!r}: expected the same number of axes in all three sizes")
     axis = _unordered_axis(profile)
     if axis is not None:
         raise ConfigError(
-            f"profile {text!r}: expected smallest <= usual <= largest, got "
-            f"{minimum[axis]}, {usual[axis]}, {maximum[axis]} on axis {axis}"
+            f"profile {text!r}: expected min <= opt <= max, got "
+            f"{minimum[axis]}, {optimum[axis]}, {maximum[axis]} on axis {axis}"
         )
     return profile
 
@@ -82,7 +82,7 @@ def parse_batch(text: str) -> Size:
         numbers = tuple(int(part) for part in text.split(":"))
     except ValueError:
         numbers = ()
-    problem = check_batch(numbers) if numbers else "expected MIN:USUAL:MAX as in 1:4:8"
+    problem = check_batch(numbers) if numbers else "expected MIN:OPT:MAX as in 1:4:8"
     if problem:
         raise ConfigError(f"batch {text!r}: {problem}")
     return numbers * 3 if len(numbers) == 1 else numbers
@@ -91,11 +91,11 @@ def parse_batch(text: str) -> Size:
 def check_batch(numbers: Sequence[int]) -> str | None:
     """Return what is wrong with a batch of three sizes, or one size for all; None if valid."""
     if len(numbers) not in (0, 1, 3):
-        return f"expected smallest, usual and largest, or one number, got {len(numbers)} numbers"
+        return f"expected minimum, optimum and maximum, or one number, got {len(numbers)} numbers"
     if any(number < 1 for number in numbers):
         return f"expected at least 1, got {min(numbers)}"
     if list(numbers) != sorted(numbers):
-        return f"expected smallest <= usual <= largest, got {', '.join(map(str, numbers))}"
+        return f"expected min <= opt <= max, got {', '.join(map(str, numbers))}"
     return None
 
 
@@ -130,9 +130,9 @@ def resolve_profiles(
 def _from_batch(declared: DeclaredInput, batch: Sequence[int]) -> Profile:
     dynamic = [axis for axis, size in enumerate(declared.shape) if size == _DYNAMIC]
     if dynamic == [0] and batch:
-        smallest, usual, largest = (batch[0],) * 3 if len(batch) == 1 else batch
+        minimum, optimum, maximum = (batch[0],) * 3 if len(batch) == 1 else batch
         rest = declared.shape[1:]
-        return Profile(declared.name, (smallest, *rest), (usual, *rest), (largest, *rest))
+        return Profile(declared.name, (minimum, *rest), (optimum, *rest), (maximum, *rest))
     axis = dynamic[0] if not batch or dynamic[0] != 0 else dynamic[1]
     hint = "a range with batch (--batch 1:4:8), or " if dynamic == [0] else ""
     raise BackendError(
@@ -144,16 +144,16 @@ def _from_batch(declared: DeclaredInput, batch: Sequence[int]) -> Profile:
 def _check_profile(declared: DeclaredInput, profile: Profile) -> Profile:
     if declared.holds_shape:
         count = declared.shape[0] if declared.shape else 1
-        if count not in (_DYNAMIC, len(profile.usual)):
+        if count not in (_DYNAMIC, len(profile.optimum)):
             raise BackendError(
                 f"profile for {declared.name!r}: the input holds {count} values, got "
-                f"{len(profile.usual)}; {_needs_values(declared)}"
+                f"{len(profile.optimum)}; {_needs_values(declared)}"
             )
         return profile
-    if len(profile.usual) != len(declared.shape):
+    if len(profile.optimum) != len(declared.shape):
         raise BackendError(
             f"profile for {declared.name!r}: the ONNX has {len(declared.shape)} axes "
-            f"{_shape_text(declared.shape)}, got {_shape_text(profile.usual)}"
+            f"{_shape_text(declared.shape)}, got {_shape_text(profile.optimum)}"
         )
     for axis, size in enumerate(declared.shape):
         three = [sizes[axis] for sizes in profile.sizes]
@@ -188,8 +188,8 @@ def _needs_values(declared: DeclaredInput) -> str:
     count = max(declared.shape[0], 1) if declared.shape else 1
     example = ",".join("x".join([number] * count) for number in ("1", "2", "4"))
     return (
-        f"input {declared.name!r} holds the shape of another tensor; give its smallest, usual "
-        f"and largest values as a profile (--profile {declared.name}:{example})"
+        f"input {declared.name!r} holds the shape of another tensor; give its minimum, optimum "
+        f"and maximum values as a profile (--profile {declared.name}:{example})"
     )
 
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edge_inference.backends.cpu_instructions import find_cpu_instructions
 from edge_inference.backends.gpu import find_gpu
-from edge_inference.backends.processor import find_processor
 from edge_inference.backends.trt.metadata import Environment
 from edge_inference.backends.trt.vendor import import_tensorrt
 from edge_inference.core.checksum import sha256_of
@@ -115,7 +115,7 @@ class DerivedModel(Artifact):
         The CPU computes int8 of ONNX Runtime: checks on a CPU with other instructions do not
         hold here.
         """
-        by_processor = self.precision == "int8" and self.target == "onnxruntime"
+        by_cpu = self.precision == "int8" and self.target == "onnxruntime"
         return {
             "kind": "onnx",
             "rules": derivation_rules(),
@@ -123,7 +123,7 @@ class DerivedModel(Artifact):
             "precision": self.precision,
             "target": self.target,
             "weight_bits": self.weight_bits if self.precision == "int8" else None,
-            "instructions": find_processor().instruction_set if by_processor else None,
+            "instructions": find_cpu_instructions().instruction_set if by_cpu else None,
             "keep_fp32": list(self.model.derive.keep_fp32(self.precision)),
             "calibration": calibration_digest(self.model, self.precision),
             "made with": {name: version_of(name) for name in ("onnx", "onnxruntime")},

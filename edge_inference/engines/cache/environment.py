@@ -9,8 +9,8 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
+from edge_inference.backends.cpu_instructions import CPU_FILE, UNKNOWN, find_cpu_instructions
 from edge_inference.backends.gpu import find_gpu
-from edge_inference.backends.processor import CPU_FILE, UNKNOWN, find_processor
 from edge_inference.errors import BackendError
 
 #: Each library, and the packages that provide it.
@@ -37,7 +37,7 @@ def machine_facts(cpu_file: Path = CPU_FILE) -> dict[str, str]:
     """
     facts = {
         "cpu": _cpu(cpu_file) or platform.machine(),
-        "instructions": find_processor(cpu_file).instruction_set,
+        "instructions": find_cpu_instructions(cpu_file).instruction_set,
         "cores": str(_cores()),
         "system": platform.platform(),
         "python": platform.python_version(),

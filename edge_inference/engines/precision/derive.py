@@ -93,8 +93,8 @@ def derive(
     if precision == "int8":
         if calibration is None:
             raise ModelError(
-                f"{source}: int8 needs a calibration: run images through the network and keep "
-                "the ranges beside it"
+                f"{source}: int8 needs a calibration; make one with: edge-inference quantize "
+                "MODEL --calibration IMAGES --output FOLDER"
             )
         calibration.check_fits(file_sha256(source), str(source))
     model = fold(source)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from edge_inference.engines.precision.graph import (
     FreshNames,
-    captured,
+    captured_tensors,
     drop_unused_constants,
     float_tensors,
 )
@@ -146,7 +146,7 @@ class _Rewriter:
         self._names = FreshNames(graph)
         nodes: list[NodeProto] = []
         for node in graph.node:
-            nodes.extend(self._rewritten(node))
+            nodes.extend(self._rewrite(node))
         for name in [entry.name for entry in graph.output]:
             nodes.extend(self._in_fp32(name))
         del graph.node[:]
@@ -155,7 +155,7 @@ class _Rewriter:
         del graph.value_info[:]
         return self.onnx.shape_inference.infer_shapes(self.model)  # type: ignore[no-any-return]
 
-    def _rewritten(self, node: NodeProto) -> Iterator[NodeProto]:
+    def _rewrite(self, node: NodeProto) -> Iterator[NodeProto]:
         plan = self.plans[node.name]
         for place, name in enumerate(node.input):
             if place in plan.inputs:
@@ -164,7 +164,7 @@ class _Rewriter:
                 node.input[place] = self.half_of[name]
             else:
                 yield from self._in_fp32(name)
-        for name in captured(node):
+        for name in captured_tensors(node):
             yield from self._in_fp32(name)
         for place in plan.outputs:
             name = node.output[place]

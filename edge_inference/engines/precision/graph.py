@@ -23,14 +23,14 @@ class FreshNames:
         return name
 
 
-def captured(node: NodeProto) -> Iterator[str]:
+def captured_tensors(node: NodeProto) -> Iterator[str]:
     """Yield the tensors that the branches and loops of a node may read from outside."""
     for attribute in node.attribute:
         for graph in (attribute.g, *attribute.graphs):
             yield from (entry.name for entry in graph.output)
             for inner in graph.node:
                 yield from inner.input
-                yield from captured(inner)
+                yield from captured_tensors(inner)
 
 
 def float_tensors(graph: GraphProto, onnx: Any) -> set[str]:
@@ -43,7 +43,7 @@ def float_tensors(graph: GraphProto, onnx: Any) -> set[str]:
 
 def drop_unused_constants(graph: GraphProto) -> None:
     """Remove the initializers that no node reads."""
-    used = {name for node in graph.node for name in (*node.input, *captured(node))}
+    used = {name for node in graph.node for name in (*node.input, *captured_tensors(node))}
     used |= {entry.name for entry in graph.output}
     kept = [entry for entry in graph.initializer if entry.name in used]
     del graph.initializer[:]
@@ -55,4 +55,4 @@ def _all_names(graph: GraphProto) -> Iterator[str]:
     for node in graph.node:
         yield node.name
         yield from node.output
-        yield from captured(node)
+        yield from captured_tensors(node)

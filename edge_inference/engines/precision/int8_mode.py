@@ -8,7 +8,7 @@ modes are the same.
 
 from __future__ import annotations
 
-from edge_inference.backends.processor import Processor, find_processor
+from edge_inference.backends.cpu_instructions import CpuInstructions, find_cpu_instructions
 from edge_inference.core.settings import suggestion
 from edge_inference.errors import ConfigError
 
@@ -20,20 +20,20 @@ FULL_BITS = 8
 _FAST_BITS = 7
 
 
-def weight_bits(mode: str, processor: Processor | None = None) -> int:
-    """Return the bits of int8 weights for a mode; ``processor`` is this machine's by default.
+def weight_bits(mode: str, cpu: CpuInstructions | None = None) -> int:
+    """Return the bits of int8 weights for a mode; ``cpu`` is this machine's by default.
 
     Raises ConfigError for an unknown mode.
     """
     if mode not in INT8_MODES:
         raise ConfigError(f"int8_mode: {mode!r} is unknown{suggestion(mode, INT8_MODES)}")
-    is_fast = mode == FAST and (processor or find_processor()).saturates
+    is_fast = mode == FAST and (cpu or find_cpu_instructions()).saturates
     return _FAST_BITS if is_fast else FULL_BITS
 
 
-def mode_in_use(bits: int, processor: Processor | None = None) -> str | None:
+def mode_in_use(bits: int, cpu: CpuInstructions | None = None) -> str | None:
     """Return the mode for weights of a number of bits; None on a CPU with one mode."""
-    if not (processor or find_processor()).saturates:
+    if not (cpu or find_cpu_instructions()).saturates:
         return None
     return FAST if bits < FULL_BITS else EXACT
 

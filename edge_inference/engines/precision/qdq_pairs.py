@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from edge_inference.engines.precision.exclude import WEIGHTED
 from edge_inference.engines.precision.graph import (
     FreshNames,
-    captured,
+    captured_tensors,
     drop_unused_constants,
     float_tensors,
 )
@@ -93,7 +93,7 @@ class QdqWriter:
         self._outputs = {entry.name for entry in model.graph.output}
         self._constants = {entry.name: entry for entry in model.graph.initializer}
         self._readers = Counter(
-            name for node in model.graph.node for name in (*node.input, *captured(node))
+            name for node in model.graph.node for name in (*node.input, *captured_tensors(node))
         )
         self._reader = {name: node for node in model.graph.node for name in node.input}
         self._paired: dict[str, _Paired] = {}
@@ -105,12 +105,12 @@ class QdqWriter:
         """Rewrite all nodes."""
         nodes: list[NodeProto] = []
         for node in list(self._graph.node):
-            nodes.extend(self._rewritten(node))
+            nodes.extend(self._rewrite(node))
         del self._graph.node[:]
         self._graph.node.extend(nodes)
         drop_unused_constants(self._graph)
 
-    def _rewritten(self, node: NodeProto) -> Iterator[NodeProto]:
+    def _rewrite(self, node: NodeProto) -> Iterator[NodeProto]:
         reads = list(node.input)
         is_quantized = self._is_quantized(node)
         for place, name in enumerate(reads):

@@ -103,15 +103,15 @@ def _mse(histogram: Histogram) -> Range:
     edges = histogram.edges()
     used = np.flatnonzero(histogram.counts)
     counts = histogram.counts[used].astype(np.float64)
-    centres = (edges[used] + edges[used + 1]) / 2
+    centers = (edges[used] + edges[used + 1]) / 2
     # The number, sum and sum of squares of the values before each bin give the error of any
     # range.
     before = np.zeros((3, len(used) + 1))
-    before[:, 1:] = np.cumsum([counts, counts * centres, counts * centres**2], axis=1)
+    before[:, 1:] = np.cumsum([counts, counts * centers, counts * centers**2], axis=1)
 
     def errors(low: NDArray[np.float64], high: NDArray[np.float64]) -> NDArray[np.float64]:
         step = (high - low) / _STEPS
-        first, last = np.searchsorted(centres, low), np.searchsorted(centres, high, "right")
+        first, last = np.searchsorted(centers, low), np.searchsorted(centers, high, "right")
         below, above = before[:, first], before[:, -1:] - before[:, last]
         inside = before[0, last] - before[0, first]
         error: NDArray[np.float64] = inside * step**2 / 12
@@ -151,18 +151,18 @@ def _entropy(histogram: Histogram) -> Range:
 
 def _divergence(sizes: NDArray[np.int64], end: int) -> float:
     """Return the information lost when the first ``end`` bins share 128 levels (KL divergence)."""
-    wanted = sizes[:end].astype(np.float64)
+    reference = sizes[:end].astype(np.float64)
     starts = np.linspace(0, end, _ENTROPY_LEVELS, endpoint=False).astype(np.int64)
-    occupied = wanted > 0
-    totals = np.add.reduceat(wanted, starts)
+    occupied = reference > 0
+    totals = np.add.reduceat(reference, starts)
     bins = np.maximum(np.add.reduceat(occupied.astype(np.float64), starts), 1)
     widths = np.diff(np.append(starts, end))
-    got = np.repeat(totals / bins, widths) * occupied
-    wanted[-1] += sizes[end:].sum()
-    wanted, got = wanted / wanted.sum(), got / max(got.sum(), 1.0)
-    compared = wanted > 0
-    wanted, got = wanted[compared], np.maximum(got[compared], _MIN_SHARE)
-    return float((wanted * np.log(wanted / got)).sum())
+    coarse = np.repeat(totals / bins, widths) * occupied
+    reference[-1] += sizes[end:].sum()
+    reference, coarse = reference / reference.sum(), coarse / max(coarse.sum(), 1.0)
+    compared = reference > 0
+    reference, coarse = reference[compared], np.maximum(coarse[compared], _MIN_SHARE)
+    return float((reference * np.log(reference / coarse)).sum())
 
 
 _ESTIMATORS: Mapping[str, Callable[[Histogram], Range]] = {

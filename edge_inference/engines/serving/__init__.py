@@ -1,1 +1,1 @@
-"""One engine in service, the next one prepared behind it, and what each costs."""
+"""One engine in service, the preparation of the next one, and measured costs."""

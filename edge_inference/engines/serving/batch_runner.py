@@ -75,9 +75,9 @@ class BatchRunner:
         tensors = dict(batch.tensors)
         is_indivisible = any(not each.shape or each.shape[0] != count for each in tensors.values())
         if max_batch is None or count <= max_batch or is_indivisible:
-            return self._timed(engine, tensors, count)
+            return self._infer_timed(engine, tensors, count)
         parts = [
-            self._timed(
+            self._infer_timed(
                 engine,
                 {name: each[start : start + max_batch] for name, each in tensors.items()},
                 min(max_batch, count - start),
@@ -86,7 +86,7 @@ class BatchRunner:
         ]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
-    def _timed(
+    def _infer_timed(
         self, engine: Engine, tensors: Mapping[str, NDArray[Any]], images: int
     ) -> Mapping[str, NDArray[Any]]:
         wall_ns, cpu_ns = time.perf_counter_ns(), time.thread_time_ns()

@@ -158,7 +158,7 @@ def time_engines(
 ) -> Measurement | None:
     """Time open engines interleaved and record their costs. Raises the errors of an inference.
 
-    Small models run more often than large ones: the time is bounded, not the number of runs.
+    Every engine runs ``MINIMUM_RUNS`` to ``MAX_RUNS`` times, small models more often.
     """
     timed: dict[EngineConfiguration | None, TimedRuns] = {}
     sides = {}

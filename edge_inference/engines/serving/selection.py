@@ -80,7 +80,7 @@ class Selection:
 
 
 @dataclass(frozen=True)
-class EngineCandidate:
+class BackendCandidate:
     """A backend by name.
 
     ``unavailable_reason`` returns why the backend cannot run here, None where it can.
@@ -135,7 +135,9 @@ def prepare(
         selection.artifact.make(cache, progress, cancelled)
         selection = select_backend(request, cache)
     if selection.backend is None:
-        raise BackendError(selection.damaged or f"{selection.reason}: the new file is gone again")
+        raise BackendError(
+            selection.damaged or f"{selection.reason}: another process removed the new file"
+        )
     return selection
 
 
@@ -157,7 +159,7 @@ def fallback(request: EngineRequest) -> EngineRequest:
 
 
 def _select(
-    candidate: EngineCandidate, request: EngineRequest, cache: ArtifactCache, refused: list[str]
+    candidate: BackendCandidate, request: EngineRequest, cache: ArtifactCache, refused: list[str]
 ) -> Selection:
     for (
         variant
@@ -185,11 +187,11 @@ def _select(
     )
 
 
-def _choose_precision(candidate: EngineCandidate, request: EngineRequest) -> tuple[str, str]:
+def _choose_precision(candidate: BackendCandidate, request: EngineRequest) -> tuple[str, str]:
     if request.precision != "auto":
         return request.precision, "requested"
     if candidate.precision in precisions(request.model):
-        return candidate.precision, f"usual for {candidate.name}"
+        return candidate.precision, f"default of {candidate.name}"
     variants = request.model.variants
     best = next(name for name in PRECISIONS if name in variants)
     return best, "the only variant" if len(variants) == 1 else "the most accurate variant"
@@ -261,15 +263,15 @@ def _make_null(request: EngineRequest, precision: str, file: Path) -> Backend:
 
 
 _CANDIDATES = (
-    EngineCandidate("trt", _tensorrt_unavailable, _plan, _make_trt, precision="fp16"),
-    EngineCandidate("ort-cuda", _cuda_unavailable, _onnx, _make_ort_cuda),
-    EngineCandidate("ort", _onnxruntime_unavailable, _onnx_on_cpu, _make_ort),
+    BackendCandidate("trt", _tensorrt_unavailable, _plan, _make_trt, precision="fp16"),
+    BackendCandidate("ort-cuda", _cuda_unavailable, _onnx, _make_ort_cuda),
+    BackendCandidate("ort", _onnxruntime_unavailable, _onnx_on_cpu, _make_ort),
 )
-_NULL = EngineCandidate("null", _onnxruntime_unavailable, _onnx, _make_null)
+_NULL = BackendCandidate("null", _onnxruntime_unavailable, _onnx, _make_null)
 
 #: Values of ``EngineRequest.backend``.
 BACKEND_NAMES = ("auto", *(candidate.name for candidate in (*_CANDIDATES, _NULL)))
 
 
-def _by_name(name: str) -> EngineCandidate:
+def _by_name(name: str) -> BackendCandidate:
     return next(candidate for candidate in (*_CANDIDATES, _NULL) if candidate.name == name)

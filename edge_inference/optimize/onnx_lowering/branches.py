@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
-from edge_inference.engines.precision.graph import captured
+from edge_inference.engines.precision.graph import captured_tensors
 from edge_inference.engines.precision.onnx_file import import_onnx
 from edge_inference.errors import ModelError
 
@@ -57,7 +57,7 @@ def prune(graph: GraphProto) -> None:
     for node in reversed(graph.node):
         if needed.intersection(node.output):
             kept.append(node)
-            needed.update(node.input, captured(node))
+            needed.update(node.input, captured_tensors(node))
     _replace(graph.node, reversed(kept))
     computed = needed | {name for node in kept for name in node.output}
     for entries in (graph.initializer, graph.input):
@@ -90,7 +90,7 @@ def _extract_branch(model: ModelProto, choice: NodeProto, branch: GraphProto) ->
 
 
 def _reads_any(node: NodeProto, names: Iterable[str]) -> bool:
-    return not {*node.input, *captured(node)}.isdisjoint(names)
+    return not {*node.input, *captured_tensors(node)}.isdisjoint(names)
 
 
 def _replace(entries, replacements) -> None:  # type: ignore[no-untyped-def]

@@ -1,8 +1,8 @@
 """Tests of the TensorRT backend on doubles of CUDA and TensorRT.
 
-The driver's double must never take the place of a real driver for other tests, so
-these run in processes of their own: ``test_trt_on_double.py`` starts them. To run
-one by hand: ``python test/contract/test_trt_on_double.py test_trt_backend.py``.
+The driver's double must never replace a real driver in other tests, so these tests run
+in their own processes: ``test_trt_on_double.py`` starts them. To run one by hand:
+``python test/contract/test_trt_on_double.py test_trt_backend.py``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if IN_ITS_OWN_PROCESS:
 
 @pytest.fixture(autouse=True)
 def double() -> Iterator[object]:
-    """Give every test a GPU in order, and see that it is left so."""
+    """Give every test a working GPU, and check its state afterwards."""
     import tensorrt_double
 
     found = tensorrt_double.double

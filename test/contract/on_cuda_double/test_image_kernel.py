@@ -1,4 +1,4 @@
-"""The kernel's own text, run thread by thread on the CPU, against the Preprocessor."""
+"""The kernel's source, run thread by thread on the CPU, compared with the Preprocessor."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def make(make_onnx: Any, double: Double) -> Iterator[Callable[..., TrtBackend]]:
     opened: list[TrtBackend] = []
 
     def open_one(spec: InputSpec, **header: Any) -> TrtBackend:
-        """Open a plan that gives back its input, which is what the spec describes."""
+        """Open a plan that returns its input, which the spec describes."""
         onnx_type = ONNX_TYPES[spec.dtype]
         file = make_onnx(
             [helper.make_node("Identity", [spec.name], ["seen"])],
@@ -73,7 +73,7 @@ def make(make_onnx: Any, double: Double) -> Iterator[Callable[..., TrtBackend]]:
 
 
 def assert_same(backend: TrtBackend, frame: Frame, spec: InputSpec, levels: float = 1.0) -> None:
-    """Compare with the processor's tensor, in levels of a pixel."""
+    """Compare with the tensor of the CPU, in levels of a pixel."""
     assert backend.takes_image(frame, spec)
     about = f"{frame.encoding} {frame.width}x{frame.height}"
     outputs, geometry = backend.infer_image(frame, spec)
@@ -142,7 +142,7 @@ def test_layouts_and_types(
     if color == "GRAY" and changes:
         changes = {"mean": (117.0,), "std": (60.0,)}
     spec = spec_of(layout=layout, color=color, dtype=dtype, resize="letterbox", **changes)
-    # At the image's own size nothing is rounded, so the tensors are the same to the bit.
+    # Without resizing the tensors are bit-identical.
     assert_same(make(spec), make_frame("rgb8", 24, 20), spec, 0.0 if color != "GRAY" else 1.0)
     assert_same(make(spec), make_frame("rgb8", 31, 57), spec)
 
@@ -265,7 +265,7 @@ def test_a_kernel_that_does_not_compile() -> None:
 
 
 def test_the_structure_matches_the_kernel() -> None:
-    """The fields in Python stand in the order of the source text."""
+    """The fields in Python have the order of the source."""
     source = Path(image_kernel.__file__).with_suffix(".cu").read_text(encoding="utf-8")
     body = source.partition("struct Image {")[2].partition("};")[0]
     lines = (line.partition("//")[0].strip() for line in body.splitlines())

@@ -24,13 +24,13 @@ from edge_inference.engines.serving.selection import EngineRequest, prepare
 from edge_inference.engines.cache.artifacts import default_cache
 
 model, cache = find_model("efficientnet_lite0"), default_cache()
-request, rival = (EngineRequest(model, "trt", precision) for precision in ("fp16", "fp32"))
-for each in (request, rival):
+request, baseline = (EngineRequest(model, "trt", precision) for precision in ("fp16", "fp32"))
+for each in (request, baseline):
     prepare(each, cache)
-print(check_in_child(request, cache, "off", "off", lambda: False, rival).warnings)
+print(check_in_child(request, cache, "off", "off", lambda: False, baseline).warnings)
 """
 DEADLINE_S = 300
-# The quicker one on a processor.
+# The faster one on a CPU.
 MODEL = "efficientnet_lite0"
 
 
@@ -42,7 +42,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def command(
     cache: Path, *arguments: str, program: str = PROGRAM
 ) -> subprocess.CompletedProcess[str]:
-    """Run in a process of its own, where the double is called tensorrt."""
+    """Run in a process in which the double is named tensorrt."""
     paths = [*map(str, AS_TENSORRT), os.environ["PYTHONPATH"]]
     return subprocess.run(
         [sys.executable, "-c", program, *arguments],
@@ -123,4 +123,4 @@ def test_an_engine_is_timed_interleaved_with_its_baseline(cache: Path, plan: Pat
     ]
     assert {configuration.execution for configuration in configurations} == {"Double"}
     assert configurations[1].artifact == sha256_of(plan)
-    assert [cost.cpu for cost in newest.costs] == [None, None]  # it is the GPU that computes
+    assert [cost.cpu for cost in newest.costs] == [None, None]  # the GPU computes

@@ -1,4 +1,4 @@
-"""The contract of every backend, kept by the TensorRT backend on the doubles."""
+"""The tests of every backend, for the TensorRT backend on the doubles."""
 
 from __future__ import annotations
 

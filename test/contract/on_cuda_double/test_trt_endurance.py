@@ -18,14 +18,14 @@ from trt_on_double import make_backend
 
 FRAMES = 10_000
 SWAPS = 100
-# What Python's and ONNX Runtime's allocators may keep for themselves.
+# What the allocators of Python and ONNX Runtime may retain.
 GROWTH_KIB = 6 * 1024
 
 SPEC = InputSpec(name="image", width=8, height=8)
 
 
 def resident_kib() -> int:
-    """Return how much memory this process has in RAM."""
+    """Return the resident memory of this process."""
     gc.collect()
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") // 1024
@@ -40,7 +40,7 @@ def image_onnx(make_onnx: Any) -> Path:
 
 
 def run(backend: Any, turn: int) -> None:
-    """Run a tensor of some batch, and an image."""
+    """Run a tensor of a random batch, and an image."""
     tensor = np.full((1 + turn % 3, 3, 8, 8), turn, np.float32)
     np.testing.assert_array_equal(backend.infer({"image": tensor})["seen"], tensor)
     image = np.full((8, 8, 3), turn % 256, np.uint8)
@@ -49,7 +49,7 @@ def run(backend: Any, turn: int) -> None:
 
 
 def counts(double: Double) -> dict[str, int]:
-    """Count what is alive, and what was ever allocated."""
+    """Count live objects and all allocations."""
     return {**double.live(), **tensorrt_double.alive, "ever": double.count("allocations")}
 
 

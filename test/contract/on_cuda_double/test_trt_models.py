@@ -1,4 +1,4 @@
-"""The shipped models find on the doubles what they should, from tensors and from images."""
+"""The shipped models give their golden results on the doubles, from tensors and images."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_golden_images(tmp_path: Path, double: Double, name: str, engine: str) -
         frames = iter([read_image(golden.image) for golden in model.golden])
 
         def infer(tensors: Mapping[str, Any]) -> Mapping[str, Any]:
-            """Leave the tensors, which the processor made, and take the image itself."""
+            """Ignore the tensors of the CPU, and use the image."""
             return backend.infer_image(next(frames), model.input)[0]
 
         report = run_golden_check(model, infer)

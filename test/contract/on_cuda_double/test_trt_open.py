@@ -1,4 +1,4 @@
-"""Opening and closing a plan: what is refused, in which words, and that nothing stays behind."""
+"""Opening and closing a plan: the errors, and that everything is freed."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def assert_works(backend: TrtBackend) -> None:
 
 
 def refused(backend: TrtBackend) -> str:
-    """Return the one sentence in which a backend refuses to open."""
+    """Return the error with which a backend refuses to open."""
     with pytest.raises(BackendError) as caught:
         backend.open()
     sentence = str(caught.value)
@@ -135,7 +135,7 @@ def test_a_replaced_plan(double: Double, doubling_onnx: Path) -> None:
 
 
 def test_a_file_that_is_not_a_plan(double: Double, doubling_onnx: Path) -> None:
-    """TensorRT itself refuses: its own words are the reason."""
+    """TensorRT itself refuses, with its own reason."""
     plan = write_plan(doubling_onnx)
     plan.write_bytes(b"x" * plan.stat().st_size)
     digest = hashlib.sha256(plan.read_bytes()).hexdigest()
@@ -253,7 +253,7 @@ def test_no_memory_for_larger_buffers(
         for _ in range(3):
             assert_works(backend)
         large["data"] = np.ones((400, 3, 4), np.float32)
-        # For the GPU's memory pycuda collects garbage and asks again.
+        # For GPU memory, pycuda collects garbage and tries again.
         times = 2 if call == "cuMemAlloc_v2" else 1
         double.fail(call, OUT_OF_MEMORY, skip=skip, times=times)
         if skip < 3:
@@ -295,7 +295,7 @@ def test_the_hint_for_a_lost_context_is_a_restart(
         backend.infer(FEED)
     backend.close()
     assert "a resource could not be freed" in caplog.text
-    double.reset()  # what the streams held refers to the double's objects
+    double.reset()  # the queued work refers to the double's objects
     tensorrt_double.errors.clear()
     assert_nothing_left(double)
 
@@ -304,7 +304,7 @@ def test_a_context_popped_by_other_code_does_not_abort(double: Double, doubling_
     with make_backend(doubling_onnx) as backend:
         assert_works(backend)
         double.fail("cuCtxPopCurrent_v2", NOT_SUPPORTED)
-        # The pop that failed left the driver's entry, and one more was put back.
+        # The failed pop left the driver's entry, and another one was pushed.
         backend.infer(FEED)
         assert double.count("stack") == 1
         double.pop()

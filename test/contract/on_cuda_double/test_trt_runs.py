@@ -1,4 +1,4 @@
-"""Running a plan: shapes, types, late outputs, tensors in host memory, threads, graphs."""
+"""Running a plan: shapes, types, data-dependent outputs, host tensors, threads, graphs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Make = Callable[..., TrtBackend]
 
 @pytest.fixture
 def make(double: Double) -> Iterator[Make]:
-    """Return a function that opens backends, and see that they leave nothing."""
+    """Return a function that opens backends, and check that they free everything."""
     opened: list[TrtBackend] = []
 
     def open_one(*arguments: Any, **settings: Any) -> TrtBackend:
@@ -148,7 +148,7 @@ def test_bfloat16_rounds_to_even_and_keeps_nan(make: Make, make_onnx: Any) -> No
     backend = make(
         identity(make_onnx, TensorProto.FLOAT), header={"types": {"a": "BF16", "b": "BF16"}}
     )
-    # One bfloat16 step above 1 is 1/128; halfway goes to the even neighbour.
+    # One bfloat16 step above 1 is 1/128; halfway rounds to even.
     tensor = np.array([[1 + 1 / 256, 1 + 3 / 256], [np.nan, -np.inf]], np.float32)
     wanted = np.array([[1, 1 + 4 / 256], [np.nan, -np.inf]], np.float32)
     np.testing.assert_array_equal(backend.infer({"a": tensor})["b"], wanted)
@@ -375,7 +375,7 @@ def test_a_failed_graph_call_turns_graphs_off(
 def test_a_context_that_cannot_be_recorded_yet(
     make: Make, doubling_onnx: Path, double: Double, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """TensorRT-RTX compiles while it runs, and says when that is over."""
+    """TensorRT-RTX compiles during its first runs, and reports the end."""
     answers = iter([False, False, True, True, True])
     monkeypatch.setattr(
         tensorrt_double.IExecutionContext,

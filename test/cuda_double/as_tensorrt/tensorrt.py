@@ -1,8 +1,8 @@
-"""The double under TensorRT's own name, with a builder: what a whole robot's software sees.
+"""The double with TensorRT's name and a builder, for tests of the whole software.
 
-``EDGE_INFERENCE_DOUBLE_BUILDER`` names a file whose text says how builds go: "unsupported" (the
-parser refuses an operator), "killed" (the process is ended from outside), "gate PATH"
-(waits until somebody writes to that pipe), otherwise they succeed.
+``EDGE_INFERENCE_DOUBLE_BUILDER`` names a file that sets the outcome of builds: "unsupported" (the
+parser refuses an operator), "killed" (the process is killed), "gate PATH" (the build waits until
+the test writes to that pipe); otherwise they succeed.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def _make_plan(release: Any) -> bytes:
         if not wanted:
             return b""
         if order[:1] == ["gate"]:
-            Path(order.pop(1)).read_bytes()  # a pipe: until the test writes to it
+            Path(order.pop(1)).read_bytes()  # blocks until the test writes to the pipe
             order.clear()
     (profile,) = release.config.profiles
     shapes = {name: [list(size) for size in sizes] for name, sizes in profile.shapes.items()}
@@ -49,7 +49,7 @@ def _make_plan(release: Any) -> bytes:
 
 
 def _layers(network: Any) -> Any:
-    """Return what the engine inspector tells, in the form of TensorRT 8 to 10."""
+    """Return the engine inspector's JSON, in the format of TensorRT 8 to 10."""
     half = network.layers[0].get_input(0).dtype is DataType.HALF
     form = {"Format/Datatype": f"Row major linear FP{16 if half else 32} format"}
     layer = {"Name": "layer", "LayerType": "CaskConvolution", "Inputs": [form], "Outputs": [form]}
@@ -64,7 +64,7 @@ globals().update(
 
 
 def OnnxParser(network: Any, logger: Any) -> Any:
-    """Read names and types of the inputs and outputs; one layer stands for all."""
+    """Read names and types of the inputs and outputs; with one layer."""
 
     def parse_from_file(file: str) -> bool:
         if _order()[:1] == ["unsupported"]:

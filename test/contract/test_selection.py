@@ -1,4 +1,4 @@
-"""The choice of a backend, and what is said about it."""
+"""The selection of a backend, and its reason."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def no_driver(name: str) -> None:
 
 @pytest.fixture
 def select(tmp_path: Path) -> Select:
-    """Choose with an empty cache."""
+    """Select with an empty cache."""
 
     def choose(name: str, model: ModelDescription, precision: str = "auto") -> Selection:
         return select_backend(
@@ -50,7 +50,7 @@ def select(tmp_path: Path) -> Select:
 
 
 def with_variants(model: ModelDescription, *precisions: str) -> ModelDescription:
-    """Give the model more precisions; they share the file, as only the choice is looked at."""
+    """Give the model more precisions; they share the file, as the test needs only the selection."""
     (real,) = model.variants.values()
     variants = {name: Variant(name, real.file, real.sha256) for name in precisions}
     return dataclasses.replace(model, variants=variants)
@@ -58,7 +58,7 @@ def with_variants(model: ModelDescription, *precisions: str) -> ModelDescription
 
 @pytest.fixture
 def cpu_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine with ONNX Runtime for the CPU and no GPU, whatever this one has."""
+    """A machine with ONNX Runtime for the CPU and no GPU, independent of this machine."""
     monkeypatch.setattr(gpu.ctypes, "CDLL", no_driver)
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
 

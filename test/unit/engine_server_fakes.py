@@ -1,4 +1,4 @@
-"""A server of engines whose choice and making are stood for, and what it told."""
+"""An engine server with fake selection and builds, and a record of its callbacks."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ X = TensorSpec("x", np.dtype(np.float32), (1,))
 ONE = {"x": np.ones(1, np.float32)}
 
 
-class Workshop:
-    """Stands for the choice and the making of engines; what it hands out is counted."""
+class FakeEngines:
+    """Replaces the selection and building of engines; counts the engines."""
 
     def __init__(self, model: ModelDescription) -> None:
         self.model = model
@@ -84,37 +84,37 @@ class Workshop:
 
 
 class _Numbered(NullBackend):
-    """Answers with its precision in figures, unless it is to break."""
+    """Returns its precision as a number, unless it must fail."""
 
-    def __init__(self, precision: str, workshop: Workshop) -> None:
+    def __init__(self, precision: str, engines: FakeEngines) -> None:
         super().__init__((X,), (X,), self._answer)
         self.precision = self.precision_in_use = precision
-        self._workshop = workshop
+        self._engines = engines
 
     def _open(self) -> Any:
-        if self.precision in self._workshop.broken_open:
-            raise self._workshop.broken_open[self.precision]
+        if self.precision in self._engines.broken_open:
+            raise self._engines.broken_open[self.precision]
         return super()._open()
 
     def _answer(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        if self.precision in self._workshop.broken_run:
-            raise self._workshop.broken_run[self.precision]
+        if self.precision in self._engines.broken_run:
+            raise self._engines.broken_run[self.precision]
         return {"x": inputs["x"] * int(self.precision[-2:].strip("tp"))}
 
 
 @dataclasses.dataclass(frozen=True)
 class _Artifact(ShippedFile):
-    workshop: Any = None
+    engines: Any = None
     precision: str = ""
 
     def discard(self, cache: ArtifactCache) -> bool:
-        self.workshop.discarded.append(self.precision)
-        self.workshop.missing.add(self.precision)
+        self.engines.discarded.append(self.precision)
+        self.engines.missing.add(self.precision)
         return True
 
 
-class Witness:
-    """Remembers what the server tells, and waits for it."""
+class CallbackRecorder:
+    """Records the callbacks of the server, and waits for them."""
 
     def __init__(self) -> None:
         self.changes: list[str] = []
@@ -137,7 +137,7 @@ class Witness:
 
 
 def until(true: Callable[[], bool]) -> None:
-    """Wait for something that tells nobody."""
+    """Wait for a condition without a callback."""
     end = time.monotonic() + DEADLINE_S
     while not true():
         assert time.monotonic() < end

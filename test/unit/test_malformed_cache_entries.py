@@ -1,4 +1,4 @@
-"""Entries of the cache that a stranger has described, with the right checksum."""
+"""Malformed cache entries with a valid checksum."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The shipped recogniser, written in public operators and split, hears what it heard before."""
+"""The shipped recogniser, lowered to standard operators and split, gives the same transcripts."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_every_operator_is_a_standard_operator(graphs: dict[str, Path], role: st
 def test_the_encoder_without_a_mask_computes_the_same(
     model: SpeechModel, graphs: dict[str, Path]
 ) -> None:
-    """Only writing the operators anew may change numbers: integers are not rounded any more."""
+    """Only lowering the operators may change numbers: integers are no longer rounded."""
     rewritten = read_ort_model(model.path("encoder"))
     lower_to_standard_ops(rewritten)
     before = onnxruntime.InferenceSession(rewritten.SerializeToString())

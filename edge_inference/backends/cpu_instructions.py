@@ -21,7 +21,7 @@ _ARM = ("i8mm", "asimddp", "asimd", "neon")
 
 
 @dataclass(frozen=True)
-class Processor:
+class CpuInstructions:
     """``instruction_set`` is the best one for products of bytes, or UNKNOWN.
 
     ``saturates`` tells whether sums of such products may saturate at 16 bits; an unknown CPU
@@ -33,7 +33,7 @@ class Processor:
 
 
 @functools.cache
-def find_processor(cpu_file: Path = CPU_FILE) -> Processor:
+def find_cpu_instructions(cpu_file: Path = CPU_FILE) -> CpuInstructions:
     """Return the CPU's abilities, read once; of different cores, those that all have."""
     try:
         lines = cpu_file.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -42,8 +42,8 @@ def find_processor(cpu_file: Path = CPU_FILE) -> Processor:
     for key, known in (("flags", _X86), ("Features", _ARM)):
         found = _best(_common_flags(lines, key), known)
         if found is not None:
-            return Processor(found, saturates=known is _X86 and found not in _VNNI)
-    return Processor(UNKNOWN, saturates=True)
+            return CpuInstructions(found, saturates=known is _X86 and found not in _VNNI)
+    return CpuInstructions(UNKNOWN, saturates=True)
 
 
 def _common_flags(lines: Sequence[str], field: str) -> set[str]:
