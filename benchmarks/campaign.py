@@ -1,12 +1,12 @@
-"""A hostile campaign against the running product: what a stranger sends, floods, kills and leaves.
+"""A robustness campaign: hostile messages, floods, clocks, signals, files and spoken words.
 
-Messages: mutated ones, first bytes too, into every subscription of the robot's pipelines, and the
-worst single messages, with the memory that they take. Floods: every topic in turn by a process
-of its own, while another has the robot drive and says stop. Clocks: a simulation's, which stands
-still, crawls, jumps or runs back while the robot drives. Processes: signals and kills at any moment
-of a start, and files that nobody should read. Words: spoken commands that a pause takes back, and
-the words for stop; what the recogniser mishears counts as wrong, too. It ends with what was tried,
-survived and got wrong; the nodes' diagnostics tell what a message is refused for.
+Messages: every subscription of the robot's pipelines receives mutated messages (also in their first
+bytes) and the worst single messages; the memory that they take is measured. Floods: one process
+floods every topic in turn, while another one drives the robot and says stop. Clocks: a simulated
+clock stands still, crawls, jumps or runs back while the robot drives. Processes: signals and kills
+at any moment of a start, and invalid files. Words: spoken commands after a cut-off negation, and
+the stop words; recognition errors count as wrong too. At the end the campaign prints the number of
+trials and all problems.
 """
 
 from __future__ import annotations
@@ -21,29 +21,29 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from benchmarks import campaign_clocks, campaign_processes, campaign_words
+from benchmarks import campaign_clocks, campaign_processes, campaign_utterances
 from benchmarks.campaign_clocks import SHAPES, Simulation
-from benchmarks.campaign_flood import ITS_OWN, Driver, Flood
+from benchmarks.campaign_flood import COMMAND_TOPICS, Driver, Flood
 from benchmarks.campaign_messages import ARGUMENTS, COMPRESSED, PIPELINE, Target
-from benchmarks.campaign_words import VOICES
+from benchmarks.campaign_utterances import VOICES
 from benchmarks.programs import run_program
 from benchmarks.report import Report
 from benchmarks.sides import Side, domains, shared_memory
-from benchmarks.voice_sound import missing
+from benchmarks.voice_audio import list_missing_programs
 from edge_inference.composition.pipeline import load_pipeline
 
 _MUTATIONS = 3000
-_CYCLE_MS = 40.0  # the command node's usual control cycle
-#: What one message may take above what was there.
+_CYCLE_MS = 40.0  # the default control cycle of the command node
+#: The memory that one message may take.
 MEMORY_BOUND_MIB = 512.0
-#: An image that is larger than any camera's, in bytes.
+#: Larger than the images of any camera, in bytes.
 _LARGEST_IMAGE = 190_000_000
 _PARTS = ("messages", "floods", "clocks", "processes", "words")
 
 
 @dataclass
 class Tally:
-    """What a campaign has come to."""
+    """The totals of a campaign."""
 
     tried: int = 0
     crashes: list[str] = field(default_factory=list)
@@ -57,8 +57,8 @@ class Tally:
 
 
 @dataclass(frozen=True)
-class Effort:
-    """How much is tried."""
+class Scale:
+    """The number of trials of each kind."""
 
     mutations: int = _MUTATIONS
     stops: int = 20
@@ -70,18 +70,18 @@ class Effort:
     words: int = 36
 
 
-QUICK = Effort(mutations=500, stops=3, images=3, clocks=4, signals=4, kills=1, files=12, words=6)
+QUICK = Scale(mutations=500, stops=3, images=3, clocks=4, signals=4, kills=1, files=12, words=6)
 
 
-def messages(tally: Tally, seed: int, effort: Effort) -> None:
-    """Give every subscription mutated messages, and the worst ones; look what still works."""
+def messages(tally: Tally, seed: int, scale: Scale) -> None:
+    """Send mutated and worst messages to every subscription; check what still works."""
     index, topics = 0, None
     while topics is None or index < len(topics):
         try:
             with Side(domains(1)[0], Target) as target:
                 topics = target.ask("topics")
                 while index < len(topics):
-                    _attack(tally, target, index, topics[index][0], seed, effort)
+                    _attack(tally, target, index, topics[index][0], seed, scale)
                     index += 1
         except (RuntimeError, BrokenPipeError, ConnectionResetError) as error:
             if topics is None:
@@ -90,19 +90,19 @@ def messages(tally: Tally, seed: int, effort: Effort) -> None:
             index += 1
 
 
-def _attack(tally: Tally, target: Side, index: int, topic: str, seed: int, effort: Effort) -> None:
+def _attack(tally: Tally, target: Side, index: int, topic: str, seed: int, scale: Scale) -> None:
     for method, arguments in (
-        ("attack", (index, seed + index, effort.mutations)),
-        ("bomb", (index,)),
+        ("attack", (index, seed + index, scale.mutations)),
+        ("send_worst", (index,)),
     ):
-        taken = target.ask(method, *arguments)
-        tally.tried += taken.tried
-        tally.peak_mib = max(tally.peak_mib, taken.peak_mib)
-        if taken.slowest_s > campaign_processes.HANG_S:
-            tally.hangs.append(f"{topic}: {method}: {taken.slowest_s:.1f} s")
+        cost = target.ask(method, *arguments)
+        tally.tried += cost.tried
+        tally.peak_mib = max(tally.peak_mib, cost.peak_mib)
+        if cost.slowest_s > campaign_processes.HANG_S:
+            tally.hangs.append(f"{topic}: {method}: {cost.slowest_s:.1f} s")
         print(
-            f"{topic}: {method}: {taken.tried} tried, slowest {taken.slowest_s * 1e3:.0f} ms, "
-            f"memory +{taken.peak_mib:.0f} MiB",
+            f"{topic}: {method}: {cost.tried} sent, slowest {cost.slowest_s * 1e3:.0f} ms, "
+            f"memory +{cost.peak_mib:.0f} MiB",
             flush=True,
         )
     tally.wrong += [f"after {topic}: {problem}" for problem in target.ask("wrong")]
@@ -110,51 +110,61 @@ def _attack(tally: Tally, target: Side, index: int, topic: str, seed: int, effor
     tally.dropped += dropped
     tally.lost += lost
     if lost:
-        print(f"after {topic}: {lost} good messages were lost, and no stage tells why", flush=True)
+        print(
+            f"after {topic}: {lost} valid messages were lost, and no stage reports a drop",
+            flush=True,
+        )
 
 
-def floods(tally: Tally, effort: Effort, *, one_container: bool = False) -> None:
-    """Flood every topic in turn while the robot drives and is told to stop.
+def floods(tally: Tally, scale: Scale, *, one_container: bool = False) -> None:
+    """Flood every topic in turn while another process drives and stops the robot.
 
-    The robot is in the containers that its launch file starts, or in one.
+    The robot runs in the containers of its launch file, or in one container.
     """
     with Side(domains(1)[0], Target) as target:
         topics = dict(target.ask("topics"))
     domain = domains(1)[0]
     with Side(domain, Driver) as driver, _robot(domain, one_container) as containers:
-        driver.ask("wait_until_heard")
-        print(f"stop without a flood: {_shown(driver.ask('stops_ms', effort.stops))}", flush=True)
-        wanted = [(*each, 0, tally.stops_ms) for each in topics.items()]
+        driver.ask("wait_for_subscribers")
+        print(
+            f"stop without a flood: {_format_times(driver.ask('stops_ms', scale.stops))}",
+            flush=True,
+        )
+        targets = [(*each, 0, tally.stops_ms) for each in topics.items()]
         image_topic = ARGUMENTS["image_topic"]
         largest = (image_topic, topics[image_topic], _LARGEST_IMAGE, tally.stops_beside_largest_ms)
-        for topic, message_type, size, stops_ms in [*wanted, largest]:
-            if topic in ITS_OWN or topic.startswith(COMPRESSED):
+        for topic, message_type, size, stops_ms in [*targets, largest]:
+            if topic in COMMAND_TOPICS or topic.startswith(COMPRESSED):
                 continue
             with Side(
                 domain, Flood, topic, message_type, size, environment=shared_memory()
             ) as flood:
-                flood.ask("wait_until_heard")
-                took, sent = [], 0
-                while not took or (size and sent < effort.images):
-                    took += driver.ask("stops_ms", effort.stops)
+                flood.ask("wait_for_subscribers")
+                times_ms, sent = [], 0
+                while not times_ms or (size and sent < scale.images):
+                    times_ms += driver.ask("stops_ms", scale.stops)
                     sent = flood.ask("sent")
             tally.tried += sent
-            stops_ms += took
-            how = f"with {size / 1e6:.0f} MB each" if size else ""
+            stops_ms += times_ms
+            size_text = f"with {size / 1e6:.0f} MB each" if size else ""
             print(
-                f"stop while {topic} is flooded {how}: {_shown(took)}, {sent} messages", flush=True
+                f"stop while {topic} is flooded {size_text}: {_format_times(times_ms)}, "
+                f"{sent} messages",
+                flush=True,
             )
             for name, process in containers.items():
                 if process.poll() is not None:
-                    tally.crashes.append(f"{name} ended with {process.returncode} under {topic}")
+                    tally.crashes.append(
+                        f"{name} ended with {process.returncode} while {topic} was flooded"
+                    )
                     return
 
 
 @contextmanager
 def _robot(
-    domain: int, one_container: bool = False, more: Sequence[str] = ()
+    domain: int, one_container: bool = False, extra_arguments: Sequence[str] = ()
 ) -> Iterator[dict[str, subprocess.Popen[str]]]:
-    """Run the robot's containers as its launch file does; give their processes by name."""
+    """Run the robot's containers as its launch file does; yield their processes by name."""
     arguments = ["--pipeline", PIPELINE]
     for name, value in ARGUMENTS.items():
         arguments += ["--argument", f"{name}:={value}"]
@@ -164,7 +174,7 @@ def _robot(
             name: stack.enter_context(
                 run_program(
                     "component_container",
-                    [*arguments, *(("--container", name) if name else ()), *more],
+                    [*arguments, *(("--container", name) if name else ()), *extra_arguments],
                     domain,
                     environment=shared_memory(),
                 )
@@ -173,71 +183,73 @@ def _robot(
         }
 
 
-def clocks(tally: Tally, seed: int, effort: Effort) -> None:
-    """Have the robot drive by clocks that no driver should go by."""
+def clocks(tally: Tally, seed: int, scale: Scale) -> None:
+    """Drive the robot with faulty clocks."""
     domain = domains(1)[0]
     with (
         Side(domain, Simulation) as simulation,
-        _robot(domain, more=campaign_clocks.ROS_ARGUMENTS) as containers,
+        _robot(domain, extra_arguments=campaign_clocks.ROS_ARGUMENTS) as containers,
     ):
-        _judge(tally, campaign_clocks.clocks(simulation, seed, effort.clocks))
+        _count_results(tally, campaign_clocks.clocks(simulation, seed, scale.clocks))
         for name, process in containers.items():
             if process.poll() is not None:
-                tally.crashes.append(f"{name} ended with {process.returncode} by its clock")
+                tally.crashes.append(f"{name} ended with {process.returncode} with a faulty clock")
 
 
-def processes(tally: Tally, seed: int, effort: Effort) -> None:
-    """Send signals, kill, and hand over files that are none."""
+def processes(tally: Tally, seed: int, scale: Scale) -> None:
+    """Send signals, kill processes, and pass invalid files."""
     domain = domains(1)[0]
-    _judge(tally, campaign_processes.signals(seed, effort.signals, domain))
+    _count_results(tally, campaign_processes.signals(seed, scale.signals, domain))
     with Side(domain, Driver) as driver:
 
         def has_recovered() -> None:
-            driver.ask("wait_until_heard")
+            driver.ask("wait_for_subscribers")
             driver.ask("stops_ms", 1)
 
-        _judge(tally, campaign_processes.kills(seed, effort.kills, domain, has_recovered))
-    _judge(tally, campaign_processes.bad_files(seed, effort.files))
+        _count_results(tally, campaign_processes.kills(seed, scale.kills, domain, has_recovered))
+    _count_results(tally, campaign_processes.bad_files(seed, scale.files))
 
 
-def words(tally: Tally, seed: int, effort: Effort) -> None:
-    """Say commands that are cut off, and every word for stop, where a synthesiser is installed."""
-    lacking = missing(VOICES)
-    for line in lacking:
+def words(tally: Tally, seed: int, scale: Scale) -> None:
+    """Say commands after a cut-off negation, and every stop word; needs a speech synthesiser."""
+    missing = list_missing_programs(VOICES)
+    for line in missing:
         print(line)
-    if not lacking:
-        _judge(tally, campaign_words.words(seed, effort.words))
+    if not missing:
+        _count_results(tally, campaign_utterances.run_utterances(seed, scale.words))
 
 
-def _judge(tally: Tally, outcomes: Iterable[campaign_processes.Outcome]) -> None:
-    for outcome in outcomes:
+def _count_results(tally: Tally, results: Iterable[campaign_processes.TrialResult]) -> None:
+    for result in results:
         tally.tried += 1
-        if outcome.problem:
-            print(f"{outcome.what}: {outcome.problem}", flush=True)
-            is_hang = outcome.problem.startswith("it took")
-            (tally.hangs if is_hang else tally.wrong).append(f"{outcome.what}: {outcome.problem}")
+        if result.problem:
+            print(f"{result.what}: {result.problem}", flush=True)
+            is_hang = result.problem.startswith("it took")
+            (tally.hangs if is_hang else tally.wrong).append(f"{result.what}: {result.problem}")
 
 
-def _shown(times_ms: Sequence[float]) -> str:
+def _format_times(times_ms: Sequence[float]) -> str:
     return f"p50 {np.percentile(times_ms, 50):.1f} ms, longest {max(times_ms):.1f} ms"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Try, print, and return the exit status."""
+    """Run the campaign, print its results and return the exit status."""
 
     def add(parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("--seed", type=int, default=1, help="of what is drawn")
-        parser.add_argument("--part", choices=_PARTS, action="append", help="only this; repeatable")
+        parser.add_argument("--seed", type=int, default=1, help="seed of the random trials")
+        parser.add_argument(
+            "--part", choices=_PARTS, action="append", help="run only this part; repeatable"
+        )
 
     report = Report("campaign", argv, __doc__, add)
-    effort, seed = QUICK if report.quick else Effort(), report.arguments.seed
+    scale, seed = QUICK if report.quick else Scale(), report.arguments.seed
     tally = Tally()
     parts: dict[str, Callable[[], None]] = {
-        "messages": lambda: messages(tally, seed, effort),
-        "floods": lambda: floods(tally, effort),
-        "clocks": lambda: clocks(tally, seed, effort),
-        "processes": lambda: processes(tally, seed, effort),
-        "words": lambda: words(tally, seed, effort),
+        "messages": lambda: messages(tally, seed, scale),
+        "floods": lambda: floods(tally, scale),
+        "clocks": lambda: clocks(tally, seed, scale),
+        "processes": lambda: processes(tally, seed, scale),
+        "words": lambda: words(tally, seed, scale),
     }
     chosen = report.arguments.part or _PARTS
     for name in chosen:
@@ -248,7 +260,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"problem: {problem}")
     report.figure("tried", tally.tried)
     if "messages" in chosen:
-        report.figure("good messages that a stage dropped by its rules", tally.dropped)
+        report.figure("valid messages that a stage dropped by its rules", tally.dropped)
         report.claim("campaign-lost-beyond-policy", tally.lost, at_most=0)
     if tally.tried:
         report.claim("campaign-crashes", len(tally.crashes), at_most=0)

@@ -1,4 +1,4 @@
-"""A robot in a simulation whose clock stands still, crawls, jumps and runs back while it drives."""
+"""A driving robot whose simulated clock stands still, crawls, jumps or runs back."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from rclpy.qos import QoSProfile
 from rosgraph_msgs.msg import Clock
 
 from benchmarks.campaign_flood import DISTANCE_M, Driver
-from benchmarks.campaign_processes import HANG_S, Outcome
+from benchmarks.campaign_processes import HANG_S, TrialResult
 from benchmarks.sides import Side
 
-#: What the robot's process is to be given.
+#: Arguments of the robot's process.
 ROS_ARGUMENTS = ("--ros-args", "-p", "use_sim_time:=true")
 _START_NS = 10_000_000_000_000
 _TICK_S = 0.01
-_WATCHED_S = 5.0
-#: A robot that has stood for so long at the end stands.
-_STANDS_S = 0.5
+_TRIAL_S = 5.0
+#: The robot counts as stopped if it has stood for so long at the end of a trial.
+_AT_REST_S = 0.5
 _HOUR = 3600.0
-#: Velocities hold until the next one comes, and these come in turns.
+#: A velocity holds until the next one, and these arrive at intervals.
 _TOLERANCE_M = 0.1
 
 
 class Shape(NamedTuple):
-    """What a clock shows, in s since it took this shape, so many steady seconds after that."""
+    """A clock: ``reading`` maps steady seconds since its start to the seconds that it shows."""
 
     what: str
     reading: Callable[[float], float]
@@ -44,44 +44,44 @@ SHAPES = (
     Shape("runs back", lambda t: -t),
     Shape("jumps back an hour", lambda t: t - _HOUR),
     Shape("jumps ahead an hour", lambda t: t + _HOUR),
-    Shape("goes to and fro", lambda t: t if int(t * 20) % 2 else t - 1.0),
-    Shape("goes at half its pace", lambda t: t / 2, must_stop=False),
-    Shape("goes at ten times its pace", lambda t: t * 10, must_stop=False),
-    Shape("goes in steps of 0.1 s", lambda t: int(t * 10) / 10, must_stop=False),
+    Shape("goes back and forth", lambda t: t if int(t * 20) % 2 else t - 1.0),
+    Shape("runs at half its rate", lambda t: t / 2, must_stop=False),
+    Shape("runs at ten times its rate", lambda t: t * 10, must_stop=False),
+    Shape("advances in steps of 0.1 s", lambda t: int(t * 10) / 10, must_stop=False),
 )
 
 
 class Simulation(Driver):
-    """Gives the clock that the robot goes by, and has it drive meanwhile."""
+    """Publishes the robot's clock and drives the robot."""
 
     def __init__(self) -> None:
         super().__init__()
         self._clock = self.node.create_publisher(Clock, "/clock", QoSProfile(depth=1))
         self._shown_ns = _START_NS
-        self._begin(lambda t: t)
+        self._set_shape(lambda t: t)
         self._velocities: list[tuple[float, float]] = []
         threading.Thread(target=self._tick, daemon=True).start()
 
     def trial(self, number: int) -> tuple[float | None, float]:
-        """Drive while the clock takes a shape, and again when it is mended.
+        """Drive with a faulty clock, and again with a correct one.
 
-        Returns after how many s the robot stood for good (None: not while it was watched), and how
-        far it had gone by then, in m.
+        Returns the seconds until the robot stopped for good (None if it did not during the trial),
+        and the distance until then in m.
         """
         self._set_off()
         self._velocities.clear()
         began = time.monotonic()
-        self._begin(SHAPES[number].reading)
-        time.sleep(_WATCHED_S)
+        self._set_shape(SHAPES[number].reading)
+        time.sleep(_TRIAL_S)
         velocities = [(began, 0.3), *self._velocities, (time.monotonic(), 0.0)]
-        self._begin(lambda t: t)
+        self._set_shape(lambda t: t)
         pieces = list(itertools.pairwise(velocities))
-        gone_m = sum(speed * (until - at) for (at, speed), (until, _) in pieces)
-        stood_s = max(until for (_, speed), (until, _) in pieces if speed) - began
+        distance_m = sum(speed * (until - at) for (at, speed), (until, _) in pieces)
+        stop_s = max(until for (_, speed), (until, _) in pieces if speed) - began
         self.stops_ms(1)
-        return (None if stood_s > _WATCHED_S - _STANDS_S else stood_s), gone_m
+        return (None if stop_s > _TRIAL_S - _AT_REST_S else stop_s), distance_m
 
-    def _begin(self, reading: Callable[[float], float]) -> None:
+    def _set_shape(self, reading: Callable[[float], float]) -> None:
         self._shape = (reading, self._shown_ns, time.monotonic())
 
     def _tick(self) -> None:
@@ -100,22 +100,22 @@ class Simulation(Driver):
         super()._on_velocity(velocity)
 
 
-def clocks(simulation: Side, seed: int, count: int) -> Iterator[Outcome]:
-    """Try ``count`` shapes of a clock, drawn from all; the robot stands, and obeys again after."""
-    simulation.ask("wait_until_heard")
+def clocks(simulation: Side, seed: int, count: int) -> Iterator[TrialResult]:
+    """Try ``count`` random clocks; the robot must stop, and must drive again afterwards."""
+    simulation.ask("wait_for_subscribers")
     for number in random.Random(seed).sample(range(len(SHAPES)), min(count, len(SHAPES))):
         shape = SHAPES[number]
         what = f"a clock that {shape.what}"
         try:
-            stood_s, gone_m = simulation.ask("trial", number)
+            stop_s, distance_m = simulation.ask("trial", number)
         except RuntimeError as error:
-            yield Outcome(what, 0.0, f"afterwards: {error}")
+            yield TrialResult(what, 0.0, f"afterwards: {error}")
             continue
         problem = ""
-        if gone_m > DISTANCE_M + _TOLERANCE_M:
-            problem = f"the robot went {gone_m:.2f} m of {DISTANCE_M:g} m"
-        elif shape.must_stop and stood_s is None:
-            problem = "the robot went on"
-        elif shape.must_stop and stood_s > HANG_S:
-            problem = f"it took {stood_s:.1f} s until the robot stood"
-        yield Outcome(what, stood_s or 0.0, problem)
+        if distance_m > DISTANCE_M + _TOLERANCE_M:
+            problem = f"the robot went {distance_m:.2f} m of {DISTANCE_M:g} m"
+        elif shape.must_stop and stop_s is None:
+            problem = "the robot did not stop"
+        elif shape.must_stop and stop_s > HANG_S:
+            problem = f"it took {stop_s:.1f} s until the robot stopped"
+        yield TrialResult(what, stop_s or 0.0, problem)

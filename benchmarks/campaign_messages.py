@@ -1,4 +1,4 @@
-"""Mutated, grown and crafted messages of a stranger, and a container that takes them."""
+"""Mutated, oversized and crafted messages, and a container that receives them."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ from edge_inference.core.voice import Transcript
 from edge_inference.nodes.conversions.images import ImageAdapter
 from edge_inference.nodes.conversions.voice import TranscriptAdapter
 
-#: The robot's pipelines, without the devices of this machine.
+#: The robot's pipelines without devices.
 PIPELINE = "robot"
 ARGUMENTS = {"audio_source": "", "image_topic": "/camera/image_raw"}
-#: Namespace of a second way in, for compressed images.
+#: Namespace of a second input, for compressed images.
 COMPRESSED = "/compressed"
-_TAKEN_S = 60.0
-_ANSWER_S = 2.0
-_ASKED_AT_MOST = 30
-_LOOK_S = 0.02
-# What still works on a message when the next one comes; memory is looked at after it.
+_PROCESSING_TIMEOUT_S = 60.0
+_RESULT_TIMEOUT_S = 2.0
+_MAX_ATTEMPTS = 30
+_POLL_PERIOD_S = 0.02
+# Nodes may still process the last message; memory is measured after this time.
 _SETTLE_S = 0.2
 _WORDS = (0, 1, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 1 << 20, 1 << 30)
 _DOUBLES = (math.nan, math.inf, -math.inf, 1e308, -1.0, 1e-310, 2.0**63)
@@ -50,24 +50,24 @@ _HEADERS = tuple(
 _BODIES = range(65)
 
 
-class Taken(NamedTuple):
-    """What some messages on one topic came to; times in s, memory in MiB above what was there."""
+class MessageCost(NamedTuple):
+    """The cost of some messages on one topic: seconds, and MiB above the memory before."""
 
     tried: int
     slowest_s: float
     peak_mib: float
 
 
-def mutations(base: bytes, seed: int, count: int) -> Iterator[bytes]:
-    """Give ``count`` messages made from a good one; headers and short bodies are among them."""
+def mutate_messages(base: bytes, seed: int, count: int) -> Iterator[bytes]:
+    """Yield ``count`` mutations of a valid message, among them headers with short bodies."""
     draw = random.Random(seed)
     short = [header + base[4 : 4 + size] for header in _HEADERS for size in _BODIES]
     yield from draw.sample(short, min(len(short), count // 3))
     for _ in range(count - min(len(short), count // 3)):
-        yield _mutated(base, draw)
+        yield _mutate(base, draw)
 
 
-def _mutated(base: bytes, draw: random.Random) -> bytes:
+def _mutate(base: bytes, draw: random.Random) -> bytes:
     data = bytearray(base)
     for _ in range(draw.randint(1, 3)):
         at = draw.randrange(4, len(data)) if len(data) > 4 else len(data)
@@ -89,33 +89,33 @@ def _mutated(base: bytes, draw: random.Random) -> bytes:
     return bytes(data)
 
 
-def grown(message_type: type[Any], text: int, count: int, number: float = 1.0) -> bytes:
-    """Serialize a message with texts of so many letters and sequences of so many elements."""
-    return bytes(serialize_message(_filled(message_type, text, count, number)))
+def serialize_filled(message_type: type[Any], text: int, count: int, number: float = 1.0) -> bytes:
+    """Serialize a message whose texts and sequences have the given lengths."""
+    return bytes(serialize_message(_fill_message(message_type, text, count, number)))
 
 
-def _filled(message_type: type[Any], text: int, count: int, number: float) -> Any:
+def _fill_message(message_type: type[Any], text: int, count: int, number: float) -> Any:
     message = message_type()
     for name, kind in zip(
         message_type.get_fields_and_field_types(), message_type.SLOT_TYPES, strict=True
     ):
-        setattr(message, name, _value(kind, text, count, number))
+        setattr(message, name, _make_value(kind, text, count, number))
     return message
 
 
-def _value(kind: Any, text: int, count: int, number: float) -> Any:
+def _make_value(kind: Any, text: int, count: int, number: float) -> Any:
     if isinstance(kind, (idl.AbstractSequence, idl.Array)):
         size = kind.size if isinstance(kind, idl.Array) else count
         if isinstance(kind, idl.BoundedSequence):
             size = min(size, kind.maximum_size)
         inner = kind.value_type
         if isinstance(inner, idl.BasicType) and (code := _CODES.get(inner.typename)):
-            return array(code, [_value(inner, 0, 0, number)]) * size
-        # What is nested is small: else a sequence of sequences would never end.
-        return [_value(inner, min(text, 8), 1, number)] * size
+            return array(code, [_make_value(inner, 0, 0, number)]) * size
+        # Nested messages are small, because a sequence of sequences would grow without end.
+        return [_make_value(inner, min(text, 8), 1, number)] * size
     if isinstance(kind, idl.NamespacedType):
         module = importlib.import_module(".".join(kind.namespaces))
-        return _filled(getattr(module, kind.name), text, count, number)
+        return _fill_message(getattr(module, kind.name), text, count, number)
     if isinstance(kind, idl.AbstractGenericString):
         return "a" * text
     if kind.typename == "boolean":
@@ -133,12 +133,12 @@ _CODES = {
 }
 
 
-def bombs(message_type: type[Any]) -> Iterator[bytes]:
-    """Give the worst single messages of a type that anybody thought of."""
+def worst_messages(message_type: type[Any]) -> Iterator[bytes]:
+    """Yield the worst known messages of a type."""
     for text, count in ((1 << 20, 1), (16, 50_000), (60_000, 1_000), (0, 0)):
-        yield grown(message_type, text, count)
+        yield serialize_filled(message_type, text, count)
     for number in (1e-310, 1e300, math.nan):
-        yield grown(message_type, 8, 2, number)
+        yield serialize_filled(message_type, 8, 2, number)
     if message_type.__name__ == "CompressedImage":
         yield from (_compressed(image) for image in _images())
 
@@ -150,14 +150,14 @@ def _compressed(image: bytes) -> bytes:
 
 
 def _images() -> Iterator[bytes]:
-    """Give images that say more than they hold, or hold more than anybody needs."""
+    """Yield images that declare more than they contain, or contain far more than usual."""
 
     def chunk(kind: bytes, body: bytes, length: int | None = None) -> bytes:
         size = len(body) if length is None else length
         return struct.pack(">I", size) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
-    def png(width: int, height: int, depth: int, colour: int, *rest: bytes) -> bytes:
-        head = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    def png(width: int, height: int, depth: int, color: int, *rest: bytes) -> bytes:
+        head = struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0)
         return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + b"".join(rest)
 
     yield png(64, 64, 8, 2, chunk(b"IDAT", b"", 0xFFFFFFF0))
@@ -173,7 +173,7 @@ def _images() -> Iterator[bytes]:
 
 
 class Target:
-    """The shipped pipelines in a container, given messages as the middleware would give them."""
+    """The shipped pipelines in a container; passes messages to it as the middleware does."""
 
     def __init__(self) -> None:
         self._context = Context()
@@ -183,8 +183,14 @@ class Target:
         failures = load_components(self._container, load_pipeline(PIPELINE).components(arguments))
         if failures:
             raise RuntimeError("; ".join(failures))
-        way_in = ["--ros-args", "-r", f"__ns:={COMPRESSED}", "-p", "image_transport:=compressed"]
-        self._container.load("edge_inference::Preprocess", way_in)
+        compressed_input = [
+            "--ros-args",
+            "-r",
+            f"__ns:={COMPRESSED}",
+            "-p",
+            "image_transport:=compressed",
+        ]
+        self._container.load("edge_inference::Preprocess", compressed_input)
         self._spinner = threading.Thread(target=self._container.spin)
         self._spinner.start()
         self._subscriptions: list[Subscription[Any]] = [
@@ -197,12 +203,12 @@ class Target:
         self._plans: list[Any] = []
         bus.tap("/ai/detections", self._detections.append)
         bus.tap("/ai/action_plan", self._plans.append)
-        #: The stamps of what was asked, of what was answered, and of what a stage says it dropped.
-        self._asked: set[int] = set()
-        self._answered: set[int] = set()
-        self._dropped: set[int] = set()
+        #: The stamps of test inputs, of results, and of inputs that a stage reports as dropped.
+        self._sent_stamps: set[int] = set()
+        self._result_stamps: set[int] = set()
+        self._dropped_stamps: set[int] = set()
         for topic in ("/ai/detections", "/ai/action_plan"):
-            bus.tap(topic, lambda item: self._answered.add(item.stamp_ns))
+            bus.tap(topic, lambda item: self._result_stamps.add(item.stamp_ns))
         bus.tap("/ai/stage_timing", self._note_drop)
         media = open_media("sample")
         image = media.read()
@@ -212,30 +218,32 @@ class Target:
         self._before = self._labels()
 
     def topics(self) -> list[tuple[str, type[Any]]]:
-        """Return name and message type of every subscription, in the order of ``attack``."""
+        """Return topic and message type of every subscription, in the order of ``attack``."""
         return [(each.topic, each._adapter.message_type) for each in self._subscriptions]
 
-    def attack(self, index: int, seed: int, count: int) -> Taken:
-        """Give one subscription mutated messages."""
+    def attack(self, index: int, seed: int, count: int) -> MessageCost:
+        """Send mutated messages to one subscription."""
         subscription = self._subscriptions[index]
-        base = grown(subscription._adapter.message_type, 3, 1)
-        return self._give(subscription, mutations(base, seed, count))
+        base = serialize_filled(subscription._adapter.message_type, 3, 1)
+        return self._send_all(subscription, mutate_messages(base, seed, count))
 
-    def bomb(self, index: int) -> Taken:
-        """Give one subscription the worst messages, one by one; the figures are of the worst."""
+    def send_worst(self, index: int) -> MessageCost:
+        """Send the worst messages to one subscription, one by one; return the highest cost."""
         subscription = self._subscriptions[index]
         found = []
-        for message in bombs(subscription._adapter.message_type):
-            found.append(self._give(subscription, [message]))
-        return Taken(len(found), max(f.slowest_s for f in found), max(f.peak_mib for f in found))
+        for message in worst_messages(subscription._adapter.message_type):
+            found.append(self._send_all(subscription, [message]))
+        return MessageCost(
+            len(found), max(f.slowest_s for f in found), max(f.peak_mib for f in found)
+        )
 
     def wrong(self) -> list[str]:
-        """Return what is not as it was before: what an image shows, and what words mean."""
+        """Return how the results of the sample image and of a sample command have changed."""
         problems = []
         try:
             labels = self._labels()
             if labels != self._before:
-                problems.append(f"the sample image shows {labels}, before {self._before}")
+                problems.append(f"the sample image: expected {self._before}, got {labels}")
             plan = self._plan("go forward two meters")
             if plan != [("move", 2.0)]:
                 problems.append(f"'go forward two meters' became {plan}")
@@ -244,27 +252,30 @@ class Target:
         return problems
 
     def lost(self) -> tuple[int, int]:
-        """Return how many questions since the last call were dropped by a rule, and how many lost.
+        """Return how many test inputs since the last call were dropped, and how many were lost.
 
-        Lost is what has no answer, though no stage tells that it dropped it.
+        A lost input has no result, and no stage reports that it dropped it.
         """
-        end = time.monotonic() + _ANSWER_S
-        while self._asked - self._answered - self._dropped and time.monotonic() < end:
-            time.sleep(_LOOK_S)
-        silent = self._asked - self._answered
-        lost = len(silent - self._dropped)
-        for stamps in (self._asked, self._answered, self._dropped):
+        end = time.monotonic() + _RESULT_TIMEOUT_S
+        while (
+            self._sent_stamps - self._result_stamps - self._dropped_stamps
+            and time.monotonic() < end
+        ):
+            time.sleep(_POLL_PERIOD_S)
+        silent = self._sent_stamps - self._result_stamps
+        lost = len(silent - self._dropped_stamps)
+        for stamps in (self._sent_stamps, self._result_stamps, self._dropped_stamps):
             stamps.clear()
         return len(silent) - lost, lost
 
     def close(self) -> None:
-        """End the container."""
+        """Stop the container."""
         self._container.stop()
         self._spinner.join()
         self._container.close()
         self._context.try_shutdown()
 
-    def _give(self, subscription: Subscription[Any], messages: Iterable[bytes]) -> Taken:
+    def _send_all(self, subscription: Subscription[Any], messages: Iterable[bytes]) -> MessageCost:
         resident = _reset_peak()
         tried, slowest = 0, 0.0
         for message in messages:
@@ -276,55 +287,55 @@ class Target:
                 done.set_result(time.monotonic() - started)
 
             subscription._node.executor.create_task(take)
-            slowest = max(slowest, done.result(_TAKEN_S))
+            slowest = max(slowest, done.result(_PROCESSING_TIMEOUT_S))
             tried += 1
         time.sleep(_SETTLE_S)
-        return Taken(tried, slowest, _status_mib("VmHWM") - resident)
+        return MessageCost(tried, slowest, _status_mib("VmHWM") - resident)
 
     def _note_drop(self, timing: StageTiming) -> None:
         if timing.dropped:
-            self._dropped.add(timing.stamp_ns)
+            self._dropped_stamps.add(timing.stamp_ns)
 
     def _labels(self) -> list[str]:
-        """Return what the sample image shows."""
+        """Return the labels of the detections in the sample image."""
         image = self._subscription("/camera/image_raw", "preprocess")
         pixels = self._image
 
-        def give() -> None:
+        def send() -> None:
             now_ns = image._node.get_clock().now().nanoseconds
-            self._asked.add(now_ns)
+            self._sent_stamps.add(now_ns)
             frame = Frame.from_array(pixels, "bgr8", now_ns)
             image._node.executor.create_task(image._on_bytes, ImageAdapter().to_bytes(frame))
 
-        result = self._answer(self._detections, give)
+        result = self._wait_for_result(self._detections, send)
         return sorted(result.labels[each] for each in result.class_ids)
 
     def _plan(self, text: str) -> list[tuple[str, float | None]]:
         words = self._subscription("/ai/transcript", "intent_parser")
 
-        def give() -> None:
+        def send() -> None:
             now_ns = words._node.get_clock().now().nanoseconds
-            self._asked.add(now_ns)
-            said = Transcript(text, 0.9, "command", now_ns, True)
-            data = TranscriptAdapter().to_bytes(said)
+            self._sent_stamps.add(now_ns)
+            stderr = Transcript(text, 0.9, "command", now_ns, True)
+            data = TranscriptAdapter().to_bytes(stderr)
             words._node.executor.create_task(words._on_bytes, data)
 
-        plan = self._answer(self._plans, give)
+        plan = self._wait_for_result(self._plans, send)
         return [(step.action, step.distance_m) for step in plan.steps]
 
-    def _answer(self, answers: list[Any], ask: Callable[[], None]) -> Any:
-        """Ask until an answer comes: a rate that is commanded may cost one question, not many."""
+    def _wait_for_result(self, results: list[Any], send: Callable[[], None]) -> Any:
+        """Send until a result arrives: a commanded rate may drop some inputs, but not all."""
         time.sleep(_SETTLE_S)
-        answers.clear()
-        for _ in range(_ASKED_AT_MOST):
-            ask()
-            end = time.monotonic() + _ANSWER_S
+        results.clear()
+        for _ in range(_MAX_ATTEMPTS):
+            send()
+            end = time.monotonic() + _RESULT_TIMEOUT_S
             while time.monotonic() < end:
-                if answers:
-                    return answers[-1]
-                time.sleep(_LOOK_S)
+                if results:
+                    return results[-1]
+                time.sleep(_POLL_PERIOD_S)
         raise TimeoutError(
-            f"no answer, though asked {_ASKED_AT_MOST} times in {_ANSWER_S:g} s each"
+            f"no result after {_MAX_ATTEMPTS} attempts of {_RESULT_TIMEOUT_S:g} s each"
         )
 
     def _subscription(self, topic: str, node: str) -> Subscription[Any]:
@@ -336,7 +347,7 @@ class Target:
 
 
 def _reset_peak() -> float:
-    """Let the kernel count the most memory anew (man 5 proc); return what there is, in MiB."""
+    """Reset the kernel's peak memory (man 5 proc); return the resident memory in MiB."""
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     return _status_mib("VmRSS")
 

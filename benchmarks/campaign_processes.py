@@ -1,4 +1,4 @@
-"""Signals at any moment of a start, kills, and files that nobody should read."""
+"""Signals and kills at any moment of a start, and invalid files."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from typing import NamedTuple
 from benchmarks.campaign_messages import ARGUMENTS, PIPELINE
 from benchmarks.sides import isolation
 
-#: Longer than this is a hang; starting Python and its libraries is no part of it.
+#: A longer time is a hang; the start of Python and its libraries does not count.
 HANG_S = 2.0
 _START_S = 6.0
 _KILL_S = 60.0
 
 
-class Outcome(NamedTuple):
-    """How one trial ended; ``problem`` is empty where it ended well."""
+class TrialResult(NamedTuple):
+    """The result of one trial; ``problem`` is empty if there is none."""
 
     what: str
     seconds: float
     problem: str
 
 
-def signals(seed: int, count: int, domain: int) -> Iterator[Outcome]:
-    """End the container at some moment of its start: it goes, quickly and without a traceback."""
+def signals(seed: int, count: int, domain: int) -> Iterator[TrialResult]:
+    """Signal the container at a random moment of its start: it ends soon, without a traceback."""
     draw = random.Random(seed)
     for _ in range(count):
         number = draw.choice((signal.SIGINT, signal.SIGTERM))
@@ -41,15 +41,15 @@ def signals(seed: int, count: int, domain: int) -> Iterator[Outcome]:
             time.sleep(after_s)
             process.send_signal(number)
             started = time.monotonic()
-            said = _ended(process)
+            stderr = _read_stderr(process)
         seconds = time.monotonic() - started
-        yield _judged(f"{number.name} after {after_s:.2f} s", seconds, said)
+        yield _check_output(f"{number.name} after {after_s:.2f} s", seconds, stderr)
 
 
 def kills(
     seed: int, count: int, domain: int, has_recovered: Callable[[], None]
-) -> Iterator[Outcome]:
-    """Kill the container; the next one does its work beside what the first has left."""
+) -> Iterator[TrialResult]:
+    """Kill the container; the next one works despite what the first has left behind."""
     draw = random.Random(seed)
     for _ in range(count):
         after_s = draw.uniform(0.5, _START_S)
@@ -65,43 +65,45 @@ def kills(
             except RuntimeError as error:
                 problem = str(error)
             process.terminate()
-            said = _ended(process)
-        outcome = _judged(f"SIGKILL after {after_s:.2f} s", 0.0, said)
+            stderr = _read_stderr(process)
+        outcome = _check_output(f"SIGKILL after {after_s:.2f} s", 0.0, stderr)
         yield outcome._replace(
             seconds=time.monotonic() - started, problem=problem or outcome.problem
         )
 
 
-def bad_files(seed: int, count: int) -> Iterator[Outcome]:
-    """Hand what is no good file to the verbs that read one: it is refused by name, and soon.
+def bad_files(seed: int, count: int) -> Iterator[TrialResult]:
+    """Pass invalid files to the commands that read one: each must be refused soon.
 
-    ``count`` pairs of kind and verb are drawn; there are no more than all of them.
+    Tries ``count`` random pairs of kind and command, at most all pairs.
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        # A file that is not there is refused where a bad one is: the start before that is usual.
-        usual_s = {verb: _run(verb(folder / f"none {n}"))[0] for n, verb in enumerate(_VERBS)}
-        pairs = [(kind, verb) for kind in _KINDS for verb in _VERBS]
-        for number, (kind, verb) in enumerate(
+        # A missing file is refused at the same point, so it shows the time of the start alone.
+        start_s = {
+            command: _run(command(folder / f"none {n}"))[0] for n, command in enumerate(_COMMANDS)
+        }
+        pairs = [(kind, command) for kind in _KINDS for command in _COMMANDS]
+        for number, (kind, command) in enumerate(
             random.Random(seed).sample(pairs, min(count, len(pairs)))
         ):
             path = folder / f"{number} {kind}"
             _KINDS[kind](path)
-            arguments = verb(path)
-            seconds, code, said = _run(arguments)
+            arguments = command(path)
+            seconds, code, stderr = _run(arguments)
             what = f"{' '.join(arguments)} ({kind})"
-            outcome = _judged(what, max(0.0, seconds - usual_s[verb]), said)
+            outcome = _check_output(what, max(0.0, seconds - start_s[command]), stderr)
             if code == 0 and not outcome.problem:
-                outcome = outcome._replace(problem="it was taken for a good one")
+                outcome = outcome._replace(problem="it was accepted")
             yield outcome
 
 
-def _judged(what: str, seconds: float, said: str) -> Outcome:
-    if "Traceback" in said:
-        return Outcome(what, seconds, f"a traceback: {said.strip().splitlines()[-1]}")
+def _check_output(what: str, seconds: float, stderr: str) -> TrialResult:
+    if "Traceback" in stderr:
+        return TrialResult(what, seconds, f"a traceback: {stderr.strip().splitlines()[-1]}")
     if seconds > HANG_S:
-        return Outcome(what, seconds, f"it took {seconds:.1f} s")
-    return Outcome(what, seconds, "")
+        return TrialResult(what, seconds, f"it took {seconds:.1f} s")
+    return TrialResult(what, seconds, "")
 
 
 def _container(domain: int) -> subprocess.Popen[str]:
@@ -119,7 +121,7 @@ def _container(domain: int) -> subprocess.Popen[str]:
     )
 
 
-def _ended(process: subprocess.Popen[str]) -> str:
+def _read_stderr(process: subprocess.Popen[str]) -> str:
     try:
         return process.communicate(timeout=_KILL_S)[1]
     except subprocess.TimeoutExpired:
@@ -141,8 +143,8 @@ def _run(arguments: list[str]) -> tuple[float, int, str]:
 
 
 def _socket(path: Path) -> None:
-    with socket.socket(socket.AF_UNIX) as made:
-        made.bind(str(path))
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(str(path))
 
 
 def _sparse(path: Path) -> None:
@@ -162,7 +164,7 @@ _KINDS: dict[str, Callable[[Path], object]] = {
     "sparse gigabyte": _sparse,
     "nest": lambda path: path.write_text("a: " + "[" * 5_000),
     "long number": lambda path: path.write_text("a: " + "9" * 200_000),
-    "bomb of aliases": lambda path: path.write_text(_ALIASES),
+    "alias bomb": lambda path: path.write_text(_ALIASES),
     "nul": lambda path: path.write_bytes(b"name: a\0b\n"),
     "latin": lambda path: path.write_bytes(b"name: \xff\xfe\xe9\n"),
 }
@@ -175,7 +177,7 @@ def _check_model(path: Path) -> list[str]:
     return ["models", "check", str(model)]
 
 
-_VERBS: tuple[Callable[[Path], list[str]], ...] = (
+_COMMANDS: tuple[Callable[[Path], list[str]], ...] = (
     _check_model,
     lambda path: ["run", "voice", "--source", "sample", "--grammar", str(path)],
     lambda path: ["run", "voice", "--source", "sample", "--limits", str(path)],

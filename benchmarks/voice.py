@@ -1,9 +1,10 @@
-"""The voice pipeline: delays, mistakes, memory, and half an hour of nothing to obey.
+"""The voice pipeline: delays, errors, memory, and half an hour without a command.
 
-Three parts. ``accuracy`` drives the cores of the nodes as fast as they go; ``delays`` is the
-shipped pipeline in a container, in real time; ``quiet`` is the same container with half an hour of
-sound without a command, faster than it sounds. What is said and by whom stands in
-``benchmarks/voice_sentences.py``: thresholds are not set with what is reported on.
+There are three parts. ``accuracy`` runs the algorithms of the nodes offline at full speed;
+``delays`` runs the shipped pipeline in a container, in real time; ``quiet`` runs the same container
+with half an hour of audio without a command, faster than real time.
+``benchmarks/voice_sentences.py`` has the sentences and voices: thresholds are not set with the
+reported ones.
 """
 
 from __future__ import annotations
@@ -16,11 +17,17 @@ from collections.abc import Sequence
 from benchmarks import voice_delays, voice_quiet
 from benchmarks.report import Report, Samples
 from benchmarks.voice_accuracy import CLEAN, Trial
-from benchmarks.voice_cores import Cores
-from benchmarks.voice_delays import Said
-from benchmarks.voice_scores import WRONG, Tally
+from benchmarks.voice_audio import (
+    Audio,
+    list_missing_programs,
+    load_golden,
+    load_recordings,
+    synthesize,
+)
+from benchmarks.voice_delays import SpokenCommand
+from benchmarks.voice_offline import OfflinePipeline
+from benchmarks.voice_scores import WRONG, ScoreCounts
 from benchmarks.voice_sentences import SETS, Voice
-from benchmarks.voice_sound import Sound, golden, missing, people, speak
 from edge_inference.speech.language.grammar import GrammarSentence
 
 _PARTS = ("accuracy", "delays", "quiet")
@@ -36,12 +43,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print, and return the exit status."""
     report = Report("voice", argv, __doc__, _add_arguments)
     parts = report.arguments.part or _PARTS
-    trial = Trial(Cores(), SETS[report.arguments.set], every=6 if report.quick else 1)
+    trial = Trial(OfflinePipeline(), SETS[report.arguments.set], every=6 if report.quick else 1)
     label = _introduce(report, trial)
     report.figure("processes at work on the machine before", os.getloadavg()[0])
     if "accuracy" in parts:
         _accuracy(report, label, trial)
-    trial.cores.close()  # the container has the memory for itself
+    trial.pipeline.close()  # to free memory for the container
     if "delays" in parts:
         _delays(report, label, trial)
     if "quiet" in parts:
@@ -51,13 +58,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _introduce(report: Report, trial: Trial) -> str:
-    """Say what the set is, and what of it is missing; return its name in the claims."""
-    absent = missing(trial.set.voices)
-    for problem in (*absent, people()[1]):
+    """Print the set and its missing parts; return its name in the claims."""
+    absent = list_missing_programs(trial.set.voices)
+    for problem in (*absent, load_recordings()[1]):
         if problem:
             print(problem)
     if not trial.voices:
-        report.figure("set", "golden: the one recording that is shipped, of a person")
+        report.figure("set", "golden: the shipped recording of a person")
         return "golden"
     left_out = sorted({v.program for v in trial.set.voices} - {v.program for v in trial.voices})
     label = "-without-".join([trial.set.name, *left_out])
@@ -68,17 +75,17 @@ def _introduce(report: Report, trial: Trial) -> str:
 
 
 def _accuracy(report: Report, label: str, trial: Trial) -> None:
-    report.figure("golden recording", trial.run_golden().line())
+    report.figure("golden recording", trial.run_golden().summary())
     recordings = trial.run_people()
     if recordings.others:
-        report.figure("people's recordings", recordings.line())
+        report.figure("people's recordings", recordings.summary())
     tallies = trial.result.tallies
     for condition in trial.conditions() if trial.voices else ():
-        report.figure(f"{label}, {condition}", trial.run(condition).line())
+        report.figure(f"{label}, {condition}", trial.run(condition).summary())
     for detail in trial.result.details:
         print(f"    {detail}")
-    report.samples("recognition of an utterance by the cores", Samples(trial.cores.took_ns))
-    report.samples("processor time of it", Samples(trial.cores.worked_ns))
+    report.samples("recognition of an utterance by the cores", Samples(trial.pipeline.elapsed_ns))
+    report.samples("processor time of it", Samples(trial.pipeline.cpu_ns))
     if not trial.voices:
         tallies = {CLEAN: trial.run_golden()}
     report.figure("word error rate in free mode, clean", trial.result.word_error_rate)
@@ -88,9 +95,9 @@ def _accuracy(report: Report, label: str, trial: Trial) -> None:
     wrong = tallies[CLEAN].outcomes[WRONG]
     report.claim(f"voice-{label}-clean-wrong-actions", wrong, at_most=0)
     if tallies[CLEAN].others:
-        accepted = tallies[CLEAN].accepted
-        report.claim(f"voice-{label}-clean-false-accepts", accepted, at_most=0)
-        # To stop needlessly, to look around or to say no moves nothing.
+        false_accepts = tallies[CLEAN].false_accepts
+        report.claim(f"voice-{label}-clean-false-accepts", false_accepts, at_most=0)
+        # A needless stop, look or deny causes no motion.
         moving = _moving(tallies[CLEAN])
         report.claim(f"voice-{label}-clean-false-accepts-that-move", moving, at_most=0)
         early = trial.result.stops_early
@@ -98,28 +105,28 @@ def _accuracy(report: Report, label: str, trial: Trial) -> None:
     noisy = [tally for condition, tally in tallies.items() if condition != CLEAN]
     if noisy:
         wrong = sum(tally.outcomes[WRONG] for tally in noisy)
-        accepted = sum(tally.accepted for tally in noisy)
+        false_accepts = sum(tally.false_accepts for tally in noisy)
         report.claim(f"voice-{label}-noise-wrong-actions", wrong, at_most=0)
-        report.claim(f"voice-{label}-noise-false-accepts", accepted, at_most=0)
+        report.claim(f"voice-{label}-noise-false-accepts", false_accepts, at_most=0)
         moving = sum(map(_moving, noisy))
         report.claim(f"voice-{label}-noise-false-accepts-that-move", moving, at_most=0)
     if recordings.others:
-        report.claim("voice-people-false-accepts", recordings.accepted, at_most=0)
+        report.claim("voice-people-false-accepts", recordings.false_accepts, at_most=0)
 
 
-def _moving(tally: Tally) -> int:
-    """Return how much speech that was no command would have moved the robot or its arm."""
+def _moving(tally: ScoreCounts) -> int:
+    """Return the number of non-commands that would have moved the robot or its arm."""
     return sum(
         count
-        for intents, count in tally.taken_for.items()
+        for intents, count in tally.false_intents.items()
         if not _ACTIVE.isdisjoint(intents.split(" then "))
     )
 
 
 def _delays(report: Report, label: str, trial: Trial) -> None:
-    sentences = {sentence.text: sentence for sentence in trial.cores.grammar.sentences()}
-    commands: list[Said] = []
-    stops: list[Said] = []
+    sentences = {sentence.text: sentence for sentence in trial.pipeline.grammar.sentences()}
+    commands: list[SpokenCommand] = []
+    stops: list[SpokenCommand] = []
     if trial.voices:
         moving = [sentence for sentence in trial.commands if sentence.intent in _MOVING]
         commands = _said(moving, trial.voices)
@@ -127,35 +134,37 @@ def _delays(report: Report, label: str, trial: Trial) -> None:
         rounds = 1 if report.quick else _STOP_ROUNDS
         stops = _said(halting, trial.voices[:2] if report.quick else trial.voices) * rounds
     else:
-        recording = golden()
+        recording = load_golden()
         assert recording.text is not None
-        commands = [Said("a person", sentences[recording.text], recording.sound)] * _GOLDEN_ROUNDS
+        commands = [
+            SpokenCommand("a person", sentences[recording.text], recording.sound)
+        ] * _GOLDEN_ROUNDS
     conditions = {name: trial.conditions()[name] for name in (_NOISE,)}
     voice_delays.measure(report, label, commands, stops, conditions)
 
 
-def _said(sentences: Sequence[GrammarSentence], voices: Sequence[Voice]) -> list[Said]:
-    # The voices of one sentence follow one another out of step with those who say every fourth.
+def _said(sentences: Sequence[GrammarSentence], voices: Sequence[Voice]) -> list[SpokenCommand]:
+    # Rotate the voices, so that every fourth command in noise does not always have the same voice.
     return [
-        Said(str(voice), sentence, speak(sentence.text, voice))
+        SpokenCommand(str(voice), sentence, synthesize(sentence.text, voice))
         for number, sentence in enumerate(sentences)
         for voice in (voices[(number + turn) % len(voices)] for turn in range(len(voices)))
     ]
 
 
-def _speakers(trial: Trial) -> list[list[Sound]]:
-    """Return everybody with what they say that is no command."""
-    speakers = [[speak(text, voice) for text in trial.others] for voice in trial.voices]
-    recordings, _ = people()
+def _speakers(trial: Trial) -> list[list[Audio]]:
+    """Return every speaker with sentences that are no commands."""
+    speakers = [[synthesize(text, voice) for text in trial.others] for voice in trial.voices]
+    recordings, _ = load_recordings()
     for number in range(2 if len(recordings) > 1 else len(recordings)):
         speakers.append([recording.sound for recording in recordings[number::2]])
     return speakers
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--set", choices=sorted(SETS), default="reported", help="what is said")
+    parser.add_argument("--set", choices=sorted(SETS), default="reported", help="set of sentences")
     parser.add_argument(
-        "--part", action="append", choices=_PARTS, help="only this; may be repeated"
+        "--part", action="append", choices=_PARTS, help="run only this part; may be repeated"
     )
 
 

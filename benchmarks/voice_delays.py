@@ -1,8 +1,8 @@
-"""From the end of what was said to what the robot does: the shipped pipeline in real time.
+"""Delays from the end of speech to motion: the shipped pipeline in real time.
 
-The container runs in a process of its own, on the pipeline's file as it is shipped; sound comes
-from outside (``source`` is empty, ``/ai/audio`` a topic like any other), and velocities are taken
-where another process gets them. So a hop between processes is in every delay, twice.
+The container runs in its own process with the shipped pipeline file. Audio comes from another
+process (``source`` is empty, ``/ai/audio`` is an ordinary topic), and velocities are timed when
+they arrive there. So every delay includes two hops between processes.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from dataclasses import dataclass, field
 
 from benchmarks.report import Report
 from benchmarks.sides import Side, cpu_seconds, resident_mib
-from benchmarks.voice_container import MEMORY_BOUND_MIB, contained, peak_mib
-from benchmarks.voice_cores import meaning
+from benchmarks.voice_audio import Audio, pad_with_silence
+from benchmarks.voice_container import MAX_MEMORY_MIB, peak_memory_mib, run_container
 from benchmarks.voice_events import (
-    cycles_ns,
-    dropped,
+    control_periods_ns,
+    count_dropped,
     first_motion_ns,
-    of_topic,
+    format_percentiles,
     p95_ms,
-    percentiles,
-    said_since,
+    select_since,
+    select_topic,
     standstill_ns,
 )
-from benchmarks.voice_outside import STAGES, Event, Played
-from benchmarks.voice_scores import RIGHT, Tally, outcome
-from benchmarks.voice_sound import Sound, between_silence
+from benchmarks.voice_observer import STAGES, Event, Playback
+from benchmarks.voice_offline import meaning_of
+from benchmarks.voice_scores import RIGHT, ScoreCounts, score_command
 from edge_inference.core.voice import Intent
 from edge_inference.speech.language.grammar import GrammarSentence
 
@@ -47,86 +47,92 @@ _CPU_BOUND_PERCENT = 80.0
 
 
 @dataclass(frozen=True)
-class Said:
-    """One command to say, as sound; ``sentence`` is what it is, ``who`` says it."""
+class SpokenCommand:
+    """One command as audio; ``sentence`` is its text and meaning, ``who`` its speaker."""
 
     who: str
     sentence: GrammarSentence
-    sound: Sound
+    sound: Audio
 
 
 @dataclass
 class Delays:
-    """What was measured under one condition; nanoseconds."""
+    """Measurements under one condition, in nanoseconds."""
 
     since_word: list[int] = field(default_factory=list)
     since_stamp: list[int] = field(default_factory=list)
-    #: By what was said to stop the robot.
+    #: By stop phrase.
     stops: dict[str, list[float]] = field(default_factory=dict)
     cycles: list[int] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
-    tally: Tally = field(default_factory=Tally)
-    #: Each case that was not as it should be.
+    tally: ScoreCounts = field(default_factory=ScoreCounts)
+    #: Each case with a wrong result.
     details: list[str] = field(default_factory=list)
 
 
 class Speaker:
-    """Says commands to the pipeline and notes what comes of them."""
+    """Says commands to the pipeline and records the results."""
 
     def __init__(self, outside: Side) -> None:
         self._outside = outside
 
-    def command(self, said: Said, spoil: Callable[[Sound], Sound], to: Delays) -> None:
+    def command(
+        self, said: SpokenCommand, add_condition: Callable[[Audio], Audio], to: Delays
+    ) -> None:
         """Say one command that moves the robot, from standstill."""
-        sound, end = between_silence(said.sound, _BEFORE_S, _AFTER_S)
+        sound, end = pad_with_silence(said.sound, _BEFORE_S, _AFTER_S)
         self._outside.ask("halt")
-        played: Played = self._outside.ask("say", spoil(sound))
+        played: Playback = self._outside.ask("say", add_condition(sound))
         to.events += played.events
-        to.cycles += cycles_ns(played.events)
-        intents: list[Intent] = said_since(played.events, "/ai/intent", played.start_ns)
-        heard = [meaning(intent) for intent in intents if intent.name]
-        found = outcome(meaning(said.sentence), heard)
-        to.tally.add_command(found)
-        if found != RIGHT:
-            to.details.append(f"{said.who} {said.sentence.text!r} {found}: {_heard(played)}")
-        plans = said_since(played.events, "/ai/action_plan", played.start_ns)
+        to.cycles += control_periods_ns(played.events)
+        intents: list[Intent] = select_since(played.events, "/ai/intent", played.start_ns)
+        result = [meaning_of(intent) for intent in intents if intent.name]
+        outcome = score_command(meaning_of(said.sentence), result)
+        to.tally.add_command(outcome)
+        if outcome != RIGHT:
+            to.details.append(
+                f"{said.who} {said.sentence.text!r} {outcome}: {_final_texts(played)}"
+            )
+        plans = select_since(played.events, "/ai/action_plan", played.start_ns)
         acted = [plan for plan in plans if not plan.is_refused]
         moved_ns = first_motion_ns(played.events)
         if acted and moved_ns is not None:
             to.since_word.append(moved_ns - played.moment_ns(end))
             to.since_stamp.append(moved_ns - acted[0].stamp_ns)
 
-    def stop(self, said: Said, to: Delays) -> None:
-        """Say stop while the robot moves; one that is not heard counts as endless."""
-        sound, end = between_silence(said.sound, _BEFORE_S, _AFTER_S)
+    def stop(self, said: SpokenCommand, to: Delays) -> None:
+        """Say a stop phrase while the robot moves; an unrecognised one has an infinite delay."""
+        sound, end = pad_with_silence(said.sound, _BEFORE_S, _AFTER_S)
         self._outside.ask("drive")
-        played: Played = self._outside.ask("say", sound)
+        played: Playback = self._outside.ask("say", sound)
         to.events += played.events
         still_ns = standstill_ns(played.events)
         moment_ns = played.moment_ns(end)
-        took_ns = float("inf") if still_ns is None else still_ns - moment_ns
-        to.stops.setdefault(said.sentence.text, []).append(took_ns)
+        elapsed_ns = float("inf") if still_ns is None else still_ns - moment_ns
+        to.stops.setdefault(said.sentence.text, []).append(elapsed_ns)
         if still_ns is None:
-            to.details.append(f"{said.who} {said.sentence.text!r} not heard: {_heard(played)}")
+            to.details.append(
+                f"{said.who} {said.sentence.text!r} not recognised: {_final_texts(played)}"
+            )
 
 
 def measure(
     report: Report,
     label: str,
-    commands: Sequence[Said],
-    stops: Sequence[Said],
-    conditions: dict[str, Callable[[Sound], Sound]],
+    commands: Sequence[SpokenCommand],
+    stops: Sequence[SpokenCommand],
+    conditions: dict[str, Callable[[Audio], Audio]],
 ) -> None:
-    """Say everything in quiet, some of it in noise, and claim what was promised.
+    """Say all commands in quiet and some of them in noise, and check the claims.
 
-    ``conditions`` are those in noise; under each every fourth command is said.
+    ``conditions`` are the kinds of noise; under each, every fourth command is said.
     """
     clean = Delays()
-    with contained() as (process, outside):
+    with run_container() as (process, outside):
         outside.ask("switch_on")
         speaker = Speaker(outside)
         report.figure("memory before the first word", resident_mib(process.pid), "MiB")
-        speaker.command(commands[0], lambda sound: sound, Delays())  # the first is slow
+        speaker.command(commands[0], lambda sound: sound, Delays())  # the first inference is slow
         used, started = cpu_seconds(process.pid), time.monotonic()
         for said in commands:
             speaker.command(said, lambda sound: sound, clean)
@@ -134,42 +140,45 @@ def measure(
             speaker.stop(said, clean)
         seconds = time.monotonic() - started
         percent = 100 * (cpu_seconds(process.pid) - used) / seconds
-        _tell(report, f"{label}, clean", clean)
-        for name, spoil in conditions.items():
+        _report_delays(report, f"{label}, clean", clean)
+        for name, add_condition in conditions.items():
             noisy = Delays()
             for said in commands[::4]:
-                speaker.command(said, spoil, noisy)
-            _tell(report, f"{label}, {name}", noisy)
+                speaker.command(said, add_condition, noisy)
+            _report_delays(report, f"{label}, {name}", noisy)
         outside.ask("switch_off")
         report.figure("memory at the end", resident_mib(process.pid), "MiB")
-        peak = peak_mib(process.pid)
+        peak = peak_memory_mib(process.pid)
     report.figure("real time, clean part", seconds, "s")
     _claim_delays(report, label, clean)
     _claim_stages(report, clean)
-    report.claim("voice-memory-peak-MiB", peak, at_most=MEMORY_BOUND_MIB)
+    report.claim("voice-memory-peak-MiB", peak, at_most=MAX_MEMORY_MIB)
     report.claim("voice-percent-of-a-core", percent, at_most=_CPU_BOUND_PERCENT)
 
 
-def _tell(report: Report, what: str, delays: Delays) -> None:
-    report.figure(f"{what}, in real time", delays.tally.line())
+def _report_delays(report: Report, content: str, delays: Delays) -> None:
+    report.figure(f"{content}, in real time", delays.tally.summary())
     if delays.since_word:
         report.figure(
-            f"{what}, end of the last word to first command", percentiles(delays.since_word)
+            f"{content}, end of the last word to first command",
+            format_percentiles(delays.since_word),
         )
-        what_stamp = f"{what}, stamp of the last speech sample to first command"
-        report.figure(what_stamp, percentiles(delays.since_stamp))
-    for phrase, took_ns in delays.stops.items():
-        report.figure(f"{what}, end of {phrase!r} to zero velocity", percentiles(took_ns))
-        missed = sum(took == float("inf") for took in took_ns)
-        report.figure(f"{what}, {phrase!r} that was not heard", missed)
+        what_stamp = f"{content}, stamp of the last speech sample to first command"
+        report.figure(what_stamp, format_percentiles(delays.since_stamp))
+    for phrase, elapsed_ns in delays.stops.items():
+        report.figure(
+            f"{content}, end of {phrase!r} to zero velocity", format_percentiles(elapsed_ns)
+        )
+        missed = sum(took == float("inf") for took in elapsed_ns)
+        report.figure(f"{content}, {phrase!r} not recognised", missed)
     for detail in delays.details:
         print(f"    {detail}")
-    for key, count in dropped(delays.events).items():
-        report.figure(f"{what}, dropped by {key}", count)
+    for key, count in count_dropped(delays.events).items():
+        report.figure(f"{content}, dropped by {key}", count)
 
 
-def _heard(played: Played) -> list[str]:
-    transcripts = said_since(played.events, "/ai/transcript", played.start_ns)
+def _final_texts(played: Playback) -> list[str]:
+    transcripts = select_since(played.events, "/ai/transcript", played.start_ns)
     return [each.text or each.problem for each in transcripts if each.is_final]
 
 
@@ -179,26 +188,26 @@ def _claim_delays(report: Report, label: str, delays: Delays) -> None:
     if _STOP in delays.stops:
         p95 = p95_ms(delays.stops[_STOP])
         report.claim(f"voice-{label}-clean-stop-p95-ms", p95, at_most=_STOP_BOUND_MS)
-        every = [took_ns for of_phrase in delays.stops.values() for took_ns in of_phrase]
+        every = [elapsed_ns for of_phrase in delays.stops.values() for elapsed_ns in of_phrase]
         p95 = p95_ms(every)
         report.claim(f"voice-{label}-clean-every-stop-phrase-p95-ms", p95, at_most=_STOP_BOUND_MS)
 
 
 def _claim_stages(report: Report, delays: Delays) -> None:
-    timings = of_topic(delays.events, "/ai/stage_timing")
+    timings = select_topic(delays.events, "/ai/stage_timing")
     for stage in STAGES:
-        found = [
+        outcome = [
             round(timing.process_ms * 1e6)
             for timing in timings
             if timing.stage == stage and timing.process_ms is not None
         ]
-        p95 = p95_ms(found)
-        if found:
-            report.figure(f"stage {stage}", percentiles(found))
+        p95 = p95_ms(outcome)
+        if outcome:
+            report.figure(f"stage {stage}", format_percentiles(outcome))
         if stage in _STAGE_BOUNDS_MS:
             bound = _STAGE_BOUNDS_MS[stage]
             report.claim(f"voice-stage-{stage}-p95-ms", p95, at_most=bound)
         report.claim(f"voice-stage-{stage}-rate-Hz", 1000 / p95, at_least=_RATE_BOUND_HZ)
     if delays.cycles:
-        report.figure("velocity to velocity while moving", percentiles(delays.cycles))
+        report.figure("velocity to velocity while moving", format_percentiles(delays.cycles))
     report.claim("voice-control-cycle-p95-ms", p95_ms(delays.cycles), at_most=_CYCLE_BOUND_MS)

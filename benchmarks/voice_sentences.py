@@ -1,7 +1,7 @@
-"""What is said in the benchmark of the voice pipeline, and by whom: two sets that share nothing.
+"""The sentences and voices of the voice benchmark: two disjoint sets.
 
-Thresholds are set with ``TUNING``; figures are reported on ``REPORTED``. They have no voice and no
-sentence in common. Commands are drawn from the shipped grammar, with a fixed seed.
+Thresholds are set with ``TUNING``; figures are reported on ``REPORTED``. The sets share no voice
+and no sentence. Commands are drawn from the shipped grammar with a fixed seed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from edge_inference.speech.language.grammar import GrammarSentence
 
 @dataclass(frozen=True)
 class Voice:
-    """A synthesiser's voice."""
+    """A voice of a synthesiser."""
 
     program: str
     name: str
@@ -26,7 +26,7 @@ class Voice:
 
 @dataclass(frozen=True)
 class SentenceSet:
-    """Voices, what they say that is no command, and which draw of the commands is theirs."""
+    """Voices, their sentences that are no commands, and the number of the draw of commands."""
 
     name: str
     voices: tuple[Voice, ...]
@@ -34,7 +34,7 @@ class SentenceSet:
     draw: int
 
     def commands(self, sentences: Sequence[GrammarSentence]) -> list[GrammarSentence]:
-        """Return this set's commands of a grammar; no other set has any of them."""
+        """Return this set's commands of a grammar; the sets have no common command."""
         drawn = []
         for intent, count in _DRAWN.items():
             of_intent = sorted((s for s in sentences if s.intent == intent), key=lambda s: s.text)
@@ -105,7 +105,7 @@ _TUNING_OTHERS = (
 )
 
 _REPORTED_OTHERS = (
-    # Talk.
+    # Conversation.
     "see you tomorrow afternoon",
     "the train was late again this morning",
     "my brother lives in a small town by the sea",
@@ -148,7 +148,7 @@ _REPORTED_OTHERS = (
     "the answer is ninety degrees",
     "two meters is not very long",
     "call me at eight thirty",
-    # Sentences with a command's words in them.
+    # Sentences with words of commands.
     "do not stop the music",
     "the bus stop is around the corner",
     "we stopped for a cup of tea",
@@ -174,7 +174,7 @@ _REPORTED_OTHERS = (
     "is there a charging station for cars nearby",
     "look what the cat brought in",
     "that book is on my desk at home",
-    # Words alone, and what sounds like a command.
+    # Single words, and words that sound like a command.
     "right",
     "meters",
     "backward and forward",

@@ -1,4 +1,4 @@
-"""The perception pipeline; ``config/pipelines/perception.yaml`` says what runs."""
+"""The perception pipeline; ``config/pipelines/perception.yaml`` lists the nodes."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ from launch import LaunchDescription
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Describe it."""
+    """Describe the launch."""
     return describe_pipeline("perception")

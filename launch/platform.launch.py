@@ -1,4 +1,4 @@
-"""The platform manager, once a robot; ``config/pipelines/platform.yaml`` says what runs."""
+"""The platform manager, one for each robot; ``config/pipelines/platform.yaml`` lists the nodes."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ from launch import LaunchDescription
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Describe it."""
+    """Describe the launch."""
     return describe_pipeline("platform")

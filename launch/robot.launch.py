@@ -1,4 +1,4 @@
-"""Perception and voice together; ``config/pipelines/robot.yaml`` says what runs."""
+"""Perception and voice together; ``config/pipelines/robot.yaml`` lists the nodes."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ from launch import LaunchDescription
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Describe it."""
+    """Describe the launch."""
     return describe_pipeline("robot")

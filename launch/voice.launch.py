@@ -1,4 +1,4 @@
-"""The voice pipeline; ``config/pipelines/voice.yaml`` says what runs."""
+"""The voice pipeline; ``config/pipelines/voice.yaml`` lists the nodes."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ from launch import LaunchDescription
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Describe it."""
+    """Describe the launch."""
     return describe_pipeline("voice")

@@ -1,4 +1,4 @@
-"""Model folders of a few kilobytes: a language model and sentence embeddings that run for real."""
+"""Model folders of a few kilobytes: a real language model and real sentence embeddings."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ SURE = 20.0
 
 
 def language_model(folder: Path, follows: dict[str, str]) -> Path:
-    """Make a model that knows which character follows which; ``END`` ends.
+    """Make a model with a table of the next character; ``END`` ends the text.
 
-    What it looks at comes out of its past, and with a wrong attention mask it knows nothing.
+    The output depends on the key-value cache, and is useless with a wrong attention mask.
     """
     names = _tokenizer(folder)
     chances = np.zeros((len(names), len(names)), np.float32)
@@ -55,7 +55,7 @@ def language_model(folder: Path, follows: dict[str, str]) -> Path:
 
 
 def embedding_model(folder: Path) -> Path:
-    """Make sentence embeddings by how often each character is in a text."""
+    """Make sentence embeddings from the frequency of each character in a text."""
     size = len(_tokenizer(folder))
     nodes = [helper.make_node("Gather", ["table", "input_ids"], ["last_hidden_state"])]
     outputs = [
@@ -93,7 +93,7 @@ def _save(
     outputs: list[onnx.ValueInfoProto],
     constants: dict[str, np.ndarray],
 ) -> None:
-    # Lengths differ between inputs: a mask is as long as all that was read.
+    # Lengths differ between inputs: a mask covers the whole context.
     given = [helper.make_tensor_value_info(n, TensorProto.INT64, [1, f"{n}_length"]) for n in whole]
     kept = [numpy_helper.from_array(value, name) for name, value in constants.items()]
     graph = helper.make_graph(nodes, "tiny", [*given, *inputs], outputs, kept)

@@ -73,7 +73,9 @@ def unique_namespace(
                 f"another pipeline runs in the namespace /{DEFAULT_NAMESPACE} (or was just killed "
                 f"there): this one runs in /{own}, and its topics are /{own}/…"
             )
-        yield NamespacedPipeline(f"/{own}", pipeline.components(arguments, own=own), main_node)
+        yield NamespacedPipeline(
+            f"/{own}", pipeline.components(arguments, base_namespace=own), main_node
+        )
 
 
 @contextmanager

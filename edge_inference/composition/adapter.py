@@ -1,4 +1,4 @@
-"""How an object that nodes hand over by reference looks as a ROS message."""
+"""Conversion between an object that nodes pass by reference and its ROS message."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ Object = TypeVar("Object")
 
 
 class Adapter(ABC, Generic[Object]):
-    """Turns one kind of object into one ROS message type and back.
+    """Converts one kind of object to one ROS message type and back.
 
-    ``to_bytes`` and ``read`` are the CDR form; override them where the generated code is slow
-    (images). All are pure; ``from_*`` raise InputError for a message that contradicts itself.
-    What comes from outside enters by ``from_bytes`` alone, which keeps it within ``bounds``.
+    ``to_bytes`` and ``read`` use serialised CDR; override them where the generated code is slow
+    (images). All methods are pure; ``from_*`` raise InputError for an inconsistent message.
+    Messages from other processes enter only through ``from_bytes``, which checks ``bounds``.
     """
 
     #: The ROS message class, as in ``create_publisher``.
     message_type: type[Any]
-    #: The most that a message from outside may hold.
+    #: The limits of a message from another process.
     bounds: ClassVar[MessageBounds] = MessageBounds()
 
     @abstractmethod
@@ -34,19 +34,19 @@ class Adapter(ABC, Generic[Object]):
 
     @abstractmethod
     def from_message(self, message: Any) -> Object:
-        """Build the object; it may keep views of the message's data."""
+        """Build the object; it may keep views of the data in the message."""
 
     def to_bytes(self, item: Object) -> bytes:
-        """Build the message in serialised form."""
+        """Build the serialised message."""
         return serialize_message(self.to_message(item))
 
     @final
     def from_bytes(self, data: bytes) -> Object:
         """Build the object from the serialised message; it may keep views of ``data``.
 
-        Raises InputError for a message beyond its bounds, before anything is made of it.
+        Raises InputError for a message that exceeds its bounds, before it is deserialised.
         """
-        self._gate.check(data)
+        self._bounds_checker.check(data)
         return self.read(data)
 
     def read(self, data: bytes) -> Object:
@@ -55,12 +55,12 @@ class Adapter(ABC, Generic[Object]):
         plain = normalize_header(data, name)
         try:
             message = deserialize_message(plain, self.message_type)
-        except Exception as error:  # of whichever middleware there is
+        except Exception as error:  # the type depends on the middleware
             raise InputError(
-                f"{name} message: expected one that can be read, got {len(data)} bytes: {error}"
+                f"{name} message: expected a valid message, got {len(data)} bytes: {error}"
             ) from error
         return self.from_message(message)
 
     @cached_property
-    def _gate(self) -> BoundsChecker:
+    def _bounds_checker(self) -> BoundsChecker:
         return BoundsChecker(self.message_type, self.bounds)

@@ -1,14 +1,14 @@
-"""Objects by reference inside a process, ROS messages to everybody else.
+"""The bus: objects by reference inside a process, ROS messages to other processes.
 
-Nodes that share a ROS context share a bus. A publisher hands its object to
-the bus subscriptions of the topic, in the caller's thread, and sends the ROS
-message only when somebody else listens. To the outside both ends are
-ordinary ROS publishers and subscriptions.
+Nodes that share a ROS context share a bus. A publisher passes its object to
+the bus subscriptions of the topic, in the caller's thread, and publishes the ROS
+message only if there are other subscriptions. Other processes see ordinary ROS
+publishers and subscriptions.
 
-When a message is sent, DDS brings it to our own subscriptions too. They know
-its bytes beforehand and drop them, so nobody receives anything twice. Bytes
-work on every ROS distribution; the publisher's identity does not reach Python
-before Kilted.
+DDS also delivers a published message to our own subscriptions. They know its
+bytes in advance and drop it, so no subscription receives it twice. Comparing bytes
+works on every ROS distribution; before Kilted, rclpy does not report the identity
+of the publisher.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ if TYPE_CHECKING:
 Object = TypeVar("Object")
 Fingerprint = tuple[int, bytes, bytes, bytes]
 
-# How long our own message can take through DDS before it is taken for lost.
-_EXPECT_NS = 2_000_000_000
-_EXPECT_AT_MOST = 64
+# Our own message counts as lost if DDS has not delivered it after this time.
+_EXPECTED_FOR_NS = 2_000_000_000
+_MAX_EXPECTED = 64
 
-_SAMPLES = 256
+_FINGERPRINT_SAMPLES = 256
 
 
 class Bus:
@@ -67,15 +67,15 @@ class Bus:
             return cls._buses.setdefault(context, cls())
 
     def tap(self, topic: str, callback: Callable[[Any], None]) -> Callable[[], None]:
-        """Listen to the objects on a resolved topic name without a ROS subscription.
+        """Receive the objects on a resolved topic name without a ROS subscription.
 
         ``callback`` runs in the publisher's thread. Returns the function that
-        ends it.
+        ends the tap.
         """
         return self.topic(topic).add(_Receiver(callback))
 
     def topic(self, name: str) -> _Topic:
-        """Return the topic of this resolved name, made at its first use."""
+        """Return the topic of this resolved name; it is created at its first use."""
         with self._lock:
             return self._topics.setdefault(name, _Topic())
 
@@ -86,7 +86,7 @@ class Publisher(Generic[Object]):
     def __init__(self, node: Node, adapter: Adapter[Object], topic: str, qos: QoSProfile) -> None:
         self._node = node
         self._adapter = adapter
-        # A copy, because rclpy writes a node's qos_overrides into the profile that it is given.
+        # A copy, because rclpy writes a node's qos_overrides into the given profile.
         self._qos = copy.copy(qos)
         self._ros = node.create_publisher(
             adapter.message_type,
@@ -97,34 +97,35 @@ class Publisher(Generic[Object]):
         self.topic: str = self._ros.topic_name
         self._topic = Bus.of(node.context).topic(self.topic)
         self._leave = self._topic.announce(node.get_fully_qualified_name())
-        # Middleware keeps the last message for those who come later, so it has to get it.
+        # With transient local durability the middleware keeps the last message for subscriptions
+        # that are created later, so each message must be published.
         self._keeps_last = self._qos.durability == QoSDurabilityPolicy.TRANSIENT_LOCAL
-        self._own = _Own((), (), ())
+        self._local = _LocalReceivers((), (), ())
         self._closed = False
 
     def publish(self, item: Object) -> None:
-        """Hand the object over; it and its arrays must not change afterwards.
+        """Publish an object; it and its arrays must not change afterwards.
 
-        After ``close`` this does nothing: a worker may be finishing its frame.
+        After ``close`` this does nothing, because a worker may still finish its frame.
         """
         if self._closed:
             return
-        own = self._own_receivers()
-        for receiver in own.all:
+        local = self._find_local_receivers()
+        for receiver in local.all:
             self._deliver(receiver, item)
         try:
-            if self._keeps_last or self._ros.get_subscription_count() > len(own.matched):
+            if self._keeps_last or self._ros.get_subscription_count() > len(local.matched):
                 data = self._adapter.to_bytes(item)
-                for receiver in own.matched:
-                    receiver.expect(data)
+                for receiver in local.matched:
+                    receiver.expect_copy(data)
                 self._ros.publish(data)
         except InvalidHandle:
             if not self._closed:
                 raise
 
     def has_subscribers(self) -> bool:
-        """Tell whether anybody listens, inside the process or outside."""
-        return bool(self._own_receivers().all) or self._ros.get_subscription_count() > 0
+        """Tell whether there is a subscription, inside the process or outside."""
+        return bool(self._find_local_receivers().all) or self._ros.get_subscription_count() > 0
 
     def close(self) -> None:
         """Withdraw the ROS publisher."""
@@ -137,30 +138,29 @@ class Publisher(Generic[Object]):
         try:
             receiver.deliver(item)
         except Exception:
-            # One listener's fault must not keep the frame from the others.
+            # An error in one subscription must not keep the frame from the others.
             self._node.get_logger().error(
-                f"a listener on {self.topic} failed:\n{traceback.format_exc()}"
+                f"a subscription on {self.topic} failed:\n{traceback.format_exc()}"
             )
 
-    def _own_receivers(self) -> _Own:
+    def _find_local_receivers(self) -> _LocalReceivers:
         receivers = self._topic.receivers
-        if receivers is not self._own.seen:
-            fitting = tuple(r for r in receivers if r.takes(self._adapter))
-            matched = tuple(r for r in fitting if r.is_matched_by(self._qos))
-            self._own = _Own(receivers, fitting, matched)
-        return self._own
+        if receivers is not self._local.seen:
+            by_reference = tuple(r for r in receivers if r.accepts_objects_of(self._adapter))
+            matched = tuple(r for r in by_reference if r.is_matched_by(self._qos))
+            self._local = _LocalReceivers(receivers, by_reference, matched)
+        return self._local
 
 
 class Subscription(Generic[Object]):
-    """Receives objects of one adapter from one topic, wherever the publisher is.
+    """Receives objects of one adapter from one topic, from this process or from others.
 
-    ``callback(item, by_reference)`` runs in the publisher's thread when the
-    object comes from this process, in the executor's otherwise; it must be
-    quick and must not raise. ``on_error`` gets the errors of messages that
-    cannot be turned into an object. ``match_reliability`` lets
-    :meth:`match_publishers` choose between reliable and best effort. With
-    ``on_company`` the topic has one publisher, as ``OnePublisher`` says, and
-    ``on_company`` is told of others.
+    ``callback(item, by_reference)`` runs in the publisher's thread if the object
+    comes from this process, else in the executor's thread; it must be quick and
+    must not raise. ``on_error`` receives the errors of messages that cannot be
+    converted. ``match_reliability`` lets :meth:`match_publishers` choose between
+    reliable and best effort. With ``on_other_publishers`` the topic has one publisher,
+    which a ``PublisherFilter`` chooses; it is called with a message about others.
     """
 
     def __init__(
@@ -172,51 +172,53 @@ class Subscription(Generic[Object]):
         on_error: Callable[[EdgeInferenceError], None],
         qos: QoSProfile,
         match_reliability: bool = False,
-        on_company: Callable[[str], None] | None = None,
+        on_other_publishers: Callable[[str], None] | None = None,
     ) -> None:
         self._node = node
         self._adapter = adapter
         self._callback = callback
-        self._on_company = on_company
+        self._on_other_publishers = on_other_publishers
         self._on_error = on_error
         self._closed = False
         self._qos = copy.copy(qos)  # as in Publisher
         self._ros = self._connect(topic, QoSOverridingOptions.with_default_policies())
-        # A user's override that changed the reliability is the last word.
-        self._follows = match_reliability and self._qos.reliability == qos.reliability
+        # A QoS override of the user takes precedence.
+        self._matches_reliability = match_reliability and self._qos.reliability == qos.reliability
         self.topic: str = self._ros.topic_name
         self._topic = Bus.of(node.context).topic(self.topic)
-        self._one: PublisherFilter | None = None
-        if on_company is not None:
-            self._one = PublisherFilter(
-                node, self.topic, lambda: self._topic.publishers, on_company
+        self._publisher_filter: PublisherFilter | None = None
+        if on_other_publishers is not None:
+            self._publisher_filter = PublisherFilter(
+                node, self.topic, lambda: self._topic.publishers, on_other_publishers
             )
         self._receiver = _Receiver(lambda item: callback(item, True), adapter, self._qos)
         self._leave = self._topic.add(self._receiver)
 
     def match_publishers(self) -> None:
-        """Be reliable while every publisher on the topic is, best effort otherwise.
+        """Be reliable while every publisher on the topic is reliable, else best effort.
 
-        A reliable subscription gets nothing from a best-effort publisher; a
+        A reliable subscription receives nothing from a best-effort publisher; a
         best-effort one loses most images that are larger than the publisher's
-        shared memory segment. Call this from the executor's thread now and then.
+        shared memory segment. Call this periodically from the executor's thread.
         """
-        if not self._follows:
+        if not self._matches_reliability:
             return
         infos = self._node.get_publishers_info_by_topic(self.topic)
-        offered = {info.qos_profile.reliability for info in infos}
-        all_reliable = offered == {QoSReliabilityPolicy.RELIABLE}
-        wanted = QoSReliabilityPolicy.RELIABLE if all_reliable else QoSReliabilityPolicy.BEST_EFFORT
-        if offered and wanted != self._qos.reliability:
-            # The old one goes first: with both, a message could be received twice.
+        offers = {info.qos_profile.reliability for info in infos}
+        all_reliable = offers == {QoSReliabilityPolicy.RELIABLE}
+        reliability = (
+            QoSReliabilityPolicy.RELIABLE if all_reliable else QoSReliabilityPolicy.BEST_EFFORT
+        )
+        if offers and reliability != self._qos.reliability:
+            # The old one is destroyed first: with both, a message could be received twice.
             self._node.destroy_subscription(self._ros)
-            self._qos.reliability = wanted
+            self._qos.reliability = reliability
             self._ros = self._connect(self.topic, None)
             self._topic.refresh()
 
     @property
     def is_open(self) -> bool:
-        """Whether anything can still come."""
+        """Whether the subscription still receives."""
         return not self._closed
 
     def close(self) -> None:
@@ -229,23 +231,25 @@ class Subscription(Generic[Object]):
         return self._node.create_subscription(
             self._adapter.message_type,
             topic,
-            self._on_bytes if self._on_company is None else RawCallback(self._on_bytes),
+            self._on_bytes if self._on_other_publishers is None else RawCallback(self._on_bytes),
             self._qos,
             qos_overriding_options=overriding,
             raw=True,
         )
 
     def _on_bytes(self, data: bytes, info: Any = None) -> None:
-        if self._closed or self._receiver.was_expected(data):
+        if self._closed or self._receiver.take_expected(data):
             return
-        if self._one is not None and not self._one.admits(info, time.monotonic_ns()):
+        if self._publisher_filter is not None and not self._publisher_filter.accepts(
+            info, time.monotonic_ns()
+        ):
             return
         try:
             item = self._adapter.from_bytes(data)
         except EdgeInferenceError as error:
             self._on_error(error)
         except Exception as error:
-            # Whatever a sender puts into its bytes, it is an error of its message.
+            # Any exception here is caused by the bytes of the message.
             self._on_error(
                 InputError(
                     f"message on {self.topic}: expected {self._adapter.message_type.__name__}, got "
@@ -256,8 +260,12 @@ class Subscription(Generic[Object]):
             self._callback(item, False)
 
 
-class _Own(NamedTuple):
-    """Receivers of this process: the topic's at last look, those we hand over to, those on DDS."""
+class _LocalReceivers(NamedTuple):
+    """The receivers of this process.
+
+    ``seen`` are those of the topic at the last check, ``all`` take our objects by reference,
+    ``matched`` also receive our messages through DDS.
+    """
 
     seen: tuple[_Receiver, ...]
     all: tuple[_Receiver, ...]
@@ -274,7 +282,7 @@ class _Topic:
         self._lock = threading.Lock()
 
     def announce(self, node: str) -> Callable[[], None]:
-        """Take note of a publisher; returns the function that withdraws it."""
+        """Add a publisher; returns the function that removes it."""
         with self._lock:
             self.publishers = (*self.publishers, node)
         return lambda: self._withdraw(node)
@@ -285,9 +293,9 @@ class _Topic:
         return lambda: self._remove(receiver)
 
     def refresh(self) -> None:
-        """Make publishers look at the receivers again, because one's QoS has changed."""
+        """Make publishers check the receivers again, after a change of QoS."""
         with self._lock:
-            self.receivers = (*self.receivers,)  # equal, but not the same one
+            self.receivers = (*self.receivers,)  # equal, but another tuple
 
     def _withdraw(self, node: str) -> None:
         with self._lock:
@@ -301,7 +309,7 @@ class _Topic:
 
 
 class _Receiver:
-    """One end of a topic; a tap has neither adapter nor ROS subscription, and takes anything."""
+    """A receiver of a topic; a tap has no adapter and no ROS subscription, and takes any object."""
 
     def __init__(
         self,
@@ -312,11 +320,11 @@ class _Receiver:
         self.deliver = callback
         self._adapter = adapter
         self._qos = qos
-        self._expected: deque[tuple[int, Fingerprint]] = deque(maxlen=_EXPECT_AT_MOST)
+        self._expected_copies: deque[tuple[int, Fingerprint]] = deque(maxlen=_MAX_EXPECTED)
         self._lock = threading.Lock()
 
-    def takes(self, adapter: Adapter[Any]) -> bool:
-        """Tell whether it understands the objects themselves; else it gets messages, if any."""
+    def accepts_objects_of(self, adapter: Adapter[Any]) -> bool:
+        """Tell whether it takes the objects of an adapter; else it receives messages."""
         return self._adapter is None or type(self._adapter) is type(adapter)
 
     def is_matched_by(self, publisher_qos: QoSProfile) -> bool:
@@ -325,28 +333,28 @@ class _Receiver:
             return False
         return qos_check_compatible(publisher_qos, self._qos)[0] != QoSCompatibility.ERROR
 
-    def expect(self, data: bytes) -> None:
-        """Note a message that was handed over already and will come again through DDS."""
+    def expect_copy(self, data: bytes) -> None:
+        """Note a message that was passed by reference and will also arrive through DDS."""
         with self._lock:
-            self._expected.append((time.monotonic_ns(), _fingerprint(data)))
+            self._expected_copies.append((time.monotonic_ns(), _fingerprint(data)))
 
-    def was_expected(self, data: bytes) -> bool:
-        """Tell, once for each expectation, whether this message was handed over already."""
-        if not self._expected:
+    def take_expected(self, data: bytes) -> bool:
+        """Tell, once for each expected copy, whether this message was passed by reference."""
+        if not self._expected_copies:
             return False
-        seen = _fingerprint(data)
-        oldest = time.monotonic_ns() - _EXPECT_NS
+        fingerprint = _fingerprint(data)
+        oldest = time.monotonic_ns() - _EXPECTED_FOR_NS
         with self._lock:
-            while self._expected and self._expected[0][0] < oldest:
-                self._expected.popleft()
-            for entry in self._expected:
-                if entry[1] == seen:
-                    self._expected.remove(entry)
+            while self._expected_copies and self._expected_copies[0][0] < oldest:
+                self._expected_copies.popleft()
+            for entry in self._expected_copies:
+                if entry[1] == fingerprint:
+                    self._expected_copies.remove(entry)
                     return True
         return False
 
 
 def _fingerprint(data: bytes) -> Fingerprint:
-    # The stamp and frame lie at the start, the last pixels or numbers at the end; samples between
-    # tell images apart that share a stamp and a border.
-    return len(data), data[:256], data[:: max(1, len(data) // _SAMPLES)], data[-64:]
+    # The stamp and frame_id are at the start, the last pixels or numbers at the end; samples in
+    # between distinguish images with equal stamps and borders.
+    return len(data), data[:256], data[:: max(1, len(data) // _FINGERPRINT_SAMPLES)], data[-64:]

@@ -1,8 +1,8 @@
-"""Messages in serialised form (CDR): their header, and images as views without copies.
+"""Serialised messages (CDR): their header, and images as views without copies.
 
-The layout is that of OMG DDS-XTypes plain CDR (version 1): a 4 byte
-encapsulation header, then the members in order, each aligned to its own size
-counted from the end of that header.
+The layout is plain CDR (version 1) of OMG DDS-XTypes: a 4 byte encapsulation
+header, then the members in order, each aligned to its own size, counted from
+the end of the header.
 """
 
 from __future__ import annotations
@@ -21,16 +21,15 @@ _LITTLE_ENDIAN = b"\x00\x01\x00\x00"
 _SECOND_NS = 1_000_000_000
 _EARLIEST_S, _LATEST_S = -(2**31), 2**31 - 1
 _NO_OPTIONS = b"\x00\x00"
-# The last two bits of a header's options tell how many bytes of padding end the body
-# (DDS-XTypes 1.3, 7.6.3.1.2).
+# The last two bits of the header's options are the number of padding bytes at the end of the
+# body (DDS-XTypes 1.3, 7.6.3.1.2).
 _PADDING = 0b11
 
 
 def find_body_end(data: bytes, kind: str) -> int:
-    """Return the place behind a serialised message's members; what is left is padding.
+    """Return the offset after the members of a serialised message; only padding follows.
 
-    Raises InputError for a message shorter than it says, or in another representation than ROS
-    uses.
+    Raises InputError for a message that is shorter than its header says, or is not plain CDR.
     """
     header = data[:HEADER_BYTES]
     if len(header) < HEADER_BYTES or header[0] != 0 or header[1] not in (0, 1):
@@ -47,11 +46,11 @@ def find_body_end(data: bytes, kind: str) -> int:
 
 
 def normalize_header(data: bytes, kind: str) -> bytes:
-    """Return a serialised message with a header that every reader of CDR survives.
+    """Return a serialised message whose header announces no padding.
 
-    Fast CDR subtracts the padding that a header announces from the body's end without a look at
-    the body's length, and then reads what lies before it. Raises InputError as :func:`find_body_end`
-    does.
+    Fast CDR subtracts the announced padding from the end of the body without checking the length
+    of the body, and may then read memory before it. Raises InputError as
+    :func:`find_body_end` does.
     """
     end = find_body_end(data, kind)
     if data[2:HEADER_BYTES] == _NO_OPTIONS:
@@ -60,7 +59,7 @@ def normalize_header(data: bytes, kind: str) -> bytes:
 
 
 class _Reader:
-    """Reads members in order; a message that ends too early is an ImageError."""
+    """Reads members in order; raises ImageError for a message that ends too early."""
 
     def __init__(self, data: bytes, kind: str) -> None:
         self._kind = kind
@@ -98,7 +97,7 @@ class _Reader:
         if nanoseconds >= _SECOND_NS:
             raise ImageError(
                 f"{self._kind} message: stamp: expected nanosec below {_SECOND_NS}, got "
-                f"{nanoseconds}; mend the clock of its source"
+                f"{nanoseconds}; check the clock of the publisher"
             )
         return seconds * _SECOND_NS + nanoseconds
 
@@ -111,7 +110,7 @@ class _Reader:
 
 
 class _Writer:
-    """Collects members in order; arrays are copied once, when the parts are joined."""
+    """Writes members in order; arrays are copied once, when the parts are joined."""
 
     def __init__(self) -> None:
         self._parts: list[bytes | memoryview] = [_LITTLE_ENDIAN]
@@ -145,7 +144,7 @@ class _Writer:
 
 
 def read_image(data: bytes) -> Frame:
-    """View a serialised ``sensor_msgs/Image``; raises ImageError where it ends too early."""
+    """View a serialised ``sensor_msgs/Image``; raises ImageError if it is cut short."""
     reader = _Reader(data, "sensor_msgs/Image")
     stamp_ns, frame_id = reader.stamp_ns(), reader.text()
     height, width = reader.number("I"), reader.number("I")
@@ -169,7 +168,7 @@ def write_image(frame: Frame) -> bytes:
 
 
 def read_compressed_image(data: bytes) -> CompressedFrame:
-    """View a serialised ``sensor_msgs/CompressedImage``; raises ImageError if cut short."""
+    """View a serialised ``sensor_msgs/CompressedImage``; raises ImageError if it is cut short."""
     reader = _Reader(data, "sensor_msgs/CompressedImage")
     stamp_ns, frame_id, image_format = reader.stamp_ns(), reader.text(), reader.text()
     return CompressedFrame(reader.array(), image_format, stamp_ns, frame_id)

@@ -1,7 +1,7 @@
-"""Components in one process: loads, lists, unloads and spins them.
+"""The component container: loads, lists, unloads and spins components in one process.
 
-Each component keeps its own name, namespace, parameters and remaps. One that
-fails to load or to configure leaves the others running.
+Each component has its own name, namespace, parameters and remaps. If one fails to
+load or to configure, the others keep running.
 """
 
 from __future__ import annotations
@@ -34,22 +34,22 @@ if TYPE_CHECKING:
     from rclpy.executors import Executor
     from rclpy.parameter import Parameter
 
-# CPython lets a thread run this long before another that waits gets its turn. The default of
-# 5 ms is longer than most hops between stages.
+# CPython switches between threads after this time. The default of 5 ms is longer than most hops
+# between stages.
 _SWITCH_INTERVAL_S = 0.0005
 
-# The events executor runs no callback when it spins without a time limit (rclpy 9.1).
-_SPIN_S = 0.5
+# The events executor runs no callbacks if it spins without a timeout (rclpy 9.1).
+_SPIN_TIMEOUT_S = 0.5
 
-# What fails for one message fails for all of them: each way to fail is logged again after so long.
-_REPEAT_NS = 5_000_000_000
+# An error often repeats with every message, so each one is logged again only after this time.
+_LOG_PERIOD_NS = 5_000_000_000
 
 
 @dataclass
 class LoadedComponent:
-    """A loaded component; ``id`` is unique for the container's lifetime.
+    """A loaded component; ``id`` is unique during the lifetime of the container.
 
-    ``spinner`` runs its callbacks. ``failure`` says which step of its start failed, empty where
+    ``spinner`` runs its callbacks. ``failure`` is the step of its start that failed, empty if
     none did.
     """
 
@@ -66,10 +66,10 @@ class LoadedComponent:
 
 
 class Container:
-    """Holds components on one ROS context and one executor.
+    """Hosts components on one ROS context and one executor.
 
-    A component whose class says ``own_executor = True`` has an executor and a thread to itself:
-    what holds the others up, a flood of messages or a slow load, does not hold it up.
+    A component whose class sets ``own_executor = True`` has its own executor and thread, so that
+    a flood of messages or a slow load in other components does not delay it.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class Container:
 
     @property
     def components(self) -> list[LoadedComponent]:
-        """Return what is loaded, oldest first."""
+        """Return the loaded components, oldest first."""
         return list(self._components.values())
 
     def load(
@@ -107,13 +107,12 @@ class Container:
         autostart: bool = True,
         overrides: Sequence[Parameter] = (),
     ) -> LoadedComponent:
-        """Make a component with its own ``--ros-args`` and let it take part.
+        """Create a component with its own ``--ros-args`` and spin it.
 
-        ``overrides`` are parameters that hold against those among the arguments.
-        With ``autostart`` a lifecycle component is configured and activated; one
-        whose configuration fails stays loaded, unconfigured, and says why in the
-        log and in /diagnostics. Raises ConfigError or PluginError where the
-        component cannot be made at all.
+        ``overrides`` are parameters that take precedence over those in the arguments.
+        With ``autostart`` a lifecycle component is configured and activated; if that
+        fails, it stays loaded and unconfigured, and the log and /diagnostics contain
+        the reason. Raises ConfigError or PluginError if the component cannot be created.
         """
         component_class = find_plugin(plugin)
         try:
@@ -124,22 +123,24 @@ class Container:
                 parameter_overrides=list(overrides),
             )
         except BaseException as error:
-            # Whatever a component's constructor does, the others must go on, and the half-made
-            # node, which only tracebacks still hold, must leave the graph.
+            # No error in a constructor may stop the others, and the incomplete node, which only
+            # tracebacks still reference, must leave the graph.
             _clear_tracebacks(error)
             gc.collect()
             if isinstance(error, EdgeInferenceError):
                 raise
-            raise PluginError(f"component {plugin} cannot be made: {_cause(error)}") from error
+            raise PluginError(
+                f"component {plugin} cannot be created: {_format_error(error)}"
+            ) from error
         component = LoadedComponent(next(self._ids), plugin, node, self._spinner)
-        taken = [other for other in self.components if other.full_name == component.full_name]
-        if taken:
+        duplicates = [other for other in self.components if other.full_name == component.full_name]
+        if duplicates:
             name = component.full_name
             node.destroy_node()
             del component, node
             gc.collect()
             raise ConfigError(
-                f"a component {name} is loaded already (id {taken[0].id}); unload it first or "
+                f"component {name} is already loaded (id {duplicates[0].id}); unload it first or "
                 "choose another name"
             )
         if getattr(component_class, "own_executor", False):
@@ -153,14 +154,16 @@ class Container:
         return component
 
     def unload(self, component_id: int) -> None:
-        """Shut a component down and free it. Raises ConfigError for an unknown id."""
+        """Shut down a component and free it. Raises ConfigError for an unknown id."""
         component = self._components.pop(component_id, None)
         if component is None:
-            raise ConfigError(f"no component has the id {component_id}; loaded: {self._listing()}")
-        self._dispose(component)
+            raise ConfigError(
+                f"no component has the id {component_id}; loaded: {self._format_components()}"
+            )
+        self._destroy(component)
         del component
-        # Nodes hold reference cycles; without this a model's memory would stay until much later.
-        # The executor lets go of a node only when it runs again, hence the task.
+        # Nodes contain reference cycles; without this the memory of a model would be freed much
+        # later. The executor drops its reference only when it runs again, so this is a task.
         self.executor.create_task(gc.collect)
 
     def spin(self) -> None:
@@ -176,11 +179,11 @@ class Container:
         self._spinner.stop()
 
     def close(self) -> None:
-        """Unload everything, newest first, and give the executor back."""
+        """Unload all components, newest first, and shut down the executor."""
         self.stop()
         for component in reversed(self.components):
             del self._components[component.id]
-            self._dispose(component)
+            self._destroy(component)
         self.executor.remove_node(self.node)
         self.node.destroy_node()
         self._spinner.close()
@@ -188,52 +191,54 @@ class Container:
     def _start(self, component: LoadedComponent) -> None:
         node = component.node
         for transition in (node.trigger_configure, node.trigger_activate):
-            if not self._succeeds(transition):
+            if not self._run_transition(transition):
                 component.failure = f"did not {transition.__name__.removeprefix('trigger_')}"
                 self.node.get_logger().error(
                     f"{component.full_name} {component.failure}; "
-                    "the reason stands above. The other components go on."
+                    "the reason is in the log above. The other components keep running."
                 )
                 return
 
-    def _succeeds(self, transition: Callable[[], TransitionCallbackReturn]) -> bool:
+    def _run_transition(self, transition: Callable[[], TransitionCallbackReturn]) -> bool:
         try:
             return transition() == TransitionCallbackReturn.SUCCESS
         except Exception:
-            # As in its constructor: a component's fault stays its own.
+            # As in the constructor: an error in one component must not stop the others.
             self.node.get_logger().error(traceback.format_exc())
             return False
 
-    def _dispose(self, component: LoadedComponent) -> None:
+    def _destroy(self, component: LoadedComponent) -> None:
         node, spinner = component.node, component.spinner
-        has_own = spinner is not self._spinner
-        if has_own:
+        has_own_spinner = spinner is not self._spinner
+        if has_own_spinner:
             spinner.stop()
         spinner.executor.remove_node(node)
         try:
             node.destroy_node()
         except Exception as error:
-            # A component that cannot let go must not keep the others from going on.
-            self.node.get_logger().error(f"{component.plugin} failed to unload: {_cause(error)}")
-        if has_own:
+            # A component that fails to unload must not stop the others.
+            self.node.get_logger().error(
+                f"{component.plugin} failed to unload: {_format_error(error)}"
+            )
+        if has_own_spinner:
             spinner.close()
 
     def _log_failure(self) -> None:
-        # Not by the text, which may differ with every message.
+        # By place and not by text, which may differ with every message.
         steps = traceback.walk_tb(sys.exc_info()[2])
         place = tuple((frame.f_code.co_filename, line) for frame, line in steps)
         now_ns = monotonic_ns()
-        if now_ns - self._logged_ns.get(place, -_REPEAT_NS) < _REPEAT_NS:
+        if now_ns - self._logged_ns.get(place, -_LOG_PERIOD_NS) < _LOG_PERIOD_NS:
             return
         self._logged_ns[place] = now_ns
         self.node.get_logger().error(f"a callback failed:\n{traceback.format_exc()}")
 
-    def _listing(self) -> str:
+    def _format_components(self) -> str:
         return ", ".join(f"{item.id} {item.full_name}" for item in self.components) or "none"
 
 
 class _Spinner:
-    """An executor, and whoever runs its callbacks: the caller of ``spin``, or a thread of ours."""
+    """An executor and the thread that spins it: the caller of ``spin``, or its own thread."""
 
     def __init__(self, context: Context, on_failure: Callable[[], None]) -> None:
         self.executor = make_executor(context)
@@ -243,36 +248,36 @@ class _Spinner:
         self._thread: threading.Thread | None = None
 
     def start(self, name: str) -> None:
-        """Spin in a thread."""
+        """Spin in an own thread."""
         self._thread = threading.Thread(target=self.spin, name=f"{name} executor", daemon=True)
         self._thread.start()
 
     def spin(self) -> None:
-        """Run callbacks until ``stop`` or the context's shutdown; log the exceptions of one."""
+        """Run callbacks until ``stop`` or the context's shutdown; log their exceptions."""
         while self._context.ok() and not self._stop.is_set():
             try:
-                self.executor.spin_once(timeout_sec=_SPIN_S)
+                self.executor.spin_once(timeout_sec=_SPIN_TIMEOUT_S)
             except (ExternalShutdownException, ShutdownException, KeyboardInterrupt):
                 return
-            except BaseException:  # SystemExit too: it would end our thread without a word
+            except BaseException:  # also SystemExit, which would end the thread silently
                 self._on_failure()
 
     def stop(self) -> None:
-        """End the spinning, from any thread, and wait for our own thread."""
+        """Stop spinning, from any thread, and wait for the own thread."""
         self._stop.set()
         if self._context.ok():
-            # A task ends the spin at once; wake() does not, on any executor.
+            # A task ends the spin at once; wake() does not, with any executor.
             self.executor.create_task(lambda: None)
         if self._thread is not None:
             self._thread.join()
 
     def close(self) -> None:
-        """Give the executor back; nothing spins it any more."""
+        """Shut down the executor after the last spin."""
         self.executor.shutdown()
 
 
 def make_executor(context: Context) -> Executor:
-    """Return the lightest executor that this rclpy has."""
+    """Return the fastest executor of this rclpy."""
     try:
         from rclpy.experimental.events_executor import EventsExecutor
     except ImportError:  # before Jazzy
@@ -283,8 +288,8 @@ def make_executor(context: Context) -> Executor:
 def find_plugin(plugin: str) -> type[Any]:
     """Return the class behind ``package::Class`` or ``package.module::Class``.
 
-    A class of a package is looked up in its ``nodes`` module first, then in the
-    package itself. Raises PluginError that says what was looked for.
+    A class is looked up in the ``nodes`` module of the package first, then in the
+    package itself. Raises PluginError with the names that were tried.
     """
     module_name, separator, class_name = plugin.rpartition("::")
     if not separator or not module_name or not class_name:
@@ -293,7 +298,7 @@ def find_plugin(plugin: str) -> type[Any]:
     for candidate in (f"{module_name}.nodes", module_name):
         try:
             module = importlib.import_module(candidate)
-            # A package may import the class only now, so this can fail like an import.
+            # A package may import the class lazily, so this can fail like an import.
             found = getattr(module, class_name, None)
         except ModuleNotFoundError as error:
             if error.name is None or not f"{candidate}.".startswith(f"{error.name}."):
@@ -302,8 +307,10 @@ def find_plugin(plugin: str) -> type[Any]:
                 ) from error
             tried.append(f"no module {candidate}")
             continue
-        except BaseException as error:  # some modules end the program that imports them
-            raise PluginError(f"component {plugin!r}: {candidate}: {_cause(error)}") from error
+        except BaseException as error:  # some modules raise SystemExit when they are imported
+            raise PluginError(
+                f"component {plugin!r}: {candidate}: {_format_error(error)}"
+            ) from error
         if isinstance(found, type) and issubclass(found, Node):
             return found
         if found is not None:
@@ -322,5 +329,5 @@ def _clear_tracebacks(error: BaseException | None) -> None:
         error = error.__cause__ or error.__context__
 
 
-def _cause(error: BaseException) -> str:
+def _format_error(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"

@@ -1,6 +1,6 @@
-"""Which components of a pipeline share a process, where its description parts them.
+"""The containers of a pipeline: which of its components share a process.
 
-Without ROS, as the pipeline descriptions themselves.
+Does not import ROS, like the pipeline descriptions.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from edge_inference.core.settings import setting, suggestion
 from edge_inference.core.yaml_file import Section
 
-#: Names of components by the name of their container; empty where one process has them all.
+#: Names of components by container name; empty if one container has all of them.
 ContainerPlan = Mapping[str, frozenset[str]]
 
 
@@ -25,10 +25,10 @@ class _ContainerEntry:
 def read_container_plan(
     root: Section, names: Iterable[str], included: Sequence[ContainerPlan]
 ) -> ContainerPlan:
-    """Return the containers that a description names, else those of the pipelines in it.
+    """Return the containers of a description, else those of its included pipelines.
 
-    ``names`` are those of its components, each of which is in one container where there are any.
-    Raises ConfigError with the place of what is wrong.
+    ``names`` are the names of its components. If there are containers, each component is in
+    exactly one of them. Raises ConfigError with the place of the error.
     """
     plan: dict[str, frozenset[str]] = {}
     if "containers" in root:
@@ -40,24 +40,26 @@ def read_container_plan(
             for name, components in each.items()
         ]
     known = set(names)
-    whose: dict[str, str] = {}
+    owners: dict[str, str] = {}
     for section, entry in entries:
         if not re.fullmatch(r"[A-Za-z_]\w*", entry.name, re.ASCII):
             raise section.error("name", "expected a node name of letters, digits and _")
         if "containers" in root and entry.name in plan:
-            raise section.error("name", f"a container {entry.name!r} is there already")
+            raise section.error("name", f"expected a new name, got {entry.name!r} twice")
         for name in entry.components:
             if name not in known:
                 raise section.error(
-                    "components", f"no component is called {name!r}{suggestion(name, known)}"
+                    "components", f"unknown component {name!r}{suggestion(name, known)}"
                 )
-            if whose.setdefault(name, entry.name) != entry.name:
-                raise section.error("components", f"{name} is in {whose[name]} and in {entry.name}")
+            if owners.setdefault(name, entry.name) != entry.name:
+                raise section.error(
+                    "components", f"{name} is in {owners[name]} and in {entry.name}"
+                )
         plan[entry.name] = plan.get(entry.name, frozenset()) | frozenset(entry.components)
-    left = sorted(known - whose.keys()) if plan else []
-    if left:
+    unassigned = sorted(known - owners.keys()) if plan else []
+    if unassigned:
         raise root.error(
             "containers" if "containers" in root else None,
-            f"{', '.join(left)}: in no container; name each component under containers",
+            f"{', '.join(unassigned)}: in no container; list each component under containers",
         )
     return plan

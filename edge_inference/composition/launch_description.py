@@ -1,4 +1,4 @@
-"""A pipeline description as ``ros2 launch`` sees it: its containers, or one process a node."""
+"""The launch description of a pipeline: its containers, or one process for each node."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
     from launch import LaunchContext, LaunchDescription
 
 PROFILE_VARIABLE = "FASTDDS_DEFAULT_PROFILES_FILE"
-# What it was called before Kilted, which warns about it.
+# The name before Kilted; Kilted warns about it.
 OLD_PROFILE_VARIABLE = "FASTRTPS_DEFAULT_PROFILES_FILE"
 OLD_DISTROS = ("humble", "iron", "jazzy")
 BOOLEANS = ("composed", "use_sim_time", "autostart", "respawn")
 
-OWN_ARGUMENTS = (
-    ("params_file", "", "Parameter file for the nodes; arguments given here hold against it"),
-    ("namespace", "", "Goes before the names of all nodes and relative topics"),
-    ("composed", "true", "true: nodes share a process; false: one process a node"),
+COMMON_ARGUMENTS = (
+    ("params_file", "", "Parameter file for the nodes; launch arguments take precedence over it"),
+    ("namespace", "", "Prefix of the names of all nodes and relative topics"),
+    ("composed", "true", "true: nodes share a process; false: one process for each node"),
     ("log_level", "info", "debug, info, warn, error or fatal; <logger>:=<level> for one logger"),
-    ("use_sim_time", "false", "true takes the time from /clock"),
+    ("use_sim_time", "false", "true uses the time from /clock"),
     ("autostart", "true", "false leaves the nodes unconfigured, for a lifecycle manager"),
-    ("respawn", "false", "true starts a process that died again"),
+    ("respawn", "false", "true restarts a process that has died"),
 )
 
 
@@ -42,67 +42,67 @@ CONTAINERS = "containers"
 
 
 def describe_pipeline(name: str) -> LaunchDescription:
-    """Declare the pipeline's arguments and our own; the nodes follow from their values.
+    """Declare the arguments of a pipeline and the common ones, and start its nodes.
 
-    ``name`` is that of a file in ``config/pipelines``. Raises ConfigError.
+    ``name`` is the name of a file in ``config/pipelines``. Raises ConfigError.
     """
-    # The launch packages are on robots and not on workstations.
+    # Imported here, because workstations do not have the launch packages.
     from launch.actions import DeclareLaunchArgument, OpaqueFunction
 
     from launch import LaunchDescription
 
     pipeline = load_pipeline(name)
     entries = [(item.name, item.default, item.description) for item in pipeline.arguments]
-    entries += OWN_ARGUMENTS
+    entries += COMMON_ARGUMENTS
     if pipeline.containers:
-        entries.append((CONTAINERS, str(len(pipeline.containers)), _choice(pipeline)))
+        entries.append((CONTAINERS, str(len(pipeline.containers)), _describe_containers(pipeline)))
     return LaunchDescription(
         [
             *(
                 DeclareLaunchArgument(argument, default_value=default, description=description)
                 for argument, default, description in entries
             ),
-            OpaqueFunction(function=_start, args=[pipeline]),
+            OpaqueFunction(function=_make_nodes, args=[pipeline]),
         ]
     )
 
 
-def _start(context: LaunchContext, pipeline: Pipeline) -> list[Node]:
-    """Make the processes from the arguments' values."""
+def _make_nodes(context: LaunchContext, pipeline: Pipeline) -> list[Node]:
+    """Create the processes from the values of the arguments."""
     from launch_ros.actions import Node
 
-    values = {name: context.launch_configurations[name] for name, *_ in OWN_ARGUMENTS}
-    flags = {name: _flag(name, values[name]) for name in BOOLEANS}
-    given = {
+    values = {name: context.launch_configurations[name] for name, *_ in COMMON_ARGUMENTS}
+    flags = {name: _parse_flag(name, values[name]) for name in BOOLEANS}
+    user_set = {
         item.name: context.launch_configurations[item.name]
         for item in pipeline.arguments
         if context.launch_configurations[item.name] != item.default
     }
-    namespace = _whole_namespace(context, values["namespace"])
+    namespace = _resolve_namespace(context, values["namespace"])
     sim_time = ["-p", "use_sim_time:=true"] if flags["use_sim_time"] else []
     common = {
         "output": "screen",
-        "additional_env": _profile(context),
+        "additional_env": _select_profile(context),
         "respawn": flags["respawn"],
         "respawn_delay": 2.0,
         "parameters": _parameter_files(values["params_file"]),
     }
     ros_arguments = ["--log-level", values["log_level"], *sim_time]
-    own = [] if flags["autostart"] else ["--no-autostart"]
-    components = pipeline.components(given, namespace)
+    program_arguments = [] if flags["autostart"] else ["--no-autostart"]
+    components = pipeline.components(user_set, namespace)
     if flags["composed"]:
-        for name, value in given.items():
-            own += ["--argument", f"{name}:={value}"]
+        for name, value in user_set.items():
+            program_arguments += ["--argument", f"{name}:={value}"]
         return [
             Node(
                 package="edge_inference",
                 executable="component_container",
                 namespace=namespace,
-                arguments=["--pipeline", pipeline.name, *which, *own],
+                arguments=["--pipeline", pipeline.name, *which, *program_arguments],
                 ros_arguments=ros_arguments,
                 **common,
             )
-            for which in _containers(context, pipeline)
+            for which in _container_arguments(context, pipeline)
         ]
     return [
         Node(
@@ -111,22 +111,22 @@ def _start(context: LaunchContext, pipeline: Pipeline) -> list[Node]:
             name=component.name,
             namespace=component.namespace,
             remappings=list(component.remappings.items()),
-            arguments=[*own, *_given(component)],
-            ros_arguments=[*ros_arguments, *_described(component)],
+            arguments=[*program_arguments, *_user_arguments(component)],
+            ros_arguments=[*ros_arguments, *_parameter_arguments(component)],
             **common,
         )
         for component in components
     ]
 
 
-def _choice(pipeline: Pipeline) -> str:
-    """Say what the number of containers chooses."""
+def _describe_containers(pipeline: Pipeline) -> str:
+    """Describe the argument for the number of containers."""
     names = ", ".join(pipeline.containers)
-    return f"{len(pipeline.containers)}: a process each for {names}; 1: all nodes in one process"
+    return f"{len(pipeline.containers)}: one process each for {names}; 1: all nodes in one process"
 
 
-def _containers(context: LaunchContext, pipeline: Pipeline) -> list[list[str]]:
-    """Return the words that tell each container which one it is."""
+def _container_arguments(context: LaunchContext, pipeline: Pipeline) -> list[list[str]]:
+    """Return the command line arguments that select the container, for each container."""
     if not pipeline.containers:
         return [[]]
     number, most = context.launch_configurations[CONTAINERS], str(len(pipeline.containers))
@@ -135,30 +135,30 @@ def _containers(context: LaunchContext, pipeline: Pipeline) -> list[list[str]]:
     return [["--container", name] for name in pipeline.containers] if number == most else [[]]
 
 
-def _whole_namespace(context: LaunchContext, namespace: str) -> str:
-    """Put what PushRosNamespace has pushed before a relative namespace."""
+def _resolve_namespace(context: LaunchContext, namespace: str) -> str:
+    """Prefix a relative namespace with the one from PushRosNamespace."""
     pushed = "" if namespace.startswith("/") else context.launch_configurations.get("ros_namespace")
     return "/" + "/".join(part.strip("/") for part in (pushed, namespace) if part)
 
 
-def _described(component: ComponentDescription) -> list[str]:
-    """Give the description's own values, which come before any file's."""
+def _parameter_arguments(component: ComponentDescription) -> list[str]:
+    """Return the values of the description, which a parameter file overrides."""
     pairs = (f"{name}:={format_value(value)}" for name, value in component.parameters.items())
     return [word for pair in pairs for word in ("-p", pair)]
 
 
-def _given(component: ComponentDescription) -> list[str]:
-    """Give the values of arguments that the user set, which hold against any file's."""
+def _user_arguments(component: ComponentDescription) -> list[str]:
+    """Return the values of arguments that the user set, which override a parameter file."""
     pairs = (
         f"{name}:={format_value(value)}"
         for name, value in component.parameters.items()
-        if name in component.given
+        if name in component.user_set
     )
     return [word for pair in pairs for word in ("--set", pair)]
 
 
-def _profile(context: LaunchContext) -> dict[str, str]:
-    """Choose the shipped Fast DDS profile, unless the user has chosen one."""
+def _select_profile(context: LaunchContext) -> dict[str, str]:
+    """Return the variable for the shipped Fast DDS profile, unless the user has set one."""
     environment = context.environment
     if environment.get(PROFILE_VARIABLE) or environment.get(OLD_PROFILE_VARIABLE):
         return {}
@@ -168,17 +168,17 @@ def _profile(context: LaunchContext) -> dict[str, str]:
 
 
 def _parameter_files(text: str) -> list[str]:
-    """Refuse a file that does not exist; launch would go on without it."""
+    """Return the parameter files; raises ConfigError for a missing file, which launch ignores."""
     if not text:
         return []
     file = Path(text).expanduser().absolute()
     if not is_regular_file(file):
-        raise ConfigError(f"params_file: {file} does not exist")
-    load_yaml(file)  # says in one sentence what each node would say
+        raise ConfigError(f"params_file: expected a file, but {file} does not exist")
+    load_yaml(file)  # reports an error once, before each node does
     return [str(file)]
 
 
-def _flag(name: str, text: str) -> bool:
+def _parse_flag(name: str, text: str) -> bool:
     if text.lower() not in ("true", "false", "1", "0"):
         raise ConfigError(f"{name}: expected true or false, got {text!r}")
     return text.lower() in ("true", "1")

@@ -1,4 +1,4 @@
-"""The container's standard services, so that ``ros2 component`` and launch can talk to it."""
+"""The standard services of a component container, for ``ros2 component`` and launch."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ if TYPE_CHECKING:
     from edge_inference.composition.container import Container
 
 _LOG_LEVELS = {10: "debug", 20: "info", 30: "warn", 40: "error", 50: "fatal"}
-#: What may be given beside parameters: ours, and what launch files give every component; objects
-#: go by reference here in any case, and global arguments are for no component.
-_EXTRA = ("autostart", "use_intra_process_comms", "forward_global_arguments")
+#: Accepted extra arguments. Only autostart has an effect; launch files pass the other two to every
+#: component, but objects are always passed by reference and global arguments are never used.
+_EXTRA_ARGUMENTS = ("autostart", "use_intra_process_comms", "forward_global_arguments")
 
 
 def add_load_services(container: Container) -> bool:
-    """Offer ``~/_container/{load,unload,list}_node(s)``; False without composition_interfaces."""
+    """Add ``~/_container/{load,unload,list}_node(s)``; False without composition_interfaces."""
     try:
         from composition_interfaces.srv import ListNodes, LoadNode, UnloadNode
     except ImportError:
         return False
 
-    def load(request: Any, response: Any) -> Any:
+    def load_node(request: Any, response: Any) -> Any:
         try:
             component = container.load(
                 f"{request.package_name}::{request.plugin_name.rpartition('::')[2]}",
-                node_arguments(request),
-                autostart=is_autostarted(request),
+                make_node_arguments(request),
+                autostart=read_autostart(request),
                 overrides=[Parameter.from_parameter_msg(p) for p in request.parameters],
             )
         except Exception as error:
-            # Without an answer the caller would wait for ever.
+            # Without a response the caller would wait for ever.
             container.node.get_logger().error(str(error))
             response.success, response.error_message = False, str(error)
             return response
@@ -43,7 +43,7 @@ def add_load_services(container: Container) -> bool:
         response.unique_id = component.id
         return response
 
-    def unload(request: Any, response: Any) -> Any:
+    def unload_node(request: Any, response: Any) -> Any:
         try:
             container.unload(request.unique_id)
         except EdgeInferenceError as error:
@@ -52,32 +52,34 @@ def add_load_services(container: Container) -> bool:
         response.success = True
         return response
 
-    def listing(request: Any, response: Any) -> Any:
+    def list_nodes(request: Any, response: Any) -> Any:
         del request
         response.full_node_names = [component.full_name for component in container.components]
         response.unique_ids = [component.id for component in container.components]
         return response
 
-    container.node.create_service(LoadNode, "~/_container/load_node", load)
-    container.node.create_service(UnloadNode, "~/_container/unload_node", unload)
-    container.node.create_service(ListNodes, "~/_container/list_nodes", listing)
+    container.node.create_service(LoadNode, "~/_container/load_node", load_node)
+    container.node.create_service(UnloadNode, "~/_container/unload_node", unload_node)
+    container.node.create_service(ListNodes, "~/_container/list_nodes", list_nodes)
     return True
 
 
-def is_autostarted(request: Any) -> bool:
-    """Tell whether a lifecycle component is activated; raises ConfigError for odd arguments."""
+def read_autostart(request: Any) -> bool:
+    """Return the extra argument autostart; raises ConfigError for unknown or invalid arguments."""
     extra = {p.name: parameter_value_to_python(p.value) for p in request.extra_arguments}
     for name in extra:
-        if name not in _EXTRA:
-            raise ConfigError(f"extra argument {name!r} is unknown{suggestion(name, _EXTRA)}")
+        if name not in _EXTRA_ARGUMENTS:
+            raise ConfigError(
+                f"unknown extra argument {name!r}{suggestion(name, _EXTRA_ARGUMENTS)}"
+            )
     autostart = extra.get("autostart", True)
     if not isinstance(autostart, bool):
         raise ConfigError(f"extra argument autostart: expected true or false, got {autostart!r}")
     return autostart
 
 
-def node_arguments(request: Any) -> list[str]:
-    """Return a request's ROS arguments; raises ConfigError for an unknown level of the log."""
+def make_node_arguments(request: Any) -> list[str]:
+    """Return the ROS arguments of a request; raises ConfigError for an unknown log level."""
     arguments = ["--ros-args"]
     if request.node_name:
         arguments += ["-r", f"__node:={request.node_name}"]

@@ -1,10 +1,10 @@
-"""What comes from topics is bounded here, before anything is made of it.
+"""Bounds of messages from topics, checked before a message is deserialised.
 
-A serialised message is walked by its type's description, over its bytes: their number, the length
-of every text, the count of every sequence, and no control characters in names. Only then is it
-deserialised. So a message costs no more than its bounds allow, however it is filled in: half a
-megabyte can claim a hundred thousand objects. Of long arrays of numbers only the count is looked
-at. The layout is that of ``cdr``.
+The checker walks the bytes of a serialised message by the description of its type. It checks
+the size, the length of every string, the count of every sequence, and control characters in
+names. So the cost of a message is bounded, whatever its content: half a megabyte can claim a
+hundred thousand objects. For sequences of numbers only the count is checked. The layout is that
+of ``cdr``.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from rosidl_parser import definition as idl
 from edge_inference.composition.cdr import HEADER_BYTES, find_body_end
 from edge_inference.errors import InputError
 
-#: A name (of a frame, node, model, label …), in bytes: 256 characters of any script.
+#: Length of a name (of a frame, node, model, label …): 256 characters of any script.
 MAX_NAME_BYTES = 1024
-#: A sentence, or a few, in bytes.
+#: Length of a few sentences.
 MAX_SENTENCE_BYTES = 8192
-#: A path in the file system, in bytes.
+#: Length of a path in the file system.
 MAX_PATH_BYTES = 4096
-#: Elements of a sequence of texts or messages.
+#: Number of elements of a sequence of strings or messages.
 MAX_ELEMENTS = 1000
-#: Fields that hold sentences, in whatever message; all others hold names.
+#: Fields that hold sentences, in any message; all other string fields hold names.
 SENTENCES = frozenset(
     {"data", "engine", "final", "incremental", "problem", "reason", "text", "throttling", "wanted"}
 )
 
-# In UTF-8: C0, DEL, C1, and what parts lines or turns the direction of writing.
+# In UTF-8: C0, DEL, C1, line separators and characters that change the direction of text.
 _CONTROL = rb"\x00-\x08\x0b\x0c\x0e-\x1f\x7f"
 _HIDDEN = rb"\xc2[\x80-\x9f]|\xe2\x80[\xa8-\xae]|\xe2\x81[\xa6-\xa9]"
-_NOT_IN_NAMES = re.compile(rb"[" + _CONTROL + rb"\t\n\r]|" + _HIDDEN)
-_NOT_IN_SENTENCES = re.compile(rb"[" + _CONTROL + rb"]|" + _HIDDEN)
+_FORBIDDEN_IN_NAMES = re.compile(rb"[" + _CONTROL + rb"\t\n\r]|" + _HIDDEN)
+_FORBIDDEN_IN_SENTENCES = re.compile(rb"[" + _CONTROL + rb"]|" + _HIDDEN)
 
 _SIZES = {
     **dict.fromkeys(("boolean", "octet", "char", "int8", "uint8"), 1),
@@ -51,11 +51,11 @@ _LENGTHS = {0: struct.Struct(">I").unpack_from, 1: struct.Struct("<I").unpack_fr
 
 @dataclass(frozen=True)
 class MessageBounds:
-    """The most that one kind of message may hold; fields are named as in its definition.
+    """The limits of one message type; fields are named as in its definition.
 
-    ``size`` is the message's in bytes, serialised. ``texts`` are the bytes of texts that are
-    neither a name nor a sentence, ``counts`` the elements of sequences; a sequence of numbers that
-    is not named is bounded by ``size`` alone.
+    ``size`` is the maximum of the serialised message in bytes. ``texts`` are the maximum bytes of
+    strings that are neither a name nor a sentence, ``counts`` the maximum elements of sequences.
+    A sequence of numbers without a count is limited only by ``size``.
     """
 
     size: int = 64 * 1024
@@ -64,17 +64,17 @@ class MessageBounds:
 
 
 class BoundsChecker:
-    """Lets serialised messages of one type through that keep within its bounds."""
+    """Checks the bounds of serialised messages of one type."""
 
     def __init__(self, message_type: type[Any], bounds: MessageBounds) -> None:
         self._name = message_type.__name__
         self._size = bounds.size
-        self._walk = _Members(message_type, bounds)
+        self._walk = _MessageMembers(message_type, bounds)
 
     def check(self, data: bytes) -> int:
-        """Return the place behind the last member; what follows is nobody's.
+        """Return the offset after the last member.
 
-        Raises InputError for a message that is beyond its bounds, or shorter than it says.
+        Raises InputError for a message that exceeds its bounds, or is shorter than it says.
         """
         if len(data) > self._size:
             raise InputError(
@@ -88,7 +88,7 @@ class BoundsChecker:
 
 
 class _Message:
-    """The bytes that are walked; ``end`` is the place after the last of the body."""
+    """A serialised message; ``end`` is the offset after the last byte of the body."""
 
     __slots__ = ("data", "end", "length", "name")
 
@@ -99,17 +99,17 @@ class _Message:
         self.length = _LENGTHS[data[1]]
 
 
-class _Plain:
-    """Members of fixed sizes, one behind the other."""
+class _FixedSize:
+    """Consecutive members of fixed sizes."""
 
     def __init__(self, sizes: Sequence[int]) -> None:
         self.sizes = list(sizes)
-        # Where they end depends on how they are aligned, which their place modulo 8 tells.
-        self._advance = [self._past(at) - at for at in range(8)]
+        # Their length depends on the alignment, and so on the offset modulo 8.
+        self._advance = [self._advance_past(at) - at for at in range(8)]
 
-    def _past(self, at: int) -> int:
+    def _advance_past(self, at: int) -> int:
         for size in self.sizes:
-            at = _aligned(at, size) + size
+            at = _align(at, size) + size
         return at
 
     def __call__(self, message: _Message, at: int) -> int:
@@ -119,25 +119,25 @@ class _Plain:
         return at
 
 
-class _Text:
-    def __init__(self, field_name: str, most: int, odd: re.Pattern[bytes]) -> None:
+class _String:
+    def __init__(self, field_name: str, max_bytes: int, forbidden: re.Pattern[bytes]) -> None:
         self._field = field_name
-        self._most = most
-        self._find_odd = odd.search
+        self._max_bytes = max_bytes
+        self._find_forbidden = forbidden.search
 
     def __call__(self, message: _Message, at: int) -> int:
         data = message.data
         begin = (at + 3 & ~3) + 4
         (length,) = message.length(data, begin - 4)
         end: int = begin + length
-        if length > self._most + 1:  # with the NUL at its end
+        if length > self._max_bytes + 1:  # with the NUL at its end
             raise InputError(
-                f"{message.name} message: {self._field}: expected at most {self._most} bytes of "
-                f"text, got {length}"
+                f"{message.name} message: {self._field}: expected at most {self._max_bytes} bytes "
+                f"of text, got {length}"
             )
         if end > message.end:
             raise _cut_short(message.name, len(data))
-        if length and self._find_odd(data, begin, end - (data[end - 1] == 0)):
+        if length and self._find_forbidden(data, begin, end - (data[end - 1] == 0)):
             raise InputError(
                 f"{message.name} message: {self._field}: expected no control characters, got "
                 f"{data[begin:end][:60]!r}"
@@ -145,33 +145,33 @@ class _Text:
         return end
 
 
-class _Numbers:
-    """A sequence of numbers: only its count is looked at."""
+class _NumberSequence:
+    """A sequence of numbers; only its count is checked."""
 
-    def __init__(self, field_name: str, most: int | None, size: int) -> None:
+    def __init__(self, field_name: str, max_count: int | None, size: int) -> None:
         self._field = field_name
-        self._most = most
+        self._max_count = max_count
         self._size = size
 
     def __call__(self, message: _Message, at: int) -> int:
         at = at + 3 & ~3
         (count,) = message.length(message.data, at)
         at += 4
-        if self._most is not None and count > self._most:
-            raise _too_many(message.name, self._field, self._most, count)
+        if self._max_count is not None and count > self._max_count:
+            raise _too_many(message.name, self._field, self._max_count, count)
         if count:
-            at = _aligned(at, self._size) + count * self._size
+            at = _align(at, self._size) + count * self._size
         if at > message.end:
             raise _cut_short(message.name, len(message.data))
         return at
 
 
-class _Elements:
-    """Texts or messages, as many as ``count``, or as many as the message says."""
+class _ElementSequence:
+    """Strings or messages: ``count`` of them, or the number in the message."""
 
-    def __init__(self, field_name: str, most: int, element: _Step, count: int | None) -> None:
+    def __init__(self, field_name: str, max_count: int, element: _Step, count: int | None) -> None:
         self._field = field_name
-        self._most = most
+        self._max_count = max_count
         self._element = element
         self._count = count
 
@@ -181,28 +181,28 @@ class _Elements:
             at = at + 3 & ~3
             (count,) = message.length(message.data, at)
             at += 4
-            if count > self._most:
-                raise _too_many(message.name, self._field, self._most, count)
+            if count > self._max_count:
+                raise _too_many(message.name, self._field, self._max_count, count)
         element = self._element
         for _ in range(count):
             at = element(message, at)
         return at
 
 
-class _Members:
-    """The members of a message in order; those of messages in it are among them."""
+class _MessageMembers:
+    """The members of a message in order, including those of nested messages."""
 
     def __init__(self, message_type: type[Any], bounds: MessageBounds) -> None:
         sizes: list[int] = []
         self._steps: list[_Step] = []
-        for step in _steps(message_type, bounds):
-            if isinstance(step, _Plain):
+        for step in _make_steps(message_type, bounds):
+            if isinstance(step, _FixedSize):
                 sizes += step.sizes
             else:
-                self._steps += [_Plain(sizes)] if sizes else []
+                self._steps += [_FixedSize(sizes)] if sizes else []
                 self._steps.append(step)
                 sizes = []
-        self._steps += [_Plain(sizes)] if sizes else []
+        self._steps += [_FixedSize(sizes)] if sizes else []
 
     def __call__(self, message: _Message, at: int) -> int:
         for step in self._steps:
@@ -210,49 +210,53 @@ class _Members:
         return at
 
 
-_Step = _Plain | _Text | _Numbers | _Elements | _Members
+_Step = _FixedSize | _String | _NumberSequence | _ElementSequence | _MessageMembers
 
 
-def _steps(message_type: type[Any], bounds: MessageBounds) -> list[_Step]:
+def _make_steps(message_type: type[Any], bounds: MessageBounds) -> list[_Step]:
     names, kinds = list(message_type.get_fields_and_field_types()), message_type.SLOT_TYPES
     if not names:
-        return [_Plain([1])]  # rosidl gives an empty message one byte
+        return [_FixedSize([1])]  # in rosidl an empty message has one byte
     members = zip(names, kinds, strict=True)
-    return [step for name, kind in members for step in _steps_of(name, kind, bounds)]
+    return [step for name, kind in members for step in _make_member_steps(name, kind, bounds)]
 
 
-def _steps_of(name: str, kind: Any, bounds: MessageBounds) -> list[_Step]:
+def _make_member_steps(name: str, kind: Any, bounds: MessageBounds) -> list[_Step]:
     if isinstance(kind, idl.NamespacedType):
-        return _steps(_class_of(kind), bounds)
+        return _make_steps(_find_class(kind), bounds)
     if isinstance(kind, idl.BasicType):
-        return [_Plain([_SIZES[kind.typename]])]
+        return [_FixedSize([_SIZES[kind.typename]])]
     if isinstance(kind, idl.AbstractString):
-        usual, odd = MAX_NAME_BYTES, _NOT_IN_NAMES
+        max_bytes, forbidden = MAX_NAME_BYTES, _FORBIDDEN_IN_NAMES
         if name in SENTENCES:
-            usual, odd = MAX_SENTENCE_BYTES, _NOT_IN_SENTENCES
-        return [_Text(name, bounds.texts.get(name, usual), odd)]
-    if not isinstance(kind, idl.AbstractSequence | idl.Array):  # a kind of text that nobody uses
-        raise TypeError(f"{name}: {type(kind).__name__} is not known")
+            max_bytes, forbidden = MAX_SENTENCE_BYTES, _FORBIDDEN_IN_SENTENCES
+        return [_String(name, bounds.texts.get(name, max_bytes), forbidden)]
+    if not isinstance(kind, idl.AbstractSequence | idl.Array):  # a wide string
+        raise TypeError(f"{name}: {type(kind).__name__} is not supported")
     inner, size = kind.value_type, kind.size if isinstance(kind, idl.Array) else None
-    own = kind.maximum_size if isinstance(kind, idl.BoundedSequence) else None
-    most = bounds.counts.get(name, own)
+    declared = kind.maximum_size if isinstance(kind, idl.BoundedSequence) else None
+    max_count = bounds.counts.get(name, declared)
     if isinstance(inner, idl.BasicType):
-        width = _SIZES[inner.typename]
-        return [_Numbers(name, most, width) if size is None else _Plain([width] * size)]
+        item_size = _SIZES[inner.typename]
+        return [
+            _NumberSequence(name, max_count, item_size)
+            if size is None
+            else _FixedSize([item_size] * size)
+        ]
     if isinstance(inner, idl.NamespacedType):
-        element: _Step = _Members(_class_of(inner), bounds)
+        element: _Step = _MessageMembers(_find_class(inner), bounds)
     else:
-        (element,) = _steps_of(name, inner, bounds)
-    return [_Elements(name, MAX_ELEMENTS if most is None else most, element, size)]
+        (element,) = _make_member_steps(name, inner, bounds)
+    return [_ElementSequence(name, MAX_ELEMENTS if max_count is None else max_count, element, size)]
 
 
-def _class_of(kind: Any) -> type[Any]:
+def _find_class(kind: Any) -> type[Any]:
     found: type[Any] = getattr(importlib.import_module(".".join(kind.namespaces)), kind.name)
     return found
 
 
-def _aligned(at: int, size: int) -> int:
-    """Return the next place for a number; places are counted from the end of the header."""
+def _align(at: int, size: int) -> int:
+    """Return the next aligned offset; alignment is counted from the end of the header."""
     return at + (HEADER_BYTES - at) % size
 
 
@@ -260,7 +264,7 @@ def _cut_short(name: str, size: int) -> InputError:
     return InputError(f"{name} message is cut short: expected more than the {size} bytes it has")
 
 
-def _too_many(name: str, field_name: str, most: int, count: int) -> InputError:
+def _too_many(name: str, field_name: str, max_count: int, count: int) -> InputError:
     return InputError(
-        f"{name} message: {field_name}: expected at most {most} elements, got {count}"
+        f"{name} message: {field_name}: expected at most {max_count} elements, got {count}"
     )

@@ -1,4 +1,4 @@
-"""Parameters' values as the texts that command lines and launch files hand over."""
+"""Parameter values as text, for command lines and launch files."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from edge_inference.core.yaml_file import BoundedLoader
 
 
 def parse_value(text: str) -> Any:
-    """Read a text as YAML where that gives what a parameter can hold, else keep the text."""
+    """Parse text as YAML if the result is a valid parameter value, else return the text."""
     try:
         value = yaml.load(text, Loader=BoundedLoader)
     except yaml.YAMLError:
         return text
     if isinstance(value, str):
-        # Of words without quotes YAML would cut off " #1.jpg" and fold line breaks.
+        # Unquoted text stays as it is, because YAML would drop " #1.jpg" and fold line breaks.
         return value if text.lstrip().startswith(("'", '"')) else text
     return value if isinstance(value, (bool, int, float, list)) else text
 
 
 def format_value(value: Any) -> str:
-    """Write a parameter's value the way ``--ros-args -p name:=value`` reads it."""
+    """Format a value for ``--ros-args -p name:=value``."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str) and value.isprintable():
         return "'" + value.replace("'", "''") + "'"
     if isinstance(value, str):
-        # Line breaks and the like survive between double quotes only.
+        # Line breaks and other control characters need double quotes.
         return yaml.safe_dump(
             value, default_style='"', allow_unicode=True, width=sys.maxsize
         ).rstrip()

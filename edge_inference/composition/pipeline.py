@@ -1,8 +1,7 @@
-"""Pipeline descriptions: which components, with which parameters, under which names.
+"""Pipeline descriptions: components with their parameters and names.
 
 Reads ``config/pipelines/*.yaml``. Launch files and the command line use the
-same description, so a pipeline is the same however it is started. This module
-does not import ROS.
+same description, so both start the same pipeline. This module does not import ROS.
 """
 
 from __future__ import annotations
@@ -24,15 +23,15 @@ from edge_inference.core.yaml_file import Section, load_yaml
 from edge_inference.errors import ConfigError
 
 _COMPRESSED = "/compressed"
-# Two that each include two, and so on, would never be read to an end.
-_MOST_INCLUDED = 64
+# A limit, because the number of included pipelines can grow exponentially with their depth.
+_MAX_INCLUDED = 64
 #: Namespace of the shipped pipelines' nodes and topics.
 DEFAULT_NAMESPACE = "ai"
 
 
 @dataclass(frozen=True)
 class Argument:
-    """A value that the user of a pipeline may give."""
+    """A value that the user of a pipeline can set."""
 
     name: str
     default: str
@@ -40,28 +39,28 @@ class Argument:
 
 
 @dataclass(frozen=True)
-class _Head:
-    name: str = setting(description="how the pipeline is called")
-    description: str = setting(description="what it does, in a sentence")
+class _PipelineHeader:
+    name: str = setting(description="name of the pipeline")
+    description: str = setting(description="what the pipeline does, in a sentence")
 
 
 @dataclass(frozen=True)
 class _ArgumentEntry:
-    description: str = setting(description="what it does, for --show-args")
-    default: str = setting("", "value where the user gives none")
+    description: str = setting(description="what the argument does, for --show-args")
+    default: str = setting("", "value if the user gives none")
 
 
 @dataclass(frozen=True)
 class _ComponentEntry:
     name: str = setting(description="node name")
     plugin: str = setting(description="package::Class")
-    namespace: str = setting("", "namespace below the pipeline's")
-    when: str = setting("", "an argument; the component is left out while it is empty")
+    namespace: str = setting("", "namespace below that of the pipeline")
+    when: str = setting("", "an argument; the component is left out if it is empty")
 
 
 @dataclass(frozen=True)
 class _IncludeEntry:
-    pipeline: str = setting(description="name of another pipeline, beside this one or shipped")
+    pipeline: str = setting(description="name of another pipeline, in this folder or shipped")
 
 
 class _Component(NamedTuple):
@@ -70,12 +69,12 @@ class _Component(NamedTuple):
     remappings: dict[str, Any]
 
     @property
-    def place(self) -> str:
-        """The node's full name, which only one component may have."""
-        return _below(self.entry.namespace, self.entry.name)
+    def full_name(self) -> str:
+        """The full name of the node; unique in a pipeline."""
+        return _join_namespace(self.entry.namespace, self.entry.name)
 
     def renamed(self, names: Mapping[str, str]) -> _Component:
-        """Return it with other names for its arguments."""
+        """Return the component with renamed arguments."""
         return _Component(
             replace(self.entry, when=names.get(self.entry.when, self.entry.when)),
             {key: rename_references(value, names) for key, value in self.parameters.items()},
@@ -84,7 +83,7 @@ class _Component(NamedTuple):
 
 
 class _Included(NamedTuple):
-    """A pipeline in another one: ``names`` are those that its arguments have there."""
+    """An included pipeline; ``names`` are the names of its arguments in the outer pipeline."""
 
     section: Section
     pipeline: Pipeline
@@ -93,10 +92,10 @@ class _Included(NamedTuple):
 
 @dataclass(frozen=True)
 class ComponentDescription:
-    """One component: ``plugin`` is ``package::Class``; remappings are from name to name.
+    """One component: ``plugin`` is ``package::Class``; remappings map a name to a name.
 
-    ``given`` names the parameters that the user gave as arguments: they hold
-    against a parameter file, the description's own values do not.
+    ``user_set`` are the names of the parameters that the user set by arguments. These take
+    precedence over a parameter file; the other values of the description do not.
     """
 
     name: str
@@ -104,7 +103,7 @@ class ComponentDescription:
     namespace: str
     parameters: Mapping[str, Any]
     remappings: Mapping[str, str]
-    given: frozenset[str] = frozenset()
+    user_set: frozenset[str] = frozenset()
 
     @property
     def package(self) -> str:
@@ -113,12 +112,12 @@ class ComponentDescription:
 
     @property
     def executable(self) -> str:
-        """Return the name of the executable that runs this component alone: Class as snake_case."""
+        """Return the name of the executable of this component: the class name in snake_case."""
         class_name = self.plugin.rpartition("::")[2]
         return re.sub(r"(?<!^)(?=[A-Z])", "_", class_name).lower()
 
     def node_arguments(self, params_file: str = "") -> list[str]:
-        """Return the ``--ros-args`` of this component; the file's values replace its own."""
+        """Return the ``--ros-args`` of this component; the file overrides its parameters."""
         arguments = ["--ros-args", "-r", f"__node:={self.name}", "-r", f"__ns:={self.namespace}"]
         for source, target in self.remappings.items():
             arguments += ["-r", f"{source}:={target}"]
@@ -131,65 +130,69 @@ class ComponentDescription:
 
 @dataclass(frozen=True)
 class Pipeline:
-    """A description read from a file, before its arguments are filled in."""
+    """A description from a file, before its arguments are substituted."""
 
     name: str
     description: str
     arguments: tuple[Argument, ...]
     file: Path
     _components: tuple[_Component, ...]
-    #: Which components share a process; empty where all do.
+    #: The components of each container; empty if all share one.
     containers: ContainerPlan = field(default_factory=dict)
 
     def components(
         self,
         values: Mapping[str, str] | None = None,
         namespace: str = "",
-        own: str = DEFAULT_NAMESPACE,
+        base_namespace: str = DEFAULT_NAMESPACE,
         container: str = "",
     ) -> list[ComponentDescription]:
-        """Fill in the arguments and return the components to start, in order.
+        """Substitute the arguments and return the components to start, in order.
 
-        A component whose ``when`` argument is empty is left out; '' says so too, as ros2 launch
-        does not take an argument without a value. ``namespace``
-        goes before every component's own and before relative topics in the
-        remappings. ``own`` stands for the pipelines' own namespace, ``ai``; where it is another
-        one it goes before all other relative names too, so that two pipelines keep apart.
-        ``container`` gives the components of one of ``containers`` alone.
-        Raises ConfigError for a value whose argument, or a container, does not exist.
+        A component whose ``when`` argument is empty is left out; '' also counts as empty, because
+        ros2 launch does not accept an argument without a value. ``namespace`` is the prefix of
+        the namespaces of all components and of relative topics in remappings.
+        ``base_namespace`` replaces the namespace ``ai``; if it differs from ``ai``, it is also
+        the prefix of all other relative names, so that two pipelines do not collide.
+        ``container`` selects the components of one of ``containers``.
+        Raises ConfigError for an unknown argument or container.
 
-        ``<x>_topic`` that ends in /compressed stands for the topic before it
-        with ``<x>_transport`` compressed, where the pipeline has both.
+        An ``<x>_topic`` that ends in /compressed means the topic without that ending, with
+        ``<x>_transport`` set to compressed, if the pipeline has both arguments.
         """
-        given = dict(values or {})
+        user_set = dict(values or {})
         known = {argument.name: argument.default for argument in self.arguments}
-        for name in given:
+        for name in user_set:
             if name not in known:
                 raise ConfigError(
                     f"pipeline {self.name}: unknown argument {name!r}{suggestion(name, known)}"
                 )
         if container and container not in self.containers:
             raise ConfigError(
-                f"pipeline {self.name}: no container {container!r}; there are "
+                f"pipeline {self.name}: unknown container {container!r}; expected one of "
                 f"{list(self.containers)}"
             )
-        given = _with_transports(given, known)
-        values = {**known, **given}
+        user_set = _with_transports(user_set, known)
+        values = {**known, **user_set}
         namespace = namespace.strip("/")
         return [
             ComponentDescription(
                 name=entry.name,
                 plugin=entry.plugin,
-                namespace=_below(namespace, _apart(own, entry.namespace)),
+                namespace=_join_namespace(
+                    namespace, _replace_namespace(base_namespace, entry.namespace)
+                ),
                 parameters=substitute(parameters, values),
                 remappings={
-                    source: _below(namespace, _apart(own, str(target)))
+                    source: _join_namespace(
+                        namespace, _replace_namespace(base_namespace, str(target))
+                    )
                     for source, target in substitute(remappings, values).items()
                 },
-                given=frozenset(
+                user_set=frozenset(
                     name
                     for name, value in parameters.items()
-                    if find_references(value) & given.keys()
+                    if find_references(value) & user_set.keys()
                 ),
             )
             for entry, parameters, remappings in self._components
@@ -208,24 +211,29 @@ def load_pipeline(name_or_file: str) -> Pipeline:
         path = share_folder() / "config" / "pipelines" / f"{name_or_file}.yaml"
     if not is_regular_file(path):
         raise ConfigError(
-            f"no pipeline {name_or_file!r}: {path} does not exist; there are {_present(path)}"
+            f"unknown pipeline {name_or_file!r}: {path} does not exist; expected one of "
+            f"{_list_pipelines(path)}"
         )
-    return _read(path, (), [])
+    return _read_pipeline(path, (), [])
 
 
-def _read(path: Path, outer: tuple[Path, ...], read: list[Path]) -> Pipeline:
-    """Read a file; ``outer`` are those that include it, ``read`` all that were read before."""
+def _read_pipeline(path: Path, outer: tuple[Path, ...], read: list[Path]) -> Pipeline:
+    """Read a file; ``outer`` are the files that include it, ``read`` all files read so far."""
     root = load_yaml(path)
-    head = root.read(_Head, "arguments", "include", "components", "containers")
+    head = root.read(_PipelineHeader, "arguments", "include", "components", "containers")
     included: Sequence[_Included] = ()
     if "include" in root:
         chain = (*outer, path.resolve())
-        included = [_include(each, path, chain, read) for each in root.section_list("include")]
-    own = _own_arguments(root) if "arguments" in root or not included else ()
-    arguments = _all_arguments(own, included)
+        included = [
+            _read_included(each, path, chain, read) for each in root.section_list("include")
+        ]
+    own_arguments = _read_arguments(root) if "arguments" in root or not included else ()
+    arguments = _merge_arguments(own_arguments, included)
     sections = root.section_list("components") if "components" in root or not included else ()
     names = {argument.name for argument in arguments}
-    components = _all_components([(each, _component(each, names)) for each in sections], included)
+    components = _merge_components(
+        [(each, _read_component(each, names)) for each in sections], included
+    )
     plan = read_container_plan(
         root,
         [each.entry.name for each in components],
@@ -234,7 +242,7 @@ def _read(path: Path, outer: tuple[Path, ...], read: list[Path]) -> Pipeline:
     return Pipeline(head.name, head.description, arguments, path, components, plan)
 
 
-def _own_arguments(root: Section) -> tuple[Argument, ...]:
+def _read_arguments(root: Section) -> tuple[Argument, ...]:
     return tuple(
         Argument(name, entry.default, entry.description)
         for name, section in root.sections("arguments").items()
@@ -242,22 +250,26 @@ def _own_arguments(root: Section) -> tuple[Argument, ...]:
     )
 
 
-def _include(section: Section, path: Path, outer: tuple[Path, ...], read: list[Path]) -> _Included:
-    """Read a pipeline for another one, with what its arguments are called there."""
+def _read_included(
+    section: Section, path: Path, outer: tuple[Path, ...], read: list[Path]
+) -> _Included:
+    """Read an included pipeline and the new names of its arguments."""
     name = section.read(_IncludeEntry, "rename").pipeline
     shipped = share_folder() / "config" / "pipelines"
     files = [folder / f"{name}.yaml" for folder in (path.parent, shipped)]
     file = next((file for file in files if is_regular_file(file)), None)
     if file is None:
-        present = sorted({*_present(path), *_present(shipped / path.name)} - {path.stem})
-        raise section.error("pipeline", f"no pipeline {name!r}; there are {present}")
+        present = sorted(
+            {*_list_pipelines(path), *_list_pipelines(shipped / path.name)} - {path.stem}
+        )
+        raise section.error("pipeline", f"unknown pipeline {name!r}; expected one of {present}")
     if file.resolve() in outer:
-        circle = " -> ".join((*(each.stem for each in outer), name))
-        raise section.error("pipeline", f"pipelines include each other: {circle}")
-    if len(read) >= _MOST_INCLUDED:
-        raise section.error("pipeline", f"more than {_MOST_INCLUDED} pipelines are included")
+        cycle = " -> ".join((*(each.stem for each in outer), name))
+        raise section.error("pipeline", f"pipelines include each other: {cycle}")
+    if len(read) >= _MAX_INCLUDED:
+        raise section.error("pipeline", f"expected at most {_MAX_INCLUDED} included pipelines")
     read.append(file)
-    pipeline = _read(file, outer, read)
+    pipeline = _read_pipeline(file, outer, read)
     known = {argument.name: argument.name for argument in pipeline.arguments}
     renamed = section.section("rename") if "rename" in section else {}
     for old, new in renamed.items():
@@ -271,45 +283,50 @@ def _include(section: Section, path: Path, outer: tuple[Path, ...], read: list[P
     return _Included(section, pipeline, known)
 
 
-def _all_arguments(own: Sequence[Argument], included: Sequence[_Included]) -> tuple[Argument, ...]:
-    """Return our own arguments, which stand for those of the same name, and the others' others."""
-    found = {argument.name: argument for argument in own}
-    whose: dict[str, str] = {}
+def _merge_arguments(
+    own: Sequence[Argument], included: Sequence[_Included]
+) -> tuple[Argument, ...]:
+    """Return our own arguments and those of the included pipelines.
+
+    One of our own replaces all included arguments of the same name.
+    """
+    merged = {argument.name: argument for argument in own}
+    owners: dict[str, str] = {}
     for section, pipeline, names in included:
         for argument in pipeline.arguments:
             name = names[argument.name]
-            if name in whose:
+            if name in owners:
                 raise section.error(
                     None,
-                    f"the argument {name!r} is one of {whose[name]} and of {pipeline.name}: rename "
+                    f"{owners[name]} and {pipeline.name} both have an argument {name!r}: rename "
                     f"one of them, or declare {name!r} under arguments for both",
                 )
-            if name not in found:
-                found[name] = replace(argument, name=name)
-                whose[name] = pipeline.name
-    return tuple(found.values())
+            if name not in merged:
+                merged[name] = replace(argument, name=name)
+                owners[name] = pipeline.name
+    return tuple(merged.values())
 
 
-def _all_components(
+def _merge_components(
     own: Sequence[tuple[Section, _Component]], included: Sequence[_Included]
 ) -> tuple[_Component, ...]:
-    """Return our own components and the others', each that several have alike once."""
-    found: dict[str, _Component] = {}
-    for section, component, may_repeat in _in_order(own, included):
-        before = found.setdefault(component.place, component)
+    """Return our own and the included components; equal ones are merged."""
+    merged: dict[str, _Component] = {}
+    for section, component, may_repeat in _iterate_components(own, included):
+        before = merged.setdefault(component.full_name, component)
         if before is not component and not (may_repeat and before == component):
             raise section.error(
                 None,
-                f"the component {component.place} is there already"
+                f"duplicate component {component.full_name}"
                 + (", with another plugin, parameters or remappings" if may_repeat else ""),
             )
-    return tuple(found.values())
+    return tuple(merged.values())
 
 
-def _in_order(
+def _iterate_components(
     own: Sequence[tuple[Section, _Component]], included: Sequence[_Included]
 ) -> Iterator[tuple[Section, _Component, bool]]:
-    """Yield every component, where it stands, and whether it may be there before."""
+    """Yield every component with its section, and whether it may repeat an earlier one."""
     for section, component in own:
         yield section, component, False
     for section, pipeline, names in included:
@@ -317,12 +334,12 @@ def _in_order(
             yield section, component.renamed(names), True
 
 
-def _present(path: Path) -> list[str]:
+def _list_pipelines(path: Path) -> list[str]:
     return sorted(file.stem for file in path.parent.glob("*.yaml"))
 
 
 def share_folder() -> Path:
-    """Find the folder with config, launch and models: the source tree's, or the installed one."""
+    """Return the folder of config, launch and models: of the source tree, or the installed one."""
     source_tree = Path(__file__).resolve().parents[2]
     prefixes = [
         *filter(None, os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep)),
@@ -333,13 +350,13 @@ def share_folder() -> Path:
         if (folder / "config" / "pipelines").is_dir():
             return folder
     raise ConfigError(
-        "the folder config/pipelines of edge_inference was found in none of "
+        "expected the folder config/pipelines of edge_inference in one of "
         + ", ".join(str(folder) for folder in candidates)
         + "; install the package or set AMENT_PREFIX_PATH"
     )
 
 
-def _component(section: Section, arguments: set[str]) -> _Component:
+def _read_component(section: Section, arguments: set[str]) -> _Component:
     entry = section.read(_ComponentEntry, "parameters", "remappings")
     parameters = section.section("parameters").plain() if "parameters" in section else {}
     remappings = section.section("remappings").plain() if "remappings" in section else {}
@@ -348,31 +365,29 @@ def _component(section: Section, arguments: set[str]) -> _Component:
         used += find_references(value)
     for name in used:
         if name not in arguments:
-            raise section.error(
-                None, f"no argument is called {name!r}{suggestion(name, arguments)}"
-            )
+            raise section.error(None, f"unknown argument {name!r}{suggestion(name, arguments)}")
     return _Component(entry, parameters, remappings)
 
 
-def _below(namespace: str, name: str) -> str:
-    """Put a namespace before a relative name; absolute and private names stay as they are."""
+def _join_namespace(namespace: str, name: str) -> str:
+    """Prefix a relative name with a namespace; absolute and private names stay as they are."""
     if name.startswith(("/", "~")):
         return name
     return "/" + "/".join(filter(None, (namespace, name)))
 
 
-def _apart(own: str, name: str) -> str:
-    """Put a relative name into a namespace instead of ``ai``; others stay as they are."""
-    if own == DEFAULT_NAMESPACE or name.startswith(("/", "~")):
+def _replace_namespace(base_namespace: str, name: str) -> str:
+    """Move a relative name from ``ai`` to another namespace; other names stay as they are."""
+    if base_namespace == DEFAULT_NAMESPACE or name.startswith(("/", "~")):
         return name
     head, _, rest = name.partition("/")
-    return "/".join(filter(None, (own, rest if head == DEFAULT_NAMESPACE else name)))
+    return "/".join(filter(None, (base_namespace, rest if head == DEFAULT_NAMESPACE else name)))
 
 
-def _with_transports(given: Mapping[str, str], known: Collection[str]) -> dict[str, str]:
-    """Split topics that name their transport, as image_transport does, into topic and transport."""
-    split = dict(given)
-    for name, value in given.items():
+def _with_transports(user_set: Mapping[str, str], known: Collection[str]) -> dict[str, str]:
+    """Split topics that end with their transport, as in image_transport, into both arguments."""
+    split = dict(user_set)
+    for name, value in user_set.items():
         transport = name.removesuffix("_topic") + "_transport"
         if name.endswith("_topic") and transport in known and value.endswith(_COMPRESSED):
             split[name] = value.removesuffix(_COMPRESSED)

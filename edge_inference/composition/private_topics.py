@@ -1,9 +1,9 @@
-"""Private topics: whose messages count where more than one node publishes.
+"""Private topics: only one publisher is accepted, even if there are several.
 
-Two pipelines that share their names feed each other's stages, and anybody may
-send what looks like a stage's output. So a private topic has one publisher: the
-one of this process where there is one, whose objects come by reference; else the
-first that is heard, until it is gone or has fallen silent.
+Two pipelines with the same names would feed each other's stages, and any process can
+publish messages that look like a stage's output. So a private topic has one publisher:
+the one of this process if there is one, whose objects come by reference; else the
+first one received, until it leaves the graph or is silent.
 """
 
 from __future__ import annotations
@@ -15,131 +15,136 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rclpy.node import Node
 
-#: A publisher that has sent nothing for so long is silent, unless it is slow.
+#: A publisher is silent if it has sent nothing for this time, unless it is slow.
 _SILENT_NS = 2_000_000_000
-#: One that is slow may miss so many of its periods, for so long at the most.
+#: A slow publisher is silent after this many of its periods, and at most this time.
 _SILENT_PERIODS = 3
-_SILENT_AT_MOST_NS = 60_000_000_000
-#: How often the graph is looked at, and the company told of, at the most.
-_LOOK_NS = 500_000_000
-#: Endpoints are told apart by so many bytes; some releases of ROS fill up with zeros.
+_MAX_SILENT_NS = 60_000_000_000
+#: The minimum period of checks of the graph and of reports about other publishers.
+_CHECK_PERIOD_NS = 500_000_000
+#: Length of the identity of an endpoint; some ROS releases pad it with zeros.
 _GID_LENGTH = 16
 
-_HINT = "end one of them, or give it a namespace or a ROS_DOMAIN_ID of its own"
+_HINT = "stop one of them, or give it its own namespace or ROS_DOMAIN_ID"
 
 
 class RawCallback:
-    """A subscription's callback that gets the bytes and what ROS knows of their message.
+    """A subscription callback that receives the bytes of a message and its info.
 
-    rclpy asks a callback's signature whether it takes both; its events executor hands them over
-    as one tuple, and before Iron there are only the bytes.
+    rclpy inspects the callback's signature to decide whether to pass the info; its events executor
+    passes both as one tuple, and before Iron there are only the bytes.
     """
 
     __signature__ = inspect.signature(lambda data, info: None)
 
-    def __init__(self, take: Callable[[bytes, Any], None]) -> None:
-        self._take = take
+    def __init__(self, callback: Callable[[bytes, Any], None]) -> None:
+        self._callback = callback
 
-    def __call__(self, *given: Any) -> None:
-        """Take a message."""
-        if len(given) == 1:
-            given = given[0] if isinstance(given[0], tuple) else (given[0], None)
-        self._take(*given)
+    def __call__(self, *arguments: Any) -> None:
+        """Receive a message."""
+        if len(arguments) == 1:
+            arguments = arguments[0] if isinstance(arguments[0], tuple) else (arguments[0], None)
+        self._callback(*arguments)
 
 
 class PublisherFilter:
-    """Chooses the publisher of one topic; ``own`` returns the nodes of this process that publish.
+    """Chooses the accepted publisher of one topic.
 
-    ``tell`` hears who publishes beside the chosen one, again and again while that goes on. Where
-    rclpy does not tell publishers apart and none is our own, nobody is refused, and ``tell`` hears
-    of all that the graph knows. For the executor's thread.
+    ``local_publishers`` returns the names of the nodes of this process that publish. ``report``
+    receives a message about other publishers, repeatedly while there are some. If rclpy does not
+    report the identity of publishers and none is in this process, all messages are accepted, and
+    ``report`` receives all publishers in the graph. Only for the executor's thread.
     """
 
     def __init__(
         self,
         node: Node,
         topic: str,
-        own: Callable[[], tuple[str, ...]],
-        tell: Callable[[str], None],
+        local_publishers: Callable[[], tuple[str, ...]],
+        report: Callable[[str], None],
     ) -> None:
         self._node = node
         self._topic = topic
-        self._own = own
-        self._tell = tell
-        self._chosen: bytes | None = None
-        self._heard_ns = self._period_ns = 0
-        self._looked_ns = -_LOOK_NS
+        self._local_publishers = local_publishers
+        self._report = report
+        self._chosen_gid: bytes | None = None
+        self._received_ns = self._period_ns = 0
+        self._checked_ns = -_CHECK_PERIOD_NS
 
-    def admits(self, info: Any, now_ns: int) -> bool:
-        """Tell whether a message from outside counts; ``now_ns`` is of one rising clock."""
+    def accepts(self, info: Any, now_ns: int) -> bool:
+        """Tell whether to accept a message from DDS; ``now_ns`` is on a monotonic clock."""
         gid = _gid(info)
-        own = self._own()
-        if own:
-            self._chosen = None
-            if self._is_due(now_ns):
-                self._look_beside(own, gid)
+        local_publishers = self._local_publishers()
+        if local_publishers:
+            self._chosen_gid = None
+            if self._is_check_due(now_ns):
+                self._report_others(local_publishers, gid)
             return False
         if gid is None:
-            if self._is_due(now_ns):
-                self._look_at_all()
+            if self._is_check_due(now_ns):
+                self._report_all()
             return True
-        if gid != self._chosen:
+        if gid != self._chosen_gid:
             if not self._has_fallen_silent(now_ns) and not (
-                self._is_due(now_ns) and self._has_gone(gid)
+                self._is_check_due(now_ns) and self._has_gone(gid)
             ):
                 return False
-            self._chosen, self._heard_ns = gid, now_ns
-        self._period_ns, self._heard_ns = now_ns - self._heard_ns, now_ns
+            self._chosen_gid, self._received_ns = gid, now_ns
+        self._period_ns, self._received_ns = now_ns - self._received_ns, now_ns
         return True
 
     def _has_fallen_silent(self, now_ns: int) -> bool:
-        patience_ns = max(_SILENT_NS, _SILENT_PERIODS * self._period_ns)
-        patience_ns = min(patience_ns, _SILENT_AT_MOST_NS)
-        return self._chosen is None or now_ns - self._heard_ns > patience_ns
+        silent_ns = max(_SILENT_NS, _SILENT_PERIODS * self._period_ns)
+        silent_ns = min(silent_ns, _MAX_SILENT_NS)
+        return self._chosen_gid is None or now_ns - self._received_ns > silent_ns
 
     def _has_gone(self, gid: bytes) -> bool:
-        """Tell whether the chosen publisher has left the graph; else tell of the other one."""
+        """Tell whether the chosen publisher has left the graph; else report the other one."""
         names = self._publishers()
-        if gid not in names:  # some middleware names publishers otherwise in its graph
-            everybody = ", ".join(sorted(names.values()))
-            self._tell(
-                f"{self._topic}: expected one publisher, got {everybody}: the first that spoke is "
-                f"heard alone; {_HINT}"
+        if gid not in names:  # some middleware uses other identities in the graph
+            everyone = ", ".join(sorted(names.values()))
+            self._report(
+                f"{self._topic}: expected one publisher, got {everyone}: only the first one is "
+                f"accepted; {_HINT}"
             )
             return False
-        if self._chosen not in names:
+        if self._chosen_gid not in names:
             return True
-        self._tell(_sentence(self._topic, names[self._chosen], [names[gid]]))
+        self._report(_format_conflict(self._topic, names[self._chosen_gid], [names[gid]]))
         return False
 
-    def _look_beside(self, own: tuple[str, ...], gid: bytes | None) -> None:
-        """Tell of publishers that are not our own; a message of ours that comes late is no news."""
+    def _report_others(self, local_publishers: tuple[str, ...], gid: bytes | None) -> None:
+        """Report publishers of other processes; late messages of our own are ignored."""
         names = self._publishers()
         others = list(names.values())
-        for name in own:
+        for name in local_publishers:
             if name in others:
                 others.remove(name)
         if gid in names and names[gid] in others:
             others = [names[gid]]
         if others:
-            self._tell(_sentence(self._topic, f"{', '.join(own)} of this process", others))
-
-    def _look_at_all(self) -> None:
-        names = sorted(self._publishers().values())
-        if len(names) > 1:
-            self._tell(
-                f"{self._topic}: expected one publisher, got {', '.join(names)}; this release of "
-                f"ROS does not tell whose message is whose, so they mix: {_HINT}"
+            self._report(
+                _format_conflict(
+                    self._topic, f"{', '.join(local_publishers)} of this process", others
+                )
             )
 
-    def _is_due(self, now_ns: int) -> bool:
-        due = now_ns - self._looked_ns >= _LOOK_NS
+    def _report_all(self) -> None:
+        names = sorted(self._publishers().values())
+        if len(names) > 1:
+            self._report(
+                f"{self._topic}: expected one publisher, got {', '.join(names)}; this ROS release "
+                f"does not report the publisher of a message, so their messages mix: {_HINT}"
+            )
+
+    def _is_check_due(self, now_ns: int) -> bool:
+        due = now_ns - self._checked_ns >= _CHECK_PERIOD_NS
         if due:
-            self._looked_ns = now_ns
+            self._checked_ns = now_ns
         return due
 
     def _publishers(self) -> dict[bytes | None, str]:
-        """Return the full name of each publisher's node, by the publisher's identity."""
+        """Return the full name of the node of each publisher, by the publisher's identity."""
         return {
             bytes(info.endpoint_gid)[:_GID_LENGTH]: join_name(info.node_name, info.node_namespace)
             for info in self._node.get_publishers_info_by_topic(self._topic)
@@ -147,16 +152,16 @@ class PublisherFilter:
 
 
 def join_name(name: str, namespace: str) -> str:
-    """Put a node's namespace before its name."""
+    """Return the full name of a node."""
     return f"{namespace.rstrip('/')}/{name}"
 
 
 def _gid(info: Any) -> bytes | None:
-    """Return who has sent a message, None where rclpy does not tell."""
+    """Return the identity of a message's publisher, None if rclpy does not report it."""
     gid = info.get("publisher_gid") if isinstance(info, Mapping) else None
     return gid["data"][:_GID_LENGTH] if gid else None
 
 
-def _sentence(topic: str, heard: str, others: Sequence[str]) -> str:
-    told = ", ".join(sorted(f"another {each}" if each in heard else each for each in others))
-    return f"{topic}: expected one publisher, got two: {heard}, and not heard: {told}; {_HINT}"
+def _format_conflict(topic: str, chosen: str, others: Sequence[str]) -> str:
+    names = ", ".join(sorted(f"another {each}" if each in chosen else each for each in others))
+    return f"{topic}: expected one publisher, got two: {chosen}, and refused: {names}; {_HINT}"

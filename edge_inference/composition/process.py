@@ -1,4 +1,4 @@
-"""A process that hosts components: the container executable, and every node's own."""
+"""Processes that host components: the container executable, and the executable of each node."""
 
 from __future__ import annotations
 
@@ -34,64 +34,71 @@ from edge_inference.core.yaml_file import load_yaml
 from edge_inference.errors import ConfigError, EdgeInferenceError
 
 _REMAP = ("-r", "--remap")
-#: So long a signal waits for the component that is loading, and then for those that are loaded.
-_LOADING_S, _UNLOADING_S = 1.0, 0.5
-#: The exit code of a process that a signal ends, with the signal's number added.
-_SIGNALLED = 128
-#: A busy machine may take so long to unload all components; where it stands still is then shown.
-_ENDING_S, _STDERR = 30.0, 2
-_NAMING = re.compile(r"([^:]*:)?__(node|name|ns):=")
+#: A signal waits this long for a component that is loading, then for unloading the others.
+_LOADING_TIMEOUT_S, _UNLOADING_TIMEOUT_S = 1.0, 0.5
+#: The exit code after a signal is this plus the number of the signal.
+_SIGNAL_EXIT_CODE = 128
+#: The deadline for unloading all components, on a busy machine; after it the stacks are dumped.
+_EXIT_DEADLINE_S, _STDERR = 30.0, 2
+_NAME_RULE = re.compile(r"([^:]*:)?__(node|name|ns):=")
 _PARAMETER_FILE, _LOG_FILE = "--params-file", "--log-config-file"
-_NO_LOGS = "--disable-external-lib-logs"
-#: Where in its source the middleware gave up, which it tells after the reason.
+_NO_LOG_OPTION = "--disable-external-lib-logs"
+#: The place in the middleware's source that it appends to its error messages.
 _SOURCE_LINE = re.compile(r", at [^,\s]+:\d+\b")
 
 
 def run_container(arguments: Sequence[str]) -> int:
-    """Host components: those of a pipeline, and those asked for over the load services."""
+    """Host the components of a pipeline, and those loaded by the load services."""
     parser = argparse.ArgumentParser(
         prog="component_container",
         description="Hosts components in one process.",
-        epilog="ROS arguments follow --ros-args. Parameters and remaps hold for the pipeline's "
-        "components too; the container's namespace goes before theirs.",
+        epilog="ROS arguments follow --ros-args. Parameters and remaps also apply to the "
+        "pipeline's components; the container's namespace is the prefix of theirs.",
     )
-    parser.add_argument("--pipeline", help="load this pipeline's components at the start")
+    parser.add_argument("--pipeline", help="load the components of this pipeline at the start")
     parser.add_argument(
-        "--argument", action="append", default=[], metavar="NAME:=VALUE", help="for the pipeline"
+        "--argument",
+        action="append",
+        default=[],
+        metavar="NAME:=VALUE",
+        help="argument of the pipeline",
     )
     parser.add_argument(
         "--container",
         default="",
         metavar="NAME",
-        help="of the pipeline, load only what its description puts into this container, and bear "
-        "its name",
+        help="load only the components of this container of the pipeline, and take its name",
     )
     _add_autostart(parser)
-    own, ros = _split(arguments)
+    own, ros = _split_ros_arguments(arguments)
     options = parser.parse_args(own)
 
-    def fill(container: Container, ended: Callable[[], bool]) -> None:
+    def fill(container: Container, is_stopped: Callable[[], bool]) -> None:
         add_load_services(container)
         if options.pipeline:
             components = load_pipeline(options.pipeline).components(
-                _assignments(options.argument),
+                _parse_assignments(options.argument),
                 container.node.get_namespace(),
                 container=options.container,
             )
-            rules, others = _rules_apart(ros)
-            shared = [rule for rule in rules if not _NAMING.match(rule)]
-            extra = _as_arguments(shared, others)
+            rules, others = _split_rules(ros)
+            shared = [rule for rule in rules if not _NAME_RULE.match(rule)]
+            extra = _make_arguments(shared, others)
             load_components(
-                container, components, extra=extra, autostart=options.autostart, ended=ended
+                container,
+                components,
+                extra=extra,
+                autostart=options.autostart,
+                is_stopped=is_stopped,
             )
         elif options.container:
-            raise ConfigError(f"--container {options.container}: expected a --pipeline with it")
+            raise ConfigError(f"--container {options.container}: needs --pipeline")
 
-    return _host(options.container or "component_container", ros, fill)
+    return _run_host(options.container or "component_container", ros, fill)
 
 
 def run_component(plugin: str, arguments: Sequence[str]) -> int:
-    """Host one component alone; ``arguments`` are its ROS arguments."""
+    """Host a single component; ``arguments`` include its ROS arguments."""
     parser = argparse.ArgumentParser(
         prog=plugin,
         description=f"Runs {plugin} in its own process.",
@@ -102,21 +109,21 @@ def run_component(plugin: str, arguments: Sequence[str]) -> int:
         action="append",
         default=[],
         metavar="NAME:=VALUE",
-        help="a parameter that holds against parameter files, as a launch argument does",
+        help="a parameter that overrides parameter files, as a launch argument does",
     )
     _add_autostart(parser)
-    own, ros = _split(arguments)
+    own, ros = _split_ros_arguments(arguments)
     options = parser.parse_args(own)
 
-    def fill(container: Container, ended: Callable[[], bool]) -> None:
-        del ended  # there is one component
-        values = {name: parse_value(text) for name, text in _assignments(options.set).items()}
-        container.load(plugin, ros, options.autostart, _parameters(values))
+    def fill(container: Container, is_stopped: Callable[[], bool]) -> None:
+        del is_stopped  # there is one component
+        values = {name: parse_value(text) for name, text in _parse_assignments(options.set).items()}
+        container.load(plugin, ros, options.autostart, _make_parameters(values))
 
-    # A leading underscore hides the host itself from `ros2 node list`.
+    # A leading underscore hides the container's node from `ros2 node list`.
     class_name = plugin.rpartition("::")[2].lower()
-    place = [rule for rule in _rules_apart(ros)[0] if rule.startswith("__ns:=")]
-    return _host(f"_{class_name}_host", ros, fill, _as_arguments(place))
+    place = [rule for rule in _split_rules(ros)[0] if rule.startswith("__ns:=")]
+    return _run_host(f"_{class_name}_host", ros, fill, _make_arguments(place))
 
 
 def load_components(
@@ -125,23 +132,26 @@ def load_components(
     params_file: str = "",
     extra: Sequence[str] = (),
     autostart: bool = True,
-    ended: Callable[[], bool] = lambda: False,
+    is_stopped: Callable[[], bool] = lambda: False,
 ) -> list[str]:
-    """Load a pipeline's components; log those that fail and return their messages.
+    """Load the components of a pipeline; log the errors and return them.
 
-    ``extra`` are ROS arguments for every one of them. A value that the user gave
-    the pipeline as an argument holds against ``params_file`` and ``extra``, and
-    these against the description's own. Nothing more is loaded once ``ended``.
+    ``extra`` are ROS arguments for all components. Values that the user set by arguments of
+    the pipeline override ``params_file`` and ``extra``, which override the values of the
+    description. Stops when ``is_stopped`` returns True.
     """
-    rules, others = _rules_apart(extra)
+    rules, others = _split_rules(extra)
     failures = []
     for component in components:
-        if ended():
+        if is_stopped():
             break
-        # Of remaps the first that fits is taken, of parameters the last.
-        arguments = [*_as_arguments(rules), *component.node_arguments(params_file), *others]
-        overrides = _parameters(
-            {name: component.parameters[name] for name in component.given & {*component.parameters}}
+        # The first matching remap and the last value of a parameter take effect.
+        arguments = [*_make_arguments(rules), *component.node_arguments(params_file), *others]
+        overrides = _make_parameters(
+            {
+                name: component.parameters[name]
+                for name in component.user_set & {*component.parameters}
+            }
         )
         try:
             container.load(component.plugin, arguments, autostart, overrides)
@@ -157,18 +167,18 @@ def open_container(
     ros_arguments: Sequence[str] = (),
     own_arguments: Sequence[str] | None = None,
 ) -> Iterator[Container]:
-    """Give a container on a context of its own; both are gone afterwards.
+    """Yield a container on its own context; both are closed afterwards.
 
-    ``ros_arguments`` hold for the process (log level); ``own_arguments`` for the
-    container's node, the same ones by default. Signals are left to the caller.
-    Raises ConfigError where ROS cannot be started, or where a file among the
-    arguments is none that it may read.
+    ``ros_arguments`` apply to the process (log level), ``own_arguments`` to the
+    container's node; the default is the same ones. Signals are left to the caller.
+    Raises ConfigError if ROS does not start, or for a file in the arguments that
+    cannot be read.
     """
     _check_files(ros_arguments)
-    # Asked before ROS finds out: some releases say it in words of their own, too.
-    trouble = None if _NO_LOGS in ros_arguments else find_log_problem()
-    if trouble is not None:
-        raise ConfigError(trouble)
+    # Checked before ROS does, because some releases print their own message as well.
+    log_problem = None if _NO_LOG_OPTION in ros_arguments else find_log_problem()
+    if log_problem is not None:
+        raise ConfigError(log_problem)
     context = Context()
     try:
         rclpy.init(
@@ -178,40 +188,43 @@ def open_container(
         )
     except rclpy_implementation.UnknownROSArgsError as error:
         raise ConfigError(f"ROS does not know these arguments: {one_line(str(error))}") from error
-    except (RuntimeError, UnicodeError) as error:  # RCLError is one, what the logger throws another
-        raise ConfigError(f"ROS does not start with these arguments: {_reason(error)}") from error
+    except (RuntimeError, UnicodeError) as error:  # RCLError is a RuntimeError
+        raise ConfigError(
+            f"ROS does not start with these arguments: {_format_reason(error)}"
+        ) from error
     try:
         own = ros_arguments if own_arguments is None else own_arguments
         try:
             container = Container(context, name, own)
         except rclpy_implementation.RCLError as error:
-            # The first node makes the middleware's participant: its profile, SROS 2, the network.
-            raise ConfigError(f"ROS does not start here: {_reason(error)}") from error
+            # The first node creates the DDS participant, which needs the profile, SROS 2 and the
+            # network.
+            raise ConfigError(f"ROS does not start: {_format_reason(error)}") from error
         try:
             yield container
         finally:
-            with _ending():
+            with _exit_deadline():
                 container.close()
     finally:
-        with _ending():
+        with _exit_deadline():
             context.try_shutdown()
             context.destroy()
 
 
 @contextmanager
-def _ending() -> Iterator[None]:
-    """End the process where this does not: discovery in Fast DDS may wait for itself for ever.
+def _exit_deadline() -> Iterator[None]:
+    """Exit the process if the block does not end in time: Fast DDS discovery may deadlock.
 
-    It does so with Python's lock held, so no thread of Python could.
+    It deadlocks while it holds the GIL, so a Python thread could not exit the process.
     """
-    faulthandler.dump_traceback_later(_ENDING_S, exit=True, file=_STDERR)
+    faulthandler.dump_traceback_later(_EXIT_DEADLINE_S, exit=True, file=_STDERR)
     try:
         yield
     finally:
         faulthandler.cancel_dump_traceback_later()
 
 
-def _host(
+def _run_host(
     name: str,
     ros_arguments: Sequence[str],
     fill: Callable[[Container, Callable[[], bool]], None],
@@ -220,10 +233,10 @@ def _host(
     try:
         with (
             open_container(name, ros_arguments, own_arguments) as container,
-            _ended_by_signals(container) as (ended, filled),
+            _stop_on_signals(container) as (is_stopped, is_filled),
         ):
-            fill(container, ended.is_set)
-            filled.set()
+            fill(container, is_stopped.is_set)
+            is_filled.set()
             container.spin()
     except EdgeInferenceError as error:
         sys.stderr.write(f"{name.strip('_')}: {one_line(str(error))}\n")
@@ -232,45 +245,46 @@ def _host(
 
 
 @contextmanager
-def _ended_by_signals(container: Container) -> Iterator[tuple[threading.Event, threading.Event]]:
-    """End the spinning on SIGINT and SIGTERM while the graph stands, so that components end well.
+def _stop_on_signals(container: Container) -> Iterator[tuple[threading.Event, threading.Event]]:
+    """Stop spinning on SIGINT and SIGTERM while the context is valid, so that components clean up.
 
-    Left to rclpy, the signal would take the context away first. Gives what tells of the end, and
-    what is to be told that the container is filled: a component may take minutes to load, in a
-    library where no signal is heard, and a signal does not wait for it.
+    rclpy's own handler would shut down the context first. Yields two events: the first is set by
+    a signal, the caller sets the second when the container is filled. A component may take minutes
+    to load, in a library where no Python signal handler runs; a signal does not wait for it.
     """
-    ended, filled = threading.Event(), threading.Event()
+    is_stopped, is_filled = threading.Event(), threading.Event()
 
     def end(number: int) -> None:
         container.stop()
-        if not filled.wait(_LOADING_S):
-            _leave_loading(container, number)
+        if not is_filled.wait(_LOADING_TIMEOUT_S):
+            _exit_while_loading(container, number)
 
     def stop(number: int, frame: FrameType | None) -> None:
         del frame
         note_handler_call()
-        ended.set()
-        # In a thread: the handler may have interrupted the holder of a lock that stop() needs.
+        is_stopped.set()
+        # In a thread, because the handler may have interrupted the holder of a lock that stop()
+        # needs.
         threading.Thread(target=end, args=(number,), daemon=True).start()
 
-    def leave(number: int) -> None:
+    def exit_process(number: int) -> None:
         container.stop()
-        _leave_loading(container, number)
+        _exit_while_loading(container, number)
 
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
     try:
-        with watch_signals(leave, _LOADING_S):
-            yield ended, filled
+        with watch_signals(exit_process, _LOADING_TIMEOUT_S):
+            yield is_stopped, is_filled
     finally:
-        filled.set()
-        # A terminal and ros2 launch each send SIGINT: the second must not cut the end short.
+        is_filled.set()
+        # A terminal and ros2 launch each send SIGINT: the second must not interrupt the cleanup.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def _leave_loading(container: Container, number: int) -> None:
-    """End the process though a component is still loading; those that are loaded end before."""
+def _exit_while_loading(container: Container, number: int) -> None:
+    """Exit the process while a component is still loading, after unloading the others."""
 
     def unload() -> None:
         for component in container.components[:-1]:
@@ -278,18 +292,21 @@ def _leave_loading(container: Container, number: int) -> None:
 
     unloading = threading.Thread(target=unload, daemon=True)
     unloading.start()
-    unloading.join(_UNLOADING_S)
-    os._exit(_SIGNALLED + number)
+    unloading.join(_UNLOADING_TIMEOUT_S)
+    os._exit(_SIGNAL_EXIT_CODE + number)
 
 
 def _add_autostart(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--no-autostart", dest="autostart", action="store_false", help="leave it unconfigured"
+        "--no-autostart",
+        dest="autostart",
+        action="store_false",
+        help="leave the nodes unconfigured",
     )
 
 
-def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Tell a program's own arguments from ROS's, which run from --ros-args to -- or the end."""
+def _split_ros_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Split arguments into the program's and those of ROS, from --ros-args to -- or the end."""
     own: list[str] = []
     ros: list[str] = []
     target = own
@@ -303,21 +320,21 @@ def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     return own, ["--ros-args", *ros] if ros else []
 
 
-def _rules_apart(ros: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Tell the remapping rules (the rules alone) from the other ROS arguments."""
+def _split_rules(ros: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Split ROS arguments into remapping rules, without the option, and the other arguments."""
     rules: list[str] = []
     others: list[str] = []
-    words = iter(ros)
-    for word in words:
-        if word in _REMAP:
-            rules += itertools.islice(words, 1)
-        elif word != "--ros-args":
-            others.append(word)
+    remaining = iter(ros)
+    for argument in remaining:
+        if argument in _REMAP:
+            rules += itertools.islice(remaining, 1)
+        elif argument != "--ros-args":
+            others.append(argument)
     return rules, others
 
 
 def _check_files(ros: Sequence[str]) -> None:
-    """Refuse files that ROS would read without an end, or at any cost."""
+    """Raise ConfigError for files that are not plain or too large, which ROS would read."""
     for option, name in itertools.pairwise(ros):
         try:
             if option == _PARAMETER_FILE:
@@ -330,21 +347,21 @@ def _check_files(ros: Sequence[str]) -> None:
             raise ConfigError(f"{option} {name}: cannot be read: {error.strerror}") from error
 
 
-def _reason(error: Exception) -> str:
-    """Return what ROS says, without where in its source."""
+def _format_reason(error: Exception) -> str:
+    """Return the message of ROS without the place in its source."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return one_line(_SOURCE_LINE.sub("", lines[0]))
 
 
-def _as_arguments(rules: Sequence[str], others: Sequence[str] = ()) -> list[str]:
-    return ["--ros-args", *(word for rule in rules for word in ("-r", rule)), *others]
+def _make_arguments(rules: Sequence[str], others: Sequence[str] = ()) -> list[str]:
+    return ["--ros-args", *(argument for rule in rules for argument in ("-r", rule)), *others]
 
 
-def _parameters(values: Mapping[str, Any]) -> list[Parameter]:
+def _make_parameters(values: Mapping[str, Any]) -> list[Parameter]:
     return [Parameter(name, value=value) for name, value in values.items()]
 
 
-def _assignments(texts: Sequence[str]) -> dict[str, str]:
+def _parse_assignments(texts: Sequence[str]) -> dict[str, str]:
     values = {}
     for text in texts:
         name, separator, value = text.partition(":=")

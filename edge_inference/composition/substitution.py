@@ -1,4 +1,4 @@
-"""``${name}`` in a pipeline description: which arguments a value names, and what it becomes."""
+"""Substitution of ``${name}`` references to arguments in a pipeline description."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ _REFERENCE = re.compile(r"\$\{(\w+)\}")
 
 
 def rename_references(value: Any, names: Mapping[str, str]) -> Any:
-    """Return a value with other names for the arguments in it."""
+    """Return a value with renamed references."""
     if not isinstance(value, str):
         return value
     return _REFERENCE.sub(lambda match: f"${{{names[match[1]]}}}", value)
 
 
 def find_references(value: Any) -> set[str]:
-    """Return the names of the arguments in a value."""
+    """Return the names of the arguments that a value refers to."""
     return set(_REFERENCE.findall(value)) if isinstance(value, str) else set()
 
 
 def substitute(values: Mapping[str, Any], arguments: Mapping[str, str]) -> dict[str, Any]:
-    """Fill in the arguments; what comes out empty is left to the node's own default."""
+    """Substitute the arguments; an empty result is left out, so the node's default applies."""
     found = {name: _fill(value, arguments) for name, value in values.items()}
     return {name: value for name, value in found.items() if value != ""}
 
 
 def _fill(value: Any, arguments: Mapping[str, str]) -> Any:
-    """Replace ``${name}`` by the argument; one that is the whole value may be a number or list."""
+    """Substitute one value; if it is a single reference, it is parsed as a number or a list."""
     if not isinstance(value, str):
         return value
     text = _REFERENCE.sub(lambda match: arguments[match[1]], value)

@@ -15,6 +15,7 @@ from edge_inference.core.images.frame import CompressedFrame, Frame
 from edge_inference.core.images.input_spec import InputSpec
 from edge_inference.core.images.preprocess import Preprocessor
 from edge_inference.core.models.model import ModelDescription
+from edge_inference.engines.cache.artifacts import Cancelled
 from edge_inference.engines.precision.calibration import Calibration
 from edge_inference.engines.precision.folding import fold
 from edge_inference.engines.precision.onnx_file import file_sha256
@@ -31,8 +32,7 @@ from edge_inference.optimize.intermediate_tensors import IntermediateTensors
 DEFAULT_METHOD = "mse"
 
 #: Called with the number of images that are done.
-Progress = Callable[[int], None]
-Cancelled = Callable[[], bool]
+ImageCountCallback = Callable[[int], None]
 
 
 def calibrate(
@@ -40,7 +40,7 @@ def calibrate(
     input_name: str,
     batches: Iterable[NDArray[Any]],
     method: str = DEFAULT_METHOD,
-    progress: Progress | None = None,
+    progress: ImageCountCallback | None = None,
     *,
     cancelled: Cancelled = lambda: False,
     images: str = "",
@@ -86,7 +86,7 @@ def calibrate_model(
     images: Iterable[Frame | CompressedFrame],
     description: str,
     method: str = DEFAULT_METHOD,
-    progress: Progress | None = None,
+    progress: ImageCountCallback | None = None,
     *,
     cancelled: Cancelled = lambda: False,
 ) -> Calibration:

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_inference.engines.cache.artifacts import Cancelled
 from edge_inference.engines.precision.folding import fold
 from edge_inference.engines.precision.fp16 import LARGEST
 from edge_inference.errors import CancelledError, SourceError
-from edge_inference.optimize.calibrate import Cancelled, Progress
+from edge_inference.optimize.calibrate import ImageCountCallback
 from edge_inference.optimize.intermediate_tensors import IntermediateTensors
 
 #: Safety factor: other images can lead to larger values.
@@ -23,7 +24,7 @@ def find_overflows(
     onnx_file: Path,
     input_name: str,
     batches: Iterable[NDArray[Any]],
-    progress: Progress | None = None,
+    progress: ImageCountCallback | None = None,
     *,
     cancelled: Cancelled = lambda: False,
 ) -> dict[str, float]:

@@ -62,13 +62,13 @@ def test_one_container_by_default(file: LaunchFile) -> None:
     assert node.respawn is False
 
 
-def test_the_container_gets_what_was_given_and_nothing_else(file: LaunchFile) -> None:
+def test_container_gets_only_user_arguments(file: LaunchFile) -> None:
     node = only(file.start(model="other", source="a b.mp4", backend="auto", autostart="false"))
     assert following(node.arguments, "--argument") == ["model:=other", "source:=a b.mp4"]
     assert "--no-autostart" in node.arguments
 
 
-def test_one_process_a_node(file: LaunchFile) -> None:
+def test_one_process_per_node(file: LaunchFile) -> None:
     started = file.start(composed="false")
     assert [node.name for node in started] == NODES
     for node in started:
@@ -81,7 +81,7 @@ def test_one_process_a_node(file: LaunchFile) -> None:
     assert "model:='nanodet'" in following(preprocess.ros_arguments, "-p")
 
 
-def test_a_source_is_one_more_process(file: LaunchFile) -> None:
+def test_source_adds_a_process(file: LaunchFile) -> None:
     *_, source = file.start(composed="false", source='it\'s: a "film".mp4', loop="true")
     assert (source.executable, source.namespace) == ("media_source", "/camera")
     assert following(source.arguments, "--set") == [
@@ -90,7 +90,7 @@ def test_a_source_is_one_more_process(file: LaunchFile) -> None:
     ]
 
 
-def test_what_was_given_holds_against_files_and_defaults_do_not(
+def test_user_arguments_override_files_but_defaults_do_not(
     file: LaunchFile, tmp_path: Path
 ) -> None:
     parameters = tmp_path / "mine.yaml"
@@ -150,7 +150,7 @@ def test_the_manager_starts_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(file.declared()) >= {"preset", "recording", "power_limit_w", "minutes_to_last"}
 
 
-def test_a_compressed_topic_chooses_its_transport(file: LaunchFile) -> None:
+def test_compressed_topic_selects_its_transport(file: LaunchFile) -> None:
     started = file.start(composed="false", image_topic="/front/image_raw/compressed")
     preprocess = started[NODES.index("preprocess")]
     assert preprocess.remappings == [("image_raw", "/front/image_raw")]
@@ -178,7 +178,7 @@ def test_older_distributions_have_another_name_for_the_profile(
     assert only(file.start()).additional_env == {OLD: PROFILE}
 
 
-def test_an_unknown_model_starts_all_the_same(file: LaunchFile) -> None:
+def test_unknown_model_still_starts(file: LaunchFile) -> None:
     assert "model:=nope" in only(file.start(model="nope")).arguments
     assert len(file.start(model="nope", composed="false")) == len(NODES)
 
@@ -190,7 +190,11 @@ def test_respawn(file: LaunchFile) -> None:
 @pytest.mark.parametrize(
     ("argument", "value", "said"),
     [
-        ("params_file", "/no/such.yaml", "params_file: /no/such.yaml does not exist"),
+        (
+            "params_file",
+            "/no/such.yaml",
+            "params_file: expected a file, but /no/such.yaml does not exist",
+        ),
         ("composed", "perhaps", "composed: expected true or false, got 'perhaps'"),
     ],
 )

@@ -45,7 +45,7 @@ def file(monkeypatch: pytest.MonkeyPatch) -> LaunchFile:
 
 
 @pytest.mark.parametrize(("composed", "count"), [("true", 1), ("false", 6)])
-def test_detections_reach_the_outside_and_sigint_ends_it(
+def test_detections_are_published_and_sigint_stops(
     file: LaunchFile,
     processes: Processes,
     outside: Outside,
@@ -72,7 +72,7 @@ def test_detections_reach_the_outside_and_sigint_ends_it(
 
 
 @pytest.mark.parametrize("composed", ["true", "false"])
-def test_a_second_launch_in_the_same_namespace_is_an_error_at_its_start(
+def test_second_launch_in_the_same_namespace_is_an_error(
     file: LaunchFile, processes: Processes, outside: Outside, composed: str
 ) -> None:
     space = f"twice_{composed}"
@@ -92,7 +92,7 @@ def test_a_second_launch_in_the_same_namespace_is_an_error_at_its_start(
     assert all("[ERROR]" in line and "namespace:=<name>" in line for line in lines())
 
 
-def test_the_container_hands_its_ros_arguments_on(processes: Processes, outside: Outside) -> None:
+def test_container_passes_on_ros_arguments(processes: Processes, outside: Outside) -> None:
     given = [word for item in SOURCE.items() for word in ("--argument", ":=".join(item))]
     ros = ["-r", "__node:=mine", "-r", "detections:=found", "-r", "__ns:=/robot2"]
     processes.start("component_container", "--pipeline", "perception", *given, "--ros-args", *ros)
@@ -118,16 +118,19 @@ def test_an_unknown_model_leaves_the_others_running(processes: Processes, outsid
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--pipeline", "nope"], "no pipeline 'nope'"),
+        (["--pipeline", "nope"], "unknown pipeline 'nope'"),
         (["--pipeline", "perception", "--argument", "modell:=x"], "did you mean 'model'?"),
         (["--pipeline", "perception", "--argument", "model"], "expected name:=value"),
-        (["--pipeline", "robot", "--container", "nope"], "no container 'nope'; there are ['perc"),
-        (["--container", "voice_container"], "expected a --pipeline with it"),
+        (
+            ["--pipeline", "robot", "--container", "nope"],
+            "unknown container 'nope'; expected one of ['perc",
+        ),
+        (["--container", "voice_container"], "needs --pipeline"),
         (["--ros-args", "--log-level", "loud"], "valid severity level"),
         (["--ros-args", "--params-file", "/no/such.yaml"], "/no/such.yaml"),
     ],
 )
-def test_a_container_that_cannot_start_says_why(arguments: list[str], said: str) -> None:
+def test_container_that_cannot_start_reports_the_reason(arguments: list[str], said: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", RUN, "component_container", *arguments],
         cwd=ROOT,
@@ -141,7 +144,7 @@ def test_a_container_that_cannot_start_says_why(arguments: list[str], said: str)
     assert "Traceback" not in done.stderr
 
 
-def test_a_container_that_is_secured_without_keys_says_so(tmp_path: Path) -> None:
+def test_secured_container_without_keys_reports_the_reason(tmp_path: Path) -> None:
     """The wheels' middleware has no security at all, a distribution's misses the enclave's keys."""
     (tmp_path / "enclaves" / "robot").mkdir(parents=True)
     secured = {

@@ -63,7 +63,7 @@ def inside(node: Started, **given: str) -> set[str]:
     return {each.name for each in load_pipeline("robot").components(given, container=container)}
 
 
-def test_what_takes_images_shares_no_process_with_what_moves_the_robot(file: LaunchFile) -> None:
+def test_images_and_motion_are_in_different_processes(file: LaunchFile) -> None:
     given = {"speech_mode": "free", "image_source": "film.mp4"}
     perception, voice = file.start(**given, respawn="true")
     for node in (perception, voice):
@@ -108,7 +108,7 @@ def test_all_nodes_of_both_come_up_once(file: LaunchFile) -> None:
     assert {node.executable for node in started} <= set(installed_executables())
 
 
-def test_models_and_sources_come_to_those_that_they_are_for(file: LaunchFile) -> None:
+def test_models_and_sources_reach_their_nodes(file: LaunchFile) -> None:
     given = {"model": "eye", "speech_model": "ear", "image_loop": "true", "model_path": "/m"}
     values = {each.name: each for each in load_pipeline("robot").components({**given})}
     assert values["inference"].parameters["model"] == "eye"
@@ -120,7 +120,7 @@ def test_models_and_sources_come_to_those_that_they_are_for(file: LaunchFile) ->
     assert "loop:=true" not in started["audio_source"].arguments
 
 
-def test_both_obey_one_platform_manager(file: LaunchFile) -> None:
+def test_both_use_one_platform_manager(file: LaunchFile) -> None:
     started = {n.name: n for n in file.start(**EVERYTHING, namespace="r1", platform="/ai")}
     for name in ("inference", "speech_recognition"):
         remappings = dict(started[name].remappings)

@@ -110,7 +110,7 @@ def robot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Robot]:
     outside.close()
 
 
-def test_what_one_process_sees_the_other_one_s_words_ask_for(robot: Robot) -> None:
+def test_question_in_one_process_is_answered_from_the_other(robot: Robot) -> None:
     robot.until(lambda: "I see a cat." in robot.said, lambda: robot.hear("what do you see"))
     # By reference the model's classes are known, so it can tell that it knows no such thing.
     unknown = "I do not know what a box looks like."
@@ -125,7 +125,7 @@ def test_what_one_process_sees_the_other_one_s_words_ask_for(robot: Robot) -> No
     assert "Traceback" not in robot.processes.output()
 
 
-def test_the_robot_stops_while_the_process_that_takes_images_stands_still(robot: Robot) -> None:
+def test_robot_stops_while_the_perception_process_is_stopped(robot: Robot) -> None:
     """As while a huge image is taken, and for longer than anybody could make it last."""
     robot.until(lambda: "I see a cat." in robot.said, lambda: robot.hear("what do you see"))
     robot.processes.send(signal.SIGSTOP, 0)

@@ -140,7 +140,7 @@ def test_a_signal_at_any_stage(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
 @pytest.mark.parametrize("times", [1, 2])
-def test_a_component_that_loads_for_long_does_not_hold_a_signal_up(
+def test_signal_does_not_wait_for_a_loading_component(
     start: type, tmp_path: Path, number: signal.Signals, times: int
 ) -> None:
     process = start("component_container", "--pipeline", str(tmp_path / "odd.yaml"))

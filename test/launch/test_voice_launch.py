@@ -41,7 +41,7 @@ def test_one_container_by_default(file: LaunchFile) -> None:
     assert node.arguments == ["--pipeline", "voice", "--argument", "mode:=free"]
 
 
-def test_one_process_a_node(file: LaunchFile) -> None:
+def test_one_process_per_node(file: LaunchFile) -> None:
     started = file.start(composed="false", namespace="robot", cmd_vel_topic="cmd_vel")
     assert [node.name for node in started] == NODES
     assert {node.executable for node in started} <= set(installed_executables())

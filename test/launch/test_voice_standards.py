@@ -33,7 +33,7 @@ def test_an_argument_adds_its_component(argument: str) -> None:
     assert hasattr(nodes, component.plugin.rpartition("::")[2])
 
 
-def test_one_argument_reaches_everybody_it_concerns() -> None:
+def test_argument_reaches_all_its_nodes() -> None:
     by_name = started(stop_words="[stop, basta]", listening="on_demand", cmd_vel_stamped="true")
     for name in ("command", "intent_parser", "speech_recognition"):
         assert by_name[name].parameters["stop_words"] == ["stop", "basta"]

@@ -1,4 +1,4 @@
-"""Who gives a command node plans and words."""
+"""A publisher of plans and transcripts for a command node."""
 
 from __future__ import annotations
 

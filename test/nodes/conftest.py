@@ -1,4 +1,4 @@
-"""A container that spins in a thread, and a stranger in a process of its own."""
+"""A container that spins in a thread, and stock rclpy in another process."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from rig import Outside, Rig, wait_for
 
 
 def pytest_configure() -> None:
-    """Set the environment before any ROS context; what a message holds is checked, as on Humble."""
+    """Set the environment before any ROS context; rclpy checks message fields, as on Humble."""
     quick_discovery.put_in_environment()
     os.environ["ROS_PYTHON_CHECK_FIELDS"] = "1"
 
 
 def pytest_collection_finish() -> None:
-    """Spare the collection before each rig all that was imported for the tests."""
+    """Freeze imported objects, so that the garbage collection before each rig skips them."""
     gc.collect()
     gc.freeze()
 
@@ -49,7 +49,7 @@ def rig(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iter
     yield rig
     rig.close()
     if outside is not None:
-        # The next test's publishers must not take these subscriptions for those that they wait for.
+        # The publishers of the next test must not match these subscriptions.
         wait_for(lambda: not outside.knows(name=rig.name), "the container to leave")
 
 
@@ -81,19 +81,19 @@ def outside(_outside: Outside) -> Iterator[Outside]:
 
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A busy machine may hold a control cycle up for longer than a robot should bear."""
+    """Allow long control cycles, because the test machine may be busy."""
     load_limits = command.load_limits
 
-    def patiently(file: str) -> VoiceLimits:
+    def load_patient_limits(file: str) -> VoiceLimits:
         limits = load_limits(file)
         return replace(limits, plan=replace(limits.plan, dead_man_s=30.0))
 
-    monkeypatch.setattr(command, "load_limits", patiently)
+    monkeypatch.setattr(command, "load_limits", load_patient_limits)
 
 
 @pytest.fixture
 def navigator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Navigator]:
-    """What stands in for Nav2, and is taken for it."""
+    """An action server that replaces Nav2."""
     package, module = types.ModuleType("nav2_msgs"), types.ModuleType("nav2_msgs.action")
     module.NavigateToPose = Listen
     monkeypatch.setitem(sys.modules, "nav2_msgs", package)

@@ -1,4 +1,4 @@
-"""A real action server (of whatever action) that stands in for Nav2, and who drives by it."""
+"""A real action server that replaces Nav2, and a command node as its client."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ KITCHEN = ActionStep("go_to", target="kitchen")
 
 
 class Navigator:
-    """Takes goals, as soon as it ``may_accept``; refuses to end them so many times."""
+    """Accepts goals while ``may_accept`` is set; rejects the first ``rejections`` requests."""
 
     def __init__(self) -> None:
-        self.refusals = 0
+        self.rejections = 0
         self.may_accept = threading.Event()
         self.may_accept.set()
         self.goals, self.cancels = Collected(), Collected()
@@ -65,8 +65,8 @@ class Navigator:
 
     def _cancel(self, handle) -> CancelResponse:
         self.cancels.take(handle)
-        refuses = len(self.cancels) <= self.refusals
-        return CancelResponse.REJECT if refuses else CancelResponse.ACCEPT
+        is_rejected = len(self.cancels) <= self.rejections
+        return CancelResponse.REJECT if is_rejected else CancelResponse.ACCEPT
 
     def _spin(self) -> None:
         try:
@@ -79,7 +79,7 @@ class Navigator:
 
 
 class Robot:
-    """A command node that knows its navigation."""
+    """A command node that has found the action server."""
 
     def __init__(self, rig: Rig, cancel_timeout_s: float = 0.1) -> None:
         self.velocities, self.said = rig.tap("/cmd_vel"), rig.tap("/ai/say")
@@ -97,7 +97,7 @@ class Robot:
     def plan(self, *steps: ActionStep) -> None:
         self._plans.publish(ActionPlan("test", steps, self._now_ns()))
 
-    def sets_off(self) -> Robot:
+    def drive_to_kitchen(self) -> Robot:
         """Wait until the robot is on its way to the kitchen."""
         self.plan(KITCHEN)
         wait_for(lambda: self.node._navigation._goal.handle, "the goal accepted")
@@ -106,12 +106,12 @@ class Robot:
     def say(self, text: str) -> None:
         self._words.publish(Transcript(text, 0.9, "command", self._now_ns()))
 
-    def shows(self, words: str) -> bool:
+    def has_error(self, text: str) -> bool:
         status = self.node.health.status(0)
-        return status.level is HealthLevel.ERROR and words in status.message
+        return status.level is HealthLevel.ERROR and text in status.message
 
-    def stands(self) -> None:
-        """Wait for zeros that go on, however short ``zero_velocity_s`` is."""
+    def assert_stands(self) -> None:
+        """Wait for zero velocities beyond ``zero_velocity_s``."""
         count = len(self.velocities)
         self.velocities.wait(count + 10)
         assert set(self.velocities) == {STILL}

@@ -23,7 +23,7 @@ class NotANode:
 
 
 class Plain(Node):
-    """A node of somebody who never heard of us: echoes numbers, fails on negative ones."""
+    """An unrelated third-party node: echoes numbers, fails on negative ones."""
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__("plain", **arguments)

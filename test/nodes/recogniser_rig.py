@@ -1,4 +1,4 @@
-"""Doubles of the models of speech recognition: they hear how loud the first sample is."""
+"""Doubles of the models of speech recognition: the text is the level of the first sample."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Opened:
 
 
 class FakeRecogniser:
-    """Hears how loud the first sample is."""
+    """Transcribes the level of the first sample."""
 
     def __init__(self, encoder, decoder, tokenizer, settings) -> None:
         self.settings = settings
@@ -60,8 +60,8 @@ class FakeCommandMode:
         return CommandResult("go forward", 0.75, ())
 
 
-def put_in_place(monkeypatch: pytest.MonkeyPatch) -> list[Opened]:
-    """Have the node open these instead of models; return what it has opened."""
+def replace_models(monkeypatch: pytest.MonkeyPatch) -> list[Opened]:
+    """Replace the models of the node by doubles; return the list of opened ones."""
     described = type(
         "Described",
         (),

@@ -1,4 +1,4 @@
-"""A container that spins in a thread, and a stranger in a process of its own."""
+"""A container that spins in a thread, and another node in a separate process."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _changed = threading.Condition()
 
 
 def notify() -> None:
-    """Wake whoever waits for something to change."""
+    """Wake the threads that wait for a change."""
     with _changed:
         _changed.notify_all()
 
@@ -105,12 +105,12 @@ class Rig:
     def load_component(
         self, plugin: str, *arguments: str, autostart: bool = True, **parameters: Any
     ) -> LoadedComponent:
-        given = ["--ros-args", *arguments]
+        node_arguments = ["--ros-args", *arguments]
         for name, value in parameters.items():
-            given += ["-p", f"{name}:={format_value(value)}"]
+            node_arguments += ["-p", f"{name}:={format_value(value)}"]
         if "::" not in plugin:
             plugin = f"edge_inference::{plugin}"
-        return self.call(lambda: self.container.load(plugin, given, autostart))
+        return self.call(lambda: self.container.load(plugin, node_arguments, autostart))
 
     def tap(self, topic: str) -> Collected:
         """Collect the objects on a topic without a subscription."""

@@ -1,4 +1,4 @@
-"""Goals of navigation that a stop has to reach though this command node has not sent them."""
+"""Goals of navigation that another process has sent."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from rig import Collected, Rig, later, wait_for
 pytestmark = pytest.mark.usefixtures("patient")
 
 BOTH = pytest.mark.parametrize("text", ["stop", "don't do that"])
-REFUSES = "rejects a cancel request"
+REJECTS = "rejects a cancel request"
 
 
 @pytest.fixture
 def operator(navigator: Navigator) -> Iterator[Navigator]:
-    """A navigator that has a goal of somebody else's."""
+    """An action server with a goal of another client."""
     context = Context()
     rclpy.init(args=[], context=context)
     node = rclpy.create_node("operator", context=context)
@@ -41,22 +41,22 @@ def operator(navigator: Navigator) -> Iterator[Navigator]:
 
 
 def crash(rig: Rig, robot: Robot, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have a command node leave as one does that is killed: nobody hears of it."""
+    """Unload a command node without canceling its goal, like one that is killed."""
     (component,) = rig.container.components
     with monkeypatch.context() as patch:
         patch.setattr(NavigationClient, "cancel", lambda self: None)
         rig.call(lambda: rig.container.unload(component.id))
 
 
-def knows_goals(robot: Robot) -> None:
+def wait_for_status(robot: Robot) -> None:
     wait_for(lambda: robot.node._navigation._active.ids, "word of the goal")
 
 
-def test_what_one_that_crashed_has_left_is_ended_by_its_successor(
+def test_a_goal_of_a_crashed_node_is_canceled_by_its_successor(
     rig: Rig, navigator: Navigator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    navigator.refusals = 2
-    crash(rig, Robot(rig).sets_off(), monkeypatch)
+    navigator.rejections = 2
+    crash(rig, Robot(rig).drive_to_kitchen(), monkeypatch)
     assert navigator.cancels == []
     robot = Robot(rig)
     navigator.cancels.wait(3)
@@ -68,23 +68,21 @@ def test_what_one_that_crashed_has_left_is_ended_by_its_successor(
 
 
 @BOTH
-def test_what_one_that_crashed_has_left_hears_a_stop(
+def test_a_stop_cancels_a_goal_of_a_crashed_node(
     rig: Rig, navigator: Navigator, monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
-    navigator.refusals = 1000
-    crash(rig, Robot(rig).sets_off(), monkeypatch)
+    navigator.rejections = 1000
+    crash(rig, Robot(rig).drive_to_kitchen(), monkeypatch)
     robot = Robot(rig)
     navigator.cancels.wait(MAX_CANCEL_ATTEMPTS)
     robot.say(text)
-    # All goals at once, and then this one anew; a request may get lost on a busy machine.
+    # One request for all goals, and new ones for this goal; a busy machine may lose one.
     navigator.cancels.wait(MAX_CANCEL_ATTEMPTS + 3)
 
 
-def test_what_others_drive_is_left_alone_until_somebody_says_stop(
-    rig: Rig, operator: Navigator
-) -> None:
+def test_a_goal_of_another_client_is_canceled_only_by_a_stop(rig: Rig, operator: Navigator) -> None:
     robot = Robot(rig)
-    knows_goals(robot)
+    wait_for_status(robot)
     robot.plan(ActionStep("say", target="hello"))
     robot.say("hello")
     wait_for(lambda: "hello" in robot.said, "an answer")
@@ -98,12 +96,12 @@ def test_what_others_drive_is_left_alone_until_somebody_says_stop(
 
 
 @BOTH
-def test_what_others_drive_is_watched_until_it_has_ended(
+def test_a_goal_of_another_client_is_tracked_until_it_ends(
     rig: Rig, operator: Navigator, text: str
 ) -> None:
-    operator.refusals = 3
+    operator.rejections = 3
     robot = Robot(rig)
-    knows_goals(robot)
+    wait_for_status(robot)
     robot.say(text)
     operator.cancels.wait(4)
     wait_for(lambda: "Attention, navigation may still be driving me" in robot.said, "a warning")
@@ -118,14 +116,14 @@ def test_a_plan_to_stop_is_a_stop(rig: Rig, operator: Navigator) -> None:
     operator.cancels.wait()
 
 
-def test_a_goal_that_navigation_has_not_told_of_is_ended_and_watched_too(
+def test_a_goal_without_a_status_is_canceled_and_tracked(
     rig: Rig, operator: Navigator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ActiveGoals, "_on_status", lambda self, message: None)
     robot = Robot(rig)
     robot.say("stop")
     wait_for(
-        lambda: robot.shows("has accepted a cancel request, but its goal is still active"),
+        lambda: robot.has_error("has accepted a cancel request, but its goal is still active"),
         "an error",
     )
     operator.end()
@@ -134,7 +132,7 @@ def test_a_goal_that_navigation_has_not_told_of_is_ended_and_watched_too(
 
 @pytest.fixture
 def withheld(monkeypatch: pytest.MonkeyPatch) -> Collected:
-    """Call these to have goals told of to those who listen, which else comes too soon."""
+    """Status messages that are held back; call one to deliver it."""
     calls, take = Collected(), ActiveGoals._on_status
 
     def withhold(self: ActiveGoals, message) -> None:
@@ -144,10 +142,10 @@ def withheld(monkeypatch: pytest.MonkeyPatch) -> Collected:
     return calls
 
 
-def test_a_goal_that_is_told_of_just_after_a_stop_is_watched_too(
+def test_a_goal_whose_status_arrives_just_after_a_stop_is_tracked(
     rig: Rig, operator: Navigator, withheld: Collected
 ) -> None:
-    operator.refusals = 2
+    operator.rejections = 2
     robot = Robot(rig)
     robot.say("stop")
     operator.cancels.wait()
@@ -157,7 +155,7 @@ def test_a_goal_that_is_told_of_just_after_a_stop_is_watched_too(
     wait_for(lambda: not robot.node._navigation.problem, "its end")
 
 
-def test_a_stop_from_before_navigation_was_found_reaches_its_goals(
+def test_a_stop_before_the_discovery_of_navigation_cancels_its_goals(
     rig: Rig, operator: Navigator, withheld: Collected, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     robot = Robot(rig)
@@ -169,10 +167,10 @@ def test_a_stop_from_before_navigation_was_found_reaches_its_goals(
     operator.cancels.wait()
 
 
-def test_a_stop_ends_no_goal_that_is_told_of_long_after_it(
+def test_a_stop_cancels_no_goal_whose_status_arrives_long_after_it(
     rig: Rig, operator: Navigator, withheld: Collected, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    operator.refusals = 1000
+    operator.rejections = 1000
     robot = Robot(rig)
     pass_s = later(monkeypatch, active_goals)
     robot.say("stop")
@@ -183,22 +181,20 @@ def test_a_stop_ends_no_goal_that_is_told_of_long_after_it(
 
 
 @BOTH
-def test_what_was_refused_often_enough_is_asked_for_again_by_another_stop(
-    rig: Rig, navigator: Navigator, text: str
-) -> None:
-    navigator.refusals = 1000
-    robot = Robot(rig).sets_off()
+def test_another_stop_repeats_rejected_requests(rig: Rig, navigator: Navigator, text: str) -> None:
+    navigator.rejections = 1000
+    robot = Robot(rig).drive_to_kitchen()
     robot.say("stop")
     navigator.cancels.wait(MAX_CANCEL_ATTEMPTS + 1)
-    wait_for(lambda: robot.shows(REFUSES), "an error")
-    navigator.refusals = len(navigator.cancels) + 3
+    wait_for(lambda: robot.has_error(REJECTS), "an error")
+    navigator.rejections = len(navigator.cancels) + 3
     robot.say(text)
-    navigator.cancels.wait(navigator.refusals + 1)
+    navigator.cancels.wait(navigator.rejections + 1)
     navigator.end()
     wait_for(lambda: not robot.node._navigation.problem, "its end")
 
 
-def test_a_goal_that_is_accepted_once_nobody_waits_for_it_is_ended_and_watched(
+def test_a_goal_that_is_accepted_after_a_stop_is_canceled_and_tracked(
     rig: Rig, navigator: Navigator
 ) -> None:
     navigator.may_accept.clear()
@@ -206,10 +202,10 @@ def test_a_goal_that_is_accepted_once_nobody_waits_for_it_is_ended_and_watched(
     robot.plan(KITCHEN)
     robot.say("stop")
     wait_for(lambda: not robot.node._navigation._abandoned._goals, "the goal given up for lost")
-    navigator.refusals = 3
+    navigator.rejections = 3
     navigator.may_accept.set()
     navigator.cancels.wait(4)
-    robot.stands()
+    robot.assert_stands()
     navigator.end()
     wait_for(lambda: not robot.node._navigation.problem, "its end")
 

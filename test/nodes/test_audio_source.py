@@ -1,4 +1,4 @@
-"""Sound becomes chunks in real time; a device that goes comes back; what fails is told."""
+"""Audio is published in chunks in real time; a lost device is opened again; failures are errors."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def recording(file: Path, pieces: int = 3, rate: int = 16_000) -> str:
     return str(file)
 
 
-def test_a_file_as_slowly_as_it_sounds(rig: Rig, tmp_path: Path) -> None:
+def test_a_file_is_played_in_real_time(rig: Rig, tmp_path: Path) -> None:
     came_ns: list[int] = []
     Bus.of(rig.context).tap("/ai/audio", lambda chunk: came_ns.append(time.monotonic_ns()))
     chunks = rig.tap("/ai/audio")
@@ -41,16 +41,16 @@ def test_a_file_as_slowly_as_it_sounds(rig: Rig, tmp_path: Path) -> None:
     assert [float(chunk.samples[0]) for chunk in chunks] == [0.25, 0.25, 0.25, 0.0, 0.0]
     assert [chunk.sequence for chunk in chunks] == [0, 1, 2, 3, 4]
     assert {(chunk.sample_rate, chunk.frame_id) for chunk in chunks} == {(16_000, "ear")}
-    # The last sample lies in the past when the chunk comes, the first one after the start.
+    # When a chunk arrives, its last sample is in the past and its first one after the start.
     assert before < chunks[0].stamp_ns
     assert chunks[0].end_ns <= node.now_ns()
-    # No chunk comes before it would have been heard; a busy machine may be late.
+    # No chunk arrives before its last sample is due; a busy machine may be late.
     heard_ns = 32_000_000 * np.arange(1, 6)
     assert (np.array(came_ns) - started_ns >= heard_ns).all()
     assert node.health.status(0).values["processed"] == "5"
 
 
-def test_another_process_hears_it(rig: Rig, outside: Outside, tmp_path: Path) -> None:
+def test_another_process_receives_it(rig: Rig, outside: Outside, tmp_path: Path) -> None:
     node = rig.load("AudioSource", source=recording(tmp_path / "a.wav", rate=8000), autostart=False)
     rig.call(node.trigger_configure)
     heard = outside.listen("/ai/audio", "edge_inference/AudioChunk")
@@ -87,7 +87,7 @@ def test_a_source_that_is_not_there(rig: Rig) -> None:
 
 
 class FakeDevice(AudioInput):
-    """Gives a piece, then is gone; opened again it fails once, then works for good."""
+    """Delivers one block and fails; opening fails once, then works."""
 
     is_live = True
     opened = 0
@@ -119,13 +119,13 @@ def test_a_device_that_is_unplugged_and_comes_back(
     chunks = rig.tap("/ai/audio")
     node = rig.load("AudioSource")
     assert node.finished.wait(DEADLINE_S)
-    # A number is left out for every failure, and where the device said that something is lost.
+    # A sequence number is skipped for every failure and for every reported loss.
     assert [chunk.sequence for chunk in chunks] == [0, 3, 5, 6, 7]
     assert node.health.drop_counts() == {"source": 2, "overflow": 1}
     assert capfd.readouterr().err.count("plugged in?") == 1  # one reason, within 5 s
 
 
-def test_a_reader_that_breaks_says_so(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reader_that_fails_is_an_error(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     class Odd(FakeDevice):
         def read(self):
             raise ZeroDivisionError("a driver's bug")
@@ -141,7 +141,7 @@ def set_source(rig: Rig, node, source: str):
     return rig.call(lambda: node.set_parameters([Parameter("source", value=source)]))[0]
 
 
-def test_another_source_takes_over_while_one_plays(rig: Rig, tmp_path: Path) -> None:
+def test_a_change_of_the_source_acts_at_once(rig: Rig, tmp_path: Path) -> None:
     chunks = rig.tap("/ai/audio")
     node = rig.load("AudioSource", source=recording(tmp_path / "a.wav", 1), pause_s=0.0, loop=True)
     chunks.wait(2)
@@ -149,10 +149,10 @@ def test_another_source_takes_over_while_one_plays(rig: Rig, tmp_path: Path) -> 
     wait_for(lambda: chunks[-1].sample_rate == 8000, "the other file")
     assert node.health.notes()["source"].endswith("b.wav")
     first = next(number for number, chunk in enumerate(chunks) if chunk.sample_rate == 8000)
-    assert chunks[first].sequence == chunks[first - 1].sequence + 2  # it does not go on
+    assert chunks[first].sequence == chunks[first - 1].sequence + 2  # a gap
 
 
-def test_another_source_begins_after_the_end_of_one(rig: Rig, tmp_path: Path) -> None:
+def test_a_change_of_the_source_after_its_end_starts_again(rig: Rig, tmp_path: Path) -> None:
     chunks = rig.tap("/ai/audio")
     node = rig.load("AudioSource", source=recording(tmp_path / "a.wav", 1), pause_s=0.0)
     assert node.finished.wait(DEADLINE_S)
@@ -173,7 +173,7 @@ def test_a_source_that_is_not_there_is_refused_and_the_old_one_stays(
     chunks.wait(count + 2)
 
 
-def test_a_device_that_is_gone_is_on_show_until_it_is_back(
+def test_a_lost_device_is_an_error_until_it_is_back(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     plugged = threading.Event()
@@ -206,7 +206,7 @@ def test_a_device_that_is_gone_is_on_show_until_it_is_back(
     assert (log.count("plugged in?"), log.count("is back")) == (1, 1)
 
 
-def test_a_device_that_gives_nothing_but_zeros_is_told(
+def test_a_mute_device_is_reported(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     class Muted(FakeDevice):

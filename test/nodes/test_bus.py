@@ -107,7 +107,7 @@ def test_inside_a_process_the_object_itself_arrives_and_no_message_is_built(ends
     assert publisher._adapter.built == 0
 
 
-def test_nobody_listens(ends: Ends) -> None:
+def test_no_subscription(ends: Ends) -> None:
     publisher = ends.publisher()
     assert not publisher.has_subscribers()
     publisher.publish(frame())
@@ -115,7 +115,7 @@ def test_nobody_listens(ends: Ends) -> None:
 
 
 @both_executors
-def test_everybody_gets_everything_once_while_strangers_come_and_go(
+def test_every_subscription_receives_once_while_others_come_and_go(
     ends: Ends, outside: Outside
 ) -> None:
     publisher = ends.publisher()
@@ -196,9 +196,7 @@ def test_equal_content_from_inside_and_outside_arrives_as_often_as_it_was_sent(
     assert sum(by_reference for _, by_reference in seen) == 6
 
 
-def test_images_that_differ_only_in_the_middle_are_not_taken_for_each_other(
-    ends: Ends, outside: Outside
-) -> None:
+def test_images_that_differ_in_the_middle_are_distinguished(ends: Ends, outside: Outside) -> None:
     def pixels(value: int) -> bytes:
         return bytes(900) + bytes([value] * 900) + bytes(900)
 
@@ -233,7 +231,7 @@ def test_a_stock_subscription_in_the_container_is_served(ends: Ends, rig: Rig) -
     assert [by_reference for _, by_reference in seen] == [True]
 
 
-def test_a_subscription_that_qos_keeps_apart_does_not_starve_strangers(
+def test_incompatible_local_subscription_does_not_starve_others(
     ends: Ends, outside: Outside
 ) -> None:
     publisher = ends.publisher(QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT))
@@ -259,7 +257,7 @@ def test_same_message_type_other_object(ends: Ends) -> None:
     assert depths == []
 
 
-def test_a_late_stranger_gets_the_last_message_of_a_transient_local_topic(ends: Ends) -> None:
+def test_late_subscription_gets_the_last_transient_local_message(ends: Ends) -> None:
     qos = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
     publisher = ends.publisher(qos)
     publisher.publish(frame(stamp=3))
@@ -268,7 +266,7 @@ def test_a_late_stranger_gets_the_last_message_of_a_transient_local_topic(ends: 
     assert [item.stamp_ns for item, _ in seen] == [3]
 
 
-def test_a_tap_hears_everything_until_it_ends(ends: Ends, rig: Rig) -> None:
+def test_tap_receives_all_objects(ends: Ends, rig: Rig) -> None:
     publisher = ends.publisher()
     heard: list[Frame] = []
     leave = Bus.of(rig.context).tap(TOPIC, heard.append)
@@ -282,7 +280,7 @@ def test_a_tap_hears_everything_until_it_ends(ends: Ends, rig: Rig) -> None:
     assert publisher._adapter.built == 0
 
 
-def test_a_listener_that_fails_does_not_keep_the_others_from_listening(
+def test_failing_subscription_does_not_stop_the_others(
     ends: Ends, rig: Rig, capfd: pytest.CaptureFixture[str]
 ) -> None:
     def fail(_: Frame) -> None:
@@ -293,7 +291,7 @@ def test_a_listener_that_fails_does_not_keep_the_others_from_listening(
     _, seen = ends.subscribe()
     publisher.publish(frame())
     assert len(seen) == 1
-    assert "a listener on /images failed" in capfd.readouterr().err
+    assert "a subscription on /images failed" in capfd.readouterr().err
 
 
 def test_after_closing(ends: Ends, rig: Rig, outside: Outside) -> None:
@@ -308,7 +306,7 @@ def test_after_closing(ends: Ends, rig: Rig, outside: Outside) -> None:
     wait_for(lambda: TOPIC not in outside.topics(), f"{TOPIC} leaving the graph")
 
 
-def test_bytes_that_are_no_message_are_an_error_of_the_message(ends: Ends) -> None:
+def test_invalid_bytes_are_a_message_error(ends: Ends) -> None:
     class Odd(ImageAdapter):
         def from_bytes(self, data: bytes) -> Frame:
             raise KeyError("a vendor's parser")
@@ -320,7 +318,7 @@ def test_bytes_that_are_no_message_are_an_error_of_the_message(ends: Ends) -> No
     assert "message on /images: expected Image, got " in str(ends.errors[0])
 
 
-def test_contexts_are_apart(rig: Rig) -> None:
+def test_contexts_are_separate(rig: Rig) -> None:
     other = Rig()
     try:
         assert Bus.of(rig.context) is Bus.of(rig.context)

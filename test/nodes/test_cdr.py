@@ -112,7 +112,7 @@ def test_reading_equals_the_generated_code(message: Image) -> None:
 
 
 @given(images())
-def test_writing_is_what_the_generated_code_reads(message: Image) -> None:
+def test_generated_code_reads_our_writing(message: Image) -> None:
     frame = ImageAdapter().from_message(message)
     written = write_image(frame)
     assert deserialize_message(written, Image) == message
@@ -202,7 +202,7 @@ BODIES = (bytes(64), b"\xff" * 64, bytes(range(1, 65)), b"\1\0\0\0" * 16, b"\0\0
 
 
 @pytest.mark.parametrize("adapter", make_adapters(), ids=lambda adapter: type(adapter).__name__)
-def test_whatever_the_header_is_an_object_or_an_input_error(adapter: Adapter) -> None:
+def test_any_header_gives_an_object_or_an_input_error(adapter: Adapter) -> None:
     """Fast CDR itself dies of 00 01 00 01 and nothing behind, for most types."""
     refused = 0
     for header in HEADERS:
@@ -220,7 +220,7 @@ def test_whatever_the_header_is_an_object_or_an_input_error(adapter: Adapter) ->
     assert refused > 65 * 5 * 13  # all of another representation
 
 
-def test_padding_is_no_part_of_a_message() -> None:
+def test_padding_is_not_part_of_the_message() -> None:
     whole = serialize_message(CompressedImage(format="jpeg", data=array("B", b"\7\7\7\7")))
     padded = b"\0\1\0\2" + whole[4:] + b"\0\0"
     assert normalize_header(padded, "CompressedImage") == whole
@@ -237,6 +237,6 @@ def test_padding_is_no_part_of_a_message() -> None:
         (b"\0\1\0\3ab", "expected 3 bytes of padding, as its header says, got a body of 2"),
     ],
 )
-def test_a_header_that_cannot_be_is_refused(data: bytes, problem: str) -> None:
+def test_invalid_header_is_refused(data: bytes, problem: str) -> None:
     with pytest.raises(InputError, match=problem):
         normalize_header(data, "Transcript")

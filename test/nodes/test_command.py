@@ -1,4 +1,4 @@
-"""Plans become velocities; stop overtakes everything; without a step the robot stands."""
+"""Plans become velocities; a stop has priority; without a step the robot stands."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("patient")
 
 
 def to_fields(step: ActionStep) -> dict[str, object]:
-    """A step as a stranger sends it; NaN where a number does not apply."""
+    """The fields of a step message; NaN for numbers that do not apply."""
     values = dataclasses.asdict(step)
     return {name: math.nan if value is None else value for name, value in values.items()}
 
@@ -31,7 +31,7 @@ def speaker(rig: Rig) -> Speaker:
 
 
 def states(feedback) -> list[str]:
-    """The states in order, repetitions left out."""
+    """The states in order, without repetitions."""
     found = [each.state.value for each in feedback]
     return [state for i, state in enumerate(found) if not i or state != found[i - 1]]
 
@@ -40,11 +40,11 @@ def test_a_plan_from_start_to_end(rig: Rig, speaker: Speaker) -> None:
     velocities, feedback = rig.tap("/cmd_vel"), rig.tap("/ai/command_feedback")
     timings = rig.tap("/ai/stage_timing")
     rig.load("Command", zero_velocity_s=0.1)
-    assert velocities == []  # nothing to do: the topic is left to others
+    assert velocities == []  # without a plan nothing is published
     back = ActionStep("move", distance_m=-0.04, speed_mps=0.25)
     left = ActionStep("turn", angle_rad=0.05, rate_radps=0.5)
     stamp_ns = speaker.plan(back, left)
-    assert velocities[0][0] < 0  # it sets off with the plan's coming
+    assert velocities[0][0] < 0  # it starts when the plan arrives
     wait_for(lambda: feedback and feedback[-1].state is MotionState.DONE, "the end")
     wait_for(lambda: velocities[-1] == STILL, "standing")
     straight = [v for v in velocities if v.linear_mps]
@@ -65,14 +65,14 @@ def test_stop_acts_at_once(rig: Rig, speaker: Speaker, is_final: bool) -> None:
     speaker.plan(*FAR)
     assert velocities[-1] != STILL
     speaker.say("stop", is_final)
-    assert velocities[-1] == STILL  # before the call came back
+    assert velocities[-1] == STILL  # before the call returned
     before = len(velocities)
     velocities.wait(before + 5)
     assert set(velocities[before:]) == {STILL}
     assert feedback[-1].state is MotionState.STOPPED
 
 
-def test_what_was_said_before_stop_does_not_set_off_again(rig: Rig, speaker: Speaker) -> None:
+def test_a_plan_from_before_a_stop_is_dropped(rig: Rig, speaker: Speaker) -> None:
     velocities = rig.tap("/cmd_vel")
     node = rig.load("Command")
     speaker.say("please stop")
@@ -88,7 +88,7 @@ def test_a_stop_holds_whatever_its_stamp(rig: Rig, speaker: Speaker, age_s: floa
     velocities = rig.tap("/cmd_vel")
     node = rig.load("Command")
     speaker.say("stop", age_s=age_s)
-    speaker.plan(*FAR, age_s=0.2)  # it was on its way
+    speaker.plan(*FAR, age_s=0.2)  # it was still being processed
     assert set(velocities) <= {STILL}
     assert node.health.drop_counts() == {"said_before_stop": 1}
 
@@ -151,7 +151,7 @@ def test_deactivation_stops_the_robot(rig: Rig, speaker: Speaker) -> None:
         (ActionStep("go_to", target="kitchen"), "I have no navigation"),
     ],
 )
-def test_what_is_unsafe_moves_nothing_and_is_said(
+def test_an_unsafe_step_is_refused_aloud(
     rig: Rig, speaker: Speaker, step: ActionStep, words: str
 ) -> None:
     velocities, said = rig.tap("/cmd_vel"), rig.tap("/ai/say")
@@ -169,14 +169,14 @@ def test_what_is_unsafe_moves_nothing_and_is_said(
         ("transcript", "Transcript", {"text": "stop", "confidence": 7.0}, "from 0 to 1, got 7"),
     ],
 )
-def test_what_cannot_be_read_stops_the_robot(
+def test_an_unreadable_message_stops_the_robot(
     rig: Rig, speaker: Speaker, outside: Outside, topic: str, kind: str, message, words: str
 ) -> None:
     velocities, said = rig.tap("/cmd_vel"), rig.tap("/ai/say")
     feedback = rig.tap("/ai/command_feedback")
     node = rig.load("Command")
     send = outside.speak(f"/ai/{topic}", f"edge_inference/{kind}")
-    rig.hears(node, f"/ai/{topic}", publishers=2)  # the speaker's is one
+    rig.hears(node, f"/ai/{topic}", publishers=2)  # one is the speaker
     speaker.plan(*FAR)
     assert velocities[-1] != STILL
     send(**message)
@@ -184,18 +184,18 @@ def test_what_cannot_be_read_stops_the_robot(
     wait_for(lambda: feedback[-1].state is MotionState.STOPPED, "word of it")
     assert words in feedback[-1].problem and said.wait() == [feedback[-1].problem]
     assert node.health.drop_counts() == {"invalid": 1}
-    speaker.plan(*FAR, age_s=1.0)  # from before it
+    speaker.plan(*FAR, age_s=1.0)  # from before the stop
     assert velocities[-1] == STILL
 
-    def is_obeyed() -> bool:  # not at once: it may have been a negation
+    def is_driving() -> bool:  # not at once: it may have been a negation
         speaker.plan(*FAR)
         return bool(velocities[-1] != STILL)
 
-    wait_for(is_obeyed, "the robot to set off")
+    wait_for(is_driving, "the robot to set off")
 
 
 class Unbounded(VoiceLimits):
-    """Limits that have an action which nothing else knows."""
+    """Limits that allow every action."""
 
     def objection(self, step: ActionStep) -> str:
         return ""
@@ -209,7 +209,7 @@ class Unbounded(VoiceLimits):
         (ActionStep("place", target="cup"), "I have no arm"),
     ],
 )
-def test_a_step_that_nobody_does_ends_the_plan(
+def test_an_unsupported_step_ends_the_plan(
     rig: Rig, speaker: Speaker, monkeypatch: pytest.MonkeyPatch, step: ActionStep, words: str
 ) -> None:
     monkeypatch.setattr(command, "load_limits", lambda file: Unbounded())
@@ -222,7 +222,7 @@ def test_a_step_that_nobody_does_ends_the_plan(
     assert set(velocities) <= {STILL}
 
 
-def test_an_old_plan_is_left(rig: Rig, speaker: Speaker) -> None:
+def test_an_old_plan_is_refused(rig: Rig, speaker: Speaker) -> None:
     velocities, said = rig.tap("/cmd_vel"), rig.tap("/ai/say")
     rig.load("Command")
     speaker.plan(*FAR, age_s=60.0)
@@ -230,7 +230,7 @@ def test_an_old_plan_is_left(rig: Rig, speaker: Speaker) -> None:
     assert said[0].startswith("That was said 60.0 seconds ago")
 
 
-def test_a_refused_plan_is_not_spoken_of_twice(rig: Rig, speaker: Speaker) -> None:
+def test_a_refused_plan_is_announced_once(rig: Rig, speaker: Speaker) -> None:
     velocities, said = rig.tap("/cmd_vel"), rig.tap("/ai/say")
     feedback = rig.tap("/ai/command_feedback")
     rig.load("Command")
@@ -239,7 +239,7 @@ def test_a_refused_plan_is_not_spoken_of_twice(rig: Rig, speaker: Speaker) -> No
     assert feedback[-1].problem == "I cannot fly"
 
 
-def test_what_is_to_be_said_is_said_and_the_next_step_comes(rig: Rig, speaker: Speaker) -> None:
+def test_a_step_to_say_is_spoken_and_the_next_step_begins(rig: Rig, speaker: Speaker) -> None:
     velocities, said = rig.tap("/cmd_vel"), rig.tap("/ai/say")
     rig.load("Command")
     speaker.plan(ActionStep("say", target="here I go"), *FAR)
@@ -262,7 +262,7 @@ def test_a_fault_in_the_control_cycle_stops_the_robot(
     wait_for(lambda: "ZeroDivisionError" in node.health.status(0).message, "word of it")
 
 
-def test_a_control_cycle_that_does_not_come_ends_the_motion(
+def test_a_missing_control_cycle_ends_the_motion(
     rig: Rig, speaker: Speaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pass_s = later(monkeypatch, plan_executor)
@@ -270,15 +270,15 @@ def test_a_control_cycle_that_does_not_come_ends_the_motion(
     node = rig.load("Command", zero_velocity_s=1.0)
     speaker.plan(*FAR)
     real = node.now_ns
-    with node._plan_executor.lock:  # as after the machine has been held up
+    with node._plan_executor.lock:  # as after a stall of the machine
         node.now_ns = lambda: real() + 31_000_000_000
         pass_s(31.0)
-    # Also where the zeros would be over by now, a robot that was told to move is told to stand.
+    # Zero velocity is published even though ``zero_velocity_s`` is over.
     wait_for(lambda: velocities[-1] == STILL, "standing")
     assert said.wait()[0].startswith("There was no control cycle for")
 
 
-def test_cmd_vel_as_a_robots_base_hears_it(rig: Rig, outside: Outside) -> None:
+def test_cmd_vel_in_another_process(rig: Rig, outside: Outside) -> None:
     node = rig.load("Command")
     heard = outside.listen("/cmd_vel", "geometry_msgs/Twist")
     told = outside.listen("/ai/command_feedback", "edge_inference/CommandFeedback")
@@ -305,7 +305,7 @@ def test_cmd_vel_as_a_robots_base_hears_it(rig: Rig, outside: Outside) -> None:
     assert told[0]["state"] == "moving" and told[0]["step"]["action"] == "move"
 
 
-def test_stop_acts_while_the_container_is_held_up(rig: Rig, outside: Outside) -> None:
+def test_stop_acts_while_the_container_is_blocked(rig: Rig, outside: Outside) -> None:
     velocities = rig.tap("/cmd_vel")
     node = rig.load("Command")
     plan = outside.speak("/ai/action_plan", "edge_inference/ActionPlan")
@@ -328,16 +328,16 @@ def test_stop_acts_while_the_container_is_held_up(rig: Rig, outside: Outside) ->
         release.set()
 
 
-def test_a_simulation_that_is_halted_stops_the_robot(
+def test_a_halted_simulation_clock_stops_the_robot(
     rig: Rig, outside: Outside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    patiently = command.load_limits
+    load_patient_limits = command.load_limits
 
-    def less_patiently(file: str) -> VoiceLimits:
-        limits = patiently(file)
+    def load_shorter_limits(file: str) -> VoiceLimits:
+        limits = load_patient_limits(file)
         return dataclasses.replace(limits, plan=dataclasses.replace(limits.plan, dead_man_s=4.0))
 
-    monkeypatch.setattr(command, "load_limits", less_patiently)
+    monkeypatch.setattr(command, "load_limits", load_shorter_limits)
     velocities, said = rig.tap("/cmd_vel"), rig.tap("/ai/say")
     feedback = rig.tap("/ai/command_feedback")
     node = rig.load("Command", use_sim_time=True)
@@ -348,7 +348,7 @@ def test_a_simulation_that_is_halted_stops_the_robot(
     begun = time.monotonic()
 
     def set_off() -> bool:
-        """Let the clock go on and give a plan; a clock that has just begun is not believed yet."""
+        """Advance the clock and publish a plan; a clock that has just begun is not trusted yet."""
         seconds, nanoseconds = divmod(int((1000 + time.monotonic() - begun) * 1e9), 10**9)
         stamp = {"sec": seconds, "nanosec": nanoseconds}
         clock(clock=stamp)
@@ -368,7 +368,7 @@ def test_a_simulation_that_is_halted_stops_the_robot(
     assert set(velocities[before:]) <= {STILL}
 
 
-def test_limits_that_cannot_be_read(rig: Rig) -> None:
+def test_unreadable_limits(rig: Rig) -> None:
     component = rig.load_component("Command", limits="/no/limits.yaml")
     assert component.failure == "did not configure"
     assert "/no/limits.yaml" in component.node.health.status(0).message

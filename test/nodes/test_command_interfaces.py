@@ -1,4 +1,4 @@
-"""Velocities with a stamp, and words for stop of one's own."""
+"""Stamped velocities, and own stop words."""
 
 from __future__ import annotations
 
@@ -49,18 +49,18 @@ def test_velocities_have_a_stamp(rig: Rig, outside: Outside) -> None:
     assert stamps == sorted(set(stamps)) and stamps[0][0] >= before_s
 
 
-def test_a_stamped_velocity_there_and_back() -> None:
+def test_a_stamped_velocity_round_trip() -> None:
     adapter = TwistStampedAdapter("base_link", lambda: 5_000_000_006)
     message = adapter.to_message(Velocity(0.5, -1.0))
     assert (message.header.stamp.sec, message.header.stamp.nanosec) == (5, 6)
     assert adapter.from_message(message) == Velocity(0.5, -1.0)
     odd = TwistStamped()
     odd.twist.linear.x = float("nan")
-    with pytest.raises(InputError, match="expected numbers"):
+    with pytest.raises(InputError, match="expected finite numbers"):
         adapter.from_message(odd)
 
 
-def test_words_for_stop_of_ones_own(rig: Rig) -> None:
+def test_own_stop_words(rig: Rig) -> None:
     velocities = rig.tap("/cmd_vel")
     rig.load("Command", stop_words=["basta"])
     speaker = Speaker(rig)
@@ -83,7 +83,7 @@ def test_other_words_stop_a_moving_robot_too(rig: Rig, words: str) -> None:
 
 
 @pytest.mark.parametrize("words", ["don't", "Do not", "If you see the bottle,", "unless"])
-def test_what_a_pause_cut_off_holds_back_what_moves(rig: Rig, words: str) -> None:
+def test_a_negation_before_a_pause_holds_back_a_motion(rig: Rig, words: str) -> None:
     velocities, said = rig.tap("/cmd_vel"), rig.tap("/ai/say")
     rig.load("Command")
     speaker = Speaker(rig)
@@ -103,10 +103,10 @@ def test_what_a_pause_cut_off_holds_back_what_moves(rig: Rig, words: str) -> Non
         ([""], "got ''"),
     ],
 )
-def test_words_that_stop_nothing_are_refused(settings, words: list[str], problem: str) -> None:
+def test_invalid_stop_words_are_refused(settings, words: list[str], problem: str) -> None:
     with pytest.raises(ConfigError, match=f"stop_words: .*{problem}"):
         build(settings, {"stop_words": words})
 
 
-def test_everybody_listens_for_the_same_words() -> None:
+def test_all_nodes_have_the_same_stop_words() -> None:
     assert CommandSettings().stop_words == IntentParserSettings().stop_words

@@ -1,4 +1,4 @@
-"""A no stops what moves, and leaves what was said before it."""
+"""A no stops a motion, and drops plans of earlier speech."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ def speaker(rig: Rig) -> Speaker:
 
 @pytest.mark.parametrize("text", ["don't", "Don\u2019t do that!", "no", "no no", "not there"])
 def test_a_no_stops_what_moves(rig: Rig, speaker: Speaker, text: str) -> None:
-    """However long after the plan was said it comes."""
+    """The age of the plan does not matter."""
     velocities, feedback = rig.tap("/cmd_vel"), rig.tap("/ai/command_feedback")
     said = rig.tap("/ai/say")
     node = rig.load("Command")
     speaker.plan(*FAR, age_s=1.0)
     assert velocities[-1] != STILL
     speaker.say(text)
-    assert velocities[-1] == STILL  # before the call came back
+    assert velocities[-1] == STILL  # before the call returned
     before = len(velocities)
     velocities.wait(before + 5)
     assert set(velocities[before:]) == {STILL}
@@ -36,9 +36,7 @@ def test_a_no_stops_what_moves(rig: Rig, speaker: Speaker, text: str) -> None:
     assert node.health.drop_counts() == {"said_before_stop": 1}
 
 
-def test_a_no_of_which_only_the_beginning_is_known_is_waited_for(
-    rig: Rig, speaker: Speaker
-) -> None:
+def test_a_partial_no_does_not_act(rig: Rig, speaker: Speaker) -> None:
     velocities = rig.tap("/cmd_vel")
     rig.load("Command")
     speaker.plan(*FAR)
@@ -48,9 +46,7 @@ def test_a_no_of_which_only_the_beginning_is_known_is_waited_for(
     assert velocities[-1] != STILL
 
 
-def test_a_no_while_it_stands_leaves_what_was_said_before_and_the_topic_to_others(
-    rig: Rig, speaker: Speaker
-) -> None:
+def test_a_no_at_rest_drops_earlier_plans_and_publishes_nothing(rig: Rig, speaker: Speaker) -> None:
     velocities, said = rig.tap("/cmd_vel"), rig.tap("/ai/say")
     node = rig.load("Command")
     speaker.say("no", age_s=0.5)
@@ -72,7 +68,7 @@ def test_a_no_does_not_lift_a_stop(rig: Rig, speaker: Speaker) -> None:
 
 
 @pytest.mark.parametrize("text", ["only if I say so", "unless I tell you", "I did not mean it"])
-def test_what_turns_a_plan_around_stops_it_where_it_was_said_near_it_and_is_late(
+def test_a_late_negation_or_condition_near_the_plan_stops_it(
     rig: Rig, speaker: Speaker, text: str
 ) -> None:
     velocities = rig.tap("/cmd_vel")

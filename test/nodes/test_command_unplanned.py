@@ -1,4 +1,4 @@
-"""A stop or a no in a text that becomes no plan stops the robot, whoever refuses the text."""
+"""A stop or a no in a text without a plan stops the robot, whichever node refuses the text."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def speaker(rig: Rig) -> Speaker:
 
 @pytest.fixture
 def driving(rig: Rig, speaker: Speaker) -> Callable[[], Collected]:
-    """Let a robot that understands and plans drive; return its velocities."""
+    """Start a motion with all nodes loaded; return the velocities."""
 
     def drive() -> Collected:
         velocities = rig.tap("/cmd_vel")
@@ -62,7 +62,7 @@ def test_a_text_that_is_too_old_or_has_a_problem_stops_too(
 
 
 @pytest.mark.parametrize("text", ["go forward two meters and stop", "turn left, then halt"])
-def test_what_becomes_a_plan_is_followed(
+def test_a_stop_in_a_plan_is_executed_as_planned(
     rig: Rig, driving: Callable[[], Collected], speaker: Speaker, text: str
 ) -> None:
     feedback = rig.tap("/ai/command_feedback")
@@ -79,7 +79,7 @@ def test_what_becomes_a_plan_is_followed(
     assert not any(each.state is MotionState.STOPPED for each in feedback[begun:])
 
 
-def test_it_stops_where_nobody_plans(rig: Rig, speaker: Speaker) -> None:
+def test_it_stops_without_a_planner(rig: Rig, speaker: Speaker) -> None:
     velocities = rig.tap("/cmd_vel")
     rig.load("Command")
     speaker.plan(*FAR)
@@ -88,7 +88,7 @@ def test_it_stops_where_nobody_plans(rig: Rig, speaker: Speaker) -> None:
     wait_for(lambda: velocities[-1] == STILL, "the robot standing")
 
 
-def test_what_is_announced_and_held_back_is_said_to_be_left(rig: Rig, speaker: Speaker) -> None:
+def test_an_announced_plan_that_is_held_back_is_canceled_aloud(rig: Rig, speaker: Speaker) -> None:
     said = rig.tap("/ai/say")
     for plugin in ("Command", "Planner", "IntentParser"):
         rig.load(plugin)
@@ -102,7 +102,7 @@ def test_what_is_announced_and_held_back_is_said_to_be_left(rig: Rig, speaker: S
     assert left.startswith('I heard "don\'t" just before that')
 
 
-def test_a_plan_from_before_a_stop_is_said_to_be_left(rig: Rig, speaker: Speaker) -> None:
+def test_a_plan_from_before_a_stop_is_canceled_aloud(rig: Rig, speaker: Speaker) -> None:
     said = rig.tap("/ai/say")
     rig.load("Command")
     speaker.say("stop")

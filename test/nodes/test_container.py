@@ -29,7 +29,7 @@ def log_of(capfd: pytest.CaptureFixture[str]) -> str:
 
 
 @pytest.mark.parametrize("plugin", NAMELESS)
-def test_a_plugin_that_is_no_name(plugin: str) -> None:
+def test_invalid_plugin_name(plugin: str) -> None:
     with pytest.raises(PluginError, match=r"expected package::Class or package\.module::Class"):
         find_plugin(plugin)
 
@@ -47,7 +47,7 @@ def test_a_plugin_that_is_no_name(plugin: str) -> None:
         ("..relative::Thing", "component '..relative::Thing'"),
     ],
 )
-def test_a_plugin_that_leads_nowhere(plugin: str, expected: str) -> None:
+def test_unknown_plugin(plugin: str, expected: str) -> None:
     with pytest.raises(PluginError, match=expected):
         find_plugin(plugin)
 
@@ -89,9 +89,9 @@ def test_every_node_of_the_package_is_found() -> None:
 # Failing ----------------------------------------------------------------------------------------
 
 
-def test_a_constructor_that_fails_leaves_nothing_behind(rig: Rig, outside: Outside) -> None:
+def test_failing_constructor_leaves_nothing_behind(rig: Rig, outside: Outside) -> None:
     survivor = rig.load("plugins::Plain")
-    with pytest.raises(PluginError, match=r"FailsToConstruct cannot be made: .*no such sensor"):
+    with pytest.raises(PluginError, match=r"FailsToConstruct cannot be created: .*no such sensor"):
         rig.load("plugins::FailsToConstruct")
     wait_for(lambda: "/plain" in outside.nodes(), "/plain on the graph")
     wait_for(lambda: "/half_made" not in outside.nodes(), "/half_made leaving the graph")
@@ -99,9 +99,9 @@ def test_a_constructor_that_fails_leaves_nothing_behind(rig: Rig, outside: Outsi
     assert [component.node for component in rig.container.components] == [survivor]
 
 
-def test_a_component_that_ends_the_program_ends_no_other(rig: Rig) -> None:
+def test_system_exit_in_a_component_does_not_stop_the_others(rig: Rig) -> None:
     survivor = rig.load("plugins::Plain")
-    with pytest.raises(PluginError, match="ExitsInConstructor cannot be made: SystemExit: 4"):
+    with pytest.raises(PluginError, match="ExitsInConstructor cannot be created: SystemExit: 4"):
         rig.load("plugins::ExitsInConstructor")
     with pytest.raises(PluginError, match="SystemExit"):
         rig.load("unittest.__main__::TestProgram")
@@ -109,7 +109,7 @@ def test_a_component_that_ends_the_program_ends_no_other(rig: Rig) -> None:
     assert rig.call(lambda: "spins") == "spins"
 
 
-def test_parameters_that_are_refused_leave_nothing_behind(rig: Rig, outside: Outside) -> None:
+def test_refused_parameters_leave_nothing_behind(rig: Rig, outside: Outside) -> None:
     with pytest.raises(ConfigError, match=r"parameter queue_depth: expected an integer .*'many'"):
         rig.load("plugins::Gate", queue_depth="many")
     rig.load("plugins::Plain")
@@ -122,11 +122,11 @@ def test_parameters_that_are_refused_leave_nothing_behind(rig: Rig, outside: Out
     [
         ("FailsToConfigure", "configure", "the lens cap is on; expected it off"),
         ("RaisesInConfigure", "configure", "RuntimeError: a bug"),
-        ("StrangerRaises", "configure", "the reason stands above"),
+        ("StrangerRaises", "configure", "the reason is in the log above"),
         ("FailsToActivate", "activate", "no power; expected 5 V"),
     ],
 )
-def test_a_component_that_does_not_start_stays_and_says_why(
+def test_component_that_does_not_start_stays_loaded(
     rig: Rig, capfd: pytest.CaptureFixture[str], plugin: str, step: str, reason: str
 ) -> None:
     component = rig.load_component(f"plugins::{plugin}")
@@ -139,7 +139,7 @@ def test_a_component_that_does_not_start_stays_and_says_why(
     rig.call(lambda: rig.container.unload(component.id))
 
 
-def test_what_failed_to_configure_stays_on_show_until_it_works(rig: Rig, outside: Outside) -> None:
+def test_configure_failure_stays_in_diagnostics(rig: Rig, outside: Outside) -> None:
     node = rig.load("plugins::FailsToConfigure")
     assert "half_open" not in outside.topics()
     for _ in range(2):
@@ -150,9 +150,9 @@ def test_what_failed_to_configure_stays_on_show_until_it_works(rig: Rig, outside
     assert int(node.health.status(now_ns=2**62).level) == 0
 
 
-def test_a_name_that_is_taken(rig: Rig) -> None:
+def test_duplicate_node_name(rig: Rig) -> None:
     first = rig.load_component("plugins::Plain")
-    with pytest.raises(ConfigError, match=rf"/plain is loaded already \(id {first.id}\)"):
+    with pytest.raises(ConfigError, match=rf"/plain is already loaded \(id {first.id}\)"):
         rig.load("plugins::Plain")
     assert number_of(rig, "/plain") == 1
     rig.load("plugins::Plain", "-r", "__ns:=/other")
@@ -160,13 +160,13 @@ def test_a_name_that_is_taken(rig: Rig) -> None:
     rig.load("plugins::Plain")
 
 
-def test_unloading_what_is_not_there(rig: Rig) -> None:
+def test_unloading_an_unknown_id(rig: Rig) -> None:
     component = rig.load_component("plugins::Plain")
     with pytest.raises(ConfigError, match=rf"id 99; loaded: {component.id} /plain"):
         rig.container.unload(99)
 
 
-def test_a_callback_that_fails_stops_nobody(
+def test_failing_callback_does_not_stop_the_others(
     rig: Rig,
     outside: Outside,
     capfd: pytest.CaptureFixture[str],
@@ -187,7 +187,7 @@ def test_a_callback_that_fails_stops_nobody(
     assert log_of(capfd).count("RuntimeError: a negative number") == 1
 
 
-def test_what_fails_again_and_again_is_logged_now_and_then(
+def test_repeated_failure_is_logged_periodically(
     rig: Rig, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = [0]
@@ -216,7 +216,7 @@ def test_what_fails_again_and_again_is_logged_now_and_then(
 
 
 @pytest.mark.parametrize("rig", ["best", "single"], indirect=True)
-def test_one_with_an_executor_of_its_own_goes_on_while_the_others_are_held_up(
+def test_own_executor_is_not_delayed_by_others(
     rig: Rig, outside: Outside, capfd: pytest.CaptureFixture[str]
 ) -> None:
     component = rig.load_component("plugins::Undisturbed")
@@ -243,7 +243,7 @@ def test_one_with_an_executor_of_its_own_goes_on_while_the_others_are_held_up(
 # Isolation --------------------------------------------------------------------------------------
 
 
-def test_parameters_remaps_and_namespaces_are_a_components_own(rig: Rig) -> None:
+def test_parameters_remaps_and_namespaces_per_component(rig: Rig) -> None:
     heard = Collected()
     subscribe = rig.container.node.create_subscription
     rig.call(lambda: subscribe(Float32, "/left/renamed", heard.take, 10))
@@ -282,7 +282,7 @@ def _resident_kib() -> int:
     return int(status.partition("VmRSS:")[2].split()[0])
 
 
-def test_loading_and_unloading_again_and_again_does_not_grow(rig: Rig) -> None:
+def test_repeated_loading_does_not_leak(rig: Rig) -> None:
     def cycle() -> None:
         component = rig.load_component("plugins::Gate")
         rig.call(lambda: rig.container.unload(component.id))

@@ -1,4 +1,4 @@
-"""Sound, speech and intents in other packages' messages; fallbacks where they are absent."""
+"""Audio, speech and intents in messages of other packages; doubles of absent packages."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from edge_inference.core.voice import Intent, IntentSlot, Transcript
 from edge_inference.errors import ConfigError, InputError
 from edge_inference.nodes.conversions.audio_common import (
     AudioDataStampedAdapter,
+    AudioFormat,
     AudioInfoAdapter,
     AudioStampedAdapter,
-    SoundFormat,
     audio_common_messages,
     has_own_info,
     to_info,
@@ -86,7 +86,7 @@ def given(monkeypatch: pytest.MonkeyPatch, name: str, messages) -> None:
     monkeypatch.setitem(sys.modules, f"{name}.msg", messages)
 
 
-def test_packages_of_one_name_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_two_packages_are_distinguished(monkeypatch: pytest.MonkeyPatch) -> None:
     given(monkeypatch, "audio_common_msgs", ROS_DRIVERS)
     assert has_own_info(audio_common_messages())
     given(monkeypatch, "audio_common_msgs", MGONZS13)
@@ -95,7 +95,7 @@ def test_packages_of_one_name_are_told_apart(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_an_unknown_package_of_that_name_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     given(monkeypatch, "audio_common_msgs", types.SimpleNamespace(AudioData=object))
-    with pytest.raises(ConfigError, match=r"expected AudioDataStamped .* there are AudioData"):
+    with pytest.raises(ConfigError, match=r"expected AudioDataStamped .* got AudioData"):
         audio_common_messages()
 
 
@@ -107,16 +107,14 @@ def test_an_unknown_package_of_that_name_is_refused(monkeypatch: pytest.MonkeyPa
         ("hri_actions_msgs", hri_intent_adapter),
     ],
 )
-def test_a_package_that_is_absent_is_said_so(
-    monkeypatch: pytest.MonkeyPatch, package: str, find
-) -> None:
+def test_a_missing_package_is_an_error(monkeypatch: pytest.MonkeyPatch, package: str, find) -> None:
     monkeypatch.setitem(sys.modules, package, None)
     monkeypatch.setitem(sys.modules, f"{package}.msg", None)
     with pytest.raises(ConfigError, match=f"{package} is not installed; install it, or leave"):
         find()
 
 
-# Sound of ros-drivers ----------------------------------------------------------------------------
+# Audio of ros-drivers ----------------------------------------------------------------------------
 
 
 def info(**changed) -> object:
@@ -131,11 +129,11 @@ def stamped(data: bytes) -> object:
     return ROS_DRIVERS.AudioDataStamped(header=header, audio=audio)
 
 
-def test_our_sound_survives() -> None:
+def test_own_audio_round_trip() -> None:
     adapter = AudioDataStampedAdapter(ROS_DRIVERS)
     infos = AudioInfoAdapter(ROS_DRIVERS)
-    adapter.sound_format = infos.from_message(to_info(ROS_DRIVERS, 16_000))
-    assert adapter.sound_format == SoundFormat(16_000, 1, "S16LE")
+    adapter.audio_format = infos.from_message(to_info(ROS_DRIVERS, 16_000))
+    assert adapter.audio_format == AudioFormat(16_000, 1, "S16LE")
     back = adapter.from_message(adapter.to_message(CHUNK))
     assert back.samples.tolist() == CHUNK.samples.tolist()
     assert not back.samples.flags.writeable
@@ -144,7 +142,7 @@ def test_our_sound_survives() -> None:
 
 def test_stereo_at_another_rate() -> None:
     adapter = AudioDataStampedAdapter(ROS_DRIVERS)
-    adapter.sound_format = SoundFormat.of(
+    adapter.audio_format = AudioFormat.from_info(
         info(channels=2, sample_rate=44_100, sample_format="F32LE")
     )
     chunk = adapter.from_message(stamped(struct.pack("<4f", 0.5, 0.0, -0.5, -1.0)))
@@ -152,25 +150,25 @@ def test_stereo_at_another_rate() -> None:
     assert (chunk.sample_rate, chunk.stamp_ns) == (44_100, 5_000_000_006)
 
 
-def test_sound_that_nobody_has_described_is_refused() -> None:
-    with pytest.raises(InputError, match="no AudioInfo has said what it is; publish one"):
+def test_audio_without_a_format_is_refused() -> None:
+    with pytest.raises(InputError, match="expected an AudioInfo before it, got none; publish one"):
         AudioDataStampedAdapter(ROS_DRIVERS).from_message(stamped(b""))
 
 
 @pytest.mark.parametrize("coding", ["mp3", "MP3", "opus"])
-def test_compressed_sound_is_refused(coding: str) -> None:
+def test_compressed_audio_is_refused(coding: str) -> None:
     with pytest.raises(InputError, match=f"'{coding}': expected uncompressed .* format:=wave"):
-        SoundFormat.of(info(coding_format=coding))
+        AudioFormat.from_info(info(coding_format=coding))
 
 
 @pytest.mark.parametrize("coding", ["wave", "WAVE", ""])
-def test_uncompressed_sound_is_taken(coding: str) -> None:
-    assert SoundFormat.of(info(coding_format=coding)).sample_format == "S16LE"
+def test_uncompressed_audio_is_accepted(coding: str) -> None:
+    assert AudioFormat.from_info(info(coding_format=coding)).sample_format == "S16LE"
 
 
 def test_a_rate_of_0_is_refused() -> None:
-    with pytest.raises(InputError, match="sample_rate: expected samples a second, got 0"):
-        SoundFormat.of(info(sample_rate=0))
+    with pytest.raises(InputError, match="sample_rate: expected samples per second, got 0"):
+        AudioFormat.from_info(info(sample_rate=0))
 
 
 @pytest.mark.parametrize(
@@ -180,14 +178,14 @@ def test_a_rate_of_0_is_refused() -> None:
         (b"", 65, "channels: expected 1 to"),
     ],
 )
-def test_sound_that_is_too_much_is_refused(data: bytes, channels: int, words: str) -> None:
+def test_too_much_audio_is_refused(data: bytes, channels: int, words: str) -> None:
     adapter = AudioDataStampedAdapter(ROS_DRIVERS)
-    adapter.sound_format = SoundFormat.of(info(channels=channels, sample_format="U8"))
+    adapter.audio_format = AudioFormat.from_info(info(channels=channels, sample_format="U8"))
     with pytest.raises(InputError, match=words):
         adapter.from_message(stamped(data))
 
 
-# Sound of mgonzs13 -------------------------------------------------------------------------------
+# Audio of mgonzs13 -------------------------------------------------------------------------------
 
 
 def both(number: int, rate: int = 48_000, channels: int = 1, **data) -> object:
@@ -196,7 +194,7 @@ def both(number: int, rate: int = 48_000, channels: int = 1, **data) -> object:
     return MGONZS13.AudioStamped(header=Header(), audio=audio)
 
 
-def test_our_sound_survives_there_too() -> None:
+def test_own_audio_round_trip_of_mgonzs13() -> None:
     adapter = AudioStampedAdapter(MGONZS13)
     message = adapter.to_message(CHUNK)
     assert message.audio.info.chunk == 4
@@ -221,11 +219,11 @@ def test_every_format_of_portaudio(message) -> None:
     assert chunk.samples.tolist() == [0.5, -0.5] and chunk.sample_rate == 48_000
 
 
-def test_odd_sound_is_refused() -> None:
+def test_invalid_audio_is_refused() -> None:
     adapter = AudioStampedAdapter(MGONZS13)
     with pytest.raises(InputError, match=r"format: expected 1, 2, 8, 16, 32 .*, got 4"):
         adapter.from_message(both(4))
-    with pytest.raises(InputError, match="rate: expected samples a second, got 0"):
+    with pytest.raises(InputError, match="rate: expected samples per second, got 0"):
         adapter.from_message(both(8, rate=0, int16_data=array("h")))
     with pytest.raises(InputError, match=r"multiple of 4 bytes \(2 channels of S16LE\)"):
         adapter.from_message(both(8, channels=2, int16_data=array("h", [1])))
@@ -260,7 +258,7 @@ def test_speech_that_goes_on() -> None:
     assert not LiveSpeechAdapter(SPEECH).from_message(message).is_final
 
 
-def test_an_odd_confidence_is_refused() -> None:
+def test_an_invalid_confidence_is_refused() -> None:
     with pytest.raises(InputError, match="confidence: expected a number from 0 to 1, got 2"):
         LiveSpeechAdapter(SPEECH).from_message(SPEECH(header=Header(), confidence=2.0))
 
@@ -307,7 +305,7 @@ ODD_NUMBERS = [f'{{"goal": {{"value": {value}}}}}' for value in ("1e999", "NaN",
 
 
 @pytest.mark.parametrize("data", [*ODD_DATA, *ODD_NUMBERS, "[" * 8000, '{"a":' * 1500])
-def test_odd_data_are_refused(data: str) -> None:
+def test_invalid_data_is_refused(data: str) -> None:
     message = HRI_INTENT(intent="move", data=data)
     with pytest.raises(InputError, match="Intent: data: "):
         HriIntentAdapter(HRI_INTENT).from_message(message)

@@ -1,4 +1,4 @@
-"""Sound, speech, intents and plans to messages and back, and messages that cannot be meant."""
+"""Round trips of audio, speech, intents and plans, and invalid messages."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def through(adapter, item):
 
 
 @given(SOUNDS, st.integers(1, 192_000), st.integers(0, 2**32 - 1))
-def test_sound_survives(samples: np.ndarray, rate: int, sequence: int) -> None:
+def test_audio_round_trip(samples: np.ndarray, rate: int, sequence: int) -> None:
     chunk = audio.AudioChunk(samples, rate, STAMP, sequence, "ear")
     back = through(AudioChunkAdapter(), chunk)
     assert np.array_equal(back.samples, samples) and back.samples.dtype == np.float32
@@ -74,7 +74,7 @@ def test_a_transcript_survives() -> None:
     assert through(TranscriptAdapter(), item) == item
 
 
-def test_a_recogniser_that_names_no_mode_is_free() -> None:
+def test_an_empty_mode_means_free() -> None:
     assert TranscriptAdapter().from_message(Transcript(text="stop")).mode == "free"
 
 
@@ -104,7 +104,11 @@ def test_a_plan_survives_without_its_facts() -> None:
 @pytest.mark.parametrize(
     ("adapter", "message", "words"),
     [
-        (AudioChunkAdapter(), AudioChunk(samples=[0.0]), "sample_rate: expected samples a second"),
+        (
+            AudioChunkAdapter(),
+            AudioChunk(samples=[0.0]),
+            "sample_rate: expected samples per second",
+        ),
         (AudioChunkAdapter(), AudioChunk(sample_rate=8000, samples=[math.nan]), "within -1..1"),
         (AudioChunkAdapter(), AudioChunk(sample_rate=8000, samples=[3e4]), "divide 16-bit"),
         (
@@ -131,7 +135,7 @@ def test_a_plan_survives_without_its_facts() -> None:
         (
             IntentAdapter(),
             Intent(slots=[IntentSlot(name="far"), IntentSlot(name="far")]),
-            "every slot once, got far, far",
+            "each slot once, got far, far",
         ),
         (
             IntentAdapter(),
@@ -158,7 +162,7 @@ def test_a_plan_survives_without_its_facts() -> None:
         ),
     ],
 )
-def test_what_cannot_be_meant_is_refused(adapter, message, words: str) -> None:
+def test_invalid_messages_are_refused(adapter, message, words: str) -> None:
     with pytest.raises(InputError, match=words.replace("(", r"\(")):
         adapter.from_message(message)
 

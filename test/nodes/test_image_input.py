@@ -1,4 +1,4 @@
-"""Images arrive whatever the reliability of those who publish them."""
+"""Images arrive from publishers of any reliability."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_a_reliable_publisher_loses_nothing(rig: Rig, outside: Outside) -> None:
     assert [tensor.stamp_ns // 10**9 for tensor in tensors] == list(range(1, 21))
 
 
-def test_a_best_effort_publisher_is_heard_too(rig: Rig, outside: Outside) -> None:
+def test_images_of_a_best_effort_publisher_are_received(rig: Rig, outside: Outside) -> None:
     node = rig.load("Preprocess", "-r", f"image_raw:={TOPIC}")
     tensors = rig.tap("/ai/tensor")
     outside.speak_to_one_that_follows(TOPIC, "sensor_msgs/Image")

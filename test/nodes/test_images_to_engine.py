@@ -1,4 +1,4 @@
-"""An engine that makes its inputs from images itself gets them, and nobody makes a tensor."""
+"""An engine that makes its inputs from images itself gets the images, and no tensor is made."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_boxes_are_the_same_as_from_a_tensor(rig: Rig, pipeline: Pipeline) -> No
     assert by_image.boxes.tolist() == by_tensor.boxes.tolist()
 
 
-def test_who_listens_to_tensors_gets_them(
+def test_a_subscriber_of_tensors_gets_them(
     pipeline: Pipeline, outside: Outside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = Made(monkeypatch, pipeline)
@@ -101,7 +101,7 @@ def test_a_image_that_contradicts_itself_is_refused_before_the_engine(
     assert len(pipeline.next(pipeline.detections)) > 0
 
 
-def test_deferred_tensors_are_made_once_by_whoever_looks_first() -> None:
+def test_deferred_tensors_are_made_once_at_the_first_access() -> None:
     made = []
 
     def make() -> dict[str, Any]:

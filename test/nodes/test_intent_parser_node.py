@@ -1,4 +1,4 @@
-"""Words become intents with the stamp of the speech; what is not understood is told."""
+"""Transcripts become intents with the stamp of the speech; an unknown text has a reason."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def said(text: str, is_final: bool = True, confidence: float = 0.9) -> Transcrip
     return Transcript(text, confidence, "command", 7, is_final, frame_id="ear")
 
 
-def test_what_is_meant(rig: Rig, transcripts: Publisher) -> None:
+def test_intents_of_the_grammar(rig: Rig, transcripts: Publisher) -> None:
     intents, timings = rig.tap("/ai/intent"), rig.tap("/ai/stage_timing")
     rig.load("IntentParser")
     transcripts.publish(said("go forward", is_final=False))
@@ -37,7 +37,7 @@ def test_what_is_meant(rig: Rig, transcripts: Publisher) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "the weather is nice", "go forward ten thousand meters"])
-def test_what_is_not_understood_has_no_name_but_a_reason(
+def test_an_unknown_text_has_no_name_but_a_reason(
     rig: Rig, transcripts: Publisher, text: str
 ) -> None:
     intents = rig.tap("/ai/intent")
@@ -48,7 +48,7 @@ def test_what_is_not_understood_has_no_name_but_a_reason(
     assert intent.problem
 
 
-def test_thresholds_are_live(rig: Rig, transcripts: Publisher) -> None:
+def test_thresholds_can_change(rig: Rig, transcripts: Publisher) -> None:
     intents = rig.tap("/ai/intent")
     node = rig.load("IntentParser")
     rig.call(lambda: node.set_parameters([Parameter("min_confidence", value=0.95)]))
@@ -56,7 +56,7 @@ def test_thresholds_are_live(rig: Rig, transcripts: Publisher) -> None:
     assert intents.wait()[0].problem == "I did not hear that well"
 
 
-def test_a_grammar_of_ones_own(rig: Rig, transcripts: Publisher, tmp_path: Path) -> None:
+def test_an_own_grammar(rig: Rig, transcripts: Publisher, tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text("intents:\n  stop: {phrases: [basta]}\n")
     intents = rig.tap("/ai/intent")
@@ -66,7 +66,7 @@ def test_a_grammar_of_ones_own(rig: Rig, transcripts: Publisher, tmp_path: Path)
 
 
 @pytest.mark.parametrize("text", ["", "intents: {}\n", "intents: [\n"])
-def test_a_grammar_that_is_none_names_its_file(rig: Rig, tmp_path: Path, text: str) -> None:
+def test_an_invalid_grammar_names_its_file(rig: Rig, tmp_path: Path, text: str) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text(text)
     component = rig.load_component("IntentParser", grammar=str(file))
@@ -87,7 +87,7 @@ def test_seen_from_another_process(rig: Rig, transcripts: Publisher, outside: Ou
     assert slots["angle"]["unit"] == "rad"
 
 
-def test_the_grammar_is_live_and_a_bad_one_refused(
+def test_the_grammar_can_change_and_an_invalid_one_is_refused(
     rig: Rig, transcripts: Publisher, tmp_path: Path
 ) -> None:
     bad, mine = tmp_path / "bad.yaml", tmp_path / "mine.yaml"

@@ -1,4 +1,4 @@
-"""What the grammar does not know is answered by exactly one node, with or without a model."""
+"""Exactly one node answers a text outside the grammar, with or without a model."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def said(text: str) -> Transcript:
 
 
 def load(rig: Rig, model: str, with_model: bool = True):
-    """Load the parser and, behind it, the language model."""
+    """Load the intent parser and the language model."""
     node = rig.load("LanguageModel", model=model) if with_model else None
     rig.load("IntentParser", language_model=model)
     return node
 
 
-def test_a_plan_that_is_asked_about_and_then_done(
+def test_a_plan_is_executed_after_a_confirmation(
     rig: Rig, transcripts: Publisher, tmp_path: Path
 ) -> None:
     intents, plans, say = rig.tap("/ai/intent"), rig.tap("/ai/action_plan"), rig.tap("/ai/say")
@@ -55,9 +55,7 @@ def test_a_plan_that_is_asked_about_and_then_done(
     assert node.health.notes()["model"] == str(tmp_path)
 
 
-def test_limits_hold_for_what_a_model_writes(
-    rig: Rig, transcripts: Publisher, tmp_path: Path
-) -> None:
+def test_limits_hold_for_plans_of_a_model(rig: Rig, transcripts: Publisher, tmp_path: Path) -> None:
     plans = rig.tap("/ai/action_plan")
     rig.load("Planner")
     load(rig, str(language_model(tmp_path, {**FORWARD, "d": " ", " ": "d", "s": END})))
@@ -71,7 +69,7 @@ def test_limits_hold_for_what_a_model_writes(
     "text",
     ["go forward", "go forward ten thousand meters", "please stop", "", "yeah", "okay"],
 )
-def test_what_the_grammar_has_an_answer_to_stays_with_it(
+def test_the_grammar_answers_its_own_texts(
     rig: Rig, transcripts: Publisher, tmp_path: Path, text: str
 ) -> None:
     asked, intents = rig.tap("/ai/intent_unknown"), rig.tap("/ai/intent")
@@ -82,7 +80,7 @@ def test_what_the_grammar_has_an_answer_to_stays_with_it(
     assert asked == []
 
 
-def test_a_model_that_is_absent_is_said_so(rig: Rig, transcripts: Publisher) -> None:
+def test_a_missing_model_is_reported(rig: Rig, transcripts: Publisher) -> None:
     intents, say = rig.tap("/ai/intent"), rig.tap("/ai/say")
     rig.load("Planner")
     node = load(rig, "nowhere")
@@ -97,7 +95,7 @@ def test_a_model_that_is_absent_is_said_so(rig: Rig, transcripts: Publisher) -> 
     assert say.wait() == [expected]
 
 
-def test_a_node_that_is_not_running_is_said_so(rig: Rig, transcripts: Publisher) -> None:
+def test_a_missing_node_is_reported(rig: Rig, transcripts: Publisher) -> None:
     intents = rig.tap("/ai/intent")
     load(rig, "nowhere", with_model=False)
     transcripts.publish(said("scoot ahead"))
@@ -107,7 +105,7 @@ def test_a_node_that_is_not_running_is_said_so(rig: Rig, transcripts: Publisher)
     )
 
 
-def test_a_model_that_fails_is_said_so(rig: Rig, transcripts: Publisher, tmp_path: Path) -> None:
+def test_a_failing_model_is_reported(rig: Rig, transcripts: Publisher, tmp_path: Path) -> None:
     intents = rig.tap("/ai/intent")
     node = load(rig, str(language_model(tmp_path, FORWARD)))
     rig.call(lambda: node._backend.close())
@@ -116,7 +114,7 @@ def test_a_model_that_fails_is_said_so(rig: Rig, transcripts: Publisher, tmp_pat
     wait_for(lambda: node.health.status(0).level is HealthLevel.ERROR, "the fault on show")
 
 
-def test_the_grammar_is_live(rig: Rig, transcripts: Publisher, tmp_path: Path) -> None:
+def test_the_grammar_can_change(rig: Rig, transcripts: Publisher, tmp_path: Path) -> None:
     """With the other one a plan is another: there, m is for munch."""
     grammar = tmp_path / "mine.yaml"
     grammar.write_text("intents:\n  munch: {phrases: [eat it all]}\n")
@@ -135,7 +133,7 @@ def test_the_grammar_is_live(rig: Rig, transcripts: Publisher, tmp_path: Path) -
 # Sentence embeddings ------------------------------------------------------------------------------
 
 
-def test_what_is_near_in_meaning_is_asked_about(
+def test_a_similar_text_leads_to_a_question(
     rig: Rig, transcripts: Publisher, tmp_path: Path
 ) -> None:
     intents = rig.tap("/ai/intent")
@@ -145,7 +143,7 @@ def test_what_is_near_in_meaning_is_asked_about(
     assert (intent.name, intent.source, intent.needs_confirmation) == ("turn", "embedding", True)
 
 
-def test_embeddings_that_are_absent_are_said_so_and_the_grammar_serves(
+def test_without_the_embedding_model_the_grammar_still_works(
     rig: Rig, transcripts: Publisher
 ) -> None:
     intents = rig.tap("/ai/intent")

@@ -76,7 +76,9 @@ def test_timings_from_outside_count_too(rig: Rig, outside: Outside) -> None:
     assert inferences.wait() == [12.5]
 
 
-def test_the_window_is_live_and_reports_end_with_the_node(rig: Rig, publisher: Publisher) -> None:
+def test_the_window_can_be_changed_and_reports_end_with_the_node(
+    rig: Rig, publisher: Publisher
+) -> None:
     node = rig.load("Latency")
     reports = rig.tap("/ai/latency_report")
     rig.call(lambda: node.set_parameters([Parameter("window_s", value=2.0)]))

@@ -1,4 +1,4 @@
-"""Listening on demand: one goal, one utterance, and a reason where there is no answer."""
+"""The action listen: one goal, one utterance, and a reason if there is no transcript."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MS32 = 32_000_000
 
 
 class Asker:
-    """Asks for speech, and publishes transcripts as the recogniser does."""
+    """Sends goals, and publishes transcripts as the recogniser does."""
 
     def __init__(self, rig: Rig) -> None:
         self._rig = rig
@@ -73,11 +73,11 @@ def answer(future) -> tuple[int, str, str]:
 
 
 @pytest.mark.parametrize("rig", ["best", "single"], indirect=True)
-def test_what_is_said_is_the_answer(rig: Rig, asker: Asker) -> None:
+def test_the_transcript_is_the_result(rig: Rig, asker: Asker) -> None:
     rig.load("Listener")
     listening = rig.tap("/ai/listening")
     _, result = asker.ask()
-    asker.say("left", age_s=10.0)  # before anybody has asked
+    asker.say("left", age_s=10.0)  # before the goal
     asker.say("turn", is_final=False)
     asker.say("", is_final=False)
     assert asker.partial.wait() == ["turn"]
@@ -90,7 +90,7 @@ def test_what_is_said_is_the_answer(rig: Rig, asker: Asker) -> None:
     assert (listening[0], listening[-1]) == (True, False)
 
 
-def test_what_is_not_understood_is_told(rig: Rig, asker: Asker) -> None:
+def test_an_unknown_text_aborts_with_a_reason(rig: Rig, asker: Asker) -> None:
     rig.load("Listener")
     _, result = asker.ask()
     asker.say("", problem="no phrase of the grammar")
@@ -104,7 +104,7 @@ def test_what_is_not_understood_is_told(rig: Rig, asker: Asker) -> None:
         ("turn", "'turn' did not end in 30 seconds"),
     ],
 )
-def test_the_time_is_over(
+def test_a_timeout_aborts(
     rig: Rig, asker: Asker, monkeypatch: pytest.MonkeyPatch, partial: str, problem: str
 ) -> None:
     pass_s = later(monkeypatch, listener)
@@ -119,10 +119,10 @@ def test_the_time_is_over(
     assert listening.wait(count + 2)[count:] == [True] * (len(listening) - count)
     pass_s(1.0)
     assert answer(result) == (GoalStatus.STATUS_ABORTED, "", problem)
-    asker.ask()  # and it is free again
+    asker.ask()  # another goal is accepted
 
 
-def test_a_second_goal_is_told_why_not(rig: Rig, asker: Asker) -> None:
+def test_a_second_goal_is_aborted_with_a_reason(rig: Rig, asker: Asker) -> None:
     rig.load("Listener")
     _, first = asker.ask()
     _, second = asker.ask()
@@ -143,7 +143,7 @@ def test_cancelling(rig: Rig, asker: Asker) -> None:
 
 
 @pytest.mark.parametrize("timeout_s", [0.0, -1.0, float("nan"), float("inf"), 61.0])
-def test_a_timeout_that_cannot_be(rig: Rig, asker: Asker, timeout_s: float) -> None:
+def test_an_invalid_timeout(rig: Rig, asker: Asker, timeout_s: float) -> None:
     rig.load("Listener")
     _, result = asker.ask(timeout_s)
     status, _, problem = answer(result)
@@ -159,7 +159,7 @@ def test_deactivation_ends_the_goal(rig: Rig, asker: Asker) -> None:
     assert answer(asker.ask()[1])[2] == "the listener is not active"
 
 
-# What voice activity makes of it ----------------------------------------------------------------
+# Voice activity on demand ----------------------------------------------------------------
 
 
 class LoudIsSpeech:
@@ -172,7 +172,7 @@ class LoudIsSpeech:
         return {"output": np.array([[float(is_loud)]], np.float32), "stateN": inputs["state"]}
 
     def close(self) -> None:
-        """Nothing to free."""
+        """Do nothing."""
 
 
 WORD = (0.0, 0.0, 0.5, 0.5, 0.5, *[0.0] * 10)
@@ -180,7 +180,7 @@ WORD = (0.0, 0.0, 0.5, 0.5, 0.5, *[0.0] * 10)
 
 @pytest.fixture
 def hear(rig: Rig, monkeypatch: pytest.MonkeyPatch):
-    """Load voice activity; return what publishes a word and waits until it has been worked on."""
+    """Load voice activity; return a function that publishes a word and waits for its end."""
     described = type("Described", (), {"name": "loud"})()
     monkeypatch.setattr(voice_activity, "load_speech_model", lambda *given: described)
     monkeypatch.setattr(voice_activity, "open_backend", lambda *given: LoudIsSpeech())
@@ -202,7 +202,7 @@ def hear(rig: Rig, monkeypatch: pytest.MonkeyPatch):
     return hear
 
 
-def test_nothing_is_heard_unless_somebody_asks(rig: Rig, asker: Asker, hear) -> None:
+def test_on_demand_detects_speech_only_during_a_goal(rig: Rig, asker: Asker, hear) -> None:
     segments = rig.tap("/ai/speech")
     rig.load("Listener")
     hear()
@@ -217,7 +217,7 @@ def test_nothing_is_heard_unless_somebody_asks(rig: Rig, asker: Asker, hear) -> 
     assert len(segments) == heard
 
 
-def test_no_speech_is_heard_while_the_robot_speaks(rig: Rig, asker: Asker, hear) -> None:
+def test_speech_while_the_robot_speaks_is_mixed_speech(rig: Rig, asker: Asker, hear) -> None:
     segments, mixed = rig.tap("/ai/speech"), rig.tap("/ai/mixed_speech")
     rig.load("Listener")
     speaking = rig.call(
@@ -227,12 +227,10 @@ def test_no_speech_is_heard_while_the_robot_speaks(rig: Rig, asker: Asker, hear)
     asker.ask()
     hear()
     assert segments == []
-    assert mixed  # a stop would be heard
+    assert mixed  # a stop would count
 
 
-def test_nobody_is_listened_to_for_one_who_has_died(
-    rig: Rig, hear, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_request_to_listen_expires(rig: Rig, hear, monkeypatch: pytest.MonkeyPatch) -> None:
     segments = rig.tap("/ai/speech")
     monkeypatch.setattr(listening_gate, "_REQUEST_VALID_S", 0.0)
     hear.ear._on_listening(True, True)

@@ -56,7 +56,7 @@ def stamps(results) -> list[int]:
     return [result.stamp_ns for result in results]
 
 
-def test_a_precision_changes_without_a_lost_or_doubled_frame(rig: Rig, outside: Outside) -> None:
+def test_a_precision_changes_without_lost_or_duplicate_frames(rig: Rig, outside: Outside) -> None:
     pipeline = Pipeline(rig, model="efficientnet_lite0")
     exact, fast = (describe_int8_mode(mode_in_use(weight_bits(mode))) for mode in INT8_MODES)
     with camera(pipeline) as sent:
@@ -104,7 +104,7 @@ def test_the_others_follow_a_change_of_model(rig: Rig, outside: Outside) -> None
 
 
 @pytest.mark.parametrize("order", [("preprocess", "inference"), ("inference", "preprocess")])
-def test_the_order_in_which_stages_are_told_does_not_matter(
+def test_the_order_of_the_state_messages_does_not_matter(
     rig: Rig, outside: Outside, order: tuple[str, str]
 ) -> None:
     pipeline = Pipeline(rig, model="nanodet")
@@ -117,7 +117,7 @@ def test_the_order_in_which_stages_are_told_does_not_matter(
     assert pipeline.lost().get("invalid", 0) == 0
 
 
-def test_the_state_says_what_runs(rig: Rig, outside: Outside) -> None:
+def test_the_state_shows_the_engine_in_use(rig: Rig, outside: Outside) -> None:
     pipeline = Pipeline(rig, model="nanodet")
     heard = outside.listen("/ai/inference_state", "edge_inference/InferenceState")
     (state,) = heard.wait(1)[:1]
@@ -135,7 +135,7 @@ def test_the_state_says_what_runs(rig: Rig, outside: Outside) -> None:
     assert pipeline.lost() == {}
 
 
-def test_an_engine_that_does_not_open_leaves_the_old_one_at_work(
+def test_an_engine_that_does_not_open_leaves_the_old_one_in_service(
     rig: Rig, outside: Outside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pipeline = Pipeline(rig, model="nanodet")
@@ -182,7 +182,7 @@ def test_a_drifting_engine_is_rolled_back_and_reported(
         ({"model": "nanodat"}, "did you mean 'nanodet'"),
     ],
 )
-def test_what_cannot_be_is_refused_at_once(
+def test_an_impossible_engine_is_rejected_at_once(
     rig: Rig, outside: Outside, values: dict[str, str], reason: str, monkeypatch
 ) -> None:
     pipeline = Pipeline(rig, model="nanodet")
@@ -193,7 +193,7 @@ def test_what_cannot_be_is_refused_at_once(
     assert pipeline.inference._server.preparation is None
 
 
-def test_an_engine_that_cannot_run_here_is_stood_in_for(rig: Rig) -> None:
+def test_a_fallback_serves_for_an_engine_that_cannot_run_here(rig: Rig) -> None:
     pipeline = Pipeline(rig, {"backend": "trt"}, model="nanodet")
     assert len(pipeline.next(pipeline.detections)) > 0
     (reason, message), *_ = pipeline.inference.health.take_errors()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from rclpy.parameter import Parameter
 
-from edge_inference.composition.load_services import is_autostarted, node_arguments
+from edge_inference.composition.load_services import make_node_arguments, read_autostart
 from edge_inference.errors import ConfigError
 
 
@@ -31,8 +31,8 @@ def extra(**values: Any) -> Any:
         (extra(forward_global_arguments=True, autostart=False), False),
     ],
 )
-def test_who_is_activated(asked: Any, expected: bool) -> None:
-    assert is_autostarted(asked) is expected
+def test_autostart_argument(asked: Any, expected: bool) -> None:
+    assert read_autostart(asked) is expected
 
 
 @pytest.mark.parametrize(
@@ -40,22 +40,22 @@ def test_who_is_activated(asked: Any, expected: bool) -> None:
     [
         (extra(autostart="false"), "autostart: expected true or false, got 'false'"),
         (extra(autostart=0), "autostart: expected true or false, got 0"),
-        (extra(autostrat=False), "'autostrat' is unknown; did you mean 'autostart'"),
-        (extra(lifecycle="off"), "'lifecycle' is unknown"),
+        (extra(autostrat=False), "unknown extra argument 'autostrat'; did you mean 'autostart'"),
+        (extra(lifecycle="off"), "unknown extra argument 'lifecycle'"),
     ],
 )
-def test_nobody_is_activated_against_a_wish_that_is_not_understood(asked: Any, words: str) -> None:
+def test_invalid_extra_arguments_are_refused(asked: Any, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
-        is_autostarted(asked)
+        read_autostart(asked)
 
 
 @pytest.mark.parametrize(("level", "name"), [(10, "debug"), (50, "fatal")])
-def test_levels_of_the_log(level: int, name: str) -> None:
-    assert node_arguments(request(log_level=level))[-2:] == ["--log-level", name]
-    assert "--log-level" not in node_arguments(request())
+def test_log_levels(level: int, name: str) -> None:
+    assert make_node_arguments(request(log_level=level))[-2:] == ["--log-level", name]
+    assert "--log-level" not in make_node_arguments(request())
 
 
 @pytest.mark.parametrize("level", [1, 15, 60, 255])
-def test_an_unknown_level_of_the_log_is_refused(level: int) -> None:
+def test_unknown_log_level_is_refused(level: int) -> None:
     with pytest.raises(ConfigError, match=f"got {level}"):
-        node_arguments(request(log_level=level))
+        make_node_arguments(request(log_level=level))

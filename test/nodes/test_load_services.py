@@ -60,7 +60,7 @@ def test_load_list_unload(rig: Rig, ask) -> None:
     assert not ask(srv.ListNodes, "list_nodes").unique_ids
 
 
-def test_failures_come_back_as_sentences(rig: Rig, ask) -> None:
+def test_failures_are_returned_as_sentences(rig: Rig, ask) -> None:
     unknown = ask(srv.LoadNode, "load_node", package_name="plugins", plugin_name="plugins::Nope")
     assert not unknown.success
     assert "has no class Nope" in unknown.error_message

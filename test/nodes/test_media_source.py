@@ -1,4 +1,4 @@
-"""Images become frames; what cannot be read is told, and the rest goes on."""
+"""Images are published as frames; unreadable ones are reported, and the rest is published."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_nothing_but_corrupt_files_ends(rig: Rig, tmp_path: Path, loop: bool) ->
     assert node.health.drop_counts() == {"source": 1}
 
 
-def test_a_loop_that_runs_dry_ends(rig: Rig, tmp_path: Path) -> None:
+def test_a_loop_without_a_readable_image_ends(rig: Rig, tmp_path: Path) -> None:
     """Files that turn bad while they are looped over must not become a busy loop of errors."""
     source = make_images(tmp_path, 1)
     frames = rig.tap("/camera/image_raw")
@@ -121,7 +121,7 @@ def test_a_source_that_is_stopped_while_it_waits(rig: Rig, tmp_path: Path) -> No
     assert len(frames) == 1
 
 
-def test_a_source_that_is_not_there(rig: Rig) -> None:
+def test_a_missing_source_fails_configuring(rig: Rig) -> None:
     component = rig.load_component("MediaSource", source="/no/such.jpg")
     assert component.failure == "did not configure"
     message = component.node.health.status(0).message
@@ -139,7 +139,9 @@ class FakeCamera(Media):
         self.origin = "/dev/video9"
         self.left = 1 if type(self).opened == 1 else 10**9
         if type(self).opened == 2:
-            raise SourceError("camera /dev/video9 cannot be opened; is it plugged in?")
+            raise SourceError(
+                "camera /dev/video9 cannot be opened; check that it is still connected"
+            )
 
     def read(self):
         self.left -= 1
@@ -165,10 +167,12 @@ def test_a_camera_that_disappears_and_comes_back(
     assert node.finished.wait(DEADLINE_S)
     assert node.health.drop_counts() == {"source": 2}
     assert node.health.status(0).values["last error"].startswith("camera /dev/video9 cannot")
-    assert capfd.readouterr().err.count("is it plugged in?") == 1  # one reason, within 5 s
+    assert (
+        capfd.readouterr().err.count("check that it is still connected") == 1
+    )  # one reason, within 5 s
 
 
-def test_a_reader_that_breaks_says_so(
+def test_a_failing_reader_is_reported(
     rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Odd(FakeCamera):

@@ -66,7 +66,7 @@ def places(message_type: type[Any]) -> Iterator[tuple[tuple[str, ...], Any]]:
         if isinstance(kind, idl.AbstractString | idl.AbstractSequence):
             yield (name,), kind
         if isinstance(inner, idl.NamespacedType) and not isinstance(kind, idl.Array):
-            for way, found in places(message_bounds._class_of(inner)):
+            for way, found in places(message_bounds._find_class(inner)):
                 yield (name, *way), found
 
 
@@ -77,7 +77,7 @@ def filled(message_type: type[Any], way: tuple[str, ...], value: Any) -> Any:
     kind = dict(zip(message.get_fields_and_field_types(), message.SLOT_TYPES, strict=True))[name]
     if rest:
         is_sequence = isinstance(kind, idl.AbstractSequence)
-        inner = message_bounds._class_of(kind.value_type if is_sequence else kind)
+        inner = message_bounds._find_class(kind.value_type if is_sequence else kind)
         value = filled(inner, tuple(rest), value)
         value = [value] if is_sequence else value
     setattr(message, name, value)
@@ -90,7 +90,7 @@ def many(kind: Any, count: int) -> Any:
     if isinstance(inner, idl.AbstractString):
         return [""] * count
     if isinstance(inner, idl.NamespacedType):
-        return [message_bounds._class_of(inner)()] * count
+        return [message_bounds._find_class(inner)()] * count
     values = {"boolean": False, "octet": b"\0", "float": 0.0, "double": 0.0}
     return [values.get(inner.typename, 0)] * count
 
@@ -107,7 +107,7 @@ HOSTILE = [
 
 
 @every_adapter
-def test_every_kind_of_message_has_a_size_and_enters_by_the_gate(adapter: Adapter) -> None:
+def test_every_message_type_has_bounds(adapter: Adapter) -> None:
     assert type(adapter).from_bytes is Adapter.from_bytes
     size = adapter.bounds.size
     assert size <= (
@@ -118,7 +118,7 @@ def test_every_kind_of_message_has_a_size_and_enters_by_the_gate(adapter: Adapte
 
 
 @pytest.mark.parametrize(("adapter", "way", "kind"), HOSTILE)
-def test_too_much_is_refused_before_anything_is_made_of_it(
+def test_message_beyond_its_bounds_is_refused_before_deserialisation(
     adapter: Adapter, way: tuple[str, ...], kind: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def read(self: Adapter, data: bytes) -> None:
@@ -138,7 +138,7 @@ def test_too_much_is_refused_before_anything_is_made_of_it(
 
 
 @every_adapter
-def test_the_bounds_themselves_are_let_through(adapter: Adapter) -> None:
+def test_message_at_its_bounds_is_accepted(adapter: Adapter) -> None:
     checked = BoundsChecker(adapter.message_type, adapter.bounds)
     for way, kind in places(adapter.message_type):
         bound = adapter.bounds.texts.get(way[-1], message_bounds.MAX_NAME_BYTES)
@@ -156,7 +156,7 @@ def test_the_bounds_themselves_are_let_through(adapter: Adapter) -> None:
     ],
     ids=lambda kind: kind.__name__,
 )
-def test_the_walk_ends_where_the_message_does(kind: type[Any]) -> None:
+def test_check_returns_the_end_of_the_message(kind: type[Any]) -> None:
     """As the generated code reads it, with texts and sequences of any length before any number."""
     checked = BoundsChecker(kind, MessageBounds())
     messages = [kind()]
@@ -177,7 +177,7 @@ def test_the_walk_ends_where_the_message_does(kind: type[Any]) -> None:
                 checked.check(data[:cut])
 
 
-def test_a_sequence_has_the_bound_of_its_definition() -> None:
+def test_bounded_sequence_keeps_its_bound() -> None:
     data = serialize_message(
         Workload(operating_points=[OperatingPoint()], operating_point=[0x77777777])
     )
@@ -202,7 +202,7 @@ def test_names_are_of_any_script() -> None:
     assert StageTimingAdapter().from_bytes(serialize_message(timing)).node == "/küche/ノード"
 
 
-def test_axes_without_end_cost_nothing() -> None:
+def test_many_axes_are_refused_cheaply() -> None:
     tensor = Tensor(name="x", dtype_code=2, dtype_bits=32, dtype_lanes=1)
     tensor.shape = array("q", [1]) * 100_000
     message = TensorList(tensors=[tensor])
@@ -212,7 +212,7 @@ def test_axes_without_end_cost_nothing() -> None:
         TensorListAdapter().from_message(message)
 
 
-def test_objects_without_end_are_not_made() -> None:
+def test_many_objects_are_not_created() -> None:
     """A few megabytes would be a hundred thousand objects."""
     for fields in (
         {"geometry": [TensorGeometry()] * 100_000},
@@ -222,7 +222,7 @@ def test_objects_without_end_are_not_made() -> None:
             TensorListAdapter().from_bytes(serialize_message(TensorList(**fields)))
 
 
-def test_images_are_let_in_by_the_same_gate() -> None:
+def test_images_are_checked_too() -> None:
     image = Image(width=1, height=1, step=3, encoding="bgr8", data=[1, 2, 3])
     image.header.frame_id = "camera"
     assert ImageAdapter().from_bytes(serialize_message(image)).frame_id == "camera"
@@ -274,13 +274,13 @@ def odd_numbers() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize(("adapter", "message", "name"), list(odd_numbers()))
-def test_numbers_that_cannot_be_true(adapter: Adapter, message: Any, name: str) -> None:
+def test_impossible_numbers(adapter: Adapter, message: Any, name: str) -> None:
     with pytest.raises(InputError, match=f"{name}.*expected"):
         adapter.from_bytes(serialize_message(message))
 
 
 @pytest.mark.parametrize("rate", [-math.inf, math.nan, 1e-45, 1e-40, -1.0, 3e38])
-def test_a_rate_that_nobody_can_mean_is_failsafe(rate: float) -> None:
+def test_impossible_rate_is_failsafe(rate: float) -> None:
     made = DirectiveAdapter().from_bytes(serialize_message(PerformanceDirective(max_rate_hz=rate)))
     assert "max_rate_hz: expected 0, or a number from 0.0001" in made.problem
 

@@ -1,4 +1,4 @@
-"""Plans that go to places: a goal for Nav2, given up by stop; without Nav2 it is told."""
+"""Steps to places: a goal of Nav2, canceled by a stop; without Nav2 a spoken reason."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ KITCHEN = (ActionStep("go_to", target="kitchen"), ActionStep("say", target="here
 
 
 class Answer:
-    """A future whose result comes when the test says so."""
+    """A future whose result the test sets."""
 
     def add_done_callback(self, callback) -> None:
         self._callback = callback
@@ -105,7 +105,7 @@ def ask(rig: Rig):
     return ask
 
 
-def test_it_goes_there_and_on_with_the_plan(rig: Rig, ask, nav2: Nav2) -> None:
+def test_a_goal_and_the_rest_of_the_plan(rig: Rig, ask, nav2: Nav2) -> None:
     velocities, said = rig.tap("/cmd_vel"), rig.tap("/ai/say")
     feedback = rig.tap("/ai/command_feedback")
     node = rig.load("Command")
@@ -115,7 +115,7 @@ def test_it_goes_there_and_on_with_the_plan(rig: Rig, ask, nav2: Nav2) -> None:
     assert (goal.pose.pose.position.x, goal.pose.pose.position.y) == (4.0, 1.5)
     handle = Handle()
     nav2.answers[0].come(handle)
-    assert velocities == []  # the topic is navigation's
+    assert velocities == []  # only navigation publishes
     handle.end(GoalStatus.STATUS_SUCCEEDED)
     assert said.wait() == ["here I am"]
     wait_for(lambda: feedback[-1].state is MotionState.DONE, "the end")
@@ -136,7 +136,7 @@ def stop(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("is_accepted_first", [True, False])
-def test_stop_gives_the_goal_up(rig: Rig, ask, nav2: Nav2, is_accepted_first: bool) -> None:
+def test_stop_cancels_the_goal(rig: Rig, ask, nav2: Nav2, is_accepted_first: bool) -> None:
     velocities = rig.tap("/cmd_vel")
     rig.load("Command")
     ask(*KITCHEN)
@@ -150,7 +150,7 @@ def test_stop_gives_the_goal_up(rig: Rig, ask, nav2: Nav2, is_accepted_first: bo
     assert set(velocities) == {(0.0, 0.0)}
 
 
-def test_another_plan_takes_the_goals_place(rig: Rig, ask, nav2: Nav2) -> None:
+def test_another_plan_replaces_the_goal(rig: Rig, ask, nav2: Nav2) -> None:
     velocities = rig.tap("/cmd_vel")
     rig.load("Command")
     ask(*KITCHEN)
@@ -170,7 +170,7 @@ def test_another_plan_takes_the_goals_place(rig: Rig, ask, nav2: Nav2) -> None:
         (lambda answer: abort(answer), "I did not get there"),
     ],
 )
-def test_what_goes_wrong_is_said(rig: Rig, ask, nav2: Nav2, end, words: str) -> None:
+def test_a_failed_goal_is_reported_aloud(rig: Rig, ask, nav2: Nav2, end, words: str) -> None:
     said = rig.tap("/ai/say")
     rig.load("Command")
     ask(*KITCHEN)
@@ -184,7 +184,7 @@ def abort(answer: Answer) -> None:
     handle.end(GoalStatus.STATUS_ABORTED)
 
 
-def test_nobody_navigates(rig: Rig, ask, nav2: Nav2) -> None:
+def test_without_a_server(rig: Rig, ask, nav2: Nav2) -> None:
     nav2.is_there = False
     said = rig.tap("/ai/say")
     rig.load("Command")

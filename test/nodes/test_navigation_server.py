@@ -23,7 +23,7 @@ KITCHEN = (ActionStep("go_to", target="kitchen"), ActionStep("say", target="here
 
 
 class Navigator:
-    """Takes goals and ends them when the test says so."""
+    """Accepts goals and ends them on request of the test."""
 
     def __init__(self) -> None:
         self.accepts = True
@@ -50,7 +50,7 @@ class Navigator:
         self.goals[-1].publish_feedback(feedback)
 
     def end(self, how: str, words: str = "") -> None:
-        """Succeed, abort or cancel the last goal; say why where the interface has a field."""
+        """Succeed, abort or cancel the last goal, with a reason if the interface has one."""
 
         def execute(handle):
             getattr(handle, how)()
@@ -119,7 +119,7 @@ def test_it_gets_there(rig: Rig, navigator: Navigator, speaker: Speaker) -> None
     position = goal.request.pose.pose.position
     assert (position.x, position.y) == (4.0, 1.5)
     navigator.feed_back(1.5)
-    assert (velocities, said) == ([], [])  # the topic is navigation's
+    assert (velocities, said) == ([], [])  # only navigation publishes
     navigator.end("succeed")
     assert said.wait() == ["here I am"]
     wait_for(lambda: feedback[-1].state is MotionState.DONE, "the end")

@@ -88,7 +88,7 @@ CASES = {
     ),
     "manager, acting": Case(
         "PlatformManager",
-        lambda node: (node._actuators, "apply"),
+        lambda node: (node._actuators, "cap_clocks"),
         "/ai/platform_state",
         {"recording": str(TREES / "orin_nx.jsonl"), "rate_hz": 10.0},
     ),
@@ -172,7 +172,7 @@ def test_a_node_goes_on_after_a_failure(
     received.wait(1)
     with monkeypatch.context() as patch:
         if reporting_fails:
-            fail(patch, node.health, "error", "exit", times=1)
+            fail(patch, node.health, "count_error", "exit", times=1)
         failed = fail(patch, *case.target(node), kind)
         wait_for(lambda: failed, "the failure")
         if not reporting_fails:
@@ -272,7 +272,7 @@ def test_a_failure_that_cannot_be_reported_stops_the_robot(
     node = rig.load("Command", rate_hz=50.0)
     sender.drive()
     with monkeypatch.context() as patch:
-        for owner, name in ((node.health, "error"), (node._motion, "stop")):
+        for owner, name in ((node.health, "count_error"), (node._motion, "stop")):
             fail(patch, owner, name, "exit", times=float("inf"))
         failed = fail(patch, node._motion, "command", "error", times=float("inf"))
         wait_for(lambda: len(failed) >= 3, "the failures")
@@ -291,9 +291,6 @@ def test_a_velocity_that_cannot_be_sent_does_not_end_the_cycle(
         wait_for(lambda: len(failed) == 5, "the failures")
         wait_for(lambda: velocities[-1] == STILL, "standing")
     assert node._motion.feedback(node.now_ns()).state is MotionState.STOPPED
-
-
-# Responses in callbacks ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", FAILURES)

@@ -81,7 +81,7 @@ def test_what_turns_out_to_be_slower_is_not_served_and_withdrawn(
     assert ratio is not None and ratio > 1.5
 
 
-def test_what_is_known_to_be_slower_is_never_offered_yet_served_to_who_names_it(
+def test_a_slower_point_is_not_offered_but_served_on_request(
     rig: Rig, outside: Outside, costs: CostCache
 ) -> None:
     names = {"nanodet": 0.01, "efficientnet_lite0": 0.02}
@@ -105,7 +105,9 @@ def test_what_is_known_to_be_slower_is_never_offered_yet_served_to_who_names_it(
     assert pipeline.states[-1].problem == ""
 
 
-def test_an_operating_point_costs_what_it_would_take_now(rig: Rig, costs: CostCache) -> None:
+def test_the_cost_of_an_operating_point_is_scaled_to_the_present(
+    rig: Rig, costs: CostCache
+) -> None:
     names = {"nanodet": 1.0, "efficientnet_lite0": 0.25}  # on a much slower machine
     spreads = {point(name, costs): Spread(seconds, seconds) for name, seconds in names.items()}
     pair = tuple(Cost(each, 20, spread) for each, spread in spreads.items())

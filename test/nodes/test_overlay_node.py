@@ -1,4 +1,4 @@
-"""Overlays cost nothing until somebody looks."""
+"""Overlays have no cost without a subscriber."""
 
 from __future__ import annotations
 
@@ -43,7 +43,9 @@ def scene(rig: Rig) -> Scene:
     return Scene(rig)
 
 
-def test_nobody_looks_nobody_listens(rig: Rig, scene: Scene, outside: Outside) -> None:
+def test_without_a_subscriber_there_is_no_subscription(
+    rig: Rig, scene: Scene, outside: Outside
+) -> None:
     overlay = rig.load("Overlay")
     assert not scene.images.has_subscribers()
     scene.show()
@@ -96,7 +98,7 @@ def test_only_so_many_images_are_kept(rig: Rig, scene: Scene) -> None:
 def test_large_images_are_kept_as_far_as_their_bytes_go(
     rig: Rig, scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edge_inference.nodes.perception.overlay._MOST_BYTES", 100)
+    monkeypatch.setattr("edge_inference.nodes.perception.overlay._MAX_BYTES", 100)
     rig.tap("/ai/overlay")
     node = rig.load("Overlay", history=5)
     for stamps, side, kept in (
@@ -113,7 +115,7 @@ def test_large_images_are_kept_as_far_as_their_bytes_go(
         assert list(node._images) == kept
 
 
-def test_deactivated_while_somebody_looks(rig: Rig, scene: Scene) -> None:
+def test_deactivated_with_a_subscriber(rig: Rig, scene: Scene) -> None:
     seen = rig.tap("/ai/overlay")
     node = rig.load("Overlay", when_full="wait")
     rig.call(node.trigger_deactivate)

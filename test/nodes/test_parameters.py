@@ -60,7 +60,7 @@ def test_every_parameter_is_described(rig: Rig, outside: Outside, plugin: str) -
             assert ranges[0]["to_value"] == rule.maximum
 
 
-def test_the_decoders_parameters_come_with_the_models_values(rig: Rig, outside: Outside) -> None:
+def test_decoder_parameters_have_the_values_of_the_model(rig: Rig, outside: Outside) -> None:
     node = rig.load("Decode", autostart=False)
     assert "confidence" not in ours(outside, "/ai/decode")
     rig.call(node.trigger_configure)
@@ -121,7 +121,7 @@ def test_a_bad_value_is_refused_in_a_sentence(
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
-        ("model_path", "/m:" * 40_000, "model_path: expected a text of at most 4096 letters"),
+        ("model_path", "/m:" * 40_000, "model_path: expected a text of at most 4096 characters"),
         ("model_path", "/m:" * 65, "model path: expected at most 64 folders, got 65"),
         ("model_path", "~" + "x" * 4000, "^~xxx"),
         ("model", "/" + "x/" * 2000, "^/x/x/"),
@@ -176,7 +176,7 @@ def test_all_or_nothing(rig: Rig, outside: Outside) -> None:
     assert node.parameters.current.queue_depth == 3
 
 
-def test_a_whole_number_will_do_for_a_number(rig: Rig, outside: Outside) -> None:
+def test_a_whole_number_is_valid_for_a_float(rig: Rig, outside: Outside) -> None:
     node = rig.load("Decode", max_age_ms=100)
     assert node.parameters.current.max_age_ms == 100.0
     assert change(outside, "/ai/decode", confidence=1) == [True, ""]
@@ -211,7 +211,7 @@ def test_a_wrong_value_in_a_file(
         rig.load(plugin, *params_file(tmp_path, text), autostart=False)
 
 
-def test_yaml_takes_off_for_false(rig: Rig, tmp_path: Path) -> None:
+def test_yaml_reads_off_as_false(rig: Rig, tmp_path: Path) -> None:
     node = rig.load("Inference", *params_file(tmp_path, "golden_check: off"), autostart=False)
     assert node.parameters.current.golden_check == "off"
     source = rig.load("MediaSource", *params_file(tmp_path, "source: 0"), autostart=False)
@@ -263,7 +263,7 @@ def test_a_change_acts_on_the_next_frame(rig: Rig, outside: Outside) -> None:
 # Before Iron ------------------------------------------------------------------------------------
 
 
-def test_without_post_set_callbacks_a_change_is_told_once_the_node_has_it(
+def test_without_post_set_callbacks_a_change_is_notified_after_it_is_set(
     rig: Rig, outside: Outside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for verb in ("add", "remove"):
@@ -284,7 +284,7 @@ def test_without_post_set_callbacks_a_change_is_told_once_the_node_has_it(
     assert told == [2, 3]
 
 
-def test_a_parameter_that_nobody_knows_is_named(rig: Rig) -> None:
+def test_an_unknown_parameter_is_logged(rig: Rig) -> None:
     node = rig.load("Latency", windw_s=3.0, nothing=True, window_s=5.0)
     assert node.health.notes()["unknown parameters"] == "nothing, windw_s"
     overriding = {"qos_overrides./ai/latency_report.publisher.depth": 3, "use_sim_time": False}
@@ -292,7 +292,7 @@ def test_a_parameter_that_nobody_knows_is_named(rig: Rig) -> None:
     assert "unknown parameters" not in node.health.notes()
 
 
-def test_our_pipelines_set_what_there_is() -> None:
+def test_the_shipped_pipelines_set_only_known_parameters() -> None:
     of_decoders = {rule for name in decoders.names() for rule in rules_of_decoder(name)}
     for name in ("perception", "platform", "robot", "voice"):
         arguments = {argument.name: "1" for argument in load_pipeline(name).arguments}

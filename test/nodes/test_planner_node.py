@@ -41,7 +41,7 @@ def test_a_plan_keeps_the_stamp_of_the_speech(rig: Rig, intents: Publisher) -> N
     assert timings.wait()[0].stamp_ns == asked.stamp_ns
 
 
-def test_what_comes_too_late_is_refused_aloud(rig: Rig, intents: Publisher) -> None:
+def test_an_old_intent_is_refused_aloud(rig: Rig, intents: Publisher) -> None:
     plans, said = rig.tap("/ai/action_plan"), rig.tap("/ai/say")
     rig.load("Planner")
     intents.publish(intent("move", age_s=20.0))
@@ -49,7 +49,7 @@ def test_what_comes_too_late_is_refused_aloud(rig: Rig, intents: Publisher) -> N
     assert said.wait()[0].startswith("That was said 20.")
 
 
-def test_what_is_too_far_is_refused_aloud(rig: Rig, intents: Publisher) -> None:
+def test_a_distance_above_the_limit_is_refused_aloud(rig: Rig, intents: Publisher) -> None:
     plans, said = rig.tap("/ai/action_plan"), rig.tap("/ai/say")
     rig.load("Planner")
     intents.publish(intent("move", distance=IntentSlot("distance", 2000.0, "m")))
@@ -79,13 +79,15 @@ def test_seen_from_another_process(rig: Rig, outside: Outside) -> None:
     assert message["is_refused"] is False
 
 
-def test_limits_that_cannot_be_read(rig: Rig) -> None:
+def test_unreadable_limits(rig: Rig) -> None:
     component = rig.load_component("Planner", limits="/no/limits.yaml")
     assert component.failure == "did not configure"
     assert "/no/limits.yaml" in component.node.health.status(0).message
 
 
-def test_limits_are_live_and_bad_ones_refused(rig: Rig, intents: Publisher, tmp_path: Path) -> None:
+def test_limits_can_change_and_invalid_ones_are_refused(
+    rig: Rig, intents: Publisher, tmp_path: Path
+) -> None:
     bad, wide = tmp_path / "bad.yaml", tmp_path / "wide.yaml"
     bad.write_text("motion:\n  max_distance_m: -1\n")
     wide.write_text("motion: {max_distance_m: 5000.0}\nplan: {max_step_s: 80000.0}\n")
@@ -107,7 +109,7 @@ def test_limits_are_live_and_bad_ones_refused(rig: Rig, intents: Publisher, tmp_
 
 
 class Asked:
-    """A planner that has asked whether it is to go."""
+    """A planner with an open question."""
 
     def __init__(self, rig: Rig, intents: Publisher, **parameters: object) -> None:
         self.plans, self.said = rig.tap("/ai/action_plan"), rig.tap("/ai/say")
@@ -128,7 +130,7 @@ class Asked:
         self._words.publish(Transcript(text, 0.9, "command", time.time_ns(), is_final))
 
     def yes(self) -> str:
-        """Say yes; return what is said to that."""
+        """Say yes; return the spoken answer."""
         count = len(self.said)
         self._intents.publish(intent("confirm", age_s=0.0))
         return self.said.wait(count + 1)[-1]
@@ -140,7 +142,7 @@ class Asked:
 
 @pytest.mark.parametrize("is_final", [True, False])
 @pytest.mark.parametrize("text", ["don't", "nope", "no", "never mind", "cancel", "stop"])
-def test_whoever_has_said_no_moves_nothing_by_a_yes(
+def test_a_yes_after_a_no_moves_nothing(
     rig: Rig, intents: Publisher, text: str, is_final: bool
 ) -> None:
     asked = Asked(rig, intents)
@@ -157,7 +159,7 @@ def test_a_yes_to_an_open_question_moves(rig: Rig, intents: Publisher) -> None:
     assert not asked.plans[-1].is_refused
 
 
-def test_who_says_no_is_answered_once(rig: Rig, intents: Publisher) -> None:
+def test_a_no_is_answered_once(rig: Rig, intents: Publisher) -> None:
     asked = Asked(rig, intents)
     asked.hear("don't do that")
     intents.publish(intent("", text=""))  # in command mode it is no phrase, and has no text
@@ -185,7 +187,7 @@ def set_limits(rig: Rig, asked: Asked, tmp_path: Path) -> None:
         (set_limits, "What I may do has changed since I asked"),
     ],
 )
-def test_a_question_does_not_outlive_what_it_was_asked_under(
+def test_new_limits_or_a_deactivation_close_a_question(
     rig: Rig, intents: Publisher, tmp_path: Path, change: Callable[..., None], why: str
 ) -> None:
     asked = Asked(rig, intents)
@@ -195,7 +197,7 @@ def test_a_question_does_not_outlive_what_it_was_asked_under(
     assert asked.yes() == "going forward 0.5 meters"
 
 
-def test_words_that_cannot_be_read_close_a_question(
+def test_an_unreadable_transcript_closes_a_question(
     rig: Rig, intents: Publisher, outside: Outside
 ) -> None:
     asked = Asked(rig, intents)
@@ -206,7 +208,7 @@ def test_words_that_cannot_be_read_close_a_question(
     assert asked.yes().startswith("I could not read what was said since I asked, so I leave it")
 
 
-def test_words_for_stop_are_live(rig: Rig, intents: Publisher) -> None:
+def test_stop_words_can_change(rig: Rig, intents: Publisher) -> None:
     asked = Asked(rig, intents)
     asked.set("stop_words", ["basta"])
     asked.hear("basta")

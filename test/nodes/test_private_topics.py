@@ -77,7 +77,7 @@ def errors(node, words: str) -> list[str]:
 
 
 @both_executors
-def test_a_stranger_beside_the_pipeline_changes_nothing_and_is_named(
+def test_external_publisher_is_refused_and_reported(
     rig: Rig, strangers: list[Stranger], capfd: pytest.CaptureFixture[str]
 ) -> None:
     pipeline = Pipeline(rig, model="nanodet")
@@ -95,11 +95,11 @@ def test_a_stranger_beside_the_pipeline_changes_nothing_and_is_named(
     for topic, (adapter, item, nodes) in topics.items():
         publisher = stranger.publisher(topic, adapter, nodes[0])
         name = own[topic.rpartition("/")[2]]
-        sentence = f"{topic}: expected one publisher, got two: /ai/{name} of this process, and not"
+        sentence = f"{topic}: expected one publisher, got two: /ai/{name} of this process, and"
 
         def is_told(nodes=nodes, publisher=publisher, item=item, sentence=sentence) -> bool:
             publisher.publish(item)
-            return all(errors(node, f"{sentence} heard: /ai/first") for node in nodes)
+            return all(errors(node, f"{sentence} refused: /ai/first") for node in nodes)
 
         wait_for(is_told, f"the stranger on {topic} to be named")
         for _ in range(20):
@@ -113,10 +113,10 @@ def test_a_stranger_beside_the_pipeline_changes_nothing_and_is_named(
 
 
 @both_executors
-def test_of_two_publishers_outside_one_is_heard_until_it_leaves(
+def test_one_external_publisher_is_accepted_until_it_leaves(
     rig: Rig, strangers: list[Stranger], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for limit in ("_SILENT_NS", "_SILENT_AT_MOST_NS"):
+    for limit in ("_SILENT_NS", "_MAX_SILENT_NS"):
         monkeypatch.setattr(private_topics, limit, 600 * 10**9)
     decode = rig.load("Decode", queue_depth=100)
     topic = "/ai/raw_output"
@@ -130,9 +130,9 @@ def test_of_two_publishers_outside_one_is_heard_until_it_leaves(
         return bool(errors(decode, f"{topic}: expected one publisher, got "))
 
     wait_for(is_told, "the second to be named")
-    if errors(decode, "this release of ROS does not tell whose message is whose"):
+    if errors(decode, "this ROS release does not report the publisher of a message"):
         pytest.skip("this rclpy does not tell publishers apart")
-    assert errors(decode, f"{topic}: expected one publisher, got two: /ai/first, and not")
+    assert errors(decode, f"{topic}: expected one publisher, got two: /ai/first, and refused")
     first.publish(batch("first"))
     wait_for(lambda: len(timings) == 2, "the first again")
     assert "'second'" not in str(decode.health.take_errors())
@@ -146,7 +146,7 @@ def test_of_two_publishers_outside_one_is_heard_until_it_leaves(
     assert "'second'" in str(decode.health.take_errors())
 
 
-def test_where_our_own_publisher_ends_one_outside_is_heard(
+def test_external_publisher_is_accepted_after_the_local_one_ends(
     rig: Rig, strangers: list[Stranger]
 ) -> None:
     decode = rig.load("Decode", queue_depth=100)
@@ -167,7 +167,7 @@ def test_where_our_own_publisher_ends_one_outside_is_heard(
     assert "'stranger'" in str(decode.health.take_errors())
 
 
-def test_a_node_of_the_same_name_is_an_error_that_says_how_to_part_them(
+def test_duplicate_node_name_is_an_error_with_a_hint(
     rig: Rig, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """As where two launch files start the same pipeline: what one publishes reaches both."""
@@ -187,7 +187,7 @@ def test_a_node_of_the_same_name_is_an_error_that_says_how_to_part_them(
 
 
 @both_executors
-def test_nodes_of_one_name_in_two_namespaces_are_no_error(rig: Rig) -> None:
+def test_equal_names_in_two_namespaces_are_allowed(rig: Rig) -> None:
     space, other = f"/{rig.name}/ai", f"/{rig.name}_2/ai"
     elsewhere = Stranger("latency", other)
     here = rig.container.node

@@ -35,7 +35,7 @@ def robot(rig: Rig, tmp_path: Path):
     return load
 
 
-def test_a_robot_tells_what_it_sees(rig: Rig, robot) -> None:
+def test_robot_answers_what_it_sees(rig: Rig, robot) -> None:
     said, detections = rig.tap("/ai/say"), rig.tap("/ai/detections")
     reports, workloads = rig.tap("/ai/latency_report"), rig.tap("/ai/workload")
     node = rig.container.node

@@ -13,13 +13,13 @@ from hostile_files import UNREADABLE_FILES, YAML_TEXTS
 
 @pytest.mark.parametrize("option", ["--params-file", "--log-config-file"])
 @pytest.mark.parametrize("kind", UNREADABLE_FILES)
-def test_what_is_no_file(tmp_path: Path, option: str, kind: str) -> None:
+def test_arguments_that_are_not_files(tmp_path: Path, option: str, kind: str) -> None:
     UNREADABLE_FILES[kind](tmp_path / "file")
     refused(option, tmp_path / "file")
 
 
 @pytest.mark.parametrize("kind", ["brackets", "digits", "billion laughs", "values"])
-def test_parameters_that_cost_too_much(tmp_path: Path, kind: str) -> None:
+def test_too_large_parameter_files(tmp_path: Path, kind: str) -> None:
     (tmp_path / "file").write_text(YAML_TEXTS[kind])
     refused("--params-file", tmp_path / "file")
 
@@ -41,9 +41,7 @@ def refused(option: str, file: Path) -> None:
         (["-r", "\udcff"], "codec can't encode"),
     ],
 )
-def test_what_ros_refuses_is_told_without_where_in_its_source(
-    arguments: list[str], message: str
-) -> None:
+def test_ros_errors_omit_the_source_place(arguments: list[str], message: str) -> None:
     with (
         pytest.raises(ConfigError, match=message) as caught,
         open_container("odd_host", ["--ros-args", *arguments]),
@@ -52,7 +50,7 @@ def test_what_ros_refuses_is_told_without_where_in_its_source(
     assert ".c" not in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_a_good_parameter_file_holds(tmp_path: Path) -> None:
+def test_valid_parameter_file_is_used(tmp_path: Path) -> None:
     file = tmp_path / "good.yaml"
     file.write_text("/**:\n  ros__parameters:\n    model: nanodet\n")
     with open_container("odd_host", ["--ros-args", "--params-file", str(file)]) as container:

@@ -42,7 +42,7 @@ def run(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def test_beside_another_pipeline_it_takes_a_namespace_of_its_own(tmp_path: Path) -> None:
+def test_a_second_pipeline_gets_another_namespace(tmp_path: Path) -> None:
     make_images(tmp_path)
     context = Context()
     rclpy.init(context=context)
@@ -77,7 +77,7 @@ def test_beside_another_pipeline_it_takes_a_namespace_of_its_own(tmp_path: Path)
     assert heard["/ai_3"]
 
 
-def test_two_runs_that_start_at_once_keep_apart(tmp_path: Path) -> None:
+def test_two_runs_that_start_at_once_are_separate(tmp_path: Path) -> None:
     make_images(tmp_path)
     processes = [run(tmp_path, "--json") for _ in range(2)]
     try:
@@ -95,7 +95,7 @@ def test_two_runs_that_start_at_once_keep_apart(tmp_path: Path) -> None:
     assert "this one runs in /ai_2" in told[1]
 
 
-def test_a_pipeline_that_comes_later_is_told_of(tmp_path: Path) -> None:
+def test_a_pipeline_that_starts_later_is_reported(tmp_path: Path) -> None:
     make_images(tmp_path)
     process = run(tmp_path, "--json", "--real-time", "--rate", "1")
     context = Context()
@@ -113,7 +113,7 @@ def test_a_pipeline_that_comes_later_is_told_of(tmp_path: Path) -> None:
     assert "another pipeline has started in the namespace /ai" in told
 
 
-def test_every_image_is_processed_and_the_company_is_told(tmp_path: Path) -> None:
+def test_every_image_is_processed_and_the_other_publisher_reported(tmp_path: Path) -> None:
     make_images(tmp_path)
     context = Context()
     rclpy.init(context=context)

@@ -1,4 +1,4 @@
-"""``edge-inference run perception`` as a user runs it: a process of its own on real images."""
+"""``edge-inference run perception`` as a user runs it: in a separate process on real images."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_a_folder_with_a_broken_image(tmp_path: Path) -> None:
         assert np.abs(drawn.astype(int) - image).max() > 100
 
 
-def test_frames_ends_after_so_many_and_loses_none(tmp_path: Path) -> None:
+def test_option_frames_ends_the_run_and_loses_no_frame(tmp_path: Path) -> None:
     done = run("--source", str(many_images(tmp_path, 40)), "--frames", "15", "--json")
     assert done.returncode == 0, done.stderr
     frames, summary = frames_and_summary(done.stdout)
@@ -115,7 +115,7 @@ def test_frames_ends_after_so_many_and_loses_none(tmp_path: Path) -> None:
     assert summary["frames"]["dropped"] == {}
 
 
-def test_real_time_drops_what_comes_too_fast_and_accounts_for_it(tmp_path: Path) -> None:
+def test_real_time_drops_frames_and_counts_them(tmp_path: Path) -> None:
     folder = many_images(tmp_path, 60)
     done = run("--source", str(folder), "--real-time", "--rate", "500", "--json")
     assert done.returncode == 0, done.stderr
@@ -152,7 +152,7 @@ def test_an_interrupt_ends_with_the_summary(tmp_path: Path) -> None:
     assert summary["ended"] == "interrupted"
 
 
-def test_a_reader_that_leaves_ends_the_run_quietly(tmp_path: Path) -> None:
+def test_a_closed_output_ends_the_run_silently(tmp_path: Path) -> None:
     process = start("--source", str(many_images(tmp_path, 2000)), "--json")
     try:
         assert process.stdout is not None and process.stderr is not None
@@ -210,7 +210,7 @@ def test_a_topic_of_another_process(camera: Any) -> None:
         (["--source", str(ASTRONAUT), "--save-overlay", str(ASTRONAUT)], "--save-overlay"),
     ],
 )
-def test_what_cannot_start_says_why(arguments: list[str], words: str) -> None:
+def test_a_run_that_cannot_start_reports_the_reason(arguments: list[str], words: str) -> None:
     done = run(*arguments, "--json")
     assert done.returncode == 1
     assert done.stdout == ""

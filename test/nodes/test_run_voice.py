@@ -46,7 +46,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_person_s_words_become_velocities(tmp_path: Path) -> None:
+def test_recorded_speech_becomes_velocities(tmp_path: Path) -> None:
     limits = write_relaxed_limits(tmp_path)
     done = run("--source", str(PERSON), "--mode", "free", "--limits", limits, "--json")
     assert (done.returncode, done.stderr) == (0, "")
@@ -60,11 +60,11 @@ def test_a_person_s_words_become_velocities(tmp_path: Path) -> None:
     assert last["summary"]["velocities"] > 0
 
 
-def test_every_mode_can_be_asked_for() -> None:
+def test_every_mode_is_an_option() -> None:
     assert run_voice.MODES == MODES
 
 
-def test_silence_is_understood_as_nothing(tmp_path: Path) -> None:
+def test_silence_has_no_result(tmp_path: Path) -> None:
     file = tmp_path / "silence.wav"
     with wave.open(str(file), "wb") as stream:
         stream.setnchannels(1)
@@ -83,11 +83,11 @@ def test_silence_is_understood_as_nothing(tmp_path: Path) -> None:
         (["no/such.wav"], "no/such.wav"),
         (["sample", "--expect", "no.yaml"], "no.yaml"),
         (["sample", "--grammar", "no.yaml"], "intent_parser, speech_recognition: no.yaml"),
-        ([str(PERSON), "--expect", "no.yaml"], "--expect: no.yaml: no such file; name one"),
+        ([str(PERSON), "--expect", "no.yaml"], "--expect: no.yaml: no such file; name another"),
         (["sample", "--model", "moonshine_tyni"], "moonshine_tyni"),
     ],
 )
-def test_what_cannot_be_is_one_line(arguments: list[str], words: str) -> None:
+def test_an_error_is_one_line(arguments: list[str], words: str) -> None:
     done = run("--source", *arguments)
     assert done.returncode == 1
     assert words in done.stderr
@@ -95,7 +95,7 @@ def test_what_cannot_be_is_one_line(arguments: list[str], words: str) -> None:
 
 
 @pytest.mark.parametrize(("intent", "code"), [("move", 0), ("turn", 1)])
-def test_what_is_expected_is_checked(tmp_path: Path, intent: str, code: int) -> None:
+def test_expected_results_are_checked(tmp_path: Path, intent: str, code: int) -> None:
     file = tmp_path / "expected.yaml"
     file.write_text(
         f"sentences: [{{file: {PERSON.name}, said: x, text: go forward ten meters, "

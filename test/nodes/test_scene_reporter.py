@@ -1,4 +1,4 @@
-"""A step of a plan that asks what is seen is answered once, from what perception found."""
+"""A step to look is answered once, from the results of perception."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_where_a_thing_is(rig: Rig, publish, tmp_path: Path) -> None:
     assert said.wait() == ["Ahead I see a person."]
 
 
-def test_the_step_is_answered_when_it_is_its_turn(rig: Rig, publish) -> None:
+def test_the_step_is_answered_when_it_begins(rig: Rig, publish) -> None:
     said, velocities = rig.tap("/ai/say"), rig.tap("/cmd_vel")
     rig.load("SceneReporter", max_age_s=600.0)
     rig.load("Command")
@@ -103,7 +103,7 @@ def test_the_step_is_answered_when_it_is_its_turn(rig: Rig, publish) -> None:
     assert velocities[-1].linear_mps == 0.0
 
 
-def test_nothing_is_said_of_plans_that_do_not_ask(rig: Rig, publish) -> None:
+def test_plans_without_a_step_to_look_are_not_answered(rig: Rig, publish) -> None:
     said, feedback = rig.tap("/ai/say"), rig.tap("/ai/command_feedback")
     rig.load("SceneReporter", max_age_s=600.0)
     rig.load("Command")
@@ -115,7 +115,7 @@ def test_nothing_is_said_of_plans_that_do_not_ask(rig: Rig, publish) -> None:
     assert len(said) == 1
 
 
-def test_the_planner_leaves_the_answer_to_who_sees(rig: Rig, publish) -> None:
+def test_the_planner_does_not_answer_a_step_to_look(rig: Rig, publish) -> None:
     said, plans = rig.tap("/ai/say"), rig.tap("/ai/action_plan")
     rig.load("Planner")
     publish.intent("look")
@@ -137,7 +137,7 @@ def test_the_model_may_be_a_classifier(rig: Rig, publish) -> None:
     assert words.startswith("This looks like a") and words.endswith(f" {labels[0]}.")
 
 
-def test_perception_and_ears_elsewhere(rig: Rig, outside: Outside) -> None:
+def test_perception_in_another_process(rig: Rig, outside: Outside) -> None:
     """Messages of other processes, stamped as they come or not at all."""
     node = rig.load("SceneReporter", max_age_s=600.0)
     heard = outside.listen("/ai/say", "std_msgs/String")

@@ -1,4 +1,4 @@
-"""Speech while the robot itself speaks, and answers that are waited for."""
+"""Speech while the robot itself speaks, and expected answers."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from edge_inference.core.voice import Intent
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.audio import SpeechSegmentAdapter
 from edge_inference.nodes.conversions.voice import IntentAdapter
-from recogniser_rig import FakeCommandMode, Opened, put_in_place, said
+from recogniser_rig import FakeCommandMode, Opened, replace_models, said
 from rig import Rig, wait_for
 
 
 @pytest.fixture(autouse=True)
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[Opened]:
-    return put_in_place(monkeypatch)
+    return replace_models(monkeypatch)
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def mixed(rig: Rig) -> Publisher:
 
 
 @pytest.mark.parametrize("is_final", [True, False])
-def test_of_what_may_be_the_robots_own_only_a_stop_comes_out(
+def test_of_mixed_speech_only_a_stop_is_published(
     rig: Rig, mixed: Publisher, speech: Publisher, is_final: bool
 ) -> None:
     transcripts = rig.tap("/ai/transcript")
@@ -43,12 +43,12 @@ def test_of_what_may_be_the_robots_own_only_a_stop_comes_out(
     (transcript,) = transcripts.wait()
     assert (transcript.text, transcript.is_final) == ("level ten", is_final)
     assert (transcript.stamp_ns, transcript.start_ns) == (8, 5)
-    assert transcript.problem == "the robot itself spoke meanwhile"  # so nobody answers it
+    assert transcript.problem == "the robot itself spoke meanwhile"  # so no node answers it
     speech.publish(said(0.5, stamp_ns=9))
     assert transcripts.wait(2)[1].text == "go forward"
 
 
-def test_an_answer_is_not_expected_of_the_robots_question(
+def test_mixed_speech_is_no_answer_to_a_question(
     rig: Rig, speech: Publisher, mixed: Publisher
 ) -> None:
     node = rig.load("SpeechRecognition")
@@ -64,7 +64,9 @@ def test_an_answer_is_not_expected_of_the_robots_question(
     )
 
 
-def test_nothing_was_asked_before_another_mode_or_activation(rig: Rig, speech: Publisher) -> None:
+def test_another_mode_or_activation_ends_the_wait_for_an_answer(
+    rig: Rig, speech: Publisher
+) -> None:
     node = rig.load("SpeechRecognition", mode="both")
     ask = rig.call(lambda: Publisher(rig.container.node, IntentAdapter(), "/ai/intent", RELIABLE))
 

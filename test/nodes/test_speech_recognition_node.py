@@ -1,4 +1,4 @@
-"""Speech becomes words, in command mode and in free mode; stale partials are left out."""
+"""Speech becomes transcripts, in command and in free mode; stale partial segments are dropped."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from edge_inference.nodes.conversions.performance import DirectiveAdapter
 from edge_inference.nodes.conversions.voice import IntentAdapter
 from edge_inference.nodes.throttle_client import ThrottleClientSettings
 from edge_inference.nodes.voice import recogniser_model
-from recogniser_rig import FakeCommandMode, Opened, put_in_place, said
+from recogniser_rig import FakeCommandMode, Opened, replace_models, said
 from rig import DEADLINE_S, Outside, Rig, wait_for
 
 
 @pytest.fixture(autouse=True)
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[Opened]:
-    return put_in_place(monkeypatch)
+    return replace_models(monkeypatch)
 
 
 @pytest.fixture
@@ -53,19 +53,19 @@ def test_command_mode(rig: Rig, speech: Publisher, opened: list[Opened]) -> None
     assert len(opened) == 2 and all(each.is_closed for each in opened)
 
 
-def test_what_is_none_of_the_grammar_is_told_once_it_has_ended(rig: Rig, speech: Publisher) -> None:
+def test_speech_outside_the_grammar_has_a_reason_at_its_end(rig: Rig, speech: Publisher) -> None:
     transcripts = rig.tap("/ai/transcript")
     node = rig.load("SpeechRecognition")
     speech.publish(said(0.0, is_final=False))
     wait_for(lambda: node.health.status(0).values["processed"] == "1", "the partial one")
     speech.publish(said(0.0))
     partial, final = transcripts.wait(2)
-    assert (partial.text, partial.is_final) == ("", False)  # that somebody speaks
+    assert (partial.text, partial.is_final) == ("", False)  # speech is in progress
     assert (final.text, final.is_final) == ("", True)
     assert final.problem == "none of the grammar's phrases"
 
 
-def test_the_grammar_is_live_and_a_bad_one_refused(
+def test_the_grammar_can_change_and_an_invalid_one_is_refused(
     rig: Rig, speech: Publisher, tmp_path: Path
 ) -> None:
     bad, other = tmp_path / "bad.yaml", tmp_path / "other.yaml"
@@ -112,7 +112,7 @@ def test_an_answer_is_expected_after_a_question(
     assert node._model.transcriber.command_mode.expects_answer == is_asked
 
 
-def test_in_mode_both_what_is_no_command_is_written_down(rig: Rig, speech: Publisher) -> None:
+def test_mode_both_transcribes_speech_outside_the_grammar(rig: Rig, speech: Publisher) -> None:
     transcripts = rig.tap("/ai/transcript")
     rig.load("SpeechRecognition", mode="both")
     speech.publish(said(0.5))
@@ -121,7 +121,7 @@ def test_in_mode_both_what_is_no_command_is_written_down(rig: Rig, speech: Publi
     assert [(each.text, each.mode) for each in transcripts.wait(2)][1] == ("level 0.125", "free")
 
 
-def test_the_mode_is_live(rig: Rig, speech: Publisher) -> None:
+def test_the_mode_can_change(rig: Rig, speech: Publisher) -> None:
     transcripts = rig.tap("/ai/transcript")
     node = rig.load("SpeechRecognition")
     rig.call(lambda: node.set_parameters([Parameter("mode", value="free")]))
@@ -132,9 +132,7 @@ def test_the_mode_is_live(rig: Rig, speech: Publisher) -> None:
     assert transcripts[1].problem == "no words in what was said"
 
 
-def test_a_partial_that_something_newer_has_overtaken_is_left_out(
-    rig: Rig, speech: Publisher
-) -> None:
+def test_a_superseded_partial_segment_is_dropped(rig: Rig, speech: Publisher) -> None:
     transcripts = rig.tap("/ai/transcript")
     node = rig.load("SpeechRecognition")
     FakeCommandMode.gate.clear()
@@ -148,10 +146,10 @@ def test_a_partial_that_something_newer_has_overtaken_is_left_out(
     assert node.health.drop_counts() == {"superseded": 1}
 
 
-def test_what_a_gap_has_cut_short_is_not_overtaken_by_what_is_said_next(
+def test_a_truncated_segment_is_not_superseded_by_the_next_utterance(
     rig: Rig, speech: Publisher
 ) -> None:
-    """Nothing that came since says it too, and it may be a stop."""
+    """No later segment contains it, and it may be a stop."""
     transcripts = rig.tap("/ai/transcript")
     rig.load("SpeechRecognition")
     FakeCommandMode.gate.clear()
@@ -164,7 +162,7 @@ def test_what_a_gap_has_cut_short_is_not_overtaken_by_what_is_said_next(
     assert [each.stamp_ns for each in transcripts] == [1, 2, 9]
 
 
-def test_a_grammar_that_has_vanished_leaves_everything_as_it_was(
+def test_a_missing_grammar_changes_nothing(
     rig: Rig, speech: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     transcripts = rig.tap("/ai/transcript")
@@ -205,7 +203,7 @@ def test_seen_from_another_process(rig: Rig, speech: Publisher, outside: Outside
 
 
 class Asker:
-    """Gives directives as a platform manager would."""
+    """Publishes directives like a platform manager."""
 
     def __init__(self, rig: Rig) -> None:
         node = rig.container.node
@@ -228,9 +226,7 @@ class Asker:
         )
 
 
-def test_a_limit_thins_partial_results_and_never_what_ends_a_sentence(
-    rig: Rig, speech: Publisher
-) -> None:
+def test_a_rate_limit_drops_only_partial_segments(rig: Rig, speech: Publisher) -> None:
     transcripts, workloads = rig.tap("/ai/transcript"), rig.tap("/ai/workload")
     node = rig.load("SpeechRecognition", safety_critical=False, queue_depth=100)
     asker = Asker(rig)
@@ -252,7 +248,7 @@ def test_a_limit_thins_partial_results_and_never_what_ends_a_sentence(
     assert node.health.drop_counts()["rate_limited"] == before
 
 
-def test_a_partial_that_is_not_taken_in_does_not_cost_the_one_before(
+def test_a_rejected_partial_segment_does_not_supersede_the_one_before(
     rig: Rig, speech: Publisher
 ) -> None:
     transcripts = rig.tap("/ai/transcript")
@@ -269,7 +265,7 @@ def test_a_partial_that_is_not_taken_in_does_not_cost_the_one_before(
     assert node.health.drop_counts() == {"rate_limited": 1}
 
 
-def test_speech_is_not_asked_for_less_by_default(rig: Rig, speech: Publisher) -> None:
+def test_recognition_is_not_throttled_by_default(rig: Rig, speech: Publisher) -> None:
     transcripts, workloads = rig.tap("/ai/transcript"), rig.tap("/ai/workload")
     node = rig.load("SpeechRecognition")
     Asker(rig).ask(1, max_rate_hz=0.0)
@@ -280,7 +276,7 @@ def test_speech_is_not_asked_for_less_by_default(rig: Rig, speech: Publisher) ->
     assert node.health.drop_counts() == {}
 
 
-def test_the_workload_tells_what_is_asked_of_it(rig: Rig, speech: Publisher) -> None:
+def test_the_workload_reports_the_directive(rig: Rig, speech: Publisher) -> None:
     transcripts, workloads = rig.tap("/ai/transcript"), rig.tap("/ai/workload")
     node = rig.load("SpeechRecognition", safety_critical=False)
     Asker(rig).ask(1, precision_ceiling="int8")

@@ -65,7 +65,7 @@ def counts(gate) -> dict[str, int]:
 # Freshness --------------------------------------------------------------------------------------
 
 
-def test_the_object_and_its_stamp_go_through_unchanged(rig: Rig, camera: Camera) -> None:
+def test_the_object_and_its_stamp_pass_unchanged(rig: Rig, camera: Camera) -> None:
     rig.load("plugins::Gate")
     sent = [camera.send() for _ in [camera.passed]]
     camera.passed.wait()
@@ -112,7 +112,7 @@ def test_waiting_loses_nothing(rig: Rig, camera: Camera) -> None:
     assert counts(gate) == {}
 
 
-def test_a_producer_that_waits_is_let_go_when_the_stage_stops(rig: Rig, camera: Camera) -> None:
+def test_a_waiting_producer_is_released_when_the_stage_stops(rig: Rig, camera: Camera) -> None:
     gate = rig.load("plugins::Gate", when_full="wait")
     hold(gate, camera)
     producer = threading.Thread(target=lambda: [camera.send() for _ in range(5)])
@@ -136,7 +136,7 @@ def test_old_frames_are_dropped(rig: Rig, camera: Camera) -> None:
     assert old.age_ms > 400_000
 
 
-def test_what_has_waited_is_old_by_a_clock_that_stands_still_too(
+def test_waiting_time_counts_while_the_clock_stands_still(
     rig: Rig, camera: Camera, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate = rig.load("plugins::Gate", max_age_ms=50.0)
@@ -155,7 +155,7 @@ def test_what_has_waited_is_old_by_a_clock_that_stands_still_too(
 @pytest.mark.parametrize(
     ("offset_ns", "fault"), [(None, "stamp_zero"), (60 * SECOND, "stamp_in_future")]
 )
-def test_a_stamp_that_cannot_be_is_an_error_and_the_frame_goes_on(
+def test_an_invalid_stamp_is_an_error_and_the_frame_is_processed(
     rig: Rig, camera: Camera, capfd: pytest.CaptureFixture[str], offset_ns, fault: str
 ) -> None:
     gate = rig.load("plugins::Gate", max_age_ms=1000.0)
@@ -166,7 +166,7 @@ def test_a_stamp_that_cannot_be_is_an_error_and_the_frame_goes_on(
     assert counts(gate) == {}
     status = gate.health.status(now_ns=2**62)
     assert status.values[f"error: {fault}"] == "3"
-    assert f"{fault}: expected the moment of capture" in status.values["last error"]
+    assert f"{fault}: expected the time of capture" in status.values["last error"]
     assert capfd.readouterr().err.count(fault) == 1
     assert camera.timings.wait(3)[0].age_ms is None
 
@@ -192,7 +192,7 @@ def test_settings_change_between_two_frames(rig: Rig, camera: Camera) -> None:
         ("exit", "failed", "SystemExit: a library that ends its program"),
     ],
 )
-def test_a_frame_that_fails_is_one_error_and_the_next_goes_on(
+def test_a_failing_frame_is_one_error_and_the_next_is_processed(
     rig: Rig,
     camera: Camera,
     capfd: pytest.CaptureFixture[str],
@@ -213,7 +213,7 @@ def test_a_frame_that_fails_is_one_error_and_the_next_goes_on(
 
 
 @pytest.mark.parametrize("stamp_ns", [2**31 * 10**9, 2**63, -(2**40) * 10**9, -1])
-def test_a_stamp_beyond_what_messages_hold_ends_no_worker(
+def test_a_stamp_out_of_range_does_not_end_the_worker(
     rig: Rig, camera: Camera, stamp_ns: int
 ) -> None:
     rig.load("plugins::Gate", when_full="wait")
@@ -222,7 +222,7 @@ def test_a_stamp_beyond_what_messages_hold_ends_no_worker(
     wait_for(lambda: good in camera.passed, "the next frame")
 
 
-def test_a_failure_that_cannot_be_told_of_ends_no_worker(
+def test_a_failure_that_cannot_be_reported_does_not_end_the_worker(
     rig: Rig, camera: Camera, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate = rig.load("plugins::Gate", when_full="wait")
@@ -241,14 +241,14 @@ def test_a_failure_that_cannot_be_told_of_ends_no_worker(
     assert camera.passed.wait() == [good]
 
 
-def test_a_frame_left_out_is_no_error(rig: Rig, camera: Camera) -> None:
+def test_a_dropped_frame_is_not_an_error(rig: Rig, camera: Camera) -> None:
     gate = rig.load("plugins::Gate")
     camera.send(encoding="skip")
     wait_for(lambda: counts(gate) == {"boring": 1}, "the drop")
     assert gate.health.take_errors() == []
 
 
-def test_diagnostics_tell(rig: Rig, camera: Camera) -> None:
+def test_diagnostics_show_the_health(rig: Rig, camera: Camera) -> None:
     gate = rig.load("plugins::Gate", when_full="wait")
 
     def look(now_ns: int = 2**62):
@@ -303,7 +303,7 @@ def test_round_and_round_while_frames_flow(rig: Rig, camera: Camera) -> None:
     assert gate.health.take_errors() == []
 
 
-def test_a_stage_that_is_not_active_takes_nothing(rig: Rig, camera: Camera) -> None:
+def test_an_inactive_stage_receives_nothing(rig: Rig, camera: Camera) -> None:
     gate = rig.load("plugins::Gate")
     rig.call(gate.trigger_deactivate)
     wait_for(lambda: not camera.publisher.has_subscribers(), "the subscription's end")
@@ -313,7 +313,7 @@ def test_a_stage_that_is_not_active_takes_nothing(rig: Rig, camera: Camera) -> N
     assert camera.passed.wait() == [sent]
 
 
-def test_what_waits_when_a_stage_stops_is_counted(rig: Rig, camera: Camera) -> None:
+def test_waiting_frames_are_counted_when_a_stage_stops(rig: Rig, camera: Camera) -> None:
     gate = rig.load("plugins::Gate", queue_depth=5)
     hold(gate, camera)
     for _ in range(3):
@@ -326,7 +326,7 @@ def test_what_waits_when_a_stage_stops_is_counted(rig: Rig, camera: Camera) -> N
     assert not stopping.is_alive()
 
 
-def test_images_of_a_batch_that_are_left_when_decode_stops_are_left_out(
+def test_the_rest_of_a_batch_is_dropped_when_decode_stops(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     node = rig.load("Decode")

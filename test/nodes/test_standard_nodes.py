@@ -1,4 +1,4 @@
-"""The ways in and out for other packages' messages, as rclpy carries them."""
+"""The nodes that convert messages of other packages, with rclpy."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_without_the_package_it_says_so(rig: Rig, plugin: str, package: str) -> 
 
 @ros_drivers
 @pytest.mark.parametrize("qos", [LATCHED, QoSProfile(depth=1)], ids=["latched", "repeated"])
-def test_sound_of_ros_drivers_comes_in(rig: Rig, qos: QoSProfile) -> None:
+def test_audio_from_ros_drivers(rig: Rig, qos: QoSProfile) -> None:
     heard = rig.tap("/ai/audio")
     infos = theirs(rig, AUDIO.AudioInfo, "/mic/audio_info", qos)
     sound = theirs(rig, AUDIO.AudioDataStamped, "/mic/audio_stamped", qos_profile_sensor_data)
@@ -83,16 +83,16 @@ def test_sound_of_ros_drivers_comes_in(rig: Rig, qos: QoSProfile) -> None:
         )
         wait_for(lambda: infos.get_subscription_count() == 1, "the subscription to the info")
         infos.publish(info)
-    wait_for(lambda: "sound" in node.health.notes(), "what the sound is")
+    wait_for(lambda: "audio" in node.health.notes(), "what the sound is")
     sound.publish(piece)
     (chunk,) = heard.wait()
     assert chunk.samples.tolist() == [0.25, -0.25]
     assert (chunk.sample_rate, chunk.stamp_ns, chunk.frame_id) == (44_100, 5_000_000_000, "ear")
-    assert node.health.notes()["sound"] == "S16LE, 44100 Hz, 2 channels"
+    assert node.health.notes()["audio"] == "S16LE, 44100 Hz, 2 channels"
 
 
 @ros_drivers
-def test_compressed_sound_is_refused_aloud(rig: Rig) -> None:
+def test_compressed_audio_is_an_error(rig: Rig) -> None:
     infos = theirs(rig, AUDIO.AudioInfo, "/mic/audio_info", LATCHED)
     infos.publish(AUDIO.AudioInfo(channels=1, sample_rate=16_000, coding_format="mp3"))
     node = rig.load("AudioCommonInput", "-r", "audio_in:=/mic/audio_stamped")
@@ -101,7 +101,7 @@ def test_compressed_sound_is_refused_aloud(rig: Rig) -> None:
 
 
 @ros_drivers
-def test_sound_goes_out_to_ros_drivers(rig: Rig) -> None:
+def test_audio_to_ros_drivers(rig: Rig) -> None:
     sound = listen(rig, AUDIO.AudioDataStamped, "/mic/audio_stamped")
     infos = listen(rig, AUDIO.AudioInfo, "/mic/audio_info", LATCHED)
     node = rig.load("AudioCommonOutput", "-r", "audio_out:=/mic/audio_stamped")
@@ -115,7 +115,7 @@ def test_sound_goes_out_to_ros_drivers(rig: Rig) -> None:
 
 
 @mgonzs13
-def test_sound_of_mgonzs13_there_and_back(rig: Rig) -> None:
+def test_audio_of_mgonzs13_round_trip(rig: Rig) -> None:
     out = rig.load("AudioCommonOutput", "-r", "audio_out:=/mic/audio")
     node = rig.load("AudioCommonInput", "-r", "audio_in:=/mic/audio", "-r", "audio:=back")
     heard = rig.tap("/ai/back")
@@ -128,7 +128,7 @@ def test_sound_of_mgonzs13_there_and_back(rig: Rig) -> None:
 
 
 @mgonzs13
-def test_float_stereo_of_mgonzs13_comes_in(rig: Rig) -> None:
+def test_float_stereo_of_mgonzs13(rig: Rig) -> None:
     sound = theirs(rig, AUDIO.AudioStamped, "/mic/audio", qos_profile_sensor_data)
     node = rig.load("AudioCommonInput", "-r", "audio_in:=/mic/audio")
     heard = rig.tap("/ai/audio")
@@ -142,7 +142,7 @@ def test_float_stereo_of_mgonzs13_comes_in(rig: Rig) -> None:
     assert chunk.samples.tolist() == [0.375] and chunk.sample_rate == 48_000
 
 
-def test_what_is_said_goes_out(rig: Rig) -> None:
+def test_transcripts_as_live_speech(rig: Rig) -> None:
     messages = pytest.importorskip("hri_msgs.msg", reason="hri_msgs is absent")
     topic = "/humans/voices/anonymous_speaker/speech"
     heard = listen(rig, messages.LiveSpeech, topic)
@@ -158,7 +158,9 @@ def test_what_is_said_goes_out(rig: Rig) -> None:
     assert final.header.stamp.nanosec == 7
 
 
-def test_what_is_not_meant_after_all_stays_in(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_intents_with_a_problem_or_question_are_left_out(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(hri_intents, "hri_intent_adapter", IntentAdapter)  # it may be absent
     passed = rig.tap("/ai/hri_intents")
     rig.load("HriIntents")
@@ -169,7 +171,7 @@ def test_what_is_not_meant_after_all_stays_in(rig: Rig, monkeypatch: pytest.Monk
     assert passed == [meant]
 
 
-def test_what_is_meant_goes_out(rig: Rig) -> None:
+def test_intents_as_ros4hri_intents(rig: Rig) -> None:
     messages = pytest.importorskip("hri_actions_msgs.msg", reason="hri_actions_msgs is absent")
     heard = listen(rig, messages.Intent, "/intents")
     node = rig.load("HriIntents", "-r", "hri_intents:=/intents")

@@ -55,7 +55,7 @@ def test_a_command_on_demand(rig: Rig, pipeline) -> None:
     rig.call(client.destroy)
 
 
-def test_sound_by_way_of_audio_common(rig: Rig, pipeline) -> None:
+def test_audio_through_audio_common(rig: Rig, pipeline) -> None:
     if standard.find_installed_messages("audio_common_msgs") is None:
         pytest.skip("audio_common_msgs is absent")
     words = rig.tap("/ai/transcript")
@@ -77,4 +77,4 @@ def test_sound_by_way_of_audio_common(rig: Rig, pipeline) -> None:
 
 def told(loaded: dict) -> bool:
     """Whether what the sound is has come, where it comes by itself."""
-    return "sound" in loaded["audio_common_input"].health.notes()
+    return "audio" in loaded["audio_common_input"].health.notes()

@@ -28,7 +28,7 @@ def break_engine(pipeline: Pipeline, message: str, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(pipeline.inference._server.engine.backend, "_infer", fail)
 
 
-def test_the_others_follow_there_and_back_without_a_frame_between(
+def test_the_others_follow_forth_and_back_without_a_frame_between(
     rig: Rig, outside: Outside
 ) -> None:
     pipeline = Pipeline(rig, model="nanodet")
@@ -42,7 +42,7 @@ def test_the_others_follow_there_and_back_without_a_frame_between(
     assert pipeline.lost() == {}
 
 
-def test_what_was_asked_for_comes_back_though_it_cannot_run_here(
+def test_the_requested_engine_is_restored_though_it_cannot_run_here(
     rig: Rig, outside: Outside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pipeline = Pipeline(rig, {"backend": "trt"}, model="nanodet")
@@ -58,7 +58,7 @@ def test_what_was_asked_for_comes_back_though_it_cannot_run_here(
     assert pipeline.states[-1].problem == "self-check: failed"
 
 
-def test_a_failing_engine_gives_the_parameters_of_the_one_before_back(
+def test_a_failing_engine_restores_the_previous_parameters(
     rig: Rig, outside: Outside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pipeline = Pipeline(rig, model="nanodet")
@@ -120,9 +120,7 @@ def test_a_timing_names_the_model_that_ran(
     assert [each.model for each in timings if each.stage == "inference"] == ["nanodet"]
 
 
-def test_a_model_that_comes_back_has_the_decoder_settings_it_was_left_with(
-    rig: Rig, outside: Outside
-) -> None:
+def test_a_model_selected_again_has_its_last_decoder_settings(rig: Rig, outside: Outside) -> None:
     pipeline = Pipeline(rig, model="nanodet", confidence=0.5)
     change(outside, "/ai/decode", confidence=0.25)
     for model, results in [

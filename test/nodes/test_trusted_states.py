@@ -78,7 +78,7 @@ def test_from_outside_no_path_is_followed(rig: Rig, mine: Path) -> None:
         assert len(first) < 600
 
 
-def test_from_outside_a_name_is_looked_up_on_the_own_path_alone(rig: Rig, mine: Path) -> None:
+def test_a_name_from_outside_is_searched_only_on_the_own_path(rig: Rig, mine: Path) -> None:
     stages = Stages(rig)
     stages.hear(state("mine", previous="nanodet", path=str(mine)))
     assert str(mine) in stages.errors()[0]
@@ -95,7 +95,7 @@ def test_where_all_have_the_same_path_a_name_is_enough(rig: Rig, mine: Path, tol
     assert stages.models == {("mine", str(mine))}
 
 
-def test_a_state_that_changes_nothing_is_no_error(rig: Rig, mine: Path) -> None:
+def test_a_state_without_a_change_is_not_an_error(rig: Rig, mine: Path) -> None:
     stages = Stages(rig, model=str(mine / "mine"))
     stages.hear(state("/else/where/mine", name="mine", previous="nanodet"))
     assert stages.errors() == []

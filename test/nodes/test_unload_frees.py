@@ -46,7 +46,7 @@ def left(watched: list[weakref.ref[Any]]) -> list[Any]:
 
 
 @pytest.mark.parametrize("name", nodes.__all__)
-def test_nothing_of_a_component_is_left(rig: Rig, name: str) -> None:
+def test_unloaded_component_is_freed(rig: Rig, name: str) -> None:
     before = set(alive())
     component = rig.load_component(name, **PARAMETERS.get(name, {}))
     watched = [weakref.ref(each) for key, each in alive().items() if key not in before]
@@ -58,7 +58,7 @@ def test_nothing_of_a_component_is_left(rig: Rig, name: str) -> None:
     wait_for(lambda: not left(watched), "everything of it to be gone")
 
 
-def test_nothing_of_a_pipeline_that_ran_is_left(rig: Rig) -> None:
+def test_closed_pipeline_is_freed(rig: Rig) -> None:
     before = set(alive())
     overlays = rig.tap("/ai/overlay")
     for name in ("Decode", "Inference", "Preprocess", "Overlay", "Latency"):

@@ -1,4 +1,4 @@
-"""Sound becomes segments of speech; what may be the robot's own has a topic of its own."""
+"""Audio becomes segments with speech; possible speech of the robot has its own topic."""
 
 from __future__ import annotations
 
@@ -100,9 +100,7 @@ def test_partials_while_speech_goes_on(rig: Rig, model: LoudIsSpeech) -> None:
     assert len(segments[1].samples) > len(segments[0].samples)
 
 
-def test_what_is_said_while_the_robot_speaks_has_a_topic_of_its_own(
-    rig: Rig, model: LoudIsSpeech
-) -> None:
+def test_speech_while_the_robot_speaks_has_its_own_topic(rig: Rig, model: LoudIsSpeech) -> None:
     segments, mixed = rig.tap("/ai/speech"), rig.tap("/ai/mixed_speech")
     rig.load("VoiceActivity", echo_tail_s=0.0)
     ear = Ear(rig)
@@ -116,9 +114,7 @@ def test_what_is_said_while_the_robot_speaks_has_a_topic_of_its_own(
     assert len(mixed) == 2
 
 
-def test_what_began_before_the_robot_spoke_is_mixed_from_then_on(
-    rig: Rig, model: LoudIsSpeech
-) -> None:
+def test_an_utterance_is_mixed_once_the_robot_speaks(rig: Rig, model: LoudIsSpeech) -> None:
     segments, mixed = rig.tap("/ai/speech"), rig.tap("/ai/mixed_speech")
     node = rig.load("VoiceActivity", echo_tail_s=0.0, partial_period_ms=64.0)
     ear = Ear(rig)
@@ -136,7 +132,7 @@ def test_what_began_before_the_robot_spoke_is_mixed_from_then_on(
     assert {segment.start_ns for segment in (*segments, *mixed)} == {segments[0].start_ns}
 
 
-def test_nothing_of_the_robots_last_word_is_before_the_next(rig: Rig, model: LoudIsSpeech) -> None:
+def test_an_utterance_begins_without_the_robots_last_word(rig: Rig, model: LoudIsSpeech) -> None:
     segments, mixed = rig.tap("/ai/speech"), rig.tap("/ai/mixed_speech")
     node = rig.load("VoiceActivity", echo_tail_s=0.0)
     ear = Ear(rig)
@@ -150,10 +146,10 @@ def test_nothing_of_the_robots_last_word_is_before_the_next(rig: Rig, model: Lou
     assert segments.wait(2)[-1].start_ns == pytest.approx(ear.end_ns(first - 1), abs=1000)
 
 
-def test_a_robot_that_never_ends_is_told_of(
+def test_a_robot_that_never_stops_speaking_is_reported(
     rig: Rig, model: LoudIsSpeech, outside: Outside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A stranger may say so; stop is heard all the same."""
+    """Another node may publish it; a stop still counts."""
     pass_s = later(monkeypatch, listening_gate)
     mixed = rig.tap("/ai/mixed_speech")
     node = rig.load("VoiceActivity")
@@ -170,7 +166,7 @@ def test_a_robot_that_never_ends_is_told_of(
     wait_for(lambda: words in node.health.status(0).message, "advice")
 
 
-def test_or_not_if_it_is_told_to_listen(rig: Rig, model: LoudIsSpeech) -> None:
+def test_listen_while_speaking_accepts_all_speech(rig: Rig, model: LoudIsSpeech) -> None:
     segments, mixed = rig.tap("/ai/speech"), rig.tap("/ai/mixed_speech")
     rig.load("VoiceActivity", listen_while_speaking=True)
     ear = Ear(rig)
@@ -183,7 +179,7 @@ def test_or_not_if_it_is_told_to_listen(rig: Rig, model: LoudIsSpeech) -> None:
     assert mixed == []
 
 
-def test_clipping_is_told(rig: Rig, model: LoudIsSpeech) -> None:
+def test_clipping_is_reported(rig: Rig, model: LoudIsSpeech) -> None:
     node = rig.load("VoiceActivity")
     Ear(rig).hear(1.0)
     wait_for(lambda: "clipped" in node.health.status(0).message, "advice")
@@ -201,7 +197,9 @@ def test_integers_from_outside_are_refused_and_the_rest_goes_on(
     wait_for(lambda: node.health.status(0).values["processed"] == "1", "the next chunk")
 
 
-def test_a_best_effort_microphone_is_heard(rig: Rig, outside: Outside, model: LoudIsSpeech) -> None:
+def test_a_best_effort_publisher_is_received(
+    rig: Rig, outside: Outside, model: LoudIsSpeech
+) -> None:
     node = rig.load("VoiceActivity")
     outside.advertise(topic="/ai/audio", type="edge_inference/AudioChunk", reliable=False)
     wait_for(lambda: outside.subscribers(topic="/ai/audio"), "a listener")
@@ -227,7 +225,7 @@ def test_a_model_of_another_task(name: str, words: str) -> None:
     assert words in str(caught.value) or "is not installed" in str(caught.value)
 
 
-def test_sound_that_ceases_in_mid_sentence_is_not_lost(rig: Rig, model: LoudIsSpeech) -> None:
+def test_an_utterance_ends_when_the_audio_ends(rig: Rig, model: LoudIsSpeech) -> None:
     segments = rig.tap("/ai/speech")
     node = rig.load("VoiceActivity", input_timeout_s=0.5)
     ear = Ear(rig)
@@ -241,7 +239,7 @@ def test_sound_that_ceases_in_mid_sentence_is_not_lost(rig: Rig, model: LoudIsSp
     segments.wait(2)
 
 
-def test_sound_without_stamps_gets_those_of_its_arrival(
+def test_audio_without_stamps_gets_the_time_of_arrival(
     rig: Rig, outside: Outside, model: LoudIsSpeech
 ) -> None:
     segments = rig.tap("/ai/speech")
@@ -260,12 +258,12 @@ def test_sound_without_stamps_gets_those_of_its_arrival(
 @pytest.mark.parametrize(
     ("rate", "count", "words"),
     [
-        (0, 512, "sample_rate: expected samples a second, got 0"),
+        (0, 512, "sample_rate: expected samples per second, got 0"),
         (3000, 512, "expected 4000 to 192000"),
         (4000, 160_000, "expected at most 30 s, got 40.0 s"),
     ],
 )
-def test_chunks_that_cannot_be_are_refused(
+def test_invalid_chunks_are_refused(
     rig: Rig, outside: Outside, model: LoudIsSpeech, rate: int, count: int, words: str
 ) -> None:
     node = rig.load("VoiceActivity")
@@ -275,7 +273,9 @@ def test_chunks_that_cannot_be_are_refused(
     wait_for(lambda: words in node.health.status(0).message, "a sentence")
 
 
-def test_two_sources_on_one_topic_are_told(rig: Rig, outside: Outside, model: LoudIsSpeech) -> None:
+def test_two_sources_on_one_topic_are_reported(
+    rig: Rig, outside: Outside, model: LoudIsSpeech
+) -> None:
     node = rig.load("VoiceActivity")
     first, second = Ear(rig), Ear(rig)
     second.count = 7
@@ -286,7 +286,7 @@ def test_two_sources_on_one_topic_are_told(rig: Rig, outside: Outside, model: Lo
     wait_for(lambda: "2 sources publish audio" in node.health.status(0).message, "advice")
 
 
-def test_a_flood_of_sound_leaves_the_newest(rig: Rig, model: LoudIsSpeech) -> None:
+def test_a_flood_of_chunks_leaves_the_newest(rig: Rig, model: LoudIsSpeech) -> None:
     node = rig.load("VoiceActivity")
     segments = rig.tap("/ai/speech")
     ear = Ear(rig)
@@ -296,9 +296,7 @@ def test_a_flood_of_sound_leaves_the_newest(rig: Rig, model: LoudIsSpeech) -> No
     assert int(values["processed"]) + sum(node.health.drop_counts().values()) <= 3000 + len(WORD)
 
 
-def test_a_sentence_that_a_gap_has_cut_is_told_and_no_command(
-    rig: Rig, model: LoudIsSpeech
-) -> None:
+def test_a_truncated_utterance_is_reported_and_not_final(rig: Rig, model: LoudIsSpeech) -> None:
     segments = rig.tap("/ai/speech")
     node = rig.load("VoiceActivity", partial_period_ms=0.0)
     ear = Ear(rig)

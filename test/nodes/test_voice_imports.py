@@ -1,4 +1,4 @@
-"""A robot that only listens does not load what is for images."""
+"""The voice pipeline does not import image libraries."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ print("cv2" in sys.modules)
 """
 
 
-def test_the_voice_pipeline_leaves_opencv_out() -> None:
+def test_the_voice_pipeline_does_not_import_opencv() -> None:
     plugins = [component.plugin for component in load_pipeline("voice").components()]
     assert len(plugins) > 5
     command = [sys.executable, "-c", _PROBE, *plugins]

@@ -63,7 +63,7 @@ def test_a_person_moves_the_robot(rig: Rig, outside: Outside, pipeline, mode: st
 
 
 def speak(rig: Rig, ear) -> None:
-    """Have the robot speak for as long as a busy machine takes to listen."""
+    """Report that the robot speaks, for long enough on a busy machine."""
     rig.call(lambda: ear.set_parameters([Parameter("max_talk_s", value=600.0)]))
     rig.call(lambda: ear._on_speaking(True, True))
 
@@ -81,7 +81,7 @@ def test_the_robot_does_not_obey_itself(rig: Rig, pipeline) -> None:
 
 
 @pytest.mark.parametrize("mode", ["command", "free"])
-def test_a_stop_is_heard_over_the_robots_voice(rig: Rig, pipeline, mode: str) -> None:
+def test_a_stop_counts_while_the_robot_speaks(rig: Rig, pipeline, mode: str) -> None:
     soundfile = pytest.importorskip("soundfile")
     stop, rate = soundfile.read(PERSON.with_name("synthetic_5_stop.flac"), dtype="float32")
     assert rate == RATE
@@ -92,10 +92,10 @@ def test_a_stop_is_heard_over_the_robots_voice(rig: Rig, pipeline, mode: str) ->
     wait_for(lambda: any(each.is_final for each in transcripts), "the word stop")
     assert {each.text for each in transcripts} == {"stop"}
     (intent,) = intents.wait()
-    assert (intent.name, intent.text) == ("", "")  # nobody answers it
+    assert (intent.name, intent.text) == ("", "")  # no node answers it
 
 
-def test_what_is_no_command_moves_nothing(rig: Rig, pipeline) -> None:
+def test_speech_without_a_command_moves_nothing(rig: Rig, pipeline) -> None:
     """Read from a play; the recording comes with the recogniser's package."""
     package = importlib.util.find_spec("moonshine_voice")
     recording = Path(next(iter(package.submodule_search_locations)), "assets", "beckett.wav")
@@ -104,7 +104,7 @@ def test_what_is_no_command_moves_nothing(rig: Rig, pipeline) -> None:
     three_sentences = samples_of(recording)[: int(4.4 * RATE)]
     Speaker(rig).say(three_sentences)
     final = [each for each in transcripts if each.is_final]
-    # What begins with a no is passed on, as it may be meant of what goes on; it is no command.
+    # A text that begins with a no is published, because it may stop a motion; it is no command.
     assert [each.text for each in final] == ["", "", "No matter."]
     assert all(each.problem for each in final)
     assert not any(velocity.linear_mps or velocity.angular_radps for velocity in velocities)

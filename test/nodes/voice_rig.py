@@ -1,4 +1,4 @@
-"""The voice pipeline in a rig, and speech for it that a busy machine hears alike."""
+"""The voice pipeline in a rig, and a source of speech that does not depend on machine load."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from edge_inference.nodes.voice.parameter_files import load_speech_model
 from rig import Rig, wait_for
 
 ROOT = Path(__file__).parents[2]
-# A person who says "go forward ten meters".
+# A recording of a person who says "go forward ten meters".
 PERSON = ROOT / "models/moonshine_tiny/golden" / "go_forward_ten_meters.wav"
 WORDS = "go forward ten meters"
 RATE = 16_000
 _PIECE = RATE // 10
-# A busy machine's pauses are no end of the sound, and what it has seen is soon some seconds old.
+# On a busy machine audio may pause, and detections may be some seconds old.
 PATIENCE = {"voice_activity": "input_timeout_s:=10.0", "scene_reporter": "max_age_s:=600.0"}
 
 
@@ -40,7 +40,7 @@ def models_or_skip() -> None:
 def load_pipeline_in(
     rig: Rig, name: str, arguments: dict[str, str], *given: str, of: str = ""
 ) -> dict[str, Any]:
-    """Load a pipeline's components in their order; ``of`` them one gets further ROS arguments."""
+    """Load the components of a pipeline; the one called ``of`` gets additional ROS arguments."""
     loaded = {}
     for each in load_pipeline(name).components(arguments):
         more = [*each.node_arguments(), *(given if each.name == of else ())]
@@ -64,7 +64,7 @@ def samples_of(file: Path) -> NDArray[np.float32]:
 
 
 def pieces(samples: NDArray[np.float32], start_ns: int) -> list[AudioChunk]:
-    """Cut sound, and a second of silence behind it, into tenths of a second."""
+    """Cut audio with a second of silence after it into chunks of 0.1 s."""
     padded = np.concatenate((samples, np.zeros(RATE, np.float32)))
     return [
         AudioChunk(
@@ -75,9 +75,9 @@ def pieces(samples: NDArray[np.float32], start_ns: int) -> list[AudioChunk]:
 
 
 class Speaker:
-    """Gives the pipeline sound as fast as it works on it, not as fast as it sounds.
+    """Publishes audio as fast as the pipeline processes it, not in real time.
 
-    So nothing is lost for want of time, however busy the machine is.
+    So no chunk is lost on a busy machine.
     """
 
     def __init__(self, rig: Rig) -> None:
@@ -87,7 +87,7 @@ class Speaker:
         self._sent = 0
 
     def say(self, samples: NDArray[np.float32]) -> int:
-        """Send sound that has just been heard, and return in how many pieces."""
+        """Publish audio that ends now; return the number of chunks."""
         length_ns = (len(samples) + RATE) * 1_000_000_000 // RATE
         chunks = pieces(samples, self._node.get_clock().now().nanoseconds - length_ns)
         for chunk in chunks:
@@ -97,7 +97,7 @@ class Speaker:
         return len(chunks)
 
     def _is_worked_on(self) -> bool:
-        """Every chunk and every segment leaves one record, also one that was dropped."""
+        """Every chunk and every segment has one timing message, a dropped one too."""
         done = [timing.stage for timing in list(self._timings)]
         if done.count("voice_activity") < self._sent:
             return False

@@ -86,7 +86,9 @@ def _warming_up() -> Iterator[Files]:
                 core_ma=2080 if works else 400,
                 load=940 if works else 60,
             ),
-            "proc/stat": f"cpu  {40000 + 200 * sample} 0 0 {160000 + 200 * sample} 0 0 0\n".encode(),
+            "proc/stat": (
+                f"cpu  {40000 + 200 * sample} 0 0 {160000 + 200 * sample} 0 0 0\n".encode()
+            ),
         }
         temperature_c = goal_c + (temperature_c - goal_c) * math.exp(-_PERIOD_S / delay_s)
 

@@ -49,7 +49,7 @@ def settled(actuators: Actuators) -> dict[str, ActuatorOutcome]:
     return {outcome.actuator: outcome for outcome in actuators.outcomes()}
 
 
-def test_with_nothing_allowed_nothing_is_written(workshop: Workshop, actuators: Rig) -> None:
+def test_empty_allow_list_writes_nothing(workshop: Workshop, actuators: Rig) -> None:
     before = workshop.content()
     off = actuators()
     off.cap_clocks(0.1)
@@ -69,9 +69,7 @@ def test_an_unknown_name_is_refused() -> None:
         Actuators(["fan"])
 
 
-def test_a_dry_run_says_what_it_would_do_and_writes_nothing(
-    workshop: Workshop, actuators: Rig
-) -> None:
+def test_dry_run_reports_and_writes_nothing(workshop: Workshop, actuators: Rig) -> None:
     before = workshop.content()
     dry = actuators(*ACTUATOR_NAMES, dry_run=True)
     dry.cap_clocks(None)
@@ -97,7 +95,7 @@ def test_a_dry_run_says_what_it_would_do_and_writes_nothing(
     assert dry.close()
 
 
-def test_a_cap_is_a_frequency_that_the_clock_can_have(workshop: Workshop, actuators: Rig) -> None:
+def test_cap_is_an_available_frequency(workshop: Workshop, actuators: Rig) -> None:
     capped = actuators(*CLOCK_CAPS)
     capped.cap_clocks(0.7)
     outcomes = settled(capped)
@@ -108,7 +106,7 @@ def test_a_cap_is_a_frequency_that_the_clock_can_have(workshop: Workshop, actuat
     assert outcomes["gpu_clock_cap"].current_value == f"{STEPS_HZ[2]} Hz"
 
 
-def test_only_what_is_allowed_is_capped(workshop: Workshop, actuators: Rig) -> None:
+def test_only_allowed_caps_are_set(workshop: Workshop, actuators: Rig) -> None:
     before = workshop.settings()
     capped = actuators("gpu_clock_cap")
     capped.cap_clocks(0.1)
@@ -119,7 +117,7 @@ def test_only_what_is_allowed_is_capped(workshop: Workshop, actuators: Rig) -> N
 
 
 @pytest.mark.parametrize("lift", [lambda a: a.cap_clocks(None), lambda a: a.restore()])
-def test_a_cap_is_lifted(workshop: Workshop, actuators: Rig, lift) -> None:
+def test_cap_is_removed(workshop: Workshop, actuators: Rig, lift) -> None:
     before = workshop.settings()
     capped = actuators(*CLOCK_CAPS)
     for share in (0.7, 0.0, 0.5, 1.0, 0.2):
@@ -132,7 +130,7 @@ def test_a_cap_is_lifted(workshop: Workshop, actuators: Rig, lift) -> None:
     assert not (workshop.state / "actuators.json").exists()
 
 
-def test_closing_puts_everything_back(workshop: Workshop, actuators: Rig) -> None:
+def test_closing_restores_all_originals(workshop: Workshop, actuators: Rig) -> None:
     before = workshop.settings()
     busy = actuators(*ACTUATOR_NAMES)
     busy.request("power_mode", "MAXN")

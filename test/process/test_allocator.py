@@ -64,7 +64,7 @@ print(before - resident_kib())
 
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="not glibc")
-def test_what_is_free_is_given_back() -> None:
+def test_free_memory_is_returned() -> None:
     command = [sys.executable, "-c", TRIMMED]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     assert int(done.stdout) > 30 << 10

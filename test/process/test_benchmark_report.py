@@ -42,7 +42,7 @@ def test_a_claim_has_one_bound(bounds: dict) -> None:
         Report("one", []).claim("speed", 1, **bounds)
 
 
-def test_the_json_file_holds_everything(tmp_path: Path) -> None:
+def test_the_json_file_contains_all_figures(tmp_path: Path) -> None:
     path = tmp_path / "figures.json"
     report = Report("all", ["--quick", "--json", str(path)])
     assert report.quick

@@ -1,4 +1,4 @@
-"""A model that costs without end is ended, by name, and takes nothing else with it."""
+"""A model with unlimited cost is ended and named in the error, without other effects."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def command(*words: str) -> list[str]:
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """Return the environment of a command, with a cache and a temporary folder of its own."""
+    """Return the environment of a command, with a separate cache and temporary folder."""
     (folder / "tmp").mkdir(exist_ok=True)
     return {
         **os.environ,
@@ -65,7 +65,7 @@ def refusal(folder: Path, *words: str) -> str:
 
 
 @pytest.mark.parametrize("kind", [*DECLARED, "a computed shape"])
-def test_a_check_takes_no_more_memory_than_it_may(tmp_path: Path, kind: str) -> None:
+def test_a_check_is_limited_in_memory(tmp_path: Path, kind: str) -> None:
     folder = write_hostile_model(tmp_path / "mine", kind)
     text = refusal(tmp_path, "models", "check", str(folder), *MEMORY)
     assert_one_sentence(text, "mine")
@@ -101,7 +101,7 @@ def refusal_at_the_end(folder: Path, *words: str) -> str:
 
 
 @pytest.mark.parametrize("kind", COSTLY_AT_RUN_TIME)
-def test_a_check_takes_no_longer_than_it_may(tmp_path: Path, kind: str) -> None:
+def test_a_check_is_limited_in_time(tmp_path: Path, kind: str) -> None:
     folder = write_hostile_model(tmp_path / "mine", kind)
     bounds = ["--timeout-s", "6"] if kind == "a loop" else MEMORY
     text = refusal(tmp_path, "models", "check", str(folder), *bounds)
@@ -109,7 +109,7 @@ def test_a_check_takes_no_longer_than_it_may(tmp_path: Path, kind: str) -> None:
     assert bounds[0] in text and bounds[1] in text
 
 
-def test_another_model_is_checked_all_the_same(tmp_path: Path) -> None:
+def test_another_model_is_checked_nevertheless(tmp_path: Path) -> None:
     folder = write_hostile_model(tmp_path / "mine", "a computed shape")
     done = ended(tmp_path, "models", "check", str(folder), str(NANODET), *MEMORY)
     assert done.returncode == 1
@@ -127,7 +127,7 @@ def test_a_model_passes_within_the_least_memory(tmp_path: Path) -> None:
     [["models", "check", "{}"], ["quantize", "{}", "--precision", "fp16", "--output", "made"]],
     ids=lambda words: words[0],
 )
-def test_work_that_nobody_reads_of_is_not_called_done(tmp_path: Path, words: list[str]) -> None:
+def test_work_with_a_closed_output_is_not_successful(tmp_path: Path, words: list[str]) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     try:
@@ -195,7 +195,7 @@ def children(pid: int) -> list[int]:
 
 
 def state(pid: int) -> str:
-    """Return the letter of a process's state; one that is gone is as one that nobody asks for."""
+    """Return the letter of a process's state; a process that is gone counts as a zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
@@ -222,10 +222,10 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_one_signal_ends_what_hears_none(tmp_path: Path, number: signal.Signals) -> None:
+def test_one_signal_ends_a_child_that_handles_none(tmp_path: Path, number: signal.Signals) -> None:
     with in_a_loop(tmp_path) as process:
         (child,) = children(process.pid)
-        enough_s = cpu_s(child) + 2.0  # by then it is in its loop, and hears nothing
+        enough_s = cpu_s(child) + 2.0  # by then it is in its loop, and handles no signal
         wait_for(lambda: cpu_s(child) > enough_s)
         process.send_signal(number)
         _, said = process.communicate(timeout=DEADLINE_S)
@@ -233,7 +233,7 @@ def test_one_signal_ends_what_hears_none(tmp_path: Path, number: signal.Signals)
         wait_for(lambda: not is_there(child))
 
 
-def test_who_has_something_to_tell_has_time_for_it_until_the_second_signal(tmp_path: Path) -> None:
+def test_a_command_with_a_report_has_time_until_the_second_signal(tmp_path: Path) -> None:
     words = ["bisect", str(write_hostile_model(tmp_path / "mine", "a loop")), "--precision", "fp16"]
     process = subprocess.Popen(
         command(*words), env=environment(tmp_path), stderr=subprocess.PIPE, text=True
@@ -262,7 +262,7 @@ def test_it_can_be_stopped_and_continued(tmp_path: Path) -> None:
         wait_for(lambda: "T" not in (state(process.pid), state(child)))
 
 
-def test_who_is_killed_leaves_nobody_behind(tmp_path: Path) -> None:
+def test_a_killed_parent_leaves_no_child(tmp_path: Path) -> None:
     with in_a_loop(tmp_path) as process:
         (child,) = children(process.pid)
         process.kill()
@@ -303,7 +303,7 @@ def staged(folder: Path, before: set[Path]) -> Path:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_nothing_that_was_staged_is_left(tmp_path: Path, number: signal.Signals) -> None:
+def test_no_staged_folder_remains(tmp_path: Path, number: signal.Signals) -> None:
     with quantizing(tmp_path) as (process, _):
         (child,) = children(process.pid)
         os.kill(child, number) if number == signal.SIGKILL else process.send_signal(number)
@@ -311,7 +311,7 @@ def test_nothing_that_was_staged_is_left(tmp_path: Path, number: signal.Signals)
         assert not list((tmp_path / "made").iterdir())
 
 
-def test_what_a_killed_one_has_left_goes_with_the_next(tmp_path: Path) -> None:
+def test_the_next_run_removes_the_files_of_a_killed_one(tmp_path: Path) -> None:
     other = tmp_path / "made" / ".mine.old"
     other.mkdir(parents=True)
     with quantizing(tmp_path) as (process, left):
@@ -323,12 +323,12 @@ def test_what_a_killed_one_has_left_goes_with_the_next(tmp_path: Path) -> None:
         with quantizing(tmp_path) as (_, first):
             assert not left.exists()
             with quantizing(tmp_path) as (_, second):
-                assert first.exists() and second.exists()  # somebody is at it
+                assert first.exists() and second.exists()  # the work has started
     assert other.exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])
-def test_a_child_that_is_ended_is_told_of(tmp_path: Path, number: signal.Signals) -> None:
+def test_a_killed_child_is_reported(tmp_path: Path, number: signal.Signals) -> None:
     with in_a_loop(tmp_path) as process:
         (child,) = children(process.pid)
         os.kill(child, number)

@@ -30,7 +30,7 @@ CODE = "import json, numpy, cv2, onnxruntime; print(json.dumps(len(sys.argv)))"
 
 @pytest.fixture
 def imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
-    """Work in a folder whose files have modules' names; tells which of them were imported."""
+    """Work in a folder whose files have names of modules; returns those that were imported."""
     found = tmp_path / "found"
     found.mkdir()
     here = tmp_path / "here"

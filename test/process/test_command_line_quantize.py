@@ -45,14 +45,14 @@ def quantize(model: Path, output: Path, *arguments: str | Path) -> int:
     return run(["quantize", str(model), "--output", str(output), *map(str, arguments)])
 
 
-def refused(capsys: pytest.CaptureFixture[str]) -> str:
+def read_error_line(capsys: pytest.CaptureFixture[str]) -> str:
     errors = capsys.readouterr().err
     assert errors.startswith("edge-inference: ")
     assert errors.count("\n") == 1
     return errors
 
 
-def nothing_was_made(output: Path) -> bool:
+def is_output_empty(output: Path) -> bool:
     return list(output.parent.iterdir()) == []
 
 
@@ -83,8 +83,8 @@ def test_wrong_usage(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert quantize(model, output, *arguments) == 2
-    assert message in refused(capsys)
-    assert nothing_was_made(output)
+    assert message in read_error_line(capsys)
+    assert is_output_empty(output)
 
 
 def test_help_has_an_example_and_names_the_default(capsys: pytest.CaptureFixture[str]) -> None:
@@ -100,7 +100,7 @@ def test_an_output_that_exists_or_is_inside_the_model_is_refused(
 ) -> None:
     (tmp_path / "there").mkdir()
     assert quantize(model, tmp_path / place, "--calibration", images) == 2
-    assert "--output" in refused(capsys)
+    assert "--output" in read_error_line(capsys)
     assert list((tmp_path / "there").iterdir()) == []
 
 
@@ -127,8 +127,8 @@ def test_a_source_without_images_is_refused(
         for name, content in files.items():
             (source / name).write_bytes(content)
     assert quantize(model, output, "--calibration", source) == 1
-    assert message in refused(capsys)
-    assert nothing_was_made(output)
+    assert message in read_error_line(capsys)
+    assert is_output_empty(output)
 
 
 def test_an_unknown_node_is_refused_before_any_image_is_read(
@@ -136,7 +136,7 @@ def test_an_unknown_node_is_refused_before_any_image_is_read(
 ) -> None:
     arguments = ("--calibration", "no/such", "--keep-fp32", "secnod")
     assert quantize(model, output, *arguments) == 1
-    assert "nearest names are second" in refused(capsys)
+    assert "nearest names are second" in read_error_line(capsys)
 
 
 def test_a_model_with_its_own_file_in_that_precision_is_refused(
@@ -146,7 +146,7 @@ def test_a_model_with_its_own_file_in_that_precision_is_refused(
     entry = f"  int8: {{file: other.onnx, sha256: {'a' * 64}}}\n"
     description.write_text(description.read_text().replace("  fp32:\n", f"{entry}  fp32:\n"))
     assert quantize(model, output, "--calibration", images) == 1
-    assert "other.onnx" in refused(capsys)
+    assert "other.onnx" in read_error_line(capsys)
 
 
 def test_altered_weights_are_refused(
@@ -154,8 +154,8 @@ def test_altered_weights_are_refused(
 ) -> None:
     (model / "small.onnx").write_bytes(b"other")
     assert quantize(model, output, "--calibration", images) == 1
-    assert "sha256" in refused(capsys)
-    assert nothing_was_made(output)
+    assert "sha256" in read_error_line(capsys)
+    assert is_output_empty(output)
 
 
 # What it writes ---------------------------------------------------------------------------------
@@ -164,20 +164,20 @@ def test_altered_weights_are_refused(
 def test_int8(model: Path, images: Path, output: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = {file.name: file.read_bytes() for file in model.iterdir()}
     assert quantize(model, output, "--calibration", images) == 0
-    shown = capsys.readouterr()
-    assert shown.err == ""
+    output_streams = capsys.readouterr()
+    assert output_streams.err == ""
     for message in ("agreement", "cosine", "SQNR", "faster", "held out", "golden check: passed"):
-        assert message in shown.out
-    assert "images are few" in shown.out
+        assert message in output_streams.out
+    assert "images are few" in output_streams.out
     assert {file.name: file.read_bytes() for file in model.iterdir()} == before
 
-    made = load_model(output)
-    assert made.name == "small_int8"
-    assert precisions(made) == ["fp32", "fp16", "int8"]
-    made.verify_files()
+    quantized = load_model(output)
+    assert quantized.name == "small_int8"
+    assert precisions(quantized) == ["fp32", "fp16", "int8"]
+    quantized.verify_files()
     after = {file.name: file.read_bytes() for file in output.iterdir()}
-    assert made.calibration is not None
-    calibration = Calibration.load(made.calibration)
+    assert quantized.calibration is not None
+    calibration = Calibration.load(quantized.calibration)
     assert (calibration.method, calibration.images) == (DEFAULT_METHOD, "images")
     assert calibration.image_count == 10
     assert set(after) - set(before) == {"calibration.json"}
@@ -196,8 +196,8 @@ def test_the_new_model_runs(
     assert "self-check: passed" in capsys.readouterr().out
     assert run(["models", "--json", "--model-path", str(output.parent)]) == 0
     listed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    (made,) = (entry for entry in listed if entry["name"] == "small_int8")
-    assert made["derivable"] == ["fp16", "int8"]
+    (quantized,) = (entry for entry in listed if entry["name"] == "small_int8")
+    assert quantized["derivable"] == ["fp16", "int8"]
 
 
 def test_json(model: Path, images: Path, output: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -288,10 +288,10 @@ def test_a_model_with_too_much_loss_is_not_kept(
     model = write_model(tmp_path / "models" / "strict", STRICT)
     file = tmp_path / "exported.onnx"
     assert quantize(model, output, "--calibration", images, "--export-onnx", file) == 1
-    error_line = refused(capsys)
+    error_line = read_error_line(capsys)
     assert "at least 300 dB is needed" in error_line
     assert "edge-inference bisect" in error_line
-    assert nothing_was_made(output)
+    assert is_output_empty(output)
     assert not file.exists()
 
 
@@ -300,7 +300,7 @@ def test_force_keeps_it_and_still_fails(
 ) -> None:
     model = write_model(tmp_path / "models" / "strict", STRICT)
     assert quantize(model, output, "--calibration", images, "--force") == 1
-    assert "is kept because of --force" in refused(capsys)
+    assert "is kept because of --force" in read_error_line(capsys)
     assert load_model(output).calibration is not None
 
 
@@ -312,11 +312,11 @@ def test_a_check_of_a_forced_model_fails_with_the_reason(
     capsys.readouterr()
     arguments = [str(output), "--backend", "ort", "--precision", "int8"]
     assert run(["models", "check", *arguments]) == 1
-    shown = capsys.readouterr()
-    assert "self-check: failed" in shown.out
-    assert "set self_check to warn" in shown.err
+    output_streams = capsys.readouterr()
+    assert "self-check: failed" in output_streams.out
+    assert "set self_check to warn" in output_streams.err
     assert run(["engine", "check", *arguments]) == 1
-    assert "at least 300 dB is needed" in refused(capsys)
+    assert "at least 300 dB is needed" in read_error_line(capsys)
 
 
 def test_a_description_that_cannot_be_edited_is_refused(
@@ -327,8 +327,8 @@ def test_a_description_that_cannot_be_edited_is_refused(
     description = model / "model.yaml"
     description.write_text(json.dumps(yaml.safe_load(description.read_text())))
     assert quantize(model, output, "--calibration", images) == 1
-    assert "section derive" in refused(capsys)
-    assert nothing_was_made(output)
+    assert "section derive" in read_error_line(capsys)
+    assert is_output_empty(output)
 
 
 def test_a_broken_image_is_told_and_left_out(
@@ -336,7 +336,7 @@ def test_a_broken_image_is_told_and_left_out(
 ) -> None:
     (images / "000.png").write_bytes(b"no image")
     assert quantize(model, output, "--calibration", images) == 0
-    assert "000.png" in refused(capsys)
+    assert "000.png" in read_error_line(capsys)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -359,4 +359,4 @@ def test_an_interrupt_leaves_nothing(
     monkeypatch.setattr(quantize_module, "calibration_images", source)
     assert quantize(model, output, "--calibration", images) == 128 + number
     assert capsys.readouterr().err == "edge-inference: interrupted\n"
-    assert nothing_was_made(output)
+    assert is_output_empty(output)

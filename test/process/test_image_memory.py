@@ -46,7 +46,7 @@ def png(width, height, depth, color):
     return encoded(b"\\x89PNG\\r\\n\\x1a\\n" + b"".join(parts))
 
 def jpeg(width, height, progressive):
-    # Made small and told to be large: what is missing is filled in by the decoder.
+    # Made small, with a large size in the header: the decoder fills the missing part.
     options = [cv2.IMWRITE_JPEG_PROGRESSIVE, progressive, cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
                cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
     data = bytearray(cv2.imencode(".jpg", np.zeros((64, 64, 3), np.uint8), options)[1].tobytes())
@@ -65,7 +65,7 @@ def raw(width, height, encoding, size):
 
 image = {IMAGE}
 def peak():
-    # Not that of getrusage, which begins with the memory of whoever started us.
+    # Not that of getrusage, which starts with the memory of the parent process.
     with open("/proc/self/status") as status:
         return next(int(line.split()[1]) for line in status if line.startswith("VmHWM:"))
 
@@ -77,7 +77,7 @@ print(shape[0] * shape[1], (after - before) / 1024 + image.data.size / 2**20)
 
 
 @pytest.mark.parametrize("image", IMAGES)
-def test_the_largest_image_that_is_taken(image: str) -> None:
+def test_the_largest_accepted_image(image: str) -> None:
     ended = subprocess.run(
         [sys.executable, "-c", CHILD.replace("{IMAGE}", IMAGES[image])],
         env={**os.environ, "PYTHONPATH": str(ROOT)},

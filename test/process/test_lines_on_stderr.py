@@ -1,4 +1,4 @@
-"""What is told on stderr are lines of ours alone, whatever the libraries below have to say."""
+"""Only lines of this package are on stderr, none of the libraries."""
 
 from __future__ import annotations
 
@@ -152,14 +152,14 @@ def test_a_bad_image_or_video_is_one_line(tmp_path: Path) -> None:
         assert lines[0].startswith("ours: ") and file.name in lines[0]
 
 
-def test_who_uses_opencv_besides_us_hears_it(tmp_path: Path) -> None:
+def test_other_users_of_opencv_keep_its_log_lines(tmp_path: Path) -> None:
     bad = _images(tmp_path)["cut.bmp"]
     other = "import cv2; cv2.imread(sys.argv[1])\n"
     lines = lines_of(tmp_path, READ + other, str(bad))
     assert lines[0].startswith("ours: ") and "[ERROR" in "".join(lines[1:])
 
 
-def test_the_shipped_models_say_nothing(tmp_path: Path) -> None:
+def test_the_shipped_models_print_nothing(tmp_path: Path) -> None:
     names = ("nanodet", "efficientnet_lite0")
     assert all(find_model(name) for name in names)
     assert lines_of(tmp_path, CONSOLE, "models", "check", *names) == []

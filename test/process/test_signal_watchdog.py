@@ -1,4 +1,4 @@
-"""A signal whose handler is not called is told of, one that is heard is not."""
+"""A signal whose handler does not run is passed on, a handled one is not."""
 
 from __future__ import annotations
 
@@ -26,29 +26,31 @@ def handlers() -> Iterator[None]:
         signal.signal(number, handler)
 
 
-def test_a_signal_that_no_handler_hears_is_told_of() -> None:
+def test_a_signal_without_a_running_handler_is_passed_on() -> None:
     left: queue.Queue[int] = queue.Queue()
-    signal.signal(signal.SIGINT, lambda number, frame: None)  # as if it had not been called
+    signal.signal(
+        signal.SIGINT, lambda number, frame: None
+    )  # as if Python had not called the handler
     with watch_signals(left.put, 0.0):
         signal.raise_signal(signal.SIGINT)
         assert left.get(timeout=DEADLINE_S) == signal.SIGINT
 
 
-def test_one_that_is_heard_is_not() -> None:
+def test_a_handled_signal_is_not_passed_on() -> None:
     left: queue.Queue[int] = queue.Queue()
     signal.signal(signal.SIGINT, lambda number, frame: note_handler_call())
     signal.signal(signal.SIGTERM, lambda number, frame: None)
     with watch_signals(left.put):
         signal.raise_signal(signal.SIGINT)
         end_s = time.monotonic() + DEADLINE_S
-        while left.empty():  # until the thread has come to one that is not
+        while left.empty():  # until the thread reads a signal without a handler call
             assert time.monotonic() < end_s
             signal.raise_signal(signal.SIGTERM)
             threading.Event().wait(0.1)
     assert signal.SIGINT not in left.queue
 
 
-def test_other_signals_are_none_of_its_business() -> None:
+def test_other_signals_are_ignored() -> None:
     left: queue.Queue[int] = queue.Queue()
     signal.signal(signal.SIGUSR1, lambda number, frame: None)
     with watch_signals(left.put, 0.0):
@@ -56,7 +58,7 @@ def test_other_signals_are_none_of_its_business() -> None:
     assert left.empty()
 
 
-def test_a_child_does_not_tell_its_parent() -> None:
+def test_a_signal_of_a_forked_child_does_not_reach_the_parent() -> None:
     left: queue.Queue[int] = queue.Queue()
     with watch_signals(left.put, 0.0):
         child = os.fork()
@@ -72,7 +74,7 @@ def open_files() -> int:
     return len([*Path("/proc/self/fd").iterdir()])
 
 
-def test_nothing_is_left_and_other_threads_watch_nothing() -> None:
+def test_nothing_remains_and_other_threads_watch_nothing() -> None:
     before = threading.active_count()
     files = open_files()
 

@@ -123,7 +123,7 @@ def made_too_late(request: pytest.FixtureRequest) -> Callable[..., bool]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
-def test_a_signal_behind_which_an_engine_is_made_ends_a_check(
+def test_a_signal_during_the_preparation_ends_a_check(
     monkeypatch: pytest.MonkeyPatch, made_too_late: Callable[..., bool], number: signal.Signals
 ) -> None:
     monkeypatch.setattr(selection, "prepare", made_too_late)
@@ -133,7 +133,7 @@ def test_a_signal_behind_which_an_engine_is_made_ends_a_check(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
-def test_a_signal_behind_which_an_engine_is_made_ends_a_run(
+def test_a_signal_during_the_preparation_ends_a_run(
     monkeypatch: pytest.MonkeyPatch, made_too_late: Callable[..., bool], number: signal.Signals
 ) -> None:
     monkeypatch.setattr(run, "_prepare_engine", made_too_late)

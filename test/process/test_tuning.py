@@ -44,7 +44,7 @@ def run_tune(*message: str) -> int:
 # What is set ------------------------------------------------------------------------------------
 
 
-def test_looking_changes_nothing(workshop: Workshop) -> None:
+def test_compare_changes_nothing(workshop: Workshop) -> None:
     before = workshop.content()
     advice = {each.actuator: each for each in tuning(workshop).compare()}
     assert workshop.content() == before
@@ -58,7 +58,7 @@ def test_looking_changes_nothing(workshop: Workshop) -> None:
     assert all(each.steps and not each.problem for each in advice.values())
 
 
-def test_applied_and_undone(workshop: Workshop) -> None:
+def test_apply_and_undo(workshop: Workshop) -> None:
     before = workshop.settings()
     outcomes = tuning(workshop).apply()
     assert {outcome.result for outcome in outcomes} == {ActuatorResult.SET}
@@ -74,7 +74,7 @@ def test_applied_and_undone(workshop: Workshop) -> None:
     assert tuning(workshop).undo() == []
 
 
-def test_applied_twice_is_undone_to_the_first_original(workshop: Workshop) -> None:
+def test_undo_after_two_applies_restores_the_first_original(workshop: Workshop) -> None:
     before = workshop.settings()
     tuning(workshop).apply()
     assert tuning(workshop).apply() == []
@@ -85,7 +85,7 @@ def test_applied_twice_is_undone_to_the_first_original(workshop: Workshop) -> No
     assert workshop.settings() == before
 
 
-def test_after_a_restart_what_it_has_reset_is_set_again(workshop: Workshop) -> None:
+def test_apply_after_a_reboot_sets_again(workshop: Workshop) -> None:
     before = workshop.settings()
     tuning(workshop).apply()
     workshop.put("proc/sys/kernel/random/boot_id", "second")
@@ -103,14 +103,14 @@ def test_after_a_restart_what_it_has_reset_is_set_again(workshop: Workshop) -> N
     assert not (workshop.root / LIMITS).exists()
 
 
-def test_files_of_ours_that_were_there_come_back(workshop: Workshop) -> None:
+def test_existing_files_are_restored(workshop: Workshop) -> None:
     workshop.put(LIMITS, "bert - rtprio 20")
     tuning(workshop).apply()
     tuning(workshop).undo()
     assert workshop.get(LIMITS) == "bert - rtprio 20"
 
 
-def test_a_mode_that_needs_a_reboot_is_left_to_the_user(workshop: Workshop) -> None:
+def test_mode_that_needs_a_reboot_is_not_set(workshop: Workshop) -> None:
     workshop.put("etc/nvpmodel.conf", NVPMODEL_CONF.replace("NAME=7W", "NAME=MAXN_SUPER"))
     outcomes = {outcome.actuator: outcome for outcome in tuning(workshop).apply()}
     assert "MAXN_SUPER needs a reboot" in outcomes["power_mode"].message
@@ -119,7 +119,7 @@ def test_a_mode_that_needs_a_reboot_is_left_to_the_user(workshop: Workshop) -> N
 
 
 @pytest.mark.parametrize("user", ["", "anna bert", "anna\n*", "*", "#"])
-def test_a_user_that_is_none(workshop: Workshop, user: str) -> None:
+def test_invalid_user(workshop: Workshop, user: str) -> None:
     outcomes = Tuning(workshop.machine(), user).apply()
     assert "realtime_limits" not in {outcome.actuator for outcome in outcomes}
     assert not (workshop.root / LIMITS).exists()
@@ -137,7 +137,7 @@ def test_one_writer(workshop: Workshop) -> None:
     assert running.close(DEADLINE_S)
 
 
-def test_a_bare_machine_gets_what_it_has(tmp_path: Path) -> None:
+def test_machine_without_jetson_tools(tmp_path: Path) -> None:
     bare = Tuning(Machine(tmp_path), "anna")
     problems = {each.actuator for each in bare.compare() if each.problem}
     assert problems == {"power_mode", "cpu_governor", "jetson_clocks", "swappiness"}
@@ -175,9 +175,7 @@ def test_the_command_sets_and_undoes(
     assert capsys.readouterr().out == "nothing to undo\n"
 
 
-def test_the_command_tells_what_failed(
-    workshop: Workshop, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_command_reports_failures(workshop: Workshop, capsys: pytest.CaptureFixture[str]) -> None:
     (workshop.root / LIMITS).with_suffix(".new").mkdir(parents=True)
     assert run_tune("--root", str(workshop.root), "--user", "anna", "--apply") == 1
     (line,) = capsys.readouterr().err.splitlines()
@@ -185,7 +183,7 @@ def test_the_command_tells_what_failed(
     assert "Is a directory while writing it" in line
 
 
-def test_the_command_speaks_json(workshop: Workshop, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_prints_json(workshop: Workshop, capsys: pytest.CaptureFixture[str]) -> None:
     root = ("--root", str(workshop.root), "--user", "anna", "--json")
     assert run_tune(*root) == 0
     shown = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
@@ -199,9 +197,7 @@ def test_the_command_speaks_json(workshop: Workshop, capsys: pytest.CaptureFixtu
 
 @pytest.mark.parametrize("verb", ["--apply", "--undo"])
 @pytest.mark.parametrize("modules", ["", "/ws/lib"])
-def test_setting_needs_root_and_says_how(
-    monkeypatch: pytest.MonkeyPatch, verb: str, modules: str
-) -> None:
+def test_apply_needs_root(monkeypatch: pytest.MonkeyPatch, verb: str, modules: str) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     monkeypatch.setattr(sys, "argv", ["/ws/bin/edge-inference"])
     monkeypatch.setenv("PYTHONPATH", modules)
@@ -213,6 +209,6 @@ def test_setting_needs_root_and_says_how(
     )
 
 
-def test_a_root_that_is_none(tmp_path: Path) -> None:
+def test_invalid_root(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="expected a folder"):
         run_tune("--root", str(tmp_path / "nowhere"))

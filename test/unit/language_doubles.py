@@ -1,4 +1,4 @@
-"""A tokenizer and a language model that answer as a test says."""
+"""A fake tokenizer and a fake language model with scripted outputs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 END = "<end>"
-#: A mark, the end, pieces of plans as a real tokenizer has them, and every character.
+#: A special token, the end token, pieces of plans as in a real tokenizer, and all characters.
 PIECES = (
     "<start>",
     END,
@@ -56,7 +56,7 @@ class Pieces:
 
 
 class Decoder:
-    """Scores tokens by those so far, which it keeps in its past as a real one keeps its keys."""
+    """Scores tokens by those so far, which it stores in its key-value cache."""
 
     def __init__(self, answer: Callable[[str], NDArray[np.float32]]) -> None:
         self.inputs = (
@@ -86,7 +86,7 @@ class Decoder:
 
 
 def saying(plan: str, sure: float = 20.0) -> Decoder:
-    """Make a decoder that writes a plan behind the last question mark."""
+    """Make a decoder that generates a plan after the last question mark."""
 
     def answer(text: str) -> NDArray[np.float32]:
         scores = np.zeros(len(PIECES), np.float32)

@@ -1,4 +1,4 @@
-"""Models that answer as a test says, with the tensors of the real ones."""
+"""Fake speech models with scripted outputs and the tensors of the real models."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class Spec(NamedTuple):
 
 
 def small_tokenizer() -> Tokenizer:
-    """The three marks, the bytes, the space, the letters A to H as words, and some pieces."""
+    """Return special tokens, bytes, the space, the letters A to H as words, and some pieces."""
     words = ["▁".encode()] + [f"▁{letter}".encode() for letter in "ABCDEFGH"] + LETTERS
     return Tokenizer([b"<unk>", b"<s>", b"</s>"] + [bytes([n]) for n in range(256)] + words)
 
 
 class Encoder:
-    """Gives one frame for every sample it gets, and remembers what it got."""
+    """Returns one frame for every sample, and records its inputs."""
 
     inputs = (Spec("input_values", (None, None)), Spec("attention_mask", (None, None)))
 
@@ -42,7 +42,7 @@ class Encoder:
 
 
 class Decoder:
-    """Answers by the tokens so far, which it keeps in its past as a real one keeps its keys."""
+    """Returns scores by the tokens so far, which it stores in its key-value cache."""
 
     def __init__(self, answer: Callable[[list[int]], Mapping[int, float]], size: int) -> None:
         self.inputs = (
@@ -74,13 +74,13 @@ class Decoder:
         return {
             "logits": logits,
             "present.0.decoder.key": seen[:, None, :, None].astype(np.float32),
-            # Like the real graph: empty once it goes on from its past.
+            # As in the real graph, empty after the first step.
             "present.0.encoder.key": np.ones((len(ids), 1, 0 if cached else 3, 1), np.float32),
         }
 
 
 class SplitDecoder:
-    """The same answers from two graphs: one for the first token, one for those after it."""
+    """Return two graphs with the same scores: for the first token, and for later tokens."""
 
     def __init__(self, answer: Callable[[list[int]], Mapping[int, float]], size: int) -> None:
         self._merged = Decoder(answer, size)
@@ -117,7 +117,7 @@ class SplitDecoder:
 
 
 class SplitGraph:
-    """One of the two graphs; takes what it names and nothing else."""
+    """One of the two graphs; it accepts only its named inputs."""
 
     def __init__(self, infer: Callable[[Mapping[str, Any]], dict[str, Any]], *names: str) -> None:
         self.inputs = tuple(Spec(name, (None, 1, None, 1)) for name in names)
@@ -138,7 +138,7 @@ def recogniser_that(
 
 
 def saying(ids: Sequence[int]) -> Callable[[list[int]], Mapping[int, float]]:
-    """Make an answer that says these tokens one after the other, then the end."""
+    """Make scores for these tokens in order, then the end token."""
     script = [START, *ids, END]
 
     def answer(tokens: list[int]) -> Mapping[int, float]:
@@ -149,7 +149,7 @@ def saying(ids: Sequence[int]) -> Callable[[list[int]], Mapping[int, float]]:
 
 
 class Probabilities:
-    """A voice activity model that gives one probability after the other, then silence."""
+    """A voice activity model with scripted probabilities, then silence."""
 
     inputs = (
         Spec("input", (None, None)),

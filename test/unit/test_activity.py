@@ -16,7 +16,7 @@ QUIET = ActivitySettings(partial_period_ms=0.0)
 
 
 def chunk(number: int, sequence: int | None = None) -> AudioChunk:
-    """Return the chunk of one window, every sample of which is its number / 1000."""
+    """Return a chunk of one window; each of its samples is the window number / 1000."""
     samples = np.full(512, number / 1000, np.float32)
     place = number if sequence is None else sequence
     return AudioChunk(samples, 16_000, number * WINDOW_NS, place, "microphone")
@@ -36,7 +36,7 @@ def windows_of(segment: SpeechSegment) -> list[int]:
     return [round(float(value) * 1000) for value in segment.samples[::512]]
 
 
-def test_an_end_above_the_start_is_refused() -> None:
+def test_end_probability_above_start_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"end_probability: 0\.6 is above start_probability 0\.5"):
         build(ActivitySettings, {"end_probability": 0.6})
 
@@ -44,11 +44,11 @@ def test_an_end_above_the_start_is_refused() -> None:
 @pytest.mark.parametrize(
     "probabilities", [[], [0.0] * 50, [0.49] * 50, [0.0, 0.9, 0.0], [0.9, 0.0] + [0.0] * 9 + [0.9]]
 )
-def test_silence_and_single_clicks_are_no_speech(probabilities: list[float]) -> None:
+def test_silence_and_single_clicks_give_no_segment(probabilities: list[float]) -> None:
     assert segments(probabilities) == []
 
 
-def test_speech_comes_with_what_was_before_it_and_its_stamp() -> None:
+def test_segment_has_pre_roll_and_stamp() -> None:
     (segment,) = segments([0.0] * 20 + [0.9] * 10)
     # 9 windows of pre-roll (300 ms hold 9), 10 of speech, 6 of hangover (200 ms are about 6).
     assert windows_of(segment) == list(range(11, 36))
@@ -58,13 +58,13 @@ def test_speech_comes_with_what_was_before_it_and_its_stamp() -> None:
     assert not segment.samples.flags.writeable
 
 
-def test_there_is_no_pre_roll_before_the_first_sound() -> None:
+def test_pre_roll_is_short_at_the_start_of_the_stream() -> None:
     (segment,) = segments([0.0, 0.9, 0.9, 0.9])
     assert segment.start_ns == 0
 
 
 @pytest.mark.parametrize(("pause", "count"), [(5, 1), (6, 2)])
-def test_a_pause_as_long_as_the_hangover_ends_speech(pause: int, count: int) -> None:
+def test_silence_of_the_hangover_ends_speech(pause: int, count: int) -> None:
     found = segments([0.9] * 5 + [0.0] * pause + [0.9] * 5)
     assert len(found) == count
     assert found[-1].stamp_ns == (10 + pause) * WINDOW_NS
@@ -75,13 +75,13 @@ def test_the_hangover_is_a_setting() -> None:
     assert len(segments([0.9] * 5 + [0.0] * 29 + [0.9] * 5, slow, more=40)) == 1
 
 
-def test_between_the_two_probabilities_speech_goes_on_but_does_not_start() -> None:
+def test_probability_between_the_thresholds_continues_but_does_not_start_speech() -> None:
     assert segments([0.4] * 30) == []
     (segment,) = segments([0.9] + [0.4] * 30)
     assert segment.stamp_ns == 31 * WINDOW_NS
 
 
-def test_long_speech_is_cut_without_losing_any() -> None:
+def test_long_speech_is_split_without_loss() -> None:
     settings = ActivitySettings(max_speech_s=1.0, partial_period_ms=0.0)
     found = segments([0.9] * 100, settings)
     assert all(len(segment.samples) <= 16_000 + 512 for segment in found)
@@ -89,24 +89,24 @@ def test_long_speech_is_cut_without_losing_any() -> None:
     assert heard[:100] == list(range(100))
 
 
-def test_partial_segments_come_while_speech_goes_on() -> None:
+def test_partial_segments_during_speech() -> None:
     found = segments([0.9] * 32, ActivitySettings(partial_period_ms=320.0))
     assert [segment.is_final for segment in found] == [False, False, False, False, True]
-    # The last two are one look at the pause behind it, and the end of the hangover.
+    # The last two are the partial segment at the pause and the final segment.
     assert [segment.stamp_ns // WINDOW_NS for segment in found] == [11, 21, 31, 32, 32]
     assert [len(windows_of(segment)) for segment in found[-2:]] == [34, 38]
     assert {segment.start_ns for segment in found} == {0}
 
 
-def test_silence_is_looked_at_once() -> None:
+def test_pause_gives_one_partial_segment() -> None:
     found = segments([0.9] * 8, ActivitySettings(partial_period_ms=32.0, hangover_ms=320.0))
-    # Seven windows of speech that is no noise any more, the pause, and the end.
+    # Seven windows of speech, longer than noise, then the pause and the end.
     assert [segment.is_final for segment in found] == [False] * 8 + [True]
 
 
 @pytest.mark.parametrize(("silence", "is_final"), [(0, False), (2, False), (3, True)])
-def test_speech_that_a_gap_cuts_is_no_sentence(silence: int, is_final: bool) -> None:
-    """Or "go to the" of "go to the door" would be one; what had ended before it still is."""
+def test_speech_truncated_by_a_gap_is_not_final(silence: int, is_final: bool) -> None:
+    """Else "go to the" of "go to the door" would be final; speech that ended before a gap is."""
     detector = ActivityDetector(Probabilities([0.9] * 10), QUIET)
     for number in range(10 + silence):
         assert detector.feed(chunk(number)) == []
@@ -115,7 +115,7 @@ def test_speech_that_a_gap_cuts_is_no_sentence(silence: int, is_final: bool) -> 
     assert windows_of(segment) == list(range(10 + silence))
 
 
-def test_a_lost_chunk_does_not_cut_anybody_short() -> None:
+def test_lost_chunk_does_not_truncate_speech() -> None:
     detector = ActivityDetector(Probabilities([0.9] * 10 + [0.0] * 3 + [0.9] * 7), QUIET)
     found = []
     for number in [*range(10), *range(13, 40)]:
@@ -125,7 +125,7 @@ def test_a_lost_chunk_does_not_cut_anybody_short() -> None:
     assert windows_of(segment)[:15] == [*range(10), 0, 0, 0, 13, 14]
 
 
-def test_a_gap_ends_speech_with_what_came_before_it() -> None:
+def test_gap_after_silence_ends_speech() -> None:
     model = Probabilities([0.9] * 30)
     detector = ActivityDetector(model, QUIET)
     for number in range(10):
@@ -133,20 +133,20 @@ def test_a_gap_ends_speech_with_what_came_before_it() -> None:
     (segment,) = detector.feed(chunk(100))
     assert windows_of(segment) == list(range(10))
     assert segment.stamp_ns == 10 * WINDOW_NS
-    assert model.states == [*range(10), 0]  # the model starts afresh
+    assert model.states == [*range(10), 0]  # the model is reset
     assert not model.windows[-1][:64].any()
     assert detector.counts.gaps == 1
     assert detector.is_speech
 
 
-def test_a_gap_in_silence_gives_nothing() -> None:
+def test_gap_in_silence_gives_no_segment() -> None:
     detector = ActivityDetector(Probabilities([0.0] * 9), ActivitySettings(min_speech_ms=0.0))
     detector.feed(chunk(0))
     assert detector.feed(chunk(50)) == []
     assert detector.flush() == []
 
 
-def test_the_model_sees_the_end_of_the_window_before() -> None:
+def test_model_gets_the_end_of_the_previous_window() -> None:
     model = Probabilities([])
     detector = ActivityDetector(model)
     detector.feed(chunk(1))
@@ -155,7 +155,7 @@ def test_the_model_sees_the_end_of_the_window_before() -> None:
     assert model.windows[1][64:] == pytest.approx(np.full(512, 0.002))
 
 
-def test_sound_that_ceases_ends_speech_after_a_while() -> None:
+def test_speech_ends_when_audio_stops() -> None:
     detector = ActivityDetector(Probabilities([0.9] * 10), QUIET)
     for number in range(5):
         assert detector.feed(chunk(number)) == []
@@ -168,7 +168,7 @@ def test_sound_that_ceases_ends_speech_after_a_while() -> None:
         "microphone",
     )
     assert detector.end_on_timeout(2.0) == []
-    # What was only late is heard with what was before it.
+    # Late audio continues the utterance.
     for number in range(5, 30):
         found = detector.feed(chunk(number))
         if found:
@@ -177,7 +177,7 @@ def test_sound_that_ceases_ends_speech_after_a_while() -> None:
     pytest.fail("nothing was heard")
 
 
-def test_the_end_of_a_stream_ends_speech() -> None:
+def test_flush_ends_speech() -> None:
     detector = ActivityDetector(Probabilities([0.9] * 9), QUIET)
     for number in range(5):
         detector.feed(chunk(number))
@@ -187,7 +187,7 @@ def test_the_end_of_a_stream_ends_speech() -> None:
     assert detector.flush() == []
 
 
-def test_a_reset_forgets_what_was_being_said() -> None:
+def test_reset_discards_the_current_utterance() -> None:
     detector = ActivityDetector(Probabilities([0.9] * 9 + [0.0] * 20), QUIET)
     for number in range(9):
         detector.feed(chunk(number))

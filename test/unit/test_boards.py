@@ -41,17 +41,17 @@ def written(folder: Path, text: str, name: str = "mine") -> Path:
         ("", "generic"),
     ],
 )
-def test_a_device_tree_tells_the_board(boards: list[Board], compatible: str, name: str) -> None:
+def test_device_tree_selects_the_board(boards: list[Board], compatible: str, name: str) -> None:
     files = MemoryFiles({"proc/device-tree/compatible": compatible})
     assert detect_board(files, boards).name == name
 
 
-def test_the_firmware_tells_a_pc(boards: list[Board]) -> None:
+def test_firmware_selects_a_pc(boards: list[Board]) -> None:
     files = {"sys/class/dmi/id/sys_vendor": "ASUS\n", "sys/class/dmi/id/product_name": "PN64\n"}
     assert detect_board(MemoryFiles(files), boards).name == "pc"
 
 
-def test_a_machine_that_tells_nothing_is_the_fallback(boards: list[Board]) -> None:
+def test_unknown_machine_gets_the_fallback_board(boards: list[Board]) -> None:
     assert detect_board(MemoryFiles({}), boards).name == "generic"
 
 
@@ -61,7 +61,7 @@ def test_without_a_fallback_an_unknown_machine_is_an_error(tmp_path: Path) -> No
         detect_board(MemoryFiles({}), boards)
 
 
-def test_the_most_exact_name_of_the_device_tree_counts(tmp_path: Path) -> None:
+def test_most_specific_compatible_entry_wins(tmp_path: Path) -> None:
     written(tmp_path, "description: chip\ncompatible: ['nvidia,tegra234']\n", "a_chip")
     written(tmp_path, "description: robot\ncompatible: ['acme,robot']\n", "robot")
     files = MemoryFiles({"proc/device-tree/compatible": "acme,robot\0nvidia,tegra234\0"})
@@ -87,38 +87,38 @@ def test_the_first_folder_wins(tmp_path: Path) -> None:
         ("", "empty"),
     ],
 )
-def test_a_wrong_file_is_refused_where_it_is_wrong(tmp_path: Path, text: str, words: str) -> None:
+def test_invalid_board_file_error_names_the_place(tmp_path: Path, text: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         load_boards([written(tmp_path, text)])
 
 
 @pytest.mark.parametrize("folders", [[], [Path("no/such/folder")]])
-def test_no_board_at_all_is_an_error(folders: list[Path]) -> None:
-    with pytest.raises(ConfigError, match="expected <board>.yaml in"):
+def test_no_board_files_is_an_error(folders: list[Path]) -> None:
+    with pytest.raises(ConfigError, match=r"expected <board>.yaml in"):
         load_boards(folders)
 
 
-def test_a_board_by_name(boards: list[Board]) -> None:
+def test_find_board_by_name(boards: list[Board]) -> None:
     assert find_board("jetson_thor", boards).name == "jetson_thor"
     with pytest.raises(ConfigError, match="did you mean 'jetson_orin'"):
         find_board("jetson_orion", boards)
 
 
-def test_every_shipped_jetson_knows_the_zone_that_measures_nothing(boards: list[Board]) -> None:
+def test_shipped_jetsons_list_the_placeholder_zone(boards: list[Board]) -> None:
     for board in boards:
         if board.name.startswith("jetson") or board.name == "generic":
             assert board.is_placeholder("zone/PMIC-Die"), board.name
             assert board.control_names(["zone/PMIC-Die"]) == set(), board.name
 
 
-def test_agx_orin_has_no_rail_that_is_a_total(boards: list[Board]) -> None:
+def test_agx_orin_has_no_total_power_rail(boards: list[Board]) -> None:
     orin = find_board("jetson_orin", boards)
     for rail in ("VDD_GPU_SOC", "VDD_CPU_CV", "VIN_SYS_5V0", "VDDQ_VDD2_1V8AO"):
         assert orin.power_role(f"rail/{rail}") is Role.NONE
     assert orin.power_role("rail/VDD_IN") is Role.TOTAL_POWER
 
 
-def test_what_decides_is_tj_where_there_is_one(boards: list[Board]) -> None:
+def test_tj_is_the_control_temperature_if_present(boards: list[Board]) -> None:
     orin = find_board("jetson_orin", boards)
     assert orin.control_names(["zone/cpu-thermal", "zone/tj-thermal"]) == {"zone/tj-thermal"}
     assert orin.control_names(["zone/CPU-therm", "zone/Tj-therm"]) == {"zone/Tj-therm"}
@@ -126,7 +126,7 @@ def test_what_decides_is_tj_where_there_is_one(boards: list[Board]) -> None:
     assert orin.control_names([]) == set()
 
 
-def test_what_measures_nothing_never_decides(tmp_path: Path) -> None:
+def test_placeholder_is_never_a_control_temperature(tmp_path: Path) -> None:
     text = LOWEST + "control: ['zone/*']\nplaceholders: ['*-Die']\n"
     (board,) = load_boards([written(tmp_path, text)])
     assert board.control_names(["zone/CPU", "zone/PMIC-Die"]) == {"zone/CPU"}

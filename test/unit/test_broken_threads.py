@@ -1,4 +1,4 @@
-"""Threads outside of the nodes: what is raised in them is told, and they, or others, go on."""
+"""Threads outside of the nodes: exceptions in them are reported, and the work continues."""
 
 from __future__ import annotations
 
@@ -114,12 +114,12 @@ def test_a_failing_progress_callback_does_not_block_the_child(failure: BaseExcep
 def bench() -> Iterator[Bench]:
     made = Bench()
     yield made
-    made.let_go()
+    made.release_all()
     made.sampler.close()
 
 
 @failing
-def test_a_sensor_that_breaks_is_read_again(bench: Bench, failure: BaseException) -> None:
+def test_sensor_is_read_again_after_an_exception(bench: Bench, failure: BaseException) -> None:
     bench.read()
     bench.sensors[0].error = failure  # type: ignore[assignment]
     found = bench.read()
@@ -132,7 +132,7 @@ def test_a_sensor_that_breaks_is_read_again(bench: Bench, failure: BaseException
 
 @failing
 @pytest.mark.parametrize("where", ["find", "name"])
-def test_a_search_that_breaks_is_made_again(
+def test_probe_is_repeated_after_an_exception(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, failure: BaseException, where: str
 ) -> None:
     class Nameless:
@@ -143,11 +143,11 @@ def test_a_search_that_breaks_is_made_again(
     assert bench.statuses() == dict.fromkeys("abc", ReadingStatus.OK)
     with monkeypatch.context() as patch:
         if where == "find":
-            patch.setattr(bench, "search_error", failure)
+            patch.setattr(bench, "probe_error", failure)
         else:
             patch.setattr(bench, "sensors", [*bench.sensors, Nameless()])
         bench.clock.forward(61.0)
-        # What was found before goes on.
+        # The sensors that were found before stay in use.
         assert bench.statuses() == dict.fromkeys("abc", ReadingStatus.OK)
         assert "injected" in bench.sampler.problem
     bench.clock.forward(61.0)
@@ -156,7 +156,7 @@ def test_a_search_that_breaks_is_made_again(
 
 
 @failing
-def test_an_actuator_that_breaks_is_told_and_the_next_wish_is_fulfilled(
+def test_actuator_exception_is_reported_and_the_next_request_is_carried_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: BaseException
 ) -> None:
     file = tmp_path / "sys/devices/system/cpu/cpufreq/policy0/scaling_governor"
@@ -195,7 +195,7 @@ def test_a_file_whose_reading_breaks_is_unreadable_and_the_next_is_read(
 
 
 @failing
-def test_overlays_that_break_hold_nobody_up(tmp_path: Path, failure: BaseException) -> None:
+def test_a_failing_overlay_writer_does_not_block(tmp_path: Path, failure: BaseException) -> None:
     told: list[str] = []
     files = OverlayFiles(tmp_path, raising(failure), told.append)
     frame = Frame.from_array(np.zeros((2, 2, 3), np.uint8), "bgr8", 1, "camera", "")

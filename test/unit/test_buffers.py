@@ -1,4 +1,4 @@
-"""A pooled array comes back only when nobody can see it any longer."""
+"""A pooled array is reused only when no reference to it remains."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def address(array: np.ndarray) -> int:
     return array.__array_interface__["data"][0]
 
 
-def test_nothing_is_kept_before_the_first_take() -> None:
+def test_no_array_is_allocated_before_the_first_take() -> None:
     assert len(BufferPool((2, 3), np.float32)) == 0
 
 
@@ -60,7 +60,7 @@ def test_whatever_still_sees_an_array_keeps_it(hold) -> None:
     assert address(pool.take()) == where
 
 
-def test_a_reader_that_freezes_its_array_does_not_spoil_the_next_one() -> None:
+def test_a_read_only_array_does_not_affect_the_next_one() -> None:
     pool = BufferPool((10,), np.float32)
     array = pool.take()
     array.flags.writeable = False

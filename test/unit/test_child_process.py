@@ -1,4 +1,4 @@
-"""What a child, or an executable, looks for modules in: not in the working folder."""
+"""The import path of child processes and executables is without the working folder."""
 
 from __future__ import annotations
 

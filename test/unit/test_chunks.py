@@ -29,18 +29,18 @@ def chunk(
         (np.zeros(16_000 * 31, np.float32), "expected at most 30 s, got 31.0 s"),
     ],
 )
-def test_what_is_no_sound_is_refused(samples: np.ndarray, complaint: str) -> None:
+def test_invalid_chunk_is_refused(samples: np.ndarray, complaint: str) -> None:
     with pytest.raises(InputError, match=complaint):
         list(Rechunker().feed(AudioChunk(samples, 16_000, 0)))
 
 
 @pytest.mark.parametrize("rate", [0, 3_999, 192_001, 2**32 - 1])
-def test_a_rate_that_cannot_be_is_refused(rate: int) -> None:
+def test_rate_out_of_range_is_refused(rate: int) -> None:
     with pytest.raises(InputError, match=f"expected 4000 to 192000 Hz, got {rate} Hz"):
         list(Rechunker().feed(AudioChunk(np.zeros(5, np.float32), rate, 0)))
 
 
-def test_an_empty_chunk_changes_nothing() -> None:
+def test_empty_chunk_changes_nothing() -> None:
     rechunker = Rechunker()
     assert list(rechunker.feed(chunk(0, length=0))) == []
     (window,) = rechunker.feed(chunk(10_000))
@@ -48,7 +48,7 @@ def test_an_empty_chunk_changes_nothing() -> None:
 
 
 @given(st.lists(st.integers(1, 2_000), max_size=12))
-def test_windows_hold_the_stream_in_order_with_its_stamps(lengths: list[int]) -> None:
+def test_windows_keep_order_and_stamps(lengths: list[int]) -> None:
     rechunker = Rechunker()
     total = sum(lengths)
     stream = 0.9 * np.arange(total, dtype=np.float32) / max(total, 1)
@@ -66,7 +66,7 @@ def test_windows_hold_the_stream_in_order_with_its_stamps(lengths: list[int]) ->
 
 
 @pytest.mark.parametrize("rate", [8_000, 44_100, 48_000])
-def test_another_rate_is_resampled_with_stamps_kept(rate: int) -> None:
+def test_resampling_keeps_the_stamps(rate: int) -> None:
     rechunker = Rechunker()
     length = rate // 100
     windows = []
@@ -82,13 +82,13 @@ def test_another_rate_is_resampled_with_stamps_kept(rate: int) -> None:
     ("second", "counts"),
     [
         (chunk(32, sequence=1), ChunkCounts(2)),
-        (chunk(32, sequence=0), ChunkCounts(2)),  # a source that does not count
+        (chunk(32, sequence=0), ChunkCounts(2)),  # a source without sequence numbers
         (chunk(65, sequence=1), ChunkCounts(2)),  # a jitter of 33 ms
         (chunk(32, sequence=2), ChunkCounts(2, gaps=1)),
         (chunk(200, sequence=9), ChunkCounts(2, gaps=1)),
         (chunk(200, sequence=0), ChunkCounts(2, gaps=1)),
         (chunk(1_100, sequence=1), ChunkCounts(2, gaps=1)),
-        # Numbered without a gap, but stamped by a machine that was busy.
+        # Consecutive numbers, but late stamps of a busy machine.
         (chunk(500, sequence=1), ChunkCounts(2)),
         (chunk(-100, sequence=1), ChunkCounts(2)),
         (chunk(32, sequence=1, rate=48_000, length=1_536), ChunkCounts(2, gaps=1)),
@@ -99,7 +99,7 @@ def test_another_rate_is_resampled_with_stamps_kept(rate: int) -> None:
         (chunk(32, sequence=1, value=-1.0), ChunkCounts(2, clipped=1)),
     ],
 )
-def test_what_is_wrong_is_counted(second: AudioChunk, counts: ChunkCounts) -> None:
+def test_defects_are_counted(second: AudioChunk, counts: ChunkCounts) -> None:
     rechunker = Rechunker()
     list(rechunker.feed(chunk(0)))
     windows = list(rechunker.feed(second))
@@ -111,12 +111,12 @@ def test_what_is_wrong_is_counted(second: AudioChunk, counts: ChunkCounts) -> No
 
 @pytest.mark.parametrize("rate", [16_000, 48_000])
 @pytest.mark.parametrize("sequence", [0, 2, 3])
-def test_a_short_gap_is_filled_with_silence(sequence: int, rate: int) -> None:
+def test_short_gap_is_filled_with_silence(sequence: int, rate: int) -> None:
     rechunker, length = Rechunker(), rate * 32 // 1000
     windows = list(rechunker.feed(chunk(0, length, rate=rate)))
     windows += rechunker.feed(chunk(96, length, sequence=sequence, rate=rate))
     windows += rechunker.feed(chunk(128, length, sequence=sequence + 1, rate=rate))
-    windows = windows[:4]  # after another rate the last one waits for what follows
+    windows = windows[:4]  # after resampling the last one waits for more input
     assert [window.follows_gap for window in windows] == [True, False, False, False]
     stamps = [(window.stamp_ns - START) / MS for window in windows]
     assert stamps == pytest.approx([0, 32, 64, 96], abs=0.1)
@@ -126,7 +126,7 @@ def test_a_short_gap_is_filled_with_silence(sequence: int, rate: int) -> None:
 
 
 @pytest.mark.parametrize("at_ms", [-20, 500])
-def test_where_the_numbers_follow_nothing_is_lost(at_ms: int) -> None:
+def test_consecutive_sequence_numbers_mean_no_gap(at_ms: int) -> None:
     rechunker = Rechunker()
     list(rechunker.feed(chunk(0)))
     (window,) = rechunker.feed(chunk(at_ms, sequence=1))
@@ -134,7 +134,7 @@ def test_where_the_numbers_follow_nothing_is_lost(at_ms: int) -> None:
     assert window.samples == pytest.approx(np.full(512, 0.1))
 
 
-def test_a_gap_drops_what_was_left_of_before() -> None:
+def test_gap_drops_pending_samples() -> None:
     rechunker = Rechunker()
     assert list(rechunker.feed(chunk(0, length=500, value=0.9))) == []
     (window,) = rechunker.feed(chunk(200, sequence=5))
@@ -143,14 +143,14 @@ def test_a_gap_drops_what_was_left_of_before() -> None:
     assert window.samples == pytest.approx(np.full(512, 0.1))
 
 
-def test_a_late_chunk_does_not_hide_the_next() -> None:
+def test_late_chunk_does_not_affect_the_next() -> None:
     rechunker = Rechunker()
     for sequence, at in [(0, 0), (1, 32), (0, 0), (2, 64)]:
         list(rechunker.feed(chunk(at, sequence=sequence)))
     assert rechunker.counts == ChunkCounts(chunks=4, late=1)
 
 
-def test_a_clock_that_drifts_is_followed() -> None:
+def test_drifting_clock_is_followed() -> None:
     rechunker = Rechunker()
     last = 0
     for number in range(2_000):

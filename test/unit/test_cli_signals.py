@@ -27,7 +27,7 @@ def test_the_first_signal_asks_and_the_second_leaves(
     assert capfd.readouterr().err == "edge-inference: interrupted\n"
 
 
-def test_the_handlers_before_come_back() -> None:
+def test_the_previous_handlers_are_restored() -> None:
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     with catch_signals():
         assert signal.getsignal(signal.SIGINT) is not before[0]
@@ -35,7 +35,7 @@ def test_the_handlers_before_come_back() -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_work_that_a_signal_cut_short_tells_which(number: signal.Signals) -> None:
+def test_interrupted_work_raises_the_number_of_the_signal(number: signal.Signals) -> None:
     with pytest.raises(KeyboardInterrupt) as caught, cancel_on_signal() as cancelled:
         signal.raise_signal(number)
         assert cancelled()

@@ -1,4 +1,4 @@
-"""The command line: what it refuses and with which words, and what options come to mean."""
+"""The command line: rejected options with their errors, and the conversion of options."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_refusal_is_one_line(
     [["models", "check", "{}"], [*RUN, "{}"], [*RUN, "x", "--rate", "{}"], ["{}"]],
 )
 @pytest.mark.parametrize("odd", ["\x1b[31mred\nedge-inference: \u202efine\udcff", "x" * 100_000])
-def test_a_refusal_of_an_odd_text_can_be_read(
+def test_an_error_about_unprintable_text_is_readable(
     arguments: list[str], odd: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run([each.format(odd) for each in arguments]) != 0
@@ -145,7 +145,7 @@ def test_a_check_reads_the_build_options_too(
         ("/2d/image", SourceKind.FILES),
     ],
 )
-def test_kind_of_a_source(source: str, kind: SourceKind) -> None:
+def test_source_kind(source: str, kind: SourceKind) -> None:
     assert source_kind(source) is kind
 
 
@@ -185,14 +185,14 @@ def test_kind_of_a_source(source: str, kind: SourceKind) -> None:
         (RunOptions("clip.mp4", precision="int8"), {"precision": "int8", "fallback": "false"}),
     ],
 )
-def test_options_become_pipeline_arguments(
+def test_options_are_converted_to_pipeline_arguments(
     options: RunOptions, expected: dict[str, str | None]
 ) -> None:
     arguments = options.pipeline_arguments()
     assert {name: arguments.get(name) for name in expected} == expected
 
 
-def test_options_that_fit_are_taken() -> None:
+def test_valid_options_are_accepted() -> None:
     RunOptions("clip.mp4", rate=5.0, confidence=0.5).check(find_model("nanodet"))
     with pytest.raises(UsageError, match="topic"):
         RunOptions("/front/image", rate=5.0).check(find_model("nanodet"))

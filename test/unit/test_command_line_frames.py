@@ -60,7 +60,7 @@ class TestFrameBook:
         assert (records[0].number, records[0].source) == (1, "folder/a.jpg")
         assert records[0].process_ms == dict.fromkeys(STAGES, 1.5)
 
-    def test_a_stage_may_speak_after_the_next_one(self) -> None:
+    def test_timings_of_stages_may_arrive_out_of_order(self) -> None:
         records: list[FrameRecord] = []
         book = FrameTracker("x", True, records.append)
         book.announce(frame(7))
@@ -81,7 +81,7 @@ class TestFrameBook:
             book.add_timing(timing(stage, 7, dropped))
         assert (book.finished, dict(book.drops), records) == (1, {"superseded": 1}, [])
 
-    def test_frames_of_somebody_else_do_not_count(self) -> None:
+    def test_frames_of_other_publishers_do_not_count(self) -> None:
         records: list[FrameRecord] = []
         book = FrameTracker("x", True, records.append)
         book.announce(frame(7))
@@ -107,7 +107,7 @@ class TestFrameBook:
             book.add_timing(timing("decode", 0))
         assert [record.result for record in records] == [first, second]
 
-    def test_after_the_limit_nothing_is_taken(self) -> None:
+    def test_results_after_the_limit_are_ignored(self) -> None:
         records: list[FrameRecord] = []
         book = FrameTracker("x", True, records.append, limit=1)
         for stamp_ns in (1, 2):
@@ -183,7 +183,7 @@ class TestOverlayFiles:
         assert names == ["frame_000001.jpg", "frame_000012.jpg"]
         assert (files.written, files.failed, errors) == (2, 0, [])
 
-    def test_a_failure_is_told_once_and_counted(self, tmp_path: Path) -> None:
+    def test_a_failure_is_reported_once_and_counted(self, tmp_path: Path) -> None:
         errors: list[str] = []
         files = OverlayFiles(tmp_path, lambda stamp_ns: stamp_ns, errors.append)
         (tmp_path / "frame_000001.jpg").mkdir()
@@ -221,7 +221,7 @@ class TestProblems:
         problems.report(nodes)
         assert told[3:] == ["media_source: at 4"]
 
-    def test_company_is_left_to_the_run_that_tells_of_it_in_its_own_words(self) -> None:
+    def test_a_duplicate_node_name_is_not_reported_from_the_health(self) -> None:
         told: list[str] = []
         health = Health()
         health.report_ongoing(DUPLICATE_NODE_NAME, "another node is called /ai/decode", 0)
@@ -229,7 +229,7 @@ class TestProblems:
         ErrorReporter(told.append).report({"decode": SimpleNamespace(health=health)})
         assert told == ["decode: another fault"]
 
-    def test_the_same_message_is_told_once(self) -> None:
+    def test_the_same_message_is_reported_once(self) -> None:
         told: list[str] = []
         problems = ErrorReporter(told.append)
         for _ in range(2):

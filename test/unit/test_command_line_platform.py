@@ -56,7 +56,7 @@ def machine(tmp_path: Path) -> Path:
         (["platform", "record", "-o", "no/folder/x", "--duration", "0"], 1, "no/folder/x"),
     ],
 )
-def test_a_refusal_is_one_line(
+def test_usage_error_is_one_line(
     arguments: list[str], code: int, words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(arguments) == code
@@ -78,9 +78,9 @@ def test_a_recording_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     header, *lines = capsys.readouterr().out.splitlines()
     assert header == "jetson_orin, mode 25W, 49.5 °C (zone/tj-thermal), 7.46 W, not throttled"
     found = {line.split()[0]: line for line in lines if line.strip()}
-    assert "7.46 W  5.04 V  1.48 A   the whole board" in found["rail/VDD_IN"]
+    assert "7.46 W  5.04 V  1.48 A   total power" in found["rail/VDD_IN"]
     assert "gated" in found["zone/cv0-thermal"]
-    assert "decides; slows down at 99, critical at 104.5" in found["zone/tj-thermal"]
+    assert "control temperature; throttles at 99, critical at 104.5" in found["zone/tj-thermal"]
     assert "612 MHz  45%" in found["gpu/17000000.gpu"]
     assert not any(name.startswith("over_current") for name in found)
 
@@ -95,7 +95,7 @@ def test_a_recording_is_shown_as_json_until_its_end(capsys: pytest.CaptureFixtur
     assert times == sorted(times)
 
 
-def test_each_look_has_its_time_in_the_recording(capsys: pytest.CaptureFixture[str]) -> None:
+def test_samples_have_recorded_times(capsys: pytest.CaptureFixture[str]) -> None:
     now_ns = 5_000_000_000
 
     def wait(seconds: float) -> bool:
@@ -135,7 +135,7 @@ def test_a_machine_is_recorded_and_shown(
     assert seen["hottest"] == "zone/cpu-thermal"
 
 
-def test_recording_is_told_in_json(
+def test_recording_result_as_json(
     machine: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "r.jsonl"
@@ -153,7 +153,7 @@ def test_recording_is_told_in_json(
     }
 
 
-def test_tuning_is_shown_and_changes_nothing(
+def test_tune_without_options_changes_nothing(
     machine: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = {file: file.read_bytes() for file in machine.rglob("*") if file.is_file()}
@@ -185,9 +185,7 @@ def test_a_state_without_readings() -> None:
         ([("cooling/alert", Quantity.STATE, None)], "b"),
     ],
 )
-def test_throttling_in_words(
-    readings: list[tuple[str, Quantity, float | None]], words: str
-) -> None:
+def test_format_throttling(readings: list[tuple[str, Quantity, float | None]], words: str) -> None:
     state = PlatformState(
         "b",
         tuple(
@@ -214,7 +212,7 @@ def test_throttling_in_words(
         (Quantity.COUNT, 3, "3"),
     ],
 )
-def test_values_in_words(quantity: Quantity, value: float, words: str) -> None:
+def test_format_values(quantity: Quantity, value: float, words: str) -> None:
     (row,) = make_rows(PlatformState("b", (a_reading("x/y", quantity, value),), 0))
     assert (row.name, row.values, row.is_ok) == ("x/y", words, True)
 
@@ -236,13 +234,13 @@ def test_values_in_words(quantity: Quantity, value: float, words: str) -> None:
         (a_reading("a/b", Quantity.STATE, 2), True),
     ],
 )
-def test_what_is_ok(reading: Reading, is_ok: bool | None) -> None:
+def test_row_status(reading: Reading, is_ok: bool | None) -> None:
     (row,) = make_rows(PlatformState("b", (reading,), 0))
     assert row.is_ok is is_ok
     assert reading.problem in row.remark
 
 
-def test_things_of_one_kind_have_rows_of_their_own() -> None:
+def test_devices_of_one_kind_have_own_rows() -> None:
     state = PlatformState(
         "b",
         (

@@ -35,7 +35,7 @@ LETTERS = st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=5).map(" ".
 
 
 @given(st.sets(LETTERS, min_size=1, max_size=12), st.data(), st.integers(1, 6))
-def test_a_phrase_that_is_said_is_found(phrases: set[str], data: st.DataObject, beam: int) -> None:
+def test_spoken_phrase_is_recognised(phrases: set[str], data: st.DataObject, beam: int) -> None:
     said = data.draw(st.sampled_from(sorted(phrases)))
     ending = data.draw(st.sampled_from(["", ".", "!", "?"]))
     spelling = said[0].upper() + said[1:] + ending
@@ -52,11 +52,11 @@ def spelt(said: str) -> str:
 
 
 @pytest.mark.parametrize("said", ["h", "a b c d e", "a", "b a"])
-def test_other_speech_is_rejected_with_the_nearest_phrase(said: str) -> None:
+def test_other_speech_is_rejected_with_the_most_similar_phrase(said: str) -> None:
     recogniser = recogniser_that(saying(TOKENIZER.ids(spelt(said))))
     command = mode_of(recogniser, ["a b c"]).recognise(SECOND)
     assert command.text == ""
-    # Some is given up before the phrase is complete.
+    # Some hypotheses are dropped before the phrase is complete.
     assert command.problem.startswith(("none of the grammar's phrases", "I heard"))
     assert not command.log_probabilities or "nearest is 'a b c'" in command.problem
     assert 0.0 <= command.confidence < 0.14
@@ -65,14 +65,14 @@ def test_other_speech_is_rejected_with_the_nearest_phrase(said: str) -> None:
 @pytest.mark.parametrize(
     ("meanings", "text"), [({"a": 1, "b": 1}, ""), ({"a": 1, "b": 2}, "a d b")]
 )
-def test_nothing_is_commanded_twice_in_a_row(meanings: dict[str, int], text: str) -> None:
+def test_command_is_not_repeated(meanings: dict[str, int], text: str) -> None:
     said = recogniser_that(saying(TOKENIZER.ids("A d b")))
     mode = mode_of(said, ["a", "b"], LAX, joiners=["d"], meanings=meanings)
     assert mode.recognise(SECOND).text == text
 
 
 def unsure_of(loss: float) -> Callable[[list[int]], Mapping[int, float]]:
-    """Hear ``C`` freely, and ``A`` as a phrase that is less likely by ``loss``."""
+    """Decode ``C`` freely, and ``A`` as a phrase that is less likely by ``loss``."""
     a, c = TOKENIZER.ids("A C")
 
     def answer(tokens: list[int]) -> Mapping[int, float]:
@@ -82,7 +82,7 @@ def unsure_of(loss: float) -> Callable[[list[int]], Mapping[int, float]]:
 
 
 @pytest.mark.parametrize(("threshold", "text"), [(-2.0, ""), (-2.6, "a")])
-def test_the_threshold_decides(threshold: float, text: str) -> None:
+def test_threshold_decides(threshold: float, text: str) -> None:
     settings = CommandModeSettings(eager_threshold=threshold)
     mode = mode_of(recogniser_that(unsure_of(5.0)), ["a"], settings, eager=["a"])
     command = mode.recognise(SECOND)
@@ -91,14 +91,12 @@ def test_the_threshold_decides(threshold: float, text: str) -> None:
 
 
 @pytest.mark.parametrize(("eager", "text"), [([], ""), (["b"], ""), (["a", "b"], "a")])
-def test_eager_phrases_have_a_threshold_and_a_margin_of_their_own(
-    eager: list[str], text: str
-) -> None:
+def test_eager_phrases_have_their_own_threshold_and_margin(eager: list[str], text: str) -> None:
     mode = mode_of(recogniser_that(unsure_of(4.5)), ["a", "b"], eager=eager)
     assert mode.recognise(SECOND).text == text
 
 
-def test_what_is_not_over_is_not_taken_eagerly() -> None:
+def test_partial_speech_is_not_accepted_eagerly() -> None:
     mode = mode_of(recogniser_that(unsure_of(4.5)), ["a"], eager=["a"])
     assert mode.recognise(SECOND, is_final=False).text == ""
 
@@ -119,7 +117,7 @@ def test_answers_count_only_after_a_question(expects_answer: bool, text: str) ->
         (1.5, {"meanings": {"a b": 1, "a c": 2}, "eager": ["a b"]}, "a b"),
     ],
 )
-def test_a_phrase_must_lead_those_of_another_meaning(
+def test_phrase_must_exceed_phrases_of_another_meaning(
     behind: float, settings: dict[str, Any], text: str
 ) -> None:
     a, b, c = TOKENIZER.ids("A b c")
@@ -134,7 +132,7 @@ def test_a_phrase_must_lead_those_of_another_meaning(
     )
 
 
-def test_a_wider_beam_finds_what_starts_badly() -> None:
+def test_wider_beam_finds_a_phrase_with_an_unlikely_start() -> None:
     good, bad = TOKENIZER.ids("A B C"), TOKENIZER.ids("D E F")
 
     def misleading(tokens: list[int]) -> Mapping[int, float]:
@@ -143,23 +141,23 @@ def test_a_wider_beam_finds_what_starts_badly() -> None:
         script = [START, *good, END]
         return {script[len(tokens)]: 0.0} if tokens == script[: len(tokens)] else {1: 0.0}
 
-    def heard(beam: int) -> str:
+    def transcribe(beam: int) -> str:
         phrases = ["a B C", "d E F"]
         settings = CommandModeSettings(beam_width=beam)
         return mode_of(recogniser_that(misleading), phrases, settings).recognise(SECOND).text
 
-    assert heard(1) == ""
-    assert heard(2) == "a B C"
+    assert transcribe(1) == ""
+    assert transcribe(2) == "a B C"
 
 
-def test_several_commands_in_a_sentence() -> None:
+def test_several_commands_in_one_sentence() -> None:
     said = recogniser_that(saying(TOKENIZER.ids("H a b, d c a")))
     command = mode_of(said, ["a b", "c"], ignored=["h", "a"], joiners=["e", "d"]).recognise(SECOND)
     assert (command.text, command.problem) == ("a b e c", "")
 
 
 def freely(lead: float) -> Recogniser:
-    """Hear ``A c d`` freely, and ``A b`` as a phrase that is less likely by ``lead``."""
+    """Decode ``A c d`` freely, and ``A b`` as a phrase that is less likely by ``lead``."""
     a, b, c, d = TOKENIZER.ids("A b c d")
 
     def answer(tokens: list[int]) -> Mapping[int, float]:
@@ -174,7 +172,7 @@ def freely(lead: float) -> Recogniser:
 
 
 @pytest.mark.parametrize(("lead", "text"), [(1.0, "a b"), (1.5, "")])
-def test_what_is_heard_freely_must_not_be_much_likelier(lead: float, text: str) -> None:
+def test_much_likelier_free_text_rejects_a_phrase(lead: float, text: str) -> None:
     command = mode_of(freely(lead), ["a b"]).recognise(SECOND)
     assert command.text == text
     assert command.problem == (
@@ -182,7 +180,7 @@ def test_what_is_heard_freely_must_not_be_much_likelier(lead: float, text: str) 
     )
 
 
-def test_eager_phrases_are_accepted_whatever_is_heard_freely() -> None:
+def test_eager_phrases_are_accepted_despite_likelier_free_text() -> None:
     assert mode_of(freely(1.5), ["a b"], eager=["a b"]).recognise(SECOND).text == "a b"
 
 
@@ -191,10 +189,10 @@ def test_eager_phrases_are_accepted_whatever_is_heard_freely() -> None:
     st.lists(st.integers(3 + 256, len(TOKENIZER) - 1), max_size=12),
     st.integers(1, 6),
 )
-def test_hearing_freely_beside_the_phrases_is_hearing_freely(
+def test_free_decoding_in_the_beam_equals_free_transcription(
     phrases: set[str], said: list[int], beam: int
 ) -> None:
-    """The extra row of the beam gives what the recogniser itself would write down."""
+    """The extra row of the beam has the same text as free transcription."""
     recogniser = recogniser_that(saying(said))
     settings = CommandModeSettings(beam_width=beam, margin=0.0, lead=0.0, threshold=-100.0)
     command = mode_of(recogniser, sorted(phrases), settings).recognise(SECOND)

@@ -36,7 +36,7 @@ TOKENIZER = small_tokenizer()
         ("A", ""),
     ],
 )
-def test_the_phrases_of_a_grammar(tmp_path: Path, written: str, text: str) -> None:
+def test_phrases_of_a_grammar(tmp_path: Path, written: str, text: str) -> None:
     file = tmp_path / "grammar.yaml"
     file.write_text(GRAMMAR)
     recogniser = recogniser_that(saying(TOKENIZER.ids(written)))
@@ -45,8 +45,8 @@ def test_the_phrases_of_a_grammar(tmp_path: Path, written: str, text: str) -> No
 
 
 @pytest.mark.parametrize("text", ["a b", ""])
-def test_phrases_alike_count_as_rivals_by_what_they_mean(tmp_path: Path, text: str) -> None:
-    """It is torn between ``a b`` and ``a e``, which matters where they differ in meaning."""
+def test_similar_phrases_compete_only_with_another_meaning(tmp_path: Path, text: str) -> None:
+    """``a b`` and ``a e`` are equally likely, which matters only if their meanings differ."""
     file = tmp_path / "grammar.yaml"
     one, two = "go: {phrases: [a (b|e)]}", "go: {phrases: [a b]}\n  turn: {phrases: [a e]}"
     phrases = one if text else two
@@ -63,18 +63,18 @@ def test_phrases_alike_count_as_rivals_by_what_they_mean(tmp_path: Path, text: s
 @pytest.mark.parametrize(
     ("written", "text"),
     [
-        ("H", "h"),  # the grammar has no stop at all
+        ("H", "h"),  # the grammar has no stop
         ("H, h, h!", "h"),
         ("H a b", "h"),
-        ("A b, h.", "h"),  # it must not do what it was told before
+        ("A b, h.", "h"),  # it must not execute the earlier command
         ("E f g, h.", "h"),
         ("Whoa", "whoa"),
-        ("A b d h", "a b d h"),  # when it is there
+        ("A b d h", "a b d h"),  # at the end of the plan
         ("H c", "h c"),  # a phrase
         ("A b f h e", "h"),
     ],
 )
-def test_stop_is_heard_whatever_the_grammar_has(tmp_path: Path, written: str, text: str) -> None:
+def test_stop_is_recognised_with_any_grammar(tmp_path: Path, written: str, text: str) -> None:
     file = tmp_path / "grammar.yaml"
     file.write_text("joiners: [d]\nintents: {go: {phrases: [a b, h c]}}\n")
     recogniser = recogniser_that(saying(TOKENIZER.ids(written)))
@@ -83,7 +83,7 @@ def test_stop_is_heard_whatever_the_grammar_has(tmp_path: Path, written: str, te
 
 
 @pytest.mark.parametrize(("written", "text"), [("A b d h", "a b d h"), ("E f d h", "h")])
-def test_a_stop_is_the_last_of_several_only_behind_a_command(
+def test_stop_is_last_of_several_only_after_a_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str, text: str
 ) -> None:
     monkeypatch.setattr(stop_phrases, "_JOINERS", frozenset({"d"}))
@@ -95,8 +95,8 @@ def test_a_stop_is_the_last_of_several_only_behind_a_command(
 
 
 @pytest.mark.parametrize(("intent", "text"), [("stop", "h c"), ("go", "")])
-def test_only_what_stops_is_heard_eagerly(tmp_path: Path, intent: str, text: str) -> None:
-    """``stop at the kitchen`` may be a way to drive there."""
+def test_only_stop_phrases_are_eager(tmp_path: Path, intent: str, text: str) -> None:
+    """``stop at the kitchen`` may be a command to drive there."""
     file = tmp_path / "grammar.yaml"
     file.write_text(f"intents: {{{intent}: {{phrases: [h c]}}}}\n")
     mode = make_command_mode(
@@ -106,7 +106,7 @@ def test_only_what_stops_is_heard_eagerly(tmp_path: Path, intent: str, text: str
 
 
 @pytest.mark.parametrize(("phrases", "text"), [(("h c",), "h c"), ((), "")])
-def test_what_takes_a_command_back_is_heard_as_eagerly(
+def test_retraction_phrases_are_eager_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, phrases: tuple[str, ...], text: str
 ) -> None:
     monkeypatch.setattr(command_phrases, "RETRACTION_PHRASES", phrases)
@@ -119,7 +119,7 @@ def test_what_takes_a_command_back_is_heard_as_eagerly(
 
 
 def hardly(tokens: list[int]) -> dict[int, float]:
-    """Write "h c", and another word nearly as likely instead of its first."""
+    """Decode "h c", with another first word that is nearly as likely."""
     told = saying(TOKENIZER.ids("H c"))(tokens)
     other = TOKENIZER.ids("F")[0]
     return {**dict.fromkeys(told, -3.0), other: 0.0} if len(tokens) == 1 else told

@@ -104,14 +104,14 @@ def test_truncated_files_are_refused(kind: str, part: float, rgb: np.ndarray) ->
 
 
 @pytest.mark.parametrize("kind", ["jpeg", "png"])
-def test_a_missing_end_is_noticed_before_decoding(kind: str, rgb: np.ndarray) -> None:
+def test_a_missing_end_is_detected_before_decoding(kind: str, rgb: np.ndarray) -> None:
     """Older OpenCV decodes such a file and paints the missing part grey."""
     data = jpeg(rgb[..., ::-1]) if kind == "jpeg" else png(rgb, 2)
     with pytest.raises(ImageError, match=f"the end of the {kind.upper()} is missing"):
         to_bgr(compressed(data[: len(data) // 2 + 200], kind))
 
 
-def test_bytes_after_the_end_of_a_jpeg_do_not_matter(rgb: np.ndarray) -> None:
+def test_bytes_after_the_end_of_a_jpeg_are_ignored(rgb: np.ndarray) -> None:
     data = jpeg(rgb[..., ::-1])
     np.testing.assert_array_equal(
         to_bgr(compressed(data + bytes(512), "jpeg")), to_bgr(compressed(data, "jpeg"))

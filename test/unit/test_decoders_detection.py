@@ -58,7 +58,7 @@ def test_a_score_equal_to_the_confidence_is_reported(name):
 
 
 @every_family
-def test_known_boxes_come_back(family):
+def test_known_boxes_are_decoded(family):
     result = decode(family, family.encode(to_tensor(BOXES), IDS, SCORES))
     np.testing.assert_allclose(result.boxes, BOXES, atol=0.05)
     np.testing.assert_allclose(result.scores, SCORES, atol=1e-3)
@@ -163,7 +163,7 @@ def test_integers_are_no_scores(family):
 
 
 @every_family
-def test_outputs_are_left_alone(family):
+def test_outputs_are_not_modified(family):
     outputs = family.encode(to_tensor(BOXES), IDS, SCORES)
     for array in outputs.values():
         array.flags.writeable = False
@@ -181,7 +181,7 @@ def test_one_object_found_twice_is_reported_once(name):
 
 
 @pytest.mark.parametrize("name", ["yolov5", "yolov8", "yolox", "ssd", "nanodet"])
-def test_logits_where_scores_are_due(name):
+def test_logits_instead_of_scores_are_rejected(name):
     outputs = FAMILIES[name].encode(to_tensor(BOXES), IDS, SCORES * 9)
     with pytest.raises(TensorError, match=r"scores from 0 to 1.*model.yaml"):
         decode(FAMILIES[name], outputs)
@@ -209,7 +209,7 @@ def test_end_to_end_class_without_label():
         decode(FAMILIES["end to end"], outputs)
 
 
-def test_a_named_output_is_taken_and_a_missing_one_refused():
+def test_a_named_output_is_chosen_and_a_missing_one_rejected():
     family = FAMILIES["yolov8"]
     outputs = {"boxes": yolov8(to_tensor(BOXES), IDS, SCORES)["output0"]}
     outputs["other"] = np.zeros((1, 7, 9), np.float32)

@@ -228,7 +228,7 @@ def test_depth_is_linear_between_cells_through_a_letterbox(cells):
     np.testing.assert_allclose(depth[:, inner], expected[:, inner], rtol=1e-5)
 
 
-def test_depth_nearest_makes_no_value_that_was_not_there():
+def test_nearest_depth_has_only_values_of_the_output():
     values = np.where(blocks(8, 8) == 0, 1, 9).astype(np.float32)[None]
     depth = decode("depth", {"out": values}, LETTERBOX, interpolation="nearest").depth
     assert set(np.unique(depth)) <= {1, 9}

@@ -84,7 +84,7 @@ def test_unknown_name_suggests_the_nearest():
         find("yolov11x")
 
 
-def test_a_taken_name_is_refused(module):
+def test_a_registered_name_is_rejected(module):
     def other(outputs, context, settings):
         raise NotImplementedError
 
@@ -136,7 +136,7 @@ def test_names_that_lead_nowhere(module, name, reason):
         ("del decode\ndef __getattr__(name): raise SystemExit('late')", "SystemExit: late"),
     ],
 )
-def test_a_module_that_fails_says_why_each_time(module, body, reason):
+def test_a_module_that_fails_is_reported_each_time(module, body, reason):
     module("broken_decoder", GOOD.format(name="broken") + f"\n{body}\n")
     for _ in range(2):
         with pytest.raises(PluginError, match=reason):

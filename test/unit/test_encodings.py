@@ -262,7 +262,7 @@ def test_a_bad_frame_is_refused_in_one_sentence(frame: Frame, words: str) -> Non
     st.integers(0, 4000),
     st.booleans(),
 )
-def test_any_numbers_give_a_image_or_an_image_error(
+def test_any_numbers_give_an_image_or_an_image_error(
     encoding: str, width: int, height: int, step: int, length: int, big: bool
 ) -> None:
     frame = Frame(np.zeros(length, np.uint8), width, height, encoding, step, big)

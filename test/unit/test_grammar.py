@@ -1,4 +1,4 @@
-"""A grammar says what each sentence means, and what is wrong with its file."""
+"""Grammars: the meaning of sentences, and the errors of grammar files."""
 
 from __future__ import annotations
 
@@ -64,16 +64,16 @@ def sentences(digits: bool) -> tuple[GrammarSentence, ...]:
         ("turn {angle}", []),
     ],
 )
-def test_a_phrase_lists_what_can_be_said(tmp_path: Path, phrase: str, said: list[str]) -> None:
+def test_phrase_expands_to_sentences(tmp_path: Path, phrase: str, said: list[str]) -> None:
     assert sorted(one_intent(tmp_path, f'"{phrase}"').phrases()) == sorted(said)
 
 
-def test_numbers_are_listed_in_figures_too(tmp_path: Path) -> None:
+def test_numbers_expand_to_digits_too(tmp_path: Path) -> None:
     grammar = one_intent(tmp_path, '"go {distance}"')
     assert grammar.phrases(digits=True) == ("go 0.5 meters", "go 2 meters")
 
 
-def test_synonyms_stand_for_their_word(tmp_path: Path) -> None:
+def test_synonyms_replace_their_word(tmp_path: Path) -> None:
     grammar = one_intent(tmp_path, "go on", more="synonyms: {go: [walk, carry yourself]}\n")
     assert set(grammar.phrases()) == {"go on", "walk on", "carry yourself on"}
 
@@ -92,7 +92,7 @@ def test_synonyms_stand_for_their_word(tmp_path: Path) -> None:
         ("go {distance} {side}", "go 1 m left", {"side": ("left", "")}),
     ],
 )
-def test_values_are_found(
+def test_values_are_parsed(
     tmp_path: Path, phrase: str, text: str, slots: dict[str, tuple[float | str, str]]
 ) -> None:
     reading = one_intent(tmp_path, f'"{phrase}"').parse(split_words(text))
@@ -104,7 +104,7 @@ def test_values_are_found(
         assert slot.value == (pytest.approx(value) if isinstance(value, float) else value)
 
 
-def test_a_phrase_may_set_a_slot_by_itself(tmp_path: Path) -> None:
+def test_phrase_may_have_fixed_slots(tmp_path: Path) -> None:
     text = SLOTS + "intents:\n  act:\n    phrases:\n      - {say: back, slots: {side: rear}}\n"
     reading = grammar_of(tmp_path, text).parse(("back",))
     assert reading is not None
@@ -129,7 +129,7 @@ def test_a_phrase_may_set_a_slot_by_itself(tmp_path: Path) -> None:
         ("1.5 meters times", "a plain number belongs"),
     ],
 )
-def test_what_is_wrong_with_a_value_is_said(tmp_path: Path, text: str, problem: str) -> None:
+def test_invalid_value_is_explained(tmp_path: Path, text: str, problem: str) -> None:
     phrases = ["go {distance}", "turn {side}", "turn {angle}", "to the {room}", "{count} times"]
     grammar = one_intent(tmp_path, *(f'"{phrase}"' for phrase in phrases))
     assert grammar.parse(split_words(text)) is None
@@ -162,7 +162,7 @@ def test_what_is_wrong_with_a_value_is_said(tmp_path: Path, text: str, problem: 
         ("{do: go}", "unknown key"),
     ],
 )
-def test_a_bad_phrase_is_reported_with_its_line(tmp_path: Path, phrase: str, error: str) -> None:
+def test_invalid_phrase_is_reported_with_its_line(tmp_path: Path, phrase: str, error: str) -> None:
     with pytest.raises(ConfigError) as raised:
         one_intent(tmp_path, "fine", phrase)
     assert error in str(raised.value)
@@ -217,7 +217,7 @@ def test_a_bad_phrase_is_reported_with_its_line(tmp_path: Path, phrase: str, err
         ("synonyms: {Go on: [walk]}\n", "expected one lower-case word"),
     ],
 )
-def test_a_bad_file_is_reported_where_it_is_bad(tmp_path: Path, text: str, error: str) -> None:
+def test_invalid_file_is_reported_with_its_line(tmp_path: Path, text: str, error: str) -> None:
     with pytest.raises(ConfigError) as raised:
         grammar_of(tmp_path, text)
     assert error in str(raised.value)
@@ -233,7 +233,7 @@ def test_a_bad_file_is_reported_where_it_is_bad(tmp_path: Path, text: str, error
         ('"go {distance}"', '"go {way:distance}"'),
     ],
 )
-def test_phrases_in_conflict_are_reported_with_both_lines(
+def test_conflicting_phrases_are_reported_with_both_lines(
     tmp_path: Path, first: str, second: str
 ) -> None:
     text = f"{SLOTS}intents:\n  one:\n    phrases:\n      - {first}\n  two:\n    phrases:\n"
@@ -241,11 +241,11 @@ def test_phrases_in_conflict_are_reported_with_both_lines(
         grammar_of(tmp_path, f"{text}      - {second}\n")
 
 
-def test_one_text_may_be_said_by_two_phrases_of_one_meaning(tmp_path: Path) -> None:
+def test_two_phrases_of_one_meaning_may_share_a_text(tmp_path: Path) -> None:
     assert one_intent(tmp_path, '"go [on]"', "go").phrases() == ("go on", "go")
 
 
-def test_a_grammar_that_explodes_is_refused(
+def test_grammar_with_too_many_sentences_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(grammar_module, "MAX_SENTENCES", 2000)
@@ -254,7 +254,7 @@ def test_a_grammar_that_explodes_is_refused(
         one_intent(tmp_path, '"x ' + "(a|b|c) " * 30 + '"')
 
 
-def test_too_many_numbers_for_command_mode_are_refused(
+def test_too_many_spoken_numbers_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(grammar_module, "MAX_SENTENCES", 2000)
@@ -264,7 +264,7 @@ def test_too_many_numbers_for_command_mode_are_refused(
 
 
 @given(st.data())
-def test_every_shipped_sentence_means_what_it_was_made_of(data: st.DataObject) -> None:
+def test_every_shipped_sentence_parses_to_its_meaning(data: st.DataObject) -> None:
     digits = data.draw(st.booleans())
     sentence: GrammarSentence = data.draw(st.sampled_from(sentences(digits)))
     reading = shipped().parse(split_words(sentence.text))
@@ -272,19 +272,19 @@ def test_every_shipped_sentence_means_what_it_was_made_of(data: st.DataObject) -
     assert (reading.intent, reading.slots) == (sentence.intent, sentence.slots)
 
 
-def test_the_shipped_grammar_is_fit_for_command_mode() -> None:
+def test_shipped_grammar_fits_command_mode() -> None:
     assert 100 < len(shipped().phrases()) < 5000
     assert {"move", "turn", "go_to", "stop", "confirm", "deny"} <= set(shipped().intents)
     assert "go forward ten meters" in shipped().phrases()
 
 
-def test_the_example_of_the_documentation_can_be_read(tmp_path: Path) -> None:
+def test_example_of_the_documentation_is_valid(tmp_path: Path) -> None:
     text = (SHIPPED.parents[2] / "docs" / "voice.md").read_text()
     grammar = grammar_of(tmp_path, text.split("```yaml\n")[1].split("```")[0])
     assert "go to the dock" in grammar.phrases()
 
 
-def test_templates_leave_places_open(tmp_path: Path) -> None:
+def test_templates_have_open_slots(tmp_path: Path) -> None:
     templates = one_intent(tmp_path, '"go [on] {distance}"').templates()
     assert [template.words for template in templates] == [("go", "on", None), ("go", None)]
     assert templates[0].placeholders[0].kind == "distance"

@@ -1,4 +1,4 @@
-"""What a component says about itself."""
+"""The health of a component."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_losing_more_than_a_tenth_is_a_warning(done: int, lost: int, level: Heal
     for _ in range(lost):
         health.count_dropped("superseded")
     assert look(health)[0] == level
-    assert look(health)[0] == HealthLevel.OK  # it is about the time since the last look
+    assert look(health)[0] == HealthLevel.OK  # the level is for the time since the last call
 
 
 def test_a_warning_says_what_was_lost_and_why() -> None:
@@ -51,7 +51,7 @@ def test_a_warning_says_what_was_lost_and_why() -> None:
     assert look(health) == (HealthLevel.WARN, "dropped 3 of 4 frames: superseded 2, too_old 1")
 
 
-def test_an_error_is_shown_for_five_seconds_and_counted_for_good() -> None:
+def test_an_error_is_shown_for_five_seconds_and_stays_counted() -> None:
     health = active()
     health.count_error("invalid", "encoding: expected rgb8, got 'x'", 10 * SECOND)
     assert look(health, 12) == (HealthLevel.ERROR, "encoding: expected rgb8, got 'x'")
@@ -69,7 +69,7 @@ def test_an_error_is_due_in_the_log_once_in_five_seconds_for_each_reason() -> No
     assert health.drop_counts() == {"a": 6, "b": 1}
 
 
-def test_what_goes_on_is_on_show_as_long_as_it_does_and_due_once() -> None:
+def test_a_persistent_error_is_shown_while_it_lasts_and_logged_once() -> None:
     health = active()
     due = [health.report_ongoing("publishers", "two speak", s * SECOND) for s in (0, 3, 6, 9)]
     assert due == [True, False, False, False]
@@ -82,7 +82,7 @@ def test_what_goes_on_is_on_show_as_long_as_it_does_and_due_once() -> None:
     assert health.drop_counts() == {}
 
 
-def test_what_goes_on_is_not_hidden_by_what_fails_meanwhile() -> None:
+def test_a_persistent_error_is_not_hidden_by_other_errors() -> None:
     health = active()
     health.report_ongoing("publishers", "two speak", 0)
     health.count_error("bad", "this message is bad", 1 * SECOND)
@@ -90,7 +90,7 @@ def test_what_goes_on_is_not_hidden_by_what_fails_meanwhile() -> None:
     assert look(health, 6) == (HealthLevel.ERROR, "this message is bad")
 
 
-def test_an_error_that_costs_no_frame_is_counted_apart() -> None:
+def test_an_error_without_a_lost_frame_is_counted_separately() -> None:
     health = active()
     health.count_processed()
     health.count_error("stamp_zero", "stamp_zero: …", 0, lost=False)
@@ -101,7 +101,7 @@ def test_an_error_that_costs_no_frame_is_counted_apart() -> None:
     assert look(health, 60) == (HealthLevel.OK, "active, 0 frames since the last report")
 
 
-def test_a_fault_stays_until_it_is_mended() -> None:
+def test_a_fault_is_shown_until_it_is_cleared() -> None:
     health = active()
     health.set_fault("the model is missing")
     assert [look(health, s) for s in (0, 100)] == [(HealthLevel.ERROR, "the model is missing")] * 2
@@ -117,7 +117,7 @@ def test_not_active_hides_no_error() -> None:
     assert look(health) == (HealthLevel.ERROR, "no camera")
 
 
-def test_notes_stand_beside_the_counts() -> None:
+def test_notes_are_shown_with_the_counts() -> None:
     health = Health()
     health.note("model", "a")
     health.note("model", "b")
@@ -125,7 +125,7 @@ def test_notes_stand_beside_the_counts() -> None:
     assert health.status(0).values == {"model": "b", "processed": "0"}
 
 
-def test_what_is_awaited_and_does_not_come_is_a_warning() -> None:
+def test_a_missing_expected_input_is_a_warning() -> None:
     health = active()
     health.expect("images on /camera/image_raw")
     warning = (HealthLevel.WARN, "no images on /camera/image_raw since the last report")
@@ -135,7 +135,7 @@ def test_what_is_awaited_and_does_not_come_is_a_warning() -> None:
     assert look(health) == warning
 
 
-def test_facts_that_belong_together_go_together() -> None:
+def test_replaced_notes_disappear_together() -> None:
     health = Health()
     health.note("images from", "/image")
     health.replace_notes({"precision": "int8", "self-check": "passed"})

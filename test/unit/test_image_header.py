@@ -245,7 +245,7 @@ def test_a_image_file_that_costs_too_much_is_refused_unread(
 
 
 class _LargeVideo:
-    """A video whose images nobody has memory for."""
+    """A video whose images are too large for the memory."""
 
     def __init__(self, *_: object) -> None:
         pass

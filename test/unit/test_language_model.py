@@ -1,4 +1,4 @@
-"""What a language model writes is a plan within the grammar and within its time, or nothing."""
+"""A language model generates a plan within the grammar and its time limit, or nothing."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def unknown(text: str = "scoot ahead") -> Intent:
     return Intent("", {}, 0.0, text, "unknown", 7, problem="I do not understand", frame_id="ear")
 
 
-def test_a_plan_becomes_an_intent_that_is_asked_about() -> None:
+def test_plan_becomes_an_intent_that_needs_confirmation() -> None:
     said = unknown("scoot ahead two meters")
     intent = model_of(saying("move direction=forward distance=two meters")).parse(said)
     assert (intent.name, intent.source, intent.needs_confirmation) == (
@@ -64,7 +64,7 @@ def test_a_plan_becomes_an_intent_that_is_asked_about() -> None:
     assert (intent.problem, intent.confidence) == ("", pytest.approx(1.0, abs=1e-3))
 
 
-def test_several_steps_are_one_intent() -> None:
+def test_several_steps_become_one_intent() -> None:
     intent = model_of(saying("turn direction=left; stop")).parse(unknown())
     assert intent.name == "turn then stop"
     assert intent.slots["1.direction"].value == "left"
@@ -72,7 +72,7 @@ def test_several_steps_are_one_intent() -> None:
 
 
 @pytest.mark.parametrize("plan", ["stop", "look", "look thing=cup"])
-def test_what_moves_nothing_is_not_asked_about(plan: str) -> None:
+def test_motionless_intent_needs_no_confirmation(plan: str) -> None:
     intent = model_of(saying(plan)).parse(unknown("what about my cup"))
     assert (intent.name, intent.needs_confirmation) == (plan.partition(" ")[0], False)
 
@@ -85,24 +85,24 @@ def test_what_moves_nothing_is_not_asked_about(plan: str) -> None:
         ("scoot ahead five", "move direction=forward"),
     ],
 )
-def test_a_plan_without_a_quantity_that_was_said_is_another_one(text: str, plan: str) -> None:
+def test_plan_without_a_quantity_of_the_text_is_rejected(text: str, plan: str) -> None:
     intent = model_of(saying(plan)).parse(unknown(text))
     assert (intent.name, intent.problem) == ("", f"I am not sure what {text!r} means")
 
 
 @pytest.mark.parametrize("plan", ["move direction=forward distance=two meters", "look thing=cup"])
-def test_values_that_nobody_said_cannot_be_written(plan: str) -> None:
+def test_values_outside_the_text_are_impossible(plan: str) -> None:
     assert model_of(saying(plan)).generate("scoot ahead").text != plan
 
 
-def test_none_leaves_the_text_as_little_understood_as_it_was() -> None:
+def test_none_leaves_the_text_unknown() -> None:
     assert model_of(saying("none")).parse(unknown()) == unknown()
 
 
 @pytest.mark.parametrize(
     "text", ["", "do not scoot", "if it rains scoot ahead", "a " * 50, "o" * 500]
 )
-def test_texts_that_the_model_is_not_asked_about(text: str) -> None:
+def test_texts_that_the_model_does_not_get(text: str) -> None:
     decoder = saying("move direction=forward")
     model = model_of(decoder)
     before = decoder.runs
@@ -110,18 +110,18 @@ def test_texts_that_the_model_is_not_asked_about(text: str) -> None:
     assert decoder.runs == before
 
 
-def test_a_model_that_is_not_sure_is_not_believed() -> None:
+def test_low_confidence_is_rejected() -> None:
     intent = model_of(saying("move direction=forward", sure=1.0)).parse(unknown())
     assert (intent.name, intent.problem) == ("", "I am not sure what 'scoot ahead' means")
 
 
-def test_a_model_that_would_rather_write_something_else_is_not_sure() -> None:
+def test_preference_for_other_text_lowers_confidence() -> None:
     written = model_of(saying("hello there")).generate("scoot ahead")
     assert written.confidence < 0.1
     assert PlanSchema(shipped()).parse(written.text) is not None
 
 
-def test_time_runs_out() -> None:
+def test_time_limit_ends_decoding() -> None:
     ticks = iter(np.arange(0.0, 1000.0, 1.0).tolist())
     settings = LanguageModelSettings(time_limit_s=2.0)
     decoder = saying("move direction=forward; turn direction=left; stop")
@@ -131,22 +131,22 @@ def test_time_runs_out() -> None:
     assert decoder.runs <= 5
 
 
-def test_tokens_run_out() -> None:
+def test_token_limit_ends_decoding() -> None:
     model = model_of(saying("move direction=forward; move direction=forward; stop"))
     model.settings = LanguageModelSettings(max_tokens=8)
     assert model.parse(unknown()).problem.endswith("the language model wrote too much")
 
 
-def test_the_prompt_is_read_once() -> None:
+def test_prompt_is_processed_once() -> None:
     decoder = saying("stop")
     model = model_of(decoder)
     assert decoder.runs == 1
     assert model.generate("a").text == model.generate("b").text == "stop"
-    # The text behind the prompt, and nothing more: "op" follows by itself, and then the end.
+    # Only the text after the prompt: "op" is forced, and then the end follows.
     assert decoder.runs <= 5
 
 
-def test_a_tokenizer_without_the_end_is_refused() -> None:
+def test_tokenizer_without_an_end_token_is_refused() -> None:
     prompt = Prompt(end=("<nothing>",))
     with pytest.raises(ModelError, match=r"none of the end tokens <nothing>.*prompt\.end"):
         PlanGenerator(saying("stop"), Pieces(), shipped(), prompt, lambda schema, inferred: [])
@@ -160,7 +160,7 @@ def test_a_tokenizer_without_the_end_is_refused() -> None:
         ([Spec("past_key_values.0.key", (None, None, None, 4))], "without a fixed number"),
     ],
 )
-def test_another_kind_of_model_is_refused(inputs: list[Spec], complaint: str) -> None:
+def test_model_of_another_kind_is_refused(inputs: list[Spec], complaint: str) -> None:
     decoder = saying("stop")
     decoder.inputs = tuple(inputs)
     with pytest.raises(ModelError, match=complaint):
@@ -168,10 +168,8 @@ def test_another_kind_of_model_is_refused(inputs: list[Spec], complaint: str) ->
 
 
 @given(seed=st.integers(0, 2**32 - 1), sharpness=st.sampled_from([0.0, 1.0, 30.0, 1e6]))
-def test_whatever_a_model_scores_it_writes_a_plan_that_the_planner_takes(
-    seed: int, sharpness: float
-) -> None:
-    """Random scores: what comes out is a plan of the grammar, and limits hold for it."""
+def test_random_scores_give_plans_that_the_planner_accepts(seed: int, sharpness: float) -> None:
+    """With random scores the result is a plan of the grammar within the limits."""
     random = np.random.default_rng(seed)
 
     def answer(text: str) -> NDArray[np.float32]:
@@ -200,7 +198,7 @@ def test_whatever_a_model_scores_it_writes_a_plan_that_the_planner_takes(
         assert limits.objection(step) == ""
 
 
-def test_tokens_that_no_plan_has_are_never_allowed() -> None:
+def test_tokens_outside_plans_are_never_allowed() -> None:
     schema = PlanSchema(shipped())
     constraint = Constraint(schema, Vocabulary(Pieces().token_texts(), schema.alphabet))
     numbers, texts = constraint.allowed_tokens(constraint.schema.start)
@@ -222,7 +220,7 @@ def folder(tmp_path: Path, prompt: str) -> Path:
     return tmp_path
 
 
-def test_a_folder_without_a_prompt_has_the_usual_one(tmp_path: Path) -> None:
+def test_folder_without_a_prompt_has_the_default(tmp_path: Path) -> None:
     prompt, own = read_prompt(load_speech_model(folder(tmp_path, "")))
     assert (prompt, own) == (Prompt(), [])
     shown = prompt.prefix([("halt", "stop")])
@@ -233,7 +231,7 @@ def test_a_folder_without_a_prompt_has_the_usual_one(tmp_path: Path) -> None:
     assert prompt.suffix() == "<|im_end|>\n<|im_start|>assistant\n"
 
 
-def test_examples_of_the_folder_are_checked(tmp_path: Path) -> None:
+def test_examples_of_the_folder_are_validated(tmp_path: Path) -> None:
     text = "prompt:\n  end: [</s>]\n  examples:\n    - {say: fly, plan: fly height=3}\n"
     prompt, own = read_prompt(load_speech_model(folder(tmp_path, text)))
     assert prompt.end == ("</s>",)
@@ -250,19 +248,19 @@ def test_examples_of_the_folder_are_checked(tmp_path: Path) -> None:
         ("prompt: 3\n", "expected a mapping"),
     ],
 )
-def test_a_wrong_prompt_is_told(tmp_path: Path, text: str, complaint: str) -> None:
+def test_invalid_prompt_is_reported(tmp_path: Path, text: str, complaint: str) -> None:
     with pytest.raises(ConfigError, match=complaint):
         read_prompt(load_speech_model(folder(tmp_path, text)))
 
 
-def test_only_a_language_model_has_a_prompt(tmp_path: Path) -> None:
+def test_prompt_is_only_for_language_models(tmp_path: Path) -> None:
     file = folder(tmp_path, "prompt: {}\n") / "speech.yaml"
     file.write_text(file.read_text().replace("language_model", "recognition"))
     with pytest.raises(ConfigError, match="prompt: unknown key"):
         load_speech_model(tmp_path)
 
 
-def test_examples_are_those_that_the_grammar_knows(tmp_path: Path) -> None:
+def test_examples_match_the_grammar(tmp_path: Path) -> None:
     known = select_examples(PlanSchema(shipped()), INFERRED, shipped(), [])
     assert ("rotate left", "turn direction=left") in known
     assert ("i am tired", "none") in known

@@ -38,7 +38,7 @@ def test_percentiles_are_numpys(values: list[float]) -> None:
     assert found.max == max(values)
 
 
-def test_stages_are_apart_and_in_order_of_appearance() -> None:
+def test_stages_are_separate_and_in_order_of_appearance() -> None:
     log = LatencyLog()
     for stage, ms in (("b", 1.0), ("a", 2.0), ("b", 3.0)):
         log.add(timing(stage, ms), SECOND)
@@ -87,7 +87,7 @@ def test_an_unknown_age_is_left_out() -> None:
     ("started_ns", "rate"),
     [(None, 3.0), (0, 1.5), (SECOND, 3.0)],
 )
-def test_a_young_log_divides_by_its_age(started_ns: int | None, rate: float) -> None:
+def test_the_rate_of_a_new_log_uses_its_age(started_ns: int | None, rate: float) -> None:
     log = LatencyLog(10.0, started_ns)
     for _ in range(3):
         log.add(timing(), SECOND)
@@ -113,7 +113,7 @@ def test_a_window_that_shrinks() -> None:
     assert (report.window_s, report.stages[0].window_count) == (2.0, 3)
 
 
-def test_names_that_somebody_makes_up_take_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_stages_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(LatencyLog, "MAX_STAGES", 3)
     log = LatencyLog(10.0)
     for second in range(5):
@@ -128,7 +128,7 @@ def test_names_that_somebody_makes_up_take_no_room(monkeypatch: pytest.MonkeyPat
     assert [each.stage for each in log.report(20 * SECOND).stages] == ["a", "c", "new"]
 
 
-def test_reasons_that_somebody_makes_up_count_as_one() -> None:
+def test_further_drop_reasons_count_as_other() -> None:
     log = LatencyLog()
     for number in range(1000):
         log.add(timing(ms=None, dropped=f"reason {number}"), SECOND)

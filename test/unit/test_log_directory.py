@@ -19,9 +19,7 @@ from edge_inference.composition.log_directory import find_log_problem
         ({"ROS_LOG_DIR": "{}/logs"}, "{}/logs"),
     ],
 )
-def test_the_folder_that_ros_takes_is_looked_at(
-    tmp_path: Path, environ: dict[str, str], expected: str
-) -> None:
+def test_same_directory_as_ros(tmp_path: Path, environ: dict[str, str], expected: str) -> None:
     given = {name: value.format(tmp_path) for name, value in environ.items()}
     assert find_log_problem(given) is None
     (tmp_path / "taken").write_text("no folder")
@@ -32,6 +30,6 @@ def test_the_folder_that_ros_takes_is_looked_at(
 
 
 @pytest.mark.parametrize("environ", [{}, {"HOME": ""}, {"ROS_LOG_DIR": "~/logs"}])
-def test_no_home_is_said(environ: dict[str, str]) -> None:
+def test_missing_home_is_reported(environ: dict[str, str]) -> None:
     said = find_log_problem(environ)
     assert said is not None and "$HOME is not set" in said and "$ROS_LOG_DIR" in said

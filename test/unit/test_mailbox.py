@@ -18,7 +18,7 @@ def run(function) -> threading.Thread:
     return thread
 
 
-def test_closed_and_empty_gives_nothing() -> None:
+def test_a_closed_empty_mailbox_returns_none() -> None:
     mailbox: Mailbox[int] = Mailbox()
     assert mailbox.close() == []
     assert mailbox.take() is None
@@ -26,7 +26,7 @@ def test_closed_and_empty_gives_nothing() -> None:
     assert mailbox.close() == []
 
 
-def test_closing_gives_back_what_nobody_took() -> None:
+def test_close_returns_the_remaining_items() -> None:
     mailbox: Mailbox[int] = Mailbox(3)
     mailbox.put(1)
     mailbox.put(2)
@@ -68,13 +68,13 @@ def test_none_of_many_is_lost_while_the_producer_waits() -> None:
     assert dropped == []
 
 
-def test_who_must_not_wait_does_not() -> None:
+def test_a_caller_that_must_not_wait_does_not() -> None:
     mailbox: Mailbox[int] = Mailbox(1, wait=True)
     mailbox.put(1, may_wait=False)
     assert mailbox.put(2, may_wait=False) == [1]
 
 
-def test_who_does_not_wait_costs_those_who_do_nothing() -> None:
+def test_items_of_callers_that_do_not_wait_displace_no_others() -> None:
     mailbox: Mailbox[int] = Mailbox(2, wait=True)
     mailbox.put(1)
     assert mailbox.put(2, may_wait=False) == []
@@ -96,7 +96,7 @@ def test_who_does_not_wait_costs_those_who_do_nothing() -> None:
         (lambda mailbox: mailbox.take(), []),
     ],
 )
-def test_what_lets_a_waiting_producer_go(let_go, given_back: list[int]) -> None:
+def test_what_releases_a_waiting_producer(let_go, given_back: list[int]) -> None:
     mailbox: Mailbox[int] = Mailbox(1, wait=True)
     mailbox.put(1)
     results: list[list[int]] = []
@@ -106,7 +106,7 @@ def test_what_lets_a_waiting_producer_go(let_go, given_back: list[int]) -> None:
     assert results == [given_back]
 
 
-def test_closing_lets_a_waiting_worker_go() -> None:
+def test_close_releases_a_waiting_worker() -> None:
     mailbox: Mailbox[int] = Mailbox()
     results: list[int | None] = []
     worker = run(lambda: results.append(mailbox.take()))

@@ -79,7 +79,7 @@ class FakeCapture:
         ("a" * 5000, "cannot be read: File name too long"),
     ],
 )
-def test_what_is_not_there(
+def test_a_missing_source(
     source: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -156,7 +156,7 @@ def test_a_image_that_vanishes(tmp_path: Path) -> None:
     assert opened.read() is None
 
 
-def test_a_image_with_more_pixels_than_opencv_takes(tmp_path: Path) -> None:
+def test_an_image_with_more_pixels_than_opencv_accepts(tmp_path: Path) -> None:
     header = b"P6 99999 99999 255\n"
     (tmp_path / "huge.ppm").write_bytes(header + bytes(100))
     with pytest.raises(SourceError, match=r"huge\.ppm: not an image that OpenCV can read"):
@@ -175,7 +175,7 @@ def test_a_video(video: Path) -> None:
     assert [round(float(image.mean()), -1) for image in images] == [0, 40, 80, 120, 160]
 
 
-def test_a_video_without_a_image_is_one_error_and_then_the_end(
+def test_a_video_without_an_image_is_one_error_and_then_the_end(
     video: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened = open_media(str(video))
@@ -189,7 +189,7 @@ def test_a_video_without_a_image_is_one_error_and_then_the_end(
 def test_numbered_images_are_not_read_as_a_video(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """OpenCV's reader of these does not look at what they cost."""
+    """OpenCV's reader of these files does not check their cost."""
     asked = []
 
     class Closed(FakeCapture):

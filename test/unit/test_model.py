@@ -183,9 +183,9 @@ def test_a_missing_file_is_refused(tmp_path: Path, name: str) -> None:
 
 def test_links_may_lead_out_as_a_symlink_install_does(tmp_path: Path) -> None:
     folder = make(tmp_path)
-    elsewhere = tmp_path / "elsewhere.onnx"
-    (folder / "weights.onnx").rename(elsewhere)
-    (folder / "weights.onnx").symlink_to(elsewhere)
+    target = tmp_path / "target.onnx"
+    (folder / "weights.onnx").rename(target)
+    (folder / "weights.onnx").symlink_to(target)
     load_model(folder).verify_files()
 
 

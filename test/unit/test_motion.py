@@ -1,4 +1,4 @@
-"""Motion keeps its limits whatever comes, and stop always ends it."""
+"""Motion stays within its limits for any input, and a stop always ends it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def moved(commands, period_ns: int = PERIOD_NS) -> tuple[float, float]:
     return tuple(sum(axis) * period_ns / 1e9 for axis in zip(*commands, strict=True))
 
 
-def test_without_a_plan_nothing_moves() -> None:
+def test_no_plan_means_no_motion() -> None:
     motion = Motion(LIMITS, steady_ns=lambda: 0)
     assert motion.command(10**18) == (0.0, 0.0)
     assert motion.feedback(10**18).state is MotionState.IDLE
@@ -57,7 +57,7 @@ def test_without_a_plan_nothing_moves() -> None:
         ((AHEAD, LEFT, BACK), (0.5, math.pi / 2)),
     ],
 )
-def test_the_way_asked_for_is_commanded(
+def test_commanded_distance_is_the_requested_one(
     steps: tuple[ActionStep, ...], way: tuple[float, float]
 ) -> None:
     motion = Motion(LIMITS, steady_ns=lambda: 0)
@@ -69,19 +69,19 @@ def test_the_way_asked_for_is_commanded(
     assert all(linear == 0.0 or angular == 0.0 for linear, angular in commands)
 
 
-def test_it_sets_off_in_the_first_cycle() -> None:
+def test_motion_starts_in_the_first_cycle() -> None:
     motion = Motion(LIMITS, steady_ns=lambda: 0)
     motion.begin(plan(AHEAD), 0)
     assert motion.command(0)[0] > 0.0
 
 
-def test_asking_twice_at_one_moment_changes_nothing() -> None:
+def test_second_call_at_the_same_time_changes_nothing() -> None:
     motion = Motion(LIMITS, steady_ns=lambda: 0)
     motion.begin(plan(AHEAD), 0)
     assert motion.command(0) == motion.command(0)
 
 
-def test_velocity_changes_by_the_acceleration_at_most() -> None:
+def test_velocity_change_is_limited_by_the_acceleration() -> None:
     motion = Motion(LIMITS, steady_ns=lambda: 0)
     motion.begin(plan(AHEAD, BACK), 0)
     commands, _ = drive(motion, 0, 300)
@@ -90,7 +90,7 @@ def test_velocity_changes_by_the_acceleration_at_most() -> None:
     assert max(abs(b - a) for a, b in pairwise(speeds)) <= most + 1e-9
 
 
-def test_stop_acts_at_the_next_call() -> None:
+def test_stop_acts_in_the_next_call() -> None:
     motion = Motion(LIMITS, steady_ns=lambda: 0)
     motion.begin(plan(AHEAD, LEFT), 0)
     commands, now_ns = drive(motion, 0, 20)
@@ -100,7 +100,7 @@ def test_stop_acts_at_the_next_call() -> None:
     assert motion.feedback(now_ns).state is MotionState.STOPPED
 
 
-def test_a_stop_plan_is_never_too_late_and_stops_at_once() -> None:
+def test_stop_plan_is_never_too_old_and_stops_at_once() -> None:
     motion = Motion(LIMITS, steady_ns=lambda: 0)
     motion.begin(plan(AHEAD), 0)
     _, now_ns = drive(motion, 0, 20)
@@ -108,7 +108,7 @@ def test_a_stop_plan_is_never_too_late_and_stops_at_once() -> None:
     assert motion.command(now_ns) == (0.0, 0.0)
 
 
-def test_a_new_plan_brakes_the_old_one_first() -> None:
+def test_new_plan_brakes_the_old_one_first() -> None:
     motion = Motion(LIMITS, steady_ns=lambda: 0)
     motion.begin(plan(AHEAD), 0)
     before, now_ns = drive(motion, 0, 20)
@@ -155,11 +155,11 @@ def test_a_new_plan_brakes_the_old_one_first() -> None:
         (plan(replace(AHEAD, target="cup")), 0, "I do not know what target means for move"),
         (plan(replace(LOOK, speed_mps=1.0)), 0, "I do not know what speed_mps means for look"),
         (plan(reason="I may not"), 0, "I may not"),
-        (replace(plan(), is_refused=True), 0, "nobody says why"),
+        (replace(plan(), is_refused=True), 0, "refused without a reason"),
         (plan(), 0, "There is nothing to do"),
     ],
 )
-def test_an_unsafe_plan_moves_nothing(made: ActionPlan, now_ns: int, problem: str) -> None:
+def test_unsafe_plan_causes_no_motion(made: ActionPlan, now_ns: int, problem: str) -> None:
     motion = Motion(LIMITS, steady_ns=lambda: 0)
     motion.begin(made, now_ns)
     assert drive(motion, now_ns, 5)[0] == [(0.0, 0.0)] * 5
@@ -167,7 +167,7 @@ def test_an_unsafe_plan_moves_nothing(made: ActionPlan, now_ns: int, problem: st
     assert problem in motion.feedback(now_ns).problem
 
 
-def test_talk_that_the_planner_refused_does_not_end_what_goes_on() -> None:
+def test_refused_plan_does_not_end_the_current_one() -> None:
     motion = Motion(LIMITS, steady_ns=lambda: 0)
     motion.begin(plan(AHEAD), 0)
     _, now_ns = drive(motion, 0, 10)
@@ -179,7 +179,7 @@ def test_talk_that_the_planner_refused_does_not_end_what_goes_on() -> None:
 @pytest.mark.parametrize(
     ("later_ns", "problem"), [(260_000_000, "no control cycle"), (-1, "clock ran back")]
 )
-def test_a_clock_that_fails_ends_the_plan(later_ns: int, problem: str) -> None:
+def test_clock_fault_ends_the_plan(later_ns: int, problem: str) -> None:
     motion = Motion(LIMITS, steady_ns=lambda: 0)
     motion.begin(plan(AHEAD), 0)
     _, next_ns = drive(motion, 0, 20)
@@ -189,8 +189,8 @@ def test_a_clock_that_fails_ends_the_plan(later_ns: int, problem: str) -> None:
     assert problem in motion.feedback(now_ns).problem
 
 
-def test_a_step_that_takes_too_long_is_given_up() -> None:
-    # A cycle as slow as this takes longer than was reckoned.
+def test_step_over_the_time_limit_ends() -> None:
+    # Such a slow cycle takes longer than the assumed period.
     motion = Motion(VoiceLimits(plan=PlanLimits(max_step_s=2.0)))
     motion.begin(plan(ActionStep("move", distance_m=0.18, speed_mps=0.1)), 0)
     commands, now_ns = drive(motion, 0, 20, 210_000_000)
@@ -198,7 +198,7 @@ def test_a_step_that_takes_too_long_is_given_up() -> None:
     assert "longer than 2 seconds" in motion.feedback(now_ns).problem
 
 
-def test_a_step_that_names_no_speed_is_driven_at_the_usual_one() -> None:
+def test_step_without_a_speed_has_the_default() -> None:
     motion = Motion(LIMITS, steady_ns=lambda: 0)
     motion.begin(plan(ActionStep("move", distance_m=1.0), ActionStep("turn", angle_rad=1.0)), 0)
     commands, _ = drive(motion, 0, 200)
@@ -207,7 +207,7 @@ def test_a_step_that_names_no_speed_is_driven_at_the_usual_one() -> None:
 
 
 @pytest.mark.parametrize("acceleration", [0.01, 50.0, 1e300])
-def test_it_arrives_with_any_acceleration(acceleration: float) -> None:
+def test_motion_arrives_with_any_acceleration(acceleration: float) -> None:
     motion = Motion(VoiceLimits(motion=MotionLimits(acceleration_mps2=acceleration)))
     motion.begin(plan(ActionStep("move", distance_m=0.1, speed_mps=0.1)), 0)
     commands, now_ns = drive(motion, 0, 400)
@@ -215,7 +215,7 @@ def test_it_arrives_with_any_acceleration(acceleration: float) -> None:
     assert moved(commands)[0] == pytest.approx(0.1, abs=0.01)
 
 
-def test_a_step_done_elsewhere_is_waited_for() -> None:
+def test_external_step_is_awaited() -> None:
     motion = Motion(LIMITS, steady_ns=lambda: 0)
     motion.begin(plan(LOOK, AHEAD), 0)
     assert drive(motion, 0, 10)[0] == [(0.0, 0.0)] * 10
@@ -227,15 +227,15 @@ def test_a_step_done_elsewhere_is_waited_for() -> None:
     assert motion.feedback(later_ns).step == AHEAD
 
 
-def test_stop_is_stop_with_whatever_it_comes() -> None:
+def test_stop_with_other_values_is_a_stop() -> None:
     assert LIMITS.objection(replace(STOP, distance_m=1.0, target="cup")) == ""
 
 
-def test_a_zero_stands_for_nothing_where_it_does_not_apply() -> None:
+def test_unused_zero_is_ignored() -> None:
     assert LIMITS.objection(replace(LOOK, distance_m=0.0, angle_rad=0.0)) == ""
 
 
-def test_an_action_without_a_rule_of_its_own_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_action_without_limits_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "ACTIONS", (*limits.ACTIONS, "dance"))
     allowed = replace(LIMITS, plan=replace(LIMITS.plan, actions=("dance", "stop")))
     assert allowed.objection(ActionStep("dance")) == "I do not know what limits dance has"
@@ -243,7 +243,7 @@ def test_an_action_without_a_rule_of_its_own_is_refused(monkeypatch: pytest.Monk
     assert [LIMITS.objection(step) for step in (LOOK, STOP)] == ["", ""]
 
 
-def test_a_step_that_failed_elsewhere_ends_the_plan() -> None:
+def test_failed_external_step_ends_the_plan() -> None:
     motion = Motion(LIMITS, steady_ns=lambda: 0)
     motion.begin(plan(LOOK, AHEAD), 0)
     motion.step_failed("the camera is dark", 1)
@@ -287,7 +287,7 @@ events = st.lists(
 @example([([replace(AHEAD, speed_mps=0.5)], 60, PERIOD_NS), ([BACK], 60, PERIOD_NS)])
 @example([([replace(AHEAD, speed_mps=-1.0)], 60, PERIOD_NS)])
 @example([([replace(AHEAD, speed_mps=math.nan), AHEAD], 60, PERIOD_NS)])
-def test_it_is_never_faster_than_the_limits(happenings) -> None:
+def test_velocity_never_exceeds_the_limits(happenings) -> None:
     motion, now_ns = Motion(LIMITS, steady_ns=lambda: 0), 0
     for event, cycles, period_ns in happenings:
         if event == "stop":
@@ -304,14 +304,14 @@ def test_it_is_never_faster_than_the_limits(happenings) -> None:
         assert all(abs(linear) <= LIMITS.motion.max_speed_mps for linear, _ in commands)
         assert all(abs(angular) <= LIMITS.motion.max_rate_radps for _, angular in commands)
         if speeds and len(happenings) == 1:
-            # A plan with a speed below 0 is refused as a whole, and moves nothing.
+            # A plan with a negative speed is refused as a whole and causes no motion.
             assert all(abs(linear) <= max(0.0, *speeds) for linear, _ in commands)
     motion.stop(now_ns)
     assert set(drive(motion, now_ns, 20)[0]) == {(0.0, 0.0)}
 
 
 @given(st.lists(safe_steps, min_size=1, max_size=3), st.lists(st.integers(1, 240), min_size=5))
-def test_every_safe_plan_comes_to_its_end_where_it_should(steps, gaps_ms) -> None:
+def test_every_safe_plan_ends_at_its_target(steps, gaps_ms) -> None:
     motion, now_ns = Motion(LIMITS, steady_ns=lambda: 0), 0
     motion.begin(plan(*steps), 0)
     ways = {"move": 0.0, "turn": 0.0}
@@ -328,5 +328,5 @@ def test_every_safe_plan_comes_to_its_end_where_it_should(steps, gaps_ms) -> Non
         return
     assert state.state is MotionState.DONE
     asked = sum(step.distance_m or 0.0 for step in steps)
-    # One late cycle at full speed, for each step, is as exact as commands without odometry are.
+    # Without odometry the error is up to one late cycle at full speed per step.
     assert ways["move"] == pytest.approx(asked, abs=len(steps) * 0.5 * 0.24)

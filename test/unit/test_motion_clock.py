@@ -1,4 +1,4 @@
-"""A clock that stands still, crawls, jumps or hurries makes no robot drive on."""
+"""No robot keeps driving by a clock that stands still, runs slow or fast, or jumps."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def plan(*steps: ActionStep, stamp_ns: int = 0) -> ActionPlan:
 
 
 @pytest.mark.parametrize("pace", [0.0, 0.01, 0.05])
-def test_a_clock_that_stands_still_or_crawls_stops_the_robot(pace: float) -> None:
+def test_stopped_or_slow_clock_stops_the_robot(pace: float) -> None:
     steady_ns = 0
     motion = Motion(LIMITS, steady_ns=lambda: steady_ns)
     motion.begin(plan(AHEAD), 0)
@@ -36,7 +36,7 @@ def test_a_clock_that_stands_still_or_crawls_stops_the_robot(pace: float) -> Non
 
 
 @pytest.mark.parametrize("pace", [0.2, 0.5, 3.0])
-def test_a_simulation_that_is_slow_or_quick_gets_there(pace: float) -> None:
+def test_slow_or_fast_simulation_arrives(pace: float) -> None:
     steady_ns = 0
     motion = Motion(LIMITS, steady_ns=lambda: steady_ns)
     motion.begin(plan(AHEAD), 0)
@@ -54,7 +54,7 @@ def test_a_simulation_that_is_slow_or_quick_gets_there(pace: float) -> None:
 @pytest.mark.parametrize(
     ("jump_s", "problem"), [(0.3, "no control cycle for 0.3"), (61.0, "no control cycle for 61")]
 )
-def test_a_pause_that_the_clock_does_not_show_stops_the_robot(jump_s: float, problem: str) -> None:
+def test_pause_hidden_by_the_clock_stops_the_robot(jump_s: float, problem: str) -> None:
     steady_ns = 0
     motion = Motion(LIMITS, steady_ns=lambda: steady_ns)
     motion.begin(plan(AHEAD), 0)
@@ -65,7 +65,7 @@ def test_a_pause_that_the_clock_does_not_show_stops_the_robot(jump_s: float, pro
 
 
 class Simulation:
-    """Motion by a clock that can be stopped, beside a steady one."""
+    """Motion by a clock that can be stopped, with a steady clock."""
 
     def __init__(self) -> None:
         self.now_ns = self.steady_ns = 100 * 10**9
@@ -81,7 +81,7 @@ class Simulation:
         return commands
 
 
-def test_a_plan_made_while_the_clock_stands_still_is_refused() -> None:
+def test_plan_during_a_clock_standstill_is_refused() -> None:
     simulation = Simulation()
     simulation.run(1.0, pace=0.0)
     simulation.motion.begin(plan(AHEAD, stamp_ns=simulation.now_ns), simulation.now_ns)
@@ -91,7 +91,7 @@ def test_a_plan_made_while_the_clock_stands_still_is_refused() -> None:
     assert told.problem.startswith("The clock has stood still")
 
 
-def test_what_was_said_before_the_clock_stood_still_is_too_old_after_it() -> None:
+def test_speech_before_a_clock_standstill_is_too_old_after_it() -> None:
     simulation = Simulation()
     stamp_ns = simulation.now_ns
     simulation.run(5.0, pace=0.0)
@@ -101,14 +101,14 @@ def test_what_was_said_before_the_clock_stood_still_is_too_old_after_it() -> Non
     assert "7.1 seconds ago" in simulation.motion.feedback(simulation.now_ns).problem
 
 
-def test_a_stop_is_taken_whatever_the_clock_does() -> None:
+def test_stop_works_with_any_clock() -> None:
     simulation = Simulation()
     simulation.run(5.0, pace=0.0)
     simulation.motion.begin(plan(STOP), simulation.now_ns)
     assert simulation.motion.feedback(simulation.now_ns).state is MotionState.STOPPED
 
 
-def test_after_it_has_stood_still_a_clock_is_believed_again() -> None:
+def test_clock_is_trusted_again_after_a_standstill() -> None:
     simulation = Simulation()
     simulation.run(5.0, pace=0.0)
     simulation.run(2.1)
@@ -116,7 +116,7 @@ def test_after_it_has_stood_still_a_clock_is_believed_again() -> None:
     assert simulation.run(1.0)[-1][0] > 0.0
 
 
-def test_a_step_done_elsewhere_is_given_up_when_the_clock_stands_still() -> None:
+def test_external_step_ends_when_the_clock_stands_still() -> None:
     simulation = Simulation()
     simulation.motion.begin(plan(LOOK, stamp_ns=simulation.now_ns), simulation.now_ns)
     simulation.run(1.0)
@@ -128,7 +128,7 @@ def test_a_step_done_elsewhere_is_given_up_when_the_clock_stands_still() -> None
 
 
 @pytest.mark.parametrize(("pace", "drives_after_s"), [(1.0, 1.6), (5.0, 1.6), (0.5, 3.2)])
-def test_a_word_cut_off_holds_back_by_both_clocks(pace: float, drives_after_s: float) -> None:
+def test_negation_blocks_by_both_clocks(pace: float, drives_after_s: float) -> None:
     for after_s, drives in ((drives_after_s - 0.3, False), (drives_after_s, True)):
         simulation = Simulation()
         simulation.run(2.0, pace)
@@ -140,7 +140,7 @@ def test_a_word_cut_off_holds_back_by_both_clocks(pace: float, drives_after_s: f
 
 
 @pytest.mark.parametrize("pace", [0.15, 0.3, 1.0])
-def test_no_step_goes_further_than_any_may_by_the_steady_clock(pace: float) -> None:
+def test_no_step_exceeds_the_longest_distance_by_the_steady_clock(pace: float) -> None:
     simulation = Simulation()
     simulation.run(2.0, pace)
     longest_m = LIMITS.motion.max_distance_m
@@ -152,7 +152,7 @@ def test_no_step_goes_further_than_any_may_by_the_steady_clock(pace: float) -> N
     assert is_there is (pace == 1.0)
 
 
-def test_the_longest_step_is_also_one_of_the_steady_clock() -> None:
+def test_step_time_limit_uses_the_steady_clock_too() -> None:
     steady_ns = 0
     motion = Motion(LIMITS, steady_ns=lambda: steady_ns)
     motion.begin(plan(ActionStep("move", distance_m=4.0, speed_mps=0.1)), 0)

@@ -1,4 +1,4 @@
-"""A command behind a negation that a pause cut off is held back, however long it is."""
+"""A command of any length after a negation and a pause is blocked."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ LIMITS = VoiceLimits(plan=PlanLimits(actions=("move", "look", "stop"), max_age_s
 S = 1_000_000_000
 BEGUN = 100 * S
 COMMAND = "go forward two meters"
-#: How long after its end a text is known.
+#: Delay from the end of speech to its transcript.
 HEARD = int(0.5 * S)
 
 CUT_OFF = ["Don't.", "do not", "please don't", "If I say so,", "unless I tell you", "Never"]
 PAUSES = [(0.2, True), (0.8, True), (1.4, True), (1.6, False), (5.0, False)]
 
 
-def said(text: str, begun_s: float, seconds: float, is_final: bool = True) -> Transcript:
+def transcript(text: str, begun_s: float, seconds: float, is_final: bool = True) -> Transcript:
     start_ns = BEGUN + int(begun_s * S)
     return Transcript(
         text, 0.9, "command", start_ns + int(seconds * S), is_final, start_ns=start_ns
@@ -33,21 +33,21 @@ def said(text: str, begun_s: float, seconds: float, is_final: bool = True) -> Tr
 
 
 def command(pause_s: float, seconds: float = 2.5) -> Transcript:
-    """A command that begins so long behind a second of something else."""
-    return said(COMMAND, 1.0 + pause_s, seconds)
+    """Return a command that begins this long after one second of other speech."""
+    return transcript(COMMAND, 1.0 + pause_s, seconds)
 
 
 @pytest.mark.parametrize(("pause_s", "is_held_back"), PAUSES)
 @pytest.mark.parametrize("text", CUT_OFF)
-def test_nothing_is_meant_by_it(text: str, pause_s: float, is_held_back: bool) -> None:
+def test_command_after_a_negation_is_blocked(text: str, pause_s: float, is_held_back: bool) -> None:
     understanding = Understanding(GRAMMAR)
-    understanding.parse(said(text, 0.0, 1.0))
+    understanding.parse(transcript(text, 0.0, 1.0))
     meant = understanding.parse(command(pause_s))
     assert meant.name == ("" if is_held_back else "move")
     assert ("I heard" in meant.problem) is is_held_back
 
 
-def test_it_is_so_where_the_negation_is_no_phrase_of_the_grammar() -> None:
+def test_negation_outside_the_grammar_blocks_too() -> None:
     understanding = Understanding(GRAMMAR)
     problem = "that is none of the phrases"
     beside = Transcript("Don't.", 0.4, "command", BEGUN + S, problem=problem, start_ns=BEGUN)
@@ -58,45 +58,45 @@ def test_it_is_so_where_the_negation_is_no_phrase_of_the_grammar() -> None:
 @pytest.mark.parametrize(
     ("text", "name"), [("stop", "stop"), ("what do you see", "look"), ("no", "deny")]
 )
-def test_what_moves_nothing_is_meant_all_the_same(text: str, name: str) -> None:
+def test_motionless_intents_are_not_blocked(text: str, name: str) -> None:
     understanding = Understanding(GRAMMAR)
-    understanding.parse(said("don't", 0.0, 1.0))
-    assert understanding.parse(said(text, 1.8, 1.0)).name == name
+    understanding.parse(transcript("don't", 0.0, 1.0))
+    assert understanding.parse(transcript(text, 1.8, 1.0)).name == name
 
 
-def test_a_yes_is_held_back_too() -> None:
+def test_yes_is_blocked_too() -> None:
     understanding = Understanding(GRAMMAR)
-    understanding.parse(said("don't", 0.0, 1.0))
-    assert understanding.parse(said("yes", 1.8, 0.5)).name == ""
+    understanding.parse(transcript("don't", 0.0, 1.0))
+    assert understanding.parse(transcript("yes", 1.8, 0.5)).name == ""
 
 
 @pytest.mark.parametrize("text", ["yeah", "okay"])
-def test_a_yes_that_is_no_phrase_is_unknown_and_held_back_too(text: str) -> None:
+def test_yes_outside_the_grammar_is_blocked_too(text: str) -> None:
     understanding = Understanding(GRAMMAR)
-    assert understanding.parse(said(text, -20.0, 0.5)).source == "unknown"
-    understanding.parse(said("don't", 0.0, 1.0))
-    meant = understanding.parse(said(text, 1.8, 0.5))
+    assert understanding.parse(transcript(text, -20.0, 0.5)).source == "unknown"
+    understanding.parse(transcript("don't", 0.0, 1.0))
+    meant = understanding.parse(transcript(text, 1.8, 0.5))
     assert (meant.name, meant.source) == ("", "grammar")
     assert "I heard" in meant.problem
 
 
-def test_a_yes_that_was_not_heard_well_is_not_unknown() -> None:
+def test_yes_with_low_confidence_is_not_unknown() -> None:
     strict = Understanding(GRAMMAR, UnderstandingSettings(min_confidence=0.95))
-    assert [strict.parse(said(text, 0.0, 0.5)).source for text in ("yeah", "okay")] == [
+    assert [strict.parse(transcript(text, 0.0, 0.5)).source for text in ("yeah", "okay")] == [
         "grammar",
         "grammar",
     ]
 
 
-def test_all_of_it_may_be_said_again() -> None:
+def test_repeated_command_is_accepted() -> None:
     understanding = Understanding(GRAMMAR)
-    understanding.parse(said("don't", 0.0, 1.0))
+    understanding.parse(transcript("don't", 0.0, 1.0))
     assert understanding.parse(command(0.5)).name == ""
-    assert understanding.parse(said(COMMAND, 7.0, 2.0)).name == "move"
+    assert understanding.parse(transcript(COMMAND, 7.0, 2.0)).name == "move"
 
 
 class Robot:
-    """Motion, and the clock that both it and the speaker go by."""
+    """Motion, and the clock of motion and speaker."""
 
     def __init__(self) -> None:
         self.now_ns = BEGUN
@@ -105,7 +105,7 @@ class Robot:
     def observe(self, transcript: Transcript, known: bool) -> None:
         self.now_ns = max(self.now_ns, transcript.stamp_ns + HEARD)
         start_ns = transcript.start_ns if known else 0
-        heard = Transcript(
+        observed = Transcript(
             transcript.text,
             0.9,
             "command",
@@ -114,7 +114,7 @@ class Robot:
             start_ns=start_ns,
         )
         self.motion.command(self.now_ns)
-        self.motion.observe(heard, self.now_ns)
+        self.motion.observe(observed, self.now_ns)
 
     def plan(self, transcript: Transcript) -> str:
         step = ActionStep("move", distance_m=1.0, speed_mps=0.4)
@@ -125,78 +125,74 @@ class Robot:
 @pytest.mark.parametrize(
     ("pause_s", "is_held_back"), [(0.2, True), (1.4, True), (2.1, False), (5.0, False)]
 )
-def test_the_robot_does_not_set_off(pause_s: float, is_held_back: bool) -> None:
-    """Whoever has made the plan."""
+def test_robot_does_not_move_after_a_negation(pause_s: float, is_held_back: bool) -> None:
+    """Motion blocks the plan of any planner."""
     robot = Robot()
-    robot.observe(said("don't", 0.0, 1.0), known=True)
+    robot.observe(transcript("don't", 0.0, 1.0), known=True)
     robot.observe(command(pause_s), known=True)
     assert ("I heard" in robot.plan(command(pause_s))) is is_held_back
 
 
 @pytest.mark.parametrize(("pause_s", "is_held_back"), [(0.2, True), (0.8, True), (5.0, False)])
-def test_where_nobody_knows_when_it_began_partial_texts_tell(
-    pause_s: float, is_held_back: bool
-) -> None:
+def test_partial_texts_count_without_a_start_time(pause_s: float, is_held_back: bool) -> None:
     robot = Robot()
-    robot.observe(said("don't", 0.0, 1.0), known=False)
+    robot.observe(transcript("don't", 0.0, 1.0), known=False)
     for seconds in (0.1, 1.0, 1.8):
-        robot.observe(said("go forward", 1.0 + pause_s, seconds, is_final=False), known=False)
+        robot.observe(transcript("go forward", 1.0 + pause_s, seconds, is_final=False), known=False)
     robot.observe(command(pause_s), known=False)
     assert ("I heard" in robot.plan(command(pause_s))) is is_held_back
-    robot.observe(said(COMMAND, 12.0, 2.0), known=False)
-    assert robot.plan(said(COMMAND, 12.0, 2.0)) == ""
+    robot.observe(transcript(COMMAND, 12.0, 2.0), known=False)
+    assert robot.plan(transcript(COMMAND, 12.0, 2.0)) == ""
 
 
-def test_speech_that_a_gap_has_cut_may_have_been_a_negation() -> None:
+def test_speech_truncated_by_a_gap_may_be_a_negation() -> None:
     robot = Robot()
-    robot.observe(said("", 0.0, 0.4, is_final=False), known=True)
-    robot.observe(said("go forward", 1.0, 0.6, is_final=False), known=True)
-    robot.observe(said(COMMAND, 1.0, 2.0), known=True)
-    assert "I heard 'something that a gap" in robot.plan(said(COMMAND, 1.0, 2.0))
+    robot.observe(transcript("", 0.0, 0.4, is_final=False), known=True)
+    robot.observe(transcript("go forward", 1.0, 0.6, is_final=False), known=True)
+    robot.observe(transcript(COMMAND, 1.0, 2.0), known=True)
+    assert "I heard 'something that a gap" in robot.plan(transcript(COMMAND, 1.0, 2.0))
 
 
 @pytest.mark.parametrize(("pause_s", "is_held_back"), [(0.3, True), (5.0, False)])
-def test_words_that_cannot_be_read_may_have_been_a_negation(
-    pause_s: float, is_held_back: bool
-) -> None:
+def test_unreadable_transcript_may_be_a_negation(pause_s: float, is_held_back: bool) -> None:
     robot = Robot()
     robot.motion.observe_unreadable(robot.now_ns)
-    robot.observe(said(COMMAND, pause_s, 2.0), known=True)
-    assert ("something that I cannot read" in robot.plan(said(COMMAND, pause_s, 2.0))) is (
+    robot.observe(transcript(COMMAND, pause_s, 2.0), known=True)
+    assert ("something that I cannot read" in robot.plan(transcript(COMMAND, pause_s, 2.0))) is (
         is_held_back
     )
 
 
-def test_speech_that_never_ended_holds_nothing_back_for_long() -> None:
+def test_unfinished_speech_blocks_only_briefly() -> None:
     robot = Robot()
-    robot.observe(said("", 0.0, 0.4, is_final=False), known=True)
-    robot.observe(said(COMMAND, 8.0, 2.0), known=True)
-    assert robot.plan(said(COMMAND, 8.0, 2.0)) == ""
+    robot.observe(transcript("", 0.0, 0.4, is_final=False), known=True)
+    robot.observe(transcript(COMMAND, 8.0, 2.0), known=True)
+    assert robot.plan(transcript(COMMAND, 8.0, 2.0)) == ""
 
 
-def test_a_negation_that_later_texts_of_the_same_speech_lose_still_holds_back() -> None:
+def test_negation_in_a_partial_text_blocks_even_if_later_texts_lack_it() -> None:
     robot = Robot()
-    robot.observe(said("do not", 0.0, 0.4, is_final=False), known=True)
-    robot.observe(said("do", 0.0, 0.6), known=True)
+    robot.observe(transcript("do not", 0.0, 0.4, is_final=False), known=True)
+    robot.observe(transcript("do", 0.0, 0.6), known=True)
     robot.observe(command(0.5), known=True)
     assert "I heard 'do not'" in robot.plan(command(0.5))
 
 
 @pytest.mark.parametrize("stamp_ns", [0, BEGUN - 60 * S, BEGUN + 60 * S])
-def test_whatever_the_stamp_of_a_negation_the_moment_counts_at_which_it_comes(
+def test_arrival_time_of_a_negation_counts_not_its_stamp(
     stamp_ns: int,
 ) -> None:
     robot = Robot()
     robot.motion.observe(Transcript("don't", 0.9, "free", stamp_ns), robot.now_ns)
-    later = said(COMMAND, 0.8, 2.5)
+    later = transcript(COMMAND, 0.8, 2.5)
     robot.observe(later, known=True)
     assert "I heard" in robot.plan(later)
 
 
-def test_each_of_several_commands_is_held_back() -> None:
+def test_each_of_several_commands_is_blocked() -> None:
     robot = Robot()
-    robot.observe(said("don't", 0.0, 1.0), known=True)
-    first, second = said(COMMAND, 1.5, 1.0), said("turn left", 3.5, 0.6)
+    robot.observe(transcript("don't", 0.0, 1.0), known=True)
+    first, second = transcript(COMMAND, 1.5, 1.0), transcript("turn left", 3.5, 0.6)
     robot.observe(first, known=True)
     robot.observe(second, known=True)
     assert "I heard" in robot.plan(first)
@@ -215,9 +211,9 @@ def test_each_of_several_commands_is_held_back() -> None:
         "nobody should",
     ],
 )
-def test_other_words_turn_a_command_around_too(text: str) -> None:
+def test_other_negations_block_too(text: str) -> None:
     robot = Robot()
-    robot.observe(said(text, 0.0, 1.0), known=True)
+    robot.observe(transcript(text, 0.0, 1.0), known=True)
     robot.observe(command(0.5), known=True)
     assert "I heard" in robot.plan(command(0.5))
 
@@ -225,35 +221,35 @@ def test_other_words_turn_a_command_around_too(text: str) -> None:
 @pytest.mark.parametrize(
     ("begun_s", "text", "is_retracted"),
     [
-        (-3.0, "don't", True),  # heard of only after its plan had set off
+        (-3.0, "don't", True),  # the transcript arrives after the plan started
         (-3.0, "if I say so", True),
         (0.0, "only if I say so", True),
         (1.4, "unless I tell you", True),
         (1.6, "unless I tell you", False),
         (1.4, "never mind", True),
-        (60.0, "never mind", True),  # a no counts whenever it comes
+        (60.0, "never mind", True),  # a rejection counts at any time
         (0.5, "don't stop", False),
         (0.5, "do not wait if I stop", False),
         (0.5, "what do you see", False),
     ],
 )
-def test_a_plan_at_work_is_taken_back_by_what_may_belong_to_it(
+def test_current_plan_is_retracted_by_a_related_negation(
     begun_s: float, text: str, is_retracted: bool
 ) -> None:
     robot = Robot()
     plan = command(4.0)
     robot.observe(plan, known=True)
     assert robot.plan(plan) == ""
-    words = said(text, (plan.stamp_ns - BEGUN) / S + begun_s, 0.5)
-    assert robot.motion.is_retracted(words, STOP_WORDS) is is_retracted
+    spoken = transcript(text, (plan.stamp_ns - BEGUN) / S + begun_s, 0.5)
+    assert robot.motion.is_retracted(spoken, STOP_WORDS) is is_retracted
     robot.motion.stop(robot.now_ns)
-    assert robot.motion.is_retracted(words, STOP_WORDS) is is_rejection(text)
+    assert robot.motion.is_retracted(spoken, STOP_WORDS) is is_rejection(text)
 
 
-def test_what_has_no_stamp_takes_back_only_by_a_no() -> None:
+def test_text_without_a_stamp_retracts_only_by_a_rejection() -> None:
     robot = Robot()
     robot.observe(command(4.0), known=True)
     robot.plan(command(4.0))
     for text, is_retracted in (("if I say so", False), ("don't", True)):
-        words = Transcript(text, 0.9, "free", 0)
-        assert robot.motion.is_retracted(words, STOP_WORDS) is is_retracted
+        spoken = Transcript(text, 0.9, "free", 0)
+        assert robot.motion.is_retracted(spoken, STOP_WORDS) is is_retracted

@@ -57,7 +57,7 @@ def test_equals_the_definition(seed, count, iou, class_agnostic):
 
 
 @pytest.mark.parametrize("limit", [1, 63, 64, 65, 130])
-def test_a_limit_gives_the_first_of_the_full_answer(limit):
+def test_a_limit_returns_the_first_boxes_of_the_full_result(limit):
     boxes, scores, class_ids = _scene(np.random.default_rng(1), 400, extent=4000)
     full = non_maximum_suppression(boxes, scores, class_ids, 0.5)
     assert len(full) > 130
@@ -97,7 +97,7 @@ def test_an_overlap_equal_to_the_threshold_stays():
     assert non_maximum_suppression(*args, 0.499).tolist() == [0]
 
 
-def test_arguments_are_left_alone():
+def test_arguments_are_not_modified():
     boxes, scores, class_ids = _scene(np.random.default_rng(2), 50)
     copies = boxes.copy(), scores.copy(), class_ids.copy()
     non_maximum_suppression(boxes, scores, class_ids, 0.3)

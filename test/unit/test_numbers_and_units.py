@@ -1,4 +1,4 @@
-"""Numbers and units as they are said."""
+"""Spoken numbers and units."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from edge_inference.speech.language.units import find_unit, format_quantity, par
         ("größer", ("größer",)),
     ],
 )
-def test_a_text_as_words(text: str, words: tuple[str, ...]) -> None:
+def test_text_is_split_into_words(text: str, words: tuple[str, ...]) -> None:
     assert split_words(text) == words
 
 
@@ -64,7 +64,7 @@ def test_a_text_as_words(text: str, words: tuple[str, ...]) -> None:
         ("twenty hundred", 20, 1),
     ],
 )
-def test_numbers_are_read(text: str, value: float, rest: int) -> None:
+def test_numbers_are_parsed(text: str, value: float, rest: int) -> None:
     words = split_words(text)
     found = parse_number(words, 0)
     assert found is not None
@@ -77,11 +77,11 @@ ENDLESS = ["minus " * 10_000 + "two", "9" * 400, "9" * 400 + " and a half", "0."
 
 
 @pytest.mark.parametrize("text", NO_NUMBERS + ENDLESS)
-def test_what_is_no_number(text: str) -> None:
+def test_invalid_numbers(text: str) -> None:
     assert parse_number(split_words(text), 0) is None
 
 
-def test_digits_without_end_are_read_up_to_a_bound() -> None:
+def test_number_of_digits_is_bounded() -> None:
     words = ("one", "point", *["two"] * 10_000)
     assert parse_number(words, 0) == (pytest.approx(1.2222222), 17)
 
@@ -99,7 +99,7 @@ def test_decimals_round_trip(value: float) -> None:
 
 
 @pytest.mark.parametrize("value", [1e6, math.nan, math.inf, 0.0001, 1 / 3])
-def test_what_cannot_be_put_in_words(value: float) -> None:
+def test_numbers_without_a_spelling(value: float) -> None:
     with pytest.raises(ValueError, match="expected a number"):
         spell_number(value)
 
@@ -133,7 +133,7 @@ def test_what_cannot_be_put_in_words(value: float) -> None:
         ("five", 5, None),
     ],
 )
-def test_quantities_are_read(text: str, value: float, si: str | None) -> None:
+def test_quantities_are_parsed(text: str, value: float, si: str | None) -> None:
     found = parse_quantity(split_words(text), 0)
     assert found is not None
     factor = found.unit.factor if found.unit else 1.0
@@ -142,7 +142,7 @@ def test_quantities_are_read(text: str, value: float, si: str | None) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "a", "a cup", "meters", "an hour glass"[3:]])
-def test_what_is_no_quantity(text: str) -> None:
+def test_invalid_quantities(text: str) -> None:
     assert parse_quantity(split_words(text), 0) is None
 
 

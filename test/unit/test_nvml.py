@@ -114,7 +114,7 @@ def readings(library: Library) -> dict[str, Reading]:
     return {reading.name.rpartition("/")[2]: reading for reading in found}
 
 
-def test_everything_of_a_gpu(library: Library) -> None:
+def test_all_quantities_of_a_gpu(library: Library) -> None:
     found = readings(library)
     assert {name: (each.quantity, each.value) for name, each in found.items()} == {
         "temperature": (Quantity.TEMPERATURE, 61),
@@ -142,7 +142,7 @@ def test_everything_of_a_gpu(library: Library) -> None:
         ({3: 4294967295, 1: 0, 0: 0}, None, None),
     ],
 )
-def test_limits_that_cannot_be_are_none(
+def test_impossible_limits_are_none(
     thresholds: dict[int, int], throttle: float | None, critical: float | None, library: Library
 ) -> None:
     library.thresholds = thresholds
@@ -165,7 +165,7 @@ def test_limits_that_cannot_be_are_none(
         (16 + 256, 0, 0),
     ],
 )
-def test_only_heat_and_alarms_are_throttling(
+def test_only_thermal_and_brake_reasons_are_throttling(
     reasons: int, throttling: int, power_cap: int, library: Library
 ) -> None:
     library.reasons = reasons
@@ -176,14 +176,14 @@ def test_only_heat_and_alarms_are_throttling(
     assert found["power_cap"].role is Role.NONE
 
 
-def test_what_is_not_supported_is_left_out(library: Library) -> None:
+def test_unsupported_quantity_is_left_out(library: Library) -> None:
     library.errors = {"temperature": 3, "power": 3, "clock": 3, "reasons": 13, "place": 3}
     assert list(readings(library)) == ["load", "memory_load"]
     (sensor,) = nvml_probe.find(library)
     assert sensor.name == "nvml/0/load"
 
 
-def test_a_gpu_without_anything_is_no_sensor(library: Library) -> None:
+def test_gpu_without_quantities_has_no_sensor(library: Library) -> None:
     library.errors = dict.fromkeys(["temperature", "power", "utilisation", "clock", "reasons"], 3)
     notes: list[str] = []
     assert nvml_probe.find(library, on_problem=notes.append) == []
@@ -200,7 +200,7 @@ def test_a_gpu_without_anything_is_no_sensor(library: Library) -> None:
         ("NVML_ERROR_DRIVER_NOT_LOADED", ReadingStatus.ABSENT),
     ],
 )
-def test_what_fails_later_is_a_status(error: str, status: ReadingStatus, library: Library) -> None:
+def test_later_failure_is_a_status(error: str, status: ReadingStatus, library: Library) -> None:
     (sensor,) = nvml_probe.find(library)
     library.errors = {"power": CONSTANTS[error]}
     found = {reading.name: reading for reading in sensor.read()}
@@ -210,20 +210,20 @@ def test_what_fails_later_is_a_status(error: str, status: ReadingStatus, library
     assert found["nvml/0000:01:00.0/load"].status is ReadingStatus.OK
 
 
-def test_no_permission_is_said_from_the_beginning(library: Library) -> None:
+def test_missing_permission_is_reported_at_the_first_read(library: Library) -> None:
     library.errors = {"power": CONSTANTS["NVML_ERROR_NO_PERMISSION"]}
     assert readings(library)["power"].status is ReadingStatus.INVALID
 
 
 @pytest.mark.parametrize("temperature", [-41, 131, 255, 4294967295])
-def test_temperatures_that_cannot_be(temperature: int, library: Library) -> None:
+def test_impossible_temperatures(temperature: int, library: Library) -> None:
     library.temperature = temperature
     found = readings(library)["temperature"]
     assert (found.status, found.value) == (ReadingStatus.INVALID, None)
     assert found.problem
 
 
-def test_figures_that_cannot_be(library: Library) -> None:
+def test_impossible_values(library: Library) -> None:
     library.milliwatts = 4294967295
     library.rates = SimpleNamespace(gpu=4294967295, memory=101)
     found = readings(library)
@@ -232,7 +232,7 @@ def test_figures_that_cannot_be(library: Library) -> None:
     ] * 3
 
 
-def test_several_gpus_and_one_that_does_not_open() -> None:
+def test_gpus_and_one_that_cannot_be_opened() -> None:
     library = Library(gpus=3)
     opened = library.nvmlDeviceGetHandleByIndex  # type: ignore[attr-defined]
 
@@ -250,7 +250,7 @@ def test_several_gpus_and_one_that_does_not_open() -> None:
 
 
 @pytest.mark.parametrize("step", ["nvmlInit", "count"])
-def test_without_a_driver_there_is_no_sensor_but_a_note(step: str, library: Library) -> None:
+def test_missing_driver_is_reported(step: str, library: Library) -> None:
     library.errors = {step: 9}
     notes: list[str] = []
     assert nvml_probe.find(library) == []
@@ -259,7 +259,7 @@ def test_without_a_driver_there_is_no_sensor_but_a_note(step: str, library: Libr
     assert "error 9" in notes[0]
 
 
-def test_the_library_is_given_back(library: Library) -> None:
+def test_library_is_shut_down(library: Library) -> None:
     library.gpus = 2
     sensors = nvml_probe.find(library)
     assert library.initialised == 1
@@ -271,7 +271,7 @@ def test_the_library_is_given_back(library: Library) -> None:
     assert again[1].read()[0].value == 61
 
 
-def test_it_tells_of_itself_before_it_is_read(library: Library) -> None:
+def test_readings_are_announced_before_the_first_read(library: Library) -> None:
     (sensor,) = nvml_probe.find(library)
     assert isinstance(sensor, AnnouncedSensor)
     found = sensor.announce(5)
@@ -279,14 +279,14 @@ def test_it_tells_of_itself_before_it_is_read(library: Library) -> None:
     assert {(reading.status, reading.stamp_ns) for reading in found} == {(ReadingStatus.STALE, 5)}
 
 
-def test_without_the_package_there_is_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_package_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", None)
     notes: list[str] = []
     assert nvml_probe.find(on_problem=notes.append) == []
     assert "nvidia-ml-py" in notes[0]
 
 
-def test_the_fallback_is_as_the_library() -> None:
+def test_fallback_matches_the_library() -> None:
     pynvml = pytest.importorskip("pynvml", reason="nvidia-ml-py is not installed")
     assert {name: getattr(pynvml, name) for name in CONSTANTS} == CONSTANTS
     assert [name for name in FUNCTIONS.values() if not callable(getattr(pynvml, name, None))] == []
@@ -294,7 +294,7 @@ def test_the_fallback_is_as_the_library() -> None:
     assert pynvml.NVMLError(3).value == 3
 
 
-def test_the_library_itself_finds_or_notes() -> None:
+def test_real_library_finds_gpus_or_reports() -> None:
     pytest.importorskip("pynvml", reason="nvidia-ml-py is not installed")
     notes: list[str] = []
     sensors = nvml_probe.find(on_problem=notes.append)

@@ -73,7 +73,7 @@ def test_a_folder_with_everything_in_it_is_read_to_its_end(tmp_path: Path) -> No
     assert media.read() is None
 
 
-def test_sources_that_lead_nowhere_are_refused_in_a_sentence(tmp_path: Path) -> None:
+def test_missing_sources_are_rejected_in_a_sentence(tmp_path: Path) -> None:
     circle = tmp_path / "circle.jpg"
     circle.symlink_to(circle)
     pipe = tmp_path / "pipe.jpg"

@@ -26,7 +26,7 @@ from hostile_models import (
 OPTION = "some_option"
 
 
-def refusal(file: Path, max_mib: int = 2048) -> str:
+def refusal_of(file: Path, max_mib: int = 2048) -> str:
     """Return the message of the error that refuses a file."""
     error = call_with_deadline(lambda: check_memory(file, max_mib, OPTION))
     assert isinstance(error, ModelError), repr(error)
@@ -36,7 +36,7 @@ def refusal(file: Path, max_mib: int = 2048) -> str:
 @pytest.mark.parametrize("kind", DECLARED)
 def test_a_file_that_declares_too_much_memory_is_refused(tmp_path: Path, kind: str) -> None:
     folder = write_hostile_model(tmp_path / "mine", kind)
-    text = refusal(folder / "small.onnx")
+    text = refusal_of(folder / "small.onnx")
     assert_one_sentence(text, "small.onnx")
     if kind == "a long chain":
         assert f"at most {MAX_NODES} nodes" in text
@@ -63,7 +63,7 @@ def test_the_limit_is_exact(tmp_path: Path) -> None:
         if passes:  # 4 bytes each are 1 MiB
             check_memory(file, 1, OPTION)
         else:
-            assert "ConstantOfShape" in refusal(file, 1)
+            assert "ConstantOfShape" in refusal_of(file, 1)
 
 
 @pytest.mark.parametrize(
@@ -72,8 +72,8 @@ def test_the_limit_is_exact(tmp_path: Path) -> None:
 def test_the_element_size_counts(tmp_path: Path, dtype: str, element_bytes: int) -> None:
     value = onnx.numpy_helper.from_array(np.zeros(1, dtype))
     node = helper.make_node("ConstantOfShape", ["s"], ["made"], value=value)
-    made = make_network([node], {"s": [(1 << 20) // element_bytes + 1]})
-    assert "ConstantOfShape" in refusal(write_model(tmp_path, made) / "small.onnx", 1)
+    network = make_network([node], {"s": [(1 << 20) // element_bytes + 1]})
+    assert "ConstantOfShape" in refusal_of(write_model(tmp_path, network) / "small.onnx", 1)
     check_memory(tmp_path / "small.onnx", 2, OPTION)
 
 
@@ -81,12 +81,12 @@ def test_weights_count_together(tmp_path: Path) -> None:
     weights = {f"w{n}": np.zeros(100_000, np.float32) for n in range(6)}
     file = write_model(tmp_path, make_network([], weights)) / "small.onnx"
     check_memory(file, 3, OPTION)
-    assert "'w5'" in refusal(file, 2)
+    assert "'w5'" in refusal_of(file, 2)
 
 
 def test_a_sparse_file_of_weights_is_refused(tmp_path: Path) -> None:
     folder = write_hostile_model(tmp_path / "mine", "external data")
-    text = refusal(folder / "small.onnx", 8192)
+    text = refusal_of(folder / "small.onnx", 8192)
     assert_one_sentence(text, "weights.bin")
     assert "a sparse file" in text and str(4 << 30) in text
 
@@ -95,24 +95,24 @@ def test_a_sparse_file_of_weights_is_refused(tmp_path: Path) -> None:
     "location", ["/etc/passwd", "../weights.bin", "a/../../b", "..\\b", "", "a\0b"]
 )
 def test_weights_outside_the_folder_are_refused(tmp_path: Path, location: str) -> None:
-    made = DECLARED["external data"]()
-    del made.graph.initializer[0].dims[:]
-    made.graph.initializer[0].external_data[0].value = location
+    network = DECLARED["external data"]()
+    del network.graph.initializer[0].dims[:]
+    network.graph.initializer[0].external_data[0].value = location
     file = tmp_path / "mine.onnx"
-    file.write_bytes(made.SerializeToString())
-    text = refusal(file)
+    file.write_bytes(network.SerializeToString())
+    text = refusal_of(file)
     assert_one_sentence(text, "mine.onnx")
     assert "in the model's folder" in text
 
 
 @pytest.mark.parametrize("kind", ["pipe", "device", "socket", "folder", "circle", "dangling"])
 def test_weights_that_are_not_a_regular_file_are_refused(tmp_path: Path, kind: str) -> None:
-    made = DECLARED["external data"]()
-    del made.graph.initializer[0].dims[:]
+    network = DECLARED["external data"]()
+    del network.graph.initializer[0].dims[:]
     file = tmp_path / "mine.onnx"
-    file.write_bytes(made.SerializeToString())
+    file.write_bytes(network.SerializeToString())
     UNREADABLE_FILES[kind](tmp_path / "weights.bin")
-    assert_one_sentence(refusal(file), "weights.bin")
+    assert_one_sentence(refusal_of(file), "weights.bin")
 
 
 def test_a_file_of_weights_may_have_small_holes(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_deeply_nested_graphs_are_refused(tmp_path: Path) -> None:
         graph = helper.make_graph([node], "outer", [], [])
     file = tmp_path / "deep.onnx"
     file.write_bytes(helper.make_model(graph).SerializeToString())
-    assert "nested at most" in refusal(file)
+    assert "nested at most" in refusal_of(file)
 
 
 @pytest.mark.parametrize("data", [b"", b"\xff" * 100, b"\x3a\x05abc", b"no model", bytes(64)])
@@ -158,7 +158,7 @@ def test_ort_files_pass(tmp_path: Path, name: str, passes: bool) -> None:
     if passes:
         check_memory(file, 2048, OPTION)
     else:
-        assert "ConstantOfShape" in refusal(file)
+        assert "ConstantOfShape" in refusal_of(file)
 
 
 def test_a_file_with_too_many_fields_is_refused(
@@ -170,7 +170,7 @@ def test_a_file_with_too_many_fields_is_refused(
     file.write_bytes(field * 1000)
     check_memory(file, 1, OPTION)
     file.write_bytes(field * 1001)
-    assert "fields" in refusal(file)
+    assert "fields" in refusal_of(file)
 
 
 def test_unusual_numbers_pass(tmp_path: Path) -> None:
@@ -178,8 +178,8 @@ def test_unusual_numbers_pass(tmp_path: Path) -> None:
         folder = tmp_path / str(number)
         folder.mkdir()
         node = helper.make_node("ConstantOfShape", ["s"], ["made"])
-        made = make_network([node], {"s": np.array(shape, np.int64)})
-        check_memory(write_model(folder, made) / "small.onnx", 1, OPTION)
+        network = make_network([node], {"s": np.array(shape, np.int64)})
+        check_memory(write_model(folder, network) / "small.onnx", 1, OPTION)
     tensor = TensorProto(name="s", data_type=77, dims=[2])
     folder = tmp_path / "odd"
     folder.mkdir()

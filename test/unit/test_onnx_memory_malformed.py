@@ -31,7 +31,7 @@ MOST_INT64 = (1 << 63) - 1
 GROUP = b"\xa3\x06\xab\x06\x08\x01\x15abcd\x12\x01x\xac\x06\xa4\x06"
 
 
-def refusal(file: Path, max_mib: int = 2048) -> str:
+def refusal_of(file: Path, max_mib: int = 2048) -> str:
     """Return the message of the error that refuses a file."""
     error = call_with_deadline(lambda: check_memory(file, max_mib, OPTION))
     assert isinstance(error, ModelError), repr(error)
@@ -39,14 +39,14 @@ def refusal(file: Path, max_mib: int = 2048) -> str:
     return str(error)
 
 
-def written(folder: Path, model: onnx.ModelProto) -> Path:
+def write_network(folder: Path, model: onnx.ModelProto) -> Path:
     """Write a network and return its file."""
     return write_model(folder, model) / "small.onnx"
 
 
 @pytest.mark.parametrize("kind", UNUSUAL)
 def test_too_much_memory_is_refused_in_every_encoding(tmp_path: Path, kind: str) -> None:
-    text = refusal(write_hostile_model(tmp_path / "mine", kind) / "small.onnx")
+    text = refusal_of(write_hostile_model(tmp_path / "mine", kind) / "small.onnx")
     if kind == "functions that call each other":
         assert f"at most {MAX_NODES} nodes" in text
     else:
@@ -59,11 +59,11 @@ def huge() -> onnx.ModelProto:
 
 
 def test_fields_of_unknown_wire_types_are_skipped(tmp_path: Path) -> None:
-    file = written(tmp_path, huge())
+    file = write_network(tmp_path, huge())
     whole = file.read_bytes()
     for data in (GROUP + whole, whole + GROUP):
         file.write_bytes(data)
-        assert "ConstantOfShape" in refusal(file)
+        assert "ConstantOfShape" in refusal_of(file)
 
 
 def test_a_graph_in_two_parts_is_merged(tmp_path: Path) -> None:
@@ -73,31 +73,31 @@ def test_a_graph_in_two_parts_is_merged(tmp_path: Path) -> None:
     del second.graph.initializer[:]
     file = tmp_path / "small.onnx"
     file.write_bytes(first.SerializeToString() + second.SerializeToString())
-    assert "ConstantOfShape" in refusal(file)
+    assert "ConstantOfShape" in refusal_of(file)
 
 
 def test_a_name_without_an_end_is_refused(tmp_path: Path) -> None:
     model = huge()
     model.graph.initializer.append(numpy_helper.from_array(np.float32([1]), "n" * 70_000))
-    assert "names of at most" in refusal(written(tmp_path, model))
+    assert "names of at most" in refusal_of(write_network(tmp_path, model))
 
 
 def test_a_shape_with_too_many_axes_is_refused(tmp_path: Path) -> None:
     node = helper.make_node("ConstantOfShape", ["s"], ["made"])
-    assert "axes" in refusal(written(tmp_path, make_network([node], {"s": [1] * 70})))
+    assert "axes" in refusal_of(write_network(tmp_path, make_network([node], {"s": [1] * 70})))
 
 
 def test_a_truncated_graph_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "some.onnx"
     file.write_bytes(b"\x3a\x02\x0a\x7f")  # a node longer than the graph
-    assert "not a valid ONNX file" in refusal(file)
+    assert "not a valid ONNX file" in refusal_of(file)
 
 
 @pytest.mark.parametrize("kind", ["Range", "Resize", "OneHot", "Expand", "Tile", "Pad", "Constant"])
 @pytest.mark.parametrize("count", [0, 1, 2])
 def test_nodes_may_lack_their_inputs(tmp_path: Path, kind: str, count: int) -> None:
     node = helper.make_node(kind, ["one"] * count, ["made"])
-    check_memory(written(tmp_path, make_network([node], {"one": 1})), 1, OPTION)
+    check_memory(write_network(tmp_path, make_network([node], {"one": 1})), 1, OPTION)
 
 
 def test_every_exception_becomes_a_model_error(
@@ -106,9 +106,9 @@ def test_every_exception_becomes_a_model_error(
     def fail(*arguments: object) -> None:
         raise IndexError("list index out of range")
 
-    file = written(tmp_path, huge())
+    file = write_network(tmp_path, huge())
     monkeypatch.setattr(onnx_memory, "infer_output", fail)
-    assert "its memory need is unknown" in refusal(file)
+    assert "its memory need is unknown" in refusal_of(file)
 
 
 def slice_to_the_end(result: str) -> Iterator[onnx.NodeProto]:
@@ -139,7 +139,7 @@ def test_branches_do_not_see_names_of_each_other(tmp_path: Path, is_first: bool)
     node = helper.make_node(
         "If", ["yes"], ["logits"], then_branch=branches[0], else_branch=branches[1]
     )
-    check_memory(written(tmp_path, make_network([node], {"yes": True})), 1, OPTION)
+    check_memory(write_network(tmp_path, make_network([node], {"yes": True})), 1, OPTION)
 
 
 def test_a_branch_has_its_own_names(tmp_path: Path) -> None:
@@ -151,12 +151,12 @@ def test_a_branch_has_its_own_names(tmp_path: Path) -> None:
         node = helper.make_node("If", ["yes"], ["made"], then_branch=graph, else_branch=graph)
         folder = tmp_path / str(number)
         folder.mkdir()
-        return written(folder, make_network([node, *after], {"yes": True, "k": [MOST_INT64]}))
+        return write_network(folder, make_network([node, *after], {"yes": True, "k": [MOST_INT64]}))
 
     after: list[onnx.NodeProto] = []
     check_memory(file(zeros_like("means", "k", "y"), 0), 1, OPTION)
     # It sees the outer names.
-    assert "ConstantOfShape" in refusal(
+    assert "ConstantOfShape" in refusal_of(
         file([helper.make_node("ConstantOfShape", ["k"], ["y"])], 1)
     )
     value = numpy_helper.from_array(np.int64(HUGE))
@@ -171,7 +171,7 @@ def test_a_function_sees_only_its_own_names(tmp_path: Path) -> None:
     ]
     model = make_network_with_functions({"f": nodes}, "f")
     model.graph.initializer.append(numpy_helper.from_array(np.int64([MOST_INT64]), "k"))
-    check_memory(written(tmp_path, model), 1, OPTION)
+    check_memory(write_network(tmp_path, model), 1, OPTION)
 
 
 def test_an_input_of_an_inner_graph_hides_an_outer_constant(tmp_path: Path) -> None:
@@ -182,7 +182,7 @@ def test_an_input_of_an_inner_graph_hides_an_outer_constant(tmp_path: Path) -> N
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
     )
     node = helper.make_node("SequenceMap", ["many"], ["made"], body=body)
-    check_memory(written(tmp_path, make_network([node], {"k": [MOST_INT64]})), 1, OPTION)
+    check_memory(write_network(tmp_path, make_network([node], {"k": [MOST_INT64]})), 1, OPTION)
 
 
 def test_a_function_counts_as_often_as_it_is_called(tmp_path: Path) -> None:
@@ -194,23 +194,23 @@ def test_a_function_counts_as_often_as_it_is_called(tmp_path: Path) -> None:
         outer = [make_call_node("inner", a, b) for a, b in itertools.pairwise(names)]
         folder = tmp_path / str(count)
         folder.mkdir()
-        file = written(
+        file = write_network(
             folder,
             make_network_with_functions({"inner": inner, "outer": outer, "unused": relu}, "outer"),
         )
         if passes:
             check_memory(file, 1, OPTION)
         else:
-            assert "nodes" in refusal(file)
+            assert "nodes" in refusal_of(file)
 
 
 def test_a_function_that_calls_itself_is_refused(tmp_path: Path) -> None:
     bodies = {"f": [make_call_node("g", "x", "y")], "g": [make_call_node("f", "x", "y")]}
-    assert "function calls at most" in refusal(
-        written(tmp_path, make_network_with_functions(bodies, "f"))
+    assert "function calls at most" in refusal_of(
+        write_network(tmp_path, make_network_with_functions(bodies, "f"))
     )
-    assert "function calls at most" in refusal(
-        written(tmp_path, make_network_with_functions(bodies, "Relu"))
+    assert "function calls at most" in refusal_of(
+        write_network(tmp_path, make_network_with_functions(bodies, "Relu"))
     )
 
 
@@ -218,7 +218,7 @@ def test_a_node_with_many_inputs_is_read_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     node = helper.make_node("Sum", ["means", *["a"] * 100_000], ["logits"])
-    file = written(tmp_path, make_network([node], {"a": np.zeros((1, 3), np.float32)}))
+    file = write_network(tmp_path, make_network([node], {"a": np.zeros((1, 3), np.float32)}))
     monkeypatch.setattr("edge_inference.core.models.onnx_reader.MAX_FIELDS", 110_000)
     check_memory(file, 1, OPTION)
 
@@ -226,15 +226,15 @@ def test_a_node_with_many_inputs_is_read_once(
 def test_a_file_that_has_passed_is_not_read_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = written(tmp_path, make_network([], {"w": np.zeros(1 << 18, np.float32)}))
+    file = write_network(tmp_path, make_network([], {"w": np.zeros(1 << 18, np.float32)}))
     check_memory(file, 2, OPTION)
     monkeypatch.setattr("edge_inference.core.models.onnx_reader.MAX_FIELDS", 0)
     check_memory(file, 2, OPTION)
     check_memory(file, 3, OPTION)
-    assert "fields" in refusal(file, 1)
+    assert "fields" in refusal_of(file, 1)
     monkeypatch.undo()
-    written(tmp_path, huge())
-    assert "ConstantOfShape" in refusal(file)
+    write_network(tmp_path, huge())
+    assert "ConstantOfShape" in refusal_of(file)
 
 
 def test_external_weights_are_checked_each_time(tmp_path: Path) -> None:

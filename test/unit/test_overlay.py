@@ -59,7 +59,7 @@ def test_nothing_found_draws_nothing():
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("kind", ["detections", "classification", "segmentation", "depth"])
-def test_every_size_is_drawn_on_and_the_input_left_alone(size, kind):
+def test_every_size_is_drawn_and_the_input_not_modified(size, kind):
     image = grey(*size)
     image.flags.writeable = False
     drawn = draw(image, results(*size)[kind])
@@ -137,7 +137,7 @@ def test_unknown_depth_keeps_the_image():
     assert (drawn[100:, 200:] != 90).any()
 
 
-def test_a_class_keeps_its_colour_and_neighbours_differ():
+def test_a_class_keeps_its_color_and_neighbours_differ():
     assert class_colors(0).shape == (0, 3)
     np.testing.assert_array_equal(class_colors(5), class_colors(80)[:5])
     steps = np.abs(np.diff(class_colors(80).astype(int), axis=0)).sum(axis=1)

@@ -1,4 +1,4 @@
-"""Overlays reach the disk while nobody reads the records, as after Ctrl-C."""
+"""Overlays are written while no thread reads the records, as after Ctrl-C."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Entries of a parameter file that reach nobody are told."""
+"""Entries of a parameter file that reach no node are reported."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def told(folder: Path, text: str) -> list[str]:
         "/ai/decode/**",
     ],
 )
-def test_what_a_node_takes_is_no_problem(tmp_path: Path, name: str) -> None:
+def test_an_entry_that_a_node_uses_is_not_reported(tmp_path: Path, name: str) -> None:
     assert told(tmp_path, f'"{name}":\n  ros__parameters: {{confidence: 0.3}}\n') == []
 
 
@@ -48,18 +48,18 @@ def test_namespaces_and_parameters_may_be_nested(tmp_path: Path) -> None:
     assert told(tmp_path, text) == []
 
 
-def test_a_parameter_that_nobody_has_is_told_with_its_line(tmp_path: Path) -> None:
+def test_an_unknown_parameter_is_reported_with_its_line(tmp_path: Path) -> None:
     (text,) = told(tmp_path, "/**:\n  ros__parameters:\n    iou: 0.5\n    confidnce: 0.3\n")
     assert "p.yaml, line 4" in text and "did you mean 'confidence'?" in text
 
 
-def test_a_parameter_of_another_node_is_told(tmp_path: Path) -> None:
+def test_a_parameter_of_another_node_is_reported(tmp_path: Path) -> None:
     (text,) = told(tmp_path, "/ai/decode:\n  ros__parameters: {rate: 3.0}\n")
     assert "rate" in text
 
 
 @pytest.mark.parametrize("name", ["/decode", "/ai", "/*/*/decode", "decode", "/*"])
-def test_a_node_that_is_not_there_is_told(tmp_path: Path, name: str) -> None:
+def test_a_missing_node_is_reported(tmp_path: Path, name: str) -> None:
     (text,) = told(tmp_path, f'"{name}":\n  ros__parameters: {{confidence: 0.3}}\n')
     assert "no node is called" in text
 

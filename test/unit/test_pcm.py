@@ -1,4 +1,4 @@
-"""Bytes to samples, whatever the format is called."""
+"""Conversion of PCM bytes to samples in all formats."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ LEAST = {
 }
 
 
-def test_no_bytes_are_no_samples() -> None:
+def test_no_bytes_give_no_samples() -> None:
     assert from_pcm(b"", "S16LE", 2).shape == (0,)
 
 
@@ -50,7 +50,7 @@ def test_every_format(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", LEAST)
-def test_the_least_value(name: str) -> None:
+def test_lowest_value(name: str) -> None:
     assert from_pcm(LEAST[name], name, 1).tolist() == [-1.0]
 
 
@@ -59,12 +59,12 @@ def test_channels_are_averaged() -> None:
 
 
 @pytest.mark.parametrize("name", ["", "mp3", "s16le", "S16", "S8LE", "U16LE", "F16LE", "S16_32LE"])
-def test_other_formats_are_refused(name: str) -> None:
+def test_unknown_formats_are_refused(name: str) -> None:
     with pytest.raises(InputError, match="expected U8, S8, S16LE"):
         from_pcm(b"", name, 1)
 
 
-def test_half_a_frame_is_refused() -> None:
+def test_incomplete_frame_is_refused() -> None:
     with pytest.raises(
         InputError, match=r"multiple of 4 bytes \(2 channels of S16LE\), got 6 bytes"
     ):
@@ -73,16 +73,16 @@ def test_half_a_frame_is_refused() -> None:
         from_pcm(b"", "S16LE", 0)
 
 
-def test_no_numbers_are_refused() -> None:
+def test_nan_is_refused() -> None:
     with pytest.raises(InputError, match="expected finite numbers"):
         from_pcm(struct.pack("<f", float("nan")), "F32LE", 1)
 
 
 @given(st.lists(st.integers(-32768, 32767)))
-def test_sixteen_bits_there_and_back(values: list[int]) -> None:
+def test_pcm16_round_trip(values: list[int]) -> None:
     samples = from_pcm(np.array(values, "<i2").tobytes(), "S16LE", 1)
     assert to_pcm16(samples).tolist() == values
 
 
-def test_what_is_too_loud_is_cut_off() -> None:
+def test_samples_beyond_full_scale_are_clipped() -> None:
     assert to_pcm16(np.array([-2.0, 1.0], np.float32)).tolist() == [-32768, 32767]

@@ -13,7 +13,7 @@ WORDS = st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=3).map(" ".jo
 
 
 def readings(graph: PhraseGraph, written: str) -> set[tuple[str, ...]]:
-    """Return the phrases of every way through the graph that writes exactly this."""
+    """Return the phrases of every path through the graph with exactly this text."""
     places = [graph.start]
     for token in TOKENIZER.ids(written):
         places = [to for place in places for step, to in graph.transitions(place) if step == token]
@@ -42,7 +42,7 @@ def test_a_grammar_without_words_is_refused(phrases: list[str], complaint: str) 
         ("G, a b", {("a b",)}),
         ("G. A b", {("a b",)}),
         ("G g c", {("c",)}),
-        ("G g g c", set()),  # no end of words without meaning
+        ("G g g c", set()),  # too many ignored words
         ("G c g", {("c",)}),
         ("G c g g g", set()),
         ("A b, g.", {("a b",)}),
@@ -63,7 +63,7 @@ def test_sentences(written: str, said: set[tuple[str, ...]]) -> None:
     assert readings(graph, written) == said
 
 
-def test_only_so_many_commands_are_followed() -> None:
+def test_number_of_commands_is_bounded() -> None:
     graph = PhraseGraph(["a", "b"], TOKENIZER, joiners=["d"])
     said = ("a", "b") * MAX_COMMANDS
     most = " d ".join(said[:MAX_COMMANDS])
@@ -71,17 +71,17 @@ def test_only_so_many_commands_are_followed() -> None:
     assert readings(graph, f"{most} d {said[MAX_COMMANDS]}".replace("a", "A", 1)) == set()
 
 
-def test_the_first_of_two_phrases_written_the_same_wins() -> None:
+def test_first_of_two_phrases_with_one_spelling_wins() -> None:
     assert readings(PhraseGraph(["a b", "A  b"], TOKENIZER), "A b") == {("a b",)}
 
 
-def test_the_text_of_several_phrases() -> None:
+def test_text_of_several_phrases() -> None:
     graph = PhraseGraph(["a", "b"], TOKENIZER, joiners=["d", "e"])
     assert [graph.text(said) for said in ((), ("a",), ("a", "b"))] == ["", "a", "a d b"]
 
 
 @given(st.sets(WORDS, min_size=1, max_size=10), st.data(), st.sampled_from(["", ".", "!", "?"]))
-def test_every_phrase_can_be_written(phrases: set[str], data: st.DataObject, ending: str) -> None:
+def test_every_phrase_is_in_the_graph(phrases: set[str], data: st.DataObject, ending: str) -> None:
     said = data.draw(st.sampled_from(sorted(phrases)))
     written = said[0].upper() + said[1:] + ending
     assert readings(PhraseGraph(sorted(phrases), TOKENIZER), written) == {(said,)}

@@ -60,7 +60,7 @@ def toy(tmp_path: Path) -> Path:
     return file
 
 
-def test_defaults_are_filled_in_and_empty_ones_left_out(toy: Path) -> None:
+def test_defaults_are_substituted_and_empty_values_left_out(toy: Path) -> None:
     (watch,) = load_pipeline(str(toy)).components()
     assert watch.name == "watch"
     assert watch.namespace == "/ai"
@@ -71,13 +71,13 @@ def test_defaults_are_filled_in_and_empty_ones_left_out(toy: Path) -> None:
         "depth": 3,
     }
     assert watch.remappings == {"image": "/eye", "out": "/fixed", "own": "~/private"}
-    assert watch.given == set()
+    assert watch.user_set == set()
 
 
-def test_given_arguments(toy: Path) -> None:
+def test_user_arguments(toy: Path) -> None:
     watch, clock = load_pipeline(str(toy)).components({"rate": "2.5", "model": "big"})
     assert watch.parameters["rate"] == 2.5
-    assert watch.given == {"rate", "model", "label"}
+    assert watch.user_set == {"rate", "model", "label"}
     assert (clock.name, clock.namespace) == ("clock", "/")
 
 
@@ -89,7 +89,7 @@ def test_a_component_can_be_left_out_on_any_command_line(toy: Path, empty: str) 
 
 
 @pytest.mark.parametrize("namespace", ["robot1", "/robot1", "robot1/", "/robot1/"])
-def test_a_namespace_goes_before_names_and_relative_topics(toy: Path, namespace: str) -> None:
+def test_namespace_prefixes_names_and_relative_topics(toy: Path, namespace: str) -> None:
     watch, clock = load_pipeline(str(toy)).components({"rate": "1"}, namespace)
     assert (watch.namespace, clock.namespace) == ("/robot1/ai", "/robot1")
     assert watch.remappings == {"image": "/robot1/eye", "out": "/fixed", "own": "~/private"}
@@ -98,11 +98,9 @@ def test_a_namespace_goes_before_names_and_relative_topics(toy: Path, namespace:
 @pytest.mark.parametrize(
     ("eye", "seen"), [("eye", "/ai_2/eye"), ("ai/eye", "/ai_2/eye"), ("/cam", "/cam")]
 )
-def test_a_pipeline_beside_another_one_shares_only_what_is_named_in_full(
-    toy: Path, eye: str, seen: str
-) -> None:
+def test_other_base_namespace_shares_only_absolute_names(toy: Path, eye: str, seen: str) -> None:
     arguments = {"rate": "1", "eye_topic": eye}
-    watch, clock = load_pipeline(str(toy)).components(arguments, own="ai_2")
+    watch, clock = load_pipeline(str(toy)).components(arguments, base_namespace="ai_2")
     assert (watch.namespace, clock.namespace) == ("/ai_2", "/ai_2")
     assert watch.remappings == {"image": seen, "out": "/fixed", "own": "~/private"}
 
@@ -111,7 +109,7 @@ def test_a_compressed_topic_sets_its_transport(toy: Path) -> None:
     (watch,) = load_pipeline(str(toy)).components({"eye_topic": "/cam/compressed"})
     assert watch.remappings["image"] == "/cam"
     assert watch.parameters["transport"] == "compressed"
-    assert "transport" in watch.given
+    assert "transport" in watch.user_set
 
 
 @pytest.mark.parametrize(
@@ -131,7 +129,7 @@ def test_a_compressed_topic_sets_its_transport(toy: Path) -> None:
         ("/dev/video0", "/dev/video0"),
     ],
 )
-def test_values_are_read_as_yaml_where_a_parameter_can_hold_them(text: str, value: object) -> None:
+def test_parse_value_uses_yaml_types_of_parameters(text: str, value: object) -> None:
     assert parse_value(text) == value
 
 
@@ -143,7 +141,7 @@ SCALARS = st.one_of(
 
 
 @given(st.one_of(SCALARS, st.lists(SCALARS, max_size=4)))
-def test_as_yaml_keeps_every_value(value: object) -> None:
+def test_format_value_round_trip(value: object) -> None:
     assert yaml.safe_load(format_value(value)) == value
 
 
@@ -179,9 +177,9 @@ def test_node_arguments() -> None:
         (
             "${eye_topic}",
             "${eye_topc}",
-            "no argument is called 'eye_topc'; did you mean 'eye_topic'",
+            "unknown argument 'eye_topc'; did you mean 'eye_topic'",
         ),
-        ("when: rate", "when: rat", "components[1]: no argument is called 'rat'"),
+        ("when: rate", "when: rat", "components[1]: unknown argument 'rat'"),
         ("    description: Which model\n", "", "arguments.model.description: missing"),
         ("default: small", "default: [1]", "line 6, arguments.model.default: expected a text"),
         ("    plugin: toys::Clock\n", "", "components[1].plugin: missing"),
@@ -192,7 +190,7 @@ def test_node_arguments() -> None:
         ),
     ],
 )
-def test_mistakes_are_told_with_file_and_place(toy: Path, old: str, new: str, said: str) -> None:
+def test_errors_name_file_and_place(toy: Path, old: str, new: str, said: str) -> None:
     toy.write_text(TEXT.replace(old, new))
     with pytest.raises(ConfigError) as caught:
         load_pipeline(str(toy))
@@ -203,7 +201,9 @@ def test_mistakes_are_told_with_file_and_place(toy: Path, old: str, new: str, sa
 def test_an_unknown_argument_and_an_unknown_pipeline(toy: Path) -> None:
     with pytest.raises(ConfigError, match="unknown argument 'modle'; did you mean 'model'"):
         load_pipeline(str(toy)).components({"modle": "x"})
-    with pytest.raises(ConfigError, match=r"no pipeline 'nope'.*there are \[.*'perception'"):
+    with pytest.raises(
+        ConfigError, match=r"unknown pipeline 'nope'.*expected one of \[.*'perception'"
+    ):
         load_pipeline("nope")
 
 

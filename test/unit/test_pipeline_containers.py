@@ -49,7 +49,7 @@ def test_a_container_has_its_components_in_the_order_of_all(toy: Path) -> None:
     assert names(toy, film="a.mp4") == ["watch", "player", "drive"]
 
 
-def test_values_come_to_a_container_as_to_all(toy: Path) -> None:
+def test_values_reach_one_container(toy: Path) -> None:
     pipeline = load_pipeline(str(toy))
     everything = {each.name: each for each in pipeline.components({"film": "x"}, "robot")}
     for container in pipeline.containers:
@@ -57,20 +57,22 @@ def test_values_come_to_a_container_as_to_all(toy: Path) -> None:
             assert each == everything[each.name]
 
 
-def test_without_any_there_is_nothing_to_choose(toy: Path) -> None:
+def test_pipeline_without_containers(toy: Path) -> None:
     toy.write_text(TOY.replace(PLAN, ""))
     assert load_pipeline(str(toy)).containers == {}
-    with pytest.raises(ConfigError, match=r"pipeline toy: no container 'eyes'; there are \[\]"):
+    with pytest.raises(
+        ConfigError, match=r"pipeline toy: unknown container 'eyes'; expected one of \[\]"
+    ):
         names(toy, "eyes")
 
 
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("[drive]", "[]", "line 10, containers: drive: in no container; name each component"),
+        ("[drive]", "[]", "line 10, containers: drive: in no container; list each component"),
         ("[drive]", "[drive, watch]", "containers[1].components: watch is in eyes and in legs"),
-        ("[drive]", "[driv]", "no component is called 'driv'; did you mean 'drive'?"),
-        ("name: legs", "name: eyes", "containers[1].name: a container 'eyes' is there already"),
+        ("[drive]", "[driv]", "unknown component 'driv'; did you mean 'drive'?"),
+        ("name: legs", "name: eyes", "containers[1].name: expected a new name, got 'eyes' twice"),
         ("name: legs", "name: my legs", "containers[1].name: expected a node name of letters"),
         ("name: legs", "name: ai/legs", "containers[1].name: expected a node name of letters"),
         ("name: legs", 'name: ""', "containers[1].name: expected a node name of letters"),
@@ -79,7 +81,7 @@ def test_without_any_there_is_nothing_to_choose(toy: Path) -> None:
         (PLAN, "containers: two\n", "containers: expected a list of mappings"),
     ],
 )
-def test_mistakes_are_told_with_file_and_place(toy: Path, old: str, new: str, said: str) -> None:
+def test_errors_name_file_and_place(toy: Path, old: str, new: str, said: str) -> None:
     assert old in TOY
     toy.write_text(TOY.replace(old, new))
     with pytest.raises(ConfigError) as caught:
@@ -88,14 +90,14 @@ def test_mistakes_are_told_with_file_and_place(toy: Path, old: str, new: str, sa
     assert said in str(caught.value)
 
 
-def test_those_of_included_pipelines_hold_until_others_are_named(toy: Path) -> None:
+def test_containers_of_included_pipelines_apply(toy: Path) -> None:
     outer = toy.with_name("outer.yaml")
     outer.write_text("name: outer\ndescription: X\ninclude:\n  - pipeline: toy\n")
     assert names(outer, "eyes") == ["watch"]
     assert names(outer, "legs") == ["drive"]
     more = 'components:\n  - {name: face, plugin: "toys::Face"}\n'
     outer.write_text(outer.read_text() + more)
-    with pytest.raises(ConfigError, match="face: in no container; name each component under"):
+    with pytest.raises(ConfigError, match="face: in no container; list each component under"):
         load_pipeline(str(outer))
     outer.write_text(
         outer.read_text() + "containers:\n  - {name: all, components: [face, watch, player, drive]}"
@@ -103,7 +105,7 @@ def test_those_of_included_pipelines_hold_until_others_are_named(toy: Path) -> N
     assert list(load_pipeline(str(outer)).containers) == ["all"]
 
 
-def test_the_robot_s_images_are_in_another_process_than_what_moves_it() -> None:
+def test_robot_images_and_motion_are_in_different_containers() -> None:
     robot = load_pipeline("robot")
     perception, voice = robot.containers
     assert robot.containers[perception] >= TAKE_IMAGES

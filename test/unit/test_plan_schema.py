@@ -1,4 +1,4 @@
-"""A model can write the plans of a grammar, and nothing else."""
+"""The schema accepts the plans of a grammar and nothing else."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def grammar_of(folder: Path, text: str) -> Grammar:
 
 
 def accepts(of: PlanSchema, text: str) -> bool:
-    state = of.after(of.start, text)
+    state = of.advance(of.start, text)
     return state is not None and of.is_complete(state)
 
 
@@ -54,7 +54,7 @@ def accepts(of: PlanSchema, text: str) -> bool:
         "place thing=box place=desk",
     ],
 )
-def test_what_is_a_plan(plan: str) -> None:
+def test_valid_plans(plan: str) -> None:
     assert accepts(schema(), plan)
     assert schema().parse(plan) is not None
 
@@ -88,7 +88,7 @@ def test_what_is_a_plan(plan: str) -> None:
         "stop; stop; stop; stop",
     ],
 )
-def test_what_is_none(text: str) -> None:
+def test_invalid_plans(text: str) -> None:
     assert not accepts(schema(), text)
     assert schema().parse(text) is None
 
@@ -115,10 +115,10 @@ def test_values_below_zero(tmp_path: Path) -> None:
         assert accepts(of, f"tilt level={level}"), level
     for level in ("-3.01", "-4", "0.51", "1", "--1", "-"):
         assert not accepts(of, f"tilt level={level}"), level
-    assert of.after(of.start, "tilt level=-4") is None
+    assert of.advance(of.start, "tilt level=-4") is None
 
 
-def test_what_cannot_be_written_is_left_out(tmp_path: Path) -> None:
+def test_values_without_a_text_are_excluded(tmp_path: Path) -> None:
     of = PlanSchema(
         grammar_of(
             tmp_path,
@@ -137,14 +137,14 @@ def test_what_cannot_be_written_is_left_out(tmp_path: Path) -> None:
     assert of.parse("none") == ()
 
 
-def test_every_phrase_of_the_grammar_can_be_written_and_read_again() -> None:
+def test_every_phrase_round_trips() -> None:
     answers = {"confirm", "deny"}
     plans: set[str] = set()
     written = 0
     for sentence in shipped().sentences():
         if sentence.intent in answers:
             continue
-        plan = schema().write([PhraseReading(sentence.intent, sentence.slots)])
+        plan = schema().format([PhraseReading(sentence.intent, sentence.slots)])
         assert plan is not None, sentence
         (reading,) = schema().parse(plan) or ()
         assert reading.intent == sentence.intent
@@ -177,50 +177,50 @@ def test_every_phrase_of_the_grammar_can_be_written_and_read_again() -> None:
         ("whatever", "turn direction=around", True),
     ],
 )
-def test_values_are_those_that_were_said(text: str, plan: str, is_one: bool) -> None:
-    narrowed = schema().for_text(tuple(text.split()), ["direction"])
-    assert accepts(narrowed, plan) is is_one
-    assert (narrowed.parse(plan) is not None) is is_one
+def test_values_come_from_the_text(text: str, plan: str, is_one: bool) -> None:
+    restricted = schema().for_text(tuple(text.split()), ["direction"])
+    assert accepts(restricted, plan) is is_one
+    assert (restricted.parse(plan) is not None) is is_one
 
 
 def test_a_quantity_keeps_its_value() -> None:
-    narrowed = schema().for_text(["scoot", "ahead", "six", "feet"], ["direction"])
-    (reading,) = narrowed.parse("move direction=forward distance=six feet") or ()
+    restricted = schema().for_text(["scoot", "ahead", "six", "feet"], ["direction"])
+    (reading,) = restricted.parse("move direction=forward distance=six feet") or ()
     assert reading.slots["distance"] == IntentSlot("distance", pytest.approx(1.8288), "m")
-    assert narrowed.write([reading]) == "move direction=forward distance=six feet"
+    assert restricted.format([reading]) == "move direction=forward distance=six feet"
 
 
-def test_no_step_is_written_none() -> None:
-    assert schema().write([]) == "none"
-    assert schema().write([PhraseReading("fly", {})]) is None
+def test_no_step_is_none() -> None:
+    assert schema().format([]) == "none"
+    assert schema().format([PhraseReading("fly", {})]) is None
 
 
-def test_what_must_follow() -> None:
+def test_forced_text() -> None:
     of = schema()
-    for begun, rest in (("mo", "ve direction="), ("move direction=b", "ackward"), ("st", "op")):
-        state = of.after(of.start, begun)
+    for prefix, rest in (("mo", "ve direction="), ("move direction=b", "ackward"), ("st", "op")):
+        state = of.advance(of.start, prefix)
         assert state is not None
         assert of.forced_text(state) == rest
 
 
 @given(st.data())
-def test_whatever_stays_alive_can_be_brought_to_an_end(data: st.DataObject) -> None:
-    """A walk by characters never gets stuck, and what is complete is a plan."""
+def test_every_valid_prefix_can_be_completed(data: st.DataObject) -> None:
+    """A random walk by characters has no dead end, and a complete text is a plan."""
     of = schema()
     state, text = of.start, ""
     for _ in range(data.draw(st.integers(0, 120))):
-        ways = [c for c in of.alphabet if of.after(state, c) is not None]
+        options = [c for c in of.alphabet if of.advance(state, c) is not None]
         if of.is_complete(state):
             assert of.parse(text) is not None
-            if not ways:
+            if not options:
                 break
-        assert ways, f"{text!r} leads nowhere"
-        character = data.draw(st.sampled_from(ways))
-        after = of.after(state, character)
+        assert options, f"{text!r} leads nowhere"
+        character = data.draw(st.sampled_from(options))
+        after = of.advance(state, character)
         assert after is not None
         state, text = after, text + character
 
 
-def test_a_plan_has_a_step_at_least() -> None:
+def test_max_steps_is_at_least_one() -> None:
     with pytest.raises(ValueError, match="max_steps: expected at least 1, got 0"):
         PlanSchema(shipped(), max_steps=0)

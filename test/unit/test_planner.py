@@ -1,4 +1,4 @@
-"""An intent becomes a plan within the limits, or a reason that can be spoken."""
+"""An intent becomes a plan within the limits, or a spoken reason of refusal."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_an_intent_becomes_steps(asked: Intent, steps: list[ActionStep], said: s
         (intent("pick", thing="baby"), "I may not handle baby. I may handle cup"),
         (intent("place", thing="cup"), "I cannot put things down"),
         (intent("sing_loud"), "I do not know how to sing loud"),
-        # What is not understood of a slot must not make it another command.
+        # An invalid slot must not turn the intent into another command.
         (intent("move", distance="far"), "The distance far is not a number"),
         (intent("move", direction="up"), "I do not know the direction up. I know forward, back"),
         (intent("turn", direction="forward"), "I do not know the direction forward. I know left"),
@@ -134,24 +134,24 @@ def test_an_intent_becomes_steps(asked: Intent, steps: list[ActionStep], said: s
         ),
     ],
 )
-def test_what_is_unknown_or_unsafe_is_refused(asked: Intent, reason: str) -> None:
+def test_unknown_or_unsafe_intent_is_refused(asked: Intent, reason: str) -> None:
     plan = planned(asked)
     assert plan.is_refused
     assert plan.steps == ()
     assert reason in plan.reason
 
 
-def test_stop_stops_whatever_is_said_with_it() -> None:
-    assert planned(intent("stop", distance="far", colour="red")).steps == (ActionStep("stop"),)
+def test_stop_with_other_slots_stops() -> None:
+    assert planned(intent("stop", distance="far", color="red")).steps == (ActionStep("stop"),)
 
 
-def test_stop_stops_whatever_is_wrong_with_it() -> None:
+def test_stop_with_a_problem_stops() -> None:
     assert planned(replace(intent("stop"), problem="that was cut off")).steps == (
         ActionStep("stop"),
     )
 
 
-def test_a_reason_comes_to_an_end() -> None:
+def test_reason_is_bounded() -> None:
     assert len(planned(replace(intent(""), problem="word " * 2000)).reason) < 400
     assert len(planned(intent("x" * 10_000)).reason) < 400
 
@@ -166,7 +166,7 @@ def test_a_reason_comes_to_an_end() -> None:
         ("", 100.0, "I did not understand that"),
     ],
 )
-def test_what_comes_too_late_is_not_announced(name: str, now_s: float, reason: str) -> None:
+def test_too_old_intent_is_refused(name: str, now_s: float, reason: str) -> None:
     asked = replace(intent(name), stamp_ns=10**18)
     assert reason in ActionPlanner(LIMITS).plan(asked, 10**18 + round(now_s * 1e9)).reason
 
@@ -177,13 +177,13 @@ def test_a_sequence_is_one_plan() -> None:
     assert plan.reason == "going forward 2 meters, then turning left 90 degrees"
 
 
-def test_nothing_comes_after_stop() -> None:
+def test_no_step_follows_a_stop() -> None:
     plan = planned(intent("move", distance=2.0), intent("stop"), intent("turn", angle=1.0))
     assert [step.action for step in plan.steps] == ["move", "stop"]
     assert plan.reason == "going forward 2 meters, then stopping"
 
 
-def test_one_bad_part_refuses_the_whole_sequence() -> None:
+def test_invalid_part_refuses_the_whole_sequence() -> None:
     plan = planned(intent("move", distance=2.0), intent("go_to", place="moon"))
     assert plan.is_refused
 
@@ -192,7 +192,7 @@ def test_too_long_a_sequence_is_refused() -> None:
     assert "9 steps are too many" in planned(*[intent("look")] * 9).reason
 
 
-def test_a_sequence_comes_apart_as_it_was_joined() -> None:
+def test_sequence_round_trips() -> None:
     both = (intent("move", distance=2.0), intent("turn", direction="left"))
     whole = join_intents(both)
     assert whole.name == "move then turn"
@@ -213,7 +213,7 @@ UNSURE = replace(intent("move", distance=2.0), source="embedding", needs_confirm
         ("deny", 11, False, "Then I leave it"),
     ],
 )
-def test_what_is_not_sure_waits_for_an_answer(
+def test_uncertain_intent_waits_for_an_answer(
     answer: str, later_s: int, moves: bool, reason: str
 ) -> None:
     planner = ActionPlanner(LIMITS)
@@ -227,7 +227,7 @@ def test_what_is_not_sure_waits_for_an_answer(
     assert plan.stamp_ns == stamp_ns
 
 
-def test_a_sequence_with_a_part_that_is_not_sure_waits_as_a_whole() -> None:
+def test_sequence_with_an_uncertain_part_waits_as_a_whole() -> None:
     whole = join_intents([intent("turn", direction="left"), UNSURE])
     assert (whole.source, whole.needs_confirmation) == ("embedding", True)
     assert "then going forward 2 meters? Say yes" in ActionPlanner(LIMITS).plan(whole).reason
@@ -241,14 +241,14 @@ def test_an_answer_counts_once_and_only_to_a_question() -> None:
     assert planner.plan(intent("confirm")).is_refused
 
 
-def test_a_question_stays_open_while_nothing_is_understood() -> None:
+def test_problem_without_a_text_leaves_the_question_open() -> None:
     planner = ActionPlanner(LIMITS)
     planner.plan(UNSURE)
     planner.plan(replace(intent(""), problem="I do not understand 'hum'"))
     assert not planner.plan(intent("confirm")).is_refused
 
 
-def test_a_yes_from_before_the_question_answers_nothing() -> None:
+def test_yes_before_the_question_is_no_answer() -> None:
     planner = ActionPlanner(LIMITS)
     second = 10**9
     planner.plan(UNSURE, now_ns=2 * second)
@@ -256,7 +256,7 @@ def test_a_yes_from_before_the_question_answers_nothing() -> None:
     assert planner.plan(early, now_ns=2 * second).reason == "I have not asked anything"
 
 
-def test_the_time_to_answer_is_also_one_of_the_steady_clock() -> None:
+def test_time_to_answer_uses_the_steady_clock_too() -> None:
     steady_ns = 0
     planner = ActionPlanner(LIMITS, steady_ns=lambda: steady_ns)
     for waits_s, is_in_time in ((9.9, True), (10.1, False)):
@@ -265,25 +265,25 @@ def test_the_time_to_answer_is_also_one_of_the_steady_clock() -> None:
         assert bool(planner.plan(intent("confirm"), now_ns=0).steps) is is_in_time
 
 
-def test_a_question_is_never_too_late() -> None:
+def test_question_is_never_too_old() -> None:
     plan = ActionPlanner(LIMITS).plan(UNSURE, now_ns=3600 * 10**9)
     assert plan.reason.startswith("Did you mean")
 
 
-def test_anything_may_be_looked_for() -> None:
+def test_any_object_may_be_looked_for() -> None:
     assert planned(intent("look", thing="elephant")).steps == (
         ActionStep("look", target="elephant"),
     )
 
 
-def test_what_would_be_refused_is_not_asked() -> None:
+def test_intent_that_would_be_refused_gives_no_question() -> None:
     planner = ActionPlanner(LIMITS)
     far = replace(intent("move", distance=99.0), needs_confirmation=True)
     assert "too much" in planner.plan(far).reason
     assert planner.plan(intent("confirm")).is_refused
 
 
-def test_the_shipped_limits_can_be_read() -> None:
+def test_shipped_limits_are_valid() -> None:
     limits = read_limits(SHIPPED)
     assert limits.places["kitchen"].frame_id == "map"
     assert not ActionPlanner(limits).plan(intent("go_to", place="kitchen")).is_refused
@@ -318,7 +318,7 @@ def test_the_shipped_limits_can_be_read() -> None:
         ("motion: {}\nmotion: {}\n", "duplicate key, on lines 1 and 2"),
     ],
 )
-def test_bad_limits_are_reported_where_they_stand(tmp_path: Path, text: str, error: str) -> None:
+def test_invalid_limits_are_reported_with_their_line(tmp_path: Path, text: str, error: str) -> None:
     file = tmp_path / "limits.yaml"
     file.write_text(text)
     with pytest.raises(ConfigError, match=error):
@@ -356,5 +356,5 @@ def test_bad_limits_are_reported_where_they_stand(tmp_path: Path, text: str, err
         ("hold the bottle", False),
     ],
 )
-def test_stop_is_heard(text: str, expected: bool) -> None:
+def test_stop_is_planned(text: str, expected: bool) -> None:
     assert is_stop(text) is expected

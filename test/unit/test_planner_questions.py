@@ -1,4 +1,4 @@
-"""What closes a question, so that a later yes moves nothing, and is told why."""
+"""Closed questions: a later yes moves nothing and gets the reason."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def answered(planner: ActionPlanner, name: str = "confirm", later_s: float = 5) 
 
 @pytest.mark.parametrize("is_final", [True, False])
 @pytest.mark.parametrize("text", TURNED_DOWN)
-def test_no_word_for_yes_moves_anything_behind_a_no(text: str, is_final: bool) -> None:
+def test_yes_after_a_no_moves_nothing(text: str, is_final: bool) -> None:
     planner = ActionPlanner(LIMITS)
     planner.plan(UNSURE)
     planner.observe(said(text, 2, is_final))
@@ -62,7 +62,7 @@ def test_no_word_for_yes_moves_anything_behind_a_no(text: str, is_final: bool) -
 
 
 @pytest.mark.parametrize("text", [text for text in TURNED_DOWN if text != "cancel"])
-def test_it_is_so_where_only_the_intent_tells_what_was_said(text: str) -> None:
+def test_intent_without_a_transcript_closes_the_question_too(text: str) -> None:
     planner = ActionPlanner(LIMITS)
     planner.plan(UNSURE)
     nothing = replace(intent(""), text=text, problem="I do not understand")
@@ -79,17 +79,17 @@ YES = [
 
 
 @pytest.mark.parametrize("text", YES)
-def test_what_the_grammar_does_not_know_may_be_a_yes(text: str) -> None:
+def test_affirmation_outside_the_grammar_is_a_yes(text: str) -> None:
     planner = ActionPlanner(LIMITS)
     planner.plan(UNSURE)
     planner.observe(said(text, 2))
     unknown = Intent("", {}, 0.0, text, "unknown", UNSURE.stamp_ns + 2 * 10**9, "what is that")
     assert [step.action for step in planner.plan(unknown).steps] == ["move"]
-    assert planner.plan(unknown).is_refused  # it answers one question
+    assert planner.plan(unknown).is_refused  # it answers only one question
 
 
 @pytest.mark.parametrize("source", ["grammar", "language_model"])
-def test_a_yes_that_is_held_back_or_not_heard_well_is_none(source: str) -> None:
+def test_blocked_or_uncertain_yes_is_no_answer(source: str) -> None:
     planner = ActionPlanner(LIMITS)
     planner.plan(UNSURE)
     problem = "I did not hear that well"
@@ -113,7 +113,7 @@ def test_a_yes_that_is_held_back_or_not_heard_well_is_none(source: str) -> None:
         *("right", "sure is cold", "hum", "yes if you like"),
     ],
 )
-def test_what_is_no_yes_closes_a_question(text: str) -> None:
+def test_text_other_than_a_yes_closes_the_question(text: str) -> None:
     planner = ActionPlanner(LIMITS)
     planner.plan(UNSURE)
     planner.observe(said(text, 2))
@@ -131,7 +131,7 @@ def test_what_is_no_yes_closes_a_question(text: str) -> None:
         (intent("stop"), "stopping"),
     ],
 )
-def test_who_says_no_is_told_once(meant: Intent, reason: str) -> None:
+def test_no_is_answered_once(meant: Intent, reason: str) -> None:
     planner = ActionPlanner(LIMITS)
     planner.plan(UNSURE)
     planner.observe(said("don't", 2, is_final=False))
@@ -141,7 +141,7 @@ def test_who_says_no_is_told_once(meant: Intent, reason: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "hum", "yes", "go on", "I know"])
-def test_what_is_no_no_leaves_the_question_open(text: str) -> None:
+def test_text_without_a_rejection_leaves_the_question_open(text: str) -> None:
     planner = ActionPlanner(LIMITS)
     planner.plan(UNSURE)
     planner.observe(said(text, 2))
@@ -151,8 +151,8 @@ def test_what_is_no_no_leaves_the_question_open(text: str) -> None:
 @pytest.mark.parametrize(
     ("later_s", "is_open"), [(-1.0, True), (0.0, True), (0.01, False), (8.0, False)]
 )
-def test_only_what_is_said_behind_the_question_closes_it(later_s: float, is_open: bool) -> None:
-    """What is asked about may come once more, in the transcript that takes longer."""
+def test_only_text_after_the_question_closes_it(later_s: float, is_open: bool) -> None:
+    """The command itself may arrive again, as a slower transcript."""
     question = replace(UNSURE, stamp_ns=100 * 10**9)
     planner = ActionPlanner(LIMITS)
     planner.plan(question)
@@ -161,7 +161,7 @@ def test_only_what_is_said_behind_the_question_closes_it(later_s: float, is_open
     assert planner.plan(yes).is_refused is not is_open
 
 
-def test_words_for_stop_of_ones_own_close_a_question() -> None:
+def test_custom_stop_words_close_the_question() -> None:
     planner = ActionPlanner(LIMITS, stop_words=("basta",))
     planner.plan(UNSURE)
     planner.observe(said("basta", 2))
@@ -169,14 +169,14 @@ def test_words_for_stop_of_ones_own_close_a_question() -> None:
 
 
 @pytest.mark.parametrize("name", ["look", "stop", "go_to", "sing"])
-def test_a_question_is_over_once_something_else_is_asked_for(name: str) -> None:
+def test_another_command_closes_the_question(name: str) -> None:
     planner = ActionPlanner(LIMITS)
     planner.plan(UNSURE)
     planner.plan(intent(name))
     assert answered(planner).reason.startswith("You have asked for something else since, so I")
 
 
-def test_a_question_that_is_forgotten_is_not_answered() -> None:
+def test_closed_question_is_not_answered() -> None:
     planner = ActionPlanner(LIMITS)
     planner.close_question("The rules have changed")
     assert answered(planner).reason == "I have not asked anything"
@@ -185,7 +185,7 @@ def test_a_question_that_is_forgotten_is_not_answered() -> None:
     assert answered(planner).reason.startswith("The rules have changed, so I leave it")
 
 
-def test_a_yes_behind_an_answered_no_moves_nothing() -> None:
+def test_yes_after_an_answered_no_moves_nothing() -> None:
     planner = ActionPlanner(LIMITS)
     planner.plan(UNSURE)
     answered(planner, "deny", 2)

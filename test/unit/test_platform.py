@@ -62,7 +62,7 @@ def orin() -> Iterator[Machine]:
     machine.platform.close()
 
 
-def test_an_orin_nx_is_sensed_whole(orin: Machine) -> None:
+def test_all_readings_of_an_orin_nx(orin: Machine) -> None:
     orin.sense()
     state = orin.sense()
     assert (state.board, state.mode, state.problem) == ("jetson_orin", "15W", "")
@@ -78,12 +78,12 @@ def test_an_orin_nx_is_sensed_whole(orin: Machine) -> None:
     assert len(worth) == 36
 
 
-def test_everything_has_the_time_of_its_reading(orin: Machine) -> None:
+def test_readings_have_their_own_stamps(orin: Machine) -> None:
     orin.sense()
     assert {each.stamp_ns for each in orin.sense().readings} == {orin.clock.now_ns}
 
 
-def test_a_machine_without_temperatures_has_a_problem() -> None:
+def test_machine_without_control_temperature_has_a_problem() -> None:
     machine = Machine({}, board="generic")
     state = machine.sense()
     machine.platform.close()
@@ -92,7 +92,7 @@ def test_a_machine_without_temperatures_has_a_problem() -> None:
     assert "this machine has no control temperature (board generic)" in state.problem
 
 
-def test_when_all_that_decides_is_lost_the_problem_says_why(orin: Machine) -> None:
+def test_loss_of_all_control_temperatures_gives_the_reason(orin: Machine) -> None:
     orin.sense()
     orin.files.contents[f"{ZONE.format(8)}/temp"] = errno.EIO
     state = orin.sense()
@@ -110,7 +110,7 @@ def test_agx_orin_publishes_a_sum_and_no_total() -> None:
     assert total.value == 35.0
 
 
-def test_a_hwmon_that_vanishes_and_comes_back_with_another_number(orin: Machine) -> None:
+def test_hwmon_that_returns_with_another_number(orin: Machine) -> None:
     old, new = INA3221.format(3), INA3221.format(11)
     assert orin.sense().power_w == 2.5
     orin.files.move(old, "gone")
@@ -129,7 +129,7 @@ def test_a_hwmon_that_vanishes_and_comes_back_with_another_number(orin: Machine)
     assert state.power_w == 2.5
 
 
-def test_numbers_that_are_exchanged_exchange_no_names(orin: Machine) -> None:
+def test_exchanged_hwmon_numbers_keep_names(orin: Machine) -> None:
     orin.files.contents["sys/class/hwmon/hwmon1/name"] = "nvme\n"
     orin.sense()
     orin.files.move("sys/class/hwmon/hwmon0/", "aside/")
@@ -142,7 +142,7 @@ def test_numbers_that_are_exchanged_exchange_no_names(orin: Machine) -> None:
     assert (reading.value, reading.source) == (0, "sys/class/hwmon/hwmon1/oc1_event_cnt")
 
 
-def test_a_search_loses_no_history(orin: Machine) -> None:
+def test_probe_keeps_the_state_of_known_sensors(orin: Machine) -> None:
     orin.sense()
     orin.sense(after_s=29)
     orin.files.contents[f"{ZONE.format(8)}/temp"] = "120000\n"
@@ -152,7 +152,7 @@ def test_a_search_loses_no_history(orin: Machine) -> None:
     assert reading is not None and "jumped" in reading.problem
 
 
-def test_another_mode_is_seen_and_a_comment_is_none(orin: Machine) -> None:
+def test_mode_change_is_read_and_comments_are_skipped(orin: Machine) -> None:
     assert orin.sense().mode == "15W"
     orin.files.contents["var/lib/nvpmodel/status"] = "pmode:0000\n"
     assert orin.sense().mode == "MAXN"
@@ -162,7 +162,7 @@ def test_another_mode_is_seen_and_a_comment_is_none(orin: Machine) -> None:
     assert orin.sense().mode == ""
 
 
-def test_a_mode_that_is_not_looked_at_any_more_is_not_known(orin: Machine) -> None:
+def test_old_mode_is_unknown(orin: Machine) -> None:
     mode = PowerModeSensor(orin.files, orin.clock)
     assert mode.mode_name == ""
     assert (list(mode.read()), mode.mode_name) == ([], "15W")
@@ -170,7 +170,7 @@ def test_a_mode_that_is_not_looked_at_any_more_is_not_known(orin: Machine) -> No
     assert mode.mode_name == ""
 
 
-def test_gpus_are_asked_of_the_library_on_this_machine_only(
+def test_nvml_is_used_only_for_this_machine(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked: list[str] = []
@@ -190,7 +190,7 @@ def test_an_unknown_board_is_refused() -> None:
         open_platform([FOLDER], MemoryFiles({}), "moon")
 
 
-def test_finding_reads_no_value_that_may_block() -> None:
+def test_probe_reads_no_file_that_may_block() -> None:
     files = MemoryFiles(orin_nx())
     sensors = find_sensors(files, ORIN)
     static = ("/type", "/name", "_label", "_type", "_temp")
@@ -199,7 +199,7 @@ def test_finding_reads_no_value_that_may_block() -> None:
 
 
 @pytest.mark.parametrize("content", ["", "garbage\n", "\x00" * 64, "-1\n", "9" * 400])
-def test_whatever_all_files_say_no_value_is_made_up(content: str) -> None:
+def test_random_contents_give_no_invalid_value(content: str) -> None:
     files = orin_nx()
     static = ("type", "name", "label", "compatible")
     for path in files:
@@ -219,7 +219,7 @@ def test_whatever_all_files_say_no_value_is_made_up(content: str) -> None:
 @pytest.mark.parametrize(
     "error", [errno.EAGAIN, errno.EIO, errno.EACCES, errno.ENODEV, errno.EINVAL, errno.ENOMEM]
 )
-def test_whatever_error_all_files_give_no_value_is_made_up(error: int) -> None:
+def test_read_errors_give_no_value(error: int) -> None:
     machine = Machine(orin_nx())
     machine.sense()
     for path in machine.files.contents:
@@ -231,7 +231,7 @@ def test_whatever_error_all_files_give_no_value_is_made_up(error: int) -> None:
     assert state.mode == ""
 
 
-def test_the_wall_clock_is_never_asked() -> None:
+def test_wall_clock_is_never_used() -> None:
     walls = {"time.time", "time.time_ns", "datetime.now", "datetime.today"}
     files = sorted(Path(edge_inference.platforms.__path__[0]).rglob("*.py"))
     asked = [
@@ -282,7 +282,7 @@ class RealMachine:
             threading.Event().wait(0.002)
 
 
-def test_pipes_that_block_stop_nothing(tmp_path: Path) -> None:
+def test_blocked_pipes_do_not_stop_other_sensors(tmp_path: Path) -> None:
     blocking = f"{ZONE.format(0)}/temp", f"{INA3221.format(3)}/curr1_input"
     machine = RealMachine(tmp_path, *blocking)
     machine.sense()
@@ -313,7 +313,7 @@ def test_pipes_that_block_stop_nothing(tmp_path: Path) -> None:
     machine.platform.close()
 
 
-def test_what_decides_may_block_and_is_then_unknown(tmp_path: Path) -> None:
+def test_blocked_control_temperature_is_unknown(tmp_path: Path) -> None:
     machine = RealMachine(tmp_path, f"{ZONE.format(8)}/temp")
     state = machine.sense()
     assert state.hottest is None
@@ -336,7 +336,7 @@ def test_an_empty_file_of_a_real_machine(tmp_path: Path) -> None:
     )
 
 
-def test_a_recorded_file_that_blocks_lets_go_when_the_platform_is_closed(tmp_path: Path) -> None:
+def test_closing_the_platform_releases_a_blocked_recorded_file(tmp_path: Path) -> None:
     file = written(tmp_path / "r.jsonl", (0, {"a": UnreadableFile(None)}))
     platform = open_platform([FOLDER], RecordedFiles(file), "generic")
     platform.close()

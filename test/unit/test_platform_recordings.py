@@ -136,14 +136,14 @@ EXPECTED = {
 }
 
 
-def test_every_recording_is_expected() -> None:
+def test_every_recording_has_expected_readings() -> None:
     assert [file.stem for file in FILES] == sorted(EXPECTED)
 
 
 @pytest.mark.parametrize(
     ("player", "expected"), list(EXPECTED.items()), ids=list(EXPECTED), indirect=["player"]
 )
-def test_a_board_is_sensed_as_it_is(player: Player, expected: Expected) -> None:
+def test_recorded_board_gives_expected_readings(player: Player, expected: Expected) -> None:
     state = player.at(0)
     assert state.board == expected.board
     assert state.mode == expected.mode
@@ -164,19 +164,19 @@ def test_a_board_is_sensed_as_it_is(player: Player, expected: Expected) -> None:
 
 
 @pytest.mark.parametrize("player", sorted(EXPECTED), indirect=True)
-def test_nothing_at_rest_is_taken_for_throttling(player: Player) -> None:
+def test_idle_devices_are_not_throttling(player: Player) -> None:
     assert [each.name for each in player.at(0).by_role(Role.THROTTLE) if each.value] == []
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_a_recording_is_small_and_says_that_it_was_constructed(file: Path) -> None:
+def test_shipped_recording_is_small_and_synthetic(file: Path) -> None:
     recording = read_recording(file)
     assert recording.header.synthetic
     assert "values are examples" in recording.header.note
     assert file.stat().st_size < LARGEST
 
 
-def test_the_recordings_are_what_the_script_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_recordings_match_the_build_script(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(TREES)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     written = dict(runpy.run_path(str(TREES / "build.py"))["recordings"]())
@@ -200,7 +200,7 @@ class Witness:
 
 
 @pytest.mark.parametrize("player", sorted(EXPECTED), indirect=True)
-def test_whatever_is_read_of_a_machine_is_recorded_too(player: Player) -> None:
+def test_every_file_that_sensors_read_is_recorded(player: Player) -> None:
     witness = Witness(player.files)
     with player.opened(witness) as platform:
         platform.sense(0)
@@ -209,13 +209,13 @@ def test_whatever_is_read_of_a_machine_is_recorded_too(player: Player) -> None:
 
 
 @pytest.mark.parametrize("player", sorted(EXPECTED), indirect=True)
-def test_all_that_is_recorded_can_be_recorded(player: Player) -> None:
+def test_every_recorded_file_matches_the_patterns(player: Player) -> None:
     (first, *_) = read_recording(TREES / f"{_name(player)}.jsonl").samples
     assert {path for path in first.files if not is_recorded(path)} == set()
 
 
 @pytest.mark.parametrize("player", ["orin_nx_heats_up"], indirect=True)
-def test_the_one_that_heats_up_does_and_cools_down_again(player: Player) -> None:
+def test_warming_recording_warms_up_and_cools_down(player: Player) -> None:
     course = {}
     for sample in range(121):
         state = player.at(sample / 2)
@@ -239,7 +239,7 @@ def test_the_one_that_heats_up_does_and_cools_down_again(player: Player) -> None
 
 
 @pytest.mark.parametrize("player", ["pc"], indirect=True)
-def test_counted_energy_is_power_over_a_wrap(player: Player) -> None:
+def test_energy_counter_gives_power_over_a_wrap(player: Player) -> None:
     assert player.at(0).named("rapl/package-0").status is ReadingStatus.STALE  # type: ignore[union-attr]
     for moment in (0.5, 1.0, 1.5, 2.0):
         state = player.at(moment)
@@ -251,7 +251,7 @@ def test_counted_energy_is_power_over_a_wrap(player: Player) -> None:
 
 
 @pytest.mark.parametrize("player", ["laptop"], indirect=True)
-def test_a_laptop_s_battery_is_told_from_the_mouse_s(player: Player) -> None:
+def test_laptop_battery_is_distinguished_from_the_mouse(player: Player) -> None:
     state = player.at(0)
     found = {each.role: each.value for each in state.readings if each.name.startswith("battery/")}
     assert found == {

@@ -115,7 +115,7 @@ def equals_plain_numpy(layout: str, color: str, dtype: str, source: str) -> None
 
 
 @pytest.mark.parametrize("color", ["RGB", "GRAY"])
-def test_every_encoding_gives_the_color_it_holds(color: str) -> None:
+def test_every_encoding_is_converted_to_the_right_color(color: str) -> None:
     """A grey of 128 is 128 in every channel, in every encoding."""
     with Cases() as cases:
         for encoding, described in ENCODINGS.items():
@@ -211,7 +211,7 @@ def test_a_bad_image_leaves_the_preprocessor_usable() -> None:
 # --- where things are ------------------------------------------------------------
 
 
-def test_letterbox_pads_with_the_normalised_value_and_only_there() -> None:
+def test_letterbox_pads_with_the_normalized_value_only() -> None:
     run = make(40, 40, color="BGR", resize="letterbox", mean=MEAN, std=STD, pad_value=114)
     wide, geometry = run(Frame.from_array(np.full((50, 100, 3), 255, np.uint8)))
     assert (geometry.scale_x, geometry.scale_y) == (0.4, 0.4)
@@ -240,7 +240,7 @@ def test_letterbox_at_the_top_left() -> None:
     assert (geometry.offset_x, geometry.offset_y) == (0, 0)
 
 
-def test_centre_crop_takes_the_middle_of_the_shorter_side() -> None:
+def test_center_crop_keeps_the_middle() -> None:
     image = np.zeros((256, 512, 3), np.uint8)
     image[16:240, 144:368] = 255  # the middle 224 of 256, on both axes
     run = make(224, 224, resize="center_crop", crop_fraction=0.875)
@@ -280,7 +280,7 @@ def extent(profile: np.ndarray) -> tuple[int, int]:
 
 
 @given(st.data())
-def test_a_rectangle_is_found_where_the_geometry_says(data: st.DataObject) -> None:
+def test_a_rectangle_is_where_the_geometry_maps_it(data: st.DataObject) -> None:
     width, height = data.draw(st.integers(8, 700)), data.draw(st.integers(8, 700))
     run = make(
         data.draw(st.integers(32, 300)),

@@ -17,7 +17,7 @@ from edge_inference.cli.progress import (
 
 
 class Clock:
-    """Seconds that only pass when told."""
+    """A clock that the test advances."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -31,7 +31,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_lines_come_once_in_a_while_and_never_twice() -> None:
+def test_lines_are_periodic_and_never_repeated() -> None:
     stream, clock = io.StringIO(), Clock()
     display = ProgressLines("building x", stream, 2.0, clock)
     for now, phase, fraction in [
@@ -62,7 +62,7 @@ def test_json_is_an_object_a_line() -> None:
     assert second["progress"]["fraction"] is None
 
 
-def test_a_bar_shows_brackets_and_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bar_shows_brackets_and_is_removed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "120")
     stream = Terminal()
@@ -78,7 +78,7 @@ def test_a_bar_shows_brackets_and_leaves_nothing(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     "make", [lambda s: ProgressBar("x", s), lambda s: ProgressLines("x", s, 2.0)]
 )
-def test_work_that_tells_nothing_shows_nothing(make: object) -> None:
+def test_work_without_progress_shows_nothing(make: object) -> None:
     stream = Terminal()
     with make(stream):  # type: ignore[operator]
         pass

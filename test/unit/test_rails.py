@@ -78,7 +78,7 @@ def test_the_input_rail_is_the_total_and_no_other() -> None:
     assert roles["rail/VDD_IN"] is Role.TOTAL_POWER
 
 
-def test_shunts_and_sums_are_never_read() -> None:
+def test_shunt_voltages_and_sums_are_not_read() -> None:
     files = MemoryFiles(ina3221())
     look(hwmon_power.find(files, ORIN))
     for file in ("in4_input", "in5_input", "in6_input", "in7_input", "in7_label", "curr4_input"):
@@ -86,23 +86,23 @@ def test_shunts_and_sums_are_never_read() -> None:
 
 
 @pytest.mark.parametrize("label", ["NC", "nc", "N/C", "", " \n"])
-def test_a_line_that_is_not_connected_is_skipped(label: str) -> None:
+def test_unconnected_input_is_skipped(label: str) -> None:
     assert "rail/VDD_SOC" in hwmon(ina3221(labels=(label, "VDD_CPU", "VDD_SOC")))
     assert len(hwmon(ina3221(labels=(label, "VDD_CPU", "VDD_SOC")))) == 6
 
 
-def test_two_chips_with_the_same_labels_are_kept_apart() -> None:
+def test_equal_labels_of_two_chips_get_unique_names() -> None:
     files = ina3221(labels=("VDD", "NC", "NC"))
     files |= {path.replace("1-0040", "1-0041"): text for path, text in files.items()}
     assert {"rail/VDD", "rail/VDD#2"} <= set(hwmon(files))
 
 
 @pytest.mark.parametrize("number", [0, 3, 12])
-def test_the_number_of_a_hwmon_does_not_matter(number: int) -> None:
+def test_hwmon_number_does_not_matter(number: int) -> None:
     assert hwmon(ina3221(number))["rail/VDD_IN"].value == 2.5
 
 
-def test_a_chip_is_found_by_its_name_where_the_bus_is_not_shown() -> None:
+def test_chip_is_found_by_name_without_the_bus() -> None:
     files = {path.replace(CHIP, "sys/class/hwmon/hwmon7"): t for path, t in ina3221().items()}
     files["sys/class/hwmon/hwmon2/name"] = "nvme\n"
     files["sys/class/hwmon/hwmon2/in1_label"] = "NVME\n"
@@ -111,7 +111,7 @@ def test_a_chip_is_found_by_its_name_where_the_bus_is_not_shown() -> None:
     assert "rail/NVME" not in readings
 
 
-def test_a_chip_that_is_shown_twice_is_read_once() -> None:
+def test_chip_that_is_listed_twice_is_read_once() -> None:
     files = ina3221()
     files |= {path.replace(CHIP, "sys/class/hwmon/hwmon3"): t for path, t in ina3221().items()}
     assert len(hwmon(files)) == 9
@@ -129,7 +129,7 @@ def test_a_chip_that_is_shown_twice_is_read_once() -> None:
         ("in1_input", errno.ENODEV, ReadingStatus.ABSENT),
     ],
 )
-def test_without_one_factor_there_is_no_power(
+def test_rail_power_needs_voltage_and_current(
     file: str, content: str | int, status: ReadingStatus
 ) -> None:
     readings = hwmon({**ina3221(), f"{CHIP}/{file}": content})
@@ -139,7 +139,7 @@ def test_without_one_factor_there_is_no_power(
     assert readings["rail/VDD_SOC"].value == 22.5
 
 
-def test_a_negative_rail_says_so() -> None:
+def test_negative_rail_is_invalid() -> None:
     reading = hwmon({**ina3221(), f"{CHIP}/curr1_input": "-16\n"})["rail/VDD_IN"]
     assert reading.problem == "expected at least 0, got -0.016 A"
 
@@ -150,7 +150,7 @@ def test_neither_voltage_nor_current_is_negative(file: str, what: str) -> None:
     assert readings[f"rail/VDD_IN/{what}"].status is ReadingStatus.INVALID
 
 
-def test_the_old_driver_gives_milliwatts() -> None:
+def test_jetpack_4_driver_reports_milliwatts() -> None:
     readings = look(iio_power.find(MemoryFiles(nano_iio()), NANO))
     assert {name: (each.value, each.quantity.unit) for name, each in readings.items()} == {
         "rail/POM_5V_IN": (3.0, "W"),
@@ -163,7 +163,7 @@ def test_the_old_driver_gives_milliwatts() -> None:
     assert readings["rail/POM_5V_IN"].role is Role.TOTAL_POWER
 
 
-def test_the_old_driver_may_be_negative_too() -> None:
+def test_negative_value_of_the_jetpack_4_driver() -> None:
     files = {**nano_iio(), f"{IIO}/in_power1_input": "-40\n"}
     readings = look(iio_power.find(MemoryFiles(files), NANO))
     assert readings["rail/POM_5V_GPU"].status is ReadingStatus.INVALID
@@ -196,7 +196,7 @@ def test_agx_orin_has_a_sum_and_never_a_total() -> None:
     assert Role.TOTAL_POWER not in {each.role for each in (*readings, total)}
 
 
-def test_where_the_input_is_measured_nothing_is_summed() -> None:
+def test_no_sum_if_the_input_is_measured() -> None:
     assert rails_sum(powers(("VDD_IN", "VDD_GPU_SOC", "VDD_CPU_CV")), ORIN) is None
 
 
@@ -223,9 +223,7 @@ def test_agx_xavier_sums_all_six() -> None:
         (ReadingStatus.GATED, ReadingStatus.INVALID),
     ],
 )
-def test_with_one_rail_unknown_the_sum_is_unknown(
-    status: ReadingStatus, expected: ReadingStatus
-) -> None:
+def test_sum_is_unknown_if_one_rail_is(status: ReadingStatus, expected: ReadingStatus) -> None:
     readings = [
         replace(each, value=None, status=status, problem="lost")
         if each.name == "rail/VDD_CPU_CV"
@@ -238,5 +236,5 @@ def test_with_one_rail_unknown_the_sum_is_unknown(
     assert total.problem == "rail/VDD_CPU_CV has no value: lost"
 
 
-def test_an_orin_nx_is_found_whole() -> None:
+def test_all_rails_of_an_orin_nx() -> None:
     assert len(hwmon(orin_nx())) == 9

@@ -47,7 +47,7 @@ def test_a_machine_without_counters_has_no_sensors() -> None:
     assert rapl.find(MemoryFiles({}), PC) == []
 
 
-def test_domains_are_named_with_the_one_around_them() -> None:
+def test_names_of_domains_contain_their_parent() -> None:
     names = {
         "at_0": "package-0",
         "at_0_0": "core",
@@ -67,7 +67,7 @@ def test_domains_are_named_with_the_one_around_them() -> None:
     ]
 
 
-def test_the_second_look_gives_watts() -> None:
+def test_second_sample_gives_power() -> None:
     counter = OneCounter()
     first = counter.counts("1000000\n")
     assert (first.value, first.status) == (None, ReadingStatus.STALE)
@@ -75,40 +75,40 @@ def test_the_second_look_gives_watts() -> None:
     assert (second.value, second.quantity.unit) == (10.0, "W")  # 5 J in half a second
 
 
-def test_a_counter_that_wraps_goes_on() -> None:
+def test_counter_wrap() -> None:
     counter = OneCounter()
     counter.counts(f"{RANGE_UJ - 2_000_000}\n")
     assert counter.counts("3000000\n").value == pytest.approx(10.0)
 
 
-def test_a_counter_that_began_anew_is_no_power() -> None:
+def test_counter_reset_gives_no_power() -> None:
     counter = OneCounter()
     counter.counts("200000000000\n")
     assert counter.counts("5\n").status is ReadingStatus.INVALID  # 62 kJ in half a second
     assert counter.counts("5000005\n").value == pytest.approx(10.0)
 
 
-def test_a_counter_that_goes_back_without_a_known_range_is_no_power() -> None:
+def test_counter_without_a_range_that_goes_back() -> None:
     counter = OneCounter(reach="?")
     counter.counts("9000000\n")
     reading = counter.counts("1000000\n")
     assert (reading.value, reading.status) == (None, ReadingStatus.INVALID)
 
 
-def test_after_a_long_pause_it_begins_again() -> None:
+def test_long_pause_restarts_the_measurement() -> None:
     counter = OneCounter()
     counter.counts("1000000\n")
     assert counter.counts("900000000\n", after_s=3600).status is ReadingStatus.STALE
     assert counter.counts("905000000\n").value == 10.0
 
 
-def test_two_looks_at_once_are_no_power() -> None:
+def test_two_samples_at_the_same_time_give_no_power() -> None:
     counter = OneCounter()
     counter.counts("1000000\n")
     assert counter.counts("1000000\n", after_s=0).status is ReadingStatus.STALE
 
 
-def test_the_wall_clock_plays_no_part(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wall_clock_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     counter = OneCounter()
     counter.counts("1000000\n")
     monkeypatch.setattr(time, "time", lambda: 0.0)
@@ -120,13 +120,13 @@ def test_the_wall_clock_plays_no_part(monkeypatch: pytest.MonkeyPatch) -> None:
     ("content", "words"),
     [(errno.EACCES, "may not read it"), (errno.EPERM, "may not read it"), ("", "empty")],
 )
-def test_a_file_that_only_root_may_read_says_so(content: str | int, words: str) -> None:
+def test_file_that_needs_root_gives_the_reason(content: str | int, words: str) -> None:
     reading = OneCounter().counts(content)
     assert (reading.value, reading.status) == (None, ReadingStatus.INVALID)
     assert words in reading.problem
 
 
-def test_a_socket_that_takes_nothing_is_no_socket() -> None:
+def test_socket_without_power_is_invalid() -> None:
     counter = OneCounter()
     counter.counts("1000000\n")
     reading = counter.counts("1000000\n")
@@ -134,7 +134,7 @@ def test_a_socket_that_takes_nothing_is_no_socket() -> None:
     assert "does not change" in reading.problem
 
 
-def test_a_part_of_a_socket_may_take_nothing() -> None:
+def test_subdomain_may_have_no_power() -> None:
     clock = HandClock()
     sensors = rapl.find(MemoryFiles(domains(at_0="package-0", at_0_0="uncore")), PC, clock)
     look(sensors)
@@ -142,7 +142,7 @@ def test_a_part_of_a_socket_may_take_nothing() -> None:
     assert look(sensors)["rapl/package-0/uncore"].value == 0.0
 
 
-def test_a_gap_is_not_averaged_over() -> None:
+def test_gap_is_not_averaged() -> None:
     counter = OneCounter()
     counter.counts("1000000\n")
     counter.counts(errno.EIO)

@@ -39,7 +39,7 @@ SECOND = np.zeros(16_000, np.float32)
         (np.zeros(31 * 16_000, np.float32), "expected at most 30 s, got 31.0 s"),
     ],
 )
-def test_what_is_no_speech_is_refused(samples: np.ndarray, complaint: str) -> None:
+def test_invalid_speech_is_refused(samples: np.ndarray, complaint: str) -> None:
     with pytest.raises(InputError, match=complaint):
         recogniser_that(saying([])).transcribe(samples)
 
@@ -51,7 +51,7 @@ def test_a_decoder_without_past_is_refused() -> None:
         DecoderState(decoder, np.zeros((1, 3, 4), np.float32), 999)
 
 
-def test_the_mask_of_the_decoder_is_one_of_samples() -> None:
+def test_mask_of_the_decoder_has_the_number_of_samples() -> None:
     decoder = Decoder(saying(TOKENIZER.ids("A B")), len(TOKENIZER))
     Recogniser(Encoder(), decoder, TOKENIZER).transcribe(np.zeros(20_000, np.float32))
     assert set(decoder.masks) == {(1, 20_000)}
@@ -63,7 +63,7 @@ def test_settings_that_contradict_each_other_are_refused() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "A", "A B C", "H a é"])
-def test_what_the_decoder_says_is_the_text(text: str) -> None:
+def test_output_of_the_decoder_is_the_text(text: str) -> None:
     recognised = recogniser_that(saying(TOKENIZER.ids(text))).transcribe(SECOND)
     assert recognised.text == text
     assert len(recognised.log_probabilities) == len(TOKENIZER.ids(text)) + 1
@@ -80,7 +80,7 @@ def test_the_confidence_is_the_mean_probability_of_the_tokens() -> None:
     assert recognised.confidence == pytest.approx(math.sqrt(first * second))
 
 
-def test_a_decoder_that_never_ends_is_stopped() -> None:
+def test_decoder_without_an_end_token_is_stopped() -> None:
     settings = RecogniserSettings(max_tokens_per_second=3.0)
     recognised = recogniser_that(lambda _: {A: 0.0}, settings).transcribe(
         np.zeros(32_000, np.float32)
@@ -89,7 +89,7 @@ def test_a_decoder_that_never_ends_is_stopped() -> None:
 
 
 @pytest.mark.parametrize(("given", "heard"), [(1, 16_000), (15_999, 16_000), (16_001, 16_001)])
-def test_short_speech_is_followed_by_silence(given: int, heard: int) -> None:
+def test_short_speech_is_padded_with_silence(given: int, heard: int) -> None:
     encoder = Encoder()
     recogniser = Recogniser(encoder, Decoder(saying([]), len(TOKENIZER)), TOKENIZER)
     recogniser.transcribe(np.ones(given, np.float32))
@@ -127,7 +127,7 @@ def test_hypotheses_keep_their_own_past(form: Callable[[Answer], tuple[Any, ...]
         state.step([5])
 
 
-def test_a_split_decoder_says_what_a_merged_one_says() -> None:
+def test_split_decoder_equals_merged_decoder() -> None:
     first, with_past = split(saying(TOKENIZER.ids("A B C")))
     recogniser = Recogniser(Encoder(), first, TOKENIZER, decoder_with_past=with_past)
     assert recogniser.transcribe(SECOND).text == "A B C"

@@ -39,7 +39,7 @@ def test_an_empty_machine_is_recorded(tmp_path: Path, time: Time) -> None:
 
 
 @pytest.mark.parametrize("name", ["r.jsonl", "r.jsonl.gz"])
-def test_bytes_and_errors_come_back_as_they_were(name: str, tmp_path: Path, time: Time) -> None:
+def test_bytes_and_errors_are_replayed(name: str, tmp_path: Path, time: Time) -> None:
     contents: dict[str, bytes | int] = {
         f"{ZONE}/type": b"tj-thermal\n",
         f"{ZONE}/temp": errno.EAGAIN,
@@ -60,7 +60,7 @@ def test_bytes_and_errors_come_back_as_they_were(name: str, tmp_path: Path, time
     assert files.header == HEAD
 
 
-def test_a_real_folder_is_recorded(tmp_path: Path, time: Time) -> None:
+def test_recording_of_a_real_folder(tmp_path: Path, time: Time) -> None:
     zone = tmp_path / "root" / ZONE
     zone.mkdir(parents=True)
     (zone / "type").write_text("cpu-thermal\n")
@@ -73,7 +73,7 @@ def test_a_real_folder_is_recorded(tmp_path: Path, time: Time) -> None:
     assert files.list(ZONE) == ["temp", "type"]
 
 
-def test_only_changes_are_written_after_the_first_look(tmp_path: Path, time: Time) -> None:
+def test_only_changes_are_written_after_the_first_sample(tmp_path: Path, time: Time) -> None:
     files = FakeSystemFiles(
         {f"{ZONE}/type": b"tj\n", f"{ZONE}/temp": b"1\n", f"{ZONE}/mode": b"on\n"}
     )
@@ -94,16 +94,14 @@ def test_only_changes_are_written_after_the_first_look(tmp_path: Path, time: Tim
     assert captured.samples == 5
 
 
-def test_an_early_end_leaves_a_sound_recording(tmp_path: Path, time: Time) -> None:
+def test_early_stop_leaves_a_valid_recording(tmp_path: Path, time: Time) -> None:
     time.ends_after_s = 1.0
     captured = recorded(FakeSystemFiles({f"{ZONE}/temp": b"1\n"}), tmp_path / "r.jsonl", time, 3600)
     assert captured.duration_s == 1.0
     assert read_recording(tmp_path / "r.jsonl").duration_s == 1.0
 
 
-def test_a_file_that_blocks_is_recorded_as_such_and_does_so_again(
-    tmp_path: Path, time: Time
-) -> None:
+def test_blocked_file_is_recorded_and_replayed(tmp_path: Path, time: Time) -> None:
     zone = tmp_path / "root" / ZONE
     zone.mkdir(parents=True)
     os.mkfifo(zone / "temp")
@@ -144,7 +142,7 @@ PRIVATE = {
 
 
 @pytest.mark.parametrize("secret", PRIVATE)
-def test_what_is_private_is_not_in_a_recording(secret: str, tmp_path: Path, time: Time) -> None:
+def test_private_data_is_removed(secret: str, tmp_path: Path, time: Time) -> None:
     folder = "sys/class/power_supply/hid-" + (secret if ":" in secret else "0")
     contents: dict[str, bytes | int] = {f"{folder}/status": PRIVATE[secret]}
     header = RecordingHeader(note=f"measured on {PRIVATE[secret].decode()}")
@@ -154,7 +152,7 @@ def test_what_is_private_is_not_in_a_recording(secret: str, tmp_path: Path, time
     assert "status" in text
 
 
-def test_the_same_address_stays_the_same(tmp_path: Path, time: Time) -> None:
+def test_equal_addresses_get_equal_replacements(tmp_path: Path, time: Time) -> None:
     first, second = "a4:53:85:0a:bc:de", "a4:53:85:0a:bc:df"
     contents: dict[str, bytes | int] = {
         f"sys/class/power_supply/hid-{address}/{name}": address.encode()
@@ -169,7 +167,7 @@ def test_the_same_address_stays_the_same(tmp_path: Path, time: Time) -> None:
         assert files.read(f"sys/class/power_supply/{supply}/type").decode() == supply[4:]
 
 
-def test_the_host_is_not_named_and_what_sounds_like_it_stays(tmp_path: Path, time: Time) -> None:
+def test_only_the_host_name_itself_is_removed(tmp_path: Path, time: Time) -> None:
     contents: dict[str, bytes | int] = {
         "etc/nvpmodel.conf": b"# of nvidia, for nvidia-agx\n",
         "proc/device-tree/compatible": b"nvidia,tegra234\0",
@@ -182,7 +180,7 @@ def test_the_host_is_not_named_and_what_sounds_like_it_stays(tmp_path: Path, tim
     assert files.read("proc/device-tree/compatible") == b"nvidia,tegra234\0"
 
 
-def test_of_long_files_only_what_matters_is_kept(tmp_path: Path, time: Time) -> None:
+def test_only_needed_lines_of_long_files_are_kept(tmp_path: Path, time: Time) -> None:
     contents: dict[str, bytes | int] = {
         "proc/stat": b"cpu  1 2 3\ncpu0 1 2 3\nintr 0 0 0\nctxt 5\n",
         "proc/meminfo": b"MemTotal: 8 kB\nBuffers: 1 kB\nSwapFree: 0 kB\n",
@@ -214,9 +212,7 @@ def test_which_files_are_recorded(path: str, expected: bool) -> None:
     assert list(recorded_paths(FakeSystemFiles({path: b""}))) == ([path] if expected else [])
 
 
-def test_a_folder_that_cannot_be_listed_costs_its_own_files_only(
-    tmp_path: Path, time: Time
-) -> None:
+def test_unlistable_folder_skips_only_its_files(tmp_path: Path, time: Time) -> None:
     class Broken(FakeSystemFiles):
         def list(self, path: str) -> list[str]:
             if path == "sys/class/hwmon":
@@ -238,7 +234,7 @@ BOUNDS = {
 
 
 @pytest.mark.parametrize("name", BOUNDS)
-def test_a_recording_ends_where_a_reader_takes_no_more(
+def test_recording_stops_at_the_limits_of_the_format(
     name: str, tmp_path: Path, time: Time, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     constant, bound, samples = BOUNDS[name]
@@ -259,11 +255,11 @@ def test_a_recording_ends_where_a_reader_takes_no_more(
     assert 1 <= captured.samples < 100
 
 
-def test_a_whole_recording_is_not_full(tmp_path: Path, time: Time) -> None:
+def test_complete_recording_is_not_full(tmp_path: Path, time: Time) -> None:
     assert not recorded(FakeSystemFiles({}), tmp_path / "r.jsonl", time, duration_s=2.0).is_full
 
 
-def test_a_first_look_that_nobody_reads_is_refused(
+def test_too_large_first_sample_is_refused(
     tmp_path: Path, time: Time, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recording, "_MAX_LINE_BYTES", 300)
@@ -272,7 +268,7 @@ def test_a_first_look_that_nobody_reads_is_refused(
         recorded(files, tmp_path / "r.jsonl", time)
 
 
-def test_who_records_longer_than_anybody_reads_is_told(
+def test_stop_at_the_limits_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(recording, "_MAX_SAMPLES", 2)

@@ -31,7 +31,7 @@ def time() -> Time:
     return Time()
 
 
-def test_a_blocked_read_goes_on_when_the_recording_does(tmp_path: Path) -> None:
+def test_blocked_read_returns_later_in_the_recording(tmp_path: Path) -> None:
     file = written(
         tmp_path / "r.jsonl", (0, {"a": UnreadableFile(None)}), (1, {"a": b"1"}), (2, {"a": None})
     )
@@ -39,7 +39,7 @@ def test_a_blocked_read_goes_on_when_the_recording_does(tmp_path: Path) -> None:
     assert RecordedFiles(file, clock=lambda: next(moments)).read("a") == b"1"
 
 
-def test_time_plays(tmp_path: Path, time: Time) -> None:
+def test_playback_follows_the_clock(tmp_path: Path, time: Time) -> None:
     file = written(
         tmp_path / "r.jsonl",
         (0, {"d/a": b"0", "d/b": b"0"}),
@@ -86,14 +86,14 @@ def test_speed_and_loop(
     assert files.has_ended is not loop
 
 
-def test_a_single_look_lasts_for_ever(tmp_path: Path, time: Time) -> None:
+def test_single_sample_stays(tmp_path: Path, time: Time) -> None:
     files = RecordedFiles(written(tmp_path / "r.jsonl", (0, {"a": b"1"})), time.clock, loop=True)
     time.wait(1000)
     assert files.read("a") == b"1"
     assert files.has_ended
 
 
-def test_a_clock_that_goes_back_does_no_harm(tmp_path: Path, time: Time) -> None:
+def test_clock_that_goes_back(tmp_path: Path, time: Time) -> None:
     file = written(tmp_path / "r.jsonl", (0, {"a": b"0"}), (1, {"a": b"1"}))
     files = RecordedFiles(file, time.clock)
     time.wait(-3600)
@@ -136,7 +136,9 @@ SOUND = [format_header(HEAD), '{"t": 0, "files": {"a": {"text": "1"}}}', '{"t": 
         (3, "[" * 100_000, "line 3: expected JSON"),
     ],
 )
-def test_damage_is_told_with_its_line(number: int, line: str, words: str, tmp_path: Path) -> None:
+def test_invalid_line_error_names_the_line(
+    number: int, line: str, words: str, tmp_path: Path
+) -> None:
     lines = [*SOUND]
     lines[number - 1] = line
     file = tmp_path / "r.jsonl"
@@ -147,7 +149,7 @@ def test_damage_is_told_with_its_line(number: int, line: str, words: str, tmp_pa
     assert "\n" not in str(refusal.value)
 
 
-def test_time_does_not_go_back(tmp_path: Path) -> None:
+def test_sample_times_must_be_sorted(tmp_path: Path) -> None:
     file = written(tmp_path / "r.jsonl", (0, {}), (2, {}), (1, {}))
     with pytest.raises(InputError, match="line 4: t goes back from 2 to 1"):
         RecordedFiles(file)
@@ -161,14 +163,14 @@ def test_time_does_not_go_back(tmp_path: Path) -> None:
         (b"\xff\xfe\x00", "line 1: expected UTF-8"),
     ],
 )
-def test_what_is_no_recording(content: bytes, words: str, tmp_path: Path) -> None:
+def test_files_that_are_not_recordings(content: bytes, words: str, tmp_path: Path) -> None:
     file = tmp_path / "r.jsonl"
     file.write_bytes(content)
     with pytest.raises(InputError, match=words):
         RecordedFiles(file)
 
 
-def test_a_file_that_is_not_there_and_packed_ones_that_are_damaged(tmp_path: Path) -> None:
+def test_missing_and_damaged_compressed_files(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none\.jsonl: cannot be read"):
         RecordedFiles(tmp_path / "none.jsonl")
     packed = gzip.compress(("\n".join(SOUND) + "\n").encode())
@@ -203,7 +205,7 @@ def test_any_content_survives_writing(files: dict[str, FileContent | None]) -> N
     st.binary(max_size=12),
     st.sampled_from(["r.jsonl", "r.jsonl.gz"]),
 )
-def test_damage_of_any_kind_is_told(at: int, length: int, patch: bytes, name: str) -> None:
+def test_any_damage_is_an_input_error(at: int, length: int, patch: bytes, name: str) -> None:
     content = ("\n".join(SOUND) + "\n").encode()
     content = gzip.compress(content, mtime=0) if name.endswith(".gz") else content
     with tempfile.TemporaryDirectory() as folder:

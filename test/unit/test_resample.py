@@ -23,7 +23,7 @@ RATES = [8_000, 11_025, 16_000, 22_050, 32_000, 44_100, 48_000, 96_000]
         (np.array([np.inf]), "expected finite numbers"),
     ],
 )
-def test_what_is_no_sound_is_refused(samples: np.ndarray, complaint: str) -> None:
+def test_invalid_samples_are_refused(samples: np.ndarray, complaint: str) -> None:
     with pytest.raises(InputError, match=complaint):
         to_mono(samples)
 
@@ -39,19 +39,19 @@ def test_what_is_no_sound_is_refused(samples: np.ndarray, complaint: str) -> Non
         (np.array([[32767, -32768]], np.int16), [-1 / 65536]),
     ],
 )
-def test_any_sound_becomes_one_channel(samples: np.ndarray, mono: list[float]) -> None:
+def test_any_format_becomes_mono(samples: np.ndarray, mono: list[float]) -> None:
     result = to_mono(samples)
     assert result.dtype == np.float32
     assert result == pytest.approx(mono)
 
 
 @pytest.mark.parametrize("rate", [-1, 0, 3_999, 192_001])
-def test_a_rate_that_cannot_be_is_refused(rate: int) -> None:
+def test_rate_out_of_range_is_refused(rate: int) -> None:
     with pytest.raises(InputError, match=f"rate: expected 4000 to 192000 .* got {rate}"):
         Resampler(rate)
 
 
-def test_sound_at_the_rate_wanted_is_passed_on() -> None:
+def test_target_rate_is_passed_through() -> None:
     samples = np.ones(5, np.float32)
     resampler = Resampler(16_000)
     assert resampler.feed(samples) is samples
@@ -60,24 +60,26 @@ def test_sound_at_the_rate_wanted_is_passed_on() -> None:
 
 @pytest.mark.parametrize("rate", RATES)
 @pytest.mark.parametrize("pitch", [50.0, 440.0, 3_000.0])
-def test_a_tone_keeps_its_height_place_and_loudness(rate: int, pitch: float) -> None:
+def test_tone_keeps_frequency_phase_and_amplitude(rate: int, pitch: float) -> None:
     def tone(at: int) -> np.ndarray:
         return (0.5 * np.sin(2 * np.pi * pitch * np.arange(at // 2) / at)).astype(np.float32)
 
     resampler = Resampler(rate)
     result = np.concatenate((resampler.feed(tone(rate)), resampler.flush()))
     assert abs(len(result) - 8_000) <= 1
-    inner = slice(200, 7_800)  # at the ends the tone starts and stops, which is every pitch
+    inner = slice(
+        200, 7_800
+    )  # without the ends, where the tone starts and stops with a wide spectrum
     assert result[inner] == pytest.approx(tone(16_000)[inner], abs=2e-3)
 
 
-def test_what_the_new_rate_cannot_hold_is_left_out() -> None:
+def test_frequencies_above_nyquist_are_removed() -> None:
     high = np.sin(2 * np.pi * 10_000 * np.arange(48_000) / 48_000).astype(np.float32)
     assert np.abs(Resampler(48_000).feed(high)[100:]).max() < 1e-3
 
 
 @given(st.sampled_from(RATES), st.lists(st.integers(0, 900), max_size=8), st.integers(0, 9))
-def test_pieces_make_the_same_sound_as_the_whole(rate: int, cuts: list[int], seed: int) -> None:
+def test_blocks_give_the_same_result_as_the_whole(rate: int, cuts: list[int], seed: int) -> None:
     whole = np.random.default_rng(seed).uniform(-1, 1, 3_000).astype(np.float32)
     at_once, in_pieces = Resampler(rate), Resampler(rate)
     wanted = np.concatenate((at_once.feed(whole), at_once.flush()))
@@ -87,13 +89,13 @@ def test_pieces_make_the_same_sound_as_the_whole(rate: int, cuts: list[int], see
 
 
 @given(st.sampled_from(RATES), st.lists(st.integers(1, 2_000), min_size=1, max_size=5))
-def test_what_waits_and_what_came_out_is_what_was_fed(rate: int, lengths: list[int]) -> None:
+def test_pending_and_output_equal_the_input(rate: int, lengths: list[int]) -> None:
     resampler = Resampler(rate)
     out = sum(len(resampler.feed(np.zeros(length, np.float32))) for length in lengths)
     assert out / 16_000 + resampler.pending_s == pytest.approx(sum(lengths) / rate)
 
 
-def test_a_reset_starts_another_stream() -> None:
+def test_reset_starts_a_new_stream() -> None:
     resampler, fresh = Resampler(44_100), Resampler(44_100)
     resampler.feed(np.ones(777, np.float32))
     resampler.reset()
@@ -101,7 +103,7 @@ def test_a_reset_starts_another_stream() -> None:
     assert np.array_equal(resampler.feed(samples), fresh.feed(samples))
 
 
-def test_a_long_piece_is_what_its_parts_are() -> None:
+def test_long_block_equals_its_parts() -> None:
     sound = np.sin(np.arange(48_000 * 3 + 7) / 20).astype(np.float32)
     parts, whole = Resampler(48_000), Resampler(48_000)
     pieces = [parts.feed(piece) for piece in np.array_split(sound, 50)]

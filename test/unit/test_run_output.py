@@ -10,7 +10,7 @@ from edge_inference.cli.perception.run_output import RunJsonLines, RunOutput, Ru
 
 
 @pytest.mark.parametrize(("kind", "is_beside"), [(RunJsonLines, True), (RunPlainLines, False)])
-def test_preparing_is_told_and_never_among_json(
+def test_preparation_is_shown_but_not_in_json(
     kind: type[RunOutput], is_beside: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     results = io.StringIO()

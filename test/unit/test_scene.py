@@ -1,4 +1,4 @@
-"""What is said of what is seen: only what enough fresh images show, and where."""
+"""Sentences about the scene: objects in enough recent images, with their positions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NOW = 100 * SECOND
 LABELS = ("person", "dog", "cup", "sports ball", "orange", "scissors")
 NAMES = SceneNames({"sports ball": "ball"}, {"person": "people", "scissors": "scissors"})
 TOPIC = "/ai/detections"
-LEFT, AHEAD, RIGHT = 50.0, 300.0, 550.0  # middles, in an image 600 wide
+LEFT, AHEAD, RIGHT = 50.0, 300.0, 550.0  # centres, in an image 600 pixels wide
 
 
 def make_image(
@@ -29,7 +29,7 @@ def make_image(
     width: int | None = 600,
     model: str = "m",
 ) -> Detections:
-    """Things are label, middle and score; best first."""
+    """Objects are label, centre and score; best first."""
     return Detections(
         boxes=np.array([[x - 20, 5, x + 20, 50] for _, x, *_ in things], np.float32).reshape(-1, 4),
         scores=np.array([s[0] if (s := thing[2:]) else 0.9 for thing in things], np.float32),
@@ -64,7 +64,7 @@ def said(
 
 
 @pytest.mark.parametrize("target", ["", "cup"])
-def test_without_perception_it_says_so(target: str) -> None:
+def test_missing_detections_are_reported(target: str) -> None:
     assert said(target=target) == "I cannot see: no detections arrive on /ai/detections."
 
 
@@ -119,7 +119,7 @@ def test_messages_name_neither_all_classes_nor_always_the_size() -> None:
     assert said(*seen, target="box", all_labels=False) == "I see no box."
 
 
-def test_what_one_image_shows_is_not_spoken_of() -> None:
+def test_object_in_one_image_is_not_reported() -> None:
     dog, nothing = make_image(("dog", LEFT)), make_image()
     assert said(nothing, dog) == "I see nothing that I know."
     assert said(nothing, dog, target="dog") == "I see no dog."
@@ -130,13 +130,13 @@ def test_what_one_image_shows_is_not_spoken_of() -> None:
     assert said(dog, dog, two) == "I see a dog."
 
 
-def test_one_image_is_too_few_to_tell() -> None:
+def test_too_few_images_are_reported() -> None:
     dog = make_image(("dog", LEFT))
     assert said(dog) == "I have seen only one image in the last 3 seconds."
     assert said(dog, dog, min_images=3) == "I have seen only two images in the last 3 seconds."
 
 
-def test_the_place_is_that_of_the_latest_image() -> None:
+def test_position_comes_from_the_latest_image() -> None:
     words = said(make_image(("cup", LEFT)), make_image(("cup", RIGHT)), target="cup")
     assert words == "On the right I see a cup."
 
@@ -150,12 +150,12 @@ def test_old_images_do_not_count() -> None:
     assert said(*seen, now_ns=NOW + 3 * SECOND, max_age_s=10.0) == "I see a dog."
 
 
-def test_a_stamp_that_cannot_be_right_is_replaced_by_the_arrival() -> None:
+def test_invalid_stamp_is_replaced_by_the_arrival_time() -> None:
     for age_s in (NOW / SECOND, -3600.0):
         assert said(*[make_image(("dog", LEFT), age_s=age_s)] * 2) == "I see a dog."
 
 
-def test_what_was_seen_before_the_clock_was_set_back_does_not_count() -> None:
+def test_images_before_the_clock_was_set_back_do_not_count() -> None:
     seen = [make_image(("dog", LEFT))] * 2
     assert said(*seen, now_ns=NOW - 60 * SECOND).startswith("I have seen no image for")
 
@@ -166,7 +166,7 @@ def test_low_scores_do_not_count() -> None:
     assert said(*seen, min_score=0.2) == "I see a dog and a cup."
 
 
-def test_a_classifier_tells_what_the_image_looks_like() -> None:
+def test_classification_describes_the_whole_image() -> None:
     seen = [looks_like("dog")] * 2
     assert said(*seen) == "This looks like a dog."
     assert said(*seen, target="dog") == "This looks like a dog."
@@ -174,13 +174,13 @@ def test_a_classifier_tells_what_the_image_looks_like() -> None:
     assert said(*[looks_like("dog", 0.2)] * 2) == "I see nothing that I know."
 
 
-def test_another_model_begins_anew() -> None:
+def test_another_model_discards_earlier_results() -> None:
     seen = [make_image(("dog", LEFT))] * 2
     assert said(*seen, looks_like("cup"), looks_like("cup")) == "This looks like a cup."
     assert said(*seen, make_image(model="n"), make_image(model="n")) == "I see nothing that I know."
 
 
-def test_settings_that_do_not_go_together() -> None:
+def test_contradicting_settings_are_refused() -> None:
     with pytest.raises(ConfigError, match="min_images: 3 is more than max_images, 2"):
         build(SceneSettings, {"max_images": 2, "min_images": 3})
 
@@ -200,7 +200,7 @@ def test_the_shipped_names_are_of_the_shipped_models_labels() -> None:
     assert set(names.plurals) <= known_names
     things = read_grammar(config / "grammar.yaml")
     asked = {s.slots["thing"].value for s in things.sentences() if s.intent == "look" and s.slots}
-    # No shipped model knows a box when it sees one, and the robot says so.
+    # No shipped model has the class box, and the robot says so.
     assert asked - known_names == {"box"}
 
 
@@ -214,7 +214,7 @@ def test_the_shipped_names_are_of_the_shipped_models_labels() -> None:
         ("plurals: {person: 2}", "plurals.person: expected a word, got 2"),
     ],
 )
-def test_mistakes_in_a_file(tmp_path: Path, text: str, message: str) -> None:
+def test_errors_in_a_file_are_reported(tmp_path: Path, text: str, message: str) -> None:
     file = tmp_path / "scene.yaml"
     file.write_text(text)
     with pytest.raises(ConfigError) as caught:
@@ -222,7 +222,7 @@ def test_mistakes_in_a_file(tmp_path: Path, text: str, message: str) -> None:
     assert str(file) in str(caught.value) and message in str(caught.value)
 
 
-def test_things_without_end_are_neither_remembered_nor_listed() -> None:
+def test_number_of_objects_is_bounded() -> None:
     count = 3000
     labels = tuple(f"thing {number}" for number in range(count))
     boxes = np.tile(np.array([0, 0, 9, 9], np.float32), (count, 1))

@@ -116,7 +116,7 @@ def statuses(state: PlatformState) -> dict[str, ReadingStatus]:
     ],
     ids=["gated", "minus 256", "PMIC at 100", "garbage", "empty", "negative rail", "hwmon gone"],
 )
-def test_a_fault_beside_the_temperature_that_decides_takes_nothing_away(
+def test_fault_of_another_sensor_keeps_the_level(
     name: str, tamper: Callable[[Robot], None], reading: str, status: ReadingStatus, preset: str
 ) -> None:
     robot = Robot(name, preset)
@@ -130,7 +130,7 @@ def test_a_fault_beside_the_temperature_that_decides_takes_nothing_away(
 
 @pytest.mark.parametrize("preset", ["ramp", "predictive"])
 @pytest.mark.parametrize("content", [b"hot\n", b"", b"-256000\n", b"500000\n", errno.EIO])
-def test_without_any_temperature_that_decides_the_safe_level_holds_within_five_seconds(
+def test_loss_of_control_temperatures_gives_the_safe_level_in_five_seconds(
     preset: str, content: bytes | int
 ) -> None:
     robot = Robot("orin_nx", preset)
@@ -145,7 +145,7 @@ def test_without_any_temperature_that_decides_the_safe_level_holds_within_five_s
     assert decision.severity == "error"
 
 
-def test_a_chip_with_another_number_is_the_same_sensor() -> None:
+def test_renumbered_chip_is_the_same_sensor() -> None:
     robot = Robot("orin_nx")
     before, _ = robot.sample(5)
     (number,) = {each.rpartition("hwmon")[2] for each in robot.folders("ina3221")}
@@ -158,7 +158,7 @@ def test_a_chip_with_another_number_is_the_same_sensor() -> None:
     assert decision.level is DirectiveLevel.FULL
 
 
-def test_a_leap_of_one_look_is_no_temperature() -> None:
+def test_jump_of_one_sample_is_ignored() -> None:
     robot = Robot("orin_nx")
     robot.sample(5)
     before = robot.files[f"{robot.folders('tj-thermal')[0]}/temp"]
@@ -170,7 +170,7 @@ def test_a_leap_of_one_look_is_no_temperature() -> None:
     assert robot.sample()[1].level is DirectiveLevel.FULL
 
 
-def test_heat_is_heat_all_the_same() -> None:
+def test_heat_throttles_despite_faults() -> None:
     robot = Robot("orin_nx")
     robot.sample(5)
     for degrees in (60, 70, 78):

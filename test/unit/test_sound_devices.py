@@ -1,4 +1,4 @@
-"""Sound devices, with a double for the package sounddevice."""
+"""Audio devices, with a double for the package sounddevice."""
 
 from __future__ import annotations
 
@@ -94,14 +94,16 @@ def chunk(value: float, rate: int = 16_000) -> AudioChunk:
     return AudioChunk(np.full(512, value, np.float32), rate, 0)
 
 
-def test_without_the_package_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_package_the_error_tells_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setitem(sys.modules, "sounddevice", None)
     for use in (input_devices, lambda: check_input(""), lambda: Player(print)):
         with pytest.raises(SourceError, match="pip install sounddevice"):
             use()
 
 
-def test_without_any_device_it_is_said_so(system: SoundSystem) -> None:
+def test_without_any_device_the_error_says_so(system: SoundSystem) -> None:
     system.devices = ()
     for use in (lambda: check_input(""), lambda: list_inputs(False)):
         with pytest.raises(SourceError, match="no device that records"):
@@ -110,9 +112,7 @@ def test_without_any_device_it_is_said_so(system: SoundSystem) -> None:
         Player(print)
 
 
-def test_devices_that_record_are_listed(
-    system: SoundSystem, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_input_devices_are_listed(system: SoundSystem, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["run", "voice", "--list-devices"]) == 0
     assert capsys.readouterr().out.splitlines() == [
         "device:1  USB mic (1 channel, the default)",
@@ -124,26 +124,29 @@ def test_devices_that_record_are_listed(
 
 
 @pytest.mark.parametrize("name", ["", "1", "USB mic", "camera"])
-def test_a_device_that_records_will_do(system: SoundSystem, name: str) -> None:
+def test_an_input_device_is_accepted(system: SoundSystem, name: str) -> None:
     check_input(name)
 
 
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("0", "device:0: no such device records; there are: device:1"),
-        ("7", "no such device"),
-        ("webcam", r"no such device records; there are: device:1 \(USB mic\), device:2 \(USB cam"),
-        ("USB", "device:USB: fits several devices"),
+        ("0", "device:0: no such input device; expected one of device:1"),
+        ("7", "no such input device"),
+        (
+            "webcam",
+            r"no such input device; expected one of device:1 \(USB mic\), device:2 \(USB cam",
+        ),
+        ("USB", "device:USB: matches several devices"),
     ],
 )
-def test_another_is_refused_with_what_there_is(system: SoundSystem, name: str, words: str) -> None:
+def test_another_device_is_refused_with_a_list(system: SoundSystem, name: str, words: str) -> None:
     with pytest.raises(SourceError, match=words):
         check_input(name)
 
 
 @pytest.mark.parametrize("option", ["--play", "--expect"])
-def test_what_is_for_files_is_refused_for_devices(
+def test_options_for_files_are_refused_for_devices(
     option: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["run", "voice", "--source", "device", option]) == 2
@@ -169,7 +172,7 @@ def test_chunks_are_played_in_their_order_and_at_their_rate(system: SoundSystem)
     assert second.is_closed
 
 
-def test_a_device_that_fails_is_told_once(system: SoundSystem) -> None:
+def test_a_device_failure_is_reported_once(system: SoundSystem) -> None:
     system.fault = "Device unavailable"
     told: list[str] = []
     has_told = threading.Event()
@@ -185,4 +188,4 @@ def test_a_device_that_fails_is_told_once(system: SoundSystem) -> None:
         player.play(chunk(0.1))
     player.close()
     assert len(told) == 1
-    assert "Device unavailable; the run goes on" in told[0]
+    assert "Device unavailable; the run continues" in told[0]

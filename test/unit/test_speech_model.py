@@ -44,7 +44,7 @@ def test_a_folder_without_a_description_is_refused(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_wrong_description_is_told_with_its_line(
+def test_invalid_description_is_reported_with_its_line(
     tmp_path: Path, text: str, complaint: str
 ) -> None:
     (tmp_path / "speech.yaml").write_text(text)
@@ -64,17 +64,17 @@ def test_a_wrong_description_is_told_with_its_line(
         ("'package:'", "expected package:<package>/<path"),
     ],
 )
-def test_a_file_elsewhere_is_refused(tmp_path: Path, file: str, complaint: str) -> None:
+def test_file_outside_the_folder_is_refused(tmp_path: Path, file: str, complaint: str) -> None:
     with pytest.raises(ConfigError, match=f"line 5, files.model.file: {complaint}"):
         load_speech_model(described(tmp_path, file))
 
 
-def test_a_checksum_that_is_none_is_refused(tmp_path: Path) -> None:
+def test_invalid_checksum_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="sha256: expected 64 lower-case hexadecimal digits"):
         load_speech_model(described(tmp_path, sha256="abc"))
 
 
-def test_a_package_that_is_not_installed_is_told_with_a_hint(tmp_path: Path) -> None:
+def test_missing_package_is_reported_with_a_hint(tmp_path: Path) -> None:
     folder = described(tmp_path, "package:no_such/vad.onnx", more="install: pip install it\n")
     with pytest.raises(ModelError, match=r"no_such, which contains vad\.onnx, .*: pip install it"):
         load_speech_model(folder)
@@ -131,7 +131,7 @@ def test_models_are_found_by_name_and_by_path(tmp_path: Path) -> None:
         find_speech_model("~nobody-of-that-name/ears", [])
 
 
-def test_speech_models_and_others_do_not_see_each_other() -> None:
+def test_speech_models_and_vision_models_are_separate() -> None:
     speech, others = available_speech_models([SHIPPED]), available_models([SHIPPED])
     assert {"moonshine_tiny", "silero_vad"} <= set(speech)
     assert set(speech).isdisjoint(others)

@@ -1,4 +1,4 @@
-"""Whatever is handed in: files, intents, plans. No surprise, and nothing beyond the limits."""
+"""Any file, intent or plan gives a result within the limits or an error."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ grammars = st.fixed_dictionaries(
 
 @in_a_file
 @given(st.text(max_size=60) | (grammars | trees(grammar_keys)).map(yaml.safe_dump))
-def test_a_file_is_a_grammar_or_a_sentence_about_it(tmp_path: Path, text: str) -> None:
+def test_any_file_is_a_grammar_or_an_error(tmp_path: Path, text: str) -> None:
     file = tmp_path / "grammar.yaml"
     file.write_text(text, encoding="utf-8", errors="surrogatepass")
     try:
@@ -85,14 +85,14 @@ def test_a_file_is_a_grammar_or_a_sentence_about_it(tmp_path: Path, text: str) -
     except ConfigError as error:
         assert str(file) in str(error)
     else:
-        # What can be read can be used: in command mode, and to understand any text.
+        # A valid grammar works in command mode, and for any text.
         assert all(sentence.text for sentence in grammar.sentences())
         Understanding(grammar).parse(Transcript("go on", 1.0, "free", 1))
 
 
 @in_a_file
 @given(st.text(max_size=60) | trees(limit_keys).map(yaml.safe_dump))
-def test_a_file_is_limits_or_a_sentence_about_it(tmp_path: Path, text: str) -> None:
+def test_any_file_is_limits_or_an_error(tmp_path: Path, text: str) -> None:
     file = tmp_path / "limits.yaml"
     file.write_text(text, encoding="utf-8", errors="surrogatepass")
     try:
@@ -133,7 +133,7 @@ intents = st.builds(
 
 
 @given(st.lists(intents, min_size=1, max_size=4))
-def test_a_plan_is_within_the_limits_or_refused(asked: list[Intent]) -> None:
+def test_any_plan_is_within_the_limits_or_refused(asked: list[Intent]) -> None:
     planner = ActionPlanner(LIMITS)
     for intent in asked:
         plan = planner.plan(intent)
@@ -165,7 +165,7 @@ stamps = st.integers(-(2**62), 2**62) | st.integers(-4_000_000_000, 4_000_000_00
 
 
 @given(st.lists(st.tuples(st.lists(steps, max_size=3), stamps, stamps), max_size=8))
-def test_velocities_are_finite_and_bounded_at_any_time(plans) -> None:
+def test_velocities_are_always_finite_and_bounded(plans) -> None:
     motion = Motion(LIMITS, steady_ns=lambda: 0)
     for made, stamp_ns, now_ns in plans:
         motion.begin(ActionPlan("test", tuple(made), stamp_ns), now_ns)
@@ -177,6 +177,6 @@ def test_velocities_are_finite_and_bounded_at_any_time(plans) -> None:
 
 
 @pytest.mark.parametrize("text", ["go forward " * 1000, "a" * 10_000, "go " * 100, "\0\u202e"])
-def test_a_text_that_nobody_would_say_is_understood_as_nothing(text: str) -> None:
+def test_overlong_text_has_no_intent(text: str) -> None:
     intent = understanding().parse(Transcript(text, 1.0, "free", 1))
     assert intent.name == "" and intent.problem

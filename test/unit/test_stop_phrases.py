@@ -1,4 +1,4 @@
-"""What stops, and what says no, in whatever words and letters it is written."""
+"""Stops and rejections in any wording and spelling."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from edge_inference.speech.language.text_normalization import split_clauses, spl
 
 
 def wide(text: str) -> str:
-    """Write a text in the full-width letters of East Asian keyboards."""
+    """Return a text in the full-width letters of East Asian keyboards."""
     return "".join(chr(ord(each) + 0xFEE0) if "!" <= each <= "~" else each for each in text)
 
 
@@ -94,28 +94,28 @@ NO_NOES = [
 
 
 @pytest.mark.parametrize("text", STOPS)
-def test_it_stops(text: str) -> None:
+def test_text_is_a_stop(text: str) -> None:
     assert is_stop(text)
 
 
 @pytest.mark.parametrize("text", GOES_ON)
-def test_it_goes_on(text: str) -> None:
+def test_text_is_no_stop(text: str) -> None:
     assert not is_stop(text)
 
 
 @pytest.mark.parametrize("text", NOES)
-def test_it_is_a_no(text: str) -> None:
+def test_text_is_a_rejection(text: str) -> None:
     assert is_rejection(text)
     assert closes_question(text)
 
 
 @pytest.mark.parametrize("text", NO_NOES)
-def test_it_is_no_no(text: str) -> None:
+def test_text_is_no_rejection(text: str) -> None:
     assert not is_rejection(text)
 
 
 @pytest.mark.parametrize("text", ["slow down and stop", "go forward and stop", "go on. And stop"])
-def test_the_last_of_several_commands_stops_where_there_are_no_others(text: str) -> None:
+def test_last_of_several_commands_stops_without_in_turn(text: str) -> None:
     assert (find_stop_word(text), find_stop_word(text, in_turn=False)) == ("", "stop")
 
 
@@ -130,11 +130,11 @@ def test_the_last_of_several_commands_stops_where_there_are_no_others(text: str)
         ("", False),
     ],
 )
-def test_what_begins_with_a_no(text: str, begins: bool) -> None:
+def test_text_starts_with_no(text: str, begins: bool) -> None:
     assert starts_with_no(text) is begins
 
 
-def test_no_phrase_of_the_shipped_grammar_is_a_stop_or_a_no_by_chance() -> None:
+def test_no_shipped_phrase_is_a_stop_or_rejection_by_accident() -> None:
     grammar = read_grammar(Path(__file__).parents[2] / "config" / "voice" / "grammar.yaml")
     sentences = [*grammar.sentences(), *grammar.sentences(digits=True)]
     assert len(sentences) > 100
@@ -147,7 +147,7 @@ def test_no_phrase_of_the_shipped_grammar_is_a_stop_or_a_no_by_chance() -> None:
     assert by_chance == []
 
 
-def test_words_of_ones_own_stop_and_are_forbidden_alike() -> None:
+def test_custom_stop_words_work_and_can_be_negated() -> None:
     basta = ("basta ya",)
     assert find_stop_word("now basta ya please", basta) == "basta ya"
     assert not is_stop("stop", basta)
@@ -166,7 +166,7 @@ def test_words_of_ones_own_stop_and_are_forbidden_alike() -> None:
         (wide("1,000 m"), ("1000", "m")),
         ("turn 90º", ("turn", "90", "°")),
         ("3㎞", ("3", "km")),
-        # No figure becomes another one.
+        # No digit changes into another one.
         ("2½ m", ("2", "½", "m")),
         ("10² m", ("10", "²", "m")),
         ("do n't wo n't ca n't", ("dont", "wont", "cant")),
@@ -180,7 +180,7 @@ def test_words_of_ones_own_stop_and_are_forbidden_alike() -> None:
         ("\u200b\ufeff", ()),
     ],
 )
-def test_letters_and_apostrophes_of_any_kind(text: str, words: tuple[str, ...]) -> None:
+def test_any_letters_and_apostrophes(text: str, words: tuple[str, ...]) -> None:
     assert split_words(text) == words
 
 
@@ -194,11 +194,11 @@ def test_letters_and_apostrophes_of_any_kind(text: str, words: tuple[str, ...]) 
         ("?!", []),
     ],
 )
-def test_punctuation_parts_what_is_said(text: str, clauses: list[tuple[str, ...]]) -> None:
+def test_punctuation_separates_clauses(text: str, clauses: list[tuple[str, ...]]) -> None:
     assert split_clauses(text) == clauses
 
 
-def test_a_stop_or_a_no_in_a_long_text_is_found() -> None:
+def test_stop_or_rejection_in_a_long_text_is_found() -> None:
     long = "don't stop " * 5000
     assert not is_stop(long)
     assert is_stop(f"{long} please stop")

@@ -47,7 +47,7 @@ def test_a_zone_has_its_type_as_name_and_its_own_trip_points() -> None:
     assert readings["zone/cpu-thermal"].throttle is None
 
 
-def test_only_tj_decides_on_an_orin() -> None:
+def test_tj_is_the_only_control_temperature_of_an_orin() -> None:
     readings = look(thermal_zones.find(MemoryFiles(orin_nx()), ORIN))
     assert [name for name, each in readings.items() if each.role is Role.CONTROL] == [
         "zone/tj-thermal"
@@ -55,7 +55,7 @@ def test_only_tj_decides_on_an_orin() -> None:
 
 
 @pytest.mark.parametrize("off", [errno.EAGAIN, errno.ENODATA, "-256000\n"])
-def test_a_zone_of_a_unit_that_is_off_is_gated_and_has_no_value(off: str | int) -> None:
+def test_zone_of_a_powered_off_unit_is_gated(off: str | int) -> None:
     reading = OneZone().says(off)
     assert (reading.value, reading.status) == (None, ReadingStatus.GATED)
     assert "off" in reading.problem
@@ -88,24 +88,24 @@ def test_gated_zones_leave_tj_valid() -> None:
         (errno.EACCES, "may not read it"),
     ],
 )
-def test_what_is_no_temperature_is_invalid_and_says_why(content: str | int, words: str) -> None:
+def test_invalid_temperature_gives_the_reason(content: str | int, words: str) -> None:
     reading = OneZone().says(content)
     assert (reading.value, reading.status) == (None, ReadingStatus.INVALID)
     assert words in reading.problem
 
 
 @pytest.mark.parametrize("gone", [errno.ENOENT, errno.ENODEV, errno.ENXIO])
-def test_a_zone_that_is_gone_is_absent(gone: int) -> None:
+def test_removed_zone_is_absent(gone: int) -> None:
     assert OneZone().says(gone).status is ReadingStatus.ABSENT
 
 
 @pytest.mark.parametrize("content", ["-40000\n", "130000\n", "45000", " 45000\n", "-1001\n"])
-def test_the_whole_range_is_believed(content: str) -> None:
+def test_whole_range_is_valid(content: str) -> None:
     assert OneZone().says(content).value == int(content) / 1000
 
 
 @given(st.binary(max_size=40))
-def test_whatever_a_file_holds_a_value_is_a_temperature(content: bytes) -> None:
+def test_random_contents_give_valid_temperatures_only(content: bytes) -> None:
     zone = OneZone()
     reading = zone.says(content.decode("utf-8", "surrogateescape"))
     assert reading.value is None or -40 <= reading.value <= 130
@@ -115,12 +115,12 @@ def test_whatever_a_file_holds_a_value_is_a_temperature(content: bytes) -> None:
 # Defects seen in others: an offline sensor that is taken as 0 or as -256 degrees.
 
 
-def test_zero_from_the_start_is_no_temperature() -> None:
+def test_zero_at_the_start_is_invalid() -> None:
     zone = OneZone()
     assert [zone.says("0\n").status for _ in range(5)] == [ReadingStatus.INVALID] * 5
 
 
-def test_whole_degrees_are_no_thousandths() -> None:
+def test_whole_degrees_are_rejected() -> None:
     zone = OneZone()
     said = [zone.says(each) for each in ("88\n", "90\n", "-1000\n", "1000\n")]
     assert [each.status for each in said] == [ReadingStatus.INVALID] * 4
@@ -131,13 +131,13 @@ def test_whole_degrees_are_no_thousandths() -> None:
 
 
 @pytest.mark.parametrize(("other", "is_believed"), [(2000, True), (-9000, True), (15000, False)])
-def test_a_degree_of_frost_is_confirmed_by_a_cold_zone(other: int, is_believed: bool) -> None:
+def test_value_near_zero_is_confirmed_by_a_cold_zone(other: int, is_believed: bool) -> None:
     files = MemoryFiles(zones(cpu_thermal=f"{other}\n", tj_thermal="-500\n"))
     readings = look(thermal_zones.find(files, ORIN))
     assert readings["zone/tj-thermal"].value == (-0.5 if is_believed else None)
 
 
-def test_another_zone_confirms_nothing_that_it_said_long_ago() -> None:
+def test_old_value_of_another_zone_confirms_nothing() -> None:
     files, clock = MemoryFiles(zones(cpu_thermal="2000\n", tj_thermal="88\n")), HandClock()
     other, zone = thermal_zones.find(files, ORIN, clock)
     other.read()
@@ -174,21 +174,21 @@ def orin_with_a_notice(*devices: tuple[str, str]) -> Reading:
         ([], 70.0),
     ],
 )
-def test_a_passive_trip_counts_where_it_drives_what_slows_down(
+def test_passive_trip_counts_if_bound_to_a_throttling_device(
     devices: list[tuple[str, str]], throttle: float | None
 ) -> None:
     reading = orin_with_a_notice(*devices)
     assert (reading.throttle, reading.critical) == (throttle, 104.5)
 
 
-def test_zero_after_a_temperature_is_never_confirmed() -> None:
+def test_zero_after_a_temperature_stays_invalid() -> None:
     zone = OneZone()
     zone.says("25000\n")
     assert [zone.says("0\n").status for _ in range(5)] == [ReadingStatus.INVALID] * 5
     assert zone.says("25500\n").value == 25.5
 
 
-def test_zero_on_a_winters_day_is_believed() -> None:
+def test_zero_near_zero_is_valid() -> None:
     zone = OneZone()
     assert [zone.says(each).value for each in ("1500\n", "0\n", "-500\n", "0\n")] == [
         1.5,
@@ -198,13 +198,13 @@ def test_zero_on_a_winters_day_is_believed() -> None:
     ]
 
 
-def test_zero_after_deep_frost_is_no_temperature() -> None:
+def test_zero_after_a_low_temperature_is_invalid() -> None:
     zone = OneZone()
     zone.says("-20000\n")
     assert [zone.says("0\n").status for _ in range(3)] == [ReadingStatus.INVALID] * 3
 
 
-def test_a_leap_has_to_be_confirmed() -> None:
+def test_jump_must_be_confirmed() -> None:
     zone = OneZone()
     assert zone.says("45000\n").value == 45
     leap = zone.says("85000\n")
@@ -214,7 +214,7 @@ def test_a_leap_has_to_be_confirmed() -> None:
 
 
 @pytest.mark.parametrize("between", ["0\n", "140000\n", "?", errno.EAGAIN, errno.EIO])
-def test_only_the_very_next_look_confirms_a_leap(between: str | int) -> None:
+def test_only_the_next_sample_confirms_a_jump(between: str | int) -> None:
     zone = OneZone()
     zone.says("45000\n")
     zone.says("85000\n")
@@ -223,13 +223,13 @@ def test_only_the_very_next_look_confirms_a_leap(between: str | int) -> None:
     assert zone.says("85000\n").value == 85
 
 
-def test_a_single_outlier_leaves_no_trace() -> None:
+def test_single_outlier_is_dropped() -> None:
     zone = OneZone()
     values = [zone.says(each).value for each in ("45000\n", "127000\n", "46000\n", "47000\n")]
     assert values == [45, None, 46, 47]
 
 
-def test_leaps_to_and_fro_are_never_believed() -> None:
+def test_alternating_jumps_stay_invalid() -> None:
     zone = OneZone()
     zone.says("45000\n")
     for _ in range(3):
@@ -237,14 +237,14 @@ def test_leaps_to_and_fro_are_never_believed() -> None:
         assert zone.says("-10000\n").value is None
 
 
-def test_a_fast_rise_in_steps_is_believed() -> None:
+def test_fast_rise_in_steps_is_valid() -> None:
     zone = OneZone()
     assert [zone.says(f"{each}000\n").value for each in (45, 70, 95)] == [45, 70, 95]
 
 
 @given(st.lists(st.integers(-45, 135), max_size=40))
 @example([-6, 25, 0, 31])
-def test_a_value_is_what_was_said_and_near_the_last_or_confirmed(degrees: list[int]) -> None:
+def test_valid_value_is_near_the_last_or_confirmed(degrees: list[int]) -> None:
     zone = OneZone()
     believed: float | None = None
     for before, said in zip([None, *degrees], degrees, strict=False):
@@ -257,19 +257,19 @@ def test_a_value_is_what_was_said_and_near_the_last_or_confirmed(degrees: list[i
         believed = value
 
 
-def test_after_a_long_pause_any_change_is_believed() -> None:
+def test_any_change_is_valid_after_a_long_pause() -> None:
     zone = OneZone()
     zone.says("45000\n")
     assert zone.says("90000\n", after_s=60).value == 90
 
 
-def test_a_gated_zone_that_comes_back_is_read_again() -> None:
+def test_gated_zone_is_read_again_when_powered() -> None:
     zone = OneZone(errno.EAGAIN)
     assert zone.says(errno.EAGAIN).status is ReadingStatus.GATED
     assert zone.says("40000\n").value == 40
 
 
-def test_pmic_die_is_never_a_temperature() -> None:
+def test_pmic_die_is_a_placeholder() -> None:
     files = MemoryFiles(zones(CPU_therm="50000\n", GPU_therm="48000\n", PMIC_Die="100000\n"))
     readings = look(thermal_zones.find(files, NANO))
     pmic = readings["zone/PMIC-Die"]
@@ -281,7 +281,7 @@ def test_pmic_die_is_never_a_temperature() -> None:
 
 
 @pytest.mark.parametrize("order", [("tj_thermal", "cpu_thermal"), ("cpu_thermal", "tj_thermal")])
-def test_the_last_zone_does_not_win(order: tuple[str, str]) -> None:
+def test_zone_order_does_not_select_the_control_temperature(order: tuple[str, str]) -> None:
     temperatures = {"tj_thermal": "80000\n", "cpu_thermal": "30000\n"}
     files = MemoryFiles(zones(**{name: temperatures[name] for name in order}))
     readings = look(thermal_zones.find(files, ORIN))
@@ -291,7 +291,7 @@ def test_the_last_zone_does_not_win(order: tuple[str, str]) -> None:
     assert readings["zone/cpu-thermal"].value == 30
 
 
-def test_zones_are_told_by_type_whatever_their_number() -> None:
+def test_zones_are_identified_by_type() -> None:
     before = look(thermal_zones.find(MemoryFiles(zones(tj_thermal="10000", a="20000")), ORIN))
     after = look(thermal_zones.find(MemoryFiles(zones(a="20000", tj_thermal="10000")), ORIN))
     assert {name: each.value for name, each in before.items()} == {
@@ -299,7 +299,7 @@ def test_zones_are_told_by_type_whatever_their_number() -> None:
     }
 
 
-def test_zones_of_one_type_are_kept_apart() -> None:
+def test_zones_of_equal_type_get_unique_names() -> None:
     contents = zones(a="30000\n", b="40000\n", c="50000\n")
     for number in range(3):
         contents[f"{ZONE.format(number)}/type"] = "acpitz\n"
@@ -321,7 +321,7 @@ def test_zones_of_one_type_are_kept_apart() -> None:
         ("x" * 9999, "zone/" + "x" * 80),
     ],
 )
-def test_an_odd_type_makes_a_name_that_can_be_shown(kind: str | int, name: str) -> None:
+def test_unprintable_type_gives_a_printable_name(kind: str | int, name: str) -> None:
     contents = {**zones(a="30000\n"), f"{ZONE.format(0)}/type": kind}
     assert [sensor.name for sensor in thermal_zones.find(MemoryFiles(contents), ORIN)] == [name]
 
@@ -355,7 +355,7 @@ def test_trip_points(
     assert (reading.throttle, reading.critical) == (throttle, critical)
 
 
-def test_looking_reads_nothing_but_temperatures() -> None:
+def test_sampling_reads_only_temperature_files() -> None:
     files = MemoryFiles(orin_nx())
     sensors = thermal_zones.find(files, ORIN)
     assert not [path for path in files.reads if path.endswith("/temp")]

@@ -44,7 +44,7 @@ class System:
         self.policy, self.priority = policy, param.sched_priority
 
 
-def test_nothing_asked_nothing_done() -> None:
+def test_an_unchanged_schedule_makes_no_call() -> None:
     system = System()
     assert ThreadSchedule(system).set(0, ()) == ()
     assert system.calls == 0
@@ -62,7 +62,7 @@ def test_a_priority_that_is_permitted_and_back() -> None:
     assert schedule.describe() == "normal priority, CPUs 0, 1, 2, 3"
 
 
-def test_what_is_not_permitted_is_told_once_and_names_the_limit() -> None:
+def test_a_forbidden_priority_is_reported_once_with_the_limit() -> None:
     system = System(rtprio=10)
     schedule = ThreadSchedule(system)
     (problem,) = schedule.set(50, ())
@@ -85,7 +85,7 @@ def test_cpus_and_back() -> None:
     assert not schedule.differs(0, ())
 
 
-def test_cpus_that_are_not_there_and_a_priority_that_is() -> None:
+def test_missing_cpus_and_a_valid_priority() -> None:
     system = System()
     (problem,) = ThreadSchedule(system).set(5, (64,))
     assert problem == (
@@ -96,7 +96,7 @@ def test_cpus_that_are_not_there_and_a_priority_that_is() -> None:
 
 
 def in_a_thread(function: Callable[[], None]) -> None:
-    """Run a function in a thread of its own, whose schedule ends with it."""
+    """Run a function in a separate thread, whose schedule ends with it."""
     errors: list[BaseException] = []
 
     def run() -> None:
@@ -126,7 +126,7 @@ def test_the_real_system_keeps_a_thread_on_its_cpus() -> None:
     assert os.sched_getaffinity(0) == everywhere
 
 
-def test_the_real_system_permits_or_a_sentence_tells() -> None:
+def test_the_real_system_permits_or_a_sentence_explains() -> None:
     def work() -> None:
         problems = ThreadSchedule().set(1, ())
         is_real_time = os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK == os.SCHED_FIFO

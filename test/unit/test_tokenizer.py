@@ -33,7 +33,7 @@ BASE = [b"<unk>", b"<s>", b"</s>"] + [bytes([n]) for n in range(256)]
         (packed(*BASE[:-1]), "got 258 entries"),
     ],
 )
-def test_a_damaged_file_is_told(tmp_path: Path, data: bytes, complaint: str) -> None:
+def test_damaged_file_is_reported(tmp_path: Path, data: bytes, complaint: str) -> None:
     file = tmp_path / "tokenizer.bin"
     file.write_bytes(data)
     with pytest.raises(ModelError, match=complaint) as caught:
@@ -41,12 +41,12 @@ def test_a_damaged_file_is_told(tmp_path: Path, data: bytes, complaint: str) -> 
     assert str(caught.value).startswith(f"{file}: ")
 
 
-def test_a_missing_file_is_told(tmp_path: Path) -> None:
+def test_missing_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="cannot be read: No such file"):
         load_tokenizer(tmp_path / "tokenizer.bin")
 
 
-def test_a_file_is_read(tmp_path: Path) -> None:
+def test_file_is_read(tmp_path: Path) -> None:
     long = b"x" * 300
     file = tmp_path / "tokenizer.bin"
     file.write_bytes(packed(*BASE, b"", long, "▁go".encode(), b"<<ST_0>>"))
@@ -67,7 +67,7 @@ def test_a_file_is_read(tmp_path: Path) -> None:
         ("aé", ["▁a", b"\xc3", b"\xa9"]),
     ],
 )
-def test_a_text_becomes_its_tokens(text: str, pieces: list[str | bytes]) -> None:
+def test_text_is_encoded(text: str, pieces: list[str | bytes]) -> None:
     words = [b"a", b"b", b"c", b"ab", b"abc", "▁".encode(), "▁abc".encode(), "▁a".encode()]
     tokens = [*BASE, *words, "▁b".encode()]
     wanted = [tokens.index(p if isinstance(p, bytes) else p.encode()) for p in pieces]
@@ -82,12 +82,12 @@ def test_a_lower_id_is_merged_first() -> None:
 
 
 @pytest.mark.parametrize("number", [-1, 9999])
-def test_a_token_of_another_tokenizer_is_refused(number: int) -> None:
+def test_token_of_another_tokenizer_is_refused(number: int) -> None:
     with pytest.raises(ModelError, match=f"token id: .* got {number};"):
         small_tokenizer().text([number])
 
 
 @given(st.text(st.characters(exclude_characters="▁", exclude_categories=["Cs"])))
-def test_text_comes_back(text: str) -> None:
+def test_text_round_trips(text: str) -> None:
     tokenizer = small_tokenizer()
     assert tokenizer.text(tokenizer.ids(text)) == " ".join(text.split())

@@ -25,13 +25,13 @@ SECOND_NS = 1_000_000_000
 
 
 def segment(silence_ms: int, *, is_final: bool, start_ns: int = 0) -> SpeechSegment:
-    """Return speech of a second, and some silence behind it."""
+    """Return one second of speech, followed by silence."""
     samples = np.zeros(16_000 + 16 * silence_ms, np.float32)
     return SpeechSegment(samples, start_ns, start_ns + SECOND_NS, is_final)
 
 
-class Counted:
-    """A command mode that counts how often it had to search."""
+class CountingCommandMode:
+    """A command mode that counts its searches."""
 
     def __init__(self, recogniser: Recogniser, phrases: list[str]) -> None:
         graph = PhraseGraph(phrases, recogniser.tokenizer)
@@ -44,14 +44,14 @@ class Counted:
         return self._mode.search(samples, expects_answer=expects_answer, to_end=to_end)
 
 
-def make_transcriber(said: str) -> tuple[Transcriber, Counted]:
-    recogniser = recogniser_that(saying(TOKENIZER.ids(said)))
-    counted = Counted(recogniser, ["a b", "c"])
-    return Transcriber(recogniser, counted), counted
+def make_transcriber(phrases: str) -> tuple[Transcriber, CountingCommandMode]:
+    recogniser = recogniser_that(saying(TOKENIZER.ids(phrases)))
+    command_mode = CountingCommandMode(recogniser, ["a b", "c"])
+    return Transcriber(recogniser, command_mode), command_mode
 
 
 @pytest.mark.parametrize(
-    ("mode", "said", "text", "heard_in"),
+    ("mode", "phrases", "text", "result_mode"),
     [
         (COMMAND, "A b", "a b", COMMAND),
         (COMMAND, "D e", "", COMMAND),
@@ -61,40 +61,40 @@ def make_transcriber(said: str) -> tuple[Transcriber, Counted]:
         (BOTH, "", "", FREE),
     ],
 )
-def test_the_modes(mode: str, said: str, text: str, heard_in: str) -> None:
-    heard = make_transcriber(said)[0].transcribe(segment(192, is_final=True), mode)
-    assert (heard.text, heard.mode, bool(heard.problem)) == (text, heard_in, not text)
+def test_the_modes(mode: str, phrases: str, text: str, result_mode: str) -> None:
+    result = make_transcriber(phrases)[0].transcribe(segment(192, is_final=True), mode)
+    assert (result.text, result.mode, bool(result.problem)) == (text, result_mode, not text)
 
 
-def test_an_unknown_mode_writes_nothing_down() -> None:
+def test_unknown_mode_is_refused() -> None:
     with pytest.raises(ConfigError, match="expected one of command, free, both, got 'Command'"):
         make_transcriber("D e")[0].transcribe(segment(192, is_final=True), "Command")
 
 
-def test_only_what_is_over_is_written_down_as_well() -> None:
-    heard = make_transcriber("D e")[0].transcribe(segment(0, is_final=False), BOTH)
-    assert (heard.text, heard.mode) == ("", COMMAND)
+def test_only_final_speech_is_transcribed_freely() -> None:
+    result = make_transcriber("D e")[0].transcribe(segment(0, is_final=False), BOTH)
+    assert (result.text, result.mode) == ("", COMMAND)
 
 
-def test_a_pause_that_was_the_end_is_not_recognised_again() -> None:
-    transcription, counted = make_transcriber("A b")
-    partial = transcription.transcribe(segment(64, is_final=False), COMMAND)
-    assert transcription.transcribe(segment(192, is_final=True), COMMAND) == partial
-    assert counted.searches == 1
-    transcription.transcribe(segment(192, is_final=True), COMMAND)
-    assert counted.searches == 2
+def test_pause_result_is_reused_at_the_end() -> None:
+    transcriber, command_mode = make_transcriber("A b")
+    partial = transcriber.transcribe(segment(64, is_final=False), COMMAND)
+    assert transcriber.transcribe(segment(192, is_final=True), COMMAND) == partial
+    assert command_mode.searches == 1
+    transcriber.transcribe(segment(192, is_final=True), COMMAND)
+    assert command_mode.searches == 2
 
 
-@pytest.mark.parametrize("said", ["D e f g h", "A b, h", "H h"])
+@pytest.mark.parametrize("phrases", ["D e f g h", "A b, h", "H h"])
 @pytest.mark.parametrize("paused", [False, True])
-def test_a_stop_is_heard_behind_anything_recognised_at_the_pause_or_at_the_end(
-    said: str, paused: bool
+def test_stop_after_a_phrase_is_found_at_the_pause_or_at_the_end(
+    phrases: str, paused: bool
 ) -> None:
-    transcription, counted = make_transcriber(said)
+    transcriber, command_mode = make_transcriber(phrases)
     if paused:
-        transcription.transcribe(segment(64, is_final=False), COMMAND)
-    heard = transcription.transcribe(segment(192, is_final=True), COMMAND)
-    assert (heard.text, heard.problem, counted.searches) == ("h", "", 1)
+        transcriber.transcribe(segment(64, is_final=False), COMMAND)
+    result = transcriber.transcribe(segment(192, is_final=True), COMMAND)
+    assert (result.text, result.problem, command_mode.searches) == ("h", "", 1)
 
 
 @pytest.mark.parametrize(
@@ -105,43 +105,45 @@ def test_a_stop_is_heard_behind_anything_recognised_at_the_pause_or_at_the_end(
         (segment(64, is_final=False), True),
     ],
 )
-def test_what_might_have_been_something_else_is(
+def test_pause_result_of_other_speech_is_not_reused(
     before: SpeechSegment, expects_answer: bool
 ) -> None:
-    transcription, counted = make_transcriber("C")
-    transcription.transcribe(before, COMMAND, expects_answer=expects_answer)
-    heard = transcription.transcribe(segment(192, is_final=True), COMMAND)
-    assert counted.searches == 2
-    assert heard == SpeechTranscript("", heard.confidence, COMMAND, "none of the grammar's phrases")
+    transcriber, command_mode = make_transcriber("C")
+    transcriber.transcribe(before, COMMAND, expects_answer=expects_answer)
+    result = transcriber.transcribe(segment(192, is_final=True), COMMAND)
+    assert command_mode.searches == 2
+    assert result == SpeechTranscript(
+        "", result.confidence, COMMAND, "none of the grammar's phrases"
+    )
 
 
 @pytest.mark.parametrize(
-    ("said", "is_final", "text"),
+    ("phrases", "is_final", "text"),
     [
         ("A b", True, ""),
         ("D e f g", True, ""),
-        ("C", True, ""),  # the robot says yes or no in its question
+        ("C", True, ""),  # the robot says yes or no in its own question
         ("", True, ""),
         ("H", True, "h"),
         ("D e h f", True, "h"),
         ("A b h", True, "h"),
-        ("D e h f", False, "h"),  # the robot may yet go on for long
+        ("D e h f", False, "h"),  # the robot may continue for long
         ("A b", False, ""),
     ],
 )
 @pytest.mark.parametrize("mode", [COMMAND, FREE, BOTH])
-def test_of_what_may_be_the_robots_own_only_a_stop_counts(
-    mode: str, said: str, is_final: bool, text: str
+def test_only_a_stop_counts_in_mixed_speech(
+    mode: str, phrases: str, is_final: bool, text: str
 ) -> None:
     silence_ms = 192 if is_final else 0
     mixed = replace(segment(silence_ms, is_final=is_final), is_mixed=True)
-    heard = make_transcriber(said)[0].transcribe_mixed(mixed, mode, ["h"])
-    assert (heard.text, heard.problem) == (text, "the robot itself spoke meanwhile")
+    result = make_transcriber(phrases)[0].transcribe_mixed(mixed, mode, ["h"])
+    assert (result.text, result.problem) == (text, "the robot itself spoke meanwhile")
 
 
 @pytest.mark.parametrize("mode", [COMMAND, FREE])
 @pytest.mark.parametrize(("is_final", "text"), [(True, "C c"), (False, "")])
-def test_of_what_may_be_the_robots_own_a_no_counts_once_it_is_over(
+def test_rejection_counts_in_final_mixed_speech(
     mode: str, is_final: bool, text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transcription, "is_rejection", lambda text, stop_words: text == "C c")
@@ -149,13 +151,13 @@ def test_of_what_may_be_the_robots_own_a_no_counts_once_it_is_over(
     assert make_transcriber("C c")[0].transcribe_mixed(mixed, mode, ["h"]).text == text
 
 
-def test_a_no_that_something_follows_is_known_of(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_before_other_words_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transcription, "starts_with_no", lambda text: text == "D e")
-    heard = make_transcriber("D e")[0].transcribe(segment(192, is_final=True), COMMAND)
-    assert (heard.text, bool(heard.problem)) == ("D e", True)
+    result = make_transcriber("D e")[0].transcribe(segment(192, is_final=True), COMMAND)
+    assert (result.text, bool(result.problem)) == ("D e", True)
 
 
-def test_a_no_that_is_no_phrase_is_known_of_once_it_is_over(
+def test_rejection_outside_the_grammar_is_reported_when_final(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(transcription, "is_rejection", lambda text: text == "D e")

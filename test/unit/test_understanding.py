@@ -1,4 +1,4 @@
-"""What is said is understood by grammar, by letters and by meaning, and nothing else is."""
+"""Understanding of texts by grammar, by letters and by meaning."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def sentences() -> tuple[GrammarSentence, ...]:
     return shipped().sentences()
 
 
-def heard(text: str, confidence: float = 0.9) -> Transcript:
+def transcript(text: str, confidence: float = 0.9) -> Transcript:
     return Transcript(text, confidence, "free", stamp_ns=7, frame_id="ear")
 
 
@@ -79,8 +79,8 @@ def values(intent: Intent) -> dict[str, float | str]:
         ),
     ],
 )
-def test_the_grammar_is_understood(text: str, name: str, slots: dict[str, float | str]) -> None:
-    intent = by_grammar().parse(heard(text))
+def test_grammar_is_understood(text: str, name: str, slots: dict[str, float | str]) -> None:
+    intent = by_grammar().parse(transcript(text))
     assert (intent.name, values(intent), intent.problem) == (name, pytest.approx(slots), "")
     assert (intent.source, intent.needs_confirmation) == ("grammar", False)
     assert (intent.text, intent.stamp_ns, intent.frame_id) == (text, 7, "ear")
@@ -112,19 +112,19 @@ OUTSIDE = [
 
 @pytest.mark.parametrize(("text", "problem"), OUTSIDE)
 @pytest.mark.parametrize("understanding", [by_grammar, with_letters])
-def test_what_is_outside_has_a_reason(understanding, text: str, problem: str) -> None:
-    intent = understanding().parse(heard(text))
+def test_text_outside_the_grammar_has_a_problem(understanding, text: str, problem: str) -> None:
+    intent = understanding().parse(transcript(text))
     assert intent.name == ""
     assert problem in intent.problem
     assert ActionPlanner(read_limits(VOICE / "limits.yaml")).plan(intent).is_refused
 
 
-def test_what_is_too_long_is_handed_on_cut() -> None:
-    assert by_grammar().parse(heard("go " * 10**5)).text == ("go " * 10**5)[:1000]
+def test_too_long_text_is_truncated() -> None:
+    assert by_grammar().parse(transcript("go " * 10**5)).text == ("go " * 10**5)[:1000]
 
 
-def test_why_nothing_was_heard_is_handed_on() -> None:
-    nothing = replace(heard(""), problem="below the threshold")
+def test_problem_of_the_transcript_is_kept() -> None:
+    nothing = replace(transcript(""), problem="below the threshold")
     assert by_grammar().parse(nothing).problem == "below the threshold"
 
 
@@ -137,65 +137,67 @@ def test_why_nothing_was_heard_is_handed_on() -> None:
         ("go forwad a meter then turn left", "move then turn", {"2.direction": "left"}),
     ],
 )
-def test_a_few_wrong_letters_are_forgiven(text: str, name: str, slots: dict[str, float]) -> None:
-    intent = with_letters().parse(heard(text))
+def test_few_wrong_letters_are_accepted(text: str, name: str, slots: dict[str, float]) -> None:
+    intent = with_letters().parse(transcript(text))
     assert intent.name == name
     assert values(intent).items() >= slots.items()
     assert intent.source == "fuzzy"
     assert 0.5 < intent.confidence < 0.9
-    assert by_grammar().parse(heard(text)).name == ""
+    assert by_grammar().parse(transcript(text)).name == ""
 
 
 @pytest.mark.parametrize(
     ("source", "asks"),
     [("grammar", False), ("fuzzy", False), ("embedding", True), ("a new way", True)],
 )
-def test_only_what_was_said_nearly_in_these_words_acts_at_once(source: str, asks: bool) -> None:
-    made = by_grammar()._make_intent(PhraseReading("move", {}), source, 1.0, heard("move"))
+def test_only_exact_and_fuzzy_matches_act_without_confirmation(source: str, asks: bool) -> None:
+    made = by_grammar()._make_intent(PhraseReading("move", {}), source, 1.0, transcript("move"))
     assert made.needs_confirmation is asks
 
 
 def test_a_fuzzy_number_out_of_range_is_a_problem() -> None:
-    intent = with_letters().parse(heard("go forwad 500 meters"))
+    intent = with_letters().parse(transcript("go forwad 500 meters"))
     assert "'500 meters' is not from" in intent.problem
     assert intent.name == ""
 
 
-def test_without_rapidfuzz_the_step_is_left_out_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_rapidfuzz_disables_fuzzy_matching_with_a_note(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setitem(sys.modules, "rapidfuzz", None)
     understanding = Understanding(shipped())
     assert "rapidfuzz is not installed" in understanding.notes[0]
-    assert understanding.parse(heard("what do you sea")).name == ""
-    assert understanding.parse(heard("what do you see")).name == "look"
+    assert understanding.parse(transcript("what do you sea")).name == ""
+    assert understanding.parse(transcript("what do you see")).name == "look"
 
 
-def test_what_was_hardly_heard_moves_nothing_but_stop_stops() -> None:
+def test_low_confidence_blocks_all_but_stop() -> None:
     strict = Understanding(shipped(), UnderstandingSettings(fuzzy=False, min_confidence=0.5))
-    assert "did not hear" in strict.parse(heard("go forward", 0.4)).problem
-    assert strict.parse(heard("go forward", 0.5)).name == "move"
-    assert strict.parse(heard("stop", 0.1)).name == "stop"
+    assert "did not hear" in strict.parse(transcript("go forward", 0.4)).problem
+    assert strict.parse(transcript("go forward", 0.5)).name == "move"
+    assert strict.parse(transcript("stop", 0.1)).name == "stop"
 
 
 @pytest.mark.parametrize("confidence", [0.9, 0.1])
-def test_a_stop_behind_what_is_no_command_stops(confidence: float) -> None:
+def test_stop_after_an_unknown_text_stops(confidence: float) -> None:
     strict = Understanding(shipped(), UnderstandingSettings(fuzzy=False, min_confidence=0.5))
-    assert strict.parse(heard("slow down and stop", confidence)).name == "stop"
-    assert strict.parse(heard("slow down and look", confidence)).name == ""
+    assert strict.parse(transcript("slow down and stop", confidence)).name == "stop"
+    assert strict.parse(transcript("slow down and look", confidence)).name == ""
 
 
-def test_a_stop_behind_a_command_that_is_nearly_right_is_its_end() -> None:
+def test_stop_after_a_fuzzy_command_is_its_last_step() -> None:
     pytest.importorskip("rapidfuzz")
-    meant = Understanding(shipped()).parse(heard("go forwward two meters and stop"))
-    assert meant.name == "move then stop"
+    intent = Understanding(shipped()).parse(transcript("go forwward two meters and stop"))
+    assert intent.name == "move then stop"
 
 
-def test_words_for_stop_can_be_set() -> None:
+def test_stop_words_are_a_setting() -> None:
     settings = UnderstandingSettings(fuzzy=False, stop_words=("whoa",))
-    assert Understanding(shipped(), settings).parse(heard("whoa there")).name == "stop"
+    assert Understanding(shipped(), settings).parse(transcript("whoa there")).name == "stop"
 
 
 def embed(texts: Sequence[str]):
-    """Vectors in which only walking and turning are different."""
+    """Return vectors that distinguish only walking and turning."""
     walking = {"go", "walk", "stroll", "move", "way", "forward", "distance"}
     rows = [
         [sum(w in walking for w in text.split()), sum(w not in walking for w in text.split())]
@@ -204,9 +206,9 @@ def embed(texts: Sequence[str]):
     return np.array(rows, np.float32)
 
 
-def test_what_only_means_the_same_is_asked_about() -> None:
+def test_match_by_meaning_needs_confirmation() -> None:
     understanding = Understanding(shipped(), UnderstandingSettings(fuzzy=False), embed)
-    intent = understanding.parse(heard("stroll forward two meters"))
+    intent = understanding.parse(transcript("stroll forward two meters"))
     assert (intent.name, intent.source, intent.needs_confirmation) == ("move", "embedding", True)
     assert values(intent) == {"direction": "forward", "distance": 2.0}
     plan = ActionPlanner(read_limits(VOICE / "limits.yaml")).plan(intent)
@@ -214,42 +216,42 @@ def test_what_only_means_the_same_is_asked_about() -> None:
     assert "Did you mean" in plan.reason
 
 
-def test_the_values_of_what_is_meant_must_be_there() -> None:
+def test_match_by_meaning_needs_exact_values() -> None:
     understanding = Understanding(shipped(), UnderstandingSettings(fuzzy=False), embed)
-    assert understanding.parse(heard("stroll left two meters")).name == ""
-    assert understanding.parse(heard("never stroll forward two meters")).name == ""
+    assert understanding.parse(transcript("stroll left two meters")).name == ""
+    assert understanding.parse(transcript("never stroll forward two meters")).name == ""
 
 
-def test_what_could_be_two_things_is_neither(tmp_path: Path) -> None:
+def test_ambiguous_text_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "grammar.yaml"
     file.write_text("intents:\n  a: {phrases: [look there]}\n  b: {phrases: [look where]}\n")
     pytest.importorskip("rapidfuzz", reason="fuzzy matching needs rapidfuzz")
-    intent = Understanding(read_grammar(file)).parse(heard("look here"))
+    intent = Understanding(read_grammar(file)).parse(transcript("look here"))
     assert intent.name == ""
     assert "could be a or b" in intent.problem
 
 
 @given(st.data())
-def test_every_sentence_is_understood_with_its_own_meaning(data: st.DataObject) -> None:
+def test_every_sentence_has_its_own_meaning(data: st.DataObject) -> None:
     sentence = data.draw(st.sampled_from(sentences()))
-    intent = by_grammar().parse(heard(f"Please {sentence.text.capitalize()}, now."))
+    intent = by_grammar().parse(transcript(f"Please {sentence.text.capitalize()}, now."))
     assert (intent.name, intent.slots) == (sentence.intent, sentence.slots)
 
 
 @given(st.data())
-def test_two_sentences_are_understood_as_both(data: st.DataObject) -> None:
+def test_two_sentences_are_a_sequence(data: st.DataObject) -> None:
     both = [data.draw(st.sampled_from(sentences())) for _ in range(2)]
-    intent = by_grammar().parse(heard(f"{both[0].text} and then {both[1].text}"))
+    intent = by_grammar().parse(transcript(f"{both[0].text} and then {both[1].text}"))
     assert intent.name == f"{both[0].intent} then {both[1].intent}"
 
 
 @given(st.text(max_size=60))
 def test_any_text_gives_an_intent_or_a_problem(text: str) -> None:
-    intent = with_letters().parse(heard(text))
+    intent = with_letters().parse(transcript(text))
     assert bool(intent.name) is not bool(intent.problem)
 
 
-def test_what_was_heard_beside_a_problem_is_no_command_and_not_answered() -> None:
+def test_text_with_a_problem_is_no_command_and_no_answer() -> None:
     beside = Transcript("go forward if not", 0.9, "command", 7, problem="none of the phrases")
     intent = Understanding(shipped()).parse(beside)
     assert (intent.name, intent.text, intent.problem) == ("", "", "none of the phrases")

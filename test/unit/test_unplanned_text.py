@@ -1,4 +1,4 @@
-"""A stop or a no in a text acts unless a plan is made of that text which does it."""
+"""A stop or a no in a text takes effect unless the plan of that text carries it out."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from edge_inference.speech.language.unplanned_text import UnplannedTextTracker
 
 MOVE, STOP = ActionStep("move", distance_m=1.0), ActionStep("stop")
 STAMP = 7
-LONGEST_S = 3.0
+PLAN_TIMEOUT_S = 3.0
 
 
-class Words(UnplannedTextTracker):
-    """They hear what is said at one moment; the steady clock goes as it is told to."""
+class Tracker(UnplannedTextTracker):
+    """A tracker with transcripts of one stamp and a controlled steady clock."""
 
     def __init__(self) -> None:
         self.now_ns = 0
         super().__init__(lambda: self.now_ns)
 
     def say(self, text: str, stamp_ns: int = STAMP, is_final: bool = True) -> bool:
-        words = Transcript(text, 0.9, "free", stamp_ns, is_final)
-        return self.add_transcript(words, STOP_WORDS, LONGEST_S) is not None
+        tracker = Transcript(text, 0.9, "free", stamp_ns, is_final)
+        return self.add_transcript(tracker, STOP_WORDS, PLAN_TIMEOUT_S) is not None
 
     def plan(self, *steps: ActionStep, refused: str = "", stamp_ns: int = STAMP) -> bool:
         return self.add_plan(ActionPlan("any", steps, stamp_ns, bool(refused), refused)) is not None
@@ -46,52 +46,52 @@ class Words(UnplannedTextTracker):
     ],
 )
 @pytest.mark.parametrize("plan_is_first", [False, True])
-def test_it_acts_where_the_plan_does_not(
+def test_text_acts_if_its_plan_does_not(
     text: str, steps: tuple[ActionStep, ...], acts: bool, plan_is_first: bool
 ) -> None:
-    words = Words()
+    tracker = Tracker()
     refused = "" if steps else "I may not do that"
-    ways = (lambda: words.say(text), lambda: words.plan(*steps, refused=refused))
+    ways = (lambda: tracker.say(text), lambda: tracker.plan(*steps, refused=refused))
     first, second = reversed(ways) if plan_is_first else ways
     assert not first()
     assert second() is acts
-    words.now_ns = int(1e12)
-    assert words.pop_overdue() is None
+    tracker.now_ns = int(1e12)
+    assert tracker.pop_overdue() is None
 
 
-def test_it_acts_where_no_plan_comes_in_time() -> None:
-    words = Words()
-    assert not words.say("pick up the ball and stop")
-    assert not words.plan(MOVE, STOP, stamp_ns=STAMP + 1)  # that of another text
-    words.now_ns = int(LONGEST_S * 1e9) - 1
-    assert words.pop_overdue() is None
-    words.now_ns += 1
-    overdue = words.pop_overdue()
+def test_text_acts_without_a_plan_in_time() -> None:
+    tracker = Tracker()
+    assert not tracker.say("pick up the ball and stop")
+    assert not tracker.plan(MOVE, STOP, stamp_ns=STAMP + 1)  # the plan of another text
+    tracker.now_ns = int(PLAN_TIMEOUT_S * 1e9) - 1
+    assert tracker.pop_overdue() is None
+    tracker.now_ns += 1
+    overdue = tracker.pop_overdue()
     assert overdue is not None and overdue.is_stop
-    assert words.pop_overdue() is None
+    assert tracker.pop_overdue() is None
 
 
-def test_a_text_without_a_stamp_is_kept_by_no_plan_from_before() -> None:
-    words = Words()
-    words.plan(STOP, stamp_ns=0)
-    assert not words.say("no and stop", stamp_ns=0)
-    assert words.plan(refused="no such thing", stamp_ns=0)
+def test_earlier_plan_does_not_satisfy_a_text_without_a_stamp() -> None:
+    tracker = Tracker()
+    tracker.plan(STOP, stamp_ns=0)
+    assert not tracker.say("no and stop", stamp_ns=0)
+    assert tracker.plan(refused="no such thing", stamp_ns=0)
 
 
-def test_what_is_not_over_waits_for_its_end() -> None:
-    words = Words()
-    assert not words.say("no and stop", is_final=False)
-    assert not words.plan(refused="no such thing")
+def test_partial_text_is_ignored() -> None:
+    tracker = Tracker()
+    assert not tracker.say("no and stop", is_final=False)
+    assert not tracker.plan(refused="no such thing")
 
 
-def test_nothing_waits_once_the_robot_has_stopped() -> None:
-    words = Words()
-    words.say("no and stop")
-    words.clear()
-    assert not words.plan(refused="no such thing")
+def test_clear_removes_waiting_texts() -> None:
+    tracker = Tracker()
+    tracker.say("no and stop")
+    tracker.clear()
+    assert not tracker.plan(refused="no such thing")
 
 
-def test_a_flood_of_them_is_forgotten_by_acting() -> None:
-    words = Words()
-    acted = [words.say("no and stop", stamp_ns) for stamp_ns in range(100)]
+def test_oldest_text_acts_if_too_many_wait() -> None:
+    tracker = Tracker()
+    acted = [tracker.say("no and stop", stamp_ns) for stamp_ns in range(100)]
     assert acted == [False] * 16 + [True] * 84

@@ -1,4 +1,4 @@
-"""Velocities that went out, told in few words."""
+"""The record of published velocities, and its summary."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def drive(record: VelocityRecord, start_s: float, *velocities: float) -> float:
     return start_s + len(velocities) * PERIOD_S
 
 
-def test_nothing_was_sent() -> None:
+def test_an_empty_record() -> None:
     record = VelocityRecord()
     assert (record.velocity, record.between(0, None)) == ((0.0, 0.0), CommandedMotion())
     assert str(CommandedMotion()) == "none"
 
 
-def test_what_is_held_is_told_and_ramps_count_for_the_way() -> None:
+def test_held_velocities_are_listed_and_ramps_count_for_the_distance() -> None:
     record = VelocityRecord()
     ramp = [0.05, 0.1, 0.15, 0.2]
     drive(record, 1.0, 0.0, *ramp, *[0.25] * 100, *reversed(ramp), 0.0, 0.0)
@@ -38,9 +38,9 @@ def test_what_is_held_is_told_and_ramps_count_for_the_way() -> None:
     ((velocity, seconds),) = moves.held
     assert velocity == (0.25, 0.0)
     assert seconds == pytest.approx(4.0)
-    assert moves.way_m == pytest.approx(1.0 + 2 * 0.5 * PERIOD_S)
-    assert (moves.turned_rad, moves.stopped) == (0.0, False)
-    assert str(moves) == "0.25 m/s for 4.0 s (1.04 m with speeding up and braking)"
+    assert moves.distance_m == pytest.approx(1.0 + 2 * 0.5 * PERIOD_S)
+    assert (moves.angle_rad, moves.stopped) == (0.0, False)
+    assert str(moves) == "0.25 m/s for 4.0 s (1.04 m with acceleration and braking)"
 
 
 def test_a_period_ends_where_the_next_begins() -> None:
@@ -51,8 +51,8 @@ def test_a_period_ends_where_the_next_begins() -> None:
     second = record.between(ns(middle_s), None)
     assert [velocity for velocity, _ in first.held] == [(0.25, 0.0)]
     assert [velocity for velocity, _ in second.held] == [(-0.5, 0.0)]
-    assert first.way_m == pytest.approx(0.25)
-    assert second.way_m == pytest.approx(-0.5)
+    assert first.distance_m == pytest.approx(0.25)
+    assert second.distance_m == pytest.approx(-0.5)
 
 
 def test_only_zero_at_once_while_moving_is_a_stop() -> None:
@@ -79,5 +79,5 @@ def test_only_zero_at_once_while_moving_is_a_stop() -> None:
         ((0.1, 0.2), "0.1 m/s and 0.2 rad/s"),
     ],
 )
-def test_a_velocity_in_words(velocity: tuple[float, float], words: str) -> None:
+def test_a_velocity_as_text(velocity: tuple[float, float], words: str) -> None:
     assert format_velocity(velocity) == words

@@ -1,4 +1,4 @@
-"""What is read from what the pipeline published."""
+"""Delays computed from messages of the pipeline."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from typing import Any, NamedTuple
 import pytest
 
 from benchmarks.voice_events import (
-    cycles_ns,
-    dropped,
+    control_periods_ns,
+    count_dropped,
     first_motion_ns,
+    format_percentiles,
     p95_ms,
-    percentiles,
-    said_since,
+    select_since,
     standstill_ns,
 )
 
 
 class Event(NamedTuple):
-    at_ns: int
+    arrival_ns: int
     topic: str
-    what: Any
+    content: Any
 
 
 def velocities(*moves: float) -> list[Event]:
-    """One every 10 ns, with something else between them."""
+    """Return a velocity every 10 ns, with other events between them."""
     events = []
     for number, speed in enumerate(moves):
         events.append(Event(10 * number, "/cmd_vel", (speed, 0.0)))
@@ -50,26 +50,26 @@ def test_motion_and_standstill(moves: tuple, first: int | None, still: int | Non
     assert standstill_ns(velocities(*moves)) == still
 
 
-def test_a_turn_is_a_motion() -> None:
+def test_turn_is_a_motion() -> None:
     assert first_motion_ns([Event(7, "/cmd_vel", (0.0, -0.5))]) == 7
 
 
-def test_cycles_are_those_of_a_robot_that_moves() -> None:
-    assert cycles_ns(velocities(0.0, 0.1, 0.1, 0.0, 0.0, 0.1)) == [10, 10]
+def test_control_periods_are_measured_during_motion() -> None:
+    assert control_periods_ns(velocities(0.0, 0.1, 0.1, 0.0, 0.0, 0.1)) == [10, 10]
 
 
-def test_what_was_said_before_does_not_count() -> None:
+def test_earlier_messages_do_not_count() -> None:
     events = [Event(9, "/ai/intent", SimpleNamespace(stamp_ns=stamp)) for stamp in (1, 5, 6)]
-    assert [what.stamp_ns for what in said_since(events, "/ai/intent", 5)] == [6]
-    assert said_since(events, "/ai/action_plan", 0) == []
+    assert [content.stamp_ns for content in select_since(events, "/ai/intent", 5)] == [6]
+    assert select_since(events, "/ai/action_plan", 0) == []
 
 
-def test_dropped_is_counted_by_stage_and_reason() -> None:
+def test_drops_are_counted_by_stage_and_reason() -> None:
     events = [
         Event(0, "/ai/stage_timing", SimpleNamespace(stage=stage, dropped=reason))
         for stage, reason in (("ear", "late"), ("ear", ""), ("ear", "late"), ("mind", "late"))
     ]
-    assert dropped(events) == {"ear late": 2, "mind late": 1}
+    assert count_dropped(events) == {"ear late": 2, "mind late": 1}
 
 
 def test_no_times_have_no_percentile() -> None:
@@ -77,10 +77,10 @@ def test_no_times_have_no_percentile() -> None:
 
 
 @pytest.mark.parametrize(("count", "expected"), [(1, 1), (19, 19), (20, 19), (40, 38), (100, 95)])
-def test_95_of_100_keep_to_it(count: int, expected: int) -> None:
+def test_p95_bounds_95_of_100(count: int, expected: int) -> None:
     assert p95_ms([1e6 * number for number in range(count, 0, -1)]) == expected
 
 
-def test_one_stop_in_ten_that_is_not_heard_is_endless() -> None:
+def test_missed_stop_has_an_infinite_delay() -> None:
     assert p95_ms([1e6] * 9 + [math.inf]) == math.inf
-    assert percentiles([1e6] * 9 + [math.inf]) == "p50 1.0  p95 inf  max inf ms (10 samples)"
+    assert format_percentiles([1e6] * 9 + [math.inf]) == "p50 1.0  p95 inf  max inf ms (10 samples)"

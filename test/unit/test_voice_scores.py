@@ -1,4 +1,4 @@
-"""How the benchmark of the voice pipeline counts."""
+"""Scores of the voice benchmark."""
 
 from __future__ import annotations
 
@@ -6,7 +6,15 @@ import math
 
 import pytest
 
-from benchmarks.voice_scores import NONE, RIGHT, WRONG, Tally, outcome, spelled, word_errors
+from benchmarks.voice_scores import (
+    NONE,
+    RIGHT,
+    WRONG,
+    ScoreCounts,
+    count_word_errors,
+    score_command,
+    spell_numbers,
+)
 
 
 @pytest.mark.parametrize(
@@ -19,23 +27,23 @@ from benchmarks.voice_scores import NONE, RIGHT, WRONG, Tally, outcome, spelled,
         (["go", "stop"], WRONG),
     ],
 )
-def test_one_command_is_right_only_when_it_alone_was_heard(heard: list, expected: str) -> None:
-    assert outcome("go", heard) == expected
+def test_command_is_right_only_without_other_results(heard: list, expected: str) -> None:
+    assert score_command("go", heard) == expected
 
 
-def test_nothing_said_has_no_accuracy() -> None:
-    assert math.isnan(Tally().accuracy)
+def test_no_commands_have_no_accuracy() -> None:
+    assert math.isnan(ScoreCounts().accuracy)
 
 
-def test_a_tally_counts() -> None:
-    tally = Tally()
+def test_counts() -> None:
+    tally = ScoreCounts()
     for found in (RIGHT, RIGHT, RIGHT, NONE):
         tally.add_command(found)
     for intents in (["stop"], [], ["stop", "look"]):
         tally.add_other(intents)
     assert tally.accuracy == 0.75
     assert (
-        tally.line()
+        tally.summary()
         == "4 commands: 3 right, 0 wrong, 1 none; 3 others: 2 accepted (1 look, 2 stop)"
     )
 
@@ -49,8 +57,8 @@ def test_a_tally_counts() -> None:
         ("4819600000000", ["4819600000000"]),
     ],
 )
-def test_numbers_are_written_out(text: str, words: list[str]) -> None:
-    assert spelled(text) == words
+def test_numbers_are_spelled(text: str, words: list[str]) -> None:
+    assert spell_numbers(text) == words
 
 
 @pytest.mark.parametrize(
@@ -66,4 +74,4 @@ def test_numbers_are_written_out(text: str, words: list[str]) -> None:
     ],
 )
 def test_word_errors(said: str, heard: str, errors: tuple[int, int]) -> None:
-    assert word_errors(said, heard) == errors
+    assert count_word_errors(said, heard) == errors

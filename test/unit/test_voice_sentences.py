@@ -1,4 +1,4 @@
-"""What is said in the benchmark: two sets that share nothing, and others that mean nothing."""
+"""The sentence sets of the voice benchmark are disjoint, and non-commands have no meaning."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def grammar() -> Grammar:
     return read_grammar(SHIPPED)
 
 
-def test_the_sets_share_nothing(grammar: Grammar) -> None:
+def test_sets_are_disjoint(grammar: Grammar) -> None:
     sentences = grammar.sentences()
     tuning, reported = (
         {sentence.text for sentence in each.commands(sentences)} for each in (TUNING, REPORTED)
@@ -32,23 +32,23 @@ def test_the_sets_share_nothing(grammar: Grammar) -> None:
 
 
 @pytest.mark.parametrize("name", SETS)
-def test_a_set_has_every_intent_and_each_sentence_once(name: str, grammar: Grammar) -> None:
+def test_set_has_every_intent_and_each_sentence_once(name: str, grammar: Grammar) -> None:
     drawn = SETS[name].commands(grammar.sentences())
     assert {sentence.intent for sentence in drawn} == set(grammar.intents)
     assert len({sentence.text for sentence in drawn}) == len(drawn) >= 40
     assert len(set(SETS[name].others)) == len(SETS[name].others)
 
 
-def test_the_draw_is_always_the_same(grammar: Grammar) -> None:
+def test_draw_is_reproducible(grammar: Grammar) -> None:
     sentences = grammar.sentences()
     assert REPORTED.commands(sentences) == REPORTED.commands(sentences[::-1])
 
 
-def test_there_are_enough_others() -> None:
+def test_enough_non_commands() -> None:
     assert len(REPORTED.others) >= 60
 
 
-def test_others_mean_nothing(grammar: Grammar) -> None:
+def test_non_commands_have_no_intent(grammar: Grammar) -> None:
     understanding = Understanding(grammar)
     with Cases() as cases:
         for text in (*TUNING.others, *REPORTED.others):

@@ -1,4 +1,4 @@
-"""A worker goes on whatever its work, or the telling of it, raises."""
+"""A worker continues after any exception of its work, or of the report of it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_it_begins_again_after_whatever_was_raised(
     assert capfd.readouterr().err.count("SystemExit: nobody to tell") == (3 if telling_fails else 0)
 
 
-def test_work_that_comes_to_its_end_is_not_begun_again() -> None:
+def test_finished_work_is_not_repeated() -> None:
     calls: list[Worker] = []
     worker = Worker("worker", calls.append, lambda error: None)
     worker.end()
@@ -57,7 +57,7 @@ def test_work_that_comes_to_its_end_is_not_begun_again() -> None:
     assert calls in ([worker], [])  # the end may come before the beginning
 
 
-def test_it_ends_while_it_fails_all_the_time() -> None:
+def test_a_worker_ends_while_its_work_keeps_failing() -> None:
     failed = threading.Event()
 
     def work(worker: Worker) -> None:
@@ -68,7 +68,7 @@ def test_it_ends_while_it_fails_all_the_time() -> None:
     worker.end()
 
 
-def test_work_can_end_itself_though_it_fails() -> None:
+def test_failing_work_can_end_itself() -> None:
     calls: list[int] = []
     told = threading.Event()
 
@@ -105,5 +105,5 @@ def test_words(error: BaseException, words: str) -> None:
     assert format_error(error) == words
 
 
-def test_words_of_what_cannot_be_said() -> None:
+def test_format_error_of_an_exception_whose_str_fails() -> None:
     assert "UnspeakableError" in format_error(UnspeakableError())

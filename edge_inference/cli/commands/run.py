@@ -22,19 +22,19 @@ examples:
   edge-inference run perception --source /dev/video0 --backend trt --precision int8
   edge-inference run perception --source /camera/image_raw
 
-Of files every image is processed; with --real-time, and of cameras and topics,
-the newest one, and what comes too fast is dropped and counted.
+From files every image is processed. With --real-time, and from cameras and topics,
+only the newest image is processed; the others are dropped and counted.
 
-A backend or precision that is named is waited for: where it has to be built, that
-is shown, and where it cannot run, so is the reason. With auto, ONNX Runtime serves
-until a better engine is ready.
+The run waits for a backend or precision that is named: it shows the progress of a
+build, and the reason if the engine cannot run. With auto, ONNX Runtime serves until
+a better engine is ready.
 
-exit codes: 0 results came; 1 none came, or something failed; 2 wrong usage;
+exit codes: 0 there are results; 1 there are none, or something failed; 2 wrong usage;
 130 interrupted before the first result. Ctrl-C ends a run with its summary."""
 
 
 def add(commands: Commands, arguments: Sequence[str]) -> None:
-    """Add the verb."""
+    """Add the command."""
     parser = given.add_command(
         commands,
         "run",
@@ -53,8 +53,8 @@ def _add_perception(pipelines: Commands) -> None:
         pipelines,
         "perception",
         _start,
-        help="find objects or classes in images",
-        description="Find objects, classes or masks in images, videos, or what a camera sees.",
+        help="find objects, classes or masks in images",
+        description="Find objects, classes or masks in images, videos or the images of a camera.",
         epilog=_PERCEPTION_EXAMPLES,
     )
     parser.add_argument(
@@ -78,7 +78,9 @@ def _add_perception(pipelines: Commands) -> None:
         help="write the images with their results drawn on them",
     )
     parser.add_argument(
-        "--json", action="store_true", help="one JSON object a line: each frame, last a summary"
+        "--json",
+        action="store_true",
+        help="one JSON object a line: one for each frame, then a summary",
     )
     parser.add_argument("--verbose", action="store_true", help="the nodes' own log on stderr")
 
@@ -88,7 +90,7 @@ def _add_images(parser: argparse.ArgumentParser) -> None:
         "--confidence",
         type=given.number_between(0.0, 1.0),
         metavar="X",
-        help="leave out results below it, 0 to 1",
+        help="lowest confidence of a result, 0 to 1",
     )
     parser.add_argument(
         "--frames", type=given.whole_number(1), metavar="N", help="stop after N results"
@@ -97,23 +99,23 @@ def _add_images(parser: argparse.ArgumentParser) -> None:
         "--rate",
         type=given.number_between(0.001, 1000.0),
         metavar="HZ",
-        help="images a second from files, instead of the file's own or as fast as possible",
+        help="images per second from files; default: the rate of a video, else as fast as possible",
     )
     parser.add_argument(
         "--real-time",
         action="store_true",
-        help="play files at their own rate and drop what comes too fast, as a camera would",
+        help="play files at their own rate and drop images that come too fast, as from a camera",
     )
     parser.add_argument(
         "--image-topic",
         type=given.topic_name,
         metavar="TOPIC",
-        help="where files and cameras are published; default: /camera/image_raw",
+        help="topic on which files and cameras are published; default: /camera/image_raw",
     )
     parser.add_argument(
         "--image-transport",
         choices=("raw", "compressed"),
-        help="of a topic; compressed listens on TOPIC/compressed",
+        help="transport of a topic; compressed subscribes to TOPIC/compressed",
     )
 
 
@@ -121,9 +123,9 @@ def _start(options: argparse.Namespace, started_s: float) -> int:
     from edge_inference.cli.perception.run import run_perception
     from edge_inference.cli.perception.run_options import RunOptions
 
-    asked = {
+    values = {
         name: value
         for name, value in vars(options).items()
         if name in RunOptions.__dataclass_fields__
     }
-    return run_perception(RunOptions(**asked), started_s)
+    return run_perception(RunOptions(**values), started_s)

@@ -17,23 +17,23 @@ examples:
   edge-inference run voice --source device --mode both
   edge-inference run voice --source device:2 --cmd-vel /cmd_vel
 
-Files are fed as slowly as they sound, with --play aloud. Velocities go to /ai/cmd_vel,
-where no robot listens, unless --cmd-vel names another topic. Stage times are
-milliseconds from the last word to the end of the stage.
+Files are played in real time, aloud with --play. Velocities are published on
+/ai/cmd_vel, where no robot listens, unless --cmd-vel names another topic. Stage times
+are milliseconds from the last word to the end of the stage.
 
---expect compares text, intent, plan and velocities with a file (expected.yaml beside
-the sound, where none is named) such as models/moonshine_tiny/golden/expected.yaml.
+--expect compares text, intent, plan and velocities with a file (by default
+expected.yaml beside the audio) such as models/moonshine_tiny/golden/expected.yaml.
 
-exit codes: 0 something was understood, with --expect everything as expected; 1 it was
-not, or something failed; 2 wrong usage; 130 interrupted before."""
+exit codes: 0 an utterance was understood, with --expect all results are as expected;
+1 not so, or something failed; 2 wrong usage; 130 interrupted before."""
 
 
-#: Those of speech/recognition/transcription.py, which is too heavy to import for a list of options.
+#: The modes of speech/recognition/transcription.py; that module is too slow to import for --help.
 MODES = ("command", "free", "both")
 
 
 def add(pipelines: Commands) -> None:
-    """Add the pipeline."""
+    """Add the command."""
     parser = given.add_command(
         pipelines,
         "voice",
@@ -46,31 +46,40 @@ def add(pipelines: Commands) -> None:
     sources.add_argument(
         "--source",
         type=given.non_empty_text,
-        help="sound file, folder of sound files, device, device:<name or number>, or sample",
+        help="audio file, folder of audio files, device, device:<name or number>, or sample",
     )
     sources.add_argument(
-        "--list-devices", action="store_true", help="list the devices that record, and end"
+        "--list-devices", action="store_true", help="list the input devices and exit"
     )
     given.add_model_path(parser)
-    parser.add_argument("--model", default="", metavar="NAME|PATH", help="of the recogniser")
+    parser.add_argument("--model", default="", metavar="NAME|PATH", help="model of the recogniser")
     parser.add_argument(
         "--mode",
         choices=MODES,
         default="",
-        help="command (default) hears only phrases of the grammar; free writes down whatever is "
-        "said; both writes down what is none of the phrases",
+        help="command (default) recognises only phrases of the grammar; free transcribes any "
+        "speech; both transcribes speech that matches no phrase",
     )
-    parser.add_argument("--grammar", default="", metavar="FILE", help="instead of the shipped one")
-    parser.add_argument("--limits", default="", metavar="FILE", help="instead of the shipped ones")
-    parser.add_argument("--cmd-vel", type=given.topic_name, metavar="TOPIC", help="drive a robot")
     parser.add_argument(
-        "--play", action="store_true", help="play the files on the default output as they are fed"
+        "--grammar", default="", metavar="FILE", help="grammar file; default: the shipped one"
+    )
+    parser.add_argument(
+        "--limits", default="", metavar="FILE", help="limits file; default: the shipped one"
+    )
+    parser.add_argument(
+        "--cmd-vel",
+        type=given.topic_name,
+        metavar="TOPIC",
+        help="topic of the velocities, to drive a robot",
+    )
+    parser.add_argument(
+        "--play", action="store_true", help="play the files on the default output device"
     )
     parser.add_argument(
         "--pause",
         type=given.number_between(0.0, 600.0),
         metavar="S",
-        help="seconds of silence after each file; default: 1, or what --expect's file says",
+        help="seconds of silence after each file; default: pause_s of the --expect file, else 1",
     )
     parser.add_argument(
         "--expect",
@@ -78,9 +87,11 @@ def add(pipelines: Commands) -> None:
         default="",
         const="beside",
         metavar="FILE",
-        help="check what becomes of each file",
+        help="compare the result of each file with the expected one",
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object a line and utterance")
+    parser.add_argument(
+        "--json", action="store_true", help="one JSON object a line, one for each utterance"
+    )
     parser.add_argument("--verbose", action="store_true", help="the nodes' own log on stderr")
 
 
@@ -89,12 +100,12 @@ def _start(options: argparse.Namespace, started_s: float) -> int:
         return _list_devices(options.json)
     from edge_inference.cli.voice.run import VoiceOptions, run_voice
 
-    asked = {
+    values = {
         name: value
         for name, value in vars(options).items()
         if name in VoiceOptions.__dataclass_fields__
     }
-    return run_voice(VoiceOptions(**asked))
+    return run_voice(VoiceOptions(**values))
 
 
 def _list_devices(as_json: bool) -> int:

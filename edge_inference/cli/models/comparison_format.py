@@ -74,7 +74,7 @@ def summary_as_json(comparison: Comparison, facts: Mapping[str, str]) -> dict[st
         "model": comparison.model.name,
         "images": len(comparison.images),
         "images_description": comparison.images.description,
-        "labelled": comparison.images.class_ids is not None,
+        "labeled": comparison.images.class_ids is not None,
         "runs": comparison.runs,
         "threads": comparison.threads,
         "thresholds": vars(comparison.model.self_check),

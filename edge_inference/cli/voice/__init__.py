@@ -1,1 +1,1 @@
-"""A voice pipeline in the process of a command."""
+"""The command ``run voice``: a voice pipeline in the process of the command line."""

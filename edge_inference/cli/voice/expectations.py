@@ -1,20 +1,20 @@
-"""What should become of the sentences of sound files, and whether it did.
+"""The expected results of the sentences in audio files, and the comparison with the actual ones.
 
-A file in YAML says it, beside the sound::
+A YAML file beside the audio files holds them::
 
     pause_s: 3.5                     # of silence after each file
     sentences:
-      - file: turn_left.flac         # files are heard in the order of their names
+      - file: turn_left.flac         # files are played in the order of their names
         said: turn left ninety degrees
-        text: turn left ninety degrees   # recognised; empty: no command
+        text: turn left ninety degrees   # the transcript; empty: no command
         intent: turn
         slots: {direction: left, angle: 1.5708}
         steps: [turn 1.5708 rad 0.5 rad/s]
-        held: [0.5 rad/s]            # velocities that last, in their order; ramps left out
-        turned_rad: 1.5708           # way_m and turned_rad: all in all, to 5 %; may be left out
+        held: [0.5 rad/s]            # velocities that are held, in their order, without ramps
+        angle_rad: 1.5708           # optional: distance_m and angle_rad in total, to 5 %
       - file: stop.flac
         …
-        stopped: true                # moving before, zero at once
+        stopped: true                # velocity drops from motion to zero at once
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from edge_inference.core.yaml_file import Section, load_yaml
 
 EXPECTED_FILE = "expected.yaml"
 
-_LONGEST_PAUSE_S = 600.0
-#: Velocities go out 25 times a second: that much of a way can be seen early or late.
-_WAY = 0.05
-_SAME = 1e-3
+_MAX_PAUSE_S = 600.0
+#: Velocities are published 25 times a second, so a motion may seem longer or shorter by this.
+_DISTANCE_TOLERANCE = 0.05
+_SLOT_TOLERANCE = 1e-3
 _KEYS = (
     ("file", str),
     ("said", str),
@@ -43,15 +43,15 @@ _KEYS = (
     ("slots", Section),
     ("steps", list),
     ("held", list),
-    ("way_m", (int, float)),
-    ("turned_rad", (int, float)),
+    ("distance_m", (int, float)),
+    ("angle_rad", (int, float)),
     ("stopped", bool),
 )
 
 
 @dataclass(frozen=True)
 class ExpectedSentence:
-    """What should become of one file."""
+    """The expected result of one file."""
 
     file: str
     said: str
@@ -60,39 +60,41 @@ class ExpectedSentence:
     slots: dict[str, Any] = field(default_factory=dict)
     steps: tuple[str, ...] = ()
     held: tuple[str, ...] = ()
-    way_m: float | None = None
-    turned_rad: float | None = None
+    distance_m: float | None = None
+    angle_rad: float | None = None
     stopped: bool = False
 
     def differences(self, utterance: Utterance, moves: CommandedMotion) -> list[str]:
-        """Return what came out in another way, each in words."""
-        came = utterance.as_json()
+        """Return a line for each difference."""
+        actual = utterance.as_json()
         pairs = [
-            ("text", self.text, _plain(came["text"])),
-            ("intent", self.intent, came["intent"]),
-            ("steps", list(self.steps), came["steps"]),
+            ("text", self.text, _normalize(actual["text"])),
+            ("intent", self.intent, actual["intent"]),
+            ("steps", list(self.steps), actual["steps"]),
             ("held", list(self.held), [format_velocity(velocity) for velocity, _ in moves.held]),
             ("stopped", self.stopped, moves.stopped),
         ]
         found = [
-            f"{name}: expected {wanted!r}, got {got!r}"
-            for name, wanted, got in pairs
-            if wanted != got
+            f"{name}: expected {expected!r}, got {got!r}"
+            for name, expected, got in pairs
+            if expected != got
         ]
-        if not _are_same(self.slots, came["slots"]):
-            found.append(f"slots: expected {self.slots}, got {came['slots']}")
-        for name, wanted, got in (
-            ("way_m", self.way_m, moves.way_m),
-            ("turned_rad", self.turned_rad, moves.turned_rad),
+        if not _are_equal(self.slots, actual["slots"]):
+            found.append(f"slots: expected {self.slots}, got {actual['slots']}")
+        for name, expected, got in (
+            ("distance_m", self.distance_m, moves.distance_m),
+            ("angle_rad", self.angle_rad, moves.angle_rad),
         ):
-            if wanted is not None and abs(got - wanted) > max(0.01, _WAY * abs(wanted)):
-                found.append(f"{name}: expected {wanted:g}, got {got:.3f}")
+            if expected is not None and abs(got - expected) > max(
+                0.01, _DISTANCE_TOLERANCE * abs(expected)
+            ):
+                found.append(f"{name}: expected {expected:g}, got {got:.3f}")
         return found
 
 
 @dataclass(frozen=True)
 class Expectation:
-    """What should become of the sentences, in the order in which they are heard."""
+    """The expected results of all sentences, in the order in which they are played."""
 
     sentences: tuple[ExpectedSentence, ...]
     pause_s: float
@@ -100,10 +102,10 @@ class Expectation:
 
 @dataclass(frozen=True)
 class SentenceResult:
-    """One sentence and what became of it. ``wrong`` says what differs; empty if nothing does.
+    """One sentence and its result. ``wrong`` holds the differences; empty if there are none.
 
-    ``sentence`` is None for an utterance that nobody expected, ``utterance`` for a sentence that
-    was not heard.
+    ``sentence`` is None for an utterance that was not expected, ``utterance`` is None for a
+    sentence that was not recognised.
     """
 
     sentence: ExpectedSentence | None
@@ -112,19 +114,23 @@ class SentenceResult:
     wrong: tuple[str, ...]
 
     def lines(self) -> list[str]:
-        """Return it in words."""
+        """Return it as lines of text."""
         sentence, utterance = self.sentence, self.utterance
-        head = f'{sentence.file}, "{sentence.said}"' if sentence is not None else "another sound"
+        head = (
+            f'{sentence.file}, "{sentence.said}"' if sentence is not None else "unexpected speech"
+        )
         rows = []
         if utterance is not None:
-            came = utterance.as_json()
-            slots = ", ".join(f"{name} {_short(value)}" for name, value in came["slots"].items())
-            heard = f'"{came["text"]}" ({came["confidence"] or 0:.2f})'
+            actual = utterance.as_json()
+            slots = ", ".join(
+                f"{name} {_format_value(value)}" for name, value in actual["slots"].items()
+            )
+            heard = f'"{actual["text"]}" ({actual["confidence"] or 0:.2f})'
             times = ", ".join(f"{stage} {ms:.0f}" for stage, ms in utterance.after_ms.items())
             rows = [
-                ("heard", heard if came["text"] else f"no command: {utterance.reason}"),
-                ("meaning", f"{came['intent']} {slots}".strip() or "none"),
-                ("plan", _plan_words(utterance)),
+                ("heard", heard if actual["text"] else f"no command: {utterance.reason}"),
+                ("meaning", f"{actual['intent']} {slots}".strip() or "none"),
+                ("plan", _format_plan(utterance)),
                 ("velocity", str(self.moves)),
                 ("times", f"{times} ms after the last word"),
             ]
@@ -145,9 +151,9 @@ class SentenceResult:
 def compare_sentence(
     sentence: ExpectedSentence | None, utterances: Sequence[tuple[Utterance, CommandedMotion]]
 ) -> list[SentenceResult]:
-    """Compare what a file was expected to say with what was heard while it was played."""
+    """Compare the expected sentence of a file with the utterances while it was played."""
     if sentence is not None and not utterances:
-        return [SentenceResult(sentence, None, CommandedMotion(), ("nothing was heard",))]
+        return [SentenceResult(sentence, None, CommandedMotion(), ("nothing was recognised",))]
     found: list[SentenceResult] = []
     for utterance, moves in utterances:
         if sentence is None or found:
@@ -160,19 +166,19 @@ def compare_sentence(
 
 
 def load_expectation(file: Path) -> Expectation:
-    """Read the file; raises ConfigError with the line of what is wrong."""
+    """Read the file; raises ConfigError with the line of an error."""
     top = load_yaml(file)
     top.require_known("pause_s", "sentences")
     pause_s = top.get("pause_s", 1.0)
-    if not _is_number(pause_s) or not 0.0 <= pause_s <= _LONGEST_PAUSE_S:
-        raise top.error("pause_s", f"expected seconds up to {_LONGEST_PAUSE_S:g}, got {pause_s!r}")
-    sentences = tuple(map(_sentence, top.section_list("sentences")))
+    if not _is_number(pause_s) or not 0.0 <= pause_s <= _MAX_PAUSE_S:
+        raise top.error("pause_s", f"expected 0 to {_MAX_PAUSE_S:g} seconds, got {pause_s!r}")
+    sentences = tuple(map(_read_sentence, top.section_list("sentences")))
     if not sentences:
         raise top.error("sentences", "expected at least one")
     return Expectation(sentences, float(pause_s))
 
 
-def _sentence(section: Section) -> ExpectedSentence:
+def _read_sentence(section: Section) -> ExpectedSentence:
     section.require_known(*(name for name, _ in _KEYS))
     for name in ("file", "said", "text"):
         if name not in section:
@@ -180,31 +186,36 @@ def _sentence(section: Section) -> ExpectedSentence:
     for name, kind in _KEYS:
         value = section.get(name)
         if value is not None and not isinstance(value, kind):
-            raise section.error(name, f"got {value!r}, which is of the wrong kind")
+            raise section.error(name, f"expected {_describe_type(kind)}, got {value!r}")
     values = section.plain()
     for name in ("steps", "held"):
         values[name] = tuple(map(str, values.get(name, ())))
     return ExpectedSentence(**values)
 
 
-def _plan_words(utterance: Utterance) -> str:
+def _describe_type(kind: type[Any] | tuple[type[Any], ...]) -> str:
+    names = {str: "a text", Section: "a mapping", list: "a list", bool: "true or false"}
+    return "a number" if isinstance(kind, tuple) else names[kind]
+
+
+def _format_plan(utterance: Utterance) -> str:
     plan = utterance.plan
     if plan is None:
         return "none"
-    words = ", then ".join(map(format_step, plan.steps)) or f"none: {plan.reason}"
-    return f"{words}, but not done: {utterance.problem}" if utterance.problem else words
+    text = ", then ".join(map(format_step, plan.steps)) or f"none: {plan.reason}"
+    return f"{text}, but not executed: {utterance.problem}" if utterance.problem else text
 
 
-def _plain(text: str) -> str:
-    """Leave out capitals and punctuation, which recognisers put in."""
+def _normalize(text: str) -> str:
+    """Remove capitals and punctuation, which recognisers add."""
     return " ".join("".join(c for c in text.lower() if c.isalnum() or c in " '").split())
 
 
-def _are_same(expected: dict[str, Any], came: dict[str, Any]) -> bool:
-    return expected.keys() == came.keys() and all(
-        math.isclose(value, came[name], rel_tol=_SAME)
-        if _is_number(value) and _is_number(came[name])
-        else value == came[name]
+def _are_equal(expected: dict[str, Any], actual: dict[str, Any]) -> bool:
+    return expected.keys() == actual.keys() and all(
+        math.isclose(value, actual[name], rel_tol=_SLOT_TOLERANCE)
+        if _is_number(value) and _is_number(actual[name])
+        else value == actual[name]
         for name, value in expected.items()
     )
 
@@ -213,5 +224,5 @@ def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _short(value: object) -> str:
+def _format_value(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,4 +1,4 @@
-"""Which sound file an utterance came from, and whether it is what was expected of it."""
+"""Assigns utterances to audio files, and checks them against the expected sentences."""
 
 from __future__ import annotations
 
@@ -18,67 +18,67 @@ from edge_inference.core.audio import AudioChunk
 from edge_inference.errors import ConfigError
 from edge_inference.speech.audio.sources import open_audio_input
 
-# Less than any chunk lasts: sums of their lengths differ by rounding.
+# Shorter than any chunk; sums of chunk lengths have rounding errors.
 _ROUNDING_S = 0.001
 
 
 class FileMatcher:
-    """Tells by the sound that passes which file is being heard. Any thread may ask.
+    """Tells from the audio that is played which file it belongs to. Thread-safe.
 
-    ``lengths_s`` are those of the files with the pauses behind them, in their order.
+    ``lengths_s`` are the lengths of the files with their pauses, in their order.
     """
 
     def __init__(self, lengths_s: Sequence[float]) -> None:
         self._lengths_s = lengths_s
         self._lock = threading.Lock()
         self._left_s = lengths_s[0]
-        #: When each file that is over had ended.
+        #: The end of each file that is over.
         self._ends_ns: list[int] = []
 
     def add(self, chunk: AudioChunk) -> None:
-        """Take note of the next chunk."""
+        """Add the next chunk."""
         with self._lock:
             self._left_s -= len(chunk.samples) / chunk.sample_rate
             if self._left_s < _ROUNDING_S and len(self._ends_ns) + 1 < len(self._lengths_s):
                 self._ends_ns.append(chunk.end_ns)
                 self._left_s += self._lengths_s[len(self._ends_ns)]
 
-    def number_at(self, moment_ns: int) -> int:
-        """Return the number, from 0, of the file that was heard at a moment."""
+    def index_at(self, moment_ns: int) -> int:
+        """Return the index of the file that was played at a moment."""
         with self._lock:
             return sum(1 for end_ns in self._ends_ns if end_ns < moment_ns)
 
 
 class SentenceChecker:
-    """Compares utterances with what was expected, each as soon as the next one is heard."""
+    """Compares each utterance with its expected sentence as soon as the next utterance arrives."""
 
     def __init__(
-        self, sentences: Sequence[ExpectedSentence], heard: FileMatcher, record: VelocityRecord
+        self, sentences: Sequence[ExpectedSentence], matcher: FileMatcher, record: VelocityRecord
     ) -> None:
         self._sentences = sentences
-        self._heard = heard
+        self._matcher = matcher
         self._record = record
         self._number = 0
         self._of_file: list[tuple[Utterance, CommandedMotion]] = []
         self._last: Utterance | None = None
-        #: Sentences in all, those that came out as they should, and whether anything did not.
+        #: The number of sentences, the number of right results, and whether any result is wrong.
         self.expected = len(sentences)
         self.right = 0
         self.is_wrong = False
 
     def add(self, utterance: Utterance) -> list[SentenceResult]:
-        """Take an utterance; return what is known by now of the files before it."""
+        """Add an utterance; return the results of the files before it."""
         self._close(utterance.seen_ns)
         self._last = utterance
-        return self._advance(self._heard.number_at(utterance.stamp_ns))
+        return self._advance(self._matcher.index_at(utterance.stamp_ns))
 
     def finish(self) -> list[SentenceResult]:
-        """Return the rest."""
+        """Return the remaining results."""
         self._close(None)
         return self._advance(len(self._sentences))
 
     def _close(self, seen_ns: int | None) -> None:
-        """Settle what the last utterance has moved: all until the next one."""
+        """Assign all motion up to the next utterance to the last one."""
         if self._last is not None:
             moves = self._record.between(self._last.seen_ns, seen_ns)
             self._of_file.append((self._last, moves))
@@ -96,9 +96,9 @@ class SentenceChecker:
 
 
 def read_file_lengths(source: str, pause_s: float) -> list[tuple[str, float]]:
-    """Return the names of a source's files, with their lengths and pauses in seconds.
+    """Return the names of a source's files with their lengths, pauses included, in seconds.
 
-    Reads them all. Raises SourceError.
+    Reads all files. Raises SourceError.
     """
     found: dict[str, float] = {}
     sound = open_audio_input(source, pause_s)
@@ -114,12 +114,12 @@ def read_file_lengths(source: str, pause_s: float) -> list[tuple[str, float]]:
 def select_sentences(
     source: str, files: Sequence[str], expectation: Expectation, file: Path
 ) -> tuple[ExpectedSentence, ...]:
-    """Return what is expected of each file; of a single one only its own. Raises ConfigError."""
+    """Return the expected sentence of each file. Raises ConfigError."""
     known = {sentence.file: sentence for sentence in expectation.sentences}
     missing = [name for name in files if name not in known]
     if missing:
-        raise ConfigError(f"{file}: says nothing about {', '.join(missing)}")
+        raise ConfigError(f"{file}: expected a sentence for {', '.join(missing)}, got none")
     left_over = [name for name in known if name not in files]
     if left_over and Path(source).expanduser().is_dir():
-        raise ConfigError(f"{file}: {', '.join(left_over)} is not in {source}")
+        raise ConfigError(f"{file}: {', '.join(left_over)}: no such file in {source}")
     return tuple(known[name] for name in files)

@@ -1,4 +1,4 @@
-"""A live view of a voice run on a terminal: what is heard, meant, planned and driven now."""
+"""A live view of a voice run on a terminal: level, transcript, intent, plan and velocity."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from edge_inference.cli.voice.velocity_record import format_velocity
 from edge_inference.core.text_line import one_line
 
 _REDRAW_S = 0.1
-#: The bar begins where a silent room is, and turns yellow where clipping is near.
+#: The bar begins at the level of a silent room, and turns yellow near clipping.
 _QUIETEST_DBFS, _LOUD_DBFS = -60.0, -6.0
 _BAR_WIDTH = 24
 
@@ -35,31 +35,31 @@ class VoiceLiveView(VoiceOutput):
         self._drawn_s = 0.0
 
     def utterance(self, utterance: Utterance) -> None:
-        """Write it above the area."""
-        self._print(Text(utterance.words()))
+        """Write it above the live area."""
+        self._print(Text(utterance.describe()))
 
     def checked(self, checked: SentenceResult) -> None:
-        """Write it above the area."""
+        """Write it above the live area."""
         head, *rows = checked.lines()
         verdict = "bold red" if checked.wrong else "green"
         texts = [Text(head, style="bold"), *map(Text, rows[:-1]), Text(rows[-1], style=verdict)]
         self._print(Group(*texts, Text()))
 
-    def progress(self, look: Callable[[], VoiceLiveState]) -> None:
-        """Draw, if it is time."""
+    def progress(self, read_state: Callable[[], VoiceLiveState]) -> None:
+        """Redraw the live area if it is due."""
         now = time.monotonic()
         if now - self._drawn_s < _REDRAW_S:
             return
         self._drawn_s = now
         self._live.start()
-        self._live.update(self._drawing(look()), refresh=True)
+        self._live.update(self._drawing(read_state()), refresh=True)
 
     def problem(self, text: str) -> None:
-        """Write it above the area."""
+        """Write it above the live area."""
         self._print(Text(f"edge-inference: {one_line(text)}", style="red"))
 
     def finish(self, summary: VoiceSummary | None) -> None:
-        """Take the area away, and sum up."""
+        """Remove the live area and write the summary."""
         self._live.stop()
         if summary is not None:
             self._print(Text("\n".join(summary.lines())))
@@ -68,23 +68,23 @@ class VoiceLiveView(VoiceOutput):
         self._console.print(what, soft_wrap=True, highlight=False)
 
     def _drawing(self, now: VoiceLiveState) -> RenderableType:
-        """Return as many lines each time, cut where the terminal is narrow: nothing jumps."""
+        """Return a fixed number of lines, cut to the width of the terminal: nothing jumps."""
         rows = Table.grid(padding=(0, 2, 0, 0), expand=True)
         rows.add_column(no_wrap=True, style="dim")
         rows.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
         rows.add_row("source", Text(self._source, style="bold"))
-        rows.add_row("level", _level(now.level_dbfs))
+        rows.add_row("level", _level_bar(now.level_dbfs))
         rows.add_row("speech", Text("yes", style="bold green") if now.is_speech else Text("no"))
         rows.add_row("partial", Text(now.partial))
-        for name, words in _stages(now.latest):
-            rows.add_row(name, Text(words))
-        moving = "bold yellow" if any(now.velocity) else ""
-        rows.add_row("velocity", Text(format_velocity(now.velocity), style=moving))
-        # Short: the terminal writes ^C behind it, which must not begin another line.
+        for name, text in _stage_rows(now.latest):
+            rows.add_row(name, Text(text))
+        style = "bold yellow" if any(now.velocity) else ""
+        rows.add_row("velocity", Text(format_velocity(now.velocity), style=style))
+        # Short, because the terminal writes ^C after it, and that must fit on the line.
         return Group(rows, Text("Ctrl-C ends", style="dim"))
 
 
-def _level(level_dbfs: float | None) -> RenderableType:
+def _level_bar(level_dbfs: float | None) -> RenderableType:
     if level_dbfs is None:
         return Text("no sound", style="dim")
     grid = Table.grid(padding=(0, 1, 0, 0))
@@ -97,15 +97,15 @@ def _level(level_dbfs: float | None) -> RenderableType:
     return grid
 
 
-def _stages(latest: Utterance | None) -> list[tuple[str, str]]:
-    """Return what became of the newest utterance, as far as it has got."""
+def _stage_rows(latest: Utterance | None) -> list[tuple[str, str]]:
+    """Return the stages of the newest utterance as far as they are known."""
     said, intent, plan, times = "", "", "", ""
     if latest is not None:
-        came = latest.as_json()
-        slots = " ".join(f"{name}={value}" for name, value in came["slots"].items())
-        said = f'"{came["text"]}" {came["confidence"]:.2f}' if came["text"] else latest.reason
-        intent = f"{came['intent']} {slots}".strip()
-        plan = ", then ".join(came["steps"]) or (latest.reason if came["text"] else "")
+        actual = latest.as_json()
+        slots = " ".join(f"{name}={value}" for name, value in actual["slots"].items())
+        said = f'"{actual["text"]}" {actual["confidence"]:.2f}' if actual["text"] else latest.reason
+        intent = f"{actual['intent']} {slots}".strip()
+        plan = ", then ".join(actual["steps"]) or (latest.reason if actual["text"] else "")
         words = [f"{name} {ms:.0f}" for name, ms in latest.after_ms.items()]
         times = f"{', '.join(words)} ms after the last word" if words else ""
     return [("heard", said), ("intent", intent), ("plan", plan), ("stages", times)]

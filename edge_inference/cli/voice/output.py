@@ -1,4 +1,4 @@
-"""Where a voice run reports to: lines, JSON, or a live view on a terminal."""
+"""The output of a voice run: lines or JSON."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from edge_inference.cli.voice.utterance_tracker import Utterance
 
 @dataclass(frozen=True)
 class VoiceSummary:
-    """A voice run that is over. ``fastest``: highest m/s and rad/s of the velocities on ``topic``.
+    """The totals of a voice run. ``max_velocity`` is the highest m/s and rad/s on ``topic``.
 
-    ``right`` is None where nothing was expected, else how many sentences of ``expected`` came out
-    as they should.
+    ``right`` is the number of sentences out of ``expected`` with the expected result; None without
+    expectations.
     """
 
     utterances: int
     planned: int
     velocities: int
     topic: str
-    fastest: tuple[float, float] = (0.0, 0.0)
+    max_velocity: tuple[float, float] = (0.0, 0.0)
     p50_ms: dict[str, float] = field(default_factory=dict)
     right: int | None = None
     expected: int = 0
 
     def with_checks(self, right: int, expected: int) -> VoiceSummary:
-        """Return it with how many sentences came out as expected."""
+        """Return it with the number of sentences with the expected result."""
         return replace(self, right=right, expected=expected)
 
     def as_json(self) -> dict[str, Any]:
@@ -48,15 +48,15 @@ class VoiceSummary:
         return {"summary": summary}
 
     def lines(self) -> list[str]:
-        """Return it in words."""
+        """Return it as lines of text."""
         times = ", ".join(f"{stage} {ms:.0f}" for stage, ms in self.p50_ms.items())
         first = f"{self.utterances} utterances, {self.planned} with a plan"
         found = [first + (f"; p50 in ms after the last word: {times}" if times else "")]
         if self.velocities:
-            ahead, left = self.fastest
+            linear, angular = self.max_velocity
             found.append(
-                f"{self.velocities} velocities on {self.topic}, up to {ahead:g} m/s and "
-                f"{left:g} rad/s"
+                f"{self.velocities} velocities on {self.topic}, up to {linear:g} m/s and "
+                f"{angular:g} rad/s"
             )
         if self.right is not None:
             found.append(f"{self.right} of {self.expected} sentences as expected")
@@ -64,27 +64,27 @@ class VoiceSummary:
 
 
 class VoiceOutput(ABC):
-    """Called from one thread."""
+    """Writes the results of a run; only one thread may call it."""
 
     @abstractmethod
     def utterance(self, utterance: Utterance) -> None:
-        """Hear of a finished utterance."""
+        """Write a finished utterance."""
 
     @abstractmethod
     def checked(self, checked: SentenceResult) -> None:
-        """Hear of a sentence that was expected, or of one that was not."""
+        """Write the result of a sentence, expected or not."""
 
-    def progress(self, look: Callable[[], VoiceLiveState]) -> None:
-        """Hear that time has passed; ``look`` says what goes on."""
-        del look
+    def progress(self, read_state: Callable[[], VoiceLiveState]) -> None:
+        """Show the current state; called repeatedly."""
+        del read_state
 
     def problem(self, text: str) -> None:
-        """Hear of something that went wrong."""
+        """Write a problem."""
         print_error(text)
 
     @abstractmethod
     def finish(self, summary: VoiceSummary | None) -> None:
-        """End the report; without a summary where the run failed."""
+        """End the output; ``summary`` is None if the run has failed."""
 
 
 class VoiceLines(VoiceOutput):
@@ -95,7 +95,7 @@ class VoiceLines(VoiceOutput):
 
     def utterance(self, utterance: Utterance) -> None:
         """Write it."""
-        self._write(utterance.words())
+        self._write(utterance.describe())
 
     def checked(self, checked: SentenceResult) -> None:
         """Write it."""

@@ -1,4 +1,4 @@
-"""``edge-inference run voice``: the voice pipeline in this process, listened to on its bus."""
+"""``edge-inference run voice``: the voice pipeline in this process, observed on its bus."""
 
 from __future__ import annotations
 
@@ -41,22 +41,22 @@ SAMPLE = "sample"
 BESIDE = "beside"
 
 _DEVICE = "device"
-#: Below the pipeline's namespace.
-_SHOWN_TOPIC = "ai/cmd_vel"
+#: Relative to the namespace of the pipeline.
+_TRIAL_TOPIC = "ai/cmd_vel"
 _TICK_S = 0.05
-#: Only one pipeline at a time publishes on these.
-_ONE_VOICE = ("audio", "action_plan")
-#: After the end of the source so long nothing may be left on its way.
-_LAST_WORD_S = 2.0
-#: While words are still worked on, so much longer: a slow machine is not one that has failed.
-_LONGEST_WORK_S = 20.0
+#: Only one pipeline may publish on these topics.
+_EXCLUSIVE_TOPICS = ("audio", "action_plan")
+#: A run ends so long after the end of the source and of the last utterance.
+_IDLE_TIMEOUT_S = 2.0
+#: The same while an utterance is still processed, because a machine may be slow.
+_MAX_PROCESSING_S = 20.0
 
 
 @dataclass(frozen=True)
 class VoiceOptions:
-    """What to run the voice pipeline with; empty texts leave the pipeline's own defaults.
+    """Options of the command; an empty text stands for the default of the pipeline.
 
-    ``expect`` is a file that says what should be understood, BESIDE for the one beside the sound.
+    ``expect`` is the file with the expected results, BESIDE for the one beside the audio files.
     """
 
     source: str
@@ -74,7 +74,7 @@ class VoiceOptions:
 
     @property
     def path(self) -> str:
-        """The source, the sample by its path."""
+        """The source; for the sample its path."""
         return str(sample_folder()) if self.source == SAMPLE else self.source
 
     @property
@@ -83,25 +83,26 @@ class VoiceOptions:
         return self.source.partition(":")[0] == _DEVICE
 
     def check(self) -> None:
-        """Raise UsageError for what does not go together, SourceError where no sound can come.
+        """Check the options.
 
-        ConfigError where what is expected stands nowhere.
+        Raises UsageError for options that exclude each other, SourceError for a source without
+        audio, and ConfigError for a missing file with expected results.
         """
         if self.is_device:
             for name in ("play", "expect"):
                 if getattr(self, name):
-                    raise UsageError(f"--{name} goes with sound files, not with a device")
+                    raise UsageError(f"--{name}: expected audio files as source, got a device")
             check_input(self.source.partition(":")[2])
         else:
             open_audio_input(self.path).close()
             if self.expect and not self.expected_file().exists():
                 raise ConfigError(
-                    f"--expect: {self.expected_file()}: no such file; name one, or write it as "
-                    "docs/voice.md shows"
+                    f"--expect: {self.expected_file()}: no such file; name another one, or write "
+                    "it as docs/voice.md shows"
                 )
 
     def expected_file(self) -> Path:
-        """Return the file that says what should be understood."""
+        """Return the file with the expected results."""
         if self.expect != BESIDE:
             return Path(self.expect)
         source = Path(self.path).expanduser()
@@ -117,36 +118,35 @@ class VoiceOptions:
             "mode": self.mode,
             "grammar": self.grammar,
             "limits": self.limits,
-            # A trial at a desk must not drive a robot that listens in the same domain.
-            "cmd_vel_topic": self.cmd_vel or _SHOWN_TOPIC,
+            # A trial must not drive a robot in the same ROS domain.
+            "cmd_vel_topic": self.cmd_vel or _TRIAL_TOPIC,
         }
         return {name: value for name, value in values.items() if value}
 
 
 def sample_folder() -> Path:
-    """Return the folder of sentences that are shipped: a person's and synthesised ones."""
+    """Return the folder of the shipped sentences, spoken by a person and synthesised."""
     return share_folder() / "models" / "moonshine_tiny" / "golden"
 
 
 def run_voice(options: VoiceOptions) -> int:
     """Run until the source ends or Ctrl-C; return the exit code.
 
-    0: something was said and understood, with ``expect`` everything as expected. 1: it was not.
-    130 or 143: interrupted before. Raises EdgeInferenceError for anything that keeps the pipeline
-    from starting.
+    0: at least one utterance was understood; with ``expect`` all results are as expected. 1: not
+    so. 130 or 143: interrupted before. Raises EdgeInferenceError if the pipeline does not start.
     """
     options.check()
     record = VelocityRecord()
-    pause_s, checks, heard = options.pause, None, None
+    pause_s, checks, matcher = options.pause, None, None
     if options.expect:
         file = options.expected_file()
         expectation = load_expectation(file)
         pause_s = expectation.pause_s if pause_s is None else pause_s
         files = read_file_lengths(options.path, pause_s)
         names = [name for name, _ in files]
-        heard = FileMatcher([length_s for _, length_s in files])
+        matcher = FileMatcher([length_s for _, length_s in files])
         checks = SentenceChecker(
-            select_sentences(options.path, names, expectation, file), heard, record
+            select_sentences(options.path, names, expectation, file), matcher, record
         )
     pipeline = load_pipeline("voice")
     arguments = options.pipeline_arguments(pause_s)
@@ -157,7 +157,7 @@ def run_voice(options: VoiceOptions) -> int:
             container, pipeline, arguments, "speech_recognition", output.problem
         ) as place,
     ):
-        run = _Run(container, place, options, output, record, checks, heard)
+        run = _VoiceRun(container, place, options, output, record, checks, matcher)
         try:
             run.start(place.components)
             with catch_signals() as interrupted:
@@ -166,7 +166,7 @@ def run_voice(options: VoiceOptions) -> int:
             run.close()
 
 
-class _Run:
+class _VoiceRun:
     def __init__(
         self,
         container: Container,
@@ -175,7 +175,7 @@ class _Run:
         output: VoiceOutput,
         record: VelocityRecord,
         checks: SentenceChecker | None,
-        heard: FileMatcher | None,
+        matcher: FileMatcher | None,
     ) -> None:
         from edge_inference.composition.bus import Bus
 
@@ -190,14 +190,14 @@ class _Run:
         self._count = self._planned = self._understood = 0
         self._times: dict[str, list[float]] = {stage: [] for stage in STAGES}
         self._velocities = 0
-        self._fastest = (0.0, 0.0)
+        self._max_velocity = (0.0, 0.0)
         (command,) = (each for each in place.components if each.name == "command")
-        self._moves = command.remappings["/cmd_vel"]
+        self._velocity_topic = command.remappings["/cmd_vel"]
         self._clock = container.node.get_clock()
-        self._book = UtteranceTracker(self._now_ns, self._finished.put)
-        self._ear = AudioLevelMeter()
+        self._tracker = UtteranceTracker(self._now_ns, self._finished.put)
+        self._meter = AudioLevelMeter()
         self._cleanup = ExitStack()
-        self._listen(Bus.of(container.context), heard)
+        self._subscribe(Bus.of(container.context), matcher)
         if options.play:
             player = Player(self._problems.add)
             self._cleanup.callback(player.close)
@@ -205,80 +205,80 @@ class _Run:
             self._cleanup.callback(Bus.of(container.context).tap(audio, player.play))
         self._spinner = threading.Thread(target=container.spin, name="executor", daemon=True)
 
-    def _listen(self, bus: Any, heard: FileMatcher | None) -> None:
-        book, ear = self._book, self._ear
+    def _subscribe(self, bus: Any, matcher: FileMatcher | None) -> None:
+        tracker, meter = self._tracker, self._meter
         taps: list[tuple[str, Callable[[Any], None]]] = [
-            ("audio", ear.add_audio),
-            ("speech", ear.add_speech),
-            ("speech", book.add_speech),
-            ("transcript", ear.add_transcript),
-            ("transcript", book.add_transcript),
-            ("intent", book.add_intent),
-            ("action_plan", book.add_plan),
-            ("command_feedback", book.add_feedback),
+            ("audio", meter.add_audio),
+            ("speech", meter.add_speech),
+            ("speech", tracker.add_speech),
+            ("transcript", meter.add_transcript),
+            ("transcript", tracker.add_transcript),
+            ("intent", tracker.add_intent),
+            ("action_plan", tracker.add_plan),
+            ("command_feedback", tracker.add_feedback),
         ]
-        if heard is not None:
-            taps.append(("audio", heard.add))
+        if matcher is not None:
+            taps.append(("audio", matcher.add))
         for topic, callback in taps:
             self._cleanup.callback(bus.tap(f"{self._namespace}/{topic}", callback))
-        self._cleanup.callback(bus.tap(self._moves, self._add_velocity))
+        self._cleanup.callback(bus.tap(self._velocity_topic, self._add_velocity))
 
     def start(self, components: Any) -> None:
-        """Load the nodes; raises ConfigError with what each that fails says."""
+        """Load the nodes; raises ConfigError with the reasons of those that fail."""
         from edge_inference.composition.process import load_components
 
         failures = load_components(self._container, components)
-        said_by: dict[str, list[str]] = {}
+        nodes_by_reason: dict[str, list[str]] = {}
         for loaded in self._container.components:
             self._nodes[loaded.node.get_name()] = loaded.node
             if loaded.failure:
                 reasons = [text for _, text in loaded.node.health.take_errors()]
                 reason = (reasons or [loaded.failure])[-1]
-                said_by.setdefault(reason, []).append(loaded.node.get_name())
-        # Several nodes read the same file, and find the same in it.
-        failures += [f"{', '.join(names)}: {reason}" for reason, names in said_by.items()]
+                nodes_by_reason.setdefault(reason, []).append(loaded.node.get_name())
+        # Several nodes may report the same error of one file.
+        failures += [f"{', '.join(names)}: {reason}" for reason, names in nodes_by_reason.items()]
         if failures:
             raise ConfigError("; ".join(failures))
         self._spinner.start()
 
     def watch(self, interrupted: Interrupt) -> int:
-        """Show utterances until the end; return the exit code."""
+        """Report utterances until the end; return the exit code."""
         source = self._nodes["audio_source"]
         last_s = time.monotonic()
         while not interrupted.is_set():
             try:
-                self._show(self._finished.get(timeout=_TICK_S))
+                self._report(self._finished.get(timeout=_TICK_S))
                 last_s = time.monotonic()
             except queue.Empty:
-                self._mention_company()
+                self._report_other_publishers()
                 self._problems.report(self._nodes)
-            self._output.progress(self._look)
+            self._output.progress(self._read_state)
             if not source.finished.is_set() or self._is_still_moving():
                 last_s = time.monotonic()
-            elif time.monotonic() - last_s > self._patience_s():
+            elif time.monotonic() - last_s > self._idle_timeout_s():
                 break
-        self._book.give_up()
+        self._tracker.finish_open()
         while not self._finished.empty():
-            self._show(self._finished.get())
+            self._report(self._finished.get())
         return self._end(interrupted)
 
     def close(self) -> None:
-        """Stop listening, and the executor."""
+        """Stop the subscriptions and the executor."""
         self._output.finish(None)
         self._cleanup.close()
         self._container.stop()
         if self._spinner.is_alive():
             self._spinner.join()
 
-    def _mention_company(self) -> None:
-        """Tell of another voice pipeline: what it hears and plans comes to this one too."""
-        for name in _ONE_VOICE:
+    def _report_other_publishers(self) -> None:
+        """Report another voice pipeline on the same topics: its audio and plans arrive here too."""
+        for name in _EXCLUSIVE_TOPICS:
             topic = f"{self._namespace}/{name}"
             if self._container.node.count_publishers(topic) > 1:
                 self._problems.add(
-                    f"somebody else publishes on {topic} too: each run hears the other's sound and "
-                    "does what the other plans, a robot as well; end one of them, or set another "
-                    "ROS_DOMAIN_ID for this one"
+                    f"another process publishes on {topic} too: each pipeline receives the audio "
+                    "of the other and executes its plans, on a robot as well; end one of them, or "
+                    "set another ROS_DOMAIN_ID for this one"
                 )
 
     def _now_ns(self) -> int:
@@ -288,25 +288,25 @@ class _Run:
         moment_ns = self._now_ns()
         if any(velocity):
             self._velocities += 1
-            ahead, left = self._fastest
-            self._fastest = max(ahead, abs(velocity[0])), max(left, abs(velocity[1]))
-        self._book.add_velocity(velocity, moment_ns)
+            linear, angular = self._max_velocity
+            self._max_velocity = max(linear, abs(velocity[0])), max(angular, abs(velocity[1]))
+        self._tracker.add_velocity(velocity, moment_ns)
         self._record.add(moment_ns, velocity)
 
-    def _patience_s(self) -> float:
-        return _LONGEST_WORK_S if self._book.is_at_work else _LAST_WORD_S
+    def _idle_timeout_s(self) -> float:
+        return _MAX_PROCESSING_S if self._tracker.is_busy else _IDLE_TIMEOUT_S
 
     def _is_still_moving(self) -> bool:
-        """Tell whether a check still waits for what the last sentence moves."""
+        """Tell whether a check waits for the end of a motion."""
         return self._checks is not None and any(self._record.velocity)
 
-    def _look(self) -> VoiceLiveState:
-        level_dbfs, is_speech, partial = self._ear.look()
+    def _read_state(self) -> VoiceLiveState:
+        level_dbfs, is_speech, partial = self._meter.snapshot()
         return VoiceLiveState(
-            level_dbfs, is_speech, partial, self._book.latest(), self._record.velocity
+            level_dbfs, is_speech, partial, self._tracker.latest(), self._record.velocity
         )
 
-    def _show(self, utterance: Utterance) -> None:
+    def _report(self, utterance: Utterance) -> None:
         self._count += 1
         self._planned += utterance.plan is not None
         self._understood += utterance.intent is not None
@@ -326,7 +326,12 @@ class _Run:
         self._problems.report(self._nodes)
         p50 = {stage: statistics.median(found) for stage, found in self._times.items() if found}
         summary = VoiceSummary(
-            self._count, self._planned, self._velocities, self._moves, self._fastest, p50
+            self._count,
+            self._planned,
+            self._velocities,
+            self._velocity_topic,
+            self._max_velocity,
+            p50,
         )
         if checks is not None:
             summary = summary.with_checks(checks.right, checks.expected)

@@ -1,4 +1,4 @@
-"""What became of each utterance, and how long after its last word."""
+"""Tracks each utterance through the stages, with the times after its last word."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ from edge_inference.core.audio import SpeechSegment
 from edge_inference.core.voice import ActionPlan, ActionStep, Intent, Transcript
 from edge_inference.speech.planning.motion import MotionFeedback, MotionState
 
-#: Ahead in m/s, to the left in rad/s.
+#: Forward in m/s, counterclockwise in rad/s.
 Velocity: TypeAlias = tuple[float, float]
-#: Stages in their order.
+#: The stages in their order.
 STAGES = ("speech", "text", "intent", "plan", "command")
-#: What a robot does by its velocity.
-_DRIVES = ("move", "turn")
+#: Actions that the robot does by its velocity.
+_MOTIONS = ("move", "turn")
 
 
 @dataclass
 class Utterance:
-    """One utterance; ``after_ms`` is from its last word to the end of each stage."""
+    """One utterance; ``after_ms`` are the times from its last word to the end of each stage."""
 
     stamp_ns: int
     start_ns: int = 0
     transcript: Transcript | None = None
     intent: Intent | None = None
     plan: ActionPlan | None = None
-    #: Why the plan was not taken up.
+    #: Why the plan was not executed.
     problem: str = ""
     after_ms: dict[str, float] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """Return it as ``--json`` prints it."""
-        intent, plan, said = self.intent, self.plan, self.transcript
+        intent, plan, transcript = self.intent, self.plan, self.transcript
         slots = {} if intent is None else {name: s.value for name, s in intent.slots.items()}
         return {
             "stamp": self.stamp_ns / 1e9,
-            "text": "" if said is None else said.text,
-            "confidence": None if said is None else said.confidence,
+            "text": "" if transcript is None else transcript.text,
+            "confidence": None if transcript is None else transcript.confidence,
             "intent": "" if intent is None else intent.name,
             "slots": slots,
             "needs_confirmation": intent is not None and intent.needs_confirmation,
@@ -51,7 +51,7 @@ class Utterance:
 
     @property
     def reason(self) -> str:
-        """Why nothing is done, empty where something is."""
+        """Why no plan is executed; empty if one is."""
         if self.transcript is None:
             return "it was not recognised"
         if self.problem:
@@ -61,25 +61,25 @@ class Utterance:
                 return each.problem
         return self.plan.reason if self.plan is not None else ""
 
-    def words(self) -> str:
-        """Return it in a line."""
+    def describe(self) -> str:
+        """Return it as one line of text."""
         text = self.transcript.text if self.transcript is not None else ""
         steps = self.plan.steps if self.plan is not None else ()
-        done = ", then ".join(format_step(step) for step in steps)
-        if self.problem or not done:
-            done += f"{', but ' if done else ''}nothing: {self.reason}"
+        actions = ", then ".join(format_step(step) for step in steps)
+        if self.problem or not actions:
+            actions += f"{', but ' if actions else ''}nothing: {self.reason}"
         times = ", ".join(f"{name} {ms:.0f}" for name, ms in self.after_ms.items())
-        return f'"{text}" -> {done} (ms after the last word: {times})'
+        return f'"{text}" -> {actions} (ms after the last word: {times})'
 
     @property
     def seen_ns(self) -> int:
-        """The moment from which on it shows in what the robot does: that of the last stage."""
+        """The moment of the last stage, from which the robot's motion belongs to this utterance."""
         after_ms = self.after_ms.get("command", max(self.after_ms.values(), default=0.0))
         return self.stamp_ns + round(after_ms * 1e6)
 
 
 def format_step(step: ActionStep) -> str:
-    """Return a step in words."""
+    """Return a step as text."""
     numbers = {
         "m": step.distance_m,
         "rad": step.angle_rad,
@@ -91,11 +91,10 @@ def format_step(step: ActionStep) -> str:
 
 
 class UtteranceTracker:
-    """Gathers utterances by the stamp of their last word. Any thread may add.
+    """Tracks utterances by the stamp of their last word. Thread-safe.
 
-    ``now_ns`` gives the clock of the stamps; ``finished`` is called with an utterance whose
-    plan has come, and has moved or stopped the robot where it is to; or that came to nothing
-    before.
+    ``now_ns`` is the clock of the stamps. ``finished`` is called with each utterance once its plan
+    has moved or stopped the robot, or once an earlier stage has ended it.
     """
 
     def __init__(self, now_ns: Callable[[], int], finished: Callable[[Utterance], None]) -> None:
@@ -104,76 +103,76 @@ class UtteranceTracker:
         self._lock = threading.Lock()
         self._open: dict[int, Utterance] = {}
         self._latest: Utterance | None = None
-        #: The utterance whose plan has come and that has not moved or stopped the robot yet.
-        self._to_move: int | None = None
-        self._to_stop: int | None = None
+        #: Stamps of utterances whose plan has not moved, or not stopped, the robot yet.
+        self._awaiting_motion: int | None = None
+        self._awaiting_stop: int | None = None
         self._is_moving = False
-        #: When the robot, moving, was last told to stand still.
+        #: When the velocity last changed from motion to zero.
         self._still_ns = 0
-        #: How many utterances have begun and have come to their end.
+        #: How many utterances have begun, and how many have ended.
         self.begun = self.ended = 0
 
     @property
-    def is_at_work(self) -> bool:
-        """Whether something that was said has not come to its end yet."""
+    def is_busy(self) -> bool:
+        """Whether an utterance is still being processed."""
         with self._lock:
             return self.begun > self.ended
 
     def add_speech(self, segment: SpeechSegment) -> None:
-        """Take note of an utterance that is over."""
+        """Add an utterance if its segment is final."""
         if segment.is_final:
             with self._lock:
                 self.begun += 1
                 self._open[segment.stamp_ns] = Utterance(segment.stamp_ns, segment.start_ns)
                 self._latest = self._open[segment.stamp_ns]
-            self._note(segment.stamp_ns, "speech")
+            self._record(segment.stamp_ns, "speech")
 
     def add_transcript(self, transcript: Transcript) -> None:
-        """Take note of its words; without any it is over."""
+        """Add the final transcript; one without text ends the utterance."""
         if transcript.is_final:
-            self._note(transcript.stamp_ns, "text", transcript=transcript)
+            self._record(transcript.stamp_ns, "text", transcript=transcript)
             if not transcript.text:
                 self._finish(transcript.stamp_ns)
 
     def add_intent(self, intent: Intent) -> None:
-        """Take note of what is meant; where nothing is, or it is not sure, it is over."""
-        self._note(intent.stamp_ns, "intent", intent=intent)
+        """Add the intent; an unknown one, or one that needs a confirmation, ends the utterance."""
+        self._record(intent.stamp_ns, "intent", intent=intent)
         if not intent.name or intent.needs_confirmation:
             self._finish(intent.stamp_ns)
 
     def add_plan(self, plan: ActionPlan) -> None:
-        """Take note of the plan; one that neither drives nor stops is over."""
-        self._note(plan.stamp_ns, "plan", plan=plan)
+        """Add the plan; one that neither drives nor stops ends the utterance."""
+        self._record(plan.stamp_ns, "plan", plan=plan)
         first = plan.steps[0].action if plan.steps else ""
-        if first in _DRIVES:
-            self._to_move = plan.stamp_ns
+        if first in _MOTIONS:
+            self._awaiting_motion = plan.stamp_ns
         elif first == "stop" and self._is_moving:
-            self._to_stop = plan.stamp_ns
+            self._awaiting_stop = plan.stamp_ns
         else:
             if first == "stop":
-                self._note_stopped(plan.stamp_ns)
+                self._record_stop(plan.stamp_ns)
             self._finish(plan.stamp_ns)
 
     def add_velocity(self, velocity: Velocity, moment_ns: int | None = None) -> None:
-        """Take note of what the robot is told, to move or to stand still; now by default."""
+        """Add a velocity; ``moment_ns`` is now by default."""
         now_ns = self._now_ns() if moment_ns is None else moment_ns
         was_moving, self._is_moving = self._is_moving, any(velocity)
         if was_moving and not self._is_moving:
             self._still_ns = now_ns
-        done = self._to_move if self._is_moving else self._to_stop
+        done = self._awaiting_motion if self._is_moving else self._awaiting_stop
         if done is None:
             return
         if self._is_moving:
-            self._to_move = None
+            self._awaiting_motion = None
         else:
-            self._to_stop = None
-        self._note(done, "command", now_ns)
+            self._awaiting_stop = None
+        self._record(done, "command", now_ns)
         self._finish(done)
 
     def add_feedback(self, feedback: MotionFeedback) -> None:
-        """Take note that a plan was not taken up, such as one that comes too late."""
-        if feedback.state is MotionState.REFUSED and feedback.stamp_ns == self._to_move:
-            self._to_move = None
+        """Add feedback; a refused plan ends the utterance."""
+        if feedback.state is MotionState.REFUSED and feedback.stamp_ns == self._awaiting_motion:
+            self._awaiting_motion = None
             with self._lock:
                 utterance = self._open.get(feedback.stamp_ns)
                 if utterance is not None:
@@ -181,17 +180,19 @@ class UtteranceTracker:
             self._finish(feedback.stamp_ns)
 
     def latest(self) -> Utterance | None:
-        """Return the newest utterance as it is now; None before the first."""
+        """Return a copy of the newest utterance; None before the first."""
         with self._lock:
             latest = self._latest
             return None if latest is None else replace(latest, after_ms=dict(latest.after_ms))
 
-    def give_up(self) -> None:
-        """Finish what is still open."""
+    def finish_open(self) -> None:
+        """Finish all open utterances."""
         while self._open:
             self._finish(max(self._open))
 
-    def _note(self, stamp_ns: int, stage: str, moment_ns: int | None = None, **found: Any) -> None:
+    def _record(
+        self, stamp_ns: int, stage: str, moment_ns: int | None = None, **found: Any
+    ) -> None:
         now_ns = self._now_ns() if moment_ns is None else moment_ns
         with self._lock:
             utterance = self._open.get(stamp_ns)
@@ -200,15 +201,15 @@ class UtteranceTracker:
                 for name, value in found.items():
                     setattr(utterance, name, value)
 
-    def _note_stopped(self, stamp_ns: int) -> None:
-        """Note that it stopped the robot before its plan came, as stop does."""
+    def _record_stop(self, stamp_ns: int) -> None:
+        """Record the time of a stop that acted before its plan arrived."""
         with self._lock:
             utterance = self._open.get(stamp_ns)
             if utterance is not None and self._still_ns >= utterance.start_ns > 0:
                 utterance.after_ms["command"] = (self._still_ns - stamp_ns) / 1e6
 
     def _finish(self, stamp_ns: int) -> None:
-        """Hand an utterance over; before it those said earlier, of which nothing comes any more."""
+        """Report an utterance as finished, and before it all earlier ones."""
         with self._lock:
             if stamp_ns not in self._open:
                 return

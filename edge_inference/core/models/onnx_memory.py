@@ -76,8 +76,8 @@ def check_memory(file: Path, max_mib: int | None = None, option: str = "") -> No
     """Raise ModelError for an ONNX file that declares to need more memory than ``max_mib``.
 
     The default limit is the memory limit of this process, or the memory of the machine.
-    ``option`` names the option that allows more. A file that cannot be read or is not an ONNX
-    file passes; opening it fails later.
+    ``option`` names the option that allows more. Files that cannot be read, that are not ONNX, or
+    that have the ``.ort`` format pass; opening them shows their errors.
     """
     limit, hint = _find_limit(max_mib, option)
     if file.name.lower().endswith(_ORT_SUFFIX):

@@ -1,8 +1,8 @@
-"""Sound as audio_common_msgs has it.
+"""Adapters for the audio messages of audio_common_msgs.
 
-Two packages share that name. That of ros-drivers sends bytes (``AudioDataStamped``) and says in an
-``AudioInfo`` of its own what they are; that of mgonzs13 sends both together (``AudioStamped``).
-They are told apart by the messages in them.
+Two packages have that name. The one of ros-drivers sends bytes (``AudioDataStamped``) and their
+format in a separate ``AudioInfo``; the one of mgonzs13 sends both together (``AudioStamped``).
+The messages in the installed package tell which one it is.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ import numpy as np
 from edge_inference.composition.adapter import Adapter
 from edge_inference.core.audio import AudioChunk
 from edge_inference.errors import ConfigError, InputError
-from edge_inference.nodes.conversions.audio import SOUND_BOUNDS
+from edge_inference.nodes.conversions.audio import AUDIO_BOUNDS
 from edge_inference.nodes.conversions.headers import stamp_ns, to_header
 from edge_inference.speech.audio.pcm import check_length, from_pcm, to_pcm16
 
-#: What we publish.
-_OUR_FORMAT = "S16LE"
-_OUR_CODING = "wave"
+#: What this package publishes.
+_OUTPUT_FORMAT = "S16LE"
+_OUTPUT_CODING = "wave"
 _UNCOMPRESSED = ("", "wave", "wav", "raw", "pcm")
 _INT16 = 8
-#: PortAudio's numbers: the field with the samples, and how their bytes are called.
+#: By PortAudio's format number: the field with the samples, their dtype and GStreamer's name.
 _FIELDS = {
     1: ("float32_data", "<f4", "F32LE"),
     2: ("int32_data", "<i4", "S32LE"),
@@ -36,58 +36,58 @@ _FIELDS = {
 
 
 def audio_common_messages() -> Any:
-    """Return the messages of the audio_common_msgs that is installed; ConfigError for none."""
+    """Return the messages of the installed audio_common_msgs; ConfigError if there is none."""
     try:
         from audio_common_msgs import msg
     except ImportError:
         raise ConfigError(
-            "audio_common_msgs is not installed; install it, or leave the topics of its sound empty"
+            "audio_common_msgs is not installed; install it, or leave its audio topics empty"
         ) from None
     if not hasattr(msg, "AudioDataStamped") and not hasattr(msg, "AudioStamped"):
         raise ConfigError(
             "audio_common_msgs: expected AudioDataStamped (ros-drivers) or AudioStamped (mgonzs13) "
-            f"in it, there are {', '.join(name for name in dir(msg) if name.startswith('Audio'))}"
+            f"in it, got {', '.join(name for name in dir(msg) if name.startswith('Audio'))}"
         )
     return msg
 
 
 def has_own_info(messages: Any) -> bool:
-    """Tell whether the sound's format comes in a message of its own (ros-drivers)."""
+    """Tell whether the format has a message of its own (ros-drivers)."""
     return hasattr(messages, "AudioDataStamped")
 
 
 @dataclass(frozen=True)
-class SoundFormat:
-    """What bytes of sound are; ``sample_format`` is GStreamer's name, such as S16LE."""
+class AudioFormat:
+    """The format of audio bytes; ``sample_format`` is GStreamer's name, such as S16LE."""
 
     sample_rate: int
     channels: int
     sample_format: str
 
     @classmethod
-    def of(cls, info: Any) -> SoundFormat:
-        """Read an ``AudioInfo``; raises InputError for compressed sound and a rate of 0."""
+    def from_info(cls, info: Any) -> AudioFormat:
+        """Read an ``AudioInfo``; raises InputError for compressed audio and a rate of 0."""
         if info.coding_format.lower() not in _UNCOMPRESSED:
             raise InputError(
                 f"AudioInfo: coding_format {info.coding_format!r:.100}: expected uncompressed "
-                "sound; start the capture with format:=wave"
+                "audio; start the capture with format:=wave"
             )
         if not info.sample_rate:
-            raise InputError("AudioInfo: sample_rate: expected samples a second, got 0")
+            raise InputError("AudioInfo: sample_rate: expected samples per second, got 0")
         return cls(int(info.sample_rate), int(info.channels), info.sample_format)
 
 
 class AudioDataStampedAdapter(Adapter[AudioChunk]):
-    """A piece of sound as bytes; what they are has to be known before.
+    """A chunk of audio as bytes in a format that another message describes.
 
-    ``sound_format`` is None as long as nobody has said it.
+    ``audio_format`` is None until that message has arrived.
     """
 
-    bounds = SOUND_BOUNDS
+    bounds = AUDIO_BOUNDS
 
     def __init__(self, messages: Any) -> None:
         self.message_type = messages.AudioDataStamped
-        self.sound_format: SoundFormat | None = None
+        self.audio_format: AudioFormat | None = None
         self._data_type = messages.AudioData
 
     def to_message(self, item: AudioChunk) -> Any:
@@ -97,22 +97,23 @@ class AudioDataStampedAdapter(Adapter[AudioChunk]):
         return self.message_type(header=header, audio=self._data_type(data=data))
 
     def from_message(self, message: Any) -> AudioChunk:
-        """Build the object; raises InputError while no AudioInfo has come, and for odd bytes."""
-        known = self.sound_format
-        if known is None:
+        """Build the object; raises InputError before an AudioInfo, and for invalid bytes."""
+        audio_format = self.audio_format
+        if audio_format is None:
             raise InputError(
-                "AudioDataStamped: no AudioInfo has said what it is; publish one, latched or again "
-                "and again, on the topic audio_info beside it"
+                "AudioDataStamped: expected an AudioInfo before it, got none; publish one, latched "
+                "or repeatedly, on the topic audio_info beside it"
             )
         check_length(len(message.audio.data))
-        samples = from_pcm(bytes(message.audio.data), known.sample_format, known.channels)
-        return _chunk(samples, known.sample_rate, message.header)
+        data, sample_format = bytes(message.audio.data), audio_format.sample_format
+        samples = from_pcm(data, sample_format, audio_format.channels)
+        return _chunk(samples, audio_format.sample_rate, message.header)
 
 
 class AudioStampedAdapter(Adapter[AudioChunk]):
-    """A piece of sound with what it is."""
+    """A chunk of audio together with its format."""
 
-    bounds = SOUND_BOUNDS
+    bounds = AUDIO_BOUNDS
 
     def __init__(self, messages: Any) -> None:
         self.message_type = messages.AudioStamped
@@ -137,7 +138,7 @@ class AudioStampedAdapter(Adapter[AudioChunk]):
                 f"numbers), got {info.format}"
             )
         if info.rate < 1:
-            raise InputError(f"AudioStamped: rate: expected samples a second, got {info.rate}")
+            raise InputError(f"AudioStamped: rate: expected samples per second, got {info.rate}")
         field, dtype, sample_format = _FIELDS[info.format]
         data = np.asarray(getattr(message.audio.audio_data, field), dtype)
         check_length(data.nbytes)
@@ -145,30 +146,30 @@ class AudioStampedAdapter(Adapter[AudioChunk]):
         return _chunk(samples, int(info.rate), message.header)
 
 
-class AudioInfoAdapter(Adapter[SoundFormat]):
-    """What the bytes of ``AudioDataStamped`` are."""
+class AudioInfoAdapter(Adapter[AudioFormat]):
+    """The format of the bytes in ``AudioDataStamped``."""
 
     def __init__(self, messages: Any) -> None:
         self.message_type = messages.AudioInfo
 
-    def to_message(self, item: SoundFormat) -> Any:
-        """Build the message; the bit rate is that of 16 bits a sample, as we publish."""
+    def to_message(self, item: AudioFormat) -> Any:
+        """Build the message; its bit rate is for 16 bits a sample, as this package publishes."""
         return self.message_type(
             channels=item.channels,
             sample_rate=item.sample_rate,
             sample_format=item.sample_format,
             bitrate=item.sample_rate * item.channels * 16,
-            coding_format=_OUR_CODING,
+            coding_format=_OUTPUT_CODING,
         )
 
-    def from_message(self, message: Any) -> SoundFormat:
-        """Read the format; raises InputError for compressed sound and a rate of 0."""
-        return SoundFormat.of(message)
+    def from_message(self, message: Any) -> AudioFormat:
+        """Read the format; raises InputError for compressed audio and a rate of 0."""
+        return AudioFormat.from_info(message)
 
 
 def to_info(messages: Any, sample_rate: int) -> Any:
-    """Return the ``AudioInfo`` of what we publish."""
-    return AudioInfoAdapter(messages).to_message(SoundFormat(sample_rate, 1, _OUR_FORMAT))
+    """Return the ``AudioInfo`` for the audio that this package publishes."""
+    return AudioInfoAdapter(messages).to_message(AudioFormat(sample_rate, 1, _OUTPUT_FORMAT))
 
 
 def _chunk(samples: Any, sample_rate: int, header: Any) -> AudioChunk:

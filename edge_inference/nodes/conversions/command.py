@@ -1,4 +1,4 @@
-"""What a plan becomes: velocities, and word of how far it has got."""
+"""Adapters for velocities and for the feedback of a plan."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from edge_inference.speech.planning.motion import MotionFeedback, MotionState
 
 
 class Velocity(NamedTuple):
-    """Ahead in m/s, to the left in rad/s."""
+    """Forward in m/s, counterclockwise in rad/s."""
 
     linear_mps: float
     angular_radps: float
@@ -34,15 +34,15 @@ class TwistAdapter(Adapter[Velocity]):
         return Twist(linear=Vector3(x=item.linear_mps), angular=Vector3(z=item.angular_radps))
 
     def from_message(self, message: Twist) -> Velocity:
-        """Build the object; raises InputError for what is no number."""
+        """Build the object; raises InputError for NaN and infinity."""
         velocity = Velocity(float(message.linear.x), float(message.angular.z))
         if not all(map(math.isfinite, velocity)):
-            raise InputError(f"Twist: expected numbers, got {velocity}")
+            raise InputError(f"Twist: expected finite numbers, got {velocity}")
         return velocity
 
 
 class TwistStampedAdapter(Adapter[Velocity]):
-    """Velocity as ``geometry_msgs/TwistStamped``, stamped with the moment when it is sent."""
+    """Velocity as ``geometry_msgs/TwistStamped``, stamped when it is sent."""
 
     message_type = TwistStamped
 
@@ -57,12 +57,12 @@ class TwistStampedAdapter(Adapter[Velocity]):
         return TwistStamped(header=header, twist=self._plain.to_message(item))
 
     def from_message(self, message: TwistStamped) -> Velocity:
-        """Build the object; raises InputError for what is no number."""
+        """Build the object; raises InputError for NaN and infinity."""
         return self._plain.from_message(message.twist)
 
 
 class FeedbackAdapter(Adapter[MotionFeedback]):
-    """How far a plan has got."""
+    """The progress of a plan."""
 
     message_type = CommandFeedback
 

@@ -1,4 +1,4 @@
-"""Speech and intents as ROS4HRI has them: hri_msgs and hri_actions_msgs."""
+"""Adapters for speech and intents of ROS4HRI: hri_msgs and hri_actions_msgs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from edge_inference.errors import ConfigError, InputError
 from edge_inference.nodes.conversions.headers import stamp_ns, to_header
 from edge_inference.nodes.conversions.numbers import SHARE, SLOT_VALUE, to_number
 
-#: Our intents that have a standard name, by the constant that holds it, and slots that have a role.
+#: Intents with a standard name: its constant in the message, and the role of each slot.
 _STANDARD: dict[str, tuple[str, Mapping[str, str]]] = {
     "go_to": ("MOVE_TO", {"place": "goal"}),
     "pick": ("GRAB_OBJECT", {"thing": "object"}),
@@ -26,7 +26,7 @@ _STOP_PRIORITY = 255
 
 
 def live_speech_adapter() -> LiveSpeechAdapter:
-    """Return the adapter for what was said; ConfigError where hri_msgs is not installed."""
+    """Return the adapter for transcripts; ConfigError if hri_msgs is not installed."""
     try:
         from hri_msgs.msg import LiveSpeech
     except ImportError:
@@ -37,7 +37,7 @@ def live_speech_adapter() -> LiveSpeechAdapter:
 
 
 def hri_intent_adapter() -> HriIntentAdapter:
-    """Return the adapter for what is meant; ConfigError where hri_actions_msgs is not installed."""
+    """Return the adapter for intents; ConfigError if hri_actions_msgs is not installed."""
     try:
         from hri_actions_msgs.msg import Intent as HriIntent
     except ImportError:
@@ -48,9 +48,9 @@ def hri_intent_adapter() -> HriIntentAdapter:
 
 
 class LiveSpeechAdapter(Adapter[Transcript]):
-    """What was said as ``hri_msgs/LiveSpeech``.
+    """A transcript as ``hri_msgs/LiveSpeech``.
 
-    The language is in ``language`` (en-GB) in older versions, in ``locale`` (en_GB) in newer ones.
+    Older versions have the field ``language`` (en-GB), newer ones ``locale`` (en_GB).
     """
 
     def __init__(self, message_type: Any) -> None:
@@ -72,7 +72,7 @@ class LiveSpeechAdapter(Adapter[Transcript]):
         return message
 
     def from_message(self, message: Any) -> Transcript:
-        """Build the object; raises InputError for an odd confidence."""
+        """Build the object; raises InputError for an invalid confidence."""
         confidence = to_number(message.confidence, SHARE, "LiveSpeech: confidence")
         locale = message.locale if self._has_locale else message.language
         return Transcript(
@@ -87,10 +87,10 @@ class LiveSpeechAdapter(Adapter[Transcript]):
 
 
 class HriIntentAdapter(Adapter[Intent]):
-    """What is meant as ``hri_actions_msgs/Intent``.
+    """An intent as ``hri_actions_msgs/Intent``.
 
     Intents without a standard name keep their own. Slots without a role are in ``other_data``,
-    numbers as ``{"value": 2.0, "unit": "m"}``. The message has neither stamp nor text.
+    numbers as ``{"value": 2.0, "unit": "m"}``. The message has no stamp and no text.
     """
 
     def __init__(self, message_type: Any) -> None:
@@ -101,8 +101,8 @@ class HriIntentAdapter(Adapter[Intent]):
         constant, roles = _STANDARD.get(item.name, ("", {}))
         data: dict[str, Any] = {}
         for slot in item.slots.values():
-            where = data if slot.name in roles else data.setdefault(_OTHER, {})
-            where[roles.get(slot.name, slot.name)] = (
+            target = data if slot.name in roles else data.setdefault(_OTHER, {})
+            target[roles.get(slot.name, slot.name)] = (
                 slot.value
                 if isinstance(slot.value, str)
                 else {"value": slot.value, "unit": slot.unit}
@@ -117,7 +117,7 @@ class HriIntentAdapter(Adapter[Intent]):
         )
 
     def from_message(self, message: Any) -> Intent:
-        """Build the object; raises InputError for data that are no JSON object."""
+        """Build the object; raises InputError for data that is not a JSON object."""
         name, roles = message.intent, dict[str, str]()
         for own, (constant, its_roles) in _STANDARD.items():
             if message.intent == getattr(self.message_type, constant):

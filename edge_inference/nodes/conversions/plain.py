@@ -1,4 +1,4 @@
-"""Plain words, and plain yes and no."""
+"""Adapters for std_msgs: String and Bool."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class StringAdapter(Adapter[str]):
 
 
 class BoolAdapter(Adapter[bool]):
-    """Yes or no."""
+    """A flag."""
 
     message_type = Bool
 
@@ -31,5 +31,5 @@ class BoolAdapter(Adapter[bool]):
         return Bool(data=item)
 
     def from_message(self, message: Bool) -> bool:
-        """Return what it says."""
+        """Return the flag."""
         return bool(message.data)

@@ -1,4 +1,4 @@
-"""What is made of speech: Transcript, Intent and ActionPlan."""
+"""Adapters for Transcript, Intent and ActionPlan."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from edge_inference.nodes.conversions.numbers import (
 from edge_inference.speech.planning.limits import ACTIONS
 
 _MODES = ("command", "free")
-#: No step of a robot is longer, in metres, radians or either a second.
-_FARTHEST = 1e6
+#: The largest magnitude of a step, in m, rad, m/s or rad/s.
+_MAX_MAGNITUDE = 1e6
 
 
 class TranscriptAdapter(Adapter[core.Transcript]):
-    """What was said, in words."""
+    """A transcript of speech."""
 
     message_type = Transcript
 
@@ -43,9 +43,10 @@ class TranscriptAdapter(Adapter[core.Transcript]):
         )
 
     def from_message(self, message: Transcript) -> core.Transcript:
-        """Build the object; InputError for an unknown mode, an odd confidence, an end before start.
+        """Build the object.
 
-        A recogniser that names no mode is free of any grammar.
+        An empty mode means free. Raises InputError for an unknown mode, an invalid confidence and
+        an end before the start.
         """
         mode = message.mode or "free"
         if mode not in _MODES:
@@ -54,7 +55,7 @@ class TranscriptAdapter(Adapter[core.Transcript]):
         if end_ns < start_ns:
             raise InputError(
                 f"Transcript: expected a stamp (last sample) after start, got {end_ns} ns before "
-                f"{start_ns} ns; a start that nobody knows is zero"
+                f"{start_ns} ns; set start to zero if it is unknown"
             )
         return core.Transcript(
             text=message.text,
@@ -70,7 +71,7 @@ class TranscriptAdapter(Adapter[core.Transcript]):
 
 
 class IntentAdapter(Adapter[core.Intent]):
-    """What is meant."""
+    """An intent with its slots."""
 
     message_type = Intent
     bounds = MessageBounds(counts={"slots": 300})
@@ -89,20 +90,21 @@ class IntentAdapter(Adapter[core.Intent]):
         )
 
     def from_message(self, message: Intent) -> core.Intent:
-        """Build the object; raises InputError for slots without a value or given twice.
+        """Build the object.
 
-        And for an unknown source: how far it can be trusted, nobody knows.
+        Raises InputError for a slot without a value, a slot that occurs twice and an unknown source
+        (the source tells how far an intent can be trusted).
         """
         slots = {slot.name: _from_slot(slot) for slot in message.slots}
         if len(slots) != len(message.slots):
             names = ", ".join(slot.name for slot in message.slots)
-            raise InputError(f"Intent {message.name!r}: expected every slot once, got {names}")
+            raise InputError(f"Intent {message.name!r}: expected each slot once, got {names}")
         confidence = _confidence(message)
         if message.source not in core.INTENT_SOURCES:
             raise InputError(
                 f"Intent {message.name!r}: source: expected one of "
-                f"{', '.join(core.INTENT_SOURCES)}, got {message.source!r}; one that is written by "
-                "hand has grammar there"
+                f"{', '.join(core.INTENT_SOURCES)}, got {message.source!r}; use grammar for an "
+                "intent that is written by hand"
             )
         return core.Intent(
             name=message.name,
@@ -118,7 +120,7 @@ class IntentAdapter(Adapter[core.Intent]):
 
 
 class ActionPlanAdapter(Adapter[core.ActionPlan]):
-    """What is to be done; ``facts`` stay in the process."""
+    """A plan; its ``facts`` are not part of the message."""
 
     message_type = ActionPlan
     bounds = MessageBounds(counts={"steps": 100})
@@ -134,7 +136,7 @@ class ActionPlanAdapter(Adapter[core.ActionPlan]):
         )
 
     def from_message(self, message: ActionPlan) -> core.ActionPlan:
-        """Build the object; raises InputError for steps that nobody can take."""
+        """Build the object; raises InputError for invalid steps."""
         if message.is_refused and message.steps:
             raise InputError(
                 f"ActionPlan {message.intent!r}: expected no steps in a refused plan, got "
@@ -185,7 +187,7 @@ def to_step(step: core.ActionStep) -> ActionStep:
 
 
 def from_step(message: ActionStep) -> core.ActionStep:
-    """Return a message's step; raises InputError for one that nobody can take."""
+    """Return the step of a message; raises InputError for an invalid one."""
     if message.action not in ACTIONS:
         raise InputError(
             f"ActionStep: action: expected one of {', '.join(ACTIONS)}, got {message.action!r}"
@@ -194,18 +196,18 @@ def from_step(message: ActionStep) -> core.ActionStep:
         action=message.action,
         distance_m=_number(message, "distance_m"),
         angle_rad=_number(message, "angle_rad"),
-        speed_mps=_number(message, "speed_mps", least=0.0),
-        rate_radps=_number(message, "rate_radps", least=0.0),
+        speed_mps=_number(message, "speed_mps", minimum=0.0),
+        rate_radps=_number(message, "rate_radps", minimum=0.0),
         target=message.target,
     )
 
 
-def _number(message: ActionStep, field: str, least: float = -math.inf) -> float | None:
+def _number(message: ActionStep, field: str, minimum: float = -math.inf) -> float | None:
     value = float(getattr(message, field))
     if math.isnan(value):
         return None
-    if abs(value) > _FARTHEST or value < least:
-        expected = "a magnitude" if least == 0.0 else "a number"
+    if abs(value) > _MAX_MAGNITUDE or value < minimum:
+        expected = "a magnitude" if minimum == 0.0 else "a number"
         raise InputError(
             f"ActionStep {message.action}: {field}: expected {expected}, or NaN where it does not "
             f"apply, got {value:g}"

@@ -41,11 +41,12 @@ class Inference(Stage[TensorBatch]):
     default_name = "inference"
     default_namespace = "ai"
     settings_class = InferenceSettings
+    _points: OperatingPoints
 
     def __init__(self, **node_arguments: Any) -> None:
         self._server: EngineServer | None = None
         super().__init__(**node_arguments)
-        self._throttle_client = ThrottleClient(
+        self._throttle = ThrottleClient(
             self, lambda: self._apply_limits(retry=False), self._serving_state
         )
         self._state_timer: Timer | None = None
@@ -62,44 +63,40 @@ class Inference(Stage[TensorBatch]):
     def on_change(self, settings: InferenceSettings) -> None:
         """Prepare another engine while the present one stays in service."""
         if self._server is not None and self._server.engine is not None:
-            with self._throttle_client.lock:
+            with self._throttle.lock:
                 previous = self._points.containing(settings_of(self._server.engine.request))
-                self._points: OperatingPoints = OperatingPoints(
-                    settings, previous, self.get_logger().warning
-                )
+                self._points = OperatingPoints(settings, previous, self.get_logger().warning)
                 self._apply_limits()
 
     def _apply_limits(self, *, retry: bool = True) -> None:
         """Switch to the best engine within the limits of the platform manager, if necessary."""
-        with self._throttle_client.lock:
+        with self._throttle.lock:
             server = self._server
             if server is None or server.engine is None:
                 return
-            if self._points.apply_limits(server, self._throttle_client.limits, retry=retry):
-                self._state_publisher.problem = ""
+            if self._points.apply_limits(server, self._throttle.limits, retry=retry):
+                self._states.problem = ""
         self._publish_state()
 
     def open(self) -> None:
         """Open the model and check it on its golden images, which also warms it up."""
         super().open()
         self._outputs = self.make_publisher("raw_output", TensorListAdapter())
-        self._state_publisher = EngineStatePublisher(self)
-        self._throttle_client.open()
+        self._states = EngineStatePublisher(self)
+        self._throttle.open()
         self._service = ServiceCosts(default_cache(), self.get_logger().warning)
         self._runner = BatchRunner(self._service.add)
         self._last_model = ""
         settings = self.parameters.current
         self._points = OperatingPoints(settings, None, self.get_logger().warning)
-        self._server = EngineServer(
-            default_cache(), self._check, self._on_takeover, self._on_failure
-        )
+        self._server = EngineServer(default_cache(), self._check, self._on_switch, self._on_failure)
         self._server.open(settings.request(), allow_fallback=settings.fallback)
         self._state_timer = self.make_timer(STATE_PERIOD_S, self._update)
 
     def start(self) -> None:
         """Subscribe to tensors, and to directives of the platform manager."""
         super().start()
-        self._throttle_client.start()
+        self._throttle.start()
         self.subscribe_to("tensor", TensorListAdapter(), self.receive, exclusive=True)
 
     def close(self) -> None:
@@ -107,7 +104,7 @@ class Inference(Stage[TensorBatch]):
         if self._state_timer is not None:
             self.destroy_timer(self._state_timer)
             self._state_timer = None
-        with self._throttle_client.lock:  # another thread may be handling a directive
+        with self._throttle.lock:  # another thread may be handling a directive
             server, self._server = self._server, None
         if server is not None:
             server.close()
@@ -115,11 +112,11 @@ class Inference(Stage[TensorBatch]):
 
     def model_name(self) -> str:
         """Return the model of the last inference: the model in service may be another by now."""
-        return self._last_model or self._state_publisher.model_in_use
+        return self._last_model or self._states.model_in_use
 
     def admits(self, item: TensorBatch) -> bool:
         """Admit as many batches per second as the platform manager allows."""
-        return self._throttle_client.admits(len(item.geometry), item.skipped)
+        return self._throttle.admits(len(item.geometry), item.skipped)
 
     def process(self, item: TensorBatch, settings: InferenceSettings) -> TensorBatch:
         """Run the model once."""
@@ -130,32 +127,26 @@ class Inference(Stage[TensorBatch]):
 
     def _run_on(self, engine: Engine, item: TensorBatch) -> TensorBatch:
         started_ns = time.monotonic_ns()
-        output = self._runner(engine, item, self._throttle_client.limits.max_batch)
-        ended_ns = time.monotonic_ns()
-        self._throttle_client.meter.record_done(
-            ended_ns, timing_key(engine), (ended_ns - started_ns) / 1e6
-        )
+        output = self._runner(engine, item, self._throttle.limits.max_batch)
+        now_ns = time.monotonic_ns()
+        self._throttle.meter.record_done(now_ns, timing_key(engine), (now_ns - started_ns) / 1e6)
         return output
 
     def emit(self, output: TensorBatch) -> None:
         """Publish the raw outputs."""
         self._outputs.publish(output)
 
-    # Called by the server -----------------------------------------------------------------------
-
     def _check(
         self, selection: Selection, backend: Backend, cancelled: Cancelled
     ) -> Mapping[str, str]:
         server = self._server  # None during close
         in_service = server is None or server.engine is not None
-        validate = EngineValidation(
-            self.parameters.current, self._points, self.get_logger().warning
-        )
-        return validate(selection, backend, cancelled, in_service=in_service)
+        check = EngineValidation(self.parameters.current, self._points, self.get_logger().warning)
+        return check(selection, backend, cancelled, in_service=in_service)
 
-    def _on_takeover(self, engine: Engine) -> None:
+    def _on_switch(self, engine: Engine) -> None:
         model = engine.request.model.name
-        self._state_publisher.set_model(model)
+        self._states.set_model(model)
         self.get_logger().info(f"{model}: {engine.backend.describe()} ({engine.selection.reason})")
         self.health.replace_notes(engine.facts())
         self._publish_state()
@@ -164,11 +155,9 @@ class Inference(Stage[TensorBatch]):
         is_error = not isinstance(error, NotFasterError)  # the workload message reports that one
         if is_error:
             self.report_error(error, "engine", lost=False)
-        with self._throttle_client.lock:  # waits for the thread that started the switch
-            self._state_publisher.problem = (
-                str(error) if is_error else self._state_publisher.problem
-            )
-            if self._points.rule_out(error, self._throttle_client.limits):
+        with self._throttle.lock:  # waits for the thread that started the switch
+            self._states.problem = str(error) if is_error else self._states.problem
+            if self._points.rule_out(error, self._throttle.limits):
                 # The platform manager requested this engine, not the user.
                 self._apply_limits()
             elif self._server is not None:
@@ -178,18 +167,14 @@ class Inference(Stage[TensorBatch]):
                 self._apply_limits(retry=False)
         self._publish_state()
 
-    # Published state ----------------------------------------------------------------------------
-
     def _update(self) -> None:
-        self._throttle_client.update()
-        self._service.save_if_due(time.monotonic_ns(), is_free=self._throttle_client.limits.is_free)
+        self._throttle.update()
+        self._service.save_if_due(time.monotonic_ns(), is_free=self._throttle.limits.is_free)
         self._publish_state()
 
     def _publish_state(self) -> None:
-        self._state_publisher.publish(self._server, self._throttle_client.limits.max_rate_hz)
+        self._states.publish(self._server, self._throttle.limits.max_rate_hz)
 
     def _serving_state(self) -> ServingState:
         engine = self._server.engine if self._server is not None else None
-        return self._points.serving_state(
-            engine, self._throttle_client.limits, self._throttle_client.meter
-        )
+        return self._points.serving_state(engine, self._throttle.limits, self._throttle.meter)

@@ -1,4 +1,4 @@
-"""audio_common_msgs sound in, audio chunks for voice activity out."""
+"""audio_common_msgs audio in, audio chunks for voice activity out."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ class AudioCommonInputSettings:
     """Parameters of the input for audio_common_msgs."""
 
     info_topic: str = setting(
-        "", "topic of the AudioInfo; empty for audio_info beside the sound's topic", read_only=True
+        "", "topic of the AudioInfo; empty for audio_info beside the audio topic", read_only=True
     )
 
 
 class AudioCommonInput(Component):
-    """Converts sound of audio_common_msgs, from either of the two packages of that name.
+    """Converts audio of audio_common_msgs, from either of the two packages of that name.
 
-    Accepts all usual rates and up to 64 channels; refuses compressed sound.
+    Accepts all usual rates and up to 64 channels; refuses compressed audio.
     """
 
     default_name = "audio_common_input"
@@ -58,10 +58,10 @@ class AudioCommonInput(Component):
         """Find the installed package."""
         self._messages = audio_common_messages()
         self._chunks = self.make_publisher("audio", AudioChunkAdapter())
-        self.health.expect("sound")
+        self.health.expect("audio")
 
     def start(self) -> None:
-        """Subscribe to the sound and to its format."""
+        """Subscribe to the audio and to its format."""
         adapter: AudioDataStampedAdapter | AudioStampedAdapter
         if has_own_info(self._messages):
             adapter = AudioDataStampedAdapter(self._messages)
@@ -99,16 +99,16 @@ class AudioCommonInput(Component):
         self, info_adapter: AudioInfoAdapter, data: bytes, adapter: AudioDataStampedAdapter
     ) -> None:
         try:
-            sound_format = info_adapter.from_bytes(data)
+            audio_format = info_adapter.from_bytes(data)
         except EdgeInferenceError as error:
-            adapter.sound_format = None
+            adapter.audio_format = None
             self.report_error(error, "info", lost=False)
             return
-        adapter.sound_format = sound_format
+        adapter.audio_format = audio_format
         self.health.note(
-            "sound",
-            f"{sound_format.sample_format}, {sound_format.sample_rate} Hz, "
-            f"{sound_format.channels} channels",
+            "audio",
+            f"{audio_format.sample_format}, {audio_format.sample_rate} Hz, "
+            f"{audio_format.channels} channels",
         )
 
     def _on_chunk(self, chunk: AudioChunk, by_reference: bool) -> None:
@@ -118,5 +118,5 @@ class AudioCommonInput(Component):
 
 
 def info_topic_of(topic: str) -> str:
-    """Return the default topic of the AudioInfo for a topic with sound."""
+    """Return the default topic of the AudioInfo for a topic with audio."""
     return topic.rpartition("/")[0] + "/audio_info"

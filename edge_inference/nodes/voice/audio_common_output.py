@@ -1,4 +1,4 @@
-"""Audio chunks in, audio_common_msgs sound out."""
+"""Audio chunks in, audio_common_msgs audio out."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class AudioCommonOutputSettings:
     """Parameters of the output for audio_common_msgs."""
 
     info_topic: str = setting(
-        "", "topic of the AudioInfo; empty for audio_info beside the sound's topic", read_only=True
+        "", "topic of the AudioInfo; empty for audio_info beside the audio topic", read_only=True
     )
 
 
 class AudioCommonOutput(Component):
-    """Publishes sound as audio_common_msgs messages: one channel of 16 bits."""
+    """Publishes audio as audio_common_msgs messages: one channel of 16 bits."""
 
     default_name = "audio_common_output"
     default_namespace = "ai"
@@ -61,11 +61,11 @@ class AudioCommonOutput(Component):
             )
         else:
             adapter = AudioStampedAdapter(self._messages)
-        self._sound = self.make_publisher("audio_out", adapter)
+        self._audio_out = self.make_publisher("audio_out", adapter)
         self.health.note("message", adapter.message_type.__name__)
 
     def start(self) -> None:
-        """Subscribe to sound."""
+        """Subscribe to audio."""
         self._rate = 0
         self.subscribe_to(
             "audio", AudioChunkAdapter(), self._on_chunk, _CHUNKS, match_reliability=True
@@ -73,7 +73,7 @@ class AudioCommonOutput(Component):
         self._timer = self.make_timer(_INFO_PERIOD_S, self._publish_info)
 
     def stop(self) -> None:
-        """Stop publishing the format of the sound."""
+        """Stop publishing the format of the audio."""
         if self._timer is not None:
             self.destroy_timer(self._timer)
             self._timer = None
@@ -89,7 +89,7 @@ class AudioCommonOutput(Component):
         if chunk.sample_rate != self._rate:
             self._rate = chunk.sample_rate
             self._publish_info()
-        self._sound.publish(chunk)
+        self._audio_out.publish(chunk)
         self.health.count_processed()
 
     def _publish_info(self) -> None:

@@ -1,4 +1,4 @@
-"""Reading of the audio source's sound: opening, real-time pacing and monitoring of a device."""
+"""Reading of the audio source's audio: opening, real-time pacing and monitoring of a device."""
 
 from __future__ import annotations
 
@@ -18,61 +18,61 @@ _MUTE = "the device gives nothing but zeros: is it muted, or unplugged behind a 
 
 
 class AudioReader:
-    """Opens and reads the sound that ``source`` names; ``source`` returns a name and a pause."""
+    """Opens and reads the input that ``source`` names; ``source`` returns a name and a pause."""
 
     def __init__(self, source: Callable[[], tuple[str, float]], health: Health) -> None:
         self._source = source
         self._health = health
-        self._sound: AudioInput | None = None
+        self._input: AudioInput | None = None
         self._opened: tuple[str, float] | None = None
 
     @property
     def is_file(self) -> bool:
-        """Tell whether an open sound comes from a file and not from a device."""
-        return self._sound is not None and not self._sound.is_live
+        """Tell whether the open input is a file and not a device."""
+        return self._input is not None and not self._input.is_live
 
     @property
     def is_outdated(self) -> bool:
-        """Tell whether ``source`` has changed since the sound was opened."""
+        """Tell whether ``source`` has changed since the input was opened."""
         return self._opened != self._source()
 
     def open(self) -> AudioInput:
-        """Open the sound again from its beginning."""
+        """Open the input again from its beginning."""
         self.close()
         self._opened = self._source()
-        self._sound = open_audio_input(*self._opened)
+        self._input = open_audio_input(*self._opened)
         self._health.note("source", self._opened[0])
-        return self._sound
+        return self._input
 
     def close_if_outdated(self) -> bool:
-        """Close the sound if ``source`` has changed; return whether it has."""
+        """Close the input if ``source`` has changed; return whether it has."""
         is_outdated = self.is_outdated
         if is_outdated:
             self.close()
         return is_outdated
 
     def read(self) -> tuple[AudioInput, AudioBlock | None]:
-        """Read the next piece, None at the end; open the sound first if it is closed."""
-        sound = self._sound or self.open()
-        return sound, sound.read()
+        """Read the next block, None at the end; open the input first if it is closed."""
+        audio_input = self._input or self.open()
+        return audio_input, audio_input.read()
 
     def close(self) -> None:
-        """Close the sound."""
-        sound, self._sound = self._sound, None
-        if sound is not None:
-            sound.close()
+        """Close the input."""
+        audio_input, self._input = self._input, None
+        if audio_input is not None:
+            audio_input.close()
 
 
 class RealTimePacer:
-    """Delays the pieces of a file until a microphone would have recorded them."""
+    """Delays the blocks of a file until a microphone would have recorded them."""
 
     def __init__(self) -> None:
         self._due = time.monotonic()
 
-    def wait(self, piece: AudioBlock, worker: Worker) -> None:
-        """Wait until the moment of the piece's last sample."""
-        length_s = len(piece.samples) / piece.sample_rate
-        # After a pause of the whole process the remaining pieces do not catch up.
+    def wait(self, block: AudioBlock, worker: Worker) -> None:
+        """Wait until the moment of the block's last sample."""
+        length_s = len(block.samples) / block.sample_rate
+        # After a pause of the whole process the remaining blocks do not catch up.
         self._due = max(self._due + length_s, time.monotonic() - length_s)
         worker.wait(self._due - time.monotonic())
 
@@ -98,14 +98,14 @@ class DeviceMonitor:
             self._logger.error(message)
         self._is_lost = True
 
-    def add_piece(self, piece: AudioBlock, origin: str) -> None:
-        """Check a piece of sound from the device."""
+    def add_block(self, block: AudioBlock, origin: str) -> None:
+        """Check a block of audio from the device."""
         if self._is_lost:
             self._is_lost = False
             self._health.set_fault("")
             self._logger.info(f"{origin} is back")
-        self._zeros_s += len(piece.samples) / piece.sample_rate
-        if piece.samples.any():
+        self._zeros_s += len(block.samples) / block.sample_rate
+        if block.samples.any():
             self._zeros_s = 0.0
         is_mute = self._zeros_s >= _MUTE_S
         if is_mute != self._is_mute:

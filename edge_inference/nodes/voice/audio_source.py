@@ -1,4 +1,4 @@
-"""Publishes sound from a file, a folder of files or a device."""
+"""Publishes audio from a file, a folder of files or a device."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class AudioSourceSettings:
 
     source: str = setting(
         "device",
-        "sound file, folder of sound files, device (the default input) or device:<name or number>",
+        "audio file, folder of audio files, device (the default input) or device:<name or number>",
     )
     pause_s: float = setting(
         1.0,
@@ -40,7 +40,7 @@ class AudioSourceSettings:
 
 
 class AudioSource(Component):
-    """Reads sound in a thread of its own, files in real time.
+    """Reads audio in a thread of its own, files in real time.
 
     A device that disappears is opened again every second. The stamp of a chunk is the moment of
     its first sample; the chunk is published at the moment of its last one. A change of ``source``
@@ -122,7 +122,7 @@ class AudioSource(Component):
             if self._reader.close_if_outdated():
                 self._sequence += 1  # so that subscribers see the gap
             try:
-                sound, piece = self._reader.read()
+                audio_input, block = self._reader.read()
             except SourceError as error:
                 if self._reader.is_file:
                     self.report_error(error, "source")  # and read the next file
@@ -130,35 +130,35 @@ class AudioSource(Component):
                 monitor.add_error(error)
                 self._close_and_wait(worker)
                 continue
-            if piece is None:
+            if block is None:
                 self.close()
                 if self._is_over(in_pass):
                     return
                 in_pass = 0
                 continue
-            if sound.is_live:
-                monitor.add_piece(piece, sound.origin)
+            if audio_input.is_live:
+                monitor.add_block(block, audio_input.origin)
             else:
-                pacer.wait(piece, worker)
+                pacer.wait(block, worker)
             if not worker.is_ending:
-                self._publish(piece, clock)
+                self._publish(block, clock)
                 in_pass += 1
 
     def _is_over(self, in_pass: int) -> bool:
-        """Tell whether no piece follows the last one."""
+        """Tell whether no block follows the last one."""
         with self._end_lock:
             if not self._reader.is_outdated and not (self.parameters.current.loop and in_pass):
                 self.finished.set()
         return self.finished.is_set()
 
-    def _publish(self, piece: AudioBlock, clock: SampleClock) -> None:
-        if piece.follows_gap:
+    def _publish(self, block: AudioBlock, clock: SampleClock) -> None:
+        if block.follows_gap:
             self.health.count_dropped("overflow")
             self._sequence += 1  # so that subscribers see the gap
-        stamp_ns = clock.stamp_ns(len(piece.samples), piece.sample_rate, self.now_ns())
+        stamp_ns = clock.stamp_ns(len(block.samples), block.sample_rate, self.now_ns())
         frame_id = self.parameters.current.frame_id
         self._chunks.publish(
-            AudioChunk(piece.samples, piece.sample_rate, stamp_ns, self._sequence, frame_id)
+            AudioChunk(block.samples, block.sample_rate, stamp_ns, self._sequence, frame_id)
         )
         self._sequence += 1
         self.health.count_processed()

@@ -42,11 +42,7 @@ class SpeechRecognitionSettings(RecogniserModelSettings, ThrottleClientSettings,
     )
     queue_depth: int = setting(10, "maximum number of waiting segments", minimum=1, maximum=100)
     answer_timeout_s: float = setting(
-        12.0,
-        "how long command mode accepts yes and no after a question",
-        unit="s",
-        minimum=1.0,
-        maximum=600.0,
+        12.0, "time for a yes or no after a question", unit="s", minimum=1.0, maximum=600.0
     )
 
 
@@ -142,8 +138,7 @@ class SpeechRecognition(Stage[SpeechSegment]):
             result = transcriber.transcribe(item, settings.mode, expects_answer=expects_answer)
         if len(item.samples) > _LONG_SPEECH:
             release_free_memory()
-        ended_ns = time.monotonic_ns()
-        took_ms = (ended_ns - started_ns) / 1e6
+        took_ms = ((ended_ns := time.monotonic_ns()) - started_ns) / 1e6
         self._throttle_client.meter.record_done(ended_ns, self._model_name, took_ms)
         if item.is_mixed and not result.text:
             raise FrameDropped("robot_speaking")
@@ -178,6 +173,5 @@ class SpeechRecognition(Stage[SpeechSegment]):
         if limits.precision_ceiling or limits.model not in ("", name):
             problem = "there is only one recogniser; only the rate of partial results can be lower"
         process_ms = self._throttle_client.meter.process_ms(name)
-        return ServingState(
-            (OperatingPoint(name, precision="", process_ms=process_ms),), 0, problem
-        )
+        operating_point = OperatingPoint(name, precision="", process_ms=process_ms)
+        return ServingState((operating_point,), 0, problem)

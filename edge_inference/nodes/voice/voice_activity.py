@@ -1,4 +1,4 @@
-"""Sound in, segments with speech out."""
+"""Audio in, segments with speech out."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ from edge_inference.speech.recognition.activity import ActivityDetector, Activit
 _CHUNKS = QoSProfile(depth=100)  # some seconds, because a lost chunk is a gap in an utterance
 _TIMEOUT_PERIOD_S = 0.1
 _TRUNCATED = (
-    "a gap in the sound has cut an utterance short; it is no command, but a stop in it counts"
+    "a gap in the audio has cut an utterance short; it is no command, but a stop in it counts"
 )
-_NO_SOUND = "the sound ended in the middle of an utterance; is its source still running?"
+_NO_AUDIO = "the audio ended in the middle of an utterance; is its source still running?"
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class VoiceActivitySettings(ActivitySettings, ListeningSettings, ModelPathSettin
 
 
 class VoiceActivity(Stage[AudioChunk]):
-    """Detects speech in sound; publishes each utterance at its end, and parts of it before.
+    """Detects speech in audio; publishes each utterance at its end, and parts of it before.
 
     Accepts any sample rate. Speech while the robot itself speaks has a topic of its own, because it
     may be the robot's: only a stop or a no counts in it.
@@ -63,7 +63,7 @@ class VoiceActivity(Stage[AudioChunk]):
     def __init__(self, **node_arguments: Any) -> None:
         super().__init__(**node_arguments)
         self._backend: Backend | None = None
-        # The worker feeds the detector; a timer ends an utterance when no sound arrives.
+        # The worker feeds the detector; a timer ends an utterance when no audio arrives.
         self._detector_lock = threading.Lock()
         self._timeout_timer: Timer | None = None
 
@@ -78,14 +78,14 @@ class VoiceActivity(Stage[AudioChunk]):
         self._segments = self.make_publisher("speech", SpeechSegmentAdapter())
         self._mixed = self.make_publisher("mixed_speech", SpeechSegmentAdapter())
         self.health.note("model", model.name)
-        self.health.expect("sound")
+        self.health.expect("audio")
 
     def start(self) -> None:
-        """Subscribe to sound, to the robot's reports that it speaks, and to requests to listen."""
+        """Subscribe to audio, to the robot's reports that it speaks, and to requests to listen."""
         self._detector.reset()
         self._gate = ListeningGate()
         self._arrival, self._advice = SampleClock(), AudioAdvice()
-        self._without_sound_s = 0.0
+        self._without_audio_s = 0.0
         super().start()
         self._timeout_timer = self.make_timer(_TIMEOUT_PERIOD_S, self._check_timeout)
         self._speaking = self.subscribe_to("/robot_speaking", BoolAdapter(), self._on_speaking)
@@ -118,7 +118,7 @@ class VoiceActivity(Stage[AudioChunk]):
     def process(self, item: AudioChunk, settings: VoiceActivitySettings) -> list[SpeechSegment]:
         """Detect speech in one chunk."""
         with self._detector_lock:
-            self._without_sound_s = 0.0
+            self._without_audio_s = 0.0
             return self._detect(item, settings)
 
     def _detect(self, item: AudioChunk, settings: VoiceActivitySettings) -> list[SpeechSegment]:
@@ -136,7 +136,7 @@ class VoiceActivity(Stage[AudioChunk]):
         talk = self._gate.advice(settings, lambda: self.count_publishers(self._speaking.topic))
         self.health.set_warning(talk or advice)
         if self._detector.truncated_segments > truncated:
-            self.report_error(InputError(_TRUNCATED), "cut", lost=False)
+            self.report_error(InputError(_TRUNCATED), "truncated", lost=False)
         if counts.late > late:
             raise FrameDropped("late")
         return segments
@@ -155,19 +155,19 @@ class VoiceActivity(Stage[AudioChunk]):
         self.receive(chunk, by_reference)
 
     def _check_timeout(self) -> None:
-        """End an utterance if no sound arrives any more, because the worker is not called then.
+        """End an utterance if no audio arrives any more, because the worker is not called then.
 
         The timer counts the time, so that a stall of this process does not count as silence.
         """
         if not self._detector_lock.acquire(blocking=False):
             return
         try:
-            self._without_sound_s += _TIMEOUT_PERIOD_S
-            segments = self._detector.end_on_timeout(self._without_sound_s)
+            self._without_audio_s += _TIMEOUT_PERIOD_S
+            segments = self._detector.end_on_timeout(self._without_audio_s)
         finally:
             self._detector_lock.release()
         if segments:
-            self.report_error(InputError(_NO_SOUND), "ceased", lost=False)
+            self.report_error(InputError(_NO_AUDIO), "timeout", lost=False)
             self.emit(segments)
 
     def _on_speaking(self, is_speaking: bool, by_reference: bool) -> None:

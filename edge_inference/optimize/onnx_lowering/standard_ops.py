@@ -115,11 +115,11 @@ class _Lowering:
             self.nodes.append(node)
 
     def _dynamic_quantize_matmul(self, node: NodeProto) -> None:
-        values, weights, scale, zero, bias = _padded(node.input, 5)
+        values, weights, scale, zero, bias = _pad_names(node.input, 5)
         self._matmul(node, values, self._dequantize_constant(weights, scale, zero), bias)
 
     def _matmul_integer_to_float(self, node: NodeProto) -> None:
-        left, right, _, scale, _, zero, bias = _padded(node.input, 7)
+        left, right, _, scale, _, zero, bias = _pad_names(node.input, 7)
         if left not in self._fp32_sources:
             raise ModelError(
                 f"node {node.name!r}: expected a dynamically quantized left operand, got another"
@@ -194,8 +194,8 @@ class _Lowering:
         self._add("Mul", [values, gate], node.output[0])
 
     def _skip_layer_normalization(self, node: NodeProto) -> None:
-        values, skipped, gain, shift, bias = _padded(node.input, 5)
-        outputs = _padded(node.output, 4)
+        values, skipped, gain, shift, bias = _pad_names(node.input, 5)
+        outputs = _pad_names(node.output, 4)
         if outputs[1] or outputs[2]:
             raise ModelError(f"node {node.name!r}: the outputs mean and variance are not supported")
         total = self._add_inner(node, "Add", [values, skipped])
@@ -249,6 +249,6 @@ def _attribute(onnx: Any, node: NodeProto, name: str, default: Any) -> Any:
     return default
 
 
-def _padded(names: Any, count: int) -> list[str]:
+def _pad_names(names: Any, count: int) -> list[str]:
     """Append empty names for optional inputs that were left out at the end."""
     return [*names, *[""] * (count - len(names))]

@@ -14,8 +14,8 @@ from edge_inference.platforms.sensors import (
     iio_power,
     over_current,
     power_supply,
-    processor,
     rapl,
+    system_load,
     thermal_zones,
 )
 from edge_inference.platforms.sensors.channel import Clock
@@ -34,7 +34,7 @@ _KINDS = (
     power_supply,
     devfreq,
     cpu_clock,
-    processor,
+    system_load,
 )
 
 

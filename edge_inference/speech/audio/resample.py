@@ -144,7 +144,7 @@ def _weights(up: int, down: int) -> NDArray[np.float32]:
     distance = taps[None, :] - np.arange(up)[:, None] / up
     window = np.i0(_KAISER_BETA * np.sqrt(np.maximum(0.0, 1.0 - (distance / half) ** 2)))
     weights = np.sinc(cutoff * distance) * window
-    weights /= weights.sum(axis=1, keepdims=True)  # a constant stays what it is
+    weights /= weights.sum(axis=1, keepdims=True)  # unity gain for a constant signal
     narrow: NDArray[np.float32] = weights.astype(np.float32)
     narrow.flags.writeable = False
     return narrow

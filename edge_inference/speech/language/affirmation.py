@@ -20,11 +20,11 @@ _LONGEST = 3
 def is_affirmation(text: str) -> bool:
     """Tell whether a text is only a yes: "yeah", "yes yes", "okay, go ahead"."""
     words = [word for word in split_words(text) if word not in _AROUND_YES]
-    place = 0
-    while place < len(words):
-        ends = range(min(place + _LONGEST, len(words)), place, -1)
-        end = next((end for end in ends if " ".join(words[place:end]) in AFFIRMATIONS), 0)
+    index = 0
+    while index < len(words):
+        ends = range(min(index + _LONGEST, len(words)), index, -1)
+        end = next((end for end in ends if " ".join(words[index:end]) in AFFIRMATIONS), 0)
         if not end:
             return False
-        place = end
+        index = end
     return bool(words)

@@ -97,7 +97,7 @@ class NumberKind:
         if self._settings.unit_optional and si:
             yield "<>", IntentSlot(slot, "", si)
 
-    def words(self) -> frozenset[str]:
+    def vocabulary(self) -> frozenset[str]:
         """Return no word: the words of numbers and units belong to every grammar."""
         return frozenset()
 
@@ -158,7 +158,7 @@ class WordKind:
         """Yield every phrasing of every value."""
         return self.spoken(slot, digits=False)
 
-    def words(self) -> frozenset[str]:
+    def vocabulary(self) -> frozenset[str]:
         """Return every word that is part of a value."""
         return frozenset(word for phrasing in self._phrasings for word in phrasing)
 

@@ -128,12 +128,12 @@ def find_stop_word(
     of several commands and does not count yet.
     """
     tokens = _normalized_words(text, stop_words)
-    for each in (tokens, _join_spelled(tokens)):
-        texts = [word.text for word in each]
+    for variant in (tokens, _join_spelled(tokens)):
+        texts = [word.text for word in variant]
         for phrase in stop_words:
             words = split_words(phrase)
-            for place in _find_sequence(texts, words):
-                if not _is_not_a_stop(each, place, place + len(words), in_turn):
+            for index in _find_sequence(texts, words):
+                if not _is_not_a_stop(variant, index, index + len(words), in_turn):
                     return phrase
     return ""
 
@@ -148,17 +148,17 @@ def is_rejection(text: str, stop_words: Collection[str] = STOP_WORDS) -> bool:
     tokens = _normalized_words(text, stop_words)
     words = [word.text for word in tokens]
     noes = [word in _NOES for word in words]
-    meant = [word for word in words if word not in _FILLERS]
-    if meant and (meant[-1] in _NOES or _REJECTIONS_ALONE.issuperset(meant)):
+    content = [word for word in words if word not in _FILLERS]
+    if content and (content[-1] in _NOES or _REJECTIONS_ALONE.issuperset(content)):
         return True
     if any(first and second for first, second in pairwise(noes)):
         return True
-    stops = {place for phrase in stop_words for place in _find_sequence(words, split_words(phrase))}
+    stops = {index for phrase in stop_words for index in _find_sequence(words, split_words(phrase))}
     return any(
-        _is_addressed(tokens, place) and place + len(forbidding) not in stops
-        for forbidding in (*_PROHIBITIONS, ("not",))
-        for place in _find_sequence(words, forbidding)
-        if forbidding not in _CLAUSE_START_ONLY or _is_at_clause_start(tokens, place)
+        _is_addressed(tokens, index) and index + len(prohibition) not in stops
+        for prohibition in (*_PROHIBITIONS, ("not",))
+        for index in _find_sequence(words, prohibition)
+        if prohibition not in _CLAUSE_START_ONLY or _is_at_clause_start(tokens, index)
     )
 
 
@@ -176,8 +176,8 @@ def may_retract(
     It contains a negation or condition that a pause has separated from the plan ("go forward … only
     if I say so"), began at most 1.5 s after the plan, and contains no stop word.
     """
-    begun_ns = transcript.start_ns or transcript.stamp_ns
-    if not 0 < begun_ns <= plan.stamp_ns + _GUARD_NS or not has_negation_or_condition(
+    start_ns = transcript.start_ns or transcript.stamp_ns
+    if not 0 < start_ns <= plan.stamp_ns + _GUARD_NS or not has_negation_or_condition(
         transcript.text
     ):
         return False
@@ -206,7 +206,7 @@ def has_negation_or_condition(text: str) -> bool:
     )
 
 
-class _CutOff(NamedTuple):
+class _PendingNegation(NamedTuple):
     """A negation or condition before a pause: its text, its start, and until when it applies.
 
     ``steady_until_ns`` is a time of the steady clock.
@@ -229,11 +229,11 @@ class NegationGuard:
     def __init__(self, steady_ns: Callable[[], int] = time.monotonic_ns) -> None:
         self._steady_ns = steady_ns
         # Replaced as a whole: transcripts and plans arrive in different threads.
-        self._cut_off = _CutOff("", 0, 0, 0)
+        self._negation = _PendingNegation("", 0, 0, 0)
         self._blocked_ns: deque[int] = deque(maxlen=_MAX_REMEMBERED)
         self._is_affected_partial = False
         #: The utterance in progress; its start is 0 if there is none.
-        self._open = self._cut_off
+        self._current_utterance = self._negation
 
     def observe(self, transcript: Transcript, now_ns: int) -> str:
         """Record a transcript, final or partial; return why it is blocked, empty if it is not.
@@ -247,17 +247,17 @@ class NegationGuard:
             self._blocked_ns.append(transcript.stamp_ns)
         problem = self._problem() if is_blocked else ""
         # A partial text counts only with a start time, which identifies its utterance.
-        counts = transcript.is_final or transcript.start_ns
-        if counts and has_negation_or_condition(transcript.text):
+        is_usable = transcript.is_final or transcript.start_ns
+        if is_usable and has_negation_or_condition(transcript.text):
             text = transcript.text[:_MAX_QUOTED]
-            self._cut_off = self._make_cut_off(text, transcript.start_ns, now_ns)
+            self._negation = self._make_negation(text, transcript.start_ns, now_ns)
         elif is_blocked and transcript.is_final:
-            self._cut_off = self._make_cut_off(self._cut_off.text, transcript.start_ns, now_ns)
+            self._negation = self._make_negation(self._negation.text, transcript.start_ns, now_ns)
         return problem
 
     def block(self, what: str, now_ns: int) -> None:
         """Block speech that begins now or soon, because ``what`` may have been a negation."""
-        self._cut_off = self._make_cut_off(what, 0, now_ns)
+        self._negation = self._make_negation(what, 0, now_ns)
 
     def problem(self, plan: ActionPlan, now_ns: int) -> str:
         """Return why a plan must not be executed; empty if it may be."""
@@ -265,11 +265,11 @@ class NegationGuard:
             return ""
         if plan.stamp_ns in self._blocked_ns:
             return self._problem()
-        cut_off = self._cut_off
-        is_set_back = cut_off.until_ns - now_ns > _GUARD_NS  # the clock was set back
+        negation = self._negation
+        is_set_back = negation.until_ns - now_ns > _GUARD_NS  # the clock was set back
         # The clock of a simulation may be faster than real time, in which the user speaks.
-        is_over = plan.stamp_ns > cut_off.until_ns or is_set_back
-        if not cut_off.text or (is_over and self._steady_ns() > cut_off.steady_until_ns):
+        is_over = plan.stamp_ns > negation.until_ns or is_set_back
+        if not negation.text or (is_over and self._steady_ns() > negation.steady_until_ns):
             return ""
         return self._problem()
 
@@ -278,41 +278,41 @@ class NegationGuard:
         start_ns = transcript.start_ns
         if not start_ns:
             return
-        if 0 < self._open.start_ns < start_ns:
-            self._cut_off = self._open
-        begun = self._make_cut_off(_TRUNCATED_TEXT, start_ns, now_ns)
-        self._open = begun._replace(start_ns=0) if transcript.is_final else begun
+        if 0 < self._current_utterance.start_ns < start_ns:
+            self._negation = self._current_utterance
+        current = self._make_negation(_TRUNCATED_TEXT, start_ns, now_ns)
+        self._current_utterance = current._replace(start_ns=0) if transcript.is_final else current
 
-    def _make_cut_off(self, text: str, start_ns: int, now_ns: int) -> _CutOff:
-        return _CutOff(text, start_ns, now_ns + _GUARD_NS, self._steady_ns() + _GUARD_NS)
+    def _make_negation(self, text: str, start_ns: int, now_ns: int) -> _PendingNegation:
+        return _PendingNegation(text, start_ns, now_ns + _GUARD_NS, self._steady_ns() + _GUARD_NS)
 
     def _is_affected(self, transcript: Transcript, now_ns: int) -> bool:
-        cut_off, start_ns = self._cut_off, transcript.start_ns
-        is_the_same = start_ns != 0 and start_ns == cut_off.start_ns
-        if not cut_off.text or not transcript.text or is_the_same:
+        negation, start_ns = self._negation, transcript.start_ns
+        is_the_same = start_ns != 0 and start_ns == negation.start_ns
+        if not negation.text or not transcript.text or is_the_same:
             return False
-        is_set_back = cut_off.until_ns - now_ns > _GUARD_NS
-        is_known = self._is_affected_partial and not start_ns
-        return is_known or ((start_ns or now_ns) <= cut_off.until_ns and not is_set_back)
+        is_set_back = negation.until_ns - now_ns > _GUARD_NS
+        continues_blocked = self._is_affected_partial and not start_ns
+        return continues_blocked or ((start_ns or now_ns) <= negation.until_ns and not is_set_back)
 
     def _problem(self) -> str:
-        return f"I heard {self._cut_off.text!r} just before that; please say all of it again"
+        return f"I heard {self._negation.text!r} just before that; please say all of it again"
 
 
 class _Word(NamedTuple):
     """A word, and whether it is the first after punctuation."""
 
     text: str
-    begins: bool
+    starts_clause: bool
 
 
 def _normalized_words(text: str, stop_words: Collection[str] = STOP_WORDS) -> list[_Word]:
     """Return the words of a text; stretched or merged words become the known words."""
     known = _known_spellings(frozenset(stop_words))
     return [
-        _Word(word, begins=not number)
+        _Word(word, starts_clause=not number)
         for clause in split_clauses(text)
-        for number, word in enumerate(each for said in clause for each in _unfold(said, known))
+        for number, word in enumerate(part for word in clause for part in _unfold(word, known))
     ]
 
 
@@ -328,10 +328,10 @@ def _unfold(word: str, known: Mapping[str, str]) -> Sequence[str]:
     if not _REPEATED.search(word) and len(word) < _MIN_REPEATED_LENGTH:
         return (word,)
     folded = _REPEATED.sub(r"\1", word)
-    for once, meant in known.items():
-        times = len(folded) // len(once)
-        if len(word) > len(meant) and folded == once * times:
-            return (meant,) * min(times, _MIN_SPELLED_LETTERS)
+    for once, content in known.items():
+        count = len(folded) // len(once)
+        if len(word) > len(content) and folded == once * count:
+            return (content,) * min(count, _MIN_SPELLED_LETTERS)
     return (word,)
 
 
@@ -339,58 +339,62 @@ def _join_spelled(tokens: Sequence[_Word]) -> list[_Word]:
     """Return the words; spelled letters (``S.T.O.P.``) become one word."""
     found: list[_Word] = []
     for is_letter, run in groupby(tokens, key=lambda word: len(word.text) == 1):
-        these = list(run)
-        if is_letter and len(these) >= _MIN_SPELLED_LETTERS:
-            these = [_Word("".join(word.text for word in these), these[0].begins)]
-        found += these
+        letters = list(run)
+        if is_letter and len(letters) >= _MIN_SPELLED_LETTERS:
+            letters = [_Word("".join(word.text for word in letters), letters[0].starts_clause)]
+        found += letters
     return found
 
 
 def _find_sequence(texts: Sequence[str], words: Sequence[str]) -> list[int]:
     """Return the indices at which a sequence of words occurs in a text."""
     return [
-        place
-        for place, text in enumerate(texts)
-        if text == words[0] and tuple(texts[place : place + len(words)]) == tuple(words)
+        index
+        for index, text in enumerate(texts)
+        if text == words[0] and tuple(texts[index : index + len(words)]) == tuple(words)
     ]
 
 
-def _is_not_a_stop(tokens: Sequence[_Word], place: int, end: int, in_turn: bool) -> bool:
+def _is_not_a_stop(tokens: Sequence[_Word], index: int, end: int, in_turn: bool) -> bool:
     """Tell whether a stop word is no stop: forbidden, the last of several commands, a sign."""
-    if place == 0:
+    if index == 0:
         return False
     if (
         end < len(tokens)
-        and not tokens[end].begins
-        and _is_statement_about(tokens, place, tokens[end].text)
+        and not tokens[end].starts_clause
+        and _is_statement_about(tokens, index, tokens[end].text)
     ):
         return True
-    if in_turn and place > 1 and tokens[place - 1].text in _JOINERS:
+    if in_turn and index > 1 and tokens[index - 1].text in _JOINERS:
         return True
     # Punctuation ends the scope of a negation: "Don't! Stop!"
-    before = [word.text for word in tokens[max(0, place - 2) : place]]
-    return not tokens[place].begins and any(
-        before[-len(forbidding) :] == list(forbidding) for forbidding in _PROHIBITIONS
+    before = [word.text for word in tokens[max(0, index - 2) : index]]
+    return not tokens[index].starts_clause and any(
+        before[-len(prohibition) :] == list(prohibition) for prohibition in _PROHIBITIONS
     )
 
 
-def _is_statement_about(tokens: Sequence[_Word], place: int, behind: str) -> bool:
+def _is_statement_about(tokens: Sequence[_Word], index: int, next_word: str) -> bool:
     """Tell whether a stop word in a sentence is part of a statement about a person or an object."""
-    first = place
-    while first and place - first < _MAX_DISTANCE and not tokens[first].begins:
+    first = index
+    while first and index - first < _MAX_DISTANCE and not tokens[first].starts_clause:
         first -= 1
-    before = [word.text for word in tokens[first:place]]
-    is_thing = behind in _BEING and not _ARTICLES.isdisjoint(before[-2:])
-    return behind in _SIGNS or is_thing or not _OTHERS.isdisjoint(before)
+    before = [word.text for word in tokens[first:index]]
+    is_thing = next_word in _BEING and not _ARTICLES.isdisjoint(before[-2:])
+    return next_word in _SIGNS or is_thing or not _OTHERS.isdisjoint(before)
 
 
-def _is_addressed(tokens: Sequence[_Word], place: int) -> bool:
+def _is_addressed(tokens: Sequence[_Word], index: int) -> bool:
     """Tell whether a negation is addressed to the robot, and is no statement."""
-    return place == 0 or tokens[place].begins or tokens[place - 1].text not in _STATEMENT_SUBJECTS
+    return (
+        index == 0
+        or tokens[index].starts_clause
+        or tokens[index - 1].text not in _STATEMENT_SUBJECTS
+    )
 
 
-def _is_at_clause_start(tokens: Sequence[_Word], place: int) -> bool:
+def _is_at_clause_start(tokens: Sequence[_Word], index: int) -> bool:
     """Tell whether only rejections and filler words precede a word in its clause."""
-    while place and not tokens[place].begins and tokens[place - 1].text in _NOES | _FILLERS:
-        place -= 1
-    return place == 0 or tokens[place].begins
+    while index and not tokens[index].starts_clause and tokens[index - 1].text in _NOES | _FILLERS:
+        index -= 1
+    return index == 0 or tokens[index].starts_clause

@@ -63,15 +63,15 @@ class FuzzyMatcher:
         (``fuzzy_word_threshold``) and the search is repeated. Short words and numbers are not
         replaced: one letter changes them into another word.
         """
-        near = self._find(words, threshold)
-        if near:
-            return near
+        match = self._find(words, threshold)
+        if match:
+            return match
         corrected = [self._correct_word(word, fuzzy_word_threshold) for word in words]
-        near = self._find(corrected, threshold)
-        if near is None:
+        match = self._find(corrected, threshold)
+        if match is None:
             return None
         return ScoredReading(
-            near.reading, near.score * self._similarity(" ".join(words), " ".join(corrected))
+            match.reading, match.score * self._similarity(" ".join(words), " ".join(corrected))
         )
 
     def _find(self, words: Sequence[str], threshold: float) -> ScoredReading | None:
@@ -86,11 +86,11 @@ class FuzzyMatcher:
     def _correct_word(self, word: str, threshold: float) -> str:
         if len(word) < _MIN_CORRECTED_LENGTH or word in self._vocabulary or word[0].isdigit():
             return word
-        near = {known: self._similarity(word, known) for known in self._vocabulary}
-        best = sorted(near.values(), reverse=True)[:2]
+        match = {known: self._similarity(word, known) for known in self._vocabulary}
+        best = sorted(match.values(), reverse=True)[:2]
         if not best or best[0] < threshold or (len(best) > 1 and best[0] - best[1] < _MARGIN):
             return word
-        known = max(near, key=lambda other: near[other])
+        known = max(match, key=lambda other: match[other])
         return word if known in NUMBER_WORDS else known
 
 
@@ -106,22 +106,22 @@ class EmbeddingMatcher:
     def find(self, words: Sequence[str], threshold: float) -> ScoredReading | None:
         """Return the most similar reading of at least ``threshold`` (a cosine), or None."""
         delexicalized = delexicalize(self._grammar, words)
-        fitting = _select_matching(delexicalized, self._templates)
-        if not fitting:
+        candidates = _select_matching(delexicalized, self._templates)
+        if not candidates:
             return None
         kinds = iter([next(iter(value)).replace("_", " ") for value in delexicalized.values])
         text = " ".join(next(kinds) if word is None else word for word in delexicalized.words)
-        likeness = self._vectors @ _unit_vectors(self._embed([text]))[0]
-        places = {id(template): position for position, template in enumerate(self._templates)}
-        scored = [(float(likeness[places[id(template)]]), template) for template in fitting]
+        similarities = self._vectors @ _unit_vectors(self._embed([text]))[0]
+        indices = {id(template): position for position, template in enumerate(self._templates)}
+        scored = [(float(similarities[indices[id(template)]]), template) for template in candidates]
         return _choose_best(scored, delexicalized, threshold)
 
 
 def _select_matching(
     delexicalized: DelexicalizedText, templates: Sequence[Template]
 ) -> list[Template]:
-    turning = NEGATIONS_AND_CONDITIONS.intersection(word for word in delexicalized.words if word)
-    return [t for t in templates if delexicalized.matches(t) and turning <= set(t.words)]
+    negations = NEGATIONS_AND_CONDITIONS.intersection(word for word in delexicalized.words if word)
+    return [t for t in templates if delexicalized.matches(t) and negations <= set(t.words)]
 
 
 def _choose_best(
@@ -149,12 +149,12 @@ def _render_template(template: Template) -> str:
 
 def _vocabulary(grammar: Grammar, templates: Sequence[Template]) -> frozenset[str]:
     words = {word for template in templates for word in template.words if word}
-    words.update(word for kind in grammar.kinds.values() for word in kind.words())
-    words.update(word for way in (*grammar.ignored, *grammar.joiners) for word in way)
+    words.update(word for kind in grammar.kinds.values() for word in kind.vocabulary())
+    words.update(word for expression in (*grammar.ignored, *grammar.joiners) for word in expression)
     return frozenset(words | NUMBER_WORDS | UNIT_WORDS)
 
 
 def _unit_vectors(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    found: NDArray[np.float32] = vectors / np.maximum(norms, np.finfo(np.float32).tiny)
-    return found
+    normalized: NDArray[np.float32] = vectors / np.maximum(norms, np.finfo(np.float32).tiny)
+    return normalized

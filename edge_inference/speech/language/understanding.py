@@ -87,14 +87,14 @@ class Understanding:
         a pause has separated from it. If a transcript has no start time, motion checks this by the
         time of arrival.
         """
-        held_back = ""
+        blocked = ""
         if transcript.start_ns:
-            held_back = self._negation_guard.observe(transcript, transcript.stamp_ns)
-        meant = self._parse(transcript)
-        may_move = bool(meant.name) or is_affirmation(meant.text)
-        if held_back and may_move and meant.name not in _STILL_INTENTS:
-            return self._make_unknown(transcript, held_back)
-        return meant
+            blocked = self._negation_guard.observe(transcript, transcript.stamp_ns)
+        intent = self._parse(transcript)
+        may_move = bool(intent.name) or is_affirmation(intent.text)
+        if blocked and may_move and intent.name not in _STILL_INTENTS:
+            return self._make_unknown(transcript, blocked)
+        return intent
 
     def _parse(self, transcript: Transcript) -> Intent:
         if transcript.problem:  # the text of a problem is no command and needs no answer
@@ -114,18 +114,18 @@ class Understanding:
             return replace(nothing, source=UNKNOWN) if is_answer else nothing
         text, stop_words = transcript.text, self._settings.stop_words
         stop = self._make_intent(PhraseReading("stop", {}), "grammar", 1.0, transcript)
-        whole = self._parse_exact(words, transcript)
-        if whole is None and is_stop(text, stop_words):
-            whole = stop
+        result = self._parse_exact(words, transcript)
+        if result is None and is_stop(text, stop_words):
+            result = stop
         # "Slow down and stop" is no sequence of known commands, but it is a stop.
         otherwise = stop if find_stop_word(text, stop_words, in_turn=False) else None
         if not self._is_confident(transcript):
-            if whole is None or whole.name != "stop":
-                whole = otherwise or self._make_unknown(transcript, "I did not hear that well")
-        elif whole is None:
-            whole = self._match_approximately(words, transcript)
-            whole = whole if whole.name else otherwise or whole
-        return replace(whole, text=text)
+            if result is None or result.name != "stop":
+                result = otherwise or self._make_unknown(transcript, "I did not hear that well")
+        elif result is None:
+            result = self._match_approximately(words, transcript)
+            result = result if result.name else otherwise or result
+        return replace(result, text=text)
 
     def _is_confident(self, transcript: Transcript) -> bool:
         return transcript.confidence >= self._settings.min_confidence
@@ -133,14 +133,14 @@ class Understanding:
     def _make_fuzzy_matcher(self) -> FuzzyMatcher | None:
         if not self._settings.fuzzy:
             return None
-        alike = load_edit_similarity()
-        if alike is None:
+        similarity = load_edit_similarity()
+        if similarity is None:
             self.notes += (
                 "fuzzy matching is disabled: rapidfuzz is not installed; "
                 "install it with: pip install rapidfuzz",
             )
             return None
-        return FuzzyMatcher(self._grammar, alike)
+        return FuzzyMatcher(self._grammar, similarity)
 
     def _parse_exact(self, words: Sequence[str], transcript: Transcript) -> Intent | None:
         readings = self._parse_sequence(words)
@@ -151,9 +151,9 @@ class Understanding:
     def _parse_sequence(self, words: Sequence[str]) -> list[PhraseReading]:
         """Return the readings of one or several commands; none if one does not match."""
         words = self._strip_ignored(words)
-        whole = self._grammar.parse(words)
-        if whole:
-            return [whole]
+        result = self._grammar.parse(words)
+        if result:
+            return [result]
         for start, end in self._find_joiners(words):
             first = self._grammar.parse(self._strip_ignored(words[:start]))
             rest = self._parse_sequence(words[end:]) if first else []
@@ -163,15 +163,15 @@ class Understanding:
 
     def _match_approximately(self, words: Sequence[str], transcript: Transcript) -> Intent:
         """Return the intent of a text that does not match the grammar exactly."""
-        found = self._match_fuzzy(words, transcript)
-        if found is None:
-            found = self._parse_parts(words, transcript)
-        if found is None and self._embedding_matcher:
-            near = self._embedding_matcher.find(words, self._settings.embedding_threshold)
-            if near:
-                found = self._make_intent(near.reading, "embedding", near.score, transcript)
-        if found is not None:
-            return found
+        intent = self._match_fuzzy(words, transcript)
+        if intent is None:
+            intent = self._parse_parts(words, transcript)
+        if intent is None and self._embedding_matcher:
+            match = self._embedding_matcher.find(words, self._settings.embedding_threshold)
+            if match:
+                intent = self._make_intent(match.reading, "embedding", match.score, transcript)
+        if intent is not None:
+            return intent
         problem = self._grammar.explain_mismatch(words)
         if problem:
             return self._make_unknown(transcript, problem)
@@ -182,18 +182,18 @@ class Understanding:
         if self._fuzzy_matcher is None:
             return None
         settings = self._settings
-        near = self._fuzzy_matcher.find(
+        match = self._fuzzy_matcher.find(
             words, settings.fuzzy_threshold, settings.fuzzy_word_threshold
         )
-        return self._make_intent(near.reading, "fuzzy", near.score, transcript) if near else None
+        return self._make_intent(match.reading, "fuzzy", match.score, transcript) if match else None
 
     def _parse_parts(self, words: Sequence[str], transcript: Transcript) -> Intent | None:
         """Return the intent of several commands, at least one of which does not match exactly."""
-        joints = self._find_joiners(words)
-        if not joints:
+        joiners = self._find_joiners(words)
+        if not joiners:
             return None
-        starts = [0, *(end for _, end in joints)]
-        ends = [*(start for start, _ in joints), len(words)]
+        starts = [0, *(end for _, end in joiners)]
+        ends = [*(start for start, _ in joiners), len(words)]
         parts = []
         for start, end in zip(starts, ends, strict=True):
             part = self._strip_ignored(words[start:end])
@@ -209,14 +209,14 @@ class Understanding:
     def _find_joiners(self, words: Sequence[str]) -> list[tuple[int, int]]:
         """Return the start of each joiner between words, and the index after it."""
         found = []
-        place = 1
-        while place < len(words) - 1:
+        index = 1
+        while index < len(words) - 1:
             joiner = next(
-                (w for w in self._grammar.joiners if tuple(words[place : place + len(w)]) == w), ()
+                (w for w in self._grammar.joiners if tuple(words[index : index + len(w)]) == w), ()
             )
-            if joiner and place + len(joiner) < len(words):
-                found.append((place, place + len(joiner)))
-            place += max(1, len(joiner))
+            if joiner and index + len(joiner) < len(words):
+                found.append((index, index + len(joiner)))
+            index += max(1, len(joiner))
         return found
 
     def _strip_ignored(self, words: Sequence[str]) -> tuple[str, ...]:
@@ -224,11 +224,11 @@ class Understanding:
         left = tuple(words)
         while left:
             before = left
-            for joiner in self._grammar.ignored:
-                if left[: len(joiner)] == joiner:
-                    left = left[len(joiner) :]
-                elif left[len(left) - len(joiner) :] == joiner:
-                    left = left[: len(left) - len(joiner)]
+            for expression in self._grammar.ignored:
+                if left[: len(expression)] == expression:
+                    left = left[len(expression) :]
+                elif left[len(left) - len(expression) :] == expression:
+                    left = left[: len(left) - len(expression)]
             if left == before or self._grammar.parse(before):
                 return before
         return left

@@ -56,22 +56,22 @@ def _table() -> dict[tuple[str, ...], Unit]:
     ]
     table: dict[tuple[str, ...], Unit] = {}
     for si, rows in (("m", lengths), ("s", times), ("rad", angles)):
-        for factor, singular, plural, others in rows:
+        for factor, singular, plural, aliases in rows:
             unit = Unit(si, factor, singular, plural)
-            table.update({(name,): unit for name in (singular, plural, *others)})
-            for per_factor, per, _, per_others in times if si != "s" else []:
+            table.update({(name,): unit for name in (singular, plural, *aliases)})
+            for per_factor, per, _, per_aliases in times if si != "s" else []:
                 speed = Unit(
                     f"{si}/s", factor / per_factor, f"{singular} per {per}", f"{plural} per {per}"
                 )
-                names = (singular, plural, *others)
+                names = (singular, plural, *aliases)
                 table.update({(name, "per", per): speed for name in names})
                 table.update({(name, "a", per): speed for name in names})
-                table.update({(f"{n}/{p}",): speed for n in others for p in per_others})
+                table.update({(f"{n}/{p}",): speed for n in aliases for p in per_aliases})
     return table
 
 
 _UNITS = _table()
-_LONGEST = max(map(len, _UNITS))
+_MAX_NAME_WORDS = max(map(len, _UNITS))
 
 #: All words of units.
 UNIT_WORDS = frozenset(word for name in _UNITS for word in name)
@@ -79,10 +79,10 @@ UNIT_WORDS = frozenset(word for name in _UNITS for word in name)
 
 def parse_unit(words: Sequence[str], start: int) -> tuple[Unit, int] | None:
     """Return the longest unit that begins at ``start`` and the index after it, or None."""
-    for length in range(_LONGEST, 0, -1):
-        said = tuple(words[start : start + length])
-        if said in _UNITS:
-            return _UNITS[said], start + len(said)
+    for length in range(_MAX_NAME_WORDS, 0, -1):
+        name = tuple(words[start : start + length])
+        if name in _UNITS:
+            return _UNITS[name], start + len(name)
     return None
 
 
@@ -101,9 +101,9 @@ def parse_quantity(words: Sequence[str], start: int) -> SpokenQuantity | None:
 
     Besides ``two meters`` it accepts ``a meter``, ``half a meter`` and ``a meter and a half``.
     """
-    found = parse_number(words, start)
-    if found:
-        number, end = found
+    number_match = parse_number(words, start)
+    if number_match:
+        number, end = number_match
         unit = parse_unit(words, end)
         if unit is None and number < 1 and tuple(words[end : end + 1]) == ("a",):  # half a meter
             unit = parse_unit(words, end + 1)
@@ -127,12 +127,12 @@ def format_quantity(number: float, unit: Unit | None, *, digits: bool = False) -
 
     With ``digits`` the number is in digits, as many recognisers write it: ``2.5 meters``.
     """
-    behind = f" {unit.name(number)}" if unit else ""
+    suffix = f" {unit.name(number)}" if unit else ""
     if digits:
-        return (f"{number:g}{behind}",)
-    forms = [spell_number(number) + behind]
+        return (f"{number:g}{suffix}",)
+    phrasings = [spell_number(number) + suffix]
     if number == 0.5 and unit:
-        forms.insert(0, f"half a {unit.singular}")
+        phrasings.insert(0, f"half a {unit.singular}")
     elif number > 1 and number % 1 == 0.5:
-        forms.insert(0, f"{spell_number(number // 1)} and a half{behind}")
-    return tuple(forms)
+        phrasings.insert(0, f"{spell_number(number // 1)} and a half{suffix}")
+    return tuple(phrasings)

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_inference.speech.language_model.plan_schema import PlanSchema, State
+from edge_inference.speech.language_model.plan_schema import PlanSchema, SchemaState
 from edge_inference.speech.recognition.decoder import log_softmax
 
 _IDS = ""
@@ -62,21 +62,23 @@ class Constraint:
         self.schema = schema
         self._root = vocabulary.root
 
-    def allowed_tokens(self, state: State) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    def allowed_tokens(self, state: SchemaState) -> tuple[NDArray[np.int64], tuple[str, ...]]:
         """Return the ids of the allowed next tokens, int64 [n], and their texts."""
         tokens: list[tuple[int, str]] = []
         self._collect(self._root, state, tokens)
         token_ids = np.array([number for number, _ in tokens], np.int64)
         return token_ids, tuple(text for _, text in tokens)
 
-    def _collect(self, node: dict[str, Any], state: State, tokens: list[tuple[int, str]]) -> None:
+    def _collect(
+        self, node: dict[str, Any], state: SchemaState, tokens: list[tuple[int, str]]
+    ) -> None:
         for character, below in node.items():
             if character == _IDS:
                 tokens += below
                 continue
-            after = self.schema.after(state, character)
-            if after is not None:
-                self._collect(below, after, tokens)
+            advance = self.schema.advance(state, character)
+            if advance is not None:
+                self._collect(below, advance, tokens)
 
 
 @dataclass(frozen=True)
@@ -121,15 +123,15 @@ def decode_plan(
             return DecodedPlan(text, _mean_probability(log_probs), tokens)
         said = token_texts[position]
         ids = [int(token_ids[position])]
-        after = schema.after(state, said)
-        assert after is not None, "an allowed token keeps the plan alive"
-        state, text = after, text + said
+        advance = schema.advance(state, said)
+        assert advance is not None, "an allowed token continues a valid plan"
+        state, text = advance, text + said
         # A space belongs to the next token, as in the text of the prompt.
         rest = schema.forced_text(state).rstrip(" ")
         if rest:
-            after = schema.after(state, rest)
-            assert after is not None, "what is forced keeps the plan alive"
-            state, text = after, text + rest
+            advance = schema.advance(state, rest)
+            assert advance is not None, "forced text continues a valid plan"
+            state, text = advance, text + rest
             ids += encode(rest)
             tokens += len(ids) - 1
         if tokens >= bounds.max_tokens:

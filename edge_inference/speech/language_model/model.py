@@ -100,9 +100,11 @@ class PlanGenerator:
                 "set prompt.end to the model's end tokens"
             )
         self._suffix = prompt.suffix()
-        self._read = LanguageDecoder(decoder)
-        shown = examples(self._schema, self.settings.inferred_slots)
-        self._read.read(tokens.encode(prompt.prefix(shown), add_special_tokens=True))
+        self._prompt_decoder = LanguageDecoder(decoder)
+        prompt_examples = examples(self._schema, self.settings.inferred_slots)
+        self._prompt_decoder.read(
+            tokens.encode(prompt.prefix(prompt_examples), add_special_tokens=True)
+        )
 
     def parse(self, unknown: Intent) -> Intent:
         """Return the intent of a text outside the grammar.
@@ -110,8 +112,8 @@ class PlanGenerator:
         An intent that moves the robot needs confirmation. Without a name it has a ``problem``.
         """
         words = split_words(unknown.text[: MAX_CHARACTERS + 1])
-        is_talk = len(unknown.text) > MAX_CHARACTERS or len(words) > MAX_WORDS
-        if not words or is_talk or NEGATIONS_AND_CONDITIONS.intersection(words):
+        is_too_long = len(unknown.text) > MAX_CHARACTERS or len(words) > MAX_WORDS
+        if not words or is_too_long or NEGATIONS_AND_CONDITIONS.intersection(words):
             # The model must not drop a negation or condition: it changes the meaning of the text.
             return unknown
         schema = self._schema.for_text(words, self.settings.inferred_slots)
@@ -119,14 +121,14 @@ class PlanGenerator:
         if generated.problem:
             return replace(unknown, problem=f"{unknown.problem}; {generated.problem}")
         readings = schema.parse(generated.text)
-        assert readings is not None, "what was written is a plan"
+        assert readings is not None, "generated text is a valid plan"
         if not readings:
             return unknown
         is_sure = generated.confidence >= self.settings.min_model_confidence
         if not is_sure or not _has_quantities(generated.text, words):
             return replace(unknown, problem=f"I am not sure what {unknown.text!r} means")
         return join_intents(
-            [_intent(reading, unknown, generated.confidence) for reading in readings]
+            [_make_intent(reading, unknown, generated.confidence) for reading in readings]
         )
 
     def generate(self, text: str) -> DecodedPlan:
@@ -137,7 +139,7 @@ class PlanGenerator:
     def _generate(self, words: Sequence[str], schema: PlanSchema) -> DecodedPlan:
         settings = self.settings
         deadline_s = self._clock() + settings.time_limit_s
-        model = self._read.copy()
+        model = self._prompt_decoder.copy()
         scores = model.read(self._tokens.encode(" ".join(words) + self._suffix))
         bounds = DecodingLimits(settings.max_tokens, deadline_s, self._clock)
         constraint = Constraint(schema, self._vocabulary)
@@ -149,15 +151,15 @@ def _has_quantities(plan: str, words: Sequence[str]) -> bool:
 
     "One" without a unit does not count: it is a pronoun as often as a number.
     """
-    said = {
+    spoken = {
         " ".join(words[start : quantity.end])
         for start, quantity in find_quantities(words)
         if quantity.unit or words[start] != "one"
     }
-    return all(re.search(rf"={re.escape(each)}(?= \w+=|;|$)", plan) for each in said)
+    return all(re.search(rf"={re.escape(each)}(?= \w+=|;|$)", plan) for each in spoken)
 
 
-def _intent(reading: PhraseReading, unknown: Intent, confidence: float) -> Intent:
+def _make_intent(reading: PhraseReading, unknown: Intent, confidence: float) -> Intent:
     return replace(
         unknown,
         name=reading.intent,

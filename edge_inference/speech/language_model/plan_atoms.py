@@ -52,11 +52,11 @@ class FixedTexts:
         """Return all characters of the complete texts."""
         return set("".join(self._values))
 
-    def read(self, text: str) -> IntentSlot:
+    def parse(self, text: str) -> IntentSlot:
         """Return the value of a complete text."""
         return self._values[text]
 
-    def write(self, slot: IntentSlot) -> str | None:
+    def format(self, slot: IntentSlot) -> str | None:
         """Return the text of a value; None if there is none."""
         return next((text for text, own in self._values.items() if _is_equal(own, slot)), None)
 
@@ -109,7 +109,7 @@ class NumberText:
         )
         return set(f"0123456789.-{names}")
 
-    def read(self, text: str) -> IntentSlot:
+    def parse(self, text: str) -> IntentSlot:
         """Return the value of a complete text, in SI."""
         found = self._range(text)
         if found is None:
@@ -120,7 +120,7 @@ class NumberText:
             self.slot, number * unit.factor if unit else number, unit.si if unit else ""
         )
 
-    def write(self, slot: IntentSlot) -> str | None:
+    def format(self, slot: IntentSlot) -> str | None:
         """Return the text of a value in the unit of the kind; None if it has none."""
         if not isinstance(slot.value, float):
             return None

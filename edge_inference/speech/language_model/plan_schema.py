@@ -49,20 +49,20 @@ class _Form:
         slots = "".join(f" {re.escape(each.slot)}=({each.pattern()})" for each in fillers)
         self.pattern = re.compile(re.escape(intent) + slots)
 
-    def write(self, reading: PhraseReading) -> str | None:
+    def format(self, reading: PhraseReading) -> str | None:
         """Return the text of a step; None if it does not have this form."""
         if (self.intent, {each.slot for each in self.fillers}) != (
             reading.intent,
             set(reading.slots),
         ):
             return None
-        said = [each.write(reading.slots[each.slot]) for each in self.fillers]
+        said = [each.format(reading.slots[each.slot]) for each in self.fillers]
         if None in said:
             return None
         slots = (f" {each.slot}={text}" for each, text in zip(self.fillers, said, strict=True))
         return self.intent + "".join(slots)
 
-    def read(self, text: str) -> PhraseReading | None:
+    def parse(self, text: str) -> PhraseReading | None:
         """Return the meaning of a step, or None if it does not have this form."""
         found = self.pattern.fullmatch(text)
         if found is None:
@@ -70,14 +70,16 @@ class _Form:
         said = tuple(zip(self.fillers, found.groups(), strict=True))
         if not all(filler.is_complete(part) for filler, part in said):
             return None
-        return PhraseReading(self.intent, {filler.slot: filler.read(part) for filler, part in said})
+        return PhraseReading(
+            self.intent, {filler.slot: filler.parse(part) for filler, part in said}
+        )
 
 
 @dataclass(frozen=True)
 class _Position:
-    """How far a plan is written: which step, in which form, which piece, and what of it.
+    """A position in a plan: the step, its form, the element of the form, and its text so far.
 
-    ``form`` is -1 behind a step, where ``text`` is what there is of the separator.
+    ``form`` is -1 after a step, where ``text`` is the part of the separator so far.
     """
 
     step: int
@@ -86,8 +88,8 @@ class _Position:
     text: str
 
 
-#: Where a plan can be that has been written so far.
-State = frozenset[_Position]
+#: The possible positions in a plan after some text.
+SchemaState = frozenset[_Position]
 
 
 class PlanSchema:
@@ -99,58 +101,60 @@ class PlanSchema:
         if max_steps < 1:
             raise ValueError(f"max_steps: expected at least 1, got {max_steps}")
         self._max_steps = max_steps
-        self._take(_step_forms(grammar, excluded))
+        self._set_forms(_step_forms(grammar, excluded))
 
     def for_text(self, words: Sequence[str], inferred: Collection[str]) -> PlanSchema:
         """Return the schema restricted to the values in a text.
 
         Slots named in ``inferred`` keep all their values.
         """
-        narrowed = PlanSchema.__new__(PlanSchema)
-        narrowed._max_steps = self._max_steps
-        narrowed._take(
+        restricted = PlanSchema.__new__(PlanSchema)
+        restricted._max_steps = self._max_steps
+        restricted._set_forms(
             tuple(
-                found for form in self._step_forms if (found := _narrow_form(form, words, inferred))
+                found
+                for form in self._step_forms
+                if (found := _restrict_form(form, words, inferred))
             )
         )
-        return narrowed
+        return restricted
 
-    def _take(self, forms: tuple[_Form, ...]) -> None:
+    def _set_forms(self, forms: tuple[_Form, ...]) -> None:
         self._step_forms = forms
         self._none = len(self._step_forms)
         self._atoms = [form.atoms for form in self._step_forms] + [(FixedTexts.fixed(NONE),)]
-        self.start: State = self._start_step(0)
+        self.start: SchemaState = self._start_step(0)
         #: All characters of plans.
         self.alphabet = _alphabet(self._atoms)
 
-    def after(self, state: State, text: str) -> State | None:
+    def advance(self, state: SchemaState, text: str) -> SchemaState | None:
         """Return the state after more text, or None if no plan continues with it."""
         for character in text:
             positions: set[_Position] = set()
             for position in state:
-                self._follow(position, character, positions)
+                self._advance_position(position, character, positions)
             if not positions:
                 return None
             state = frozenset(positions)
         return state
 
-    def is_complete(self, state: State) -> bool:
+    def is_complete(self, state: SchemaState) -> bool:
         """Tell whether the text so far is a complete plan."""
         return any(position.form == -1 and not position.text for position in state)
 
-    def forced_text(self, state: State) -> str:
+    def forced_text(self, state: SchemaState) -> str:
         """Return the text that must follow, as far as there is no alternative."""
         text = ""
         while not self.is_complete(state):
-            ways = [
-                (character, after)
+            options = [
+                (character, advance)
                 for character in self.alphabet
-                if (after := self.after(state, character)) is not None
+                if (advance := self.advance(state, character)) is not None
             ]
-            if len(ways) != 1:
+            if len(options) != 1:
                 break
-            text += ways[0][0]
-            state = ways[0][1]
+            text += options[0][0]
+            state = options[0][1]
         return text
 
     def parse(self, text: str) -> tuple[PhraseReading, ...] | None:
@@ -162,27 +166,29 @@ class PlanSchema:
             return None
         found = []
         for step in steps:
-            reading = next(filter(None, (form.read(step) for form in self._step_forms)), None)
+            reading = next(filter(None, (form.parse(step) for form in self._step_forms)), None)
             if reading is None:
                 return None
             found.append(reading)
         return tuple(found)
 
-    def write(self, readings: Sequence[PhraseReading]) -> str | None:
+    def format(self, readings: Sequence[PhraseReading]) -> str | None:
         """Return the text of a plan, ``none`` for no step; None if the schema has no such plan."""
         steps = [
-            next(filter(None, (form.write(each) for form in self._step_forms)), None)
+            next(filter(None, (form.format(each) for form in self._step_forms)), None)
             for each in readings
         ]
         if len(steps) > self._max_steps or None in steps:
             return None
         return _NEXT.join(filter(None, steps)) or NONE
 
-    def _start_step(self, step: int) -> State:
+    def _start_step(self, step: int) -> SchemaState:
         forms = range(len(self._step_forms) + (step == 0))
         return frozenset(_Position(step, form, 0, "") for form in forms)
 
-    def _follow(self, position: _Position, character: str, positions: set[_Position]) -> None:
+    def _advance_position(
+        self, position: _Position, character: str, positions: set[_Position]
+    ) -> None:
         text = position.text + character
         if position.form == -1:
             is_last = position.step + 1 >= self._max_steps
@@ -235,7 +241,7 @@ def _make_step_form(grammar: Grammar, template: Template) -> _Form | None:
     return _make_form(template.phrase.intent, kinds, fillers)
 
 
-def _narrow_form(form: _Form, words: Sequence[str], inferred: Collection[str]) -> _Form | None:
+def _restrict_form(form: _Form, words: Sequence[str], inferred: Collection[str]) -> _Form | None:
     fillers: list[Atom] = []
     for filler in form.fillers:
         if filler.slot not in inferred and filler.slot in form.kinds:

@@ -135,7 +135,7 @@ def select_examples(
         key = sentence.intent, frozenset(sentence.slots)
         if key not in found:
             reading = PhraseReading(sentence.intent, sentence.slots)
-            generated = schema.for_text(split_words(sentence.text), inferred).write([reading])
+            generated = schema.for_text(split_words(sentence.text), inferred).format([reading])
             if generated:
                 found[key] = sentence.text, generated
     return [*found.values(), *known]

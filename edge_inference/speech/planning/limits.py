@@ -128,13 +128,13 @@ class VoiceLimits:
         ):  # a stop is never refused
             return f"I do not know what {unused} means for {step.action}"
         if step.action == "move":
-            return self._object_to_move(step)
+            return self._move_objection(step)
         if step.action == "turn":
-            return self._object_to_turn(step)
+            return self._turn_objection(step)
         if step.action == "go_to":
-            return self._object_to_place(step.target)
+            return self._place_objection(step.target)
         if step.action in ("pick", "place"):
-            return self._object_to_object(step.target)
+            return self._target_objection(step.target)
         if step.action == "say":
             return "" if step.target.strip() else "There is nothing to say"
         if step.action in ("stop", "look"):
@@ -157,34 +157,34 @@ class VoiceLimits:
             return f"That was said {age_s:.1f} seconds ago, so I leave it"
         return ""
 
-    def _object_to_move(self, step: ActionStep) -> str:
+    def _move_objection(self, step: ActionStep) -> str:
         limits = self.motion
         speed_mps = limits.default_speed_mps if step.speed_mps is None else step.speed_mps
         return (
-            _object_to_value(
+            _value_objection(
                 "The distance", step.distance_m, limits.max_distance_m, "meters", signed=True
             )
-            or _object_to_value("The speed", speed_mps, limits.max_speed_mps, "meters per second")
-            or self._object_to_duration(
+            or _value_objection("The speed", speed_mps, limits.max_speed_mps, "meters per second")
+            or self._duration_objection(
                 "The distance", step.distance_m, speed_mps, limits.acceleration_mps2
             )
         )
 
-    def _object_to_turn(self, step: ActionStep) -> str:
+    def _turn_objection(self, step: ActionStep) -> str:
         limits = self.motion
         rate_radps = limits.default_rate_radps if step.rate_radps is None else step.rate_radps
         limit, max_rate = math.degrees(limits.max_angle_rad), math.degrees(limits.max_rate_radps)
         return (
-            _object_to_value("The turn", _degrees(step.angle_rad), limit, "degrees", signed=True)
-            or _object_to_value(
+            _value_objection("The turn", _degrees(step.angle_rad), limit, "degrees", signed=True)
+            or _value_objection(
                 "The turning rate", _degrees(rate_radps), max_rate, "degrees per second"
             )
-            or self._object_to_duration(
+            or self._duration_objection(
                 "The turn", step.angle_rad, rate_radps, limits.angular_acceleration_radps2
             )
         )
 
-    def _object_to_duration(
+    def _duration_objection(
         self, what: str, size: float | None, speed: float, acceleration: float
     ) -> str:
         """Return the objection to a step that would take longer than ``max_step_s``."""
@@ -195,13 +195,13 @@ class VoiceLimits:
             return ""
         return f"{what} would take {duration_s:.3g} seconds. I may take {max_s:g} seconds"
 
-    def _object_to_place(self, name: str) -> str:
+    def _place_objection(self, name: str) -> str:
         if name in self.places:
             return ""
         known = ", ".join(self.places) or "no place"
         return f"I do not know where {name or 'that'} is. I know {known}"
 
-    def _object_to_object(self, name: str) -> str:
+    def _target_objection(self, name: str) -> str:
         if name in self.plan.things:
             return ""
         known = ", ".join(self.plan.things) or "nothing"
@@ -226,7 +226,7 @@ def read_limits(file: Path) -> VoiceLimits:
 
 
 def _find_unused_value(step: ActionStep) -> str:
-    """Return a value that the action of a step does not use; it may have another meaning."""
+    """Return the name of a value that the step's action does not use; it may mean another step."""
     values: dict[str, object] = {
         "distance_m": step.distance_m,
         "angle_rad": step.angle_rad,
@@ -242,7 +242,7 @@ def _places(top: Section) -> dict[str, Section]:
     return top.sections("places") if "places" in top else {}
 
 
-def _object_to_value(
+def _value_objection(
     what: str, value: float | None, limit: float, unit: str, *, signed: bool = False
 ) -> str:
     if value is None or not math.isfinite(value):

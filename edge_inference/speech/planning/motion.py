@@ -183,18 +183,18 @@ class Motion:
 
     def _objection(self, plan: ActionPlan, now_ns: int) -> str:
         if plan.is_refused:
-            return plan.reason or "That was refused, and nobody says why"
+            return plan.reason or "That was refused without a reason"
         if not plan.steps:
             return "There is nothing to do in that plan"
         if len(plan.steps) > self.limits.plan.max_steps:
             return f"{len(plan.steps)} steps are too many. I may do {self.limits.plan.max_steps}"
         return (
-            self._object_to_time(plan, now_ns)
+            self._time_objection(plan, now_ns)
             or self._negation_guard.problem(plan, now_ns)
             or next(filter(None, map(self.limits.objection, plan.steps)), "")
         )
 
-    def _object_to_time(self, plan: ActionPlan, now_ns: int) -> str:
+    def _time_objection(self, plan: ActionPlan, now_ns: int) -> str:
         only_stops = all(step.action == "stop" for step in plan.steps)
         steady_age_s = self._clock_monitor.steady_age_s(plan.stamp_ns)
         return self.limits.objection_to_age(
@@ -267,7 +267,7 @@ class Motion:
         if self._velocity == 0.0:
             self._is_turning = self._step().action == "turn"
         elif abs(self._remaining) <= TOLERANCE or self._remaining * self._step_size < 0:
-            self._end_of_step(gap_s, now_ns)
+            self._finish_step(gap_s, now_ns)
             return
         # From rest the first command already has the velocity of one period of acceleration.
         change = self._acceleration() * (gap_s if self._velocity else self._period_s)
@@ -276,7 +276,7 @@ class Motion:
         )
         self._velocity = _approach(target, self._velocity, change)
 
-    def _end_of_step(self, gap_s: float, now_ns: int) -> None:
+    def _finish_step(self, gap_s: float, now_ns: int) -> None:
         self._velocity = _approach(0.0, self._velocity, self._acceleration() * gap_s)
         if self._velocity == 0.0:
             self._start_next_step(now_ns)

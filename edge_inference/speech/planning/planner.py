@@ -61,7 +61,7 @@ class ActionPlanner:
         self.stop_words = stop_words
         self._steady_ns = steady_ns
         self._lock = threading.RLock()
-        self._asked: _Question | None = None
+        self._question: _Question | None = None
         #: Why the last question is closed; empty if there was none, or if it was answered.
         self._closed = ""
         #: Whether the user must still be told that the question is closed.
@@ -71,7 +71,7 @@ class ActionPlanner:
         """Return the plan for an intent; ``reason`` is spoken in either case.
 
         With ``now_ns`` an intent that is too old is refused, because it would not be executed. A
-        question stays open until an answer, another command, or the end of its time. The plan that
+        question stays open until it is answered or closed, or until another command. The plan that
         says "Then I leave it" is one for the intent deny.
         """
         with self._lock:
@@ -84,8 +84,8 @@ class ActionPlanner:
         count.
         """
         with self._lock:
-            asked = self._asked
-            if asked is None or 0 < transcript.stamp_ns <= asked.intent.stamp_ns:
+            question = self._question
+            if question is None or 0 < transcript.stamp_ns <= question.intent.stamp_ns:
                 return
             if closes_question(transcript.text, self.stop_words):
                 self._close_by_speech(transcript.text)
@@ -93,15 +93,15 @@ class ActionPlanner:
     def close_question(self, why: str) -> None:
         """Close the open question, if any, for the reason ``why``."""
         with self._lock:
-            if self._asked is not None:
-                self._asked, self._closed = None, why
+            if self._question is not None:
+                self._question, self._closed = None, why
 
     def _close_by_speech(self, text: str) -> None:
-        if self._asked is not None:
-            said = (
+        if self._question is not None:
+            quoted = (
                 text if len(text) <= _MAX_QUOTED_CHARACTERS else f"{text[:_MAX_QUOTED_CHARACTERS]}…"
             )
-            self.close_question(f"You said {said!r} after I had asked")
+            self.close_question(f"You said {quoted!r} after I had asked")
             self._must_report_closing = True
 
     def _plan(self, intent: Intent, now_ns: int | None) -> ActionPlan:
@@ -109,7 +109,7 @@ class ActionPlanner:
         is_nothing = not intent.name or (bool(intent.problem) and intent.name != STOP)
         # A known text that is blocked or has low confidence is not a yes.
         is_new = is_nothing and not intent.name and intent.source == UNKNOWN
-        if is_new and self._asked is not None and is_affirmation(intent.text):
+        if is_new and self._question is not None and is_affirmation(intent.text):
             is_nothing, intent = False, replace(intent, name=YES, problem="")
         if is_nothing and intent.text:
             self._close_by_speech(intent.text)
@@ -118,42 +118,42 @@ class ActionPlanner:
             return _make_refusal(replace(intent, name=NO), _CANCELLED)
         if is_nothing:
             return _make_refusal(intent, intent.problem or "I did not understand that")
-        asked, self._asked = self._asked, None
-        if asked is not None and intent.name not in (YES, NO):
+        question, self._question = self._question, None
+        if question is not None and intent.name not in (YES, NO):
             self._closed = "You have asked for something else since"
         if now_ns is not None and intent.name != STOP and not intent.needs_confirmation:
             age = self.limits.objection_to_age(intent.stamp_ns, now_ns)
             if age:
                 return _make_refusal(intent, age)
         if intent.name in (YES, NO):
-            return self._resolve_answer(intent, asked)
+            return self._resolve_answer(intent, question)
         plan = self._make_plan(intent)
         if plan.is_refused or not intent.needs_confirmation:
             return plan
         asked_ns = intent.stamp_ns if now_ns is None else now_ns
-        self._asked, self._closed = _Question(intent, asked_ns, self._steady_ns()), ""
+        self._question, self._closed = _Question(intent, asked_ns, self._steady_ns()), ""
         return _make_refusal(intent, f"Did you mean: {plan.reason}? Say yes or no")
 
-    def _resolve_answer(self, answer: Intent, asked: _Question | None) -> ActionPlan:
+    def _resolve_answer(self, answer: Intent, question: _Question | None) -> ActionPlan:
         closed, self._closed = self._closed, ""
-        if asked is None:
+        if question is None:
             again = f"{closed}, so I leave it; please say it again" if closed else _NOT_ASKED
             return _make_refusal(answer, again if answer.name == YES else _NOT_ASKED)
         if answer.name == NO:
             self._closed = "You said no"
             return _make_refusal(answer, _CANCELLED)
-        objection = self._object_to_time(answer, asked)
+        objection = self._time_objection(answer, question)
         if objection:
             return _make_refusal(answer, objection)
         # The answer starts the plan: delays and ages count from its stamp.
-        plan = replace(asked.intent, stamp_ns=answer.stamp_ns, frame_id=answer.frame_id)
+        plan = replace(question.intent, stamp_ns=answer.stamp_ns, frame_id=answer.frame_id)
         return self._make_plan(plan)
 
-    def _object_to_time(self, answer: Intent, asked: _Question) -> str:
-        waited_ns = answer.stamp_ns - asked.asked_ns
+    def _time_objection(self, answer: Intent, question: _Question) -> str:
+        waited_ns = answer.stamp_ns - question.asked_ns
         if waited_ns < 0:  # it was not an answer to this question
             return _NOT_ASKED
-        waited_s = max(waited_ns, self._steady_ns() - asked.asked_steady_ns) / 1e9
+        waited_s = max(waited_ns, self._steady_ns() - question.asked_steady_ns) / 1e9
         if waited_s > (max_wait_s := self.limits.plan.confirmation_s):
             too_late = f"I asked {waited_s:.1f} seconds ago, and wait for {max_wait_s:g}"
             return f"{too_late}; please say it again"
@@ -162,16 +162,16 @@ class ActionPlanner:
     def _make_plan(self, intent: Intent) -> ActionPlan:
         steps: list[ActionStep] = []
         try:
-            each = split_intent(intent)
-            if sum(len(part.slots) for part in each) != len(intent.slots):
+            parts = split_intent(intent)
+            if sum(len(part.slots) for part in parts) != len(intent.slots):
                 raise UnclearError("I do not know which part of that a value belongs to")
-            for part in each:
+            for part in parts:
                 steps += _steps(part, self.limits.motion)
         except UnclearError as unclear:
             return _make_refusal(intent, str(unclear))
         # A stop ends the whole plan: no step follows it.
         last = next(
-            (place for place, step in enumerate(steps) if step.action == "stop"), len(steps)
+            (index for index, step in enumerate(steps) if step.action == "stop"), len(steps)
         )
         steps = steps[: last + 1]
         max_steps = self.limits.plan.max_steps
@@ -260,8 +260,8 @@ def _pick(slots: PlannerSlots, limits: MotionLimits) -> list[ActionStep]:
 
 
 def _place(slots: PlannerSlots, limits: MotionLimits) -> list[ActionStep]:
-    place = slots.word("place")
-    steps = [ActionStep("go_to", target=place)] if place else []
+    index = slots.word("place")
+    steps = [ActionStep("go_to", target=index)] if index else []
     return [*steps, ActionStep("place", target=slots.word("thing"))]
 
 

@@ -73,7 +73,7 @@ class SceneView:
 @dataclass(frozen=True)
 class _Image:
     time_ns: int
-    found: Mapping[str, Sequence[tuple[float, float | None]]]  # by name: score, place across
+    found: Mapping[str, Sequence[tuple[float, float | None]]]  # by name: score, position
 
     def of(self, name: str, min_score: float) -> list[float | None]:
         return [at for score, at in self.found.get(name, ()) if score >= min_score]
@@ -118,13 +118,13 @@ class Scene:
             return SceneView()
         oldest_ns = now_ns - int(settings.max_age_s * 1e9)
         latest_ns = now_ns + FUTURE_TOLERANCE_NS  # the clock may have been set back
-        image_count = [each for each in self._images if oldest_ns <= each.time_ns <= latest_ns]
-        image_count = image_count[: settings.max_images]
-        names = dict.fromkeys(name for each in image_count for name in each.found)
-        seen = (_agreed(name, image_count, settings) for name in names)
+        recent = [each for each in self._images if oldest_ns <= each.time_ns <= latest_ns]
+        recent = recent[: settings.max_images]
+        names = dict.fromkeys(name for each in recent for name in each.found)
+        seen = (_find_agreement(name, recent, settings) for name in names)
         return SceneView(
             seen=tuple(each for each in seen if len(each)),
-            image_count=len(image_count),
+            image_count=len(recent),
             last_age_s=abs(now_ns - self._last_ns) / 1e9,
             known_names=self._known,
             is_classification=self._source is not None and self._source[0] is Classification,
@@ -148,7 +148,7 @@ def _position(result: Detections, index: int) -> float | None:
     return float(result.boxes[index, 0] + result.boxes[index, 2]) / 2 / width if width else None
 
 
-def _agreed(name: str, images: list[_Image], settings: SceneSettings) -> SeenObjects:
+def _find_agreement(name: str, images: list[_Image], settings: SceneSettings) -> SeenObjects:
     """Return the number of objects that ``min_images`` images show, with their latest positions.
 
     Images are in order newest first, their results best first.
@@ -157,16 +157,12 @@ def _agreed(name: str, images: list[_Image], settings: SceneSettings) -> SeenObj
     counts = sorted(map(len, places), reverse=True)
     count = counts[settings.min_images - 1] if len(counts) >= settings.min_images else 0
     latest = next((each for each in places if len(each) >= count), [])[:count]
-    known_names = sorted(at for at in latest if at is not None)
-    positions: tuple[float | None, ...] = (
-        tuple(known_names) if len(known_names) == count else (None,) * count
-    )
+    known = sorted(at for at in latest if at is not None)
+    positions: tuple[float | None, ...] = tuple(known) if len(known) == count else (None,) * count
     return SeenObjects(name, positions)
 
 
 def count_by_side(seen: SeenObjects) -> Counter[str]:
     """Count objects by side, from left to right; empty if a position is unknown."""
-    known_names = [at for at in seen.positions if at is not None]
-    return Counter(
-        "left" if at < 1 / 3 else "right" if at > 2 / 3 else "ahead" for at in known_names
-    )
+    known = [at for at in seen.positions if at is not None]
+    return Counter("left" if at < 1 / 3 else "right" if at > 2 / 3 else "ahead" for at in known)

@@ -291,8 +291,8 @@ class CommandMode:
             # After a complete sentence only hypotheses that may still compete with it matter.
             best = result.best(self.settings.threshold)
             is_likely = best.mean >= self.settings.threshold
-            competitors = best.total - self.settings.lead if is_likely else -math.inf
-            min_total = max(result.free.total - _MAX_DEFICIT, competitors)
+            min_competitor = best.total - self.settings.lead if is_likely else -math.inf
+            min_total = max(result.free.total - _MAX_DEFICIT, min_competitor)
             rows, beam = self._extend_beam(beam, log_probs, min_total)
             ids = [hypothesis.token for hypothesis in beam]
             # The free hypothesis only becomes less likely, so it may no longer decide on a phrase.
@@ -311,8 +311,8 @@ class CommandMode:
         best = result.best(self.settings.threshold)
         is_eager = self._is_eager(best)
         threshold = self.settings.eager_threshold if is_eager else self.settings.threshold
-        behind = result.free.total - best.total
-        return best.mean >= threshold and behind > self._margin(best, is_eager)
+        deficit = result.free.total - best.total
+        return best.mean >= threshold and deficit > self._margin(best, is_eager)
 
     def _extend_beam(
         self, beam: list[_Hypothesis], log_probs: NDArray[np.float32], min_total: float

@@ -80,12 +80,12 @@ class Recogniser:
         ``samples`` is float32 [n] at 16 kHz. Raises InputError for anything else, and for
         speech longer than ``max_speech_s``.
         """
-        heard = self._checked(samples)
-        inputs: dict[str, NDArray[Any]] = {"input_values": heard[None]}
+        speech = self._check_speech(samples)
+        inputs: dict[str, NDArray[Any]] = {"input_values": speech[None]}
         if self._encoder_takes_mask:
-            inputs["attention_mask"] = np.ones((1, len(heard)), np.int64)
+            inputs["attention_mask"] = np.ones((1, len(speech)), np.int64)
         states = self._encoder.infer(inputs)["last_hidden_state"]
-        return DecoderState(self._decoder, states, len(heard), self._decoder_with_past)
+        return DecoderState(self._decoder, states, len(speech), self._decoder_with_past)
 
     def transcribe(self, samples: NDArray[np.float32]) -> RecognitionResult:
         """Return the text by greedy decoding, up to the end token or the limit."""
@@ -94,9 +94,9 @@ class Recogniser:
         scores: list[float] = []
         last = START
         for _ in range(self.max_tokens(len(samples))):
-            chances = state.step([last])[0]
-            last = int(chances.argmax())
-            scores.append(float(chances[last]))
+            log_probs = state.step([last])[0]
+            last = int(log_probs.argmax())
+            scores.append(float(log_probs[last]))
             if last == END:
                 break
             ids.append(last)
@@ -107,7 +107,7 @@ class Recogniser:
         seconds = max(samples / SAMPLE_RATE, self.settings.min_speech_s)
         return math.ceil(seconds * self.settings.max_tokens_per_second) + 1  # and the end token
 
-    def _checked(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _check_speech(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         if samples.ndim != 1 or samples.dtype != np.float32 or not len(samples):
             raise InputError(
                 f"speech: expected float32 [n] of one channel at {SAMPLE_RATE} Hz, got "

@@ -64,13 +64,13 @@ class Tokenizer:
 
     def _merged(self, pieces: list[bytes]) -> list[bytes]:
         while len(pieces) > 1:
-            rank, place = min(
-                (self._ids.get(left + right, len(self._tokens)), place)
-                for place, (left, right) in enumerate(pairwise(pieces))
+            rank, index = min(
+                (self._ids.get(left + right, len(self._tokens)), index)
+                for index, (left, right) in enumerate(pairwise(pieces))
             )
             if rank == len(self._tokens):
                 break
-            pieces[place : place + 2] = [pieces[place] + pieces[place + 1]]
+            pieces[index : index + 2] = [pieces[index] + pieces[index + 1]]
         return pieces
 
     def _piece(self, number: int) -> bytes:

@@ -1,4 +1,4 @@
-"""What a voice run shows: its level and who speaks, as lines, as JSON and on a terminal."""
+"""The output of a voice run: level and speech, as lines, as JSON and on a terminal."""
 
 from __future__ import annotations
 
@@ -75,36 +75,36 @@ def test_the_level_is_rms_to_full_scale(samples: np.ndarray, dbfs: float) -> Non
     assert level_dbfs(chunk(samples)) == pytest.approx(dbfs, abs=0.01)
 
 
-def test_a_look_shows_the_loudest_since_the_last_one() -> None:
+def test_a_snapshot_has_the_highest_level_since_the_last_one() -> None:
     clock = Clock()
-    ear = AudioLevelMeter(clock)
-    assert ear.look() == (None, False, "")
+    meter = AudioLevelMeter(clock)
+    assert meter.snapshot() == (None, False, "")
     for value in (0.01, 0.1, 0.001):
-        ear.add_audio(chunk(np.full(512, value)))
-    level, *_ = ear.look()
+        meter.add_audio(chunk(np.full(512, value)))
+    level, *_ = meter.snapshot()
     assert level == pytest.approx(-20.0, abs=0.01)
     # A chunk that is a little late is no silence.
-    assert ear.look()[0] == level
-    ear.add_audio(chunk(np.full(512, 0.01)))
-    assert ear.look()[0] == pytest.approx(-40.0, abs=0.01)
+    assert meter.snapshot()[0] == level
+    meter.add_audio(chunk(np.full(512, 0.01)))
+    assert meter.snapshot()[0] == pytest.approx(-40.0, abs=0.01)
     clock.now = 1.0
-    assert ear.look()[0] is None
+    assert meter.snapshot()[0] is None
 
 
-def test_somebody_speaks_until_the_sentence_is_over() -> None:
+def test_speech_goes_on_until_the_utterance_ends() -> None:
     clock = Clock()
-    ear = AudioLevelMeter(clock)
-    ear.add_speech(speech(is_final=False))
-    ear.add_transcript(partial("go for"))
-    assert ear.look()[1:] == (True, "go for")
-    ear.add_speech(speech(is_final=True))
-    assert ear.look()[1:] == (False, "")
-    ear.add_transcript(partial("go forward"))  # comes late
-    assert ear.look()[1:] == (False, "")
+    meter = AudioLevelMeter(clock)
+    meter.add_speech(speech(is_final=False))
+    meter.add_transcript(partial("go for"))
+    assert meter.snapshot()[1:] == (True, "go for")
+    meter.add_speech(speech(is_final=True))
+    assert meter.snapshot()[1:] == (False, "")
+    meter.add_transcript(partial("go forward"))  # comes late
+    assert meter.snapshot()[1:] == (False, "")
     # What was cut off without an end, as when the robot begins to speak, ends by itself.
-    ear.add_speech(speech(is_final=False))
+    meter.add_speech(speech(is_final=False))
     clock.now = 5.0
-    assert ear.look()[1:] == (False, "")
+    assert meter.snapshot()[1:] == (False, "")
 
 
 def test_lines_are_plain() -> None:
@@ -160,7 +160,9 @@ def test_the_live_area_never_changes_its_height(
     assert len(heights) == 1
 
 
-def test_the_live_area_shows_everything_and_goes_away(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_live_area_shows_all_stages_and_is_removed_at_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("COLUMNS", "120")
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("NO_COLOR", "1")

@@ -1,4 +1,4 @@
-"""What should become of sentences, and whether it did."""
+"""Expected results of sentences, and their comparison with the actual ones."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ TURN = ExpectedSentence(
     {"direction": "left", "angle": 1.5708},
     ("turn 1.5708 rad 0.5 rad/s",),
     ("0.5 rad/s",),
-    turned_rad=1.5708,
+    angle_rad=1.5708,
 )
 TURNED = CommandedMotion((((0.0, 0.5), 2.6),), 0.0, 1.57)
 
@@ -59,11 +59,11 @@ def turn(stamp_ns: int = 1, text: str = "Turn left!") -> Utterance:
     )
 
 
-def test_what_is_as_expected_is_right() -> None:
+def test_an_expected_result_is_right() -> None:
     (checked,) = compare_sentence(TURN, [(turn(), TURNED)])
     assert checked.wrong == ()
     assert checked.lines()[-1].split() == ["verdict", "right"]
-    assert checked.as_json()["velocities"]["turned_rad"] == 1.57
+    assert checked.as_json()["velocities"]["angle_rad"] == 1.57
 
 
 @pytest.mark.parametrize(
@@ -76,21 +76,21 @@ def test_what_is_as_expected_is_right() -> None:
         ({"steps": ()}, "steps: expected []"),
         ({"held": ("0.25 m/s",)}, "held: expected ['0.25 m/s']"),
         ({"held": ()}, "held: expected []"),
-        ({"turned_rad": 3.1416}, "turned_rad: expected 3.1416, got 1.570"),
-        ({"way_m": 1.0}, "way_m: expected 1, got 0.000"),
+        ({"angle_rad": 3.1416}, "angle_rad: expected 3.1416, got 1.570"),
+        ({"distance_m": 1.0}, "distance_m: expected 1, got 0.000"),
         ({"stopped": True}, "stopped: expected True"),
     ],
 )
-def test_whatever_differs_is_wrong(change: dict[str, object], words: str) -> None:
+def test_a_difference_is_wrong(change: dict[str, object], words: str) -> None:
     (checked,) = compare_sentence(replace(TURN, **change), [(turn(), TURNED)])
     (wrong,) = checked.wrong
     assert words in wrong
     assert "WRONG" in checked.lines()[-1]
 
 
-def test_silence_and_talk_too_much_are_wrong() -> None:
+def test_a_missing_and_an_unexpected_utterance_are_wrong() -> None:
     (checked,) = compare_sentence(TURN, [])
-    assert checked.wrong == ("nothing was heard",)
+    assert checked.wrong == ("nothing was recognised",)
     first, second = compare_sentence(
         TURN, [(turn(), TURNED), (turn(2, "turn left again"), CommandedMotion())]
     )
@@ -109,7 +109,7 @@ def test_each_utterance_is_compared_with_its_file() -> None:
     checks = SentenceChecker([TURN, nothing, replace(TURN, file="c.flac")], heard, record)
     for number in range(6):
         heard.add(chunk(10.0 + number * 0.5))
-    assert [heard.number_at(round(s * 1e9)) for s in (10.9, 11.1, 12.9)] == [0, 1, 2]
+    assert [heard.index_at(round(s * 1e9)) for s in (10.9, 11.1, 12.9)] == [0, 1, 2]
     said_ns = round(10.9e9)
     for number in range(78):
         record.add(said_ns + 300_000_000 + number * 40_000_000, (0.0, 0.5))
@@ -117,14 +117,14 @@ def test_each_utterance_is_compared_with_its_file() -> None:
     assert checks.add(turn(said_ns)) == []
     # The next one that is heard belongs to the third file: the second said nothing.
     first, second = checks.add(turn(round(14.5e9)))
-    assert (first.sentence, second.wrong) == (TURN, ("nothing was heard",))
+    assert (first.sentence, second.wrong) == (TURN, ("nothing was recognised",))
     assert first.wrong == ()
     (third,) = checks.finish()
     assert third.sentence is not None and third.sentence.file == "c.flac"
     assert (checks.right, checks.is_wrong) == (1, True)
 
 
-def test_the_shipped_sentences_are_all_expected_and_all_there() -> None:
+def test_every_shipped_sentence_has_a_file_and_an_expected_result() -> None:
     expectation = load_expectation(SHIPPED)
     files = read_file_lengths(str(sample_folder()), expectation.pause_s)
     names = [name for name, _ in files]
@@ -138,11 +138,11 @@ def test_the_shipped_sentences_are_all_expected_and_all_there() -> None:
     assert piece is not None and piece.sample_rate == 16_000
 
 
-def test_files_and_sentences_have_to_fit(tmp_path: Path) -> None:
+def test_files_and_sentences_must_match(tmp_path: Path) -> None:
     expectation = Expectation((TURN,), 1.0)
-    with pytest.raises(ConfigError, match=r"says nothing about other\.wav"):
+    with pytest.raises(ConfigError, match=r"expected a sentence for other\.wav, got none"):
         select_sentences(str(tmp_path), ["turn.flac", "other.wav"], expectation, SHIPPED)
-    with pytest.raises(ConfigError, match=r"turn\.flac is not in"):
+    with pytest.raises(ConfigError, match=r"turn\.flac: no such file in"):
         select_sentences(str(tmp_path), [], expectation, SHIPPED)
     assert select_sentences("turn.flac", ["turn.flac"], expectation, SHIPPED) == (TURN,)
 
@@ -159,17 +159,17 @@ def test_files_and_sentences_have_to_fit(tmp_path: Path) -> None:
         ("sentences:\n  - {file: a.wav, said: a, text: a, slots: 3}", "slots"),
     ],
 )
-def test_a_broken_file_is_told_with_its_line(tmp_path: Path, text: str, words: str) -> None:
+def test_an_error_in_the_file_names_its_line(tmp_path: Path, text: str, words: str) -> None:
     file = tmp_path / EXPECTED_FILE
     file.write_text(text)
     with pytest.raises(ConfigError, match=words):
         load_expectation(file)
 
 
-def test_a_plan_that_is_not_done_says_why() -> None:
+def test_a_plan_that_is_not_executed_has_a_reason() -> None:
     late = replace(turn(), problem="it is too old")
     (checked,) = compare_sentence(TURN, [(late, CommandedMotion())])
-    assert any("0.5 rad/s, but not done: it is too old" in line for line in checked.lines())
+    assert any("0.5 rad/s, but not executed: it is too old" in line for line in checked.lines())
     refused = replace(turn(), plan=ActionPlan("turn", (), 1, is_refused=True, reason="I cannot"))
     (checked,) = compare_sentence(TURN, [(refused, CommandedMotion())])
     assert any("none: I cannot" in line for line in checked.lines())

@@ -1,4 +1,4 @@
-"""The cores of the voice pipeline, made as its nodes make them, for sound faster than it sounds."""
+"""The algorithms of the voice pipeline, created as in the nodes, for faster than real time."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from collections.abc import Hashable, Iterator
 from typing import NamedTuple
 
-from benchmarks.voice_sound import Sound
+from benchmarks.voice_audio import Audio
 from edge_inference.backends.base import Backend
 from edge_inference.core.audio import SAMPLE_RATE, AudioChunk, SpeechSegment
 from edge_inference.core.voice import Intent, Transcript
@@ -25,11 +25,11 @@ from edge_inference.speech.recognition.tokenizer import load_tokenizer
 _CHUNK = 512
 
 
-class Heard(NamedTuple):
-    """What came of one sound.
+class OfflineResult(NamedTuple):
+    """The result for one audio signal.
 
-    ``meanings``, ``intents`` (by name) and ``texts`` are those of the commands; ``refused`` says
-    why speech was none; ``stops_early`` tells that speech which went on was taken for stop.
+    ``meanings``, ``intents`` (by name) and ``texts`` are those of the commands; ``refused`` are the
+    reasons of rejections; ``stops_early``: partial speech was taken for stop.
     """
 
     meanings: list[Hashable]
@@ -39,7 +39,7 @@ class Heard(NamedTuple):
     stops_early: bool = False
 
 
-class Cores:
+class OfflinePipeline:
     """Voice activity, recogniser, command mode and understanding with the nodes' own settings."""
 
     def __init__(self) -> None:
@@ -54,10 +54,10 @@ class Cores:
         self.recogniser = Recogniser(encoder, decoder, tokenizer, settings)
         self.command = make_command_mode(self.grammar, self.recogniser, settings)
         self._understanding = Understanding(self.grammar, IntentParserSettings())
-        #: How long each recognition of a whole utterance took, and how much of it the processor
-        #: worked on it: on a busy machine the first is longer.
-        self.took_ns: list[int] = []
-        self.worked_ns: list[int] = []
+        #: Wall time and CPU time of the recognition of each final utterance; they differ on a busy
+        #: machine.
+        self.elapsed_ns: list[int] = []
+        self.cpu_ns: list[int] = []
 
     def close(self) -> None:
         """Free the models."""
@@ -68,8 +68,8 @@ class Cores:
         """Return a detector for a new stream."""
         return ActivityDetector(self._activity_model, VoiceActivitySettings())
 
-    def segments(self, sound: Sound, *, partial: bool = False) -> Iterator[SpeechSegment]:
-        """Yield the speech in a sound; what is said while it goes on where ``partial``."""
+    def segments(self, sound: Audio, *, partial: bool = False) -> Iterator[SpeechSegment]:
+        """Yield the speech segments of an audio signal, with ``partial`` also partial segments."""
         detector = self.detector()
         for place in range(0, len(sound), _CHUNK):
             piece = sound[place : place + _CHUNK]
@@ -80,14 +80,14 @@ class Cores:
         yield from detector.flush()
 
     def transcribe(
-        self, sound: Sound, *, partial: bool = False, expects_answer: bool = False
-    ) -> Heard:
-        """Return the commands that a sound becomes.
+        self, sound: Audio, *, partial: bool = False, expects_answer: bool = False
+    ) -> OfflineResult:
+        """Return the commands in an audio signal.
 
-        With ``partial`` speech that goes on is listened to for stop, every piece of it; the
-        node leaves some out where it is late. ``expects_answer`` tells that a question came before.
+        With ``partial``, every partial segment is searched for a stop; the node skips some if it is
+        late. ``expects_answer``: a question is open.
         """
-        heard = Heard([], [], [], [])
+        result = OfflineResult([], [], [], [])
         stops_early = False
         for segment in self.segments(sound, partial=partial):
             started, worked = time.perf_counter_ns(), time.thread_time_ns()
@@ -97,28 +97,28 @@ class Cores:
             if not segment.is_final:
                 stops_early |= is_stop(command.text)
                 continue
-            self.took_ns.append(time.perf_counter_ns() - started)
-            self.worked_ns.append(time.thread_time_ns() - worked)
-            intent = self._meant(command.text, command.confidence)
+            self.elapsed_ns.append(time.perf_counter_ns() - started)
+            self.cpu_ns.append(time.thread_time_ns() - worked)
+            intent = self._parse(command.text, command.confidence)
             if intent.name:
-                heard.meanings.append(meaning(intent))
-                heard.intents.append(intent.name)
-                heard.texts.append(command.text)
+                result.meanings.append(meaning_of(intent))
+                result.intents.append(intent.name)
+                result.texts.append(command.text)
             else:
-                heard.refused.append(command.problem or intent.problem)
-        return heard._replace(stops_early=stops_early)
+                result.refused.append(command.problem or intent.problem)
+        return result._replace(stops_early=stops_early)
 
-    def write_down(self, sound: Sound) -> str:
-        """Return what free mode writes of a sound."""
+    def transcribe_freely(self, sound: Audio) -> str:
+        """Return the transcript of free mode."""
         return " ".join(
             self.recogniser.transcribe(each.samples).text for each in self.segments(sound)
         )
 
-    def _meant(self, text: str, confidence: float) -> Intent:
+    def _parse(self, text: str, confidence: float) -> Intent:
         return self._understanding.parse(Transcript(text, confidence, "command", stamp_ns=0))
 
 
-def meaning(said: GrammarSentence | Intent) -> Hashable:
-    """Return intent and slots, to compare what was said with what was understood."""
+def meaning_of(said: GrammarSentence | Intent) -> Hashable:
+    """Return intent and slots, to compare the expected meaning with the result."""
     name = said.intent if isinstance(said, GrammarSentence) else said.name
     return name, frozenset((slot.name, slot.value, slot.unit) for slot in said.slots.values())

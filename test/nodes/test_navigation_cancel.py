@@ -1,4 +1,4 @@
-"""A stop that navigation does not heed, with a real action server (of whatever action)."""
+"""Cancel requests that navigation rejects or ignores, with a real action server."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ pytestmark = pytest.mark.usefixtures("patient")
 
 
 @pytest.mark.parametrize("text", ["stop", "don't do that"])
-def test_it_is_told_again_until_it_heeds(rig: Rig, navigator: Navigator, text: str) -> None:
-    navigator.refusals = 2
-    robot = Robot(rig).sets_off()
+def test_rejected_requests_are_repeated_until_one_is_accepted(
+    rig: Rig, navigator: Navigator, text: str
+) -> None:
+    navigator.rejections = 2
+    robot = Robot(rig).drive_to_kitchen()
     robot.say(text)
     wait_for(lambda: robot.node.health.status(0).values.get("error: navigation"), "an error")
     assert "rejects a cancel request" in robot.node.health.status(0).values["last error"]
@@ -24,31 +26,31 @@ def test_it_is_told_again_until_it_heeds(rig: Rig, navigator: Navigator, text: s
     wait_for(lambda: not robot.node._navigation.problem, "its end")
 
 
-def test_it_never_heeds(rig: Rig, navigator: Navigator) -> None:
-    navigator.refusals = 1000
-    robot = Robot(rig).sets_off()
+def test_all_requests_are_rejected(rig: Rig, navigator: Navigator) -> None:
+    navigator.rejections = 1000
+    robot = Robot(rig).drive_to_kitchen()
     robot.say("stop")
     navigator.cancels.wait(MAX_CANCEL_ATTEMPTS)
-    wait_for(lambda: robot.shows("rejects a cancel request"), "an error")
-    robot.stands()
-    assert len(navigator.cancels) == MAX_CANCEL_ATTEMPTS + 1  # all goals were told to end once, too
+    wait_for(lambda: robot.has_error("rejects a cancel request"), "an error")
+    robot.assert_stands()
+    assert len(navigator.cancels) == MAX_CANCEL_ATTEMPTS + 1  # one more for all goals
     assert robot.said.count("Attention, navigation may still be driving me") == 1
 
 
-def test_it_agrees_and_goes_on(rig: Rig, navigator: Navigator) -> None:
-    robot = Robot(rig).sets_off()
+def test_an_accepted_request_without_effect_is_an_error(rig: Rig, navigator: Navigator) -> None:
+    robot = Robot(rig).drive_to_kitchen()
     robot.say("stop")
     wait_for(
-        lambda: robot.shows("has accepted a cancel request, but its goal is still active"),
+        lambda: robot.has_error("has accepted a cancel request, but its goal is still active"),
         "an error",
     )
-    robot.stands()
+    robot.assert_stands()
     navigator.end()
     wait_for(lambda: not robot.node._navigation.problem, "its end")
 
 
-def test_it_is_gone_while_it_drives(rig: Rig, navigator: Navigator) -> None:
-    robot = Robot(rig, cancel_timeout_s=60.0).sets_off()
+def test_a_server_that_leaves_is_an_error(rig: Rig, navigator: Navigator) -> None:
+    robot = Robot(rig, cancel_timeout_s=60.0).drive_to_kitchen()
     navigator.vanish()
     wait_for(lambda: "Navigation is gone" in robot.said, "word of it")
     wait_for(lambda: STILL in robot.velocities, "zero velocity")
@@ -58,8 +60,8 @@ def test_it_is_gone_while_it_drives(rig: Rig, navigator: Navigator) -> None:
     )
 
 
-def test_it_heeds_at_once(rig: Rig, navigator: Navigator) -> None:
-    robot = Robot(rig, cancel_timeout_s=60.0).sets_off()
+def test_an_accepted_request_is_no_error(rig: Rig, navigator: Navigator) -> None:
+    robot = Robot(rig, cancel_timeout_s=60.0).drive_to_kitchen()
     robot.say("stop")
     navigator.cancels.wait()
     navigator.end()

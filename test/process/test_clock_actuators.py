@@ -46,7 +46,7 @@ class StubbornMachine(Machine):
         (True, ActuatorResult.DIFFERS, "1400000, 1400000 kHz"),
     ],
 )
-def test_a_kernel_that_rounds_is_read_back(
+def test_rounded_frequency_is_read_back(
     workshop: Workshop, up: bool, result: ActuatorResult, current_value: str
 ) -> None:
     for number in (0, 4):
@@ -61,7 +61,7 @@ def test_a_kernel_that_rounds_is_read_back(
         assert "expected 1388800, got 1400000" in difference
 
 
-def test_a_cap_is_no_lower_than_the_clock_goes(workshop: Workshop) -> None:
+def test_cap_is_at_least_the_hardware_minimum(workshop: Workshop) -> None:
     for number in (0, 4):
         (workshop.root / f"{CPU}/policy{number}/scaling_available_frequencies").unlink()
     cap = make_actuators(workshop.machine())["cpu_clock_cap"]
@@ -83,9 +83,7 @@ class OrderlyMachine(Machine):
 
 
 @pytest.mark.parametrize("shares", [(0.0,), (0.1, 0.9, 0.4), (0.6, 0.0, 1.0)])
-def test_the_lowest_clock_is_never_above_the_highest(
-    workshop: Workshop, shares: tuple[float, ...]
-) -> None:
+def test_minimum_is_never_above_the_maximum(workshop: Workshop, shares: tuple[float, ...]) -> None:
     before = workshop.settings()
     for actuator in (
         make_actuators(OrderlyMachine(workshop.root))[name]
@@ -98,7 +96,7 @@ def test_the_lowest_clock_is_never_above_the_highest(
     assert workshop.settings() == before
 
 
-def test_originals_come_back_whichever_end_has_to_move_first(workshop: Workshop) -> None:
+def test_originals_are_restored_in_either_order(workshop: Workshop) -> None:
     for number in (0, 4):
         workshop.put(f"{CPU}/policy{number}/scaling_max_freq", STEPS_KHZ[2])
     before = workshop.settings()
@@ -112,13 +110,13 @@ def test_originals_come_back_whichever_end_has_to_move_first(workshop: Workshop)
 
 
 @pytest.mark.parametrize("value", ["nan", "-0.1", "1.1", "fast", ""])
-def test_a_share_that_is_none(workshop: Workshop, value: str) -> None:
+def test_invalid_share(workshop: Workshop, value: str) -> None:
     cap = make_actuators(workshop.machine())["cpu_clock_cap"]
     with pytest.raises(ActuatorError, match="expected a share from 0 to 1"):
         cap.plan(value, None)
 
 
-def test_a_ceiling_that_stood_before_stands(workshop: Workshop) -> None:
+def test_original_maximum_stays(workshop: Workshop) -> None:
     workshop.put(f"{CPU}/policy0/scaling_max_freq", STEPS_KHZ[2])
     cap = make_actuators(workshop.machine())["cpu_clock_cap"]
     saved = cap.save()
@@ -127,14 +125,14 @@ def test_a_ceiling_that_stood_before_stands(workshop: Workshop) -> None:
     assert workshop.get(f"{CPU}/policy0/scaling_max_freq") == str(STEPS_KHZ[2])
 
 
-def test_a_ceiling_below_all_steps_stands(workshop: Workshop) -> None:
+def test_original_maximum_below_all_steps_stays(workshop: Workshop) -> None:
     workshop.put(f"{CPU}/policy0/scaling_max_freq", STEPS_KHZ[0] - 1)
     cap = make_actuators(workshop.machine())["cpu_clock_cap"]
     cap.set("0.5", cap.save())
     assert workshop.get(f"{CPU}/policy0/scaling_max_freq") == str(STEPS_KHZ[0] - 1)
 
 
-def test_what_the_kernel_refuses_is_told(workshop: Workshop, actuators: Actuators) -> None:
+def test_write_error_is_reported(workshop: Workshop, actuators: Actuators) -> None:
     file = workshop.root / f"{GPU}/governor"
     file.unlink()
     file.symlink_to("/dev/full")
@@ -144,7 +142,7 @@ def test_what_the_kernel_refuses_is_told(workshop: Workshop, actuators: Actuator
 
 
 @pytest.mark.parametrize("name", ACTUATOR_NAMES)
-def test_a_machine_without_any_of_it(tmp_path: Path, name: str) -> None:
+def test_machine_without_clocks(tmp_path: Path, name: str) -> None:
     actuators = Actuators(ACTUATOR_NAMES, machine=Machine(tmp_path, str(tmp_path)))
     outcome = came_of(actuators, name, "0.5")
     assert (outcome.result, outcome.current_value) == (ActuatorResult.FAILED, None)
@@ -152,7 +150,7 @@ def test_a_machine_without_any_of_it(tmp_path: Path, name: str) -> None:
     assert actuators.close(DEADLINE_S)
 
 
-def test_clusters_that_go_away_are_not_put_back(workshop: Workshop, actuators: Actuators) -> None:
+def test_removed_clusters_are_not_restored(workshop: Workshop, actuators: Actuators) -> None:
     came_of(actuators, "cpu_governor", "performance")
     for file in (workshop.root / f"{CPU}/policy4").iterdir():
         file.unlink()
@@ -173,7 +171,7 @@ def test_clusters_that_go_away_are_not_put_back(workshop: Workshop, actuators: A
         "etc/passwd",
     ],
 )
-def test_nothing_else_is_ever_written(workshop: Workshop, path: str) -> None:
+def test_other_files_are_never_written(workshop: Workshop, path: str) -> None:
     with pytest.raises(ActuatorError, match="not among the files"):
         workshop.machine().write(path, "1")
     with pytest.raises(ActuatorError, match="not among the files"):
@@ -181,7 +179,7 @@ def test_nothing_else_is_ever_written(workshop: Workshop, path: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "<unknown>", "-1", "12.5", "\0"])
-def test_a_clock_that_tells_no_number_is_left_alone(
+def test_clock_without_a_number_is_not_changed(
     workshop: Workshop, actuators: Actuators, text: str
 ) -> None:
     workshop.put(f"{CPU}/policy4/scaling_max_freq", text)
@@ -192,7 +190,7 @@ def test_a_clock_that_tells_no_number_is_left_alone(
     assert workshop.settings() == before
 
 
-def test_originals_that_cannot_be_understood_are_kept_and_told(workshop: Workshop) -> None:
+def test_unreadable_originals_are_kept_and_reported(workshop: Workshop) -> None:
     originals = {
         "cpu_governor": {"files": {f"{CPU}/policy0/scaling_governor": "performance"}},
         "power_mode": {"number": 1},
@@ -224,7 +222,7 @@ def test_a_damaged_journal_forbids_changes(workshop: Workshop) -> None:
     assert workshop.content() == before
 
 
-def test_a_folder_that_cannot_be_made_forbids_changes(workshop: Workshop) -> None:
+def test_missing_state_folder_forbids_changes(workshop: Workshop) -> None:
     workshop.put("var/lib/edge_inference", "a file")
     before = workshop.settings()
     actuators = Actuators(ACTUATOR_NAMES, machine=workshop.machine())

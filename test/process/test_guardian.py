@@ -92,7 +92,7 @@ def is_over(pid: int) -> bool:
         return True
 
 
-def test_killed_when_all_is_set(workshop: Workshop, start) -> None:
+def test_killed_after_all_writes(workshop: Workshop, start) -> None:
     before = workshop.settings()
     writer = start(*EVERYTHING).ready()
     assert workshop.get("var/lib/nvpmodel/status") == "pmode:0000"
@@ -115,7 +115,7 @@ def test_killed_before_any_write(workshop: Workshop, start, fatal: int) -> None:
 
 
 @pytest.mark.parametrize("fatal", [WRITES + 1, WRITES + 2, WRITES + 6])
-def test_killed_while_it_puts_back(workshop: Workshop, start, fatal: int) -> None:
+def test_killed_during_the_restore(workshop: Workshop, start, fatal: int) -> None:
     before = workshop.settings()
     writer = start(*EVERYTHING, fatal=fatal).ready()
     writer.tell("close")
@@ -157,7 +157,7 @@ def test_terminated(workshop: Workshop, start) -> None:
     wait_for(lambda: workshop.settings() == before, "putting back")
 
 
-def test_the_guardian_survives_what_is_meant_for_the_writer(workshop: Workshop, start) -> None:
+def test_guardian_ignores_signals(workshop: Workshop, start) -> None:
     before = workshop.settings()
     writer = start(*EVERYTHING).ready()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -176,7 +176,7 @@ def test_a_normal_end(workshop: Workshop, start, word: str) -> None:
     wait_for(lambda: is_over(writer.guardian), "the guardian's end")
 
 
-def test_with_the_guardian_killed_too_the_next_start_puts_back(workshop: Workshop, start) -> None:
+def test_next_start_restores_after_the_guardian_is_killed(workshop: Workshop, start) -> None:
     before = workshop.settings()
     writer = start(*EVERYTHING).ready()
     os.kill(writer.guardian, signal.SIGKILL)
@@ -195,7 +195,7 @@ def test_with_the_guardian_killed_too_the_next_start_puts_back(workshop: Worksho
     assert results == dict.fromkeys(ACTUATOR_NAMES, ActuatorResult.RESTORED)
 
 
-def test_with_the_guardian_killed_the_writer_still_puts_back(workshop: Workshop, start) -> None:
+def test_writer_restores_after_the_guardian_is_killed(workshop: Workshop, start) -> None:
     before = workshop.settings()
     writer = start(*EVERYTHING).ready()
     os.kill(writer.guardian, signal.SIGKILL)
@@ -204,7 +204,7 @@ def test_with_the_guardian_killed_the_writer_still_puts_back(workshop: Workshop,
     assert workshop.settings() == before
 
 
-def test_after_a_restart_only_what_lasts_is_put_back(workshop: Workshop, start) -> None:
+def test_after_a_reboot_only_persistent_settings_are_restored(workshop: Workshop, start) -> None:
     writer = start(*EVERYTHING).ready()
     os.kill(writer.guardian, signal.SIGKILL)
     writer.process.kill()
@@ -236,7 +236,7 @@ def test_a_second_process_is_refused(workshop: Workshop, start) -> None:
     assert workshop.settings() == before
 
 
-def test_the_second_gets_its_turn(workshop: Workshop, start) -> None:
+def test_second_process_becomes_the_writer_later(workshop: Workshop, start) -> None:
     """What it asked for once is done when the first, and its guardian, have ended."""
     before = workshop.settings()
     writer = start("cap=0.3").ready()

@@ -1,8 +1,8 @@
-"""A microphone, and an observer of the voice pipeline, in a process outside of it.
+"""A microphone and an observer of the voice pipeline, in a process of their own.
 
-Sound goes out on ``/ai/audio`` as a device's would: without an end, each chunk when its last sample
-would have been heard, stamped with the moment of its first. Where a sound need not be heard in
-real time it can be played faster; its stamps then start in the past.
+Audio is published on ``/ai/audio`` as by a device: without an end, each chunk at the time of its
+last sample, stamped with the time of its first sample. Audio can also be played faster than real
+time; its stamps then start in the past.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from geometry_msgs.msg import Twist
 from rclpy.qos import QoSProfile
 
 from benchmarks.spinning_node import SpinningNode
-from benchmarks.voice_sound import Sound
+from benchmarks.voice_audio import Audio
 from edge_inference import msg
 from edge_inference.core.audio import SAMPLE_RATE, AudioChunk
 from edge_inference.core.voice import ActionPlan, ActionStep, Transcript
@@ -38,41 +38,40 @@ STAGES = ("voice_activity", "speech_recognition", "intent_parser", "planner", "c
 _QOS = QoSProfile(depth=1000)
 _WAIT_S = 60.0
 _LOOK_S = 0.01
-#: So late, behind the end of a sound, an answer is waited for, and what it sets off behind it.
+#: Wait this long after the end of the audio for a transcript, and after it for motion.
 _ANSWER_S, _MOTION_S = 3.0, 0.2
-#: Little less than the usual speed of the shipped limits.
+#: Slightly below the default speed of the shipped limits.
 _STEADY_MPS = 0.24
-#: A stage's diagnostics until data can flow.
+#: The diagnostic message of a stage that is not active.
 _NOT_RUNNING = "not active"
-#: Chunks that may be on their way where sound is played faster; half of the pipeline's queue.
+#: Most unprocessed chunks in fast playback; half of the pipeline's queue.
 _AHEAD = 50
 
 
 class Event(NamedTuple):
-    """Something that the pipeline published, and when it came.
+    """A message of the pipeline with its arrival time.
 
-    ``what`` is the object of the core: Transcript, Intent, ActionPlan, StageTiming; a velocity is
-    (m/s, rad/s).
+    ``content`` is a Transcript, Intent, ActionPlan or StageTiming; a velocity is (m/s, rad/s).
     """
 
-    at_ns: int
+    arrival_ns: int
     topic: str
-    what: Any
+    content: Any
 
 
-class Played(NamedTuple):
-    """A sound that was played: the moment of its first sample, and what came meanwhile."""
+class Playback(NamedTuple):
+    """The playback of an audio signal: the time of its first sample, and the messages since."""
 
     start_ns: int
     events: list[Event]
 
     def moment_ns(self, sample: int) -> int:
-        """Return when a sample was heard."""
+        """Return the time of a sample."""
         return self.start_ns + round(sample * 1e9 / SAMPLE_RATE)
 
 
-class Outside(SpinningNode):
-    """Speaks to the pipeline and watches it."""
+class PipelineObserver(SpinningNode):
+    """Speaks to the pipeline and observes its messages."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -99,16 +98,16 @@ class Outside(SpinningNode):
             listen(message, topic, self._noter(topic, adapter.from_message), _QOS)
 
     def wait_until_active(self) -> None:
-        """Return once every stage is active and the microphone is heard."""
+        """Wait until every stage is active and subscribes to the microphone."""
         wanted = {f"/ai/{stage}" for stage in STAGES}
         self._wait(lambda: self._active >= wanted, f"not all of {sorted(wanted)} became active")
-        self._wait(lambda: self._sound.get_subscription_count() > 0, "nobody listens to /ai/audio")
+        self._wait(lambda: self._sound.get_subscription_count() > 0, "no subscriber on /ai/audio")
 
     # In real time -------------------------------------------------------------------------------
 
     def switch_on(self) -> None:
-        """Start the microphone: silence, until something is said."""
-        self._pending: Sound = np.zeros(0, np.float32)
+        """Start the microphone; it plays silence until the next ``say``."""
+        self._pending: Audio = np.zeros(0, np.float32)
         self._started_ns: int | None = None
         self._said = threading.Event()
         self._stopping = threading.Event()
@@ -120,53 +119,57 @@ class Outside(SpinningNode):
         self._stopping.set()
         self._microphone.join()
 
-    def say(self, sound: Sound) -> Played:
-        """Play a sound, and return what the pipeline published up to its answer."""
+    def say(self, sound: Audio) -> Playback:
+        """Play audio in real time; return the messages up to its transcript."""
         self._take_events()
         with self._lock:
             self._said.clear()
             self._started_ns = None
             self._pending = sound
         if not self._said.wait(_WAIT_S + len(sound) / SAMPLE_RATE):
-            raise RuntimeError("the microphone has stopped; its error stands above")
+            raise RuntimeError("the microphone has stopped; see its error above")
         started_ns = self._started_ns
         assert started_ns is not None
 
         def is_answered() -> bool:
             return any(
-                e.topic == "/ai/transcript" and e.what.is_final and e.what.stamp_ns > started_ns
+                e.topic == "/ai/transcript"
+                and e.content.is_final
+                and e.content.stamp_ns > started_ns
                 for e in self._seen()
             )
 
         self._is_so_within(_ANSWER_S, is_answered)
         time.sleep(_MOTION_S)
-        return Played(started_ns, self._take_events())
+        return Playback(started_ns, self._take_events())
 
     def drive(self) -> None:
-        """Make the robot move ahead for 10 m, and return when it moves steadily."""
+        """Make the robot drive ahead for 10 m; return at constant velocity."""
         self._take_events()
         step = ActionStep(action="move", distance_m=10.0)
         plan = ActionPlan("move", (step,), stamp_ns=self._now_ns())
         self._plans.publish(ActionPlanAdapter().to_message(plan))
         self._wait(
-            lambda: any(e.topic == "/cmd_vel" and e.what[0] >= _STEADY_MPS for e in self._seen()),
+            lambda: any(
+                e.topic == "/cmd_vel" and e.content[0] >= _STEADY_MPS for e in self._seen()
+            ),
             "the robot does not move ahead",
         )
 
     def halt(self) -> None:
-        """Make the robot stop, and return when it stands."""
+        """Stop the robot; return at standstill."""
         self._take_events()
         transcript = Transcript("stop", 1.0, "command", stamp_ns=self._now_ns())
         self._texts.publish(TranscriptAdapter().to_message(transcript))
         self._wait(
-            lambda: any(e.topic == "/cmd_vel" and not any(e.what) for e in self._seen()),
+            lambda: any(e.topic == "/cmd_vel" and not any(e.content) for e in self._seen()),
             "the robot does not stop",
         )
 
     # Faster -------------------------------------------------------------------------------------
 
     def listen_to_speech(self) -> None:
-        """Report segments of speech as well; each is (stamp, is it final)."""
+        """Also record speech segments as (stamp, is_final)."""
         self.node.create_subscription(
             msg.SpeechSegment,
             "/ai/speech",
@@ -175,13 +178,13 @@ class Outside(SpinningNode):
         )
 
     def set_clock_back(self, seconds: float) -> None:
-        """Let the sound that is played faster have started so long ago."""
+        """Set the start of the stamps of fast playback into the past."""
         self._stamp_ns = self._now_ns() - round(seconds * 1e9)
 
-    def play_faster(self, sound: Sound, speed: float) -> list[Event]:
-        """Play a sound ``speed`` times faster than it sounds at the most; a full chunk at a time.
+    def play_faster(self, sound: Audio, speed: float) -> list[Event]:
+        """Play audio at most ``speed`` times as fast as real time, in whole chunks.
 
-        The pipeline is waited for.
+        The playback waits for the pipeline.
         """
         self._take_events()
         period = CHUNK / SAMPLE_RATE / speed
@@ -195,7 +198,7 @@ class Outside(SpinningNode):
                 if not self._unheard.wait_for(
                     lambda: self._sequence - self._heard < _AHEAD, timeout=_WAIT_S
                 ):
-                    raise RuntimeError("voice activity has stopped; its error stands above")
+                    raise RuntimeError("voice activity has stopped; see its error above")
         return self._take_events()
 
     # In our threads -----------------------------------------------------------------------------
@@ -203,7 +206,7 @@ class Outside(SpinningNode):
     def _run(self) -> None:
         origin_ns, origin = self._now_ns(), time.monotonic()
         played = 0
-        rest: Sound | None = None
+        rest: Audio | None = None
         while not self._stopping.is_set():
             with self._lock:
                 if len(self._pending):
@@ -221,7 +224,7 @@ class Outside(SpinningNode):
                 rest = None
                 self._said.set()
 
-    def _publish(self, samples: Sound, moment_ns: int) -> None:
+    def _publish(self, samples: Audio, moment_ns: int) -> None:
         chunk = AudioChunk(samples, SAMPLE_RATE, moment_ns, self._sequence, "microphone")
         message = self._adapter.to_message(chunk)
         self._sequence += 1
@@ -244,8 +247,8 @@ class Outside(SpinningNode):
     def _noter(self, topic: str, convert: Callable[[Any], Any]) -> Callable[[Any], None]:
         return lambda message: self._add(topic, convert(message))
 
-    def _add(self, topic: str, what: Any) -> None:
-        event = Event(self._now_ns(), topic, what)
+    def _add(self, topic: str, content: Any) -> None:
+        event = Event(self._now_ns(), topic, content)
         with self._lock:
             self._events.append(event)
 

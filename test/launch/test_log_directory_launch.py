@@ -19,7 +19,7 @@ UNWANTED = ("HOME", "ROS_HOME", "ROS_LOG_DIR")
     ("environ", "words"),
     [
         ({}, "$HOME is not set"),
-        ({"HOME": "/proc/nobody"}, "/proc/nobody/.ros/log (No such file"),
+        ({"HOME": "/proc/nobody"}, "/proc/nobody/.ros/log cannot be created (No such file"),
         (
             {"HOME": "/", "ROS_LOG_DIR": "/proc/self"},
             "/proc/self",
@@ -27,7 +27,7 @@ UNWANTED = ("HOME", "ROS_HOME", "ROS_LOG_DIR")
     ],
 )
 @pytest.mark.parametrize("name", ["component_container", "preprocess"])
-def test_it_is_said_in_one_line(name: str, environ: dict[str, str], words: str) -> None:
+def test_error_is_one_line(name: str, environ: dict[str, str], words: str) -> None:
     kept = {key: value for key, value in os.environ.items() if key not in UNWANTED}
     done = subprocess.run(
         [sys.executable, "-c", RUN.format(name)],

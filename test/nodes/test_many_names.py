@@ -1,4 +1,4 @@
-"""Messages and names that somebody makes up: refused and told once, and the others go on."""
+"""Many invalid names in messages: rejected and reported once, without effect on other nodes."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ LONG = "x" * 10**6
 
 @pytest.fixture(autouse=True)
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tell everything ten times a second."""
+    """Publish reports ten times a second."""
     monkeypatch.setattr(latency, "REPORT_PERIOD_S", 0.1)
     monkeypatch.setattr(component, "DIAGNOSTICS_PERIOD_S", 0.1)
 
 
-def test_stages_that_somebody_makes_up(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(LatencyLog, "STAGES", 2)
+def test_stages_are_limited(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LatencyLog, "MAX_STAGES", 2)
     node = rig.load("Latency", window_s=600.0)
     reports = rig.tap("/ai/latency_report")
     publisher = rig.call(

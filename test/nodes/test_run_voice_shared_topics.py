@@ -35,7 +35,7 @@ def silence(file: Path) -> Path:
     return file
 
 
-def test_another_pipeline_is_told_of(tmp_path: Path) -> None:
+def test_another_pipeline_is_reported(tmp_path: Path) -> None:
     topics = {"/ai/audio": AudioChunk, "/ai/action_plan": ActionPlan}
     sound = silence(tmp_path / "silence.wav")
     context = Context()
@@ -56,5 +56,5 @@ def test_another_pipeline_is_told_of(tmp_path: Path) -> None:
     finally:
         node.destroy_node()
         rclpy.shutdown(context=context)
-    told = [line for line in done.stderr.splitlines() if "somebody else publishes" in line]
+    told = [line for line in done.stderr.splitlines() if "another process publishes" in line]
     assert sorted(line.partition(" on ")[2].split()[0] for line in told) == sorted(topics)

@@ -44,7 +44,7 @@ def test_no_battery_no_sensors() -> None:
     assert batteries(supply()) == {}
 
 
-def test_units() -> None:
+def test_converted_to_si_units() -> None:
     readings = batteries(supply(**FULL))
     assert {name: (each.value, each.quantity.unit) for name, each in readings.items()} == {
         "battery/BAT0/charge": (0.8, ""),
@@ -55,7 +55,7 @@ def test_units() -> None:
     }
 
 
-def test_roles() -> None:
+def test_reading_roles() -> None:
     assert set(by_role(**FULL)) == {
         Role.BATTERY_CHARGE,
         Role.BATTERY_VOLTAGE,
@@ -65,26 +65,26 @@ def test_roles() -> None:
     }
 
 
-def test_without_power_it_is_voltage_times_current() -> None:
+def test_power_is_voltage_times_current_without_a_power_file() -> None:
     readings = by_role(voltage_now="12000000\n", current_now="1500000\n")
     assert readings[Role.BATTERY_POWER].value == pytest.approx(18.0)
 
 
 @pytest.mark.parametrize("lost", ["voltage_now", "current_now"])
-def test_without_a_factor_there_is_no_power(lost: str) -> None:
+def test_power_needs_voltage_and_current(lost: str) -> None:
     values: dict[str, str | int] = {"voltage_now": "12000000\n", "current_now": "1500000\n"}
     reading = by_role(**{**values, lost: errno.ENODEV})[Role.BATTERY_POWER]
     assert (reading.value, reading.status) == (None, ReadingStatus.ABSENT)
 
 
-def test_a_charge_is_an_energy_at_the_usual_voltage() -> None:
+def test_energy_is_charge_times_design_voltage() -> None:
     values = {"charge_now": "2000000\n", "voltage_now": "12600000\n"}
     assert by_role(**values)[Role.BATTERY_ENERGY].value == pytest.approx(2 * 12.6 * 3600)
     values["voltage_min_design"] = "11100000\n"
     assert by_role(**values)[Role.BATTERY_ENERGY].value == pytest.approx(2 * 11.1 * 3600)
 
 
-def test_a_charge_without_any_voltage_is_no_energy() -> None:
+def test_charge_without_a_voltage_gives_no_energy() -> None:
     assert Role.BATTERY_ENERGY not in by_role(charge_now="2000000\n", capacity="50\n")
 
 
@@ -103,7 +103,7 @@ def test_a_charge_without_any_voltage_is_no_energy() -> None:
         (errno.EIO, "1500000", None),
     ],
 )
-def test_the_sign_is_the_direction(status: str | int, says: str, value: float | None) -> None:
+def test_sign_follows_the_status(status: str | int, says: str, value: float | None) -> None:
     readings = by_role(status=status, current_now=says, voltage_now="10000000")
     current, power = readings[Role.BATTERY_CURRENT], readings[Role.BATTERY_POWER]
     assert current.value == value
@@ -117,17 +117,17 @@ def test_the_sign_is_the_direction(status: str | int, says: str, value: float | 
     ("file", "content"),
     [("capacity", "101\n"), ("capacity", "-1\n"), ("voltage_now", "-5\n"), ("energy_now", "?")],
 )
-def test_what_cannot_be_true_is_invalid(file: str, content: str) -> None:
+def test_impossible_values_are_invalid(file: str, content: str) -> None:
     broken = [each for each in by_role(**{**FULL, file: content}).values() if each.value is None]
     assert [each.status for each in broken] == [ReadingStatus.INVALID]
 
 
-def test_a_battery_that_is_pulled_out_is_absent() -> None:
+def test_removed_battery_is_absent() -> None:
     readings = by_role(**{**FULL, "capacity": errno.ENODEV})
     assert readings[Role.BATTERY_CHARGE].status is ReadingStatus.ABSENT
 
 
-def test_a_mouse_is_no_battery_of_the_machine() -> None:
+def test_battery_of_a_mouse_is_skipped() -> None:
     assert batteries(supply("hidpp_battery_0", scope="Device\n", capacity="50\n")) == {}
 
 

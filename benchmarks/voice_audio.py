@@ -1,6 +1,6 @@
-"""Speech for the benchmark of the voice pipeline: synthesised, or people's; and noise to it.
+"""Audio for the voice benchmark: synthesised speech, recordings of people, and noise.
 
-All sound is float32 [n] within -1..1 at 16 kHz.
+All audio is float32 [n] within -1..1 at 16 kHz.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from edge_inference.core.audio import SAMPLE_RATE
 from edge_inference.speech.audio.audio_file import read_blocks
 from edge_inference.speech.audio.resample import Resampler
 
-Sound = NDArray[np.float32]
+Audio = NDArray[np.float32]
 
 PEOPLE_VARIABLE = "EDGE_INFERENCE_VOICE_RECORDINGS"
 _PEOPLE_FOLDER = Path("/usr/share/pocketsphinx/test/data")
@@ -32,63 +32,65 @@ _PEOPLE_PACKAGE = "pocketsphinx-testdata"
 _TIMEOUT_S = 30.0
 _PIECE_S = 60.0
 _FRAME = 160
-#: A frame that is quieter than the loudest by so much has no speech in it.
+#: A frame that is quieter than the loudest by more than this has no speech.
 _QUIET_DB = 40.0
 
 
-def program_of(voice: Voice) -> str | None:
-    """Return the path of a voice's synthesiser, None where it is not installed."""
+def find_program(voice: Voice) -> str | None:
+    """Return the path of a voice's synthesiser, None if it is not installed."""
     return shutil.which(voice.program)
 
 
-def missing(voices: Sequence[Voice]) -> list[str]:
-    """Say which synthesisers are missing, and which Debian packages bring them."""
-    programs = sorted({voice.program for voice in voices if program_of(voice) is None})
+def list_missing_programs(voices: Sequence[Voice]) -> list[str]:
+    """Return a message for each missing synthesiser, with its Debian package."""
+    programs = sorted({voice.program for voice in voices if find_program(voice) is None})
     return [
-        f"{program} is not on PATH: its voices are left out; apt install {program} brings it"
+        f"{program} is not on PATH: its voices are omitted; install it with: apt install {program}"
         for program in programs
     ]
 
 
-def speak(text: str, voice: Voice) -> Sound:
-    """Return a text as a voice says it. Raises RuntimeError where the synthesiser fails."""
+def synthesize(text: str, voice: Voice) -> Audio:
+    """Return the speech of a text. Raises RuntimeError if the synthesiser fails."""
     key = hashlib.sha256(f"{voice}\n{text}".encode()).hexdigest()[:24]
     folder = Path(tempfile.gettempdir()) / f"edge_inference_voices_{os.getuid()}"
     folder.mkdir(exist_ok=True)
     file = folder / f"{key}.wav"
     if not file.exists():
         unfinished = file.with_suffix(f".{os.getpid()}.wav")
-        _synthesise(text, voice, unfinished)
+        _synthesize(text, voice, unfinished)
         unfinished.replace(file)
-    return read(file)
+    return read_audio(file)
 
 
-def read(file: Path) -> Sound:
-    """Return the sound of a file."""
+def read_audio(file: Path) -> Audio:
+    """Return the audio of a file."""
     pieces = list(read_blocks(file, _PIECE_S))
     resampler = Resampler(pieces[0][1])
     parts = [*(resampler.feed(piece) for piece, _ in pieces), resampler.flush()]
-    # Between the samples of loud speech lie louder ones.
+    # Resampling of loud speech can exceed full scale.
     return np.clip(np.concatenate(parts), -1.0, 1.0)
 
 
 @dataclass(frozen=True)
 class Recording:
-    """What a person says; ``text`` is what it was, where somebody wrote it down."""
+    """A recording of a person; ``text`` is its transcription, if there is one."""
 
     name: str
-    sound: Sound
+    sound: Audio
     text: str | None
 
 
-def golden() -> Recording:
-    """Return the recording that is shipped: a person says "go forward ten meters"."""
+def load_golden() -> Recording:
+    """Return the shipped recording: a person says "go forward ten meters"."""
     folder = share_folder() / "models" / "moonshine_tiny" / "golden"
-    return Recording("golden", read(folder / "go_forward_ten_meters.wav"), "go forward ten meters")
+    return Recording(
+        "golden", read_audio(folder / "go_forward_ten_meters.wav"), "go forward ten meters"
+    )
 
 
-def people() -> tuple[list[Recording], str]:
-    """Return people's recordings without a command in them, and why there are none."""
+def load_recordings() -> tuple[list[Recording], str]:
+    """Return recordings of people without a command, and the reason if there are none."""
     folder = Path(os.environ.get(PEOPLE_VARIABLE) or _PEOPLE_FOLDER)
     files = [
         file
@@ -98,41 +100,41 @@ def people() -> tuple[list[Recording], str]:
     ]
     if not files:
         return [], (
-            f"{folder} has no recordings: people are left out; apt install {_PEOPLE_PACKAGE} "
-            f"brings them, or name another folder in {PEOPLE_VARIABLE}"
+            f"{folder} has no recordings of people, which are omitted; install {_PEOPLE_PACKAGE} "
+            f"with apt, or set {PEOPLE_VARIABLE} to another folder"
         )
     texts = _transcriptions(folder)
-    return [Recording(file.stem, read(file), texts.get(file.stem)) for file in files], ""
+    return [Recording(file.stem, read_audio(file), texts.get(file.stem)) for file in files], ""
 
 
-def bounds_of(sound: Sound) -> tuple[int, int]:
-    """Return where speech starts and where it ends, to 10 ms: frames within 40 dB of the loudest.
+def find_speech_bounds(sound: Audio) -> tuple[int, int]:
+    """Return start and end of speech, to 10 ms: frames within 40 dB of the loudest.
 
     Raises ValueError for silence.
     """
     frames = len(sound) // _FRAME
     power = np.square(sound[: frames * _FRAME].reshape(frames, _FRAME), dtype=np.float64).mean(1)
     if not frames or not power.max() > 0:
-        raise ValueError("silence has no speech in it")
+        raise ValueError("the audio is silence; expected speech")
     loud = np.flatnonzero(power >= power.max() * 10 ** (-_QUIET_DB / 10))
     return int(loud[0]) * _FRAME, (int(loud[-1]) + 1) * _FRAME
 
 
-def between_silence(sound: Sound, before_s: float, after_s: float) -> tuple[Sound, int]:
-    """Return speech with digital silence around it, and the sample at which its last word ends."""
-    start, end = bounds_of(sound)
+def pad_with_silence(sound: Audio, before_s: float, after_s: float) -> tuple[Audio, int]:
+    """Return speech between digital silence, and the sample at which its last word ends."""
+    start, end = find_speech_bounds(sound)
     before = round(before_s * SAMPLE_RATE)
     parts = (np.zeros(before), sound[start:end], np.zeros(round(after_s * SAMPLE_RATE)))
     return np.concatenate(parts).astype(np.float32), before + end - start
 
 
-def mixed(sound: Sound, noise: Sound, snr_db: float) -> Sound:
-    """Return a sound with noise as much quieter as ``snr_db`` says.
+def add_noise(sound: Audio, noise: Audio, snr_db: float) -> Audio:
+    """Return audio with noise at a signal-to-noise ratio.
 
-    The sound's power is that between the start and the end of its speech. ``noise`` is repeated
-    where it is shorter. What is too loud then is made quieter as a whole.
+    The signal's power is that between start and end of speech. Shorter ``noise`` is repeated. If
+    the sum exceeds full scale, all of it is scaled down.
     """
-    start, end = bounds_of(sound)
+    start, end = find_speech_bounds(sound)
     noise = np.resize(noise, len(sound))
     speech_power = float(np.square(sound[start:end], dtype=np.float64).mean())
     noise_power = float(np.square(noise, dtype=np.float64).mean())
@@ -143,23 +145,23 @@ def mixed(sound: Sound, noise: Sound, snr_db: float) -> Sound:
     return np.asarray(both / max(1.0, float(np.abs(both).max())), np.float32)
 
 
-def white(samples: int, seed: int) -> Sound:
-    """Return white noise with an effective value of 0.05."""
+def make_white_noise(samples: int, seed: int) -> Audio:
+    """Return white noise with an RMS of 0.05."""
     return np.random.default_rng(seed).normal(0, 0.05, samples).astype(np.float32)
 
 
-def pink(samples: int, seed: int) -> Sound:
-    """Return noise whose power falls with the frequency, with an effective value of 0.05."""
+def make_pink_noise(samples: int, seed: int) -> Audio:
+    """Return pink noise (power falls with frequency) with an RMS of 0.05."""
     spectrum = np.fft.rfft(np.random.default_rng(seed).normal(0, 1, samples))
     frequency = np.maximum(np.fft.rfftfreq(samples, 1 / SAMPLE_RATE), 20.0)
     noise = np.fft.irfft(spectrum / np.sqrt(frequency), samples)
     return np.asarray(0.05 * noise / noise.std(), np.float32)
 
 
-def babble(speakers: Sequence[Sequence[Sound]], samples: int, seed: int) -> Sound:
-    """Return several speakers at once, each saying one thing after the other, all equally loud.
+def make_babble(speakers: Sequence[Sequence[Audio]], samples: int, seed: int) -> Audio:
+    """Return several equally loud speakers at once, each with one sentence after the other.
 
-    The effective value is 0.05.
+    The RMS is 0.05.
     """
     rng = np.random.default_rng(seed)
     total = np.zeros(samples)
@@ -172,8 +174,8 @@ def babble(speakers: Sequence[Sequence[Sound]], samples: int, seed: int) -> Soun
     return np.asarray(0.05 * total / total.std(), np.float32)
 
 
-def music(seconds: float, seed: int) -> Sound:
-    """Return something like music: chords, arpeggios, a bass and drums at 110 a minute."""
+def make_music(seconds: float, seed: int) -> Audio:
+    """Return synthetic music: chords, arpeggios, a bass and drums at 110 beats per minute."""
     rng = np.random.default_rng(seed)
     beat = round(SAMPLE_RATE * 60 / 110)
     beats = int(seconds * SAMPLE_RATE) // beat + 1
@@ -200,7 +202,7 @@ def music(seconds: float, seed: int) -> Sound:
 
 
 def _tone(hertz: float, samples: int, fade_s: float) -> NDArray[np.float64]:
-    """Return a tone with overtones that dies away, as a string does."""
+    """Return a decaying tone with overtones, similar to a string."""
     t = np.arange(samples) / SAMPLE_RATE
     waves = sum(np.sin(2 * np.pi * hertz * n * t) / n**1.5 for n in range(1, 7))
     return np.asarray(waves * _decay(samples, fade_s))
@@ -215,14 +217,14 @@ def _add(sound: NDArray[np.float64], at: int, piece: NDArray[np.float64]) -> Non
     sound[at : at + len(piece)] += piece
 
 
-def _pause(rng: np.random.Generator) -> Sound:
+def _pause(rng: np.random.Generator) -> Audio:
     return np.zeros(int(rng.uniform(0.05, 0.4) * SAMPLE_RATE), np.float32)
 
 
-def _synthesise(text: str, voice: Voice, file: Path) -> None:
-    program = program_of(voice)
+def _synthesize(text: str, voice: Voice, file: Path) -> None:
+    program = find_program(voice)
     if program is None:
-        raise RuntimeError("; ".join(missing([voice])))
+        raise RuntimeError("; ".join(list_missing_programs([voice])))
     arguments = {
         "flite": ["-voice", voice.name, "-t", text, "-o", str(file)],
         "espeak-ng": ["-v", voice.name, "-w", str(file), text],
@@ -238,7 +240,7 @@ def _synthesise(text: str, voice: Voice, file: Path) -> None:
 
 
 def _transcriptions(folder: Path) -> dict[str, str]:
-    """Return what the recordings' texts say they are, as CMU Sphinx writes it."""
+    """Return the transcriptions of recordings in the format of CMU Sphinx, by name."""
     texts = {}
     for file in sorted(folder.glob("*/*transcription")):
         for line in file.read_text(encoding="utf-8").splitlines():

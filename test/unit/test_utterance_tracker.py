@@ -1,4 +1,4 @@
-"""What became of each utterance, gathered by the stamp of its last word."""
+"""Utterances, tracked by the stamp of their last word."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class Listener:
     def __init__(self) -> None:
         self.now_ns = SAID_NS
         self.finished: list[Utterance] = []
-        self.book = UtteranceTracker(lambda: self.now_ns, self.finished.append)
+        self.tracker = UtteranceTracker(lambda: self.now_ns, self.finished.append)
 
     def at(self, after_ms: float) -> UtteranceTracker:
         self.now_ns = SAID_NS + round(after_ms * 1e6)
-        return self.book
+        return self.tracker
 
 
 def speech(stamp_ns: int = SAID_NS, is_final: bool = True) -> SpeechSegment:
@@ -56,11 +56,11 @@ def test_an_utterance_goes_through_all_stages() -> None:
         {"distance": 10.0},
         ["move 10 m 0.25 m/s"],
     )
-    assert utterance.words().startswith('"go forward ten meters" -> move 10 m 0.25 m/s (ms ')
-    assert (listener.book.begun, listener.book.ended) == (1, 1)
+    assert utterance.describe().startswith('"go forward ten meters" -> move 10 m 0.25 m/s (ms ')
+    assert (listener.tracker.begun, listener.tracker.ended) == (1, 1)
 
 
-def test_what_comes_to_nothing_says_why() -> None:
+def test_an_utterance_without_a_plan_has_a_reason() -> None:
     for problem in ("not in the grammar", "unknown place"):
         listener = Listener()
         listener.at(200).add_speech(speech())
@@ -71,29 +71,29 @@ def test_what_comes_to_nothing_says_why() -> None:
             listener.at(250).add_transcript(transcript("", problem))
         (utterance,) = listener.finished
         assert utterance.reason == problem
-        assert f"nothing: {problem}" in utterance.words()
+        assert f"nothing: {problem}" in utterance.describe()
 
 
-def test_what_needs_a_yes_is_not_planned() -> None:
+def test_an_intent_that_needs_confirmation_is_not_planned() -> None:
     listener = Listener()
     listener.at(200).add_speech(speech())
     listener.at(251).add_intent(intent("move", needs_confirmation=True))
     assert listener.finished[0].as_json()["needs_confirmation"]
 
 
-def test_partial_results_and_strangers_do_not_count() -> None:
+def test_partial_results_and_unknown_stamps_do_not_count() -> None:
     listener = Listener()
     listener.at(100).add_speech(speech(is_final=False))
     listener.at(250).add_transcript(transcript("stop"))
     listener.at(252).add_plan(ActionPlan("stop", (), SAID_NS))
-    assert (listener.finished, listener.book.begun) == ([], 0)
+    assert (listener.finished, listener.tracker.begun) == ([], 0)
 
 
-def test_what_never_moves_is_given_up_at_the_end() -> None:
+def test_an_utterance_that_never_moves_is_finished_at_the_end() -> None:
     listener = Listener()
     listener.at(200).add_speech(speech())
     listener.at(252).add_plan(ActionPlan("move", (ActionStep("move", distance_m=1.0),), SAID_NS))
-    listener.book.give_up()
+    listener.tracker.finish_open()
     assert "command" not in listener.finished[0].after_ms
 
 
@@ -116,7 +116,7 @@ def test_stop_acts_with_zero_velocity() -> None:
     assert listener.finished[0].seen_ns == SAID_NS + 253_000_000
 
 
-def test_stop_may_act_before_its_plan_comes() -> None:
+def test_stop_may_act_before_its_plan_arrives() -> None:
     listener = Listener()
     listener.at(-500).add_velocity((0.25, 0.0))
     listener.at(240).add_velocity((0.0, 0.0))
@@ -132,14 +132,14 @@ def test_a_robot_that_stood_still_was_not_stopped() -> None:
     assert "command" not in listener.finished[0].after_ms
 
 
-def test_the_latest_utterance_is_seen_while_it_is_on_its_way() -> None:
+def test_the_latest_utterance_is_available_while_it_is_processed() -> None:
     listener = Listener()
-    assert listener.book.latest() is None
+    assert listener.tracker.latest() is None
     listener.at(200).add_speech(speech())
-    seen = listener.book.latest()
+    seen = listener.tracker.latest()
     listener.at(250).add_transcript(transcript("go forward"))
     assert seen is not None and seen.after_ms == {"speech": 200.0}
-    latest = listener.book.latest()
+    latest = listener.tracker.latest()
     assert latest is not None and latest.transcript == transcript("go forward")
 
 
@@ -150,19 +150,19 @@ def drive(listener: Listener) -> None:
     listener.at(252).add_plan(ActionPlan("move", (ActionStep("move", distance_m=1.0),), SAID_NS))
 
 
-def test_a_plan_that_is_not_taken_up_says_why() -> None:
+def test_a_refused_plan_has_a_reason() -> None:
     listener = Listener()
     drive(listener)
     for state, stamp_ns in ((MotionState.REFUSED, 5), (MotionState.MOVING, SAID_NS)):
-        listener.book.add_feedback(MotionFeedback(state, stamp_ns=stamp_ns, problem="x"))
+        listener.tracker.add_feedback(MotionFeedback(state, stamp_ns=stamp_ns, problem="x"))
     assert listener.finished == []
     refusal = MotionFeedback(MotionState.REFUSED, stamp_ns=SAID_NS, problem="it is too old")
-    listener.book.add_feedback(refusal)
+    listener.tracker.add_feedback(refusal)
     assert listener.finished[0].as_json()["reason"] == "it is too old"
-    assert "move 1 m, but nothing: it is too old" in listener.finished[0].words()
+    assert "move 1 m, but nothing: it is too old" in listener.finished[0].describe()
 
 
-def test_utterances_end_in_the_order_in_which_they_were_said() -> None:
+def test_utterances_end_in_the_order_of_speech() -> None:
     listener = Listener()
     drive(listener)
     later_ns = SAID_NS + 2_000_000_000
@@ -170,22 +170,22 @@ def test_utterances_end_in_the_order_in_which_they_were_said() -> None:
     assert listener.finished == []
     listener.at(2250).add_transcript(Transcript("", 0.1, "command", later_ns, problem="no"))
     assert [each.stamp_ns for each in listener.finished] == [SAID_NS, later_ns]
-    assert (listener.book.begun, listener.book.ended) == (2, 2)
+    assert (listener.tracker.begun, listener.tracker.ended) == (2, 2)
 
 
-def test_what_was_said_is_worked_on_until_its_end() -> None:
+def test_the_tracker_is_busy_until_an_utterance_ends() -> None:
     listener = Listener()
-    assert not listener.book.is_at_work
+    assert not listener.tracker.is_busy
     listener.at(100).add_speech(speech(is_final=False))
-    assert not listener.book.is_at_work
+    assert not listener.tracker.is_busy
     listener.at(200).add_speech(speech())
-    assert listener.book.is_at_work
+    assert listener.tracker.is_busy
     listener.at(250).add_transcript(transcript(""))
-    assert not listener.book.is_at_work
+    assert not listener.tracker.is_busy
 
 
-def test_what_was_never_recognised_says_so() -> None:
+def test_an_unrecognised_utterance_has_a_reason() -> None:
     listener = Listener()
     listener.at(200).add_speech(speech())
-    listener.book.give_up()
+    listener.tracker.finish_open()
     assert listener.finished[0].reason == "it was not recognised"

@@ -16,7 +16,7 @@ from edge_inference.platforms.sensors import (
     hwmon_temperature,
     over_current,
     power_mode,
-    processor,
+    system_load,
 )
 from machine_files import Files, HandClock, MemoryFiles, look, orin_nx
 
@@ -36,7 +36,7 @@ def cooling(*devices: tuple[str, str | int]) -> Files:
 
 
 @pytest.mark.parametrize(
-    "module", [cooling_devices, over_current, devfreq, cpu_clock, processor, hwmon_temperature]
+    "module", [cooling_devices, over_current, devfreq, cpu_clock, system_load, hwmon_temperature]
 )
 def test_an_empty_machine_has_no_sensors(module: object) -> None:
     assert module.find(MemoryFiles({}), ORIN) == []  # type: ignore[attr-defined]
@@ -56,14 +56,14 @@ def test_an_empty_machine_has_no_sensors(module: object) -> None:
         ("nvme", False),
     ],
 )
-def test_what_slows_an_orin_down(kind: str, throttles: bool) -> None:
+def test_throttling_devices_of_an_orin(kind: str, throttles: bool) -> None:
     (reading,) = look(cooling_devices.find(MemoryFiles(cooling((kind, "1\n"))), ORIN)).values()
     assert reading.name == f"cooling/{kind}"
     assert (reading.value, reading.quantity) == (1, Quantity.STATE)
     assert (reading.role is Role.THROTTLE) == throttles
 
 
-def test_what_slows_other_boards_down() -> None:
+def test_throttling_devices_of_other_boards() -> None:
     files = cooling(("cpu-balanced", "1"), ("thermal-cpufreq-0", "0"), ("pwm-fan", "3"))
     roles = [each.role for each in look(cooling_devices.find(MemoryFiles(files), NANO)).values()]
     assert roles == [Role.THROTTLE, Role.THROTTLE, Role.NONE]
@@ -75,7 +75,7 @@ def test_what_slows_other_boards_down() -> None:
     ]
 
 
-def test_powerclamp_says_minus_one_while_idle() -> None:
+def test_idle_powerclamp_is_zero() -> None:
     files = MemoryFiles(cooling(("intel_powerclamp", "-1\n")))
     (reading,) = look(cooling_devices.find(files, PC)).values()
     assert (reading.value, reading.role) == (0, Role.THROTTLE)
@@ -90,9 +90,7 @@ def test_powerclamp_says_minus_one_while_idle() -> None:
         (errno.ENODEV, ReadingStatus.ABSENT),
     ],
 )
-def test_an_alert_that_cannot_be_read_is_not_taken_as_none(
-    content: str | int, status: ReadingStatus
-) -> None:
+def test_unreadable_alert_is_not_zero(content: str | int, status: ReadingStatus) -> None:
     files = MemoryFiles(cooling(("cpu-throttle-alert", content)))
     (reading,) = look(cooling_devices.find(files, ORIN)).values()
     assert (reading.value, reading.status) == (None, status)
@@ -124,7 +122,7 @@ def test_a_gpu_without_a_load() -> None:
     assert [each.name for each in devfreq.find(files, THOR)] == ["gpu/gpu-gpc-0/clock"]
 
 
-def test_a_load_of_more_than_all_is_invalid() -> None:
+def test_load_above_one_is_invalid() -> None:
     files = {**orin_nx(), "sys/class/devfreq/17000000.gpu/device/load": "1001\n"}
     reading = look(devfreq.find(MemoryFiles(files), ORIN))["gpu/17000000.gpu/load"]
     assert reading.status is ReadingStatus.INVALID
@@ -138,7 +136,7 @@ def test_clusters_have_clocks_in_hertz() -> None:
     }
 
 
-def test_of_many_cores_one_of_each_kind_is_read() -> None:
+def test_one_core_of_each_kind_is_read() -> None:
     files: Files = {}
     for number in range(64):
         stem = f"sys/devices/system/cpu/cpufreq/policy{number}"
@@ -151,14 +149,14 @@ def test_of_many_cores_one_of_each_kind_is_read() -> None:
 class Load:
     def __init__(self) -> None:
         self.files = MemoryFiles({"proc/stat": ""})
-        (self.sensor,) = processor.find(self.files, PC, HandClock())
+        (self.sensor,) = system_load.find(self.files, PC, HandClock())
 
     def at(self, line: str) -> Reading:
         self.files.contents["proc/stat"] = line
         return self.sensor.read()[0]
 
 
-def test_load_is_the_share_between_two_looks() -> None:
+def test_load_between_two_samples() -> None:
     load = Load()
     first = load.at("cpu  100 0 100 700 100 0 0 0 0 0\ncpu0 1 2 3 4\n")
     assert (first.value, first.status) == (None, ReadingStatus.STALE)
@@ -167,20 +165,20 @@ def test_load_is_the_share_between_two_looks() -> None:
     assert load.at("cpu  250 0 110 820 120 0 0 0 150 0\n").value == 1.0
 
 
-def test_idle_time_that_goes_back_a_tick_is_full_load() -> None:
+def test_idle_time_that_goes_back_is_full_load() -> None:
     load = Load()
     load.at("cpu  100 0 100 700 100 0 0 0 0 0\n")
     assert load.at("cpu  110 0 100 700 99 0 0 0 0 0\n").value == 1.0
 
 
-def test_no_time_between_two_looks_is_no_load() -> None:
+def test_two_samples_at_the_same_time_give_no_load() -> None:
     load = Load()
     for _ in range(2):
         assert load.at("cpu  100 0 100 700 100 0 0 0 0 0\n").status is ReadingStatus.STALE
 
 
 @pytest.mark.parametrize("line", ["", "cpu\n", "cpu  1 2\n", "cpu  a b c d e\n", "intr 5\n"])
-def test_other_text_is_no_load(line: str) -> None:
+def test_invalid_stat_gives_no_load(line: str) -> None:
     assert Load().at(line).status is ReadingStatus.INVALID
 
 
@@ -195,12 +193,12 @@ def test_other_text_is_no_load(line: str) -> None:
     ],
 )
 def test_memory(text: str, value: float | None) -> None:
-    (reading,) = look(processor.find(MemoryFiles({"proc/meminfo": text}), PC)).values()
+    (reading,) = look(system_load.find(MemoryFiles({"proc/meminfo": text}), PC)).values()
     assert reading.value == value
     assert (reading.status is ReadingStatus.OK) == (value is not None)
 
 
-def test_modes_are_told_by_number_and_not_by_order() -> None:
+def test_modes_are_identified_by_number() -> None:
     files = MemoryFiles(orin_nx())
     assert power_mode.read_modes(files) == {0: "MAXN", 1: "10W", 2: "15W"}
     assert power_mode.read_current_mode(files) == 2
@@ -221,11 +219,11 @@ def test_modes_are_told_by_number_and_not_by_order() -> None:
         ("8CORE", None),
     ],
 )
-def test_a_modes_name_may_tell_its_budget(name: str, watts: float | None) -> None:
+def test_mode_name_may_contain_watts(name: str, watts: float | None) -> None:
     assert power_mode.parse_watts(name) == watts
 
 
-def test_processors_without_a_zone() -> None:
+def test_processor_temperatures_without_a_zone() -> None:
     chip = "sys/class/hwmon/hwmon2"
     files: Files = {f"{chip}/name": "k10temp\n"}
     for number, label in ((1, "Tctl"), (3, "Tccd1")):

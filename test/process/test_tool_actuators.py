@@ -69,13 +69,13 @@ def test_a_mode_that_needs_a_reboot_is_refused(
     assert not (workshop.root / "rebooted").exists()
 
 
-def test_a_tool_finds_nobody_to_ask(workshop: Workshop, actuators: Actuators) -> None:
+def test_tool_has_no_input(workshop: Workshop, actuators: Actuators) -> None:
     workshop.add_tool("nvpmodel", "import os; sys.exit(f'{sys.stdin.read()!r} {os.isatty(0)}')")
     outcome = came_of(actuators, "power_mode", "MAXN")
     assert "failed with exit code 1 ('' False)" in outcome.message
 
 
-def test_a_mode_that_is_not_taken_is_told(workshop: Workshop, actuators: Actuators) -> None:
+def test_mode_that_does_not_change_is_reported(workshop: Workshop, actuators: Actuators) -> None:
     workshop.add_tool("nvpmodel", "print('all is well')")
     outcome = came_of(actuators, "power_mode", "MAXN")
     assert (outcome.result, outcome.current_value) == (ActuatorResult.DIFFERS, "15W")
@@ -91,7 +91,7 @@ def test_a_mode_that_is_not_taken_is_told(workshop: Workshop, actuators: Actuato
         ("var/lib/nvpmodel/status", "pmode:0009", "expected pmode:<number>"),
     ],
 )
-def test_a_machine_that_cannot_be_understood_is_left_alone(
+def test_unknown_configuration_is_not_changed(
     workshop: Workshop, actuators: Actuators, path: str, text: str, message: str
 ) -> None:
     workshop.put(path, text)
@@ -106,7 +106,7 @@ def test_an_unknown_mode(workshop: Workshop, actuators: Actuators) -> None:
     assert message.endswith("expected one of MAXN (0), 10W (1), 15W (2), 7W (3), got '20W'")
 
 
-def test_without_a_note_it_is_the_mode_at_start(workshop: Workshop) -> None:
+def test_without_a_status_file_the_default_mode_is_current(workshop: Workshop) -> None:
     (workshop.root / "var/lib/nvpmodel/status").unlink()
     assert PowerModeActuator(workshop.machine()).read() == "15W"
 
@@ -122,7 +122,7 @@ def test_without_a_note_it_is_the_mode_at_start(workshop: Workshop) -> None:
         (("quiet", "loud"), None),
     ],
 )
-def test_the_most_powerful_mode_goes_by_name(
+def test_most_powerful_mode_by_name(
     workshop: Workshop, names: tuple[str, ...], most: str | None
 ) -> None:
     lines = [f"< POWER_MODEL ID={number} NAME={name} >" for number, name in enumerate(names)]
@@ -135,7 +135,7 @@ def test_the_most_powerful_mode_goes_by_name(
         assert mode.find_most_powerful() == most
 
 
-def test_a_tool_that_hangs_is_killed_and_holds_nobody_up(workshop: Workshop) -> None:
+def test_hanging_tool_is_killed_and_blocks_no_call(workshop: Workshop) -> None:
     hang = "import os, subprocess, time\n"
     hang += "pause = 'import signal; signal.pause()'\n"
     hang += "child = subprocess.Popen([sys.executable, '-IS', '-c', pause])\n"
@@ -172,7 +172,7 @@ def is_gone(pid: int) -> bool:
         return True
 
 
-def test_closing_does_not_wait_for_ever(workshop: Workshop) -> None:
+def test_closing_has_a_timeout(workshop: Workshop) -> None:
     workshop.add_tool("nvpmodel", "import time; time.sleep(1000)")
     actuators = Actuators(["power_mode"], machine=workshop.machine(1.0))
     actuators.request("power_mode", "MAXN")
@@ -195,7 +195,7 @@ def test_no_tool(workshop: Workshop, actuators: Actuators) -> None:
 # jetson_clocks ----------------------------------------------------------------------------------
 
 
-def test_clocks_are_stored_locked_and_restored_and_the_fan_is_left(
+def test_clocks_are_stored_locked_and_restored_without_the_fan(
     workshop: Workshop, actuators: Actuators
 ) -> None:
     before = workshop.settings()
@@ -209,7 +209,7 @@ def test_clocks_are_stored_locked_and_restored_and_the_fan_is_left(
     assert not any("--fan" in call for call in workshop.calls())
 
 
-def test_clocks_that_somebody_else_has_locked(workshop: Workshop, actuators: Actuators) -> None:
+def test_clocks_locked_by_another_program(workshop: Workshop, actuators: Actuators) -> None:
     for number in (0, 4):
         workshop.put(f"{CPU}/policy{number}/scaling_min_freq", STEPS_KHZ[-1])
     workshop.put(f"{GPU}/min_freq", workshop.get(f"{GPU}/max_freq"))
@@ -232,7 +232,7 @@ def test_clocks_that_somebody_else_has_locked(workshop: Workshop, actuators: Act
         ),
     ],
 )
-def test_clocks_that_are_not_locked_are_told(
+def test_clocks_that_stay_unlocked_are_reported(
     workshop: Workshop, actuators: Actuators, code: str, result: ActuatorResult, message: str
 ) -> None:
     workshop.add_tool("jetson_clocks", code)
@@ -241,7 +241,7 @@ def test_clocks_that_are_not_locked_are_told(
     assert message in outcome.message
 
 
-def test_a_new_mode_goes_beneath_locked_clocks_and_caps(
+def test_new_mode_restores_locked_clocks_and_caps_first(
     workshop: Workshop, actuators: Actuators
 ) -> None:
     """Locked clocks are stored of the new mode, so going back to them is going back to it."""
