@@ -196,7 +196,7 @@ class Target:
         self._subscriptions: list[Subscription[Any]] = [
             subscription
             for component in self._container.components
-            for subscription in component.node._subscriptions_made
+            for subscription in component.node._own_subscriptions
         ]
         bus = Bus.of(self._context)
         self._detections: list[Any] = []
