@@ -98,11 +98,11 @@ def _make_nodes(context: LaunchContext, pipeline: Pipeline) -> list[Node]:
                 package="edge_inference",
                 executable="component_container",
                 namespace=namespace,
-                arguments=["--pipeline", pipeline.name, *which, *program_arguments],
+                arguments=["--pipeline", pipeline.name, *container_arguments, *program_arguments],
                 ros_arguments=ros_arguments,
                 **common,
             )
-            for which in _make_container_arguments(context, pipeline)
+            for container_arguments in _make_container_arguments(context, pipeline)
         ]
     return [
         Node(
