@@ -203,9 +203,9 @@ ZEROS = np.zeros((1, 3, 416, 416), np.float32)
 NO_TENSORS = [
     (tensors(images=np.full_like(ZEROS, np.nan)), "'images' has NaN or infinite values"),
     (tensors(images=np.full_like(ZEROS, np.inf)), "'images' has NaN or infinite values"),
-    (tensors(images=ZEROS[0]), r"float32 \[3, 416, 416\].*takes images: float32 \[1, 3"),
+    (tensors(images=ZEROS[0]), r"expected images: float32 \[1, 3.*got float32 \[3, 416, 416\]"),
     (tensors(images=ZEROS[..., :400]), r"\[1, 3, 416, 400\]"),
-    (tensors(images=ZEROS.astype(np.float16)), "is float16 .*takes images: float32"),
+    (tensors(images=ZEROS.astype(np.float16)), "expected images: float32 .*got float16"),
     (tensors(pixels=ZEROS), "'images' is missing.*got .'pixels'."),
     (tensors(), "'images' is missing"),
     (tensors("resnet", images=ZEROS), "tensor for model 'resnet'; this node runs 'nanodet'"),
