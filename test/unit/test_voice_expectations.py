@@ -62,7 +62,7 @@ def turn(stamp_ns: int = 1, text: str = "Turn left!") -> Utterance:
 def test_an_expected_result_is_right() -> None:
     (checked,) = compare_sentence(TURN, [(turn(), TURNED)])
     assert checked.wrong == ()
-    assert checked.lines()[-1].split() == ["verdict", "right"]
+    assert checked.lines()[-1].split() == ["result", "right"]
     assert checked.as_json()["velocities"]["angle_rad"] == 1.57
 
 

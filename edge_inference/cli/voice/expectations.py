@@ -125,16 +125,16 @@ class SentenceResult:
             slots = ", ".join(
                 f"{name} {_format_value(value)}" for name, value in actual["slots"].items()
             )
-            heard = f'"{actual["text"]}" ({actual["confidence"] or 0:.2f})'
+            text = f'"{actual["text"]}" ({actual["confidence"] or 0:.2f})'
             times = ", ".join(f"{stage} {ms:.0f}" for stage, ms in utterance.after_ms.items())
             rows = [
-                ("heard", heard if actual["text"] else f"no command: {utterance.reason}"),
-                ("meaning", f"{actual['intent']} {slots}".strip() or "none"),
+                ("text", text if actual["text"] else f"no command: {utterance.reason}"),
+                ("intent", f"{actual['intent']} {slots}".strip() or "none"),
                 ("plan", _format_plan(utterance)),
                 ("velocity", str(self.moves)),
                 ("times", f"{times} ms after the last word"),
             ]
-        rows += [("verdict", "WRONG: " + "; ".join(self.wrong) if self.wrong else "right")]
+        rows += [("result", "WRONG: " + "; ".join(self.wrong) if self.wrong else "right")]
         return [head, *(f"  {name:<9}{words}" for name, words in rows)]
 
     def as_json(self) -> dict[str, Any]:
