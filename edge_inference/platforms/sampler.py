@@ -15,7 +15,7 @@ from edge_inference.platforms.sensors.sensor import AnnouncedSensor, Sensor
 
 #: A sensor that vanishes triggers a new probe, but not more often than this.
 _MIN_PROBE_PERIOD_NS = 1_000_000_000
-_PROBE = "search"
+_PROBE = "probe"
 
 
 @dataclass
@@ -87,7 +87,7 @@ class Sampler:
             if self._closed:
                 return ()
             deadline_ns = time.monotonic_ns() + int(wait_s * 1e9)
-            self._set_stuck_task_aside()
+            self._abandon_blocked_task()
             if not self._is_pass_running():
                 self._start_pass()
             self._wait_for_pass(deadline_ns)
@@ -145,12 +145,12 @@ class Sampler:
             now = time.monotonic_ns()
             if now >= deadline_ns:
                 return
-            began = self._current.started_ns if self._current else now
-            stuck_at = began + self._read_timeout_ns
-            self._changed.wait((min(deadline_ns, stuck_at) - now) / 1e9)
-            self._set_stuck_task_aside()
+            started_ns = self._current.started_ns if self._current else now
+            timeout_ns = started_ns + self._read_timeout_ns
+            self._changed.wait((min(deadline_ns, timeout_ns) - now) / 1e9)
+            self._abandon_blocked_task()
 
-    def _set_stuck_task_aside(self) -> None:
+    def _abandon_blocked_task(self) -> None:
         task = self._current
         if task is None or time.monotonic_ns() < task.started_ns + self._read_timeout_ns:
             return
@@ -240,9 +240,9 @@ class Sampler:
                 if name in self._latest
             ]
 
-    def _current_readings(self, oldest_ns: int) -> Iterator[Reading]:
+    def _current_readings(self, max_age_ns: int) -> Iterator[Reading]:
         now = self._clock()
-        hanging = {
+        blocked = {
             name: task
             for task in self._blocked.values()
             if task.sensor is not None
@@ -252,11 +252,11 @@ class Sampler:
             if name in self._missing:
                 problem = "the sensor is no longer found"
                 yield without_value(reading, ReadingStatus.ABSENT, problem, now)
-            elif name in hanging:
+            elif name in blocked:
                 yield without_value(
-                    reading, ReadingStatus.STALE, _describe_block(hanging[name]), reading.stamp_ns
+                    reading, ReadingStatus.STALE, _describe_block(blocked[name]), reading.stamp_ns
                 )
-            elif now - reading.stamp_ns > oldest_ns:
+            elif now - reading.stamp_ns > max_age_ns:
                 problem = "the sensor was not read in time"
                 yield without_value(reading, ReadingStatus.STALE, problem, reading.stamp_ns)
             else:

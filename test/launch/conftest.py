@@ -1,4 +1,4 @@
-"""Processes that find each other soon."""
+"""Fast discovery between the processes of the tests."""
 
 from __future__ import annotations
 

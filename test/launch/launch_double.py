@@ -1,4 +1,4 @@
-"""A strict double for the parts of ``launch`` and ``launch_ros`` that our launch files use.
+"""A strict double of the parts of ``launch`` and ``launch_ros`` that our launch files use.
 
 For machines without those packages. An unknown keyword raises, an executable must be one that
 CMakeLists.txt installs, and parameter files must exist.
@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def installed_executables() -> list[str]:
-    """Read what CMakeLists.txt puts where ``ros2 launch`` looks."""
+    """Return the executables that CMakeLists.txt installs for ``ros2 launch``."""
     text = (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
     return re.search(r"set\(executables ([\w\s]+)\)", text)[1].split()
 
@@ -92,7 +92,7 @@ class Node:
 
 
 def modules() -> dict[str, ModuleType]:
-    """Give the fallbacks by the names that launch files import."""
+    """Return the doubles by the names that launch files import."""
     contents: dict[str, tuple[type[Any], ...]] = {
         "launch": (LaunchContext, LaunchDescription),
         "launch.actions": (DeclareLaunchArgument, OpaqueFunction),

@@ -1,4 +1,4 @@
-"""Evaluates a launch file: what it declares, and with what it starts its nodes."""
+"""Evaluates a launch file: its arguments, and the arguments of its nodes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class LaunchFile:
     """One launch file, loaded against the real packages or the double."""
 
     def __init__(self, name: str, monkeypatch: pytest.MonkeyPatch, *, double: bool) -> None:
-        if double:  # also where our own folder launch/ answers to the name
+        if double:  # even if the import finds our own folder launch/
             for module, fallback in modules().items():
                 monkeypatch.setitem(sys.modules, module, fallback)
         actions = importlib.import_module("launch_ros.actions")
@@ -86,7 +86,7 @@ class LaunchFile:
 
 
 def real_packages_are_installed() -> bool:
-    """Tell; our own folder launch/ alone would import as an empty package."""
+    """Tell whether the real package is installed; our folder launch/ imports as an empty one."""
     try:
         return importlib.util.find_spec("launch.actions") is not None
     except ModuleNotFoundError:

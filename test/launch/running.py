@@ -1,4 +1,4 @@
-"""Our executables in processes, and a stock rclpy node that sees them from outside."""
+"""Our executables in processes, and a plain rclpy node that observes them from outside."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DEADLINE_S = 600.0
 
 
 class Processes:
-    """Our executables, each in a process; their output is shown when something fails."""
+    """Our executables, one process each; their output is shown on a failure."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -45,7 +45,7 @@ class Processes:
         self._running.append(process)
 
     def send(self, number: signal.Signals, which: int) -> None:
-        """Send one of them a signal; they are counted as they were started."""
+        """Send a signal to one of them, by the order of their start."""
         self._running[which].send_signal(number)
 
     def interrupt(self, times: int) -> list[int]:
@@ -66,7 +66,7 @@ class Processes:
 
 
 class Outside:
-    """A stock rclpy node that notes what comes on topics."""
+    """A plain rclpy node that records the messages on topics."""
 
     def __init__(self) -> None:
         self._context = Context()

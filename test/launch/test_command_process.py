@@ -1,4 +1,4 @@
-"""The command node as a process: a robot that it drives stands when the process ends."""
+"""The command node as a process: a moving robot stops when the process ends."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_the_last_velocity_is_zero(number: signal.Signals) -> None:
 
 
 def until(predicate) -> None:
-    """Wait until something holds; fail at the deadline."""
+    """Wait until a condition is true; fail at the deadline."""
     end = time.monotonic() + DEADLINE_S
     while not predicate():
         assert time.monotonic() < end, "it did not happen"

@@ -1,4 +1,4 @@
-"""Without a folder for the logs of ROS an executable ends in one sentence of ours."""
+"""Without a ROS log directory an executable exits with a one-line error."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ UNWANTED = ("HOME", "ROS_HOME", "ROS_LOG_DIR")
         (
             {"HOME": "/", "ROS_LOG_DIR": "/proc/self"},
             "/proc/self",
-        ),  # there, and nobody writes in it
+        ),  # exists and is not writable
     ],
 )
 @pytest.mark.parametrize("name", ["component_container", "preprocess"])

@@ -1,4 +1,4 @@
-"""What perception.launch.py declares and starts."""
+"""The arguments and the nodes of perception.launch.py."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which of several values of a parameter, and which remap, holds."""
+"""Precedence of parameter values and remaps."""
 
 from __future__ import annotations
 

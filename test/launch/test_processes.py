@@ -1,4 +1,4 @@
-"""The executables as processes: what stock rclpy sees from outside, and how they end."""
+"""The executables as processes: their messages in plain rclpy, and how they end."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_detections_are_published_and_sigint_stops(
     composed: str,
     count: int,
 ) -> None:
-    with monkeypatch.context() as patch:  # as for a user, the shipped profile
+    with monkeypatch.context() as patch:  # the shipped profile, as for a user
         for variable in (quick_discovery.VARIABLE, quick_discovery.OLD_VARIABLE):
             patch.delenv(variable, raising=False)
         started = file.start(composed=composed, namespace="robot1", **SOURCE)
@@ -68,7 +68,7 @@ def test_detections_are_published_and_sigint_stops(
     # A terminal and launch both send it.
     assert processes.interrupt(times=2) == [0] * count, processes.output()
     assert "Traceback" not in processes.output()
-    assert "XMLPARSER" not in processes.output()  # Fast DDS tells of what it does not know
+    assert "XMLPARSER" not in processes.output()  # Fast DDS logs unknown settings
 
 
 @pytest.mark.parametrize("composed", ["true", "false"])
@@ -145,7 +145,7 @@ def test_container_that_cannot_start_reports_the_reason(arguments: list[str], sa
 
 
 def test_secured_container_without_keys_reports_the_reason(tmp_path: Path) -> None:
-    """The wheels' middleware has no security at all, a distribution's misses the enclave's keys."""
+    """The middleware of the wheels has no security; that of a distribution misses the keys."""
     (tmp_path / "enclaves" / "robot").mkdir(parents=True)
     secured = {
         "ROS_SECURITY_ENABLE": "true",

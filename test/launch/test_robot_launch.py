@@ -1,4 +1,4 @@
-"""What robot.launch.py declares and starts: perception and voice, each node once."""
+"""The arguments and the nodes of robot.launch.py: perception and voice, each node once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from edge_inference.errors import ConfigError
 from launch_double import installed_executables
 from launch_files import LaunchFile, Started, real_packages_are_installed
 
-#: What the arguments of the two are called here; all others have the same name.
+#: The renamed arguments of the two; all others keep their names.
 RENAMED = {
     "perception": {
         "source": "image_source",
@@ -56,7 +56,7 @@ def test_the_arguments_of_both_have_a_name(file: LaunchFile) -> None:
 
 
 def inside(node: Started, **given: str) -> set[str]:
-    """Return the nodes that a container loads, by the words that it is started with."""
+    """Return the nodes that a container loads, by its command line."""
     words = list(node.arguments)
     assert words[:2] == ["--pipeline", "robot"]
     container = words[words.index("--container") + 1] if "--container" in words else ""

@@ -1,4 +1,4 @@
-"""The robot's launch file as processes: what is asked across them, and what stands still alone."""
+"""The robot's launch file as processes: topics between them, and one that is stopped."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from relaxed_limits import write_relaxed_limits
 from running import Outside, Processes
 
 IMAGE = str(ROOT / "models" / "nanodet" / "golden" / "chelsea.jpg")
-#: What was asked and not answered is asked again after so long.
+#: An unanswered question is repeated after this time.
 AGAIN_S = 2.0
 
 
 class Robot:
-    """The two containers of the launch file, and what they say to the outside."""
+    """The two containers of the launch file, and their messages."""
 
     def __init__(self, processes: Processes, outside: Outside) -> None:
         self.processes = processes
@@ -51,7 +51,7 @@ class Robot:
     def until(
         self, condition: Callable[[], object], ask: Callable[[], None] = lambda: None
     ) -> None:
-        """Wait for something, and ask for it again and again."""
+        """Wait for an answer, and repeat the question meanwhile."""
         asked_s = -AGAIN_S
 
         def is_there() -> bool:
@@ -112,7 +112,7 @@ def robot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Robot]:
 
 def test_question_in_one_process_is_answered_from_the_other(robot: Robot) -> None:
     robot.until(lambda: "I see a cat." in robot.said, lambda: robot.hear("what do you see"))
-    # By reference the model's classes are known, so it can tell that it knows no such thing.
+    # By reference the classes of the model are known, so it reports the unknown object.
     unknown = "I do not know what a box looks like."
     robot.until(lambda: unknown in robot.said, lambda: robot.hear("do you see the box"))
     # One latency report and one platform manager for both.
@@ -126,7 +126,7 @@ def test_question_in_one_process_is_answered_from_the_other(robot: Robot) -> Non
 
 
 def test_robot_stops_while_the_perception_process_is_stopped(robot: Robot) -> None:
-    """As while a huge image is taken, and for longer than anybody could make it last."""
+    """As while a huge image is received, but for longer than any image."""
     robot.until(lambda: "I see a cat." in robot.said, lambda: robot.hear("what do you see"))
     robot.processes.send(signal.SIGSTOP, 0)
     robot.until(lambda: robot.speeds and robot.speeds[-1] > 0.1, robot.drive)

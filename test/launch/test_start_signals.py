@@ -16,7 +16,7 @@ import pytest
 from launch_double import ROOT
 
 DEADLINE_S = 600.0
-#: What a process that does not heed signals while it loads would need is far longer.
+#: A process that ignores signals while it loads would need far longer.
 END_S = 60.0
 RUN = """
 import sys
@@ -61,7 +61,7 @@ components:
 
 
 class Process:
-    """One of our executables, and what it has said."""
+    """One of our executables, and its output."""
 
     def __init__(self, folder: Path, *words: str) -> None:
         self._log = folder / "log"
@@ -79,7 +79,7 @@ class Process:
         return self._log.read_text(errors="replace")
 
     def reach(self, stage: str) -> None:
-        """Wait until this is said, or a library of this name is mapped."""
+        """Wait for this output, or until a library of this name is mapped."""
         end = time.monotonic() + DEADLINE_S
         maps = Path(f"/proc/{self._process.pid}/maps")
         while stage not in self.said and stage not in maps.read_text():
@@ -146,5 +146,5 @@ def test_signal_does_not_wait_for_a_loading_component(
     process = start("component_container", "--pipeline", str(tmp_path / "odd.yaml"))
     process.reach("loading")
     assert process.end_by(number, times) == 128 + number, process.said
-    assert "quick has ended" in process.said  # what was loaded ends in good order
+    assert "quick has ended" in process.said  # the loaded component is cleaned up
     assert "Traceback" not in process.said, process.said

@@ -1,4 +1,4 @@
-"""What voice.launch.py declares and starts."""
+"""The arguments and the nodes of voice.launch.py."""
 
 from __future__ import annotations
 

@@ -10,12 +10,12 @@ from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.performance import DirectiveAdapter
 from rig import Collected, Rig
 
-TREES = Path(__file__).parents[1] / "platform_recordings"
+RECORDINGS = Path(__file__).parents[1] / "platform_recordings"
 TOPIC = "/ai/performance_directive"
 
 
 def recorded(name: str) -> str:
-    return str(TREES / f"{name}.jsonl")
+    return str(RECORDINGS / f"{name}.jsonl")
 
 
 def manager(rig: Rig, tree: str = "orin_nx", *arguments: str, **parameters):

@@ -1,4 +1,4 @@
-"""By reference inside, as messages outside, never twice."""
+"""The bus: by reference inside the process, as messages outside, never twice."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def frame(stamp: int | None = None, pixels: bytes = b"\x01\x02\x03") -> Frame:
 
 
 def listening(publisher: Publisher, count: int) -> None:
-    """Wait until the ROS publisher knows so many ROS subscriptions, ours included."""
+    """Wait until the ROS publisher has this number of ROS subscriptions, including ours."""
     ros = publisher._ros
     wait_for(lambda: ros.get_subscription_count() == count, f"{count} subscriptions on {TOPIC}")
 
@@ -84,7 +84,7 @@ def stamps(messages: list) -> list[int]:
 
 
 def drain(outside: Outside, listeners: int, *collections: Collected) -> None:
-    """Send something last, so that all that was sent before has arrived when it does."""
+    """Send a last message; when it arrives, all earlier ones have arrived."""
     outside.speak(TOPIC, "sensor_msgs/Image", listeners=listeners)(
         header={"frame_id": "last"}, encoding="last"
     )
@@ -247,7 +247,7 @@ def test_incompatible_local_subscription_does_not_starve_others(
 
 
 def test_same_message_type_other_object(ends: Ends) -> None:
-    """A depth map is no image: whoever wants images gets the message, and makes one of it."""
+    """A depth map is not an image: an image subscription receives the message and converts it."""
     publisher = ends.publisher()
     _, depths = ends.subscribe(adapter=DepthAdapter())
     publisher.publish(frame())
@@ -301,7 +301,7 @@ def test_after_closing(ends: Ends, rig: Rig, outside: Outside) -> None:
     publisher.publish(frame())
     wait_for(lambda: not publisher.has_subscribers(), "the subscription's end")
     rig.call(publisher.close)
-    publisher.publish(frame())  # a worker may be finishing its frame
+    publisher.publish(frame())  # a worker may still finish its frame
     assert seen == []
     wait_for(lambda: TOPIC not in outside.topics(), f"{TOPIC} leaving the graph")
 

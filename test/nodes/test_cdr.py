@@ -25,7 +25,7 @@ from edge_inference.errors import ImageError, InputError
 from edge_inference.nodes.conversions.images import CompressedImageAdapter, ImageAdapter
 
 U32 = st.integers(0, 2**32 - 1)
-# ROS strings hold no NUL, and what a C string cannot hold is not sent.
+# ROS strings are C strings, so they contain no NUL.
 TEXT = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"), max_size=24)
 STAMPS = st.tuples(st.integers(-(2**31), 2**31 - 1), st.integers(0, 999_999_999))
 
@@ -168,7 +168,7 @@ def test_random_bytes_are_an_image_or_an_image_error(data: bytes) -> None:
 
 
 def test_lengths_beyond_the_message() -> None:
-    """A length of 4 GiB is refused before anything is made of it."""
+    """A length of 4 GiB is refused before any allocation."""
     data = bytearray(make_image())
     data[-16:-12] = b"\xff\xff\xff\xff"
     with pytest.raises(ImageError, match="expected 4294967295 more bytes at byte 48, got 12"):
@@ -203,7 +203,7 @@ BODIES = (bytes(64), b"\xff" * 64, bytes(range(1, 65)), b"\1\0\0\0" * 16, b"\0\0
 
 @pytest.mark.parametrize("adapter", make_adapters(), ids=lambda adapter: type(adapter).__name__)
 def test_any_header_gives_an_object_or_an_input_error(adapter: Adapter) -> None:
-    """Fast CDR itself dies of 00 01 00 01 and nothing behind, for most types."""
+    """For most types Fast CDR itself crashes on 00 01 00 01 without a body."""
     refused = 0
     for header in HEADERS:
         is_plain = header[0] == 0 and header[1] < 2
@@ -217,7 +217,7 @@ def test_any_header_gives_an_object_or_an_input_error(adapter: Adapter) -> None:
     for length in range(4):
         with pytest.raises(InputError, match="expected plain CDR"):
             adapter.from_bytes(b"\0\1\0\0"[:length])
-    assert refused > 65 * 5 * 13  # all of another representation
+    assert refused > 65 * 5 * 13  # other representations
 
 
 def test_padding_is_not_part_of_the_message() -> None:

@@ -1,4 +1,4 @@
-"""Components come, fail and go, and the others never notice."""
+"""Components load, fail and unload without effect on the others."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_unknown_plugin(plugin: str, expected: str) -> None:
     ("body", "expected"),
     [
         ("import a_driver_that_is_missing", "needs a_driver_that_is_missing"),
-        ("import odd", "needs odd"),  # a name that the module's own begins with
+        ("import odd", "needs odd"),  # a name with the module's name as its prefix
         ("raise OSError('no licence')", "OSError: no licence"),
         ("raise SystemExit(3)", "SystemExit: 3"),
         ("raise KeyboardInterrupt", "KeyboardInterrupt"),
@@ -295,7 +295,7 @@ def test_repeated_loading_does_not_leak(rig: Rig) -> None:
     assert threading.active_count() == threads
     assert rig.container.components == []
     # A leaked node with its services and publishers is some 700 KiB; a busy machine's memory is
-    # given back later, so half of that passes.
+    # returned later, so half of that passes.
     assert _resident_kib() - before < 20 * 350
 
 
@@ -304,4 +304,4 @@ def test_closing_a_container_frees_components_that_run(rig: Rig) -> None:
     rig.load("plugins::Plain")
     rig.close()
     assert not any(thread.name in ("gate", "spin") for thread in threading.enumerate())
-    rig.close = lambda: None  # the fixture has nothing left to do
+    rig.close = lambda: None  # the fixture then has nothing to close

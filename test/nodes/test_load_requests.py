@@ -1,4 +1,4 @@
-"""What a request to load a component may say, read without composition_interfaces."""
+"""Requests to load a component, read without composition_interfaces."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The services of composition_interfaces, where they are installed."""
+"""The services of composition_interfaces, if it is installed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever comes from a topic is within its bounds before anything is made of it."""
+"""The bounds of messages, checked before deserialisation."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ every_adapter = pytest.mark.parametrize("adapter", ADAPTERS, ids=lambda each: ty
 
 
 def places(message_type: type[Any]) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Yield the way to every text and sequence of a message, and its type."""
+    """Yield the path and the type of every string and sequence of a message."""
     names = message_type.get_fields_and_field_types()
     for name, kind in zip(names, message_type.SLOT_TYPES, strict=True):
         inner = getattr(kind, "value_type", kind)
@@ -71,7 +71,7 @@ def places(message_type: type[Any]) -> Iterator[tuple[tuple[str, ...], Any]]:
 
 
 def filled(message_type: type[Any], way: tuple[str, ...], value: Any) -> Any:
-    """Return a message that has a value at a place; sequences on the way to it have one element."""
+    """Return a message with a value at a path; sequences on the path have one element."""
     message = message_type()
     name, *rest = way
     kind = dict(zip(message.get_fields_and_field_types(), message.SLOT_TYPES, strict=True))[name]
@@ -99,7 +99,7 @@ HOSTILE = [
     pytest.param(adapter, way, kind, id=f"{type(adapter).__name__}-{'.'.join(way)}")
     for adapter in ADAPTERS
     for way, kind in places(adapter.message_type)
-    # The widest messages may well have very many numbers: their size is bounded.
+    # The largest messages may have very many numbers: only their size is bounded.
     if isinstance(kind, idl.AbstractString)
     or not isinstance(kind.value_type, idl.BasicType)
     or way[-1] in adapter.bounds.counts
@@ -150,14 +150,14 @@ def test_message_at_its_bounds_is_accepted(adapter: Adapter) -> None:
     "kind",
     [
         *{adapter.message_type: None for adapter in ADAPTERS},
-        # What vision_msgs and others are made of: arrays of fixed size, booleans, nothing at all.
+        # Members as in vision_msgs and others: arrays of fixed size, booleans, empty messages.
         *(CameraInfo, DiagnosticArray, Empty, ParameterEvent, PointCloud2),
         *(PoseWithCovarianceStamped, TwistWithCovarianceStamped),
     ],
     ids=lambda kind: kind.__name__,
 )
 def test_check_returns_the_end_of_the_message(kind: type[Any]) -> None:
-    """As the generated code reads it, with texts and sequences of any length before any number."""
+    """As the generated code reads it, with strings and sequences of any length before a number."""
     checked = BoundsChecker(kind, MessageBounds())
     messages = [kind()]
     for way, found in places(kind):
@@ -169,7 +169,9 @@ def test_check_returns_the_end_of_the_message(kind: type[Any]) -> None:
         data = serialize_message(message)
         end = checked.check(data)
         assert deserialize_message(data[:end], kind) == message
-        with contextlib.suppress(RMWError):  # some that are cut short are read all the same
+        with contextlib.suppress(
+            RMWError
+        ):  # the generated code reads some messages that are cut short
             assert deserialize_message(data[: end - 1], kind) != message
         assert checked.check(data[:2] + b"\0\2" + data[4:end] + b"\0\0") == end  # padded
         for cut in {0, 3, 4, end // 2, end - 1}:

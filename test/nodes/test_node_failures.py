@@ -28,7 +28,7 @@ from edge_inference.speech.planning.motion import MotionState
 from rig import Rig, notify, wait_for
 from test_audio_source import recording
 
-TREES = Path(__file__).parents[1] / "platform_recordings"
+RECORDINGS = Path(__file__).parents[1] / "platform_recordings"
 STILL = (0.0, 0.0)
 
 
@@ -84,13 +84,13 @@ CASES = {
         "PlatformManager",
         lambda node: (node._platform, "sense"),
         "/ai/platform_state",
-        {"recording": str(TREES / "orin_nx.jsonl"), "rate_hz": 10.0},
+        {"recording": str(RECORDINGS / "orin_nx.jsonl"), "rate_hz": 10.0},
     ),
     "manager, acting": Case(
         "PlatformManager",
         lambda node: (node._actuators, "cap_clocks"),
         "/ai/platform_state",
-        {"recording": str(TREES / "orin_nx.jsonl"), "rate_hz": 10.0},
+        {"recording": str(RECORDINGS / "orin_nx.jsonl"), "rate_hz": 10.0},
     ),
     "latency, reporting": Case("Latency", lambda node: (node._log, "report"), "/ai/latency_report"),
     "stage, working": Case(

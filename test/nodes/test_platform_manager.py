@@ -21,7 +21,7 @@ from edge_inference.nodes import throttle_client
 from edge_inference.nodes.perception import inference
 from edge_inference.nodes.platform.platform_settings import PlatformManagerSettings
 from edge_inference.nodes.throttle_client import ThrottleClientSettings
-from manager_rig import TOPIC, TREES, FakeManager, last, manager
+from manager_rig import RECORDINGS, TOPIC, FakeManager, last, manager
 from perception_rig import Pipeline, offer_everything
 from rig import Outside, Rig, wait_for
 from rig import later as time_passes
@@ -312,7 +312,7 @@ def test_an_actuator_request_must_be_allowed(rig: Rig, outside: Outside) -> None
 
 def blocking_from(tmp_path: Path, zone: str) -> str:
     """Write a recording in which the file of a zone blocks after two seconds."""
-    lines = (TREES / "orin_nx.jsonl").read_text().splitlines()
+    lines = (RECORDINGS / "orin_nx.jsonl").read_text().splitlines()
     first = json.loads(lines[1])["files"]
     kind = {"text": f"{zone}\n"}
     (folder,) = [path.rpartition("/")[0] for path, content in first.items() if content == kind]

@@ -1,4 +1,4 @@
-"""Strangers on topics that are for one publisher, and nodes of one name, on real ROS 2."""
+"""External publishers on private topics, and nodes with equal names, on real ROS 2."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ both_executors = pytest.mark.parametrize("rig", ["best", "single"], indirect=Tru
 
 @pytest.fixture(autouse=True)
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tell on /diagnostics ten times a second."""
+    """Publish /diagnostics ten times a second."""
     monkeypatch.setattr(component, "DIAGNOSTICS_PERIOD_S", 0.1)
 
 
 class Stranger:
-    """A node in a context of its own, whose objects come as messages."""
+    """A node in its own context, whose objects arrive as messages."""
 
     def __init__(self, name: str, namespace: str = "/ai") -> None:
         self.context = Context()
@@ -170,8 +170,8 @@ def test_external_publisher_is_accepted_after_the_local_one_ends(
 def test_duplicate_node_name_is_an_error_with_a_hint(
     rig: Rig, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """As where two launch files start the same pipeline: what one publishes reaches both."""
-    space = f"/{rig.name}/ai"  # nodes of earlier tests may be known still
+    """As with two launches of the same pipeline: messages of one reach both."""
+    space = f"/{rig.name}/ai"  # nodes of earlier tests may still be known
     twin = Stranger("latency", space)
     words = f"another node is called {space}/latency"
     node = rig.load("Latency", "-r", f"__ns:={space}")

@@ -1,4 +1,4 @@
-"""ROS's own arguments, which come from whoever starts a process: what is odd is a sentence."""
+"""Invalid ROS arguments of a process give a one-line error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A signal ends a process whose main thread is in a library that does not come back."""
+"""A signal ends a process whose main thread is blocked in a library."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 DEADLINE_S = 120.0
-#: Opens a model as one does that takes hours: without Python's lock, and deaf to signals. A thread
-#: tells once the main one is there, and nothing of it moves any more.
+#: Opens a model as if it took hours: without the GIL, and without handling signals. A thread
+#: reports when the main thread is blocked there.
 BUSY = """
 import ctypes, os, sys, threading
 from pathlib import Path
@@ -71,5 +71,5 @@ def test_a_signal_while_a_model_opens(tmp_path: Path, program: str, number: sign
     assert process.returncode == 128 + number, said
     assert "Traceback" not in said
     if program == "run":
-        # Before, it may tell of others in its domain, who have just been ended.
+        # Earlier lines may report other nodes in its domain that have just ended.
         assert said.endswith("edge-inference: interrupted\n")

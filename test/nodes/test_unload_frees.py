@@ -1,4 +1,4 @@
-"""What a component had is gone with it: nothing of ours outlives its unloading."""
+"""Unloading a component frees all of its objects."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from rig import Rig, wait_for
 
 KINDS = (Component, Adapter, Backend, Publisher, Subscription, Worker)
 MODELS = Path(__file__).parents[2] / "models"
-TREES = Path(__file__).parents[1] / "platform_recordings"
+RECORDINGS = Path(__file__).parents[1] / "platform_recordings"
 SOUND = MODELS / "moonshine_tiny" / "golden" / "go_forward_ten_meters.wav"
 PARAMETERS: dict[str, dict[str, Any]] = {
     "AudioSource": {"source": str(SOUND)},
-    "PlatformManager": {"recording": str(TREES / "orin_nx.jsonl")},
+    "PlatformManager": {"recording": str(RECORDINGS / "orin_nx.jsonl")},
 }
 
 
 @pytest.fixture(autouse=True)
 def imported() -> None:
-    """Have all modules imported, so that what they hold themselves counts as there before."""
+    """Import all modules first, so that their own objects do not count."""
     for name in nodes.__all__:
         getattr(nodes, name)
 
 
 def alive() -> dict[int, Any]:
-    """Return what there is of ours that a node holds, by identity."""
+    """Return our objects that a node references, by identity."""
     return {id(each): each for each in gc.get_objects() if isinstance(each, KINDS)}
 
 
@@ -54,7 +54,7 @@ def test_unloaded_component_is_freed(rig: Rig, name: str) -> None:
     number = component.id
     del component
     rig.call(lambda: rig.container.unload(number))
-    # The executor lets go of a node when it runs again.
+    # The executor drops its reference to a node when it runs again.
     wait_for(lambda: not left(watched), "everything of it to be gone")
 
 

@@ -1,7 +1,7 @@
-"""Writes the recordings beside it, from what is documented of each board.
+"""Writes the recordings in this folder from the documented layout of each board.
 
-Run it with the project on the path; ``test_platform_recordings.py`` holds that what it writes is
-what is committed. The values are examples, the layouts and their traps are the boards'.
+Run it with the project on the path; ``test_platform_recordings.py`` checks that its output is
+committed. The values are examples; the layouts and their defects are those of the boards.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _PERIOD_S = 0.5
 
 
 def recordings() -> Iterator[tuple[str, str]]:
-    """Yield each recording's name and content."""
+    """Yield the name and the content of each recording."""
     for name, board, kernel, samples in _still():
         yield name, _text(RecordingHeader(board, kernel, f"{NOTE}: {_about(name)}", True), samples)
     header = RecordingHeader("Jetson Orin NX", "5.15.148-tegra", f"{NOTE}: {HEAT_NOTE}", True)

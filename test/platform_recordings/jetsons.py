@@ -1,4 +1,4 @@
-"""The Jetson boards, as their documentation lays them out."""
+"""The Jetson boards, by their documented layouts."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def nano() -> Files:
 
 
 def agx_xavier() -> Files:
-    """AGX Xavier, JetPack 4: two chips in iio, no rail of the whole input."""
+    """AGX Xavier, JetPack 4: two chips in iio, no rail of the total input."""
     return {
         **device_tree("Jetson-AGX", "nvidia,p2972-0000", "nvidia,jetson-xavier", "nvidia,tegra194"),
         **zones(
@@ -155,7 +155,7 @@ def orin_nx(
 
 
 def orin_zones(tj: int) -> Files:
-    """The zones of an Orin at JetPack 6 around the hottest of them."""
+    """The zones of an Orin with JetPack 6, for the temperature of the hottest one."""
     soc = tj // 2000 * 2000 - 1000
     return zones(
         ("cpu-thermal", tj - 250),

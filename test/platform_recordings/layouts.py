@@ -1,4 +1,4 @@
-"""What the kernels of the boards lay out in sysfs, by kind of source."""
+"""The sysfs layouts of the boards' kernels, by kind of source."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FORBIDDEN = UnreadableFile(errno.EACCES)
 
 
 def lines(values: Mapping[str, object], folder: str) -> Files:
-    """Return files with a line each."""
+    """Return files with one line each."""
     return {
         f"{folder}/{name}": value if isinstance(value, UnreadableFile) else f"{value}\n".encode()
         for name, value in values.items()
@@ -57,7 +57,7 @@ def cooling(*found: tuple[str, int, int]) -> Files:
 
 
 def hwmon(number: int, values: Mapping[str, object], driver: str = "") -> Files:
-    """Return a hwmon chip; with ``driver`` it is seen from the bus too."""
+    """Return a hwmon chip; with ``driver`` it is also listed on the bus."""
     files = lines(values, f"sys/class/hwmon/hwmon{number}")
     if driver:
         files |= lines(values, f"sys/bus/i2c/drivers/{driver}/hwmon/hwmon{number}")

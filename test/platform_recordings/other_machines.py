@@ -1,4 +1,4 @@
-"""Machines that are no Jetson."""
+"""Machines other than Jetsons."""
 
 from __future__ import annotations
 
@@ -116,5 +116,5 @@ def server() -> Files:
 
 
 def bare_machine() -> Files:
-    """A virtual machine: load and memory, and nothing that can be felt."""
+    """A virtual machine: only load and memory."""
     return {**processor(2, 3900), **lines({"online": "0-1"}, "sys/devices/system/cpu")}

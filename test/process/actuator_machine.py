@@ -1,4 +1,4 @@
-"""A machine in a folder: its kernel's files, and scripts that stand for its tools."""
+"""A machine in a folder: its kernel files, and scripts in place of its tools."""
 
 from __future__ import annotations
 
@@ -157,8 +157,8 @@ def wait_for(predicate: Callable[[], Any], what: str) -> Any:
     return value
 
 
-def came_of(actuators: Actuators, name: str, value: str) -> ActuatorOutcome:
-    """Wish for something and return what came of it."""
+def request_and_wait(actuators: Actuators, name: str, value: str) -> ActuatorOutcome:
+    """Request a value and return the outcome."""
     actuators.request(name, value)
     assert actuators.wait_until_idle(DEADLINE_S)
     return {outcome.actuator: outcome for outcome in actuators.outcomes()}[name]

@@ -1,10 +1,10 @@
-"""A process that sets clocks and modes, to be ended in every way.
+"""A process that sets clocks and modes, for tests that end it.
 
-``python actuator_writer.py ROOT FATAL_WRITE WORDS…``: kills itself before the
-FATAL_WRITE-th write to the kernel's files (0: never). WORDS are wishes, ``cap=0.5``
-or ``<actuator>=<value>``, fulfilled one after the other. Then it prints ``ready`` and
-the number of its guardian's process, and obeys its input: ``close`` ends it in order,
-``exit`` without closing.
+``python actuator_writer.py ROOT FATAL_WRITE REQUESTS…``: kills itself before the
+FATAL_WRITE-th write to the kernel's files (0: never). REQUESTS are ``cap=0.5`` or
+``<actuator>=<value>``, carried out one after another. Then it prints ``ready`` and the
+process id of its guardian, and reads commands: ``close`` ends it in order, ``exit``
+without closing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _DEADLINE_S = 20.0
 
 
 class FatalMachine(Machine):
-    """One whose writer dies before a write."""
+    """A machine whose writer is killed before a write."""
 
     writes = 0
     fatal = 0
@@ -34,11 +34,11 @@ class FatalMachine(Machine):
         super().write(path, text)
 
 
-def main(root: Path, fatal: int, message: list[str]) -> None:
+def main(root: Path, fatal: int, requests: list[str]) -> None:
     FatalMachine.fatal = fatal
     machine = FatalMachine(root, str(root / "usr" / "bin"), _DEADLINE_S)
     actuators = Actuators(ACTUATOR_NAMES, machine=machine)
-    for name, _, value in (word.partition("=") for word in message):
+    for name, _, value in (request.partition("=") for request in requests):
         if name == "cap":
             actuators.cap_clocks(float(value))
         else:

@@ -1,4 +1,4 @@
-"""Actuators as a control loop uses them: allow-list, dry run, one writer, put back at the end."""
+"""Actuators in a control loop: allow-list, dry run, one writer, restore at the end."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def workshop(tmp_path: Path) -> Workshop:
 
 
 class Rig:
-    """Makes actuators and closes them."""
+    """Creates actuators and closes them."""
 
     def __init__(self, workshop: Workshop) -> None:
         self._workshop = workshop

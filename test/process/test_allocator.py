@@ -1,4 +1,4 @@
-"""Memory that many short-lived threads freed is not kept by each of them."""
+"""The tuning of malloc: few arenas, and free memory is returned."""
 
 from __future__ import annotations
 

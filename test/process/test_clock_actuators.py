@@ -1,4 +1,4 @@
-"""Kernels that round, refuse and lose clocks; and what is never written."""
+"""Clock caps and governors with kernels that round, refuse and remove clocks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from actuator_machine import CPU, DEADLINE_S, GPU, STEPS_KHZ, Workshop, came_of
+from actuator_machine import CPU, DEADLINE_S, GPU, STEPS_KHZ, Workshop, request_and_wait
 from edge_inference.errors import ActuatorError
 from edge_inference.platforms.actuators.actuator import ActuatorResult
 from edge_inference.platforms.actuators.actuators import Actuators
@@ -29,7 +29,7 @@ def actuators(workshop: Workshop) -> Iterator[Actuators]:
 
 
 class StubbornMachine(Machine):
-    """One whose kernel has steps of its own and tells nobody: 100 MHz, rounded up or down."""
+    """A machine whose kernel rounds up or down to unlisted steps of 100 MHz."""
 
     up = False
 
@@ -70,7 +70,7 @@ def test_cap_is_at_least_the_hardware_minimum(workshop: Workshop) -> None:
 
 
 class OrderlyMachine(Machine):
-    """One whose kernel refuses a lowest clock above the highest, at any moment."""
+    """A machine whose kernel refuses a minimum above the maximum at any time."""
 
     def write(self, path: str, text: str) -> None:
         folder, _, name = path.rpartition("/")
@@ -102,7 +102,7 @@ def test_originals_are_restored_in_either_order(workshop: Workshop) -> None:
     before = workshop.settings()
     cap = make_actuators(OrderlyMachine(workshop.root))["cpu_clock_cap"]
     saved = cap.save()
-    for number in (0, 4):  # somebody locks the clocks at their highest meanwhile
+    for number in (0, 4):  # another program locks the clocks at their maximum meanwhile
         workshop.put(f"{CPU}/policy{number}/scaling_max_freq", STEPS_KHZ[-1])
         workshop.put(f"{CPU}/policy{number}/scaling_min_freq", STEPS_KHZ[-1])
     cap.restore(saved)
@@ -136,7 +136,7 @@ def test_write_error_is_reported(workshop: Workshop, actuators: Actuators) -> No
     file = workshop.root / f"{GPU}/governor"
     file.unlink()
     file.symlink_to("/dev/full")
-    outcome = came_of(actuators, "gpu_governor", "performance")
+    outcome = request_and_wait(actuators, "gpu_governor", "performance")
     assert outcome.result is ActuatorResult.FAILED
     assert f"{file}: No space left on device while writing 'performance'" in outcome.message
 
@@ -144,14 +144,14 @@ def test_write_error_is_reported(workshop: Workshop, actuators: Actuators) -> No
 @pytest.mark.parametrize("name", ACTUATOR_NAMES)
 def test_machine_without_clocks(tmp_path: Path, name: str) -> None:
     actuators = Actuators(ACTUATOR_NAMES, machine=Machine(tmp_path, str(tmp_path)))
-    outcome = came_of(actuators, name, "0.5")
+    outcome = request_and_wait(actuators, name, "0.5")
     assert (outcome.result, outcome.current_value) == (ActuatorResult.FAILED, None)
     actuators.restore()
     assert actuators.close(DEADLINE_S)
 
 
 def test_removed_clusters_are_not_restored(workshop: Workshop, actuators: Actuators) -> None:
-    came_of(actuators, "cpu_governor", "performance")
+    request_and_wait(actuators, "cpu_governor", "performance")
     for file in (workshop.root / f"{CPU}/policy4").iterdir():
         file.unlink()
     actuators.restore()
@@ -184,7 +184,7 @@ def test_clock_without_a_number_is_not_changed(
 ) -> None:
     workshop.put(f"{CPU}/policy4/scaling_max_freq", text)
     before = workshop.settings()
-    outcome = came_of(actuators, "cpu_clock_cap", "0.5")
+    outcome = request_and_wait(actuators, "cpu_clock_cap", "0.5")
     assert outcome.result is ActuatorResult.FAILED
     assert "policy4/scaling_max_freq: expected a frequency, got" in outcome.message
     assert workshop.settings() == before
@@ -215,7 +215,7 @@ def test_a_damaged_journal_forbids_changes(workshop: Workshop) -> None:
     workshop.put("var/lib/edge_inference/actuators.json", "{")
     before = workshop.content()
     actuators = Actuators(ACTUATOR_NAMES, machine=workshop.machine())
-    outcome = came_of(actuators, "cpu_governor", "performance")
+    outcome = request_and_wait(actuators, "cpu_governor", "performance")
     assert outcome.result is ActuatorResult.REFUSED
     assert "damaged, so the original settings are unknown" in outcome.message
     assert actuators.close(DEADLINE_S)
@@ -226,7 +226,7 @@ def test_missing_state_folder_forbids_changes(workshop: Workshop) -> None:
     workshop.put("var/lib/edge_inference", "a file")
     before = workshop.settings()
     actuators = Actuators(ACTUATOR_NAMES, machine=workshop.machine())
-    outcome = came_of(actuators, "cpu_governor", "performance")
+    outcome = request_and_wait(actuators, "cpu_governor", "performance")
     assert outcome.result is ActuatorResult.REFUSED
     assert "run as root, or create the folder for this user" in outcome.message
     assert actuators.close(DEADLINE_S)

@@ -1,4 +1,4 @@
-"""However the writer ends, the machine gets its originals back."""
+"""The originals are restored however the writer ends: by itself, its guardian or the next start."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ EVERYTHING = (
     "cap=0.3",
 )
 
-#: So many times the files of two CPU clusters and a GPU are written to for that.
+#: The number of writes to the files of two CPU clusters and a GPU for that.
 WRITES = 9
 
 
@@ -40,10 +40,10 @@ def workshop(tmp_path: Path) -> Workshop:
 class Writer:
     """The process of ``actuator_writer.py``."""
 
-    def __init__(self, workshop: Workshop, *message: str, fatal: int = 0) -> None:
+    def __init__(self, workshop: Workshop, *requests: str, fatal: int = 0) -> None:
         program = Path(__file__).with_name("actuator_writer.py")
         self.process = subprocess.Popen(
-            [sys.executable, str(program), str(workshop.root), str(fatal), *message],
+            [sys.executable, str(program), str(workshop.root), str(fatal), *requests],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -75,8 +75,8 @@ class Writer:
 def start(workshop: Workshop) -> Iterator[type]:
     started: list[Writer] = []
 
-    def start_one(*message: str, fatal: int = 0) -> Writer:
-        started.append(Writer(workshop, *message, fatal=fatal))
+    def start_one(*requests: str, fatal: int = 0) -> Writer:
+        started.append(Writer(workshop, *requests, fatal=fatal))
         return started[-1]
 
     yield start_one
@@ -128,7 +128,7 @@ def test_killed_during_the_restore(workshop: Workshop, start, fatal: int) -> Non
 
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_killed_while_a_tool_runs(workshop: Workshop, start, moment: str) -> None:
-    """The tool ends with its caller; else it would undo what the guardian has put back."""
+    """The tool ends with its caller; else it would overwrite what the guardian has restored."""
     before = workshop.settings()
     reports = workshop.root / "reports"
     os.mkfifo(reports)
@@ -185,7 +185,7 @@ def test_next_start_restores_after_the_guardian_is_killed(workshop: Workshop, st
     writer.process.wait(DEADLINE_S)
     changed = workshop.settings()
     assert changed != before
-    # With nothing allowed, nothing is written.
+    # With an empty allow-list nothing is written.
     assert Actuators([], machine=workshop.machine()).close()
     assert workshop.settings() == changed
     following = Actuators(["cpu_governor"], machine=workshop.machine())
@@ -237,14 +237,14 @@ def test_a_second_process_is_refused(workshop: Workshop, start) -> None:
 
 
 def test_second_process_becomes_the_writer_later(workshop: Workshop, start) -> None:
-    """What it asked for once is done when the first, and its guardian, have ended."""
+    """Its request is carried out after the first process and its guardian have ended."""
     before = workshop.settings()
     writer = start("cap=0.3").ready()
     second = Actuators(["gpu_governor", "gpu_clock_cap"], machine=workshop.machine())
     second.request("gpu_governor", "performance")
 
     def results() -> dict[str, ActuatorResult]:
-        second.cap_clocks(0.6)  # again and again, as a control loop does
+        second.cap_clocks(0.6)  # repeatedly, as a control loop does
         assert second.wait_until_idle(DEADLINE_S)
         outcomes = {outcome.actuator: outcome.result for outcome in second.outcomes()}
         return {name: outcomes[name] for name in second.allowed}
@@ -265,7 +265,7 @@ def test_second_process_becomes_the_writer_later(workshop: Workshop, start) -> N
 def test_a_guardian_leaves_the_next_writer_alone(
     workshop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The next writer comes and goes between the guardian's look and its taking the lock."""
+    """The next writer starts and ends between the guardian's check and its lock."""
     governor_file = f"{CPU}/policy0/scaling_governor"
     originals = {"cpu_governor": {"files": {governor_file: "performance"}}}
     journal = Journal(workshop.state / "actuators.json")

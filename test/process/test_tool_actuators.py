@@ -1,4 +1,4 @@
-"""nvpmodel and jetson_clocks at their worst."""
+"""The actuators that run nvpmodel and jetson_clocks, and failures of these tools."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from actuator_machine import (
     GPU,
     STEPS_KHZ,
     Workshop,
-    came_of,
+    request_and_wait,
     wait_for,
 )
 from edge_inference.errors import ActuatorError
@@ -41,15 +41,15 @@ def actuators(workshop: Workshop) -> Iterator[Actuators]:
 
 @pytest.mark.parametrize("value", ["10W", "1"])
 def test_a_mode_by_name_or_number(workshop: Workshop, actuators: Actuators, value: str) -> None:
-    outcome = came_of(actuators, "power_mode", value)
+    outcome = request_and_wait(actuators, "power_mode", value)
     assert (outcome.result, outcome.current_value) == (ActuatorResult.SET, "10W")
     assert workshop.calls() == ["nvpmodel -m 1"]
     assert actuators.take_outcomes()[-1].message.startswith("power_mode: set to ")
-    # By whichever name: it is no news, and nothing is run.
+    # By name or number it is already set, so nothing is run.
     for _ in range(2):
-        came_of(actuators, "power_mode", value)
+        request_and_wait(actuators, "power_mode", value)
     assert actuators.take_outcomes() == ()
-    assert came_of(actuators, "power_mode", "10W").result in (
+    assert request_and_wait(actuators, "power_mode", "10W").result in (
         ActuatorResult.SET,
         ActuatorResult.UNCHANGED,
     )
@@ -62,7 +62,7 @@ def test_a_mode_that_needs_a_reboot_is_refused(
 ) -> None:
     tool = (workshop.tools / "nvpmodel").read_text()
     (workshop.tools / "nvpmodel").write_text(tool.replace("sys.exit(1)", f"sys.exit({code})"))
-    outcome = came_of(actuators, "power_mode", "7W")
+    outcome = request_and_wait(actuators, "power_mode", "7W")
     assert outcome.result is ActuatorResult.FAILED
     assert "7W needs a reboot, so it was not set" in outcome.message
     assert outcome.current_value == "15W"
@@ -71,13 +71,13 @@ def test_a_mode_that_needs_a_reboot_is_refused(
 
 def test_tool_has_no_input(workshop: Workshop, actuators: Actuators) -> None:
     workshop.add_tool("nvpmodel", "import os; sys.exit(f'{sys.stdin.read()!r} {os.isatty(0)}')")
-    outcome = came_of(actuators, "power_mode", "MAXN")
+    outcome = request_and_wait(actuators, "power_mode", "MAXN")
     assert "failed with exit code 1 ('' False)" in outcome.message
 
 
 def test_mode_that_does_not_change_is_reported(workshop: Workshop, actuators: Actuators) -> None:
     workshop.add_tool("nvpmodel", "print('all is well')")
-    outcome = came_of(actuators, "power_mode", "MAXN")
+    outcome = request_and_wait(actuators, "power_mode", "MAXN")
     assert (outcome.result, outcome.current_value) == (ActuatorResult.DIFFERS, "15W")
     assert outcome.message == "power_mode: expected power mode MAXN, got 15W"
 
@@ -95,14 +95,14 @@ def test_unknown_configuration_is_not_changed(
     workshop: Workshop, actuators: Actuators, path: str, text: str, message: str
 ) -> None:
     workshop.put(path, text)
-    outcome = came_of(actuators, "power_mode", "MAXN")
+    outcome = request_and_wait(actuators, "power_mode", "MAXN")
     assert (outcome.result, outcome.current_value) == (ActuatorResult.FAILED, None)
     assert message in outcome.message
     assert workshop.calls() == []
 
 
 def test_an_unknown_mode(workshop: Workshop, actuators: Actuators) -> None:
-    message = came_of(actuators, "power_mode", "20W").message
+    message = request_and_wait(actuators, "power_mode", "20W").message
     assert message.endswith("expected one of MAXN (0), 10W (1), 15W (2), 7W (3), got '20W'")
 
 
@@ -146,7 +146,7 @@ def test_hanging_tool_is_killed_and_blocks_no_call(workshop: Workshop) -> None:
     file = workshop.root / "pids"
     wait_for(lambda: file.exists() and file.read_text().count("\n") == 2, "the tool's start")
     pids = [int(pid) for pid in file.read_text().split()]
-    # While it hangs every call returns: they end, or this test does not.
+    # Every call returns while the tool hangs.
     calls = [lambda: actuators.cap_clocks(0.5), actuators.outcomes, actuators.take_outcomes]
     for call in (*calls, lambda: actuators.request("power_mode", "10W")):
         thread = threading.Thread(target=call)
@@ -160,7 +160,7 @@ def test_hanging_tool_is_killed_and_blocks_no_call(workshop: Workshop) -> None:
     for pid in pids:
         wait_for(lambda pid=pid: is_gone(pid), "the tool's end")
     assert actuators.close(DEADLINE_S)
-    # It not restored either, so its original is kept for the next start.
+    # It is not restored either, so its original stays for the next start.
     assert "power_mode" in (workshop.state / "actuators.json").read_text()
     assert workshop.get(f"{CPU}/policy0/scaling_max_freq") == str(STEPS_KHZ[-1])
 
@@ -184,10 +184,10 @@ def test_closing_has_a_timeout(workshop: Workshop) -> None:
 def test_no_tool(workshop: Workshop, actuators: Actuators) -> None:
     for name in ("nvpmodel", "jetson_clocks"):
         (workshop.tools / name).unlink()
-    assert came_of(actuators, "power_mode", "MAXN").message == (
+    assert request_and_wait(actuators, "power_mode", "MAXN").message == (
         "power_mode: nvpmodel: not found on this machine"
     )
-    assert came_of(actuators, "jetson_clocks", "on").message == (
+    assert request_and_wait(actuators, "jetson_clocks", "on").message == (
         "jetson_clocks: not found on this machine"
     )
 
@@ -199,10 +199,10 @@ def test_clocks_are_stored_locked_and_restored_without_the_fan(
     workshop: Workshop, actuators: Actuators
 ) -> None:
     before = workshop.settings()
-    assert came_of(actuators, "jetson_clocks", "on").current_value == "on"
+    assert request_and_wait(actuators, "jetson_clocks", "on").current_value == "on"
     assert workshop.get(f"{CPU}/policy4/scaling_min_freq") == str(STEPS_KHZ[-1])
     workshop.put("sys/devices/pwm-fan/target_pwm", 255)  # by the machine's own fan control
-    assert came_of(actuators, "jetson_clocks", "off").current_value == "off"
+    assert request_and_wait(actuators, "jetson_clocks", "off").current_value == "off"
     assert workshop.get("sys/devices/pwm-fan/target_pwm") == "255"
     workshop.put("sys/devices/pwm-fan/target_pwm", 80)
     assert workshop.settings() == before
@@ -213,8 +213,8 @@ def test_clocks_locked_by_another_program(workshop: Workshop, actuators: Actuato
     for number in (0, 4):
         workshop.put(f"{CPU}/policy{number}/scaling_min_freq", STEPS_KHZ[-1])
     workshop.put(f"{GPU}/min_freq", workshop.get(f"{GPU}/max_freq"))
-    assert came_of(actuators, "jetson_clocks", "on").result is ActuatorResult.UNCHANGED
-    outcome = came_of(actuators, "jetson_clocks", "off")
+    assert request_and_wait(actuators, "jetson_clocks", "on").result is ActuatorResult.UNCHANGED
+    outcome = request_and_wait(actuators, "jetson_clocks", "off")
     assert outcome.result is ActuatorResult.FAILED
     assert "another program has locked the clocks" in outcome.message
     assert workshop.calls() == []
@@ -236,7 +236,7 @@ def test_clocks_that_stay_unlocked_are_reported(
     workshop: Workshop, actuators: Actuators, code: str, result: ActuatorResult, message: str
 ) -> None:
     workshop.add_tool("jetson_clocks", code)
-    outcome = came_of(actuators, "jetson_clocks", "on")
+    outcome = request_and_wait(actuators, "jetson_clocks", "on")
     assert outcome.result is result
     assert message in outcome.message
 
@@ -244,12 +244,12 @@ def test_clocks_that_stay_unlocked_are_reported(
 def test_new_mode_restores_locked_clocks_and_caps_first(
     workshop: Workshop, actuators: Actuators
 ) -> None:
-    """Locked clocks are stored of the new mode, so going back to them is going back to it."""
+    """Locked clocks are stored again in the new mode, so a restore stays in that mode."""
     before = workshop.settings()
     actuators.cap_clocks(0.7)
-    came_of(actuators, "jetson_clocks", "on")
+    request_and_wait(actuators, "jetson_clocks", "on")
     assert workshop.get(f"{CPU}/policy0/scaling_min_freq") == str(STEPS_KHZ[2])
-    came_of(actuators, "power_mode", "10W")
+    request_and_wait(actuators, "power_mode", "10W")
     calls = [call.split(" /")[0] for call in workshop.calls()]
     assert calls == [
         *("jetson_clocks --store", "jetson_clocks", "jetson_clocks --restore"),

@@ -1,4 +1,4 @@
-"""What a robot wants of its machine: shown, set, and taken back."""
+"""Recommended settings: compare, apply, undo, and the command."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def tuning(workshop: Workshop) -> Tuning:
     return Tuning(workshop.machine(), "anna")
 
 
-def run_tune(*message: str) -> int:
+def run_tune(*arguments: str) -> int:
     parser = argparse.ArgumentParser()
     tune.add_arguments(parser)
-    return tune.run(parser.parse_args(message))
+    return tune.run(parser.parse_args(arguments))
 
 
-# What is set ------------------------------------------------------------------------------------
+# Settings ---------------------------------------------------------------------------------------
 
 
 def test_compare_changes_nothing(workshop: Workshop) -> None:

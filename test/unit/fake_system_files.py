@@ -1,4 +1,4 @@
-"""A tree in memory, for tests of what reads one."""
+"""System files in memory."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 
 
 class FakeSystemFiles:
-    """Files by path; an int is the errno that reading gives."""
+    """Files by path; an int is the errno of reading the file."""
 
     def __init__(self, contents: dict[str, bytes | int]) -> None:
         self.contents = contents

@@ -16,7 +16,7 @@ INA3221 = "sys/bus/i2c/drivers/ina3221/1-0040/hwmon/hwmon{}"
 
 
 class MemoryFiles:
-    """A tree of texts; a number stands for the errno that reading the file gives."""
+    """Files with texts; a number is the errno of reading the file."""
 
     def __init__(self, contents: Mapping[str, str | int]) -> None:
         self.contents: dict[str, str | int] = dict(contents)
@@ -35,7 +35,7 @@ class MemoryFiles:
         return sorted({each.partition("/")[0] for each in inside})
 
     def remove(self, start: str) -> None:
-        """Take away every file below a path."""
+        """Remove every file below a path."""
         self.contents = {
             path: text for path, text in self.contents.items() if not path.startswith(start)
         }
@@ -45,8 +45,8 @@ class MemoryFiles:
         self.contents = {path.replace(old, new): text for path, text in self.contents.items()}
 
 
-class HandClock:
-    """A monotonic clock that is moved by hand."""
+class ManualClock:
+    """A monotonic clock that the test advances."""
 
     def __init__(self) -> None:
         self.now_ns = 1_000_000_000
@@ -70,7 +70,7 @@ def zones(**temperatures: str | int) -> Files:
 def ina3221(
     hwmon: int = 3, labels: tuple[str, ...] = ("VDD_IN", "VDD_CPU_GPU_CV", "VDD_SOC")
 ) -> Files:
-    """Make an INA3221 of JetPack 5: line N has N x 5 V and N x 0.5 A, sums and shunts besides."""
+    """Make an INA3221 of JetPack 5: channel N has N x 5 V and N x 0.5 A, plus sums and shunts."""
     folder = INA3221.format(hwmon)
     files: Files = {f"{folder}/name": "ina3221\n"}
     for line, label in enumerate(labels, start=1):
@@ -132,7 +132,7 @@ def orin_nx() -> Files:
     return files
 
 
-def write(files: Files, root: Path) -> None:
+def write_files(files: Files, root: Path) -> None:
     """Write a machine's files below a folder; those that cannot be read are left out."""
     for path, content in files.items():
         if isinstance(content, str):
@@ -140,7 +140,7 @@ def write(files: Files, root: Path) -> None:
             (root / path).write_text(content)
 
 
-def look(sensors: list[Sensor]) -> dict[str, Reading]:
+def read_sensors(sensors: list[Sensor]) -> dict[str, Reading]:
     """Read every sensor once; two readings of one name are a fault."""
     readings = [reading for sensor in sensors for reading in sensor.read()]
     names = [reading.name for reading in readings]

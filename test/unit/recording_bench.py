@@ -1,4 +1,4 @@
-"""What the tests of recordings share: a clock, and recordings made with it."""
+"""Shared code of the tests of recordings: a clock, and recordings made with it."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ ZONE = "sys/class/thermal/thermal_zone0"
 HEAD = RecordingHeader("a board", "6.1.0", "a note", False)
 
 
-class Time:
-    """A clock that only waiting moves; what is due happens on the way."""
+class ManualTime:
+    """A clock that advances only by waiting; due events run meanwhile."""
 
     def __init__(self) -> None:
         self.now_ns = 10_000_000_000
@@ -38,10 +38,10 @@ class Time:
         return elapsed_s >= self.ends_after_s
 
 
-def recorded(
+def record_files(
     files: SystemFiles,
     file: Path,
-    time: Time,
+    time: ManualTime,
     duration_s: float = 0.0,
     header: RecordingHeader = HEAD,
     host: str = "",
@@ -59,7 +59,7 @@ def recorded(
     )
 
 
-def written(file: Path, *samples: tuple[float, dict[str, FileContent | None]]) -> Path:
+def write_recording(file: Path, *samples: tuple[float, dict[str, FileContent | None]]) -> Path:
     lines = [
         format_header(HEAD),
         *(format_sample(RecordedSample(moment, files)) for moment, files in samples),
@@ -68,7 +68,7 @@ def written(file: Path, *samples: tuple[float, dict[str, FileContent | None]]) -
     return file
 
 
-def as_read(files: SystemFiles, path: str) -> bytes | int:
+def read_or_errno(files: SystemFiles, path: str) -> bytes | int:
     try:
         return files.read(path)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Which board a machine is, and what its file says."""
+"""Detection of the board, and board files."""
 
 from __future__ import annotations
 

@@ -22,8 +22,8 @@ from edge_inference.errors import BackendError, ConfigError
 IMAGE = DeclaredInput("image", (-1, 3, -1, 64), ("batch", "", "height", ""))
 BATCHED = DeclaredInput("image", (-1, 3, 32, 64), ("batch", "", "", ""))
 FIXED = DeclaredInput("image", (1, 3, 32, 64), ())
-HOLDER = DeclaredInput("size", (2,), (), holds_shape=True)
-SCALAR_HOLDER = DeclaredInput("count", (), (), holds_shape=True)
+HOLDER = DeclaredInput("size", (2,), (), is_shape_tensor=True)
+SCALAR_HOLDER = DeclaredInput("count", (), (), is_shape_tensor=True)
 
 SIZES = st.lists(st.integers(1, 999), min_size=1, max_size=5)
 

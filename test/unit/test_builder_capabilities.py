@@ -177,7 +177,7 @@ def test_tensorrt_rtx_builds_for_many_gpus_and_for_this_one(
     here = Environment("tensorrt", "0", "Linux", "x86_64", "this GPU", compute_capability)
     built = bench.build_with(tensorrt_rtx(), {"environment": here})
     assert (built.metadata.hardware, built.metadata.targets) == (hardware, targets)
-    assert built.metadata.misfit(here) is None
+    assert built.metadata.incompatibility(here) is None
 
 
 def test_dla_runs_what_it_can(bench: Bench) -> None:

@@ -14,13 +14,13 @@ from edge_inference.core.platform_state import PlatformState
 from edge_inference.core.reading import Quantity, Reading, ReadingStatus, Role
 from edge_inference.platforms.recording.recording import read_recording
 
-TREES = Path(__file__).parents[1] / "platform_recordings"
+RECORDINGS = Path(__file__).parents[1] / "platform_recordings"
 SHOW = ["platform", "show", "--once", "--period", "0.05"]
 
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Path:
-    """Give the files of a small machine below a folder."""
+    """Return a folder with the files of a small machine."""
     files = {
         "sys/class/thermal/thermal_zone0/type": "cpu-thermal\n",
         "sys/class/thermal/thermal_zone0/temp": "51500\n",
@@ -74,7 +74,7 @@ def test_help_has_an_example(action: list[str], capsys: pytest.CaptureFixture[st
 
 
 def test_a_recording_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run([*SHOW, "--recording", str(TREES / "orin_nx.jsonl")]) == 0
+    assert run([*SHOW, "--recording", str(RECORDINGS / "orin_nx.jsonl")]) == 0
     header, *lines = capsys.readouterr().out.splitlines()
     assert header == "jetson_orin, mode 25W, 49.5 °C (zone/tj-thermal), 7.46 W, not throttled"
     found = {line.split()[0]: line for line in lines if line.strip()}
@@ -86,11 +86,11 @@ def test_a_recording_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_recording_is_shown_as_json_until_its_end(capsys: pytest.CaptureFixture[str]) -> None:
-    file = str(TREES / "pc.jsonl")
+    file = str(RECORDINGS / "pc.jsonl")
     command = ["platform", "show", "--recording", file, "--json", "--speed", "20"]
     assert run([*command, *SHOW[3:]]) == 0
     times = [json.loads(line)["t"] for line in capsys.readouterr().out.splitlines()]
-    # However late the first look comes on a busy machine, the end is seen.
+    # Even if the first sample is late on a busy machine, the end is shown.
     assert times[-1] >= 2
     assert times == sorted(times)
 
@@ -103,14 +103,14 @@ def test_samples_have_recorded_times(capsys: pytest.CaptureFixture[str]) -> None
         now_ns += round(seconds * 1e9)
         return False
 
-    options = ShowOptions(str(TREES / "pc.jsonl"), period_s=0.25, speed=4.0)
+    options = ShowOptions(str(RECORDINGS / "pc.jsonl"), period_s=0.25, speed=4.0)
     assert show(options, as_json=True, clock=lambda: now_ns, wait=wait) == 0
     samples = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [sample["t"] for sample in samples] == [0.0, 1.0, 2.0]
     powers = [
         {each["name"]: each for each in sample["readings"]}["rapl/package-0"] for sample in samples
     ]
-    # Power is counted energy by time: known from the second look on.
+    # The power from an energy counter needs two samples.
     assert [power["status"] for power in powers[1:]] == ["ok", "ok"]
     assert (powers[-1]["unit"], powers[-1]["quantity"]) == ("W", "power")
 

@@ -1,4 +1,4 @@
-"""A folder for the logs of ROS that is missing, or that nobody can write, is told with a hint."""
+"""A ROS log directory that is missing or not writable is reported with a hint."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""NVML over a double for the library: what is found, what is left out, what failures become."""
+"""NVML with a double for the library: quantities, missing ones, and failures."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ FUNCTIONS = {
 
 
 class NVMLError(Exception):
-    """As the library's: a number and its words."""
+    """The error of the library: a number and its text."""
 
     def __init__(self, value: int) -> None:
         super().__init__(f"error {value}")
@@ -58,7 +58,7 @@ class NVMLError(Exception):
 
 
 class Library:
-    """The module ``pynvml`` with GPUs of ours."""
+    """The module ``pynvml`` with fake GPUs."""
 
     NVMLError = NVMLError
 
@@ -131,7 +131,7 @@ def test_all_quantities_of_a_gpu(library: Library) -> None:
     temperature = found["temperature"]
     assert temperature.name == "nvml/0000:01:00.0/temperature"
     assert (temperature.role, temperature.throttle, temperature.critical) == (Role.CONTROL, 88, 98)
-    assert found["power"].role is Role.NONE  # of one board in the machine
+    assert found["power"].role is Role.NONE  # of one GPU in the machine
 
 
 @pytest.mark.parametrize(

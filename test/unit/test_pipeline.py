@@ -1,4 +1,4 @@
-"""Pipeline descriptions: arguments, conditions, names, and what is said about mistakes."""
+"""Pipeline descriptions: arguments, conditions, names and errors."""
 
 from __future__ import annotations
 

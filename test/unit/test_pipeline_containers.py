@@ -1,4 +1,4 @@
-"""Which components of a pipeline share a process: what a description says, and its mistakes."""
+"""The containers of a pipeline: descriptions and errors."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ containers:
   - {name: legs, components: [drive]}
 """
 PLAN = TOY[TOY.index("containers:") :]
-#: Nodes that take images, or what is as large.
+#: Nodes that receive images or other large messages.
 TAKE_IMAGES = {"preprocess", "overlay", "media_source", "inference", "decode"}
-#: Nodes that hear, move and stop the robot, and the one that keeps the machine cool.
+#: Nodes that recognise speech, move and stop the robot, and the platform manager.
 MUST_NOT_WAIT = {"command", "planner", "intent_parser", "speech_recognition", "platform_manager"}
 
 
@@ -110,7 +110,7 @@ def test_robot_images_and_motion_are_in_different_containers() -> None:
     perception, voice = robot.containers
     assert robot.containers[perception] >= TAKE_IMAGES
     assert robot.containers[voice] >= MUST_NOT_WAIT
-    # Both are whole: every node of the two pipelines is somewhere.
+    # Every node of the two pipelines is in a container.
     values = {argument.name: "1" for argument in robot.arguments}
     parts = [
         each.name for name in robot.containers for each in robot.components(values, container=name)

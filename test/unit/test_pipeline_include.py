@@ -1,4 +1,4 @@
-"""A pipeline made of others: names of arguments, one of each component, and what may not be."""
+"""Included pipelines: names of arguments, merged components and errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One look at a whole machine: real files, a pipe that blocks, chips that move."""
+"""The platform: real files, a pipe that blocks, chips that are renumbered."""
 
 from __future__ import annotations
 
@@ -28,26 +28,26 @@ from edge_inference.platforms.system_files import HostFiles
 from machine_files import (
     INA3221,
     ZONE,
-    HandClock,
+    ManualClock,
     MemoryFiles,
     ina3221,
-    look,
     orin_nx,
-    write,
+    read_sensors,
+    write_files,
     zones,
 )
-from recording_bench import written
+from recording_bench import write_recording
 
 FOLDER = Path(__file__).parents[2] / "config" / "platforms"
 ORIN = find_board("jetson_orin", load_boards([FOLDER]))
 
 
 class Machine:
-    """A platform over a tree in memory and a clock that is moved by hand."""
+    """A platform with files in memory and a manual clock."""
 
     def __init__(self, files: dict[str, str | int], board: str = "") -> None:
         self.files = MemoryFiles(files)
-        self.clock = HandClock()
+        self.clock = ManualClock()
         self.platform = open_platform([FOLDER], self.files, board, clock=self.clock)
 
     def sense(self, after_s: float = 0.5) -> PlatformState:
@@ -74,7 +74,7 @@ def test_all_readings_of_an_orin_nx(orin: Machine) -> None:
     gated = {name for name, status in worth.items() if status is ReadingStatus.GATED}
     assert gated == {"zone/cv0-thermal", "zone/cv1-thermal", "zone/cv2-thermal"}
     stale = {name for name, status in worth.items() if status is ReadingStatus.STALE}
-    assert stale == {"cpu/load"}  # nothing has run between the two looks
+    assert stale == {"cpu/load"}  # nothing has run between the two samples
     assert len(worth) == 36
 
 
@@ -118,7 +118,7 @@ def test_hwmon_that_returns_with_another_number(orin: Machine) -> None:
     assert lost.power_w is None
     reading = lost.named("rail/VDD_IN")
     assert reading is not None and reading.status is ReadingStatus.ABSENT
-    orin.sense(after_s=2)  # found no more, and so it stays
+    orin.sense(after_s=2)  # no longer found, so it stays absent
     again = orin.sense().named("rail/VDD_IN")
     assert again is not None and again.status is ReadingStatus.ABSENT
     orin.files.move("gone", new)
@@ -148,7 +148,7 @@ def test_probe_keeps_the_state_of_known_sensors(orin: Machine) -> None:
     orin.files.contents[f"{ZONE.format(8)}/temp"] = "120000\n"
     orin.files.reads.clear()
     reading = orin.sense(after_s=2).named("zone/tj-thermal")
-    assert f"{ZONE.format(8)}/type" in orin.files.reads  # a search there was
+    assert f"{ZONE.format(8)}/type" in orin.files.reads  # there was a probe
     assert reading is not None and "jumped" in reading.problem
 
 
@@ -195,7 +195,7 @@ def test_probe_reads_no_file_that_may_block() -> None:
     sensors = find_sensors(files, ORIN)
     static = ("/type", "/name", "_label", "_type", "_temp")
     assert [path for path in files.reads if not path.endswith(static)] == []
-    assert look(sensors)
+    assert read_sensors(sensors)
 
 
 @pytest.mark.parametrize("content", ["", "garbage\n", "\x00" * 64, "-1\n", "9" * 400])
@@ -245,14 +245,14 @@ def test_wall_clock_is_never_used() -> None:
 
 
 class RealMachine:
-    """Files below a folder, two of them pipes into which nobody writes."""
+    """Files below a folder; two of them are pipes without a writer."""
 
     def __init__(self, root: Path, *pipes: str) -> None:
         self.pipes = [root / pipe for pipe in pipes]
         files = orin_nx()
         for number in (2, 3, 4):
             files[f"{ZONE.format(number)}/temp"] = "45000\n"
-        write(files, root)
+        write_files(files, root)
         for pipe in self.pipes:
             pipe.unlink()
             os.mkfifo(pipe)
@@ -266,7 +266,7 @@ class RealMachine:
         return self.platform.sense(time.monotonic_ns())
 
     def let_go(self) -> None:
-        """Open the pipes' other ends, which lets those go on who wait to read."""
+        """Open the other ends of the pipes, which unblocks the readers."""
         for pipe in self.pipes:
             if pipe.exists():
                 try:
@@ -337,7 +337,7 @@ def test_an_empty_file_of_a_real_machine(tmp_path: Path) -> None:
 
 
 def test_closing_the_platform_releases_a_blocked_recorded_file(tmp_path: Path) -> None:
-    file = written(tmp_path / "r.jsonl", (0, {"a": UnreadableFile(None)}))
+    file = write_recording(tmp_path / "r.jsonl", (0, {"a": UnreadableFile(None)}))
     platform = open_platform([FOLDER], RecordedFiles(file), "generic")
     platform.close()
     with pytest.raises(OSError) as caught:

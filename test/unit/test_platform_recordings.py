@@ -1,4 +1,4 @@
-"""Every board's recording is sensed as the board is: what decides, what it takes, what is off."""
+"""The readings of every shipped recording: control temperature, power, powered-off units."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from edge_inference.platforms.recording.replay import RecordedFiles
 from edge_inference.platforms.system_files import SystemFiles
 
 ROOT = Path(__file__).parents[2]
-TREES = ROOT / "test" / "platform_recordings"
-FILES = sorted(TREES.glob("*.jsonl"))
+RECORDINGS = ROOT / "test" / "platform_recordings"
+FILES = sorted(RECORDINGS.glob("*.jsonl"))
 LARGEST = 60_000
 
 
 class Player:
-    """A recording, sensed by a clock of ours."""
+    """A platform that replays a recording with a manual clock."""
 
     def __init__(self, name: str) -> None:
         self.now_ns = 0
-        self.files = RecordedFiles(TREES / f"{name}.jsonl", clock=lambda: self.now_ns)
+        self.files = RecordedFiles(RECORDINGS / f"{name}.jsonl", clock=lambda: self.now_ns)
         self.platform = self.opened(self.files)
 
     def opened(self, files: SystemFiles) -> Platform:
@@ -51,7 +51,7 @@ def player(request: pytest.FixtureRequest) -> Iterator[Player]:
 
 @dataclass(frozen=True)
 class Expected:
-    """What is to be sensed of a recording at its beginning."""
+    """The expected readings at the start of a recording."""
 
     board: str
     hottest: str = ""
@@ -69,7 +69,7 @@ class Expected:
 CV_UNITS = {f"zone/cv{number}-thermal" for number in range(3)}
 JETPACK_5_UNITS = {"zone/GPU-therm", "zone/CV0-therm", "zone/CV1-therm", "zone/CV2-therm"}
 PMIC = {"zone/PMIC-Die"}
-# What a chip of three rails shows beside its rails, and rails without a line.
+# Files of a three-channel chip that are not rails, and unconnected inputs.
 NO_RAILS = {"rail/NC", "rail/sum of shunt voltages"}
 
 EXPECTED = {
@@ -177,15 +177,15 @@ def test_shipped_recording_is_small_and_synthetic(file: Path) -> None:
 
 
 def test_recordings_match_the_build_script(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(TREES)
+    monkeypatch.syspath_prepend(RECORDINGS)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    written = dict(runpy.run_path(str(TREES / "build.py"))["recordings"]())
+    written = dict(runpy.run_path(str(RECORDINGS / "build.py"))["recordings"]())
     assert sorted(written) == sorted(EXPECTED)
     assert [file.stem for file in FILES if file.read_text() != written[file.stem]] == []
 
 
 class Witness:
-    """A tree that remembers what was read of it."""
+    """Files that record which paths are read."""
 
     def __init__(self, files: SystemFiles) -> None:
         self._files = files
@@ -210,7 +210,7 @@ def test_every_file_that_sensors_read_is_recorded(player: Player) -> None:
 
 @pytest.mark.parametrize("player", sorted(EXPECTED), indirect=True)
 def test_every_recorded_file_matches_the_patterns(player: Player) -> None:
-    (first, *_) = read_recording(TREES / f"{_name(player)}.jsonl").samples
+    (first, *_) = read_recording(RECORDINGS / f"{_name(player)}.jsonl").samples
     assert {path for path in first.files if not is_recorded(path)} == set()
 
 
@@ -228,7 +228,7 @@ def test_warming_recording_warms_up_and_cools_down(player: Player) -> None:
     assert max(temperatures) == 84
     assert [course[moment][0] for moment in (0, 2, 34)] == [45, 45, 84]
     assert 49 < temperatures[-1] < 51
-    # It rises, then falls, without a step that a real die could not take.
+    # It rises, then falls, without a step that is impossible for a real die.
     highest = temperatures.index(84)
     assert temperatures[: highest + 1] == sorted(temperatures[: highest + 1])
     assert temperatures[highest:] == sorted(temperatures[highest:], reverse=True)
@@ -247,7 +247,7 @@ def test_energy_counter_gives_power_over_a_wrap(player: Player) -> None:
         values = [each.value if each else None for each in found.values()]
         assert values == [pytest.approx(20, rel=1e-3), pytest.approx(0.5)]
         (total,) = state.by_role(Role.RAILS_SUM)
-        assert total.value == pytest.approx(20, rel=1e-3)  # the cores are within the package
+        assert total.value == pytest.approx(20, rel=1e-3)  # the cores are part of the package
 
 
 @pytest.mark.parametrize("player", ["laptop"], indirect=True)

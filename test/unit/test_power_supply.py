@@ -1,4 +1,4 @@
-"""Batteries: units, signs, and what a driver leaves out."""
+"""Batteries: units, signs, and missing files of drivers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from edge_inference.core.reading import Reading, ReadingStatus, Role
 from edge_inference.platforms.boards import find_board, load_boards
 from edge_inference.platforms.sensors import power_supply
-from machine_files import Files, MemoryFiles, look
+from machine_files import Files, MemoryFiles, read_sensors
 
 PC = find_board("pc", load_boards([Path(__file__).parents[2] / "config" / "platforms"]))
 ROOT = "sys/class/power_supply"
@@ -22,7 +22,7 @@ def supply(name: str = "BAT0", **values: str | int) -> Files:
 
 
 def batteries(files: Files) -> dict[str, Reading]:
-    return look(power_supply.find(MemoryFiles(files), PC))
+    return read_sensors(power_supply.find(MemoryFiles(files), PC))
 
 
 def by_role(**values: str | int) -> dict[Role, Reading]:

@@ -1,4 +1,4 @@
-"""Who is heard on a topic that is for one publisher."""
+"""The publisher that is accepted on a private topic."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TOPIC = "/ai/tensor"
 
 
 class Bench:
-    """A topic with publishers ``a``, ``b`` … of nodes /a, /b …; time passes when it is told to."""
+    """A topic with publishers ``a``, ``b`` … of nodes /a, /b …, and a manual clock."""
 
     def __init__(self, *there: str, own: tuple[str, ...] = ()) -> None:
         self.there, self.own = list(there), own
@@ -153,7 +153,7 @@ def test_without_identities_all_publishers_are_accepted_and_reported() -> None:
 def test_callback_accepts_every_form_of_rclpy() -> None:
     taken: list[tuple[bytes, Any]] = []
     callback = RawCallback(lambda data, info: taken.append((data, info)))
-    with pytest.raises(TypeError):  # which makes rclpy give the info, too
+    with pytest.raises(TypeError):  # which makes rclpy pass the info, too
         inspect.signature(callback).bind(object())
     inspect.signature(callback).bind(object(), object())
     callback(b"1", {"publisher_gid": None})

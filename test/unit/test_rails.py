@@ -1,4 +1,4 @@
-"""Power rails: the right line of the right chip, in the right unit."""
+"""Power rails: chips, channels and units."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from edge_inference.core.reading import Quantity, Reading, ReadingStatus, Role
 from edge_inference.platforms.boards import find_board, load_boards
 from edge_inference.platforms.sensors import hwmon_power, iio_power
 from edge_inference.platforms.sensors.rails_sum import rails_sum
-from machine_files import INA3221, Files, MemoryFiles, ina3221, look, orin_nx
+from machine_files import INA3221, Files, MemoryFiles, ina3221, orin_nx, read_sensors
 
 BOARDS = load_boards([Path(__file__).parents[2] / "config" / "platforms"])
 ORIN = find_board("jetson_orin", BOARDS)
@@ -48,7 +48,7 @@ def ina238() -> Files:
 
 
 def hwmon(files: Files) -> dict[str, Reading]:
-    return look(hwmon_power.find(MemoryFiles(files), ORIN))
+    return read_sensors(hwmon_power.find(MemoryFiles(files), ORIN))
 
 
 def test_a_machine_without_chips_has_no_rails() -> None:
@@ -80,7 +80,7 @@ def test_the_input_rail_is_the_total_and_no_other() -> None:
 
 def test_shunt_voltages_and_sums_are_not_read() -> None:
     files = MemoryFiles(ina3221())
-    look(hwmon_power.find(files, ORIN))
+    read_sensors(hwmon_power.find(files, ORIN))
     for file in ("in4_input", "in5_input", "in6_input", "in7_input", "in7_label", "curr4_input"):
         assert f"{CHIP}/{file}" not in files.reads
 
@@ -151,7 +151,7 @@ def test_neither_voltage_nor_current_is_negative(file: str, what: str) -> None:
 
 
 def test_jetpack_4_driver_reports_milliwatts() -> None:
-    readings = look(iio_power.find(MemoryFiles(nano_iio()), NANO))
+    readings = read_sensors(iio_power.find(MemoryFiles(nano_iio()), NANO))
     assert {name: (each.value, each.quantity.unit) for name, each in readings.items()} == {
         "rail/POM_5V_IN": (3.0, "W"),
         "rail/POM_5V_IN/voltage": (5.0, "V"),
@@ -165,7 +165,7 @@ def test_jetpack_4_driver_reports_milliwatts() -> None:
 
 def test_negative_value_of_the_jetpack_4_driver() -> None:
     files = {**nano_iio(), f"{IIO}/in_power1_input": "-40\n"}
-    readings = look(iio_power.find(MemoryFiles(files), NANO))
+    readings = read_sensors(iio_power.find(MemoryFiles(files), NANO))
     assert readings["rail/POM_5V_GPU"].status is ReadingStatus.INVALID
     assert readings["rail/POM_5V_IN"].status is ReadingStatus.OK
 
@@ -174,7 +174,7 @@ def test_negative_value_of_the_jetpack_4_driver() -> None:
 def test_an_ina238_gives_microwatts(file: str | None) -> None:
     label = {f"{INA238}/{file}": "VIN\n"} if file else {}
     name = "rail/VIN" if file else "rail/ina238"
-    readings = look(hwmon_power.find(MemoryFiles({**ina238(), **label}), THOR))
+    readings = read_sensors(hwmon_power.find(MemoryFiles({**ina238(), **label}), THOR))
     assert [(each.name, each.value) for each in readings.values()] == [
         (name, 38.0),
         (f"{name}/voltage", 19.0),

@@ -1,4 +1,4 @@
-"""Watts from counters of energy."""
+"""Power from energy counters."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from edge_inference.core.reading import Reading, ReadingStatus, Role
 from edge_inference.platforms.boards import find_board, load_boards
 from edge_inference.platforms.sensors import rapl
 from edge_inference.platforms.sensors.rails_sum import rails_sum
-from machine_files import Files, HandClock, MemoryFiles, look
+from machine_files import Files, ManualClock, MemoryFiles, read_sensors
 
 PC = find_board("pc", load_boards([Path(__file__).parents[2] / "config" / "platforms"]))
 ROOT = "sys/class/powercap"
@@ -34,7 +34,7 @@ class OneCounter:
         self.files = MemoryFiles(domains(at_0="package-0"))
         self.files.contents[f"{ROOT}/intel-rapl:0/energy_uj"] = energy
         self.files.contents[f"{ROOT}/intel-rapl:0/max_energy_range_uj"] = reach
-        self.clock = HandClock()
+        self.clock = ManualClock()
         (self.sensor,) = rapl.find(self.files, PC, self.clock)
 
     def counts(self, energy: str | int, after_s: float = 0.5) -> Reading:
@@ -135,11 +135,11 @@ def test_socket_without_power_is_invalid() -> None:
 
 
 def test_subdomain_may_have_no_power() -> None:
-    clock = HandClock()
+    clock = ManualClock()
     sensors = rapl.find(MemoryFiles(domains(at_0="package-0", at_0_0="uncore")), PC, clock)
-    look(sensors)
+    read_sensors(sensors)
     clock.forward(0.5)
-    assert look(sensors)["rapl/package-0/uncore"].value == 0.0
+    assert read_sensors(sensors)["rapl/package-0/uncore"].value == 0.0
 
 
 def test_gap_is_not_averaged() -> None:
@@ -151,14 +151,14 @@ def test_gap_is_not_averaged() -> None:
 
 def test_sockets_and_memory_are_summed_but_never_the_total() -> None:
     contents = domains(at_0="package-0", at_0_0="core", at_0_1="dram", at_1="psys")
-    files, clock = MemoryFiles(contents), HandClock()
+    files, clock = MemoryFiles(contents), ManualClock()
     sensors = rapl.find(files, PC, clock)
-    look(sensors)
+    read_sensors(sensors)
     for path in contents:
         if path.endswith("energy_uj"):
             files.contents[path] = "3000000\n"
     clock.forward(1.0)
-    readings = look(sensors)
+    readings = read_sensors(sensors)
     total = rails_sum(list(readings.values()), PC)
     assert total is not None
     assert (total.value, total.role) == (4.0, Role.RAILS_SUM)

@@ -1,4 +1,4 @@
-"""Recordings of a machine's tree: played by time, and refused where damaged."""
+"""Replay of recordings by time, and errors for damaged ones."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ from edge_inference.platforms.recording.recording import (
     read_recording,
 )
 from edge_inference.platforms.recording.replay import RecordedFiles
-from recording_bench import HEAD, Time, as_read, written
+from recording_bench import HEAD, ManualTime, read_or_errno, write_recording
 
 
 @pytest.fixture
-def time() -> Time:
-    return Time()
+def time() -> ManualTime:
+    return ManualTime()
 
 
 def test_blocked_read_returns_later_in_the_recording(tmp_path: Path) -> None:
-    file = written(
+    file = write_recording(
         tmp_path / "r.jsonl", (0, {"a": UnreadableFile(None)}), (1, {"a": b"1"}), (2, {"a": None})
     )
     moments = iter([0, 0, 0, 1_000_000_000])
     assert RecordedFiles(file, clock=lambda: next(moments)).read("a") == b"1"
 
 
-def test_playback_follows_the_clock(tmp_path: Path, time: Time) -> None:
-    file = written(
+def test_playback_follows_the_clock(tmp_path: Path, time: ManualTime) -> None:
+    file = write_recording(
         tmp_path / "r.jsonl",
         (0, {"d/a": b"0", "d/b": b"0"}),
         (1, {"d/a": UnreadableFile(errno.EAGAIN)}),
@@ -49,7 +49,7 @@ def test_playback_follows_the_clock(tmp_path: Path, time: Time) -> None:
     files = RecordedFiles(file, clock=time.clock)
     seen = []
     for _ in range(6):
-        seen.append((as_read(files, "d/a"), files.list("d"), files.has_ended))
+        seen.append((read_or_errno(files, "d/a"), files.list("d"), files.has_ended))
         time.wait(0.5)
     eagain = errno.EAGAIN
     assert seen == [
@@ -73,10 +73,10 @@ def test_playback_follows_the_clock(tmp_path: Path, time: Time) -> None:
     ],
 )
 def test_speed_and_loop(
-    speed: float, loop: bool, expected: list[int], tmp_path: Path, time: Time
+    speed: float, loop: bool, expected: list[int], tmp_path: Path, time: ManualTime
 ) -> None:
     samples = [(float(t), {"a": str(t).encode()}) for t in (0, 1)]
-    file = written(tmp_path / "r.jsonl", *samples, (1.5, {"a": b"2"}))
+    file = write_recording(tmp_path / "r.jsonl", *samples, (1.5, {"a": b"2"}))
     files = RecordedFiles(file, clock=time.clock, speed=speed, loop=loop)
     seen = []
     for _ in expected:
@@ -86,15 +86,17 @@ def test_speed_and_loop(
     assert files.has_ended is not loop
 
 
-def test_single_sample_stays(tmp_path: Path, time: Time) -> None:
-    files = RecordedFiles(written(tmp_path / "r.jsonl", (0, {"a": b"1"})), time.clock, loop=True)
+def test_single_sample_stays(tmp_path: Path, time: ManualTime) -> None:
+    files = RecordedFiles(
+        write_recording(tmp_path / "r.jsonl", (0, {"a": b"1"})), time.clock, loop=True
+    )
     time.wait(1000)
     assert files.read("a") == b"1"
     assert files.has_ended
 
 
-def test_clock_that_goes_back(tmp_path: Path, time: Time) -> None:
-    file = written(tmp_path / "r.jsonl", (0, {"a": b"0"}), (1, {"a": b"1"}))
+def test_clock_that_goes_back(tmp_path: Path, time: ManualTime) -> None:
+    file = write_recording(tmp_path / "r.jsonl", (0, {"a": b"0"}), (1, {"a": b"1"}))
     files = RecordedFiles(file, time.clock)
     time.wait(-3600)
     assert files.read("a") == b"0"
@@ -150,7 +152,7 @@ def test_invalid_line_error_names_the_line(
 
 
 def test_sample_times_must_be_sorted(tmp_path: Path) -> None:
-    file = written(tmp_path / "r.jsonl", (0, {}), (2, {}), (1, {}))
+    file = write_recording(tmp_path / "r.jsonl", (0, {}), (2, {}), (1, {}))
     with pytest.raises(InputError, match="line 4: t goes back from 2 to 1"):
         RecordedFiles(file)
 

@@ -13,7 +13,7 @@ from edge_inference.core.reading import Quantity, Reading, ReadingStatus
 from edge_inference.platforms.sampler import Sampler
 from edge_inference.platforms.sensors.channel import Channel
 from edge_inference.platforms.sensors.sensor import Sensor
-from machine_files import HandClock
+from machine_files import ManualClock
 
 LONG_S = 30.0
 # A busy machine may not run a healthy sensor for a tenth of a second.
@@ -66,7 +66,7 @@ class Bench:
     """Sensors a, b and c, and the sampler that reads them."""
 
     def __init__(self, **options: float) -> None:
-        self.clock = HandClock()
+        self.clock = ManualClock()
         self.sensors: list[FakeSensor] = [FakeSensor(name, self.clock) for name in "abc"]
         self.probes = 0
         self.probe_free = threading.Event()
@@ -201,7 +201,7 @@ def test_no_sensor_is_read_concurrently(impatient: Bench) -> None:
     for _ in range(4):
         hanging.free.clear()
         impatient.read()
-        impatient.clock.forward(100)  # a new search
+        impatient.clock.forward(100)  # a new probe
         impatient.read()
         hanging.free.set()
         until(lambda: not impatient.sampler.blocked_sensors)
@@ -379,7 +379,7 @@ def test_closing_does_not_wait_for_a_blocked_read(impatient: Bench) -> None:
     impatient.sensors[2].free.clear()
     impatient.read()
     impatient.sampler.close()
-    assert impatient.threads() == 2  # the two that hang, and they end with their reads
+    assert impatient.threads() == 2  # the two blocked threads, which end with their reads
     impatient.release_all()
     until(lambda: impatient.threads() == 0)
 

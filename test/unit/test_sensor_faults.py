@@ -1,4 +1,4 @@
-"""What happens to a decision when sensors lie, fail or vanish: a status, and nothing rash."""
+"""Decisions of the governor when sensors report wrong values, fail or vanish."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from fake_system_files import FakeSystemFiles
 from governor_cases import node
 
 ROOT = Path(__file__).parents[2]
-TREES = ROOT / "test" / "platform_recordings"
+RECORDINGS = ROOT / "test" / "platform_recordings"
 PERIOD_NS = 500_000_000
 START_NS = 1_000_000_000_000
 
@@ -28,10 +28,10 @@ Files = dict[str, bytes | int]
 
 
 class Robot:
-    """A recorded machine that can be tampered with, its sensors and its governor."""
+    """A recorded machine with changeable files, its sensors and its governor."""
 
     def __init__(self, name: str, preset: str = "ramp") -> None:
-        content = read_recording(TREES / f"{name}.jsonl").samples[0].files
+        content = read_recording(RECORDINGS / f"{name}.jsonl").samples[0].files
         self.files: Files = {
             path: each.errno if isinstance(each, UnreadableFile) else each
             for path, each in content.items()
@@ -43,7 +43,7 @@ class Robot:
         self.governor = Governor(GovernorSettings(preset=preset))
 
     def sample(self, seconds: float = 0.5) -> tuple[PlatformState, GovernorDecision]:
-        """Look and decide twice a second for so long; return the last of both."""
+        """Sample and decide twice a second for some seconds; return the last of both."""
         for _ in range(round(seconds * 1e9 / PERIOD_NS)):
             self.now_ns += PERIOD_NS
             state = self.platform.sense(self.now_ns)
@@ -51,7 +51,7 @@ class Robot:
         return state, decision
 
     def folders(self, name: str) -> list[str]:
-        """Return where a zone of this type or a chip of this name is; some are seen twice."""
+        """Return the folders of a zone of this type or a chip; some are listed twice."""
         return [
             path.rpartition("/")[0]
             for path, content in self.files.items()

@@ -1,4 +1,4 @@
-"""Cooling devices, over-current, clocks, loads, memory, modes, temperatures of hwmon."""
+"""Cooling devices, over-current, clocks, load, memory, power modes, hwmon temperatures."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from edge_inference.platforms.sensors import (
     power_mode,
     system_load,
 )
-from machine_files import Files, HandClock, MemoryFiles, look, orin_nx
+from machine_files import Files, ManualClock, MemoryFiles, orin_nx, read_sensors
 
 BOARDS = load_boards([Path(__file__).parents[2] / "config" / "platforms"])
 ORIN, NANO, PC, THOR = (
@@ -57,7 +57,9 @@ def test_an_empty_machine_has_no_sensors(module: object) -> None:
     ],
 )
 def test_throttling_devices_of_an_orin(kind: str, throttles: bool) -> None:
-    (reading,) = look(cooling_devices.find(MemoryFiles(cooling((kind, "1\n"))), ORIN)).values()
+    (reading,) = read_sensors(
+        cooling_devices.find(MemoryFiles(cooling((kind, "1\n"))), ORIN)
+    ).values()
     assert reading.name == f"cooling/{kind}"
     assert (reading.value, reading.quantity) == (1, Quantity.STATE)
     assert (reading.role is Role.THROTTLE) == throttles
@@ -65,10 +67,12 @@ def test_throttling_devices_of_an_orin(kind: str, throttles: bool) -> None:
 
 def test_throttling_devices_of_other_boards() -> None:
     files = cooling(("cpu-balanced", "1"), ("thermal-cpufreq-0", "0"), ("pwm-fan", "3"))
-    roles = [each.role for each in look(cooling_devices.find(MemoryFiles(files), NANO)).values()]
+    roles = [
+        each.role for each in read_sensors(cooling_devices.find(MemoryFiles(files), NANO)).values()
+    ]
     assert roles == [Role.THROTTLE, Role.THROTTLE, Role.NONE]
     files = cooling(("Processor", "0"), ("Processor", "2"), ("TCC Offset", "5"), ("LCD", "1"))
-    readings = look(cooling_devices.find(MemoryFiles(files), PC))
+    readings = read_sensors(cooling_devices.find(MemoryFiles(files), PC))
     assert [name for name, each in readings.items() if each.role is Role.THROTTLE] == [
         "cooling/Processor",
         "cooling/Processor#2",
@@ -77,7 +81,7 @@ def test_throttling_devices_of_other_boards() -> None:
 
 def test_idle_powerclamp_is_zero() -> None:
     files = MemoryFiles(cooling(("intel_powerclamp", "-1\n")))
-    (reading,) = look(cooling_devices.find(files, PC)).values()
+    (reading,) = read_sensors(cooling_devices.find(files, PC)).values()
     assert (reading.value, reading.role) == (0, Role.THROTTLE)
 
 
@@ -92,14 +96,14 @@ def test_idle_powerclamp_is_zero() -> None:
 )
 def test_unreadable_alert_is_not_zero(content: str | int, status: ReadingStatus) -> None:
     files = MemoryFiles(cooling(("cpu-throttle-alert", content)))
-    (reading,) = look(cooling_devices.find(files, ORIN)).values()
+    (reading,) = read_sensors(cooling_devices.find(files, ORIN)).values()
     assert (reading.value, reading.status) == (None, status)
 
 
 def test_over_current_counts() -> None:
     files = {**orin_nx(), "sys/class/hwmon/hwmon0/oc2_event_cnt": "7\n"}
     files["sys/class/hwmon/hwmon0/oc1_throt_en"] = "1\n"
-    readings = look(over_current.find(MemoryFiles(files), ORIN))
+    readings = read_sensors(over_current.find(MemoryFiles(files), ORIN))
     assert {name: each.value for name, each in readings.items()} == {
         "over_current/oc1": 0,
         "over_current/oc2": 7,
@@ -110,7 +114,7 @@ def test_over_current_counts() -> None:
 
 
 def test_a_gpu_has_a_clock_and_a_load() -> None:
-    readings = look(devfreq.find(MemoryFiles(orin_nx()), ORIN))
+    readings = read_sensors(devfreq.find(MemoryFiles(orin_nx()), ORIN))
     assert {name: (each.value, each.quantity) for name, each in readings.items()} == {
         "gpu/17000000.gpu/clock": (306e6, Quantity.FREQUENCY),
         "gpu/17000000.gpu/load": (0.25, Quantity.SHARE),
@@ -124,12 +128,12 @@ def test_a_gpu_without_a_load() -> None:
 
 def test_load_above_one_is_invalid() -> None:
     files = {**orin_nx(), "sys/class/devfreq/17000000.gpu/device/load": "1001\n"}
-    reading = look(devfreq.find(MemoryFiles(files), ORIN))["gpu/17000000.gpu/load"]
+    reading = read_sensors(devfreq.find(MemoryFiles(files), ORIN))["gpu/17000000.gpu/load"]
     assert reading.status is ReadingStatus.INVALID
 
 
 def test_clusters_have_clocks_in_hertz() -> None:
-    readings = look(cpu_clock.find(MemoryFiles(orin_nx()), ORIN))
+    readings = read_sensors(cpu_clock.find(MemoryFiles(orin_nx()), ORIN))
     assert {name: each.value for name, each in readings.items()} == {
         "cpu_clock/policy0": 1984000000,
         "cpu_clock/policy4": 1984000000,
@@ -149,7 +153,7 @@ def test_one_core_of_each_kind_is_read() -> None:
 class Load:
     def __init__(self) -> None:
         self.files = MemoryFiles({"proc/stat": ""})
-        (self.sensor,) = system_load.find(self.files, PC, HandClock())
+        (self.sensor,) = system_load.find(self.files, PC, ManualClock())
 
     def at(self, line: str) -> Reading:
         self.files.contents["proc/stat"] = line
@@ -193,7 +197,7 @@ def test_invalid_stat_gives_no_load(line: str) -> None:
     ],
 )
 def test_memory(text: str, value: float | None) -> None:
-    (reading,) = look(system_load.find(MemoryFiles({"proc/meminfo": text}), PC)).values()
+    (reading,) = read_sensors(system_load.find(MemoryFiles({"proc/meminfo": text}), PC)).values()
     assert reading.value == value
     assert (reading.status is ReadingStatus.OK) == (value is not None)
 
@@ -230,7 +234,7 @@ def test_processor_temperatures_without_a_zone() -> None:
         files[f"{chip}/temp{number}_label"] = f"{label}\n"
         files[f"{chip}/temp{number}_input"] = "61250\n"
     files |= {"sys/class/hwmon/hwmon1/name": "nvme\n", "sys/class/hwmon/hwmon1/temp1_input": "1"}
-    (reading,) = look(hwmon_temperature.find(MemoryFiles(files), PC)).values()
+    (reading,) = read_sensors(hwmon_temperature.find(MemoryFiles(files), PC)).values()
     assert (reading.name, reading.value, reading.role) == ("temp/k10temp/Tctl", 61.25, Role.CONTROL)
     assert (reading.throttle, reading.critical) == (None, None)
 
@@ -243,6 +247,6 @@ def test_a_package_has_its_own_limits() -> None:
         files[f"{chip}/temp{number}_input"] = "50000\n"
         files[f"{chip}/temp{number}_max"] = "80000\n"
         files[f"{chip}/temp{number}_crit"] = "100000\n"
-    (reading,) = look(hwmon_temperature.find(MemoryFiles(files), PC)).values()
+    (reading,) = read_sensors(hwmon_temperature.find(MemoryFiles(files), PC)).values()
     assert reading.name == "temp/coretemp/Package id 0"
     assert (reading.role, reading.throttle, reading.critical) == (Role.CONTROL, 80, 100)

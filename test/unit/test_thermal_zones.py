@@ -1,4 +1,4 @@
-"""Thermal zones: what may be believed, and what decides."""
+"""Thermal zones: valid values and the control temperature."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from edge_inference.core.reading import Reading, ReadingStatus, Role
 from edge_inference.platforms.boards import Board, find_board, load_boards
 from edge_inference.platforms.sensors import thermal_zones
 from edge_inference.platforms.sensors.sensor import Sensor
-from machine_files import ZONE, HandClock, MemoryFiles, look, orin_nx, zones
+from machine_files import ZONE, ManualClock, MemoryFiles, orin_nx, read_sensors, zones
 
 BOARDS = load_boards([Path(__file__).parents[2] / "config" / "platforms"])
 ORIN = find_board("jetson_orin", BOARDS)
@@ -22,11 +22,11 @@ NANO = find_board("jetson_nano", BOARDS)
 
 
 class OneZone:
-    """A machine with one zone, ``tj-thermal``, at which one looks again and again."""
+    """A machine with one zone, ``tj-thermal``, that is sampled repeatedly."""
 
     def __init__(self, temperature: str | int = "45000\n", board: Board = ORIN) -> None:
         self.files = MemoryFiles(zones(tj_thermal=temperature))
-        self.clock = HandClock()
+        self.clock = ManualClock()
         self.sensor: Sensor = thermal_zones.find(self.files, board, self.clock)[0]
 
     def says(self, temperature: str | int, after_s: float = 0.5) -> Reading:
@@ -40,7 +40,7 @@ def test_a_machine_without_zones_has_no_sensors() -> None:
 
 
 def test_a_zone_has_its_type_as_name_and_its_own_trip_points() -> None:
-    readings = look(thermal_zones.find(MemoryFiles(orin_nx()), ORIN))
+    readings = read_sensors(thermal_zones.find(MemoryFiles(orin_nx()), ORIN))
     tj = readings["zone/tj-thermal"]
     assert (tj.value, tj.throttle, tj.critical) == (48.5, 99.0, 104.5)
     assert tj.source == f"{ZONE.format(8)}/temp"
@@ -48,7 +48,7 @@ def test_a_zone_has_its_type_as_name_and_its_own_trip_points() -> None:
 
 
 def test_tj_is_the_only_control_temperature_of_an_orin() -> None:
-    readings = look(thermal_zones.find(MemoryFiles(orin_nx()), ORIN))
+    readings = read_sensors(thermal_zones.find(MemoryFiles(orin_nx()), ORIN))
     assert [name for name, each in readings.items() if each.role is Role.CONTROL] == [
         "zone/tj-thermal"
     ]
@@ -62,7 +62,7 @@ def test_zone_of_a_powered_off_unit_is_gated(off: str | int) -> None:
 
 
 def test_gated_zones_leave_tj_valid() -> None:
-    readings = look(thermal_zones.find(MemoryFiles(orin_nx()), ORIN))
+    readings = read_sensors(thermal_zones.find(MemoryFiles(orin_nx()), ORIN))
     assert readings["zone/cv0-thermal"].status is ReadingStatus.GATED
     assert readings["zone/tj-thermal"].status is ReadingStatus.OK
 
@@ -112,7 +112,7 @@ def test_random_contents_give_valid_temperatures_only(content: bytes) -> None:
     assert bool(reading.problem) == (reading.value is None)
 
 
-# Defects seen in others: an offline sensor that is taken as 0 or as -256 degrees.
+# Defects of other programs: an offline sensor that counts as 0 or as -256 degrees.
 
 
 def test_zero_at_the_start_is_invalid() -> None:
@@ -133,12 +133,12 @@ def test_whole_degrees_are_rejected() -> None:
 @pytest.mark.parametrize(("other", "is_believed"), [(2000, True), (-9000, True), (15000, False)])
 def test_value_near_zero_is_confirmed_by_a_cold_zone(other: int, is_believed: bool) -> None:
     files = MemoryFiles(zones(cpu_thermal=f"{other}\n", tj_thermal="-500\n"))
-    readings = look(thermal_zones.find(files, ORIN))
+    readings = read_sensors(thermal_zones.find(files, ORIN))
     assert readings["zone/tj-thermal"].value == (-0.5 if is_believed else None)
 
 
 def test_old_value_of_another_zone_confirms_nothing() -> None:
-    files, clock = MemoryFiles(zones(cpu_thermal="2000\n", tj_thermal="88\n")), HandClock()
+    files, clock = MemoryFiles(zones(cpu_thermal="2000\n", tj_thermal="88\n")), ManualClock()
     other, zone = thermal_zones.find(files, ORIN, clock)
     other.read()
     clock.forward(11)
@@ -154,12 +154,12 @@ def bind(contents: dict, zone: int, *devices: tuple[str, str]) -> dict:
 
 
 def orin_with_a_notice(*devices: tuple[str, str]) -> Reading:
-    """Look at the tj of an Orin that also has a passive trip at 70 °C, number 2."""
+    """Read the tj of an Orin that also has a passive trip at 70 °C, number 2."""
     contents = orin_nx()
     contents[f"{ZONE.format(8)}/trip_point_2_type"] = "passive\n"
     contents[f"{ZONE.format(8)}/trip_point_2_temp"] = "70000\n"
     files = MemoryFiles(bind(contents, 8, *devices))
-    return look(thermal_zones.find(files, ORIN))["zone/tj-thermal"]
+    return read_sensors(thermal_zones.find(files, ORIN))["zone/tj-thermal"]
 
 
 @pytest.mark.parametrize(
@@ -271,7 +271,7 @@ def test_gated_zone_is_read_again_when_powered() -> None:
 
 def test_pmic_die_is_a_placeholder() -> None:
     files = MemoryFiles(zones(CPU_therm="50000\n", GPU_therm="48000\n", PMIC_Die="100000\n"))
-    readings = look(thermal_zones.find(files, NANO))
+    readings = read_sensors(thermal_zones.find(files, NANO))
     pmic = readings["zone/PMIC-Die"]
     assert (pmic.value, pmic.status, pmic.role) == (None, ReadingStatus.INVALID, Role.NONE)
     assert "measures nothing" in pmic.problem
@@ -284,7 +284,7 @@ def test_pmic_die_is_a_placeholder() -> None:
 def test_zone_order_does_not_select_the_control_temperature(order: tuple[str, str]) -> None:
     temperatures = {"tj_thermal": "80000\n", "cpu_thermal": "30000\n"}
     files = MemoryFiles(zones(**{name: temperatures[name] for name in order}))
-    readings = look(thermal_zones.find(files, ORIN))
+    readings = read_sensors(thermal_zones.find(files, ORIN))
     state = PlatformState("jetson_orin", tuple(readings.values()), 0)
     assert state.hottest is not None
     assert state.hottest.value == 80
@@ -292,8 +292,12 @@ def test_zone_order_does_not_select_the_control_temperature(order: tuple[str, st
 
 
 def test_zones_are_identified_by_type() -> None:
-    before = look(thermal_zones.find(MemoryFiles(zones(tj_thermal="10000", a="20000")), ORIN))
-    after = look(thermal_zones.find(MemoryFiles(zones(a="20000", tj_thermal="10000")), ORIN))
+    before = read_sensors(
+        thermal_zones.find(MemoryFiles(zones(tj_thermal="10000", a="20000")), ORIN)
+    )
+    after = read_sensors(
+        thermal_zones.find(MemoryFiles(zones(a="20000", tj_thermal="10000")), ORIN)
+    )
     assert {name: each.value for name, each in before.items()} == {
         name: each.value for name, each in after.items()
     }
@@ -303,7 +307,7 @@ def test_zones_of_equal_type_get_unique_names() -> None:
     contents = zones(a="30000\n", b="40000\n", c="50000\n")
     for number in range(3):
         contents[f"{ZONE.format(number)}/type"] = "acpitz\n"
-    readings = look(thermal_zones.find(MemoryFiles(contents), ORIN))
+    readings = read_sensors(thermal_zones.find(MemoryFiles(contents), ORIN))
     assert {name: each.value for name, each in readings.items()} == {
         "zone/acpitz": 30,
         "zone/acpitz#2": 40,
@@ -351,7 +355,7 @@ def test_trip_points(
     for number, (kind, temperature) in enumerate(trips):
         contents[f"{ZONE.format(0)}/trip_point_{number}_type"] = kind
         contents[f"{ZONE.format(0)}/trip_point_{number}_temp"] = temperature
-    reading = look(thermal_zones.find(MemoryFiles(contents), ORIN))["zone/tj-thermal"]
+    reading = read_sensors(thermal_zones.find(MemoryFiles(contents), ORIN))["zone/tj-thermal"]
     assert (reading.throttle, reading.critical) == (throttle, critical)
 
 
@@ -360,5 +364,5 @@ def test_sampling_reads_only_temperature_files() -> None:
     sensors = thermal_zones.find(files, ORIN)
     assert not [path for path in files.reads if path.endswith("/temp")]
     files.reads.clear()
-    look(sensors)
+    read_sensors(sensors)
     assert files.reads == [f"{ZONE.format(number)}/temp" for number in range(9)]

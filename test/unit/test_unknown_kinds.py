@@ -13,7 +13,7 @@ import pytest
 from edge_inference.backends.trt.vendor import ErrorLog, make_logger
 from edge_inference.cli.perception import result_format
 from edge_inference.cli.perception.run_summary import ResultCounts
-from edge_inference.cli.platform.sensor_format import rows
+from edge_inference.cli.platform.sensor_format import make_rows
 from edge_inference.core.decoders import DecodeContext, find
 from edge_inference.core.decoders.activations import activate
 from edge_inference.core.images.geometry import Geometry
@@ -50,7 +50,7 @@ class Keypoints:
     ids=["draw", "json", "text", "summary"],
 )
 def test_an_unknown_result(use: Any) -> None:
-    with pytest.raises(InputError, match=r"nothing here handles .*Keypoints"):
+    with pytest.raises(InputError, match=r"Keypoints .* is not handled"):
         use(Keypoints())
 
 
@@ -91,7 +91,7 @@ def test_a_mask_of_an_unknown_activation(channels: int) -> None:
 
 @pytest.mark.parametrize("quantity", Quantity)
 def test_every_quantity_has_words(quantity: Quantity) -> None:
-    (row,) = rows(state(Reading("a/b", quantity, 2.0, "test", 0)))
+    (row,) = make_rows(state(Reading("a/b", quantity, 2.0, "test", 0)))
     assert row.values
 
 

@@ -17,7 +17,7 @@ from edge_inference.backends.trt.cuda import PRIORITIES, CudaProvider, DeviceInf
 from edge_inference.backends.trt.graphs import GraphSwitch
 from edge_inference.backends.trt.inference_worker import InferenceWorker
 from edge_inference.backends.trt.metadata import (
-    HOW_TO_REBUILD,
+    REBUILD_HINT,
     EngineMetadata,
     Environment,
     read_sidecar,
@@ -163,9 +163,9 @@ class TrtBackend(Backend):
 
     def _check_fit(self, metadata: EngineMetadata, vendor: Vendor, gpu: DeviceInfo) -> None:
         here = Environment.here(vendor.library, vendor.version, gpu.name, gpu.compute_capability)
-        misfit = metadata.misfit(here)
-        if misfit is not None:
-            raise EngineFileError(f"{self._file}: {misfit}; {HOW_TO_REBUILD}")
+        incompatibility = metadata.incompatibility(here)
+        if incompatibility is not None:
+            raise EngineFileError(f"{self._file}: {incompatibility}; {REBUILD_HINT}")
 
     def _open_worker(self, resources: ExitStack, plan: LoadedPlan) -> None:
         worker = InferenceWorker(self._cuda, plan, self._switch, self._priority)

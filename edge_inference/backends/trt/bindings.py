@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_inference.backends.base import TensorSpec
-from edge_inference.backends.trt.metadata import HOW_TO_REBUILD, EngineMetadata
+from edge_inference.backends.trt.metadata import REBUILD_HINT, EngineMetadata
 from edge_inference.backends.trt.vendor import enum_member
 from edge_inference.errors import BackendError, TensorError
 
@@ -132,7 +132,7 @@ def _read_binding(trt: Any, holder: EngineHolder, name: str, metadata: EngineMet
     if holder.engine.get_tensor_format(name) != trt.TensorFormat.LINEAR:
         raise BackendError(
             f"tensor {name!r} of this plan: expected a linear layout, got blocks of channels; "
-            f"{HOW_TO_REBUILD}"
+            f"{REBUILD_HINT}"
         )
     shape = tuple(holder.engine.get_tensor_shape(name))
     on_host = holder.engine.get_tensor_location(name) == trt.TensorLocation.HOST
@@ -157,7 +157,7 @@ def _stored_type(trt: Any, dtype: Any, name: str) -> tuple[np.dtype[Any], bool]:
             return np.dtype(stored), type_name == "BF16"
     raise BackendError(
         f"tensor {name!r} of this plan: expected one of {', '.join(_STORED)}, got {dtype}; "
-        f"{HOW_TO_REBUILD}"
+        f"{REBUILD_HINT}"
     )
 
 

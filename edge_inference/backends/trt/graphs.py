@@ -28,18 +28,18 @@ class GraphSwitch:
         self.reason = "" if enabled else "by setting"
 
     @property
-    def on(self) -> bool:
+    def is_on(self) -> bool:
         """Tell whether graphs are used."""
         return not self.reason
 
     def turn_off(self, reason: str) -> None:
         """Turn graphs off; the reason is logged once."""
-        if self.on:
+        if self.is_on:
             self.reason = reason
             _log.info("CUDA graphs are off: %s", reason)
 
     def __str__(self) -> str:
-        return "CUDA graph on" if self.on else f"CUDA graph off ({self.reason})"
+        return "CUDA graph on" if self.is_on else f"CUDA graph off ({self.reason})"
 
 
 class Graphs:
@@ -59,7 +59,7 @@ class Graphs:
 
     def run(self, key: Key, work: Callable[[], None]) -> None:
         """Queue work, as a graph if possible."""
-        if not self._switch.on:
+        if not self._switch.is_on:
             work()
             return
         if key not in self._graphs:

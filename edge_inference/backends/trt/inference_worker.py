@@ -110,7 +110,7 @@ class InferenceWorker:
     ) -> dict[str, NDArray[Any]]:
         stream = self._stream
         try:
-            if self._switch.on and slot.can_be_recorded(stream.handle):
+            if self._switch.is_on and slot.can_be_recorded(stream.handle):
                 self._graphs.run((slot.key, parameter), queue)
             else:
                 queue()
@@ -196,7 +196,7 @@ class InferenceWorker:
     def _free_slot(self) -> ExecutionSlot:
         """Return a slot for new shapes: an unused one, a new one, or the oldest."""
         oldest = next(iter(self._slots))
-        max_slots = MAX_SLOTS if self._switch.on else 1
+        max_slots = MAX_SLOTS if self._switch.is_on else 1
         if self._slots[oldest].generation is not None and len(self._slots) < max_slots:
             # Without memory for one more context the oldest one is reused.
             with suppress(BackendError):

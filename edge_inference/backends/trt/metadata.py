@@ -20,7 +20,7 @@ from edge_inference.errors import EngineFileError
 
 SIDECAR_SUFFIX = ".json"
 FORMAT = 1
-HOW_TO_REBUILD = "rebuild it here with: edge-inference engine build MODEL"
+REBUILD_HINT = "rebuild it here with: edge-inference engine build MODEL"
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class EngineMetadata:
     layer_source: str = ""
     build_seconds: float | None = None
 
-    def misfit(self, here: Environment) -> str | None:
+    def incompatibility(self, here: Environment) -> str | None:
         """Return why the plan cannot run here, None where it can."""
         built = self.environment
         if built.library != here.library:
@@ -137,29 +137,28 @@ def read_sidecar(plan: Path) -> EngineMetadata:
     except OSError as error:
         raise EngineFileError(
             f"{sidecar}: the plan's sidecar cannot be read ({error.strerror}), so the plan cannot "
-            f"be checked; {HOW_TO_REBUILD}"
+            f"be checked; {REBUILD_HINT}"
         ) from error
     except ValueError as error:
         raise EngineFileError(
-            f"{sidecar}: expected the JSON of a sidecar, got another text; {HOW_TO_REBUILD}"
+            f"{sidecar}: expected the JSON of a sidecar, got another text; {REBUILD_HINT}"
         ) from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         found = content.get("format") if isinstance(content, dict) else None
         raise EngineFileError(
-            f"{sidecar}: expected a sidecar of format {FORMAT}, got {found!r}; {HOW_TO_REBUILD}"
+            f"{sidecar}: expected a sidecar of format {FORMAT}, got {found!r}; {REBUILD_HINT}"
         )
     checksum = content.pop("checksum", None)
     if checksum != _checksum(content):
         raise EngineFileError(
-            f"{sidecar}: altered after it was written (its checksum is wrong); {HOW_TO_REBUILD}"
+            f"{sidecar}: altered after it was written (its checksum is wrong); {REBUILD_HINT}"
         )
     del content["format"]
     try:
         return _metadata(content)
     except (TypeError, KeyError, AttributeError, ValueError) as error:
         raise EngineFileError(
-            f"{sidecar}: expected the fields of this version, got others ({error}); "
-            f"{HOW_TO_REBUILD}"
+            f"{sidecar}: expected the fields of this version, got others ({error}); {REBUILD_HINT}"
         ) from error
 
 
@@ -170,18 +169,18 @@ def verify_plan(plan: Path, metadata: EngineMetadata) -> bytes:
         content = read_bytes(plan, size) if size == metadata.plan_bytes else b""
     except OSError as error:
         raise EngineFileError(
-            f"{plan}: the plan cannot be read ({error.strerror}); {HOW_TO_REBUILD}"
+            f"{plan}: the plan cannot be read ({error.strerror}); {REBUILD_HINT}"
         ) from error
     if size != metadata.plan_bytes:
         raise EngineFileError(
             f"{plan}: expected {metadata.plan_bytes} bytes, as its sidecar says, got {size}: "
-            f"cut off or replaced; {HOW_TO_REBUILD}"
+            f"cut off or replaced; {REBUILD_HINT}"
         )
     found = hashlib.sha256(content).hexdigest()
     if found != metadata.plan_sha256:
         raise EngineFileError(
             f"{plan}: expected the plan of its sidecar (sha256 {metadata.plan_sha256[:12]}…), got "
-            f"another one ({found[:12]}…); {HOW_TO_REBUILD}"
+            f"another one ({found[:12]}…); {REBUILD_HINT}"
         )
     return content
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from edge_inference.backends.trt.bindings import Binding, read_bindings
 from edge_inference.backends.trt.layers import inspect_layers, main_precision
-from edge_inference.backends.trt.metadata import HOW_TO_REBUILD, EngineMetadata
+from edge_inference.backends.trt.metadata import REBUILD_HINT, EngineMetadata
 from edge_inference.backends.trt.vendor import Vendor, first_reason
 from edge_inference.errors import BackendError, EngineFileError
 
@@ -37,7 +37,7 @@ class LoadedPlan:
         if self.engine is None:
             reason = first_reason(lines, "it gives no reason")
             raise EngineFileError(
-                f"{self.file}: {self.vendor.title} cannot load the plan: {reason}; {HOW_TO_REBUILD}"
+                f"{self.file}: {self.vendor.title} cannot load the plan: {reason}; {REBUILD_HINT}"
             )
         self.bindings = read_bindings(trt, self, self.metadata)
 

@@ -9,7 +9,7 @@ from edge_inference.backends.base import Backend
 from edge_inference.backends.gpu import find_gpu
 from edge_inference.backends.trt.backend import TrtBackend
 from edge_inference.backends.trt.metadata import (
-    HOW_TO_REBUILD,
+    REBUILD_HINT,
     EngineMetadata,
     read_sidecar,
     verify_plan,
@@ -79,9 +79,9 @@ def _check_plan(plan: Path, model: ModelDescription | None, gpu: int, model_path
     sys.stdout.write(f"{plan}: {metadata.model or 'model not named'}, {metadata.precision}\n")
     _print("files: verified (sha256)")
     here = environment_here(gpu)
-    misfit = metadata.misfit(here)
-    if misfit is not None:
-        raise BackendError(f"{plan}: {misfit}; {HOW_TO_REBUILD}")
+    incompatibility = metadata.incompatibility(here)
+    if incompatibility is not None:
+        raise BackendError(f"{plan}: {incompatibility}; {REBUILD_HINT}")
     if here.compute_capability is None:
         _print(f"fits: TensorRT and system match; the GPU is unknown: {_gpu_error(gpu)}")
         return 0

@@ -11,7 +11,7 @@ from typing import Any
 
 from edge_inference.backends.trt.layers import LayerPrecision, inspect_layers
 from edge_inference.backends.trt.metadata import (
-    HOW_TO_REBUILD,
+    REBUILD_HINT,
     EngineMetadata,
     read_sidecar,
     verify_plan,
@@ -53,9 +53,9 @@ def load_layers(
 ) -> tuple[LayerPrecision, ...]:
     """Load a plan on the GPU and return its layers. Raises BackendError."""
     here = environment_here(gpu)
-    misfit = metadata.misfit(here)
-    if misfit is not None:
-        raise BackendError(f"{plan}: {misfit}; {HOW_TO_REBUILD}")
+    incompatibility = metadata.incompatibility(here)
+    if incompatibility is not None:
+        raise BackendError(f"{plan}: {incompatibility}; {REBUILD_HINT}")
     vendor = import_tensorrt()
     cuda = PycudaProvider(gpu)
     with ExitStack() as resources:

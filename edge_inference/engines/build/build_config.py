@@ -83,7 +83,7 @@ def add_profile(
     if not profiles:
         return
     profile = builder.create_optimization_profile()
-    shape_inputs = {declared.name for declared in inputs if declared.holds_shape}
+    shape_inputs = {declared.name for declared in inputs if declared.is_shape_tensor}
     for name, sizes_of_input in profiles.items():
         try:
             if name in shape_inputs:

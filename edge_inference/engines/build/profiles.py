@@ -45,13 +45,13 @@ class DeclaredInput:
     """An input as the ONNX declares it, with -1 for a dynamic axis.
 
     ``axis_names`` are the names of the axes in the ONNX, empty for an axis without a name.
-    ``holds_shape`` is True where the input's values are the shape of another tensor.
+    ``is_shape_tensor`` is True where the input's values are the shape of another tensor.
     """
 
     name: str
     shape: Size
     axis_names: tuple[str, ...]
-    holds_shape: bool = False
+    is_shape_tensor: bool = False
 
 
 def parse_profile(text: str) -> Profile:
@@ -117,7 +117,7 @@ def resolve_profiles(
     for declared in inputs:
         if declared.name in named:
             found[declared.name] = _check_profile(declared, named[declared.name])
-        elif declared.holds_shape:
+        elif declared.is_shape_tensor:
             raise BackendError(_needs_values(declared))
         elif _DYNAMIC in declared.shape:
             found[declared.name] = _from_batch(declared, batch)
@@ -142,7 +142,7 @@ def _from_batch(declared: DeclaredInput, batch: Sequence[int]) -> Profile:
 
 
 def _check_profile(declared: DeclaredInput, profile: Profile) -> Profile:
-    if declared.holds_shape:
+    if declared.is_shape_tensor:
         count = declared.shape[0] if declared.shape else 1
         if count not in (_DYNAMIC, len(profile.optimum)):
             raise BackendError(

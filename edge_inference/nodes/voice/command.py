@@ -103,10 +103,10 @@ class Command(Component):
             self, self._motion, self._dispatcher, self._velocities, self._feedback, self._say
         )
         self._worker = self.make_worker(self._run)
-        odd = self._on_unreadable
-        self.subscribe_to("action_plan", ActionPlanAdapter(), self._on_plan, on_error=odd)
+        on_error = self._on_unreadable
+        self.subscribe_to("action_plan", ActionPlanAdapter(), self._on_plan, on_error=on_error)
         self.subscribe_to(
-            "transcript", TranscriptAdapter(), self._on_transcript, SPEECH, on_error=odd
+            "transcript", TranscriptAdapter(), self._on_transcript, SPEECH, on_error=on_error
         )
 
     def stop(self) -> None:

@@ -168,9 +168,9 @@ class Machine:
 def describe_failure(code: int, output: str) -> str:
     """Describe the failure of a tool by its last line and its exit code."""
     lines = output.strip().splitlines()
-    said = f" ({lines[-1].strip()[:_MAX_OUTPUT_CHARS]})" if lines else ""
+    last_line = f" ({lines[-1].strip()[:_MAX_OUTPUT_CHARS]})" if lines else ""
     hint = "" if os.geteuid() == 0 else "; it may need root"
-    return f"failed with exit code {code}{said}{hint}"
+    return f"failed with exit code {code}{last_line}{hint}"
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

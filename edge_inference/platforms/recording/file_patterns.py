@@ -78,13 +78,13 @@ _DMI = (
     "board_name",
     "chassis_type",
 )
-_TREE = ("model", "compatible")
+_DEVICE_TREE = ("model", "compatible")
 
 #: Patterns of file names by patterns of folders.
 FILE_PATTERNS: Mapping[str, tuple[str, ...]] = {
     "proc": ("stat", "meminfo"),
-    "proc/device-tree": _TREE,
-    "sys/firmware/devicetree/base": _TREE,
+    "proc/device-tree": _DEVICE_TREE,
+    "sys/firmware/devicetree/base": _DEVICE_TREE,
     "sys/class/dmi/id": _DMI,
     "sys/class/thermal/thermal_zone*": (
         "type",
