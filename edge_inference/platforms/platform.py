@@ -98,7 +98,7 @@ def open_platform(
     """Open this machine, or the machine that ``files`` describe.
 
     ``folders`` hold the board files; ``board`` selects one of them by name, for a
-    machine that is not recognised. NVML is used only for this machine, because
+    machine that is not recognized. NVML is used only for this machine, because
     ``files`` do not contain it. Raises ConfigError for an invalid file
     and for an unknown board.
     """

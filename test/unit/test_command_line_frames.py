@@ -49,7 +49,7 @@ def pass_all(book: FrameTracker, stamp_ns: int) -> None:
     book.add_timing(timing("decode", stamp_ns))
 
 
-class TestFrameBook:
+class TestFrameTracker:
     def test_an_announced_frame_goes_all_the_way(self) -> None:
         records: list[FrameRecord] = []
         book = FrameTracker("folder", True, records.append)
