@@ -21,8 +21,8 @@ from rig import Collected, Rig, later, wait_for
 MS32 = 32_000_000
 
 
-class Asker:
-    """Sends goals, and publishes transcripts as the recogniser does."""
+class ListenClient:
+    """Sends goals, and publishes transcripts as the recognizer does."""
 
     def __init__(self, rig: Rig) -> None:
         self._rig = rig
@@ -33,7 +33,7 @@ class Asker:
         )
         self.partial = Collected()
 
-    def ask(self, timeout_s: float = 60.0):
+    def send_goal(self, timeout_s: float = 60.0):
         """Send a goal; return its handle once it is accepted, and the future of its result."""
         wait_for(self._client.server_is_ready, "the action server")
         sent = self._rig.call(
@@ -59,10 +59,10 @@ class Asker:
 
 
 @pytest.fixture
-def asker(rig: Rig):
-    asker = Asker(rig)
-    yield asker
-    asker.close()
+def client(rig: Rig):
+    client = ListenClient(rig)
+    yield client
+    client.close()
 
 
 def answer(future) -> tuple[int, str, str]:
@@ -73,16 +73,16 @@ def answer(future) -> tuple[int, str, str]:
 
 
 @pytest.mark.parametrize("rig", ["best", "single"], indirect=True)
-def test_the_transcript_is_the_result(rig: Rig, asker: Asker) -> None:
+def test_the_transcript_is_the_result(rig: Rig, client: ListenClient) -> None:
     rig.load("Listener")
     listening = rig.tap("/ai/listening")
-    _, result = asker.ask()
-    asker.say("left", age_s=10.0)  # before the goal
-    asker.say("turn", is_final=False)
-    asker.say("", is_final=False)
-    assert asker.partial.wait() == ["turn"]
+    _, result = client.send_goal()
+    client.say("left", age_s=10.0)  # before the goal
+    client.say("turn", is_final=False)
+    client.say("", is_final=False)
+    assert client.partial.wait() == ["turn"]
     assert not result.done()
-    stamp_ns = asker.say("turn left")
+    stamp_ns = client.say("turn left")
     assert answer(result) == (GoalStatus.STATUS_SUCCEEDED, "turn left", "")
     said = result.result().result.transcript
     assert said.confidence == 0.75 and said.header.frame_id == "ear"
@@ -90,10 +90,10 @@ def test_the_transcript_is_the_result(rig: Rig, asker: Asker) -> None:
     assert (listening[0], listening[-1]) == (True, False)
 
 
-def test_an_unknown_text_aborts_with_a_reason(rig: Rig, asker: Asker) -> None:
+def test_an_unknown_text_aborts_with_a_reason(rig: Rig, client: ListenClient) -> None:
     rig.load("Listener")
-    _, result = asker.ask()
-    asker.say("", problem="no phrase of the grammar")
+    _, result = client.send_goal()
+    client.say("", problem="no phrase of the grammar")
     assert answer(result) == (GoalStatus.STATUS_ABORTED, "", "no phrase of the grammar")
 
 
@@ -105,58 +105,58 @@ def test_an_unknown_text_aborts_with_a_reason(rig: Rig, asker: Asker) -> None:
     ],
 )
 def test_a_timeout_aborts(
-    rig: Rig, asker: Asker, monkeypatch: pytest.MonkeyPatch, partial: str, problem: str
+    rig: Rig, client: ListenClient, monkeypatch: pytest.MonkeyPatch, partial: str, problem: str
 ) -> None:
     pass_s = later(monkeypatch, listener)
     listening = rig.tap("/ai/listening")
     rig.load("Listener")
-    _, result = asker.ask(timeout_s=30.0)
+    _, result = client.send_goal(timeout_s=30.0)
     if partial:
-        asker.say(partial, is_final=False)
-        asker.partial.wait()
+        client.say(partial, is_final=False)
+        client.partial.wait()
     pass_s(29.0)
     count = len(listening)
     assert listening.wait(count + 2)[count:] == [True] * (len(listening) - count)
     pass_s(1.0)
     assert answer(result) == (GoalStatus.STATUS_ABORTED, "", problem)
-    asker.ask()  # another goal is accepted
+    client.send_goal()  # another goal is accepted
 
 
-def test_a_second_goal_is_aborted_with_a_reason(rig: Rig, asker: Asker) -> None:
+def test_a_second_goal_is_aborted_with_a_reason(rig: Rig, client: ListenClient) -> None:
     rig.load("Listener")
-    _, first = asker.ask()
-    _, second = asker.ask()
+    _, first = client.send_goal()
+    _, second = client.send_goal()
     status, _, problem = answer(second)
     assert status == GoalStatus.STATUS_ABORTED and "another goal" in problem
-    asker.say("stop")
+    client.say("stop")
     assert answer(first)[:2] == (GoalStatus.STATUS_SUCCEEDED, "stop")
 
 
-def test_cancelling(rig: Rig, asker: Asker) -> None:
+def test_cancelling(rig: Rig, client: ListenClient) -> None:
     rig.load("Listener")
     listening = rig.tap("/ai/listening")
-    handle, result = asker.ask()
+    handle, result = client.send_goal()
     rig.call(handle.cancel_goal_async)
     assert answer(result) == (GoalStatus.STATUS_CANCELED, "", "canceled")
     assert listening[-1] is False
-    asker.ask()
+    client.send_goal()
 
 
 @pytest.mark.parametrize("timeout_s", [0.0, -1.0, float("nan"), float("inf"), 61.0])
-def test_an_invalid_timeout(rig: Rig, asker: Asker, timeout_s: float) -> None:
+def test_an_invalid_timeout(rig: Rig, client: ListenClient, timeout_s: float) -> None:
     rig.load("Listener")
-    _, result = asker.ask(timeout_s)
+    _, result = client.send_goal(timeout_s)
     status, _, problem = answer(result)
     assert status == GoalStatus.STATUS_ABORTED
     assert problem.startswith("timeout_s: expected more than 0 and at most 60, got")
 
 
-def test_deactivation_ends_the_goal(rig: Rig, asker: Asker) -> None:
+def test_deactivation_ends_the_goal(rig: Rig, client: ListenClient) -> None:
     node = rig.load("Listener")
-    _, result = asker.ask()
+    _, result = client.send_goal()
     rig.call(node.trigger_deactivate)
     assert answer(result)[2] == "the listener has been deactivated"
-    assert answer(asker.ask()[1])[2] == "the listener is not active"
+    assert answer(client.send_goal()[1])[2] == "the listener is not active"
 
 
 # Voice activity on demand ----------------------------------------------------------------
@@ -179,18 +179,18 @@ WORD = (0.0, 0.0, 0.5, 0.5, 0.5, *[0.0] * 10)
 
 
 @pytest.fixture
-def hear(rig: Rig, monkeypatch: pytest.MonkeyPatch):
+def publish_word(rig: Rig, monkeypatch: pytest.MonkeyPatch):
     """Load voice activity; return a function that publishes a word and waits for its end."""
     described = type("Described", (), {"name": "loud"})()
     monkeypatch.setattr(voice_activity, "load_speech_model", lambda *given: described)
     monkeypatch.setattr(voice_activity, "open_backend", lambda *given: LoudIsSpeech())
-    ear = rig.load("VoiceActivity", listening="on_demand")
+    voice_activity_node = rig.load("VoiceActivity", listening="on_demand")
     node = rig.container.node
     chunks = rig.call(lambda: Publisher(node, AudioChunkAdapter(), "/ai/audio", RELIABLE))
     timings = rig.tap("/ai/stage_timing")
     first_ns, count = node.get_clock().now().nanoseconds, 0
 
-    def hear() -> None:
+    def publish_word() -> None:
         nonlocal count
         for level in WORD:
             samples = np.full(512, level, np.float32)
@@ -198,41 +198,47 @@ def hear(rig: Rig, monkeypatch: pytest.MonkeyPatch):
             count += 1
         wait_for(lambda: len(timings) >= count, "the word worked on")
 
-    hear.ear = ear
-    return hear
+    publish_word.node = voice_activity_node
+    return publish_word
 
 
-def test_on_demand_detects_speech_only_during_a_goal(rig: Rig, asker: Asker, hear) -> None:
+def test_on_demand_detects_speech_only_during_a_goal(
+    rig: Rig, client: ListenClient, publish_word
+) -> None:
     segments = rig.tap("/ai/speech")
     rig.load("Listener")
-    hear()
+    publish_word()
     assert segments == []
-    handle, result = asker.ask()
-    hear()
+    handle, result = client.send_goal()
+    publish_word()
     assert segments[-1].is_final
     heard = len(segments)
     rig.call(handle.cancel_goal_async)
     answer(result)
-    hear()
+    publish_word()
     assert len(segments) == heard
 
 
-def test_speech_while_the_robot_speaks_is_mixed_speech(rig: Rig, asker: Asker, hear) -> None:
+def test_speech_while_the_robot_speaks_is_mixed_speech(
+    rig: Rig, client: ListenClient, publish_word
+) -> None:
     segments, mixed = rig.tap("/ai/speech"), rig.tap("/ai/mixed_speech")
     rig.load("Listener")
     speaking = rig.call(
         lambda: Publisher(rig.container.node, BoolAdapter(), "/robot_speaking", RELIABLE)
     )
     speaking.publish(True)
-    asker.ask()
-    hear()
+    client.send_goal()
+    publish_word()
     assert segments == []
     assert mixed  # a stop would count
 
 
-def test_a_request_to_listen_expires(rig: Rig, hear, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_request_to_listen_expires(
+    rig: Rig, publish_word, monkeypatch: pytest.MonkeyPatch
+) -> None:
     segments = rig.tap("/ai/speech")
     monkeypatch.setattr(listening_gate, "_REQUEST_VALID_S", 0.0)
-    hear.ear._on_listening(True, True)
-    hear()
+    publish_word.node._on_listening(True, True)
+    publish_word()
     assert segments == []

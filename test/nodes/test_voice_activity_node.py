@@ -34,7 +34,7 @@ class LoudIsSpeech:
         self.is_closed = True
 
 
-class Ear:
+class AudioPublisher:
     """Publishes chunks one after the other."""
 
     def __init__(self, rig: Rig) -> None:
@@ -48,14 +48,14 @@ class Ear:
             )
         )
 
-    def hear(self, *levels: float) -> None:
+    def publish(self, *levels: float) -> None:
         for level in levels:
             stamp_ns = self._first_ns + self.count * MS32
             samples = np.full(512, level, np.float32)
             self._chunks.publish(AudioChunk(samples, 16_000, stamp_ns, self.count, "ear"))
             self.count += 1
 
-    def speak(self, is_speaking: bool) -> None:
+    def set_speaking(self, is_speaking: bool) -> None:
         self._speaking.publish(is_speaking)
 
     def end_ns(self, chunk: int) -> int:
@@ -77,13 +77,13 @@ WORD = (0.0, 0.0, 0.5, 0.5, 0.5, *[0.0] * 10)
 def test_a_word_is_a_segment(rig: Rig, model: LoudIsSpeech) -> None:
     segments, timings = rig.tap("/ai/speech"), rig.tap("/ai/stage_timing")
     node = rig.load("VoiceActivity")
-    ear = Ear(rig)
-    ear.hear(*WORD)
+    audio = AudioPublisher(rig)
+    audio.publish(*WORD)
     pause, segment = segments.wait(2)
     assert (pause.is_final, segment.is_final, segment.frame_id) == (False, True, "ear")
     assert pause.stamp_ns == segment.stamp_ns
-    assert segment.stamp_ns == pytest.approx(ear.end_ns(4), abs=1000)
-    assert segment.start_ns == pytest.approx(ear.end_ns(-1), abs=1000)
+    assert segment.stamp_ns == pytest.approx(audio.end_ns(4), abs=1000)
+    assert segment.start_ns == pytest.approx(audio.end_ns(-1), abs=1000)
     wait_for(lambda: len(timings) == len(WORD), "a timing for every chunk")
     assert {(timing.stage, timing.model) for timing in timings} == {("voice_activity", "loud")}
     rig.call(node.trigger_deactivate)
@@ -94,7 +94,7 @@ def test_a_word_is_a_segment(rig: Rig, model: LoudIsSpeech) -> None:
 def test_partials_while_speech_goes_on(rig: Rig, model: LoudIsSpeech) -> None:
     segments = rig.tap("/ai/speech")
     rig.load("VoiceActivity", partial_period_ms=64.0)
-    Ear(rig).hear(*[0.5] * 8)
+    AudioPublisher(rig).publish(*[0.5] * 8)
     segments.wait(2)
     assert not any(segment.is_final for segment in segments)
     assert len(segments[1].samples) > len(segments[0].samples)
@@ -103,13 +103,13 @@ def test_partials_while_speech_goes_on(rig: Rig, model: LoudIsSpeech) -> None:
 def test_speech_while_the_robot_speaks_has_its_own_topic(rig: Rig, model: LoudIsSpeech) -> None:
     segments, mixed = rig.tap("/ai/speech"), rig.tap("/ai/mixed_speech")
     rig.load("VoiceActivity", echo_tail_s=0.0)
-    ear = Ear(rig)
-    ear.speak(True)
-    ear.hear(*WORD)
+    audio = AudioPublisher(rig)
+    audio.set_speaking(True)
+    audio.publish(*WORD)
     assert [segment.is_final for segment in mixed.wait(2)] == [False, True]
     assert segments == []
-    ear.speak(False)
-    ear.hear(*WORD)
+    audio.set_speaking(False)
+    audio.publish(*WORD)
     segments.wait(2)
     assert len(mixed) == 2
 
@@ -117,16 +117,16 @@ def test_speech_while_the_robot_speaks_has_its_own_topic(rig: Rig, model: LoudIs
 def test_an_utterance_is_mixed_once_the_robot_speaks(rig: Rig, model: LoudIsSpeech) -> None:
     segments, mixed = rig.tap("/ai/speech"), rig.tap("/ai/mixed_speech")
     node = rig.load("VoiceActivity", echo_tail_s=0.0, partial_period_ms=64.0)
-    ear = Ear(rig)
-    ear.hear(*[0.5] * 3)
+    audio = AudioPublisher(rig)
+    audio.publish(*[0.5] * 3)
     segments.wait()
     wait_for(lambda: node.health.status(0).values["processed"] == "3", "the sound before")
-    ear.speak(True)
-    ear.hear(*[0.5] * 3)
+    audio.set_speaking(True)
+    audio.publish(*[0.5] * 3)
     mixed.wait()
     wait_for(lambda: node.health.status(0).values["processed"] == "6", "the sound meanwhile")
-    ear.speak(False)
-    ear.hear(*WORD[2:])
+    audio.set_speaking(False)
+    audio.publish(*WORD[2:])
     wait_for(lambda: mixed[-1].is_final, "the end")
     assert not any(segment.is_final for segment in segments)
     assert {segment.start_ns for segment in (*segments, *mixed)} == {segments[0].start_ns}
@@ -135,15 +135,15 @@ def test_an_utterance_is_mixed_once_the_robot_speaks(rig: Rig, model: LoudIsSpee
 def test_an_utterance_begins_without_the_robots_last_word(rig: Rig, model: LoudIsSpeech) -> None:
     segments, mixed = rig.tap("/ai/speech"), rig.tap("/ai/mixed_speech")
     node = rig.load("VoiceActivity", echo_tail_s=0.0)
-    ear = Ear(rig)
-    ear.speak(True)
-    ear.hear(*WORD)
+    audio = AudioPublisher(rig)
+    audio.set_speaking(True)
+    audio.publish(*WORD)
     mixed.wait(2)
     wait_for(lambda: node.health.status(0).values["processed"] == str(len(WORD)), "all of it")
-    ear.speak(False)
-    first = ear.count
-    ear.hear(0.5, 0.5, 0.5, *[0.0] * 10)
-    assert segments.wait(2)[-1].start_ns == pytest.approx(ear.end_ns(first - 1), abs=1000)
+    audio.set_speaking(False)
+    first = audio.count
+    audio.publish(0.5, 0.5, 0.5, *[0.0] * 10)
+    assert segments.wait(2)[-1].start_ns == pytest.approx(audio.end_ns(first - 1), abs=1000)
 
 
 def test_a_robot_that_never_stops_speaking_is_reported(
@@ -154,13 +154,13 @@ def test_a_robot_that_never_stops_speaking_is_reported(
     mixed = rig.tap("/ai/mixed_speech")
     node = rig.load("VoiceActivity")
     outside.speak("/robot_speaking", "std_msgs/Bool")
-    ear = Ear(rig)
+    audio = AudioPublisher(rig)
     wait_for(lambda: node.count_publishers("/robot_speaking") == 2, "two publishers")
-    ear.speak(True)
+    audio.set_speaking(True)
     pass_s(14.0)
-    ear.speak(True)
+    audio.set_speaking(True)
     pass_s(2.0)
-    ear.hear(*WORD)
+    audio.publish(*WORD)
     mixed.wait(2)
     words = "s without a break, so only stop is heard; /robot_speaking has 2 publishers"
     wait_for(lambda: words in node.health.status(0).message, "advice")
@@ -169,19 +169,19 @@ def test_a_robot_that_never_stops_speaking_is_reported(
 def test_listen_while_speaking_accepts_all_speech(rig: Rig, model: LoudIsSpeech) -> None:
     segments, mixed = rig.tap("/ai/speech"), rig.tap("/ai/mixed_speech")
     rig.load("VoiceActivity", listen_while_speaking=True)
-    ear = Ear(rig)
-    ear.speak(True)
-    ear.hear(*WORD)
+    audio = AudioPublisher(rig)
+    audio.set_speaking(True)
+    audio.publish(*WORD)
     segments.wait(2)
-    ear.speak(False)
-    ear.hear(*WORD)
+    audio.set_speaking(False)
+    audio.publish(*WORD)
     segments.wait(4)
     assert mixed == []
 
 
 def test_clipping_is_reported(rig: Rig, model: LoudIsSpeech) -> None:
     node = rig.load("VoiceActivity")
-    Ear(rig).hear(1.0)
+    AudioPublisher(rig).publish(1.0)
     wait_for(lambda: "clipped" in node.health.status(0).message, "advice")
 
 
@@ -228,14 +228,14 @@ def test_a_model_of_another_task(name: str, words: str) -> None:
 def test_an_utterance_ends_when_the_audio_ends(rig: Rig, model: LoudIsSpeech) -> None:
     segments = rig.tap("/ai/speech")
     node = rig.load("VoiceActivity", input_timeout_s=0.5)
-    ear = Ear(rig)
-    ear.hear(*WORD[:5])
+    audio = AudioPublisher(rig)
+    audio.publish(*WORD[:5])
     (segment,) = segments.wait()
     assert segment.is_final and segment.frame_id == "ear"
-    assert segment.stamp_ns == pytest.approx(ear.end_ns(4), abs=1000)
+    assert segment.stamp_ns == pytest.approx(audio.end_ns(4), abs=1000)
     assert "is its source still running?" in node.health.status(0).values["last error"]
-    ear.count += 100
-    ear.hear(*WORD)
+    audio.count += 100
+    audio.publish(*WORD)
     segments.wait(2)
 
 
@@ -277,20 +277,20 @@ def test_two_sources_on_one_topic_are_reported(
     rig: Rig, outside: Outside, model: LoudIsSpeech
 ) -> None:
     node = rig.load("VoiceActivity")
-    first, second = Ear(rig), Ear(rig)
+    first, second = AudioPublisher(rig), AudioPublisher(rig)
     second.count = 7
     wait_for(lambda: node.count_publishers("/ai/audio") == 2, "two publishers")
     for _ in range(5):
-        first.hear(0.1)
-        second.hear(0.1)
+        first.publish(0.1)
+        second.publish(0.1)
     wait_for(lambda: "2 sources publish audio" in node.health.status(0).message, "advice")
 
 
 def test_a_flood_of_chunks_leaves_the_newest(rig: Rig, model: LoudIsSpeech) -> None:
     node = rig.load("VoiceActivity")
     segments = rig.tap("/ai/speech")
-    ear = Ear(rig)
-    ear.hear(*[0.0] * 3000, *WORD)
+    audio = AudioPublisher(rig)
+    audio.publish(*[0.0] * 3000, *WORD)
     segments.wait()
     values = node.health.status(0).values
     assert int(values["processed"]) + sum(node.health.drop_counts().values()) <= 3000 + len(WORD)
@@ -299,10 +299,10 @@ def test_a_flood_of_chunks_leaves_the_newest(rig: Rig, model: LoudIsSpeech) -> N
 def test_a_truncated_utterance_is_reported_and_not_final(rig: Rig, model: LoudIsSpeech) -> None:
     segments = rig.tap("/ai/speech")
     node = rig.load("VoiceActivity", partial_period_ms=0.0)
-    ear = Ear(rig)
-    ear.hear(*WORD[:5])
-    ear.count += 20
-    ear.hear(0.0)
+    audio = AudioPublisher(rig)
+    audio.publish(*WORD[:5])
+    audio.count += 20
+    audio.publish(0.0)
     (segment,) = segments.wait()
     assert not segment.is_final
     wait_for(lambda: "has cut an utterance short" in node.health.status(0).message, "a sentence")

@@ -62,21 +62,21 @@ def test_a_person_moves_the_robot(rig: Rig, outside: Outside, pipeline, mode: st
     assert said == ["going forward 10 meters"]
 
 
-def speak(rig: Rig, ear) -> None:
+def report_speaking(rig: Rig, voice_activity) -> None:
     """Report that the robot speaks, for long enough on a busy machine."""
-    rig.call(lambda: ear.set_parameters([Parameter("max_talk_s", value=600.0)]))
-    rig.call(lambda: ear._on_speaking(True, True))
+    rig.call(lambda: voice_activity.set_parameters([Parameter("max_talk_s", value=600.0)]))
+    rig.call(lambda: voice_activity._on_speaking(True, True))
 
 
 def test_the_robot_does_not_obey_itself(rig: Rig, pipeline) -> None:
     transcripts, velocities = rig.tap("/ai/transcript"), rig.tap("/cmd_vel")
     mixed = rig.tap("/ai/mixed_speech")
     nodes = pipeline()
-    ear, recogniser = nodes["voice_activity"], nodes["speech_recognition"]
-    speak(rig, ear)
+    voice_activity, recognizer = nodes["voice_activity"], nodes["speech_recognition"]
+    report_speaking(rig, voice_activity)
     Speaker(rig).say(samples_of(PERSON))
     wait_for(lambda: mixed and mixed[-1].is_final, "the end of it")
-    wait_for(lambda: sum(recogniser.health.drop_counts().values()) == len(mixed), "all of it left")
+    wait_for(lambda: sum(recognizer.health.drop_counts().values()) == len(mixed), "all of it left")
     assert (transcripts, velocities) == ([], [])
 
 
@@ -86,8 +86,8 @@ def test_a_stop_counts_while_the_robot_speaks(rig: Rig, pipeline, mode: str) -> 
     stop, rate = soundfile.read(PERSON.with_name("synthetic_5_stop.flac"), dtype="float32")
     assert rate == RATE
     transcripts, intents = rig.tap("/ai/transcript"), rig.tap("/ai/intent")
-    ear = pipeline(mode=mode)["voice_activity"]
-    speak(rig, ear)
+    voice_activity = pipeline(mode=mode)["voice_activity"]
+    report_speaking(rig, voice_activity)
     Speaker(rig).say(np.concatenate((samples_of(PERSON), stop)))
     wait_for(lambda: any(each.is_final for each in transcripts), "the word stop")
     assert {each.text for each in transcripts} == {"stop"}
@@ -96,7 +96,7 @@ def test_a_stop_counts_while_the_robot_speaks(rig: Rig, pipeline, mode: str) -> 
 
 
 def test_speech_without_a_command_moves_nothing(rig: Rig, pipeline) -> None:
-    """Read from a play; the recording comes with the recogniser's package."""
+    """Read from a play; the recording comes with the recognizer's package."""
     package = importlib.util.find_spec("moonshine_voice")
     recording = Path(next(iter(package.submodule_search_locations)), "assets", "beckett.wav")
     transcripts, velocities = rig.tap("/ai/transcript"), rig.tap("/cmd_vel")

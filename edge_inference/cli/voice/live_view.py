@@ -99,13 +99,13 @@ def _level_bar(level_dbfs: float | None) -> RenderableType:
 
 def _stage_rows(latest: Utterance | None) -> list[tuple[str, str]]:
     """Return the stages of the newest utterance as far as they are known."""
-    said, intent, plan, times = "", "", "", ""
+    text, intent, plan, times = "", "", "", ""
     if latest is not None:
         actual = latest.as_json()
         slots = " ".join(f"{name}={value}" for name, value in actual["slots"].items())
-        said = f'"{actual["text"]}" {actual["confidence"]:.2f}' if actual["text"] else latest.reason
+        text = f'"{actual["text"]}" {actual["confidence"]:.2f}' if actual["text"] else latest.reason
         intent = f"{actual['intent']} {slots}".strip()
         plan = ", then ".join(actual["steps"]) or (latest.reason if actual["text"] else "")
         words = [f"{name} {ms:.0f}" for name, ms in latest.after_ms.items()]
         times = f"{', '.join(words)} ms after the last word" if words else ""
-    return [("heard", said), ("intent", intent), ("plan", plan), ("stages", times)]
+    return [("text", text), ("intent", intent), ("plan", plan), ("stages", times)]

@@ -155,11 +155,11 @@ def run_voice(options: VoiceOptions) -> int:
         open_container("run voice", options.verbose) as container,
         unique_namespace(
             container, pipeline, arguments, "speech_recognition", output.problem
-        ) as place,
+        ) as namespaced,
     ):
-        run = _VoiceRun(container, place, options, output, record, checks, matcher)
+        run = _VoiceRun(container, namespaced, options, output, record, checks, matcher)
         try:
-            run.start(place.components)
+            run.start(namespaced.components)
             with catch_signals() as interrupted:
                 return run.watch(interrupted)
         finally:
@@ -170,7 +170,7 @@ class _VoiceRun:
     def __init__(
         self,
         container: Container,
-        place: NamespacedPipeline,
+        namespaced: NamespacedPipeline,
         options: VoiceOptions,
         output: VoiceOutput,
         record: VelocityRecord,
@@ -183,15 +183,15 @@ class _VoiceRun:
         self._record = record
         self._checks = checks
         self._output = output
-        self._namespace = place.namespace
-        self._problems = ErrorReporter(self._output.problem)
+        self._namespace = namespaced.namespace
+        self._errors = ErrorReporter(self._output.problem)
         self._nodes: dict[str, Any] = {}
         self._finished: queue.Queue[Utterance] = queue.Queue()
         self._count = self._planned = self._understood = 0
         self._times: dict[str, list[float]] = {stage: [] for stage in STAGES}
         self._velocities = 0
         self._max_velocity = (0.0, 0.0)
-        (command,) = (each for each in place.components if each.name == "command")
+        (command,) = (each for each in namespaced.components if each.name == "command")
         self._velocity_topic = command.remappings["/cmd_vel"]
         self._clock = container.node.get_clock()
         self._tracker = UtteranceTracker(self._now_ns, self._finished.put)
@@ -199,9 +199,9 @@ class _VoiceRun:
         self._cleanup = ExitStack()
         self._subscribe(Bus.of(container.context), matcher)
         if options.play:
-            player = Player(self._problems.add)
+            player = Player(self._errors.add)
             self._cleanup.callback(player.close)
-            audio = f"{place.namespace}/audio"
+            audio = f"{namespaced.namespace}/audio"
             self._cleanup.callback(Bus.of(container.context).tap(audio, player.play))
         self._spinner = threading.Thread(target=container.spin, name="executor", daemon=True)
 
@@ -251,7 +251,7 @@ class _VoiceRun:
                 last_s = time.monotonic()
             except queue.Empty:
                 self._report_other_publishers()
-                self._problems.report(self._nodes)
+                self._errors.report(self._nodes)
             self._output.progress(self._read_state)
             if not source.finished.is_set() or self._is_still_moving():
                 last_s = time.monotonic()
@@ -275,7 +275,7 @@ class _VoiceRun:
         for name in _EXCLUSIVE_TOPICS:
             topic = f"{self._namespace}/{name}"
             if self._container.node.count_publishers(topic) > 1:
-                self._problems.add(
+                self._errors.add(
                     f"another process publishes on {topic} too: each pipeline receives the audio "
                     "of the other and executes its plans, on a robot as well; end one of them, or "
                     "set another ROS_DOMAIN_ID for this one"
@@ -323,7 +323,7 @@ class _VoiceRun:
         if checks is not None and not interrupted():
             for checked in checks.finish():
                 self._output.checked(checked)
-        self._problems.report(self._nodes)
+        self._errors.report(self._nodes)
         p50 = {stage: statistics.median(found) for stage, found in self._times.items() if found}
         summary = VoiceSummary(
             self._count,

@@ -20,7 +20,7 @@ _COUNTER = re.compile(r"(oc\d+)_event_cnt")
 def find(files: SystemFiles, _: Board, clock: Clock = time.monotonic_ns) -> list[Sensor]:
     """Return a sensor for each counter: ``over_current/oc1``; a rising counter means throttling."""
     return [
-        FileSensor((_counter(match[1], f"{folder}/{match[0]}"),), files, clock)
+        FileSensor((_make_channel(match[1], f"{folder}/{match[0]}"),), files, clock)
         for folder in list_numbered(files, _HWMON, "hwmon")
         if read_text(files, f"{folder}/name") == _NAME
         for file in files.list(folder)
@@ -28,5 +28,5 @@ def find(files: SystemFiles, _: Board, clock: Clock = time.monotonic_ns) -> list
     ]
 
 
-def _counter(name: str, path: str) -> Channel:
+def _make_channel(name: str, path: str) -> Channel:
     return Channel(f"over_current/{name}", path, Quantity.COUNT, role=Role.THROTTLE, min_value=0)

@@ -42,7 +42,7 @@ def is_connected(label: str) -> bool:
     return label.strip().lower() not in _NOT_CONNECTED
 
 
-def rail_channels(
+def make_rail_channels(
     name: str, board: Board, *, power: tuple[str, int], voltage: str, current: str
 ) -> tuple[Channel, Channel, Channel]:
     """Return the channels of a rail: power, voltage and current.

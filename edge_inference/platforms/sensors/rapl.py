@@ -81,11 +81,11 @@ def find(files: SystemFiles, board: Board, clock: Clock = time.monotonic_ns) -> 
         name = make_unique(f"{parent}/{label}" if parent else f"rapl/{label}", found)
         outer[path] = name
         within = parent is not None
-        found[name] = _counter(files, board, clock, name, f"{_FOLDER}/{zone}", within)
+        found[name] = _make_counter(files, board, clock, name, f"{_FOLDER}/{zone}", within)
     return list(found.values())
 
 
-def _counter(
+def _make_counter(
     files: SystemFiles, board: Board, clock: Clock, name: str, folder: str, within: bool
 ) -> EnergyCounter:
     channel = Channel(

@@ -108,7 +108,7 @@ class Temperature(FileSensor):
         return f"jumped from {before[0]:g} to {value:g} °C; the next sample must confirm it"
 
 
-def temperature_channel(
+def make_temperature_channel(
     name: str,
     path: str,
     board: Board,
