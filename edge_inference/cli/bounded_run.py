@@ -93,7 +93,7 @@ class _Child:
         self._subject = subject
         self._limits = limits
         self._pid = 0
-        self._signaled: int | None = None
+        self._received_signal: int | None = None
 
     def run(self, work: Callable[[], int]) -> int:
         """Fork, wait for the child, and return the exit code."""
@@ -166,9 +166,9 @@ class _Child:
                 end_s = None if end_s is None else end_s + paused_s
                 continue
             # Inside a library call the child handles no signal, so its time is limited.
-            grace_s = self._limits.grace_s if self._signaled is None else _SECOND_GRACE_S
+            grace_s = self._limits.grace_s if self._received_signal is None else _SECOND_GRACE_S
             end_s = min(time.monotonic() + grace_s, math.inf if end_s is None else end_s)
-            self._signaled = received.si_signo
+            self._received_signal = received.si_signo
             os.killpg(self._pid, received.si_signo)
 
     def _pause(self) -> float:
@@ -183,9 +183,9 @@ class _Child:
         """End a child that is out of time; return the exit code."""
         os.killpg(self._pid, signal.SIGKILL)
         os.waitpid(self._pid, 0)
-        if self._signaled is not None:
+        if self._received_signal is not None:
             sys.stderr.write("edge-inference: interrupted\n")
-            return EXIT_SIGNALED + self._signaled
+            return EXIT_SIGNALED + self._received_signal
         print_error(
             f"{self._subject}: not finished after {self._limits.timeout_s} s; if this time is "
             f"expected, raise {TIMEOUT_OPTION} (0: no limit)"
@@ -196,7 +196,7 @@ class _Child:
         """Return the exit code; print the cause where a signal ended the child."""
         if code >= 0:
             return code
-        if -code == self._signaled:
+        if -code == self._received_signal:
             sys.stderr.write("edge-inference: interrupted\n")
             return EXIT_SIGNALED - code
         name = signal.Signals(-code).name
