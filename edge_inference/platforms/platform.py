@@ -9,7 +9,7 @@ from types import TracebackType
 
 from edge_inference.core.platform_state import PlatformState
 from edge_inference.core.reading import Reading, Role
-from edge_inference.platforms.boards import Board, detect_board, find_board, load_boards
+from edge_inference.platforms.board_files import Board, detect_board, find_board, load_boards
 from edge_inference.platforms.recording.replay import RecordedFiles
 from edge_inference.platforms.sampler import Sampler
 from edge_inference.platforms.sensors import nvml

@@ -34,7 +34,7 @@ from edge_inference.nodes.voice.parameter_files import load_grammar
 from edge_inference.optimize.images.labeled_images import load_labeled_table
 from edge_inference.optimize.quantized_folder import StagedFolder
 from edge_inference.optimize.sentence_encoder import read_bert_config, read_safetensors
-from edge_inference.platforms.boards import load_boards
+from edge_inference.platforms.board_files import load_boards
 from edge_inference.platforms.recording.recording import read_recording
 from edge_inference.speech.audio.audio_file import read_blocks
 from edge_inference.speech.audio.sources import open_audio_input

@@ -6,7 +6,7 @@ import time
 
 from edge_inference.core.reading import Quantity
 from edge_inference.platforms.attributes import list_numbered, read_number_or_none
-from edge_inference.platforms.boards import Board
+from edge_inference.platforms.board_files import Board
 from edge_inference.platforms.sensors.channel import Channel, Clock, FileSensor
 from edge_inference.platforms.sensors.sensor import Sensor
 from edge_inference.platforms.system_files import SystemFiles

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 
 from edge_inference.platforms.attributes import list_numbered, make_unique, read_text
-from edge_inference.platforms.boards import Board
+from edge_inference.platforms.board_files import Board
 from edge_inference.platforms.sensors.channel import Clock
 from edge_inference.platforms.sensors.rail import Rail, is_connected, make_rail_channels
 from edge_inference.platforms.sensors.sensor import Sensor

@@ -11,7 +11,7 @@ from edge_inference.platforms.attributes import (
     read_number_or_none,
     read_text,
 )
-from edge_inference.platforms.boards import Board
+from edge_inference.platforms.board_files import Board
 from edge_inference.platforms.sensors.channel import Clock
 from edge_inference.platforms.sensors.sensor import Sensor
 from edge_inference.platforms.sensors.temperature import Temperature, make_temperature_channel

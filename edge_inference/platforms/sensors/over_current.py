@@ -7,7 +7,7 @@ import time
 
 from edge_inference.core.reading import Quantity, Role
 from edge_inference.platforms.attributes import list_numbered, read_text
-from edge_inference.platforms.boards import Board
+from edge_inference.platforms.board_files import Board
 from edge_inference.platforms.sensors.channel import Channel, Clock, FileSensor
 from edge_inference.platforms.sensors.sensor import Sensor
 from edge_inference.platforms.system_files import SystemFiles

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from edge_inference.core.reading import Quantity, Reading
-from edge_inference.platforms.boards import Board
+from edge_inference.platforms.board_files import Board
 from edge_inference.platforms.sensors.channel import Channel, FileSensor
 
 #: Labels of an input that is not connected, by drivers and by makers of boards.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edge_inference.core.reading import Quantity, Reading, ReadingStatus, Role
-from edge_inference.platforms.boards import Board, matches_any
+from edge_inference.platforms.board_files import Board, matches_any
 
 RAILS_SUM = "power/rails_sum"
 
