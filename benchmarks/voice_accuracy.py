@@ -1,7 +1,7 @@
 """Accuracy of the voice pipeline for commands and other speech, in quiet and in noise.
 
 ``python -m benchmarks.voice_accuracy --set tuning`` is for setting thresholds; ``benchmarks.voice``
-reports on the set ``reported``. Voice activity, recogniser, command mode and understanding run one
+reports on the set ``reported``. Voice activity, recognizer, command mode and understanding run one
 after the other at full speed. In quiet every voice says every sentence; in noise the voices take
 turns.
 """
@@ -59,7 +59,7 @@ class Accuracy:
 
 
 class Trial:
-    """One set of sentences, synthesised and recognised."""
+    """One set of sentences, synthesised and recognized."""
 
     def __init__(self, pipeline: OfflinePipeline, sentences: SentenceSet, every: int = 1) -> None:
         """Use only every n-th sentence, with n = ``every``."""
@@ -108,7 +108,7 @@ class Trial:
         sound: Audio,
         tally: ScoreCounts,
     ) -> None:
-        # Answers are recognised only after a question.
+        # Answers are recognized only after a question.
         result = self.pipeline.transcribe(sound, expects_answer=sentence.intent in (YES, NO))
         outcome = score_command(meaning_of(sentence), result.meanings)
         tally.add_command(outcome)
@@ -121,7 +121,7 @@ class Trial:
             self.result.words += words
 
     def run_golden(self) -> ScoreCounts:
-        """Recognise the shipped recording of a person with a command."""
+        """Recognize the shipped recording of a person with a command."""
         recording = load_golden()
         sentences = self.pipeline.grammar.sentences()
         sentence = next(each for each in sentences if each.text == recording.text)
@@ -130,7 +130,7 @@ class Trial:
         return tally
 
     def run_people(self) -> ScoreCounts:
-        """Recognise recordings of people without a command; there may be none."""
+        """Recognize recordings of people without a command; there may be none."""
         tally = ScoreCounts()
         for recording in load_recordings()[0]:
             result = self.pipeline.transcribe(_padded(recording.sound))

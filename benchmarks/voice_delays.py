@@ -101,7 +101,7 @@ class Speaker:
             to.since_stamp.append(moved_ns - acted[0].stamp_ns)
 
     def stop(self, said: SpokenCommand, to: Delays) -> None:
-        """Say a stop phrase while the robot moves; an unrecognised one has an infinite delay."""
+        """Say a stop phrase while the robot moves; an unrecognized one has an infinite delay."""
         sound, end = pad_with_silence(said.sound, _BEFORE_S, _AFTER_S)
         self._outside.ask("drive")
         played: Playback = self._outside.ask("say", sound)
@@ -112,7 +112,7 @@ class Speaker:
         to.stops.setdefault(said.sentence.text, []).append(elapsed_ns)
         if still_ns is None:
             to.details.append(
-                f"{said.who} {said.sentence.text!r} not recognised: {_final_texts(played)}"
+                f"{said.who} {said.sentence.text!r} not recognized: {_final_texts(played)}"
             )
 
 
@@ -170,7 +170,7 @@ def _report_delays(report: Report, content: str, delays: Delays) -> None:
             f"{content}, end of {phrase!r} to zero velocity", format_percentiles(elapsed_ns)
         )
         missed = sum(took == float("inf") for took in elapsed_ns)
-        report.figure(f"{content}, {phrase!r} not recognised", missed)
+        report.figure(f"{content}, {phrase!r} not recognized", missed)
     for detail in delays.details:
         print(f"    {detail}")
     for key, count in count_dropped(delays.events).items():

@@ -19,7 +19,7 @@ from edge_inference.speech.language.stop_phrases import is_stop
 from edge_inference.speech.language.understanding import Understanding
 from edge_inference.speech.recognition.activity import ActivityDetector
 from edge_inference.speech.recognition.command_phrases import make_command_mode
-from edge_inference.speech.recognition.recogniser import Recogniser
+from edge_inference.speech.recognition.recognizer import Recognizer
 from edge_inference.speech.recognition.tokenizer import load_tokenizer
 
 _CHUNK = 512
@@ -40,7 +40,7 @@ class OfflineResult(NamedTuple):
 
 
 class OfflinePipeline:
-    """Voice activity, recogniser, command mode and understanding with the nodes' own settings."""
+    """Voice activity, recognizer, command mode and understanding with the nodes' own settings."""
 
     def __init__(self) -> None:
         settings = SpeechRecognitionSettings()
@@ -51,8 +51,8 @@ class OfflinePipeline:
         encoder, decoder = open_backend(model, "encoder"), open_backend(model, "decoder")
         self._backends: list[Backend] = [self._activity_model, encoder, decoder]
         tokenizer = load_tokenizer(model.path("tokenizer"))
-        self.recogniser = Recogniser(encoder, decoder, tokenizer, settings)
-        self.command = make_command_mode(self.grammar, self.recogniser, settings)
+        self.recognizer = Recognizer(encoder, decoder, tokenizer, settings)
+        self.command = make_command_mode(self.grammar, self.recognizer, settings)
         self._understanding = Understanding(self.grammar, IntentParserSettings())
         #: Wall time and CPU time of the recognition of each final utterance; they differ on a busy
         #: machine.
@@ -91,7 +91,7 @@ class OfflinePipeline:
         stops_early = False
         for segment in self.segments(sound, partial=partial):
             started, worked = time.perf_counter_ns(), time.thread_time_ns()
-            command = self.command.recognise(
+            command = self.command.recognize(
                 segment.samples, is_final=segment.is_final, expects_answer=expects_answer
             )
             if not segment.is_final:
@@ -111,7 +111,7 @@ class OfflinePipeline:
     def transcribe_freely(self, sound: Audio) -> str:
         """Return the transcript of free mode."""
         return " ".join(
-            self.recogniser.transcribe(each.samples).text for each in self.segments(sound)
+            self.recognizer.transcribe(each.samples).text for each in self.segments(sound)
         )
 
     def _parse(self, text: str, confidence: float) -> Intent:

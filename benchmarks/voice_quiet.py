@@ -2,7 +2,7 @@
 
 The audio goes to the container faster than real time: the stamps start in the past, and the
 playback waits until voice activity has processed earlier chunks. Speech is played slowly enough for
-the recogniser, and the benchmark checks that every utterance was recognised.
+the recognizer, and the benchmark checks that every utterance was recognized.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class NoCommandResult:
 
     seconds: float = 0.0
     utterances: int = 0
-    recognised: int = 0
+    recognized: int = 0
     commands: list[str] = field(default_factory=list)
     stops_early: list[str] = field(default_factory=list)
     moves: int = 0
@@ -50,7 +50,7 @@ class NoCommandResult:
         transcripts: list[Transcript] = select_topic(events, "/ai/transcript")
         self.seconds += seconds
         self.utterances += sum(final for _, final in select_topic(events, "/ai/speech"))
-        self.recognised += sum(each.is_final for each in transcripts)
+        self.recognized += sum(each.is_final for each in transcripts)
         self.commands += [each.text for each in transcripts if each.is_final and each.text]
         # In partial speech only a stop counts.
         self.stops_early += [
@@ -61,8 +61,8 @@ class NoCommandResult:
     def summary(self) -> str:
         """Return the counts as text."""
         return (
-            f"{self.seconds / 60:.1f} min: {self.utterances} utterances, {self.recognised} "
-            f"recognised, commands {self.commands}, stops before the end {self.stops_early}, "
+            f"{self.seconds / 60:.1f} min: {self.utterances} utterances, {self.recognized} "
+            f"recognized, commands {self.commands}, stops before the end {self.stops_early}, "
             f"velocities that are not zero {self.moves}"
         )
 
@@ -91,7 +91,7 @@ def measure(report: Report, speakers: Sequence[Sequence[Audio]], minutes: float)
     report.figure("quiet, memory after each kind of sound", _signed(grown), "MiB")
     commands = sum(len(q.commands) + len(q.stops_early) + q.moves for q in outcome.values())
     names = "-".join(makers)
-    missed = sum(quiet.utterances - quiet.recognised for quiet in outcome.values())
+    missed = sum(quiet.utterances - quiet.recognized for quiet in outcome.values())
     report.claim(f"voice-quiet-{names}-commands", commands, at_most=0)
     report.claim(f"voice-quiet-{names}-utterances-not-looked-at", missed, at_most=0)
     report.claim("voice-quiet-memory-growth-MiB", grown[-1], at_most=_GROWTH_BOUND_MIB)
@@ -124,14 +124,14 @@ def _play(
     numbers: Iterable[int],
     to: NoCommandResult,
 ) -> None:
-    """Play clips, and then silence until all utterances have been recognised."""
+    """Play clips, and then silence until all utterances have been recognized."""
     for number in numbers:
         events: list[Event] = outside.ask("play_faster", make(number), _SPEEDS[kind])
         to.add(_PIECE_S, events)
     silence = np.zeros(SAMPLE_RATE, np.float32)
     for _ in range(_LATEST_S):
         to.add(1.0, outside.ask("play_faster", silence, 1.0))
-        if to.recognised >= to.utterances:
+        if to.recognized >= to.utterances:
             break
 
 

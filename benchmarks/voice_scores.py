@@ -1,4 +1,4 @@
-"""Scores of recognised commands."""
+"""Scores of recognized commands."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from edge_inference.speech.language.text_normalization import split_words
 RIGHT, WRONG, NONE = "right", "wrong", "none"
 
 
-def score_command(expected: Hashable, recognised: Sequence[Hashable]) -> str:
-    """Compare the expected command with the recognised ones."""
-    if not recognised:
+def score_command(expected: Hashable, recognized: Sequence[Hashable]) -> str:
+    """Compare the expected command with the recognized ones."""
+    if not recognized:
         return NONE
-    return RIGHT if list(recognised) == [expected] else WRONG
+    return RIGHT if list(recognized) == [expected] else WRONG
 
 
 @dataclass
@@ -27,7 +27,7 @@ class ScoreCounts:
     outcomes: Counter[str] = field(default_factory=Counter)
     others: int = 0
     false_accepts: int = 0
-    #: Falsely accepted speech by recognised intent.
+    #: Falsely accepted speech by recognized intent.
     false_intents: Counter[str] = field(default_factory=Counter)
 
     def add_command(self, hypothesis: str) -> None:
@@ -35,7 +35,7 @@ class ScoreCounts:
         self.outcomes[hypothesis] += 1
 
     def add_other(self, intents: Sequence[str]) -> None:
-        """Count speech without a command, and the intents recognised in it."""
+        """Count speech without a command, and the intents recognized in it."""
         self.others += 1
         self.false_accepts += bool(intents)
         self.false_intents.update(intents)
@@ -81,9 +81,9 @@ def spell_numbers(text: str) -> list[str]:
     return spelled
 
 
-def count_word_errors(expected: str, recognised: str) -> tuple[int, int]:
+def count_word_errors(expected: str, recognized: str) -> tuple[int, int]:
     """Return the word errors (Levenshtein 1966) and the number of reference words."""
-    reference, hypothesis = spell_numbers(expected), spell_numbers(recognised)
+    reference, hypothesis = spell_numbers(expected), spell_numbers(recognized)
     row = list(range(len(hypothesis) + 1))
     for i, word in enumerate(reference, start=1):
         before, row[0] = row[0], i

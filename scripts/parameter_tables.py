@@ -17,7 +17,7 @@ from edge_inference.core.models.golden import SelfCheckThresholds
 from edge_inference.core.models.model import Derivation
 from edge_inference.core.settings import Rule, rules
 from edge_inference.engines.build.build_options import BuildOptions
-from edge_inference.platforms.boards import BoardSettings
+from edge_inference.platforms.board_files import BoardSettings
 
 FILE = Path(__file__).parents[1] / "docs" / "parameters.md"
 

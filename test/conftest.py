@@ -29,7 +29,7 @@ SLOWEST_FILES = (
     "test_trt_on_double.py",
     "test_compare_models.py",
     "test_derived_models.py",
-    "test_lowered_recogniser.py",
+    "test_lowered_recognizer.py",
     "test_artifact_cache_processes.py",
     "test_engine_commands.py",
     "test_builder_rtx.py",

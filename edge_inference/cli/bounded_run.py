@@ -29,7 +29,7 @@ from typing import NoReturn
 from edge_inference.cli.arguments import MEMORY_OPTION, TIMEOUT_OPTION
 from edge_inference.cli.exit_status import (
     EXIT_FAILED,
-    EXIT_SIGNALLED,
+    EXIT_SIGNALED,
     print_error,
     run_command,
     run_process,
@@ -39,7 +39,7 @@ from edge_inference.core.runtime.memory_limit import limit_memory
 _PR_SET_PDEATHSIG = 1
 _WATCHED = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGTSTP, signal.SIGCHLD}
 #: Exit code where the reader of the output closes it early: the work or its report is incomplete.
-_CLOSED = EXIT_SIGNALLED + signal.SIGPIPE
+_CLOSED = EXIT_SIGNALED + signal.SIGPIPE
 #: Time that the child has after a second signal.
 _SECOND_GRACE_S = 1.0
 #: Name of a link in the temporary folder to a folder that is removed if the child is killed.
@@ -69,7 +69,7 @@ def run_bounded(options: argparse.Namespace, started_s: float) -> int:
             setattr(child_options, options.bounded, [model])
         code = _Child(str(model), limits).run(partial(options.start, child_options, started_s))
         worst = max(worst, code)
-        if code >= EXIT_SIGNALLED:
+        if code >= EXIT_SIGNALED:
             break
     return worst
 
@@ -93,7 +93,7 @@ class _Child:
         self._subject = subject
         self._limits = limits
         self._pid = 0
-        self._signalled: int | None = None
+        self._received_signal: int | None = None
 
     def run(self, work: Callable[[], int]) -> int:
         """Fork, wait for the child, and return the exit code."""
@@ -166,9 +166,9 @@ class _Child:
                 end_s = None if end_s is None else end_s + paused_s
                 continue
             # Inside a library call the child handles no signal, so its time is limited.
-            grace_s = self._limits.grace_s if self._signalled is None else _SECOND_GRACE_S
+            grace_s = self._limits.grace_s if self._received_signal is None else _SECOND_GRACE_S
             end_s = min(time.monotonic() + grace_s, math.inf if end_s is None else end_s)
-            self._signalled = received.si_signo
+            self._received_signal = received.si_signo
             os.killpg(self._pid, received.si_signo)
 
     def _pause(self) -> float:
@@ -183,9 +183,9 @@ class _Child:
         """End a child that is out of time; return the exit code."""
         os.killpg(self._pid, signal.SIGKILL)
         os.waitpid(self._pid, 0)
-        if self._signalled is not None:
+        if self._received_signal is not None:
             sys.stderr.write("edge-inference: interrupted\n")
-            return EXIT_SIGNALLED + self._signalled
+            return EXIT_SIGNALED + self._received_signal
         print_error(
             f"{self._subject}: not finished after {self._limits.timeout_s} s; if this time is "
             f"expected, raise {TIMEOUT_OPTION} (0: no limit)"
@@ -196,9 +196,9 @@ class _Child:
         """Return the exit code; print the cause where a signal ended the child."""
         if code >= 0:
             return code
-        if -code == self._signalled:
+        if -code == self._received_signal:
             sys.stderr.write("edge-inference: interrupted\n")
-            return EXIT_SIGNALLED - code
+            return EXIT_SIGNALED - code
         name = signal.Signals(-code).name
         cause = (
             "probably the kernel, because memory is short; end other programs, or lower "

@@ -18,7 +18,7 @@ from edge_inference.errors import ConfigError, EdgeInferenceError
 
 EXIT_FAILED, EXIT_USAGE = 1, 2
 #: Exit code of a process that a signal ended, without the signal's number.
-EXIT_SIGNALLED = 128
+EXIT_SIGNALED = 128
 
 # Python raises a RuntimeError with this text; it has no class of its own.
 _NO_THREAD = "can't start new thread"
@@ -48,7 +48,7 @@ def run_command(work: Callable[[], int], subject: str = "") -> int:
         return EXIT_USAGE if isinstance(error, UsageError) else EXIT_FAILED
     except KeyboardInterrupt as end:
         sys.stderr.write("edge-inference: interrupted\n")
-        return EXIT_SIGNALLED + (end.args[0] if end.args else signal.SIGINT)
+        return EXIT_SIGNALED + (end.args[0] if end.args else signal.SIGINT)
 
 
 def run_process(work: Callable[[], int], name: str, subject: str = "", closed_code: int = 0) -> int:

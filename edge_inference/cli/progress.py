@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, lines elsewhere, or JSON."""
+"""Progress of long work: a bar on a terminal, lines in a log, or JSON."""
 
 from __future__ import annotations
 

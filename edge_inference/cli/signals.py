@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-from edge_inference.cli.exit_status import EXIT_SIGNALLED
+from edge_inference.cli.exit_status import EXIT_SIGNALED
 from edge_inference.core.runtime.signal_watchdog import note_handler_call, watch_signals
 from edge_inference.errors import EdgeInferenceError
 
@@ -25,7 +25,7 @@ class Interrupt(threading.Event):
     @property
     def exit_code(self) -> int:
         """Return the exit code of a process that the signal ended."""
-        return EXIT_SIGNALLED + self.number
+        return EXIT_SIGNALED + self.number
 
     def __call__(self) -> bool:
         """Tell whether a signal came."""
@@ -43,7 +43,7 @@ def catch_signals() -> Iterator[Interrupt]:
     def note(number: int, frame: FrameType | None) -> None:
         note_handler_call()
         if interrupted.is_set():
-            _exit("edge-inference", EXIT_SIGNALLED + number)
+            _exit("edge-inference", EXIT_SIGNALED + number)
         interrupted.number = number
         interrupted.set()
 
@@ -69,7 +69,7 @@ def exit_on_signal(name: str) -> Iterator[None]:
     def leave(number: int, frame: FrameType | None) -> None:
         del frame
         note_handler_call()
-        _exit(name, EXIT_SIGNALLED + number)
+        _exit(name, EXIT_SIGNALED + number)
 
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -89,7 +89,7 @@ def exit_while_busy(name: str) -> Iterator[None]:
 
     ``name`` is the program.
     """
-    with watch_signals(lambda number: _exit(name, EXIT_SIGNALLED + number)):
+    with watch_signals(lambda number: _exit(name, EXIT_SIGNALED + number)):
         yield
 
 

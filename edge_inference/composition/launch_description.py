@@ -85,7 +85,7 @@ def _make_nodes(context: LaunchContext, pipeline: Pipeline) -> list[Node]:
         "additional_env": _select_profile(context),
         "respawn": flags["respawn"],
         "respawn_delay": 2.0,
-        "parameters": _parameter_files(values["params_file"]),
+        "parameters": _check_parameter_files(values["params_file"]),
     }
     ros_arguments = ["--log-level", values["log_level"], *sim_time]
     program_arguments = [] if flags["autostart"] else ["--no-autostart"]
@@ -98,11 +98,11 @@ def _make_nodes(context: LaunchContext, pipeline: Pipeline) -> list[Node]:
                 package="edge_inference",
                 executable="component_container",
                 namespace=namespace,
-                arguments=["--pipeline", pipeline.name, *which, *program_arguments],
+                arguments=["--pipeline", pipeline.name, *container_arguments, *program_arguments],
                 ros_arguments=ros_arguments,
                 **common,
             )
-            for which in _container_arguments(context, pipeline)
+            for container_arguments in _make_container_arguments(context, pipeline)
         ]
     return [
         Node(
@@ -111,8 +111,8 @@ def _make_nodes(context: LaunchContext, pipeline: Pipeline) -> list[Node]:
             name=component.name,
             namespace=component.namespace,
             remappings=list(component.remappings.items()),
-            arguments=[*program_arguments, *_user_arguments(component)],
-            ros_arguments=[*ros_arguments, *_parameter_arguments(component)],
+            arguments=[*program_arguments, *_make_user_arguments(component)],
+            ros_arguments=[*ros_arguments, *_make_parameter_arguments(component)],
             **common,
         )
         for component in components
@@ -125,7 +125,7 @@ def _describe_containers(pipeline: Pipeline) -> str:
     return f"{len(pipeline.containers)}: one process each for {names}; 1: all nodes in one process"
 
 
-def _container_arguments(context: LaunchContext, pipeline: Pipeline) -> list[list[str]]:
+def _make_container_arguments(context: LaunchContext, pipeline: Pipeline) -> list[list[str]]:
     """Return the command line arguments that select the container, for each container."""
     if not pipeline.containers:
         return [[]]
@@ -141,13 +141,13 @@ def _resolve_namespace(context: LaunchContext, namespace: str) -> str:
     return "/" + "/".join(part.strip("/") for part in (pushed, namespace) if part)
 
 
-def _parameter_arguments(component: ComponentDescription) -> list[str]:
+def _make_parameter_arguments(component: ComponentDescription) -> list[str]:
     """Return the values of the description, which a parameter file overrides."""
     pairs = (f"{name}:={format_value(value)}" for name, value in component.parameters.items())
     return [word for pair in pairs for word in ("-p", pair)]
 
 
-def _user_arguments(component: ComponentDescription) -> list[str]:
+def _make_user_arguments(component: ComponentDescription) -> list[str]:
     """Return the values of arguments that the user set, which override a parameter file."""
     pairs = (
         f"{name}:={format_value(value)}"
@@ -167,7 +167,7 @@ def _select_profile(context: LaunchContext) -> dict[str, str]:
     return {variable: str(share_folder() / "config" / "fastdds.xml")}
 
 
-def _parameter_files(text: str) -> list[str]:
+def _check_parameter_files(text: str) -> list[str]:
     """Return the parameter files; raises ConfigError for a missing file, which launch ignores."""
     if not text:
         return []

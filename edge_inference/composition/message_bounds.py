@@ -84,7 +84,7 @@ class BoundsChecker:
         try:
             return self._walk(_Message(self._name, data, end), HEADER_BYTES)
         except struct.error:
-            raise _cut_short(self._name, len(data)) from None
+            raise _make_cut_short_error(self._name, len(data)) from None
 
 
 class _Message:
@@ -115,7 +115,7 @@ class _FixedSize:
     def __call__(self, message: _Message, at: int) -> int:
         at += self._advance[at & 7]
         if at > message.end:
-            raise _cut_short(message.name, len(message.data))
+            raise _make_cut_short_error(message.name, len(message.data))
         return at
 
 
@@ -136,7 +136,7 @@ class _String:
                 f"of text, got {length}"
             )
         if end > message.end:
-            raise _cut_short(message.name, len(data))
+            raise _make_cut_short_error(message.name, len(data))
         if length and self._find_forbidden(data, begin, end - (data[end - 1] == 0)):
             raise InputError(
                 f"{message.name} message: {self._field}: expected no control characters, got "
@@ -158,11 +158,11 @@ class _NumberSequence:
         (count,) = message.length(message.data, at)
         at += 4
         if self._max_count is not None and count > self._max_count:
-            raise _too_many(message.name, self._field, self._max_count, count)
+            raise _make_count_error(message.name, self._field, self._max_count, count)
         if count:
             at = _align(at, self._size) + count * self._size
         if at > message.end:
-            raise _cut_short(message.name, len(message.data))
+            raise _make_cut_short_error(message.name, len(message.data))
         return at
 
 
@@ -182,7 +182,7 @@ class _ElementSequence:
             (count,) = message.length(message.data, at)
             at += 4
             if count > self._max_count:
-                raise _too_many(message.name, self._field, self._max_count, count)
+                raise _make_count_error(message.name, self._field, self._max_count, count)
         element = self._element
         for _ in range(count):
             at = element(message, at)
@@ -260,11 +260,11 @@ def _align(at: int, size: int) -> int:
     return at + (HEADER_BYTES - at) % size
 
 
-def _cut_short(name: str, size: int) -> InputError:
+def _make_cut_short_error(name: str, size: int) -> InputError:
     return InputError(f"{name} message is cut short: expected more than the {size} bytes it has")
 
 
-def _too_many(name: str, field_name: str, max_count: int, count: int) -> InputError:
+def _make_count_error(name: str, field_name: str, max_count: int, count: int) -> InputError:
     return InputError(
         f"{name} message: {field_name}: expected at most {max_count} elements, got {count}"
     )

@@ -172,7 +172,7 @@ class Pipeline:
                 f"pipeline {self.name}: unknown container {container!r}; expected one of "
                 f"{list(self.containers)}"
             )
-        user_set = _with_transports(user_set, known)
+        user_set = _split_transports(user_set, known)
         values = {**known, **user_set}
         namespace = namespace.strip("/")
         return [
@@ -384,7 +384,7 @@ def _replace_namespace(base_namespace: str, name: str) -> str:
     return "/".join(filter(None, (base_namespace, rest if head == DEFAULT_NAMESPACE else name)))
 
 
-def _with_transports(user_set: Mapping[str, str], known: Collection[str]) -> dict[str, str]:
+def _split_transports(user_set: Mapping[str, str], known: Collection[str]) -> dict[str, str]:
     """Split topics that end with their transport, as in image_transport, into both arguments."""
     split = dict(user_set)
     for name, value in user_set.items():

@@ -73,7 +73,7 @@ class PublisherFilter:
 
     def accepts(self, info: Any, now_ns: int) -> bool:
         """Tell whether to accept a message from DDS; ``now_ns`` is on a monotonic clock."""
-        gid = _gid(info)
+        gid = _get_publisher_id(info)
         local_publishers = self._local_publishers()
         if local_publishers:
             self._chosen_gid = None
@@ -156,7 +156,7 @@ def join_name(name: str, namespace: str) -> str:
     return f"{namespace.rstrip('/')}/{name}"
 
 
-def _gid(info: Any) -> bytes | None:
+def _get_publisher_id(info: Any) -> bytes | None:
     """Return the identity of a message's publisher, None if rclpy does not report it."""
     gid = info.get("publisher_gid") if isinstance(info, Mapping) else None
     return gid["data"][:_GID_LENGTH] if gid else None

@@ -25,11 +25,11 @@ def find_references(value: Any) -> set[str]:
 
 def substitute(values: Mapping[str, Any], arguments: Mapping[str, str]) -> dict[str, Any]:
     """Substitute the arguments; an empty result is left out, so the node's default applies."""
-    found = {name: _fill(value, arguments) for name, value in values.items()}
+    found = {name: _substitute_value(value, arguments) for name, value in values.items()}
     return {name: value for name, value in found.items() if value != ""}
 
 
-def _fill(value: Any, arguments: Mapping[str, str]) -> Any:
+def _substitute_value(value: Any, arguments: Mapping[str, str]) -> Any:
     """Substitute one value; if it is a single reference, it is parsed as a number or a list."""
     if not isinstance(value, str):
         return value

@@ -22,7 +22,7 @@ class Transcript:
     ``stamp_ns`` is the time of the last sample with speech, as in SpeechSegment. ``start_ns`` is
     the time of the first sample; 0 if it is unknown. ``confidence`` is from 0 to 1; ``mode`` is
     command or free. In command mode an empty ``text`` means that no phrase of the grammar was
-    recognised; ``problem`` then gives the reason.
+    recognized; ``problem`` then gives the reason.
     """
 
     text: str

@@ -33,7 +33,7 @@ def read_number(files: SystemFiles, path: str) -> int:
         pass  # reported below, with the content
     if not data.strip():
         raise InputError("expected a number, got an empty file")
-    raise InputError(f"expected a number, got {_quoted(data)}")
+    raise InputError(f"expected a number, got {_quote(data)}")
 
 
 def read_text(files: SystemFiles, path: str) -> str:
@@ -42,7 +42,7 @@ def read_text(files: SystemFiles, path: str) -> str:
         data = files.read(path)
     except OSError:
         return ""
-    return _printable(data)[:_MAX_TEXT_CHARS]
+    return _to_printable(data)[:_MAX_TEXT_CHARS]
 
 
 def read_number_or_none(files: SystemFiles, path: str) -> int | None:
@@ -82,11 +82,11 @@ def make_unique(name: str, taken: Iterable[str]) -> str:
     return candidate
 
 
-def _printable(data: bytes) -> str:
+def _to_printable(data: bytes) -> str:
     text = data.decode("utf-8", "replace").strip("\0 \t\r\n")
     return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
-def _quoted(data: bytes) -> str:
-    text = _printable(data[: 2 * _MAX_QUOTE_CHARS])
+def _quote(data: bytes) -> str:
+    text = _to_printable(data[: 2 * _MAX_QUOTE_CHARS])
     return repr(text if len(text) <= _MAX_QUOTE_CHARS else f"{text[:_MAX_QUOTE_CHARS]}…")

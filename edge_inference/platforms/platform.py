@@ -9,14 +9,14 @@ from types import TracebackType
 
 from edge_inference.core.platform_state import PlatformState
 from edge_inference.core.reading import Reading, Role
-from edge_inference.platforms.boards import Board, detect_board, find_board, load_boards
+from edge_inference.platforms.board_files import Board, detect_board, find_board, load_boards
 from edge_inference.platforms.recording.replay import RecordedFiles
 from edge_inference.platforms.sampler import Sampler
 from edge_inference.platforms.sensors import nvml
 from edge_inference.platforms.sensors.channel import Clock
 from edge_inference.platforms.sensors.power_mode import PowerModeSensor
 from edge_inference.platforms.sensors.probes import find_sensors
-from edge_inference.platforms.sensors.rails_sum import rails_sum
+from edge_inference.platforms.sensors.rails_sum import sum_rails
 from edge_inference.platforms.sensors.sensor import Sensor
 from edge_inference.platforms.system_files import HostFiles, SystemFiles
 
@@ -45,13 +45,13 @@ class Platform:
     def sense(self, now_ns: int) -> PlatformState:
         """Read every sensor once. ``now_ns`` is on the monotonic clock."""
         readings = self._sampler.read(self._wait_s)
-        total = rails_sum(readings, self.board)
+        total = sum_rails(readings, self.board)
         return PlatformState(
             board=self.board.name,
             readings=(*readings, total) if total else readings,
             stamp_ns=now_ns,
             mode=self._mode.mode_name if self._mode else "",
-            problem=self._problem(readings),
+            problem=self._find_problem(readings),
         )
 
     def close(self) -> None:
@@ -73,7 +73,7 @@ class Platform:
         """Close."""
         self.close()
 
-    def _problem(self, readings: Sequence[Reading]) -> str:
+    def _find_problem(self, readings: Sequence[Reading]) -> str:
         if self._sampler.problem:
             return self._sampler.problem
         control = [each for each in readings if each.role is Role.CONTROL]
@@ -98,7 +98,7 @@ def open_platform(
     """Open this machine, or the machine that ``files`` describe.
 
     ``folders`` hold the board files; ``board`` selects one of them by name, for a
-    machine that is not recognised. NVML is used only for this machine, because
+    machine that is not recognized. NVML is used only for this machine, because
     ``files`` do not contain it. Raises ConfigError for an invalid file
     and for an unknown board.
     """

@@ -43,7 +43,7 @@ def made_once(name: str, make: Callable[[Path], object]) -> Path:
 
 
 def speech_graph_of(model: SpeechModel, role: str) -> Path:
-    """Return one of a recogniser's graphs in standard operators."""
+    """Return one of a recognizer's graphs in standard operators."""
     files = {name: file.path for name, file in model.files.items()}
     return made_once(
         f"{model.name}-{role}.onnx", lambda file: write_onnx(lower_speech_graph(role, files), file)

@@ -16,7 +16,7 @@ from edge_inference.backends.ort import OrtBackend
 from edge_inference.core.audio import AudioChunk
 from edge_inference.errors import ModelError
 from edge_inference.speech.audio.resample import to_mono
-from edge_inference.speech.recognition.recogniser import Recogniser
+from edge_inference.speech.recognition.recognizer import Recognizer
 from edge_inference.speech.recognition.speech_model import SpeechModel, find_speech_model
 from edge_inference.speech.recognition.tokenizer import load_tokenizer
 
@@ -32,11 +32,11 @@ def model_or_skip(name: str) -> SpeechModel:
     return model
 
 
-def open_recogniser() -> Recogniser:
+def open_recognizer() -> Recognizer:
     model = model_or_skip("moonshine_tiny")
     encoder, decoder = (OrtBackend(model.path(role)) for role in ("encoder", "decoder"))
     tokenizer = load_tokenizer(model.path("tokenizer"))
-    return Recogniser(encoder.open(), decoder.open(), tokenizer)
+    return Recognizer(encoder.open(), decoder.open(), tokenizer)
 
 
 def open_detector_model() -> OrtBackend:
@@ -46,7 +46,7 @@ def open_detector_model() -> OrtBackend:
 
 
 def recording(name: str) -> tuple[NDArray[np.float32], int]:
-    """Return a recording of the recogniser's package, and its rate."""
+    """Return a recording of the recognizer's package, and its rate."""
     found = importlib.util.find_spec("moonshine_voice")
     if found is None or not found.submodule_search_locations:
         pytest.skip("moonshine-voice, which brings the recordings, is not installed")

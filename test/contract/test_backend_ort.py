@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
-import resource
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edge_inference.backends.base import TensorSpec
 from edge_inference.backends.ort import CPU, OrtBackend
+from edge_inference.core.runtime.child_process import python_command, python_environment
 from edge_inference.errors import BackendError
 
 info = helper.make_tensor_value_info
@@ -175,21 +175,29 @@ def test_the_error_for_inexact_weights_has_a_hint(
         OrtBackend(doubling_onnx).open()
 
 
+# In a process of its own: free memory of earlier tests would be reused and hide the difference.
+MEMORY_PROGRAM = """
+import resource
+import numpy as np
+from edge_inference.backends.ort import OrtBackend
+
+def resident_mib():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * resource.getpagesize() / 2**20
+
+backend = OrtBackend(sys.argv[1], keeps_memory=sys.argv[2] == "True").open()
+tensors = {"data": np.zeros((2**20, 3, 4), np.float32), "more": np.zeros(1, np.float32)}
+before = resident_mib()
+backend.infer(tensors)
+print(resident_mib() - before)
+"""
+
+
 @pytest.mark.parametrize("keeps", [True, False])
 def test_memory_is_kept_or_freed(doubling_onnx: Path, keeps: bool) -> None:
-    backend = OrtBackend(doubling_onnx, keeps_memory=keeps).open()
-    tensors = {"data": np.zeros((2**20, 3, 4), np.float32), "more": np.zeros(1, np.float32)}
-    ctypes.CDLL(None).malloc_trim(0)  # otherwise memory freed by earlier tests would be reused
-    before = resident_mib()
-    backend.infer(tensors)
-    grown = resident_mib() - before
-    backend.close()
-    assert (grown > 16) == keeps
-
-
-def resident_mib() -> float:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize() / 2**20
+    command = [*python_command(MEMORY_PROGRAM), str(doubling_onnx), str(keeps)]
+    output = subprocess.check_output(command, text=True, env=python_environment())
+    assert (float(output) > 16) == keeps
 
 
 def test_a_provider_that_fails_prints_nothing_to_stdout(

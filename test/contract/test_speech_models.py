@@ -12,11 +12,11 @@ from edge_inference.core.audio import SAMPLE_RATE, SpeechSegment
 from edge_inference.speech.recognition.activity import ActivityDetector, ActivitySettings
 from edge_inference.speech.recognition.command_mode import CommandMode
 from edge_inference.speech.recognition.phrase_graph import PhraseGraph
-from edge_inference.speech.recognition.recogniser import Recogniser
+from edge_inference.speech.recognition.recognizer import Recognizer
 from shipped_speech import (
     chunks,
     open_detector_model,
-    open_recogniser,
+    open_recognizer,
     person,
     recording,
     word_errors,
@@ -38,8 +38,8 @@ PHRASES = [
 
 
 @pytest.fixture(scope="module")
-def recogniser() -> Recogniser:
-    return open_recogniser()
+def recognizer() -> Recognizer:
+    return open_recognizer()
 
 
 @pytest.fixture(scope="module")
@@ -60,60 +60,60 @@ def test_silence_and_noise_are_no_speech(detector_model: OrtBackend) -> None:
 
 
 def test_each_sentence_is_a_segment_and_its_text(
-    recogniser: Recogniser, detector_model: OrtBackend
+    recognizer: Recognizer, detector_model: OrtBackend
 ) -> None:
     samples, rate = recording("beckett.wav")
     found = speech_in(detector_model, samples, rate)
     assert len(found) == 6
-    heard = [recogniser.transcribe(segment.samples) for segment in found]
+    heard = [recognizer.transcribe(segment.samples) for segment in found]
     assert word_errors(BECKETT, " ".join(each.text for each in heard)) <= 2
     assert all(0.3 < each.confidence <= 1.0 for each in heard)
 
 
 def test_another_rate_gives_the_same_words(
-    recogniser: Recogniser, detector_model: OrtBackend
+    recognizer: Recognizer, detector_model: OrtBackend
 ) -> None:
     samples, rate = recording("two_cities.wav")
     assert rate == 48_000
     found = speech_in(detector_model, samples[: 13 * rate], rate)
-    heard = " ".join(recogniser.transcribe(segment.samples).text for segment in found)
+    heard = " ".join(recognizer.transcribe(segment.samples).text for segment in found)
     assert word_errors(CITIES, heard) <= 2
 
 
 def test_the_tokenizer_writes_as_the_decoder_does(
-    recogniser: Recogniser, detector_model: OrtBackend
+    recognizer: Recognizer, detector_model: OrtBackend
 ) -> None:
     for segment in speech_in(detector_model, *recording("beckett.wav")):
-        heard = recogniser.transcribe(segment.samples)
+        heard = recognizer.transcribe(segment.samples)
         # One probability for each token and one for the end.
-        assert len(recogniser.tokenizer.ids(heard.text)) + 1 == len(heard.log_probabilities)
+        assert len(recognizer.tokenizer.ids(heard.text)) + 1 == len(heard.log_probabilities)
 
 
 def test_what_is_not_in_the_grammar_is_no_command(
-    recogniser: Recogniser, detector_model: OrtBackend
+    recognizer: Recognizer, detector_model: OrtBackend
 ) -> None:
-    mode = CommandMode(recogniser, PhraseGraph(PHRASES, recogniser.tokenizer))
+    mode = CommandMode(recognizer, PhraseGraph(PHRASES, recognizer.tokenizer))
     for segment in speech_in(detector_model, *recording("beckett.wav")):
-        command = mode.recognise(segment.samples)
+        command = mode.recognize(segment.samples)
         assert command.text == ""
         assert "none of the grammar's phrases" in command.problem
 
 
 def test_what_is_in_the_grammar_is_a_command(
-    recogniser: Recogniser, detector_model: OrtBackend
+    recognizer: Recognizer, detector_model: OrtBackend
 ) -> None:
     mode = CommandMode(
-        recogniser,
-        PhraseGraph([*PHRASES, "try again", "fail again", "no matter"], recogniser.tokenizer),
+        recognizer,
+        PhraseGraph([*PHRASES, "try again", "fail again", "no matter"], recognizer.tokenizer),
     )
     found = speech_in(detector_model, *recording("beckett.wav"))
-    heard = [mode.recognise(segment.samples).text for segment in found]
+    heard = [mode.recognize(segment.samples).text for segment in found]
     assert heard == ["", "", "no matter", "try again", "fail again", ""]
 
 
-def test_a_person_gives_a_command(recogniser: Recogniser, detector_model: OrtBackend) -> None:
+def test_a_person_gives_a_command(recognizer: Recognizer, detector_model: OrtBackend) -> None:
     (segment,) = speech_in(detector_model, person(), SAMPLE_RATE)
-    assert words(recogniser.transcribe(segment.samples).text) == ["go", "forward", "ten", "meters"]
-    assert CommandMode(recogniser, PhraseGraph(PHRASES, recogniser.tokenizer)).recognise(
+    assert words(recognizer.transcribe(segment.samples).text) == ["go", "forward", "ten", "meters"]
+    assert CommandMode(recognizer, PhraseGraph(PHRASES, recognizer.tokenizer)).recognize(
         segment.samples
     ).text == ("go forward ten meters")

@@ -13,7 +13,7 @@ HERE = Path(__file__).resolve().parent
 DOUBLE = HERE.parent / "cuda_double"
 TESTS = HERE / "on_cuda_double"
 DEADLINE_S = 60
-ALONE = ("test_trt_commands.py", "test_trt_endurance.py", "test_trt_recogniser.py")
+ALONE = ("test_trt_commands.py", "test_trt_endurance.py", "test_trt_recognizer.py")
 
 sys.path.insert(0, str(DOUBLE))
 

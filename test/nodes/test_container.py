@@ -199,7 +199,7 @@ def test_repeated_failure_is_logged_periodically(
         except ValueError:
             rig.container._log_failure()
 
-    def fail_elsewhere() -> None:
+    def fail_at_another_line() -> None:
         try:
             float("no number")
         except ValueError:
@@ -209,7 +209,7 @@ def test_repeated_failure_is_logged_periodically(
         clock[0] = now_ns
         for number in range(100):
             fail(f"time {-number}")
-            fail_elsewhere()
+            fail_at_another_line()
         log = log_of(capfd)
         assert log.count("a callback failed") == logged
         assert log.count("ValueError: time 0") == log.count("'no number'") == logged // 2

@@ -249,7 +249,7 @@ def test_a_mask_of_numbers_that_no_image_has() -> None:
         SegmentationAdapter().to_message(Segmentation(np.zeros((2, 3), np.int32), (), 0.5))
 
 
-def test_depth_that_is_not_in_metres_is_warned_of() -> None:
+def test_depth_that_is_not_in_meters_is_warned_of() -> None:
     depth = np.zeros((2, 3), np.float32)
     assert (
         depth_unit_warning(DepthMap(depth, "m"))

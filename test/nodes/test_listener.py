@@ -22,7 +22,7 @@ MS32 = 32_000_000
 
 
 class ListenClient:
-    """Sends goals, and publishes transcripts as the recogniser does."""
+    """Sends goals, and publishes transcripts as the recognizer does."""
 
     def __init__(self, rig: Rig) -> None:
         self._rig = rig

@@ -118,7 +118,7 @@ def test_every_message_type_has_bounds(adapter: Adapter) -> None:
 
 
 @pytest.mark.parametrize(("adapter", "way", "kind"), HOSTILE)
-def test_message_beyond_its_bounds_is_refused_before_deserialisation(
+def test_message_beyond_its_bounds_is_refused_before_deserialization(
     adapter: Adapter, way: tuple[str, ...], kind: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def read(self: Adapter, data: bytes) -> None:

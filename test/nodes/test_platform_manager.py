@@ -259,7 +259,7 @@ def test_a_model_without_a_required_variant_is_refused(
     values = {"model": str(tmp_path / "plain")}
     result = outside.set_parameters(node="/ai/inference", values=values)[-1]
     assert result[0] is False
-    assert "cannot be had in int8" in result[1]
+    assert "is not available in int8" in result[1]
     assert len(pipeline.next(pipeline.detections)) > 0
 
 

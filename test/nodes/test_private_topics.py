@@ -189,7 +189,7 @@ def test_duplicate_node_name_is_an_error_with_a_hint(
 @both_executors
 def test_equal_names_in_two_namespaces_are_allowed(rig: Rig) -> None:
     space, other = f"/{rig.name}/ai", f"/{rig.name}_2/ai"
-    elsewhere = Stranger("latency", other)
+    other_node = Stranger("latency", other)
     here = rig.container.node
     wait_for(lambda: ("latency", other) in here.get_node_names_and_namespaces(), "the other")
     node = rig.load("Latency", "-r", f"__ns:={space}")
@@ -199,4 +199,4 @@ def test_equal_names_in_two_namespaces_are_allowed(rig: Rig) -> None:
         wait_for(lambda: len(looks) > 1, "a look at the graph")
         assert not errors(node, "another node is called")
     finally:
-        elsewhere.close()
+        other_node.close()

@@ -10,7 +10,7 @@ from edge_inference.core.voice import Intent
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.audio import SpeechSegmentAdapter
 from edge_inference.nodes.conversions.voice import IntentAdapter
-from recogniser_rig import FakeCommandMode, Opened, replace_models, said
+from recognizer_rig import FakeCommandMode, Opened, replace_models, said
 from rig import Rig, wait_for
 
 

@@ -19,8 +19,8 @@ from edge_inference.nodes.conversions.audio import SpeechSegmentAdapter
 from edge_inference.nodes.conversions.performance import DirectiveAdapter
 from edge_inference.nodes.conversions.voice import IntentAdapter
 from edge_inference.nodes.throttle_client import ThrottleClientSettings
-from edge_inference.nodes.voice import recogniser_model
-from recogniser_rig import FakeCommandMode, Opened, replace_models, said
+from edge_inference.nodes.voice import recognizer_model
+from recognizer_rig import FakeCommandMode, Opened, replace_models, said
 from rig import DEADLINE_S, Outside, Rig, wait_for
 
 
@@ -172,12 +172,12 @@ def test_a_missing_grammar_changes_nothing(
     def vanish(*given: object) -> None:
         raise ConfigError("no such file")
 
-    monkeypatch.setattr(recogniser_model, "make_command_mode", vanish)
+    monkeypatch.setattr(recognizer_model, "make_command_mode", vanish)
     change = [Parameter("stop_words", value=["whoa"]), Parameter("max_speech_s", value=2.0)]
     rig.call(lambda: node.set_parameters_atomically(change))
     speech.publish(said(0.5))
     transcripts.wait()
-    assert node._model.recogniser.settings.max_speech_s == node.parameters.current.max_speech_s
+    assert node._model.recognizer.settings.max_speech_s == node.parameters.current.max_speech_s
     assert node.parameters.current == before
 
 
@@ -292,7 +292,7 @@ def test_the_workload_reports_the_directive(rig: Rig, speech: Publisher) -> None
     (option,) = last.operating_points
     assert (option.model, last.operating_point) == ("fake", 0)
     assert option.process_ms is not None
-    assert "only one recogniser" in last.problem
+    assert "only one recognizer" in last.problem
     rig.call(node.trigger_deactivate)
     rig.call(node.trigger_cleanup)
     count = len(workloads)

@@ -72,11 +72,11 @@ def test_the_robot_does_not_obey_itself(rig: Rig, pipeline) -> None:
     transcripts, velocities = rig.tap("/ai/transcript"), rig.tap("/cmd_vel")
     mixed = rig.tap("/ai/mixed_speech")
     nodes = pipeline()
-    voice_activity, recogniser = nodes["voice_activity"], nodes["speech_recognition"]
+    voice_activity, recognizer = nodes["voice_activity"], nodes["speech_recognition"]
     report_speaking(rig, voice_activity)
     Speaker(rig).say(samples_of(PERSON))
     wait_for(lambda: mixed and mixed[-1].is_final, "the end of it")
-    wait_for(lambda: sum(recogniser.health.drop_counts().values()) == len(mixed), "all of it left")
+    wait_for(lambda: sum(recognizer.health.drop_counts().values()) == len(mixed), "all of it left")
     assert (transcripts, velocities) == ([], [])
 
 
@@ -96,7 +96,7 @@ def test_a_stop_counts_while_the_robot_speaks(rig: Rig, pipeline, mode: str) -> 
 
 
 def test_speech_without_a_command_moves_nothing(rig: Rig, pipeline) -> None:
-    """Read from a play; the recording comes with the recogniser's package."""
+    """Read from a play; the recording comes with the recognizer's package."""
     package = importlib.util.find_spec("moonshine_voice")
     recording = Path(next(iter(package.submodule_search_locations)), "assets", "beckett.wav")
     transcripts, velocities = rig.tap("/ai/transcript"), rig.tap("/cmd_vel")

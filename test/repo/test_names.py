@@ -23,7 +23,7 @@ BRITISH = re.compile(
     r"analys(?=e|ing)|armour|artefact|behaviour|catalogue|centre|colour|favour|flavour|grey|honour"
     r"|labell|licence|metre(?!r)|modell|neighbour|signall|travell"
     r"|(?:deseri|factor|final|general|initi|local|maxim|minim|norm|optim|organ|penal|priorit|public"
-    r"|quant|real|serial|special|standard|stabil|summar|synchron|synthe|token|visual)"
+    r"|quant|real|recogn|serial|special|standard|stabil|summar|synchron|synthe|token|visual)"
     r"[a-z]*is(?=e|ing|ation)",
     re.IGNORECASE,
 )

@@ -30,7 +30,7 @@ def to_tensor(boxes, geometry=LETTERBOX):
     return geometry.points_to_tensor(boxes.reshape(-1, 2)).reshape(-1, 4)
 
 
-def centre_form(boxes):
+def center_form(boxes):
     return np.concatenate([(boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]], axis=1)
 
 
@@ -51,9 +51,9 @@ def cells(stride):
 
 def place(box, taken, reach):
     """Find stride, index and cell for a box whose sides lie within ``reach`` cells."""
-    centre = (box[:2] + box[2:]) / 2
+    center = (box[:2] + box[2:]) / 2
     for stride in (8, 16, 32):
-        column, row = (centre // stride).astype(int)
+        column, row = (center // stride).astype(int)
         index = row * (SIZE // stride) + column
         if (box[2:] - box[:2]).max() / 2 / stride < reach and (stride, index) not in taken:
             taken.add((stride, index))
@@ -70,8 +70,8 @@ def nanodet_levels(boxes, ids, scores, offset=0.5):
     for box, class_id, score in zip(boxes, ids, scores, strict=True):
         stride, index, cell = place(box, taken, 8.5)
         made[stride][0][index, class_id] = score
-        centre = (cell + offset) * stride
-        reach = np.concatenate([centre - box[:2], box[2:] - centre]) / stride
+        center = (cell + offset) * stride
+        reach = np.concatenate([center - box[:2], box[2:] - center]) / stride
         bins = np.full((4, 11), -40, np.float32)
         low = reach.astype(int)
         bins[np.arange(4), low] = np.log(1 - (reach - low) + 1e-12)
@@ -108,7 +108,7 @@ def nanodet_plus(boxes, ids, scores):
 def rows(boxes, ids, scores, count=50):
     table = np.zeros((count, 4), np.float32)
     table[:] = (5, 5, 4, 4)
-    table[: len(boxes)] = centre_form(boxes)
+    table[: len(boxes)] = center_form(boxes)
     return table, one_hot(ids, scores, count)
 
 
@@ -189,7 +189,7 @@ def ssd_finished(boxes, ids, scores):
 
 def detr_boxes(boxes):
     table = np.full((100, 4), 0.01, np.float32)
-    table[: len(boxes)] = centre_form(boxes) / SIZE
+    table[: len(boxes)] = center_form(boxes) / SIZE
     return table[None]
 
 

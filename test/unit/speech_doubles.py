@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_inference.speech.recognition.recogniser import Recogniser, RecogniserSettings
+from edge_inference.speech.recognition.recognizer import Recognizer, RecognizerSettings
 from edge_inference.speech.recognition.tokenizer import END, START, Tokenizer
 
 LETTERS = [f"▁{a}".encode() for a in "abcdefgh"] + [b"a", b"b", b"ab", b"abc", "▁abc".encode()]
@@ -130,11 +130,11 @@ class SplitGraph:
         return self._infer(inputs)
 
 
-def recogniser_that(
-    answer: Callable[[list[int]], Mapping[int, float]], settings: RecogniserSettings | None = None
-) -> Recogniser:
+def recognizer_that(
+    answer: Callable[[list[int]], Mapping[int, float]], settings: RecognizerSettings | None = None
+) -> Recognizer:
     tokenizer = small_tokenizer()
-    return Recogniser(Encoder(), Decoder(answer, len(tokenizer)), tokenizer, settings)
+    return Recognizer(Encoder(), Decoder(answer, len(tokenizer)), tokenizer, settings)
 
 
 def saying(ids: Sequence[int]) -> Callable[[list[int]], Mapping[int, float]]:

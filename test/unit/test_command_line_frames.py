@@ -42,79 +42,79 @@ def classes(stamp_ns: int = 1) -> Classification:
     return Classification(np.array([1, 0], np.int32), scores, ("a", "b"), "m", stamp_ns)
 
 
-def pass_all(book: FrameTracker, stamp_ns: int) -> None:
-    book.add_timing(timing("preprocess", stamp_ns))
-    book.add_timing(timing("inference", stamp_ns))
-    book.add_result(classes(stamp_ns))
-    book.add_timing(timing("decode", stamp_ns))
+def pass_all(tracker: FrameTracker, stamp_ns: int) -> None:
+    tracker.add_timing(timing("preprocess", stamp_ns))
+    tracker.add_timing(timing("inference", stamp_ns))
+    tracker.add_result(classes(stamp_ns))
+    tracker.add_timing(timing("decode", stamp_ns))
 
 
-class TestFrameBook:
+class TestFrameTracker:
     def test_an_announced_frame_goes_all_the_way(self) -> None:
         records: list[FrameRecord] = []
-        book = FrameTracker("folder", True, records.append)
-        book.announce(frame(7, "folder/a.jpg"))
-        assert (book.announced, book.finished) == (1, 0)
-        pass_all(book, 7)
-        assert (book.announced, book.finished, book.results) == (1, 1, 1)
+        tracker = FrameTracker("folder", True, records.append)
+        tracker.announce(frame(7, "folder/a.jpg"))
+        assert (tracker.announced, tracker.finished) == (1, 0)
+        pass_all(tracker, 7)
+        assert (tracker.announced, tracker.finished, tracker.results) == (1, 1, 1)
         assert (records[0].number, records[0].source) == (1, "folder/a.jpg")
         assert records[0].process_ms == dict.fromkeys(STAGES, 1.5)
 
     def test_timings_of_stages_may_arrive_out_of_order(self) -> None:
         records: list[FrameRecord] = []
-        book = FrameTracker("x", True, records.append)
-        book.announce(frame(7))
-        book.add_result(classes(7))
+        tracker = FrameTracker("x", True, records.append)
+        tracker.announce(frame(7))
+        tracker.add_result(classes(7))
         for stage in reversed(STAGES):
             assert records == []
-            book.add_timing(timing(stage, 7))
+            tracker.add_timing(timing(stage, 7))
         assert [record.number for record in records] == [1]
 
     @pytest.mark.parametrize("order", [("preprocess", "inference"), ("inference", "preprocess")])
     def test_a_dropped_frame_is_finished_without_a_record(self, order: tuple[str, ...]) -> None:
         records: list[FrameRecord] = []
-        book = FrameTracker("x", True, records.append)
-        book.announce(frame(7))
+        tracker = FrameTracker("x", True, records.append)
+        tracker.announce(frame(7))
         for stage in order:
             dropped = "superseded" if stage == "inference" else ""
-            assert book.finished == 0
-            book.add_timing(timing(stage, 7, dropped))
-        assert (book.finished, dict(book.drops), records) == (1, {"superseded": 1}, [])
+            assert tracker.finished == 0
+            tracker.add_timing(timing(stage, 7, dropped))
+        assert (tracker.finished, dict(tracker.drops), records) == (1, {"superseded": 1}, [])
 
     def test_frames_of_other_publishers_do_not_count(self) -> None:
         records: list[FrameRecord] = []
-        book = FrameTracker("x", True, records.append)
-        book.announce(frame(7))
-        pass_all(book, 8)
-        assert (book.finished, book.results, records, book.foreign) == (0, 0, [], 1)
+        tracker = FrameTracker("x", True, records.append)
+        tracker.announce(frame(7))
+        pass_all(tracker, 8)
+        assert (tracker.finished, tracker.results, records, tracker.foreign) == (0, 0, [], 1)
 
     def test_frames_of_a_topic_are_numbered_by_result(self) -> None:
         records: list[FrameRecord] = []
-        book = FrameTracker("/image", False, records.append)
-        book.add_timing(timing("preprocess", 5, "superseded"))
-        pass_all(book, 6)
+        tracker = FrameTracker("/image", False, records.append)
+        tracker.add_timing(timing("preprocess", 5, "superseded"))
+        pass_all(tracker, 6)
         assert [(record.number, record.source) for record in records] == [(1, "/image")]
-        assert book.finished == 2
+        assert tracker.finished == 2
 
     def test_frames_without_stamps_keep_their_order(self) -> None:
         records: list[FrameRecord] = []
-        book = FrameTracker("/image", False, records.append)
+        tracker = FrameTracker("/image", False, records.append)
         first, second = classes(0), classes(0)
         for stage in ("preprocess", "preprocess", "inference", "inference"):
-            book.add_timing(timing(stage, 0))
+            tracker.add_timing(timing(stage, 0))
         for result in (first, second):
-            book.add_result(result)
-            book.add_timing(timing("decode", 0))
+            tracker.add_result(result)
+            tracker.add_timing(timing("decode", 0))
         assert [record.result for record in records] == [first, second]
 
     def test_results_after_the_limit_are_ignored(self) -> None:
         records: list[FrameRecord] = []
-        book = FrameTracker("x", True, records.append, limit=1)
+        tracker = FrameTracker("x", True, records.append, limit=1)
         for stamp_ns in (1, 2):
-            book.announce(frame(stamp_ns))
-            pass_all(book, stamp_ns)
-        assert (book.finished, book.results, len(records)) == (2, 1, 1)
-        assert (book.number_of(1), book.number_of(2)) == (1, None)
+            tracker.announce(frame(stamp_ns))
+            pass_all(tracker, stamp_ns)
+        assert (tracker.finished, tracker.results, len(records)) == (2, 1, 1)
+        assert (tracker.number_of(1), tracker.number_of(2)) == (1, None)
 
 
 BOX = np.array([[1.04, 2.0, 11.0, 22.06]], np.float32)

@@ -12,7 +12,7 @@ SHA256 = hashlib.sha256(b"no model").hexdigest()
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    """Return a recogniser with invalid files."""
+    """Return a recognizer with invalid files."""
     folder = tmp_path / "ears"
     folder.mkdir()
     text = "task: recognition\nlicense: MIT\nfiles:\n"
@@ -28,12 +28,12 @@ def test_an_existing_folder_is_refused(model: Path, capsys: pytest.CaptureFixtur
     assert "expected a new folder, it exists already" in capsys.readouterr().err
 
 
-def test_a_model_other_than_a_recogniser_is_refused(
+def test_a_model_other_than_a_recognizer_is_refused(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = f"task: activity\nlicense: MIT\nfiles:\n  model: {{file: encoder, sha256: {SHA256}}}\n"
     (model / "speech.yaml").write_text(text)
     assert run(["speech", "export", str(model), "--output", str(tmp_path / "new")]) == 2
     assert (
-        "model 'ears': expected a recogniser, got a model for activity" in capsys.readouterr().err
+        "model 'ears': expected a recognizer, got a model for activity" in capsys.readouterr().err
     )

@@ -10,7 +10,7 @@ from edge_inference.speech.language.grammar_file import read_grammar
 from edge_inference.speech.recognition import command_phrases
 from edge_inference.speech.recognition.command_mode import CommandModeSettings
 from edge_inference.speech.recognition.command_phrases import make_command_mode
-from speech_doubles import recogniser_that, saying, small_tokenizer
+from speech_doubles import recognizer_that, saying, small_tokenizer
 
 GRAMMAR = """
 ignored: [h]
@@ -39,9 +39,9 @@ TOKENIZER = small_tokenizer()
 def test_phrases_of_a_grammar(tmp_path: Path, written: str, text: str) -> None:
     file = tmp_path / "grammar.yaml"
     file.write_text(GRAMMAR)
-    recogniser = recogniser_that(saying(TOKENIZER.ids(written)))
-    mode = make_command_mode(read_grammar(file), recogniser, CommandModeSettings())
-    assert mode.recognise(SECOND).text == text
+    recognizer = recognizer_that(saying(TOKENIZER.ids(written)))
+    mode = make_command_mode(read_grammar(file), recognizer, CommandModeSettings())
+    assert mode.recognize(SECOND).text == text
 
 
 @pytest.mark.parametrize("text", ["a b", ""])
@@ -56,8 +56,8 @@ def test_similar_phrases_compete_only_with_another_meaning(tmp_path: Path, text:
     def torn(tokens: list[int]) -> dict[int, float]:
         return {1: {a: 0.0}, 2: {b: 0.0, e: -1.0}}.get(len(tokens), {2: 0.0})
 
-    mode = make_command_mode(read_grammar(file), recogniser_that(torn), CommandModeSettings())
-    assert mode.recognise(SECOND).text == text
+    mode = make_command_mode(read_grammar(file), recognizer_that(torn), CommandModeSettings())
+    assert mode.recognize(SECOND).text == text
 
 
 @pytest.mark.parametrize(
@@ -74,12 +74,12 @@ def test_similar_phrases_compete_only_with_another_meaning(tmp_path: Path, text:
         ("A b f h e", "h"),
     ],
 )
-def test_stop_is_recognised_with_any_grammar(tmp_path: Path, written: str, text: str) -> None:
+def test_stop_is_recognized_with_any_grammar(tmp_path: Path, written: str, text: str) -> None:
     file = tmp_path / "grammar.yaml"
     file.write_text("joiners: [d]\nintents: {go: {phrases: [a b, h c]}}\n")
-    recogniser = recogniser_that(saying(TOKENIZER.ids(written)))
-    mode = make_command_mode(read_grammar(file), recogniser, CommandModeSettings(), ("h", "whoa"))
-    assert mode.recognise(SECOND).text == text
+    recognizer = recognizer_that(saying(TOKENIZER.ids(written)))
+    mode = make_command_mode(read_grammar(file), recognizer, CommandModeSettings(), ("h", "whoa"))
+    assert mode.recognize(SECOND).text == text
 
 
 @pytest.mark.parametrize(("written", "text"), [("A b d h", "a b d h"), ("E f d h", "h")])
@@ -89,9 +89,9 @@ def test_stop_is_last_of_several_only_after_a_command(
     monkeypatch.setattr(stop_phrases, "_JOINERS", frozenset({"d"}))
     file = tmp_path / "grammar.yaml"
     file.write_text("joiners: [d]\nintents: {go: {phrases: [a b, h c]}}\n")
-    recogniser = recogniser_that(saying(TOKENIZER.ids(written)))
-    mode = make_command_mode(read_grammar(file), recogniser, CommandModeSettings(), ("h",))
-    assert mode.recognise(SECOND).text == text
+    recognizer = recognizer_that(saying(TOKENIZER.ids(written)))
+    mode = make_command_mode(read_grammar(file), recognizer, CommandModeSettings(), ("h",))
+    assert mode.recognize(SECOND).text == text
 
 
 @pytest.mark.parametrize(("intent", "text"), [("stop", "h c"), ("go", "")])
@@ -100,9 +100,9 @@ def test_only_stop_phrases_are_eager(tmp_path: Path, intent: str, text: str) -> 
     file = tmp_path / "grammar.yaml"
     file.write_text(f"intents: {{{intent}: {{phrases: [h c]}}}}\n")
     mode = make_command_mode(
-        read_grammar(file), recogniser_that(hardly), CommandModeSettings(), ("h",)
+        read_grammar(file), recognizer_that(hardly), CommandModeSettings(), ("h",)
     )
-    assert mode.recognise(SECOND).text == text
+    assert mode.recognize(SECOND).text == text
 
 
 @pytest.mark.parametrize(("phrases", "text"), [(("h c",), "h c"), ((), "")])
@@ -113,9 +113,9 @@ def test_retraction_phrases_are_eager_too(
     file = tmp_path / "grammar.yaml"
     file.write_text("intents: {go: {phrases: [a b]}}\n")
     mode = make_command_mode(
-        read_grammar(file), recogniser_that(hardly), CommandModeSettings(), ("e",)
+        read_grammar(file), recognizer_that(hardly), CommandModeSettings(), ("e",)
     )
-    assert mode.recognise(SECOND).text == text
+    assert mode.recognize(SECOND).text == text
 
 
 def hardly(tokens: list[int]) -> dict[int, float]:

@@ -17,7 +17,7 @@ from edge_inference.backends.trt.metadata import read_sidecar
 from edge_inference.cli.params_file import find_unused_entries
 from edge_inference.cli.perception.run_options import RunOptions
 from edge_inference.cli.voice.expectations import load_expectation
-from edge_inference.composition.launch_description import _parameter_files
+from edge_inference.composition.launch_description import _check_parameter_files
 from edge_inference.composition.parameter_format import parse_value
 from edge_inference.composition.pipeline import load_pipeline
 from edge_inference.core.bounded_file import parse_json, read_bytes, read_text
@@ -34,7 +34,7 @@ from edge_inference.nodes.voice.parameter_files import load_grammar
 from edge_inference.optimize.images.labeled_images import load_labeled_table
 from edge_inference.optimize.quantized_folder import StagedFolder
 from edge_inference.optimize.sentence_encoder import read_bert_config, read_safetensors
-from edge_inference.platforms.boards import load_boards
+from edge_inference.platforms.board_files import load_boards
 from edge_inference.platforms.recording.recording import read_recording
 from edge_inference.speech.audio.audio_file import read_blocks
 from edge_inference.speech.audio.sources import open_audio_input
@@ -70,7 +70,7 @@ YAML_READERS: dict[str, tuple[str, Reader]] = {
         "some.yaml",
         lambda file: RunOptions("sample", params_file=str(file)).check(find_model("nanodet")),
     ),
-    "parameters of a launch": ("some.yaml", lambda file: _parameter_files(str(file))),
+    "parameters of a launch": ("some.yaml", lambda file: _check_parameter_files(str(file))),
 }
 
 

@@ -122,7 +122,7 @@ def test_one_image(tmp_path: Path) -> None:
     opened.close()
 
 
-def test_grey_and_transparent_files_are_bgr(tmp_path: Path) -> None:
+def test_gray_and_transparent_files_are_bgr(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "a.png"), np.full((4, 8), 9, np.uint8))
     cv2.imwrite(str(tmp_path / "b.png"), np.full((4, 8, 4), 9, np.uint8))
     cv2.imwrite(str(tmp_path / "c.png"), np.full((4, 8), 9 * 257, np.uint16))

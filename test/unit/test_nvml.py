@@ -64,7 +64,7 @@ class Library:
 
     def __init__(self, gpus: int = 1) -> None:
         self.gpus = gpus
-        self.initialised = 0
+        self.initialized = 0
         self.errors: dict[str, int] = {}
         self.temperature: Any = 61
         self.thresholds = {3: 88, 1: 93, 0: 98}
@@ -90,7 +90,7 @@ class Library:
             setattr(self, name, self._failing(short, answers[short]))
 
     def _count(self, step: int) -> None:
-        self.initialised += step
+        self.initialized += step
 
     def _failing(self, short: str, answer: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any) -> Any:
@@ -262,12 +262,12 @@ def test_missing_driver_is_reported(step: str, library: Library) -> None:
 def test_library_is_shut_down(library: Library) -> None:
     library.gpus = 2
     sensors = nvml_probe.find(library)
-    assert library.initialised == 1
+    assert library.initialized == 1
     again = nvml_probe.find(library)
-    assert library.initialised == 2
+    assert library.initialized == 2
     del sensors
     gc.collect()
-    assert library.initialised == 1
+    assert library.initialized == 1
     assert again[1].read()[0].value == 61
 
 

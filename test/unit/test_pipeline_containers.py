@@ -25,7 +25,7 @@ containers:
 PLAN = TOY[TOY.index("containers:") :]
 #: Nodes that receive images or other large messages.
 TAKE_IMAGES = {"preprocess", "overlay", "media_source", "inference", "decode"}
-#: Nodes that recognise speech, move and stop the robot, and the platform manager.
+#: Nodes that recognize speech, move and stop the robot, and the platform manager.
 MUST_NOT_WAIT = {"command", "planner", "intent_parser", "speech_recognition", "platform_manager"}
 
 

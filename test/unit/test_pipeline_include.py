@@ -32,7 +32,7 @@ EAR = """
 name: ear
 description: Hears
 arguments:
-  model: {default: tiny, description: Which recogniser}
+  model: {default: tiny, description: Which recognizer}
   folder: {description: Where models are}
 components:
   - {name: clock, plugin: "toys::Clock", namespace: ai}
@@ -73,7 +73,7 @@ def test_own_and_renamed_arguments(both: Path) -> None:
         "model": ("small", "Which model"),
         "film": ("", "Image or video"),
         "film_topic": ("images", "Where images come from"),
-        "ear_model": ("tiny", "Which recogniser"),
+        "ear_model": ("tiny", "Which recognizer"),
     }
 
 

@@ -16,7 +16,7 @@ import edge_inference.platforms
 from edge_inference.core.platform_state import PlatformState
 from edge_inference.core.reading import ReadingStatus, Role
 from edge_inference.errors import ConfigError
-from edge_inference.platforms.boards import find_board, load_boards
+from edge_inference.platforms.board_files import find_board, load_boards
 from edge_inference.platforms.platform import Platform, open_platform
 from edge_inference.platforms.recording.recording import UnreadableFile
 from edge_inference.platforms.recording.replay import RecordedFiles

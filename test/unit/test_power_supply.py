@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edge_inference.core.reading import Reading, ReadingStatus, Role
-from edge_inference.platforms.boards import find_board, load_boards
+from edge_inference.platforms.board_files import find_board, load_boards
 from edge_inference.platforms.sensors import power_supply
 from machine_files import Files, MemoryFiles, read_sensors
 

@@ -85,9 +85,9 @@ def test_values_equal_plain_numpy() -> None:
 
 def equals_plain_numpy(layout: str, color: str, dtype: str, source: str) -> None:
     image = noise(50, 70, ENCODINGS[source].bytes_per_pixel)
-    normalised = dtype.startswith("float")
+    normalized = dtype.startswith("float")
     count = 1 if color == "GRAY" else 3
-    mean, std = (MEAN[:count], STD[:count]) if normalised else ((0.0,), (1.0,))
+    mean, std = (MEAN[:count], STD[:count]) if normalized else ((0.0,), (1.0,))
     run = make(layout=layout, color=color, dtype=dtype, mean=mean, std=std)
     out = np.full(run.shape, 99, dtype)
     tensor, _ = run(Frame.from_array(image, source), out)
@@ -249,7 +249,7 @@ def test_center_crop_keeps_the_middle() -> None:
     assert (geometry.offset_x, geometry.offset_y) == (-144, -16)
 
 
-def test_centre_crop_equals_resizing_first_and_cropping_then() -> None:
+def test_center_crop_equals_resizing_first_and_cropping_then() -> None:
     y, x = np.mgrid[0:512, 0:640]
     image = np.stack([x / 3, y / 3, (x + y) / 6], axis=-1).astype(np.uint8)
     run = make(224, 224, resize="center_crop", crop_fraction=0.875)

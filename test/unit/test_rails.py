@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from edge_inference.core.reading import Quantity, Reading, ReadingStatus, Role
-from edge_inference.platforms.boards import find_board, load_boards
+from edge_inference.platforms.board_files import find_board, load_boards
 from edge_inference.platforms.sensors import hwmon_power, iio_power
-from edge_inference.platforms.sensors.rails_sum import rails_sum
+from edge_inference.platforms.sensors.rails_sum import sum_rails
 from machine_files import INA3221, Files, MemoryFiles, ina3221, orin_nx, read_sensors
 
 BOARDS = load_boards([Path(__file__).parents[2] / "config" / "platforms"])
@@ -189,7 +189,7 @@ def powers(labels: tuple[str, ...]) -> list[Reading]:
 
 def test_agx_orin_has_a_sum_and_never_a_total() -> None:
     readings = powers(AGX_ORIN)
-    total = rails_sum(readings, ORIN)
+    total = sum_rails(readings, ORIN)
     assert total is not None
     assert (total.name, total.value, total.role) == ("power/rails_sum", 35.0, Role.RAILS_SUM)
     assert (total.quantity, total.status) == (Quantity.POWER, ReadingStatus.OK)
@@ -197,19 +197,19 @@ def test_agx_orin_has_a_sum_and_never_a_total() -> None:
 
 
 def test_no_sum_if_the_input_is_measured() -> None:
-    assert rails_sum(powers(("VDD_IN", "VDD_GPU_SOC", "VDD_CPU_CV")), ORIN) is None
+    assert sum_rails(powers(("VDD_IN", "VDD_GPU_SOC", "VDD_CPU_CV")), ORIN) is None
 
 
 def test_the_sum_of_no_rails_is_none() -> None:
-    assert rails_sum([], ORIN) is None
-    assert rails_sum(powers(("A", "B", "C")), ORIN) is None
+    assert sum_rails([], ORIN) is None
+    assert sum_rails(powers(("A", "B", "C")), ORIN) is None
 
 
 def test_agx_xavier_sums_all_six() -> None:
     files = ina3221(labels=("GPU", "CPU", "SOC"))
     second = ina3221(labels=("CV", "VDDRQ", "SYS5V"))
     files |= {path.replace("1-0040", "1-0041"): text for path, text in second.items()}
-    total = rails_sum(list(hwmon(files).values()), XAVIER)
+    total = sum_rails(list(hwmon(files).values()), XAVIER)
     assert total is not None
     assert total.value == 70.0
 
@@ -230,7 +230,7 @@ def test_sum_is_unknown_if_one_rail_is(status: ReadingStatus, expected: ReadingS
         else each
         for each in powers(AGX_ORIN)
     ]
-    total = rails_sum(readings, ORIN)
+    total = sum_rails(readings, ORIN)
     assert total is not None
     assert (total.value, total.status) == (None, expected)
     assert total.problem == "rail/VDD_CPU_CV has no value: lost"

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from edge_inference.core.reading import Reading, ReadingStatus, Role
-from edge_inference.platforms.boards import find_board, load_boards
+from edge_inference.platforms.board_files import find_board, load_boards
 from edge_inference.platforms.sensors import rapl
-from edge_inference.platforms.sensors.rails_sum import rails_sum
+from edge_inference.platforms.sensors.rails_sum import sum_rails
 from machine_files import Files, ManualClock, MemoryFiles, read_sensors
 
 PC = find_board("pc", load_boards([Path(__file__).parents[2] / "config" / "platforms"]))
@@ -159,7 +159,7 @@ def test_sockets_and_memory_are_summed_but_never_the_total() -> None:
             files.contents[path] = "3000000\n"
     clock.forward(1.0)
     readings = read_sensors(sensors)
-    total = rails_sum(list(readings.values()), PC)
+    total = sum_rails(list(readings.values()), PC)
     assert total is not None
     assert (total.value, total.role) == (4.0, Role.RAILS_SUM)
     assert {each.role for each in readings.values()} == {Role.NONE}

@@ -13,7 +13,7 @@ from edge_inference.cli.platform.record import RecordOptions, record_platform
 from edge_inference.errors import ConfigError
 from edge_inference.platforms.recording import recording
 from edge_inference.platforms.recording.capture import CaptureSummary
-from edge_inference.platforms.recording.file_patterns import is_recorded, recorded_paths
+from edge_inference.platforms.recording.file_patterns import find_recorded_paths, is_recorded
 from edge_inference.platforms.recording.recording import (
     RecordingHeader,
     UnreadableFile,
@@ -215,7 +215,7 @@ def test_only_needed_lines_of_long_files_are_kept(tmp_path: Path, time: ManualTi
 )
 def test_which_files_are_recorded(path: str, expected: bool) -> None:
     assert is_recorded(path) is expected
-    assert list(recorded_paths(FakeSystemFiles({path: b""}))) == ([path] if expected else [])
+    assert list(find_recorded_paths(FakeSystemFiles({path: b""}))) == ([path] if expected else [])
 
 
 def test_unlistable_folder_skips_only_its_files(tmp_path: Path, time: ManualTime) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edge_inference.core.reading import Quantity, Reading, ReadingStatus, Role
-from edge_inference.platforms.boards import find_board, load_boards
+from edge_inference.platforms.board_files import find_board, load_boards
 from edge_inference.platforms.sensors import (
     cooling_devices,
     cpu_clock,

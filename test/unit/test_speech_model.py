@@ -105,7 +105,7 @@ def test_a_file_in_a_package_is_found_without_importing_it(
     assert "brings_weights" not in sys.modules
 
 
-def test_a_recogniser_may_have_a_split_decoder(tmp_path: Path) -> None:
+def test_a_recognizer_may_have_a_split_decoder(tmp_path: Path) -> None:
     roles = ["decoder", "decoder_with_past", "encoder", "tokenizer"]
     text = "task: recognition\nlicense: MIT\nfiles:\n"
     for role in roles:

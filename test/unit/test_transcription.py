@@ -10,7 +10,7 @@ from edge_inference.errors import ConfigError
 from edge_inference.speech.recognition import transcription
 from edge_inference.speech.recognition.command_mode import CommandMode
 from edge_inference.speech.recognition.phrase_graph import PhraseGraph
-from edge_inference.speech.recognition.recogniser import Recogniser
+from edge_inference.speech.recognition.recognizer import Recognizer
 from edge_inference.speech.recognition.transcription import (
     BOTH,
     COMMAND,
@@ -18,7 +18,7 @@ from edge_inference.speech.recognition.transcription import (
     SpeechTranscript,
     Transcriber,
 )
-from speech_doubles import recogniser_that, saying, small_tokenizer
+from speech_doubles import recognizer_that, saying, small_tokenizer
 
 TOKENIZER = small_tokenizer()
 SECOND_NS = 1_000_000_000
@@ -33,9 +33,9 @@ def segment(silence_ms: int, *, is_final: bool, start_ns: int = 0) -> SpeechSegm
 class CountingCommandMode:
     """A command mode that counts its searches."""
 
-    def __init__(self, recogniser: Recogniser, phrases: list[str]) -> None:
-        graph = PhraseGraph(phrases, recogniser.tokenizer)
-        self._mode = CommandMode(recogniser, graph, answers=["c"], stop_words=["h"])
+    def __init__(self, recognizer: Recognizer, phrases: list[str]) -> None:
+        graph = PhraseGraph(phrases, recognizer.tokenizer)
+        self._mode = CommandMode(recognizer, graph, answers=["c"], stop_words=["h"])
         self.searches = 0
         self.decide, self.free_text = self._mode.decide, self._mode.free_text
 
@@ -45,9 +45,9 @@ class CountingCommandMode:
 
 
 def make_transcriber(phrases: str) -> tuple[Transcriber, CountingCommandMode]:
-    recogniser = recogniser_that(saying(TOKENIZER.ids(phrases)))
-    command_mode = CountingCommandMode(recogniser, ["a b", "c"])
-    return Transcriber(recogniser, command_mode), command_mode
+    recognizer = recognizer_that(saying(TOKENIZER.ids(phrases)))
+    command_mode = CountingCommandMode(recognizer, ["a b", "c"])
+    return Transcriber(recognizer, command_mode), command_mode
 
 
 @pytest.mark.parametrize(

@@ -184,8 +184,8 @@ def test_the_tracker_is_busy_until_an_utterance_ends() -> None:
     assert not listener.tracker.is_busy
 
 
-def test_an_unrecognised_utterance_has_a_reason() -> None:
+def test_an_unrecognized_utterance_has_a_reason() -> None:
     listener = Listener()
     listener.at(200).add_speech(speech())
     listener.tracker.finish_open()
-    assert listener.finished[0].reason == "it was not recognised"
+    assert listener.finished[0].reason == "it was not recognized"

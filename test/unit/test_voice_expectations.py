@@ -90,7 +90,7 @@ def test_a_difference_is_wrong(change: dict[str, object], words: str) -> None:
 
 def test_a_missing_and_an_unexpected_utterance_are_wrong() -> None:
     (checked,) = compare_sentence(TURN, [])
-    assert checked.wrong == ("nothing was recognised",)
+    assert checked.wrong == ("nothing was recognized",)
     first, second = compare_sentence(
         TURN, [(turn(), TURNED), (turn(2, "turn left again"), CommandedMotion())]
     )
@@ -117,7 +117,7 @@ def test_each_utterance_is_compared_with_its_file() -> None:
     assert checks.add(turn(said_ns)) == []
     # The next one that is heard belongs to the third file: the second said nothing.
     first, second = checks.add(turn(round(14.5e9)))
-    assert (first.sentence, second.wrong) == (TURN, ("nothing was recognised",))
+    assert (first.sentence, second.wrong) == (TURN, ("nothing was recognized",))
     assert first.wrong == ()
     (third,) = checks.finish()
     assert third.sentence is not None and third.sentence.file == "c.flac"

@@ -87,7 +87,7 @@ def _add_show(actions: Commands) -> None:
         help="seconds between samples; default: 1",
     )
     parser.add_argument(
-        "--board", default="", metavar="NAME", help="board of a machine that is not recognised"
+        "--board", default="", metavar="NAME", help="board of a machine that is not recognized"
     )
     parser.add_argument(
         "--root", type=given.non_empty_text, default="/", metavar="DIR", help=_ROOT_HELP

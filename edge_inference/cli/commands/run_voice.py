@@ -52,12 +52,12 @@ def add(pipelines: Commands) -> None:
         "--list-devices", action="store_true", help="list the input devices and exit"
     )
     given.add_model_path(parser)
-    parser.add_argument("--model", default="", metavar="NAME|PATH", help="model of the recogniser")
+    parser.add_argument("--model", default="", metavar="NAME|PATH", help="model of the recognizer")
     parser.add_argument(
         "--mode",
         choices=MODES,
         default="",
-        help="command (default) recognises only phrases of the grammar; free transcribes any "
+        help="command (default) recognizes only phrases of the grammar; free transcribes any "
         "speech; both transcribes speech that matches no phrase",
     )
     parser.add_argument(

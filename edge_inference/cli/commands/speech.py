@@ -51,8 +51,8 @@ def add(commands: Commands, arguments: Sequence[str]) -> None:
         actions,
         "export",
         _start_export,
-        help="convert a recogniser to standard ONNX or to TensorRT engines",
-        description="Rewrite a recogniser without the contrib operators of ONNX Runtime.",
+        help="convert a recognizer to standard ONNX or to TensorRT engines",
+        description="Rewrite a recognizer without the contrib operators of ONNX Runtime.",
         epilog=_EXPORT_EXAMPLES,
     )
     export.add_argument("model", metavar="MODEL", help="speech model, by name or path")

@@ -1,4 +1,4 @@
-"""``edge-inference speech export``: writes a recogniser as a model folder for other engines."""
+"""``edge-inference speech export``: writes a recognizer as a model folder for other engines."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from edge_inference.optimize.onnx_lowering.speech_graphs import (
     lower_speech_graph,
     shape_profiles,
 )
-from edge_inference.speech.recognition.recogniser import RecogniserSettings
+from edge_inference.speech.recognition.recognizer import RecognizerSettings
 from edge_inference.speech.recognition.speech_model import (
     DESCRIPTION_FILE,
     SpeechModel,
@@ -71,7 +71,7 @@ def export(options: SpeechExportOptions, as_json: bool) -> int:
     model = find_speech_model(options.model, search_path(options.model_path))
     if model.task != "recognition":
         raise UsageError(
-            f"model {model.name!r}: expected a recogniser, got a model for {model.task}"
+            f"model {model.name!r}: expected a recognizer, got a model for {model.task}"
         )
     model.verify_files()
     output = _new_folder(options.output)
@@ -141,7 +141,7 @@ def _build(
 
 
 def _samples(max_speech_s: float) -> LengthRange:
-    least = RecogniserSettings().min_speech_s
+    least = RecognizerSettings().min_speech_s
     return (
         round(least * SAMPLE_RATE),
         round(min(max(_TYPICAL_S, least), max_speech_s) * SAMPLE_RATE),
@@ -168,7 +168,7 @@ def _lengths(
         samples = _samples(options.max_speech_s)
         names = ("encoder_sequence_length", "num_samples")
         return {"batch_size": (1, 1, 1), **dict.fromkeys(names, samples)}
-    settings = RecogniserSettings()
+    settings = RecognizerSettings()
     tokens = math.ceil(options.max_speech_s * settings.max_tokens_per_second) + 1
     return {
         "batch_size": (1, 1, options.beam),

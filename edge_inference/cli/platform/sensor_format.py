@@ -52,7 +52,7 @@ def format_headline(state: PlatformState) -> str:
         parts.append(f"mode {state.mode}")
     hottest = state.hottest
     if hottest is not None:
-        parts.append(f"{_value(hottest)} ({hottest.name})")
+        parts.append(f"{_format_value(hottest)} ({hottest.name})")
     if state.power_w is not None:
         parts.append(f"{state.power_w:.2f} W")
     parts.append(_format_throttling(state))
@@ -62,7 +62,7 @@ def format_headline(state: PlatformState) -> str:
 def make_rows(state: PlatformState) -> list[SensorRow]:
     """Return the rows of the table, without alerts and counters at 0."""
     shown = [each for each in state.readings if not _is_at_rest(each)]
-    return [_row(name, group) for name, group in _groups(shown)]
+    return [_make_row(name, group) for name, group in _group_readings(shown)]
 
 
 def _reading_as_json(reading: Reading) -> dict[str, Any]:
@@ -86,7 +86,7 @@ def _format_throttling(state: PlatformState) -> str:
     if active:
         return f"THROTTLED by {', '.join(active)}"
     # A count above 0 means that it was throttled at some time since the boot.
-    past = [f"{each.name} {_value(each)}" for each in found if each.value]
+    past = [f"{each.name} {_format_value(each)}" for each in found if each.value]
     if past:
         return f"not throttled now ({', '.join(past)} since the start)"
     return "not throttled" if any(each.value is not None for each in found) else ""
@@ -96,7 +96,7 @@ def _is_at_rest(reading: Reading) -> bool:
     return reading.quantity in _EVENTS and reading.value == 0
 
 
-def _groups(readings: Iterable[Reading]) -> Iterator[tuple[str, list[Reading]]]:
+def _group_readings(readings: Iterable[Reading]) -> Iterator[tuple[str, list[Reading]]]:
     """Group the readings of one device, such as power, voltage and current of a rail."""
     found: dict[str, list[Reading]] = {}
     for reading in readings:
@@ -109,11 +109,11 @@ def _groups(readings: Iterable[Reading]) -> Iterator[tuple[str, list[Reading]]]:
         yield (group[0].name if len(group) == 1 else device), group
 
 
-def _row(name: str, group: Sequence[Reading]) -> SensorRow:
-    values = "  ".join(_value(each) for each in group if each.value is not None)
+def _make_row(name: str, group: Sequence[Reading]) -> SensorRow:
+    values = "  ".join(_format_value(each) for each in group if each.value is not None)
     faults = [each for each in group if each.status is not ReadingStatus.OK]
     remarks = [_ROLES[each.role] for each in group if each.role in _ROLES]
-    remarks += [_limits(each) for each in group if each.value is not None]
+    remarks += [_format_limits(each) for each in group if each.value is not None]
     remarks += dict.fromkeys(each.problem for each in faults)
     return SensorRow(
         name,
@@ -136,7 +136,7 @@ def _is_hot(reading: Reading) -> bool:
     return reading.value is not None and limit is not None and reading.value >= limit
 
 
-def _limits(reading: Reading) -> str:
+def _format_limits(reading: Reading) -> str:
     parts = []
     if reading.throttle is not None:
         parts.append(f"throttles at {reading.throttle:g}")
@@ -145,7 +145,7 @@ def _limits(reading: Reading) -> str:
     return ", ".join(parts)
 
 
-def _value(reading: Reading) -> str:
+def _format_value(reading: Reading) -> str:
     value = reading.value
     if value is None:
         return reading.status.value

@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
     root = Path(options.root).absolute()
     if not root.is_dir():
         raise UsageError(f"--root {options.root}: expected a folder")
-    tuning = Tuning(Machine(root), options.user or _caller())
+    tuning = Tuning(Machine(root), options.user or _find_caller())
     if not (options.apply or options.undo):
         return _show(tuning.compare(), options.json)
     if root == Path("/") and os.geteuid() != 0:
@@ -83,7 +83,7 @@ def _sudo_command() -> str:
     return f"sudo {modules}{Path(sys.argv[0]).absolute()}"
 
 
-def _caller() -> str:
+def _find_caller() -> str:
     try:
         return os.environ.get("SUDO_USER") or getpass.getuser()
     except (KeyError, OSError) as error:  # a user id without a name, as in a container

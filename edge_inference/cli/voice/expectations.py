@@ -105,7 +105,7 @@ class SentenceResult:
     """One sentence and its result. ``wrong`` holds the differences; empty if there are none.
 
     ``sentence`` is None for an utterance that was not expected, ``utterance`` is None for a
-    sentence that was not recognised.
+    sentence that was not recognized.
     """
 
     sentence: ExpectedSentence | None
@@ -153,7 +153,7 @@ def compare_sentence(
 ) -> list[SentenceResult]:
     """Compare the expected sentence of a file with the utterances while it was played."""
     if sentence is not None and not utterances:
-        return [SentenceResult(sentence, None, CommandedMotion(), ("nothing was recognised",))]
+        return [SentenceResult(sentence, None, CommandedMotion(), ("nothing was recognized",))]
     found: list[SentenceResult] = []
     for utterance, moves in utterances:
         if sentence is None or found:
@@ -207,7 +207,7 @@ def _format_plan(utterance: Utterance) -> str:
 
 
 def _normalize(text: str) -> str:
-    """Remove capitals and punctuation, which recognisers add."""
+    """Remove capitals and punctuation, which recognizers add."""
     return " ".join("".join(c for c in text.lower() if c.isalnum() or c in " '").split())
 
 

@@ -53,7 +53,7 @@ class Utterance:
     def reason(self) -> str:
         """Why no plan is executed; empty if one is."""
         if self.transcript is None:
-            return "it was not recognised"
+            return "it was not recognized"
         if self.problem:
             return self.problem
         for each in (self.transcript, self.intent):

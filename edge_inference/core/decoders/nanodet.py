@@ -178,6 +178,6 @@ def _level(
     indices = np.flatnonzero(best >= settings.confidence)
     bins = softmax(distances[indices].reshape(len(indices), 4, distances.shape[1] // 4))
     reach = bins @ np.arange(bins.shape[2], dtype=np.float32) * sizes[indices]
-    centres = (cells[indices] + np.float32(settings.cell_offset)) * sizes[indices]
-    boxes = np.concatenate([centres - reach[:, :2], centres + reach[:, 2:]], axis=1)
+    centers = (cells[indices] + np.float32(settings.cell_offset)) * sizes[indices]
+    boxes = np.concatenate([centers - reach[:, :2], centers + reach[:, 2:]], axis=1)
     return Candidates(boxes, best[indices], scores[indices].argmax(axis=1), distances_output.name)

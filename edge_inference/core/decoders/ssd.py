@@ -33,7 +33,7 @@ class SsdSettings(OverlapSettings):
 
     box_order: str = setting(
         "yxyx",
-        "order of a box's corners: yxyx in TensorFlow, usually xyxy elsewhere",
+        "order of a box's corners: yxyx in TensorFlow, usually xyxy in other frameworks",
         choices=tuple(_ORDERS),
         read_only=True,
     )

@@ -72,12 +72,12 @@ def decode(
     best = scores.max(axis=1)
     above = best >= settings.confidence
     indices, best, class_ids = indices[above], best[above], scores[above].argmax(axis=1)
-    centres, lengths = rows[indices, :2], rows[indices, 2:4]
+    centers, lengths = rows[indices, :2], rows[indices, 2:4]
     if not settings.decoded:
-        centres = (centres + cells[indices]) * sizes[indices]
+        centers = (centers + cells[indices]) * sizes[indices]
         with np.errstate(over="ignore"):  # the check of the boxes rejects an infinite size
             lengths = np.exp(lengths) * sizes[indices]
-    boxes = corners(centres, lengths)
+    boxes = corners(centers, lengths)
     return select_non_overlapping(
         Candidates(boxes, best, class_ids, output.name), context, settings
     )

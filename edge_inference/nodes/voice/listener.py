@@ -52,7 +52,7 @@ class Listener(Component):
     def __init__(self, **node_arguments: Any) -> None:
         super().__init__(**node_arguments)
         self._goal: _Goal | None = None
-        # Transcripts arrive in the thread of the recogniser.
+        # Transcripts arrive in the thread of the recognizer.
         self._lock = threading.Lock()
         self._server: Any = None
         self._timer: Timer | None = None

@@ -23,7 +23,7 @@ from edge_inference.nodes.throttle_client import (
     ThrottleClientSettings,
 )
 from edge_inference.nodes.voice.parameter_files import load_grammar
-from edge_inference.nodes.voice.recogniser_model import RecogniserModel, RecogniserModelSettings
+from edge_inference.nodes.voice.recognizer_model import RecognizerModel, RecognizerModelSettings
 
 WORKLOAD_PERIOD_S = 1.0
 #: Commands are shorter. After longer speech free memory goes back to the system (70 MiB in 5 ms).
@@ -31,7 +31,7 @@ _LONG_SPEECH = 4 * SAMPLE_RATE
 
 
 @dataclass(frozen=True)
-class SpeechRecognitionSettings(RecogniserModelSettings, ThrottleClientSettings, StageSettings):
+class SpeechRecognitionSettings(RecognizerModelSettings, ThrottleClientSettings, StageSettings):
     """Parameters of speech recognition."""
 
     safety_critical: bool = setting(
@@ -58,7 +58,7 @@ class SpeechRecognition(Stage[SpeechSegment]):
 
     def __init__(self, **node_arguments: Any) -> None:
         super().__init__(**node_arguments)
-        self._model: RecogniserModel | None = None
+        self._model: RecognizerModel | None = None
         self._newest: SpeechSegment | None = None
         self._question_ns = -math.inf
         self._throttle_client = ThrottleClient(self, lambda: None, self._serving)
@@ -68,7 +68,7 @@ class SpeechRecognition(Stage[SpeechSegment]):
         """Open the model and run it once: the first run is slow."""
         super().open()
         settings = self.parameters.current
-        self._model = model = RecogniserModel(settings)
+        self._model = model = RecognizerModel(settings)
         self._model_name = model.name
         self._transcripts = self.make_publisher("transcript", TranscriptAdapter())
         self._throttle_client.open()
@@ -171,7 +171,7 @@ class SpeechRecognition(Stage[SpeechSegment]):
         limits, name = self._throttle_client.limits, self._model_name
         problem = ""
         if limits.precision_ceiling or limits.model not in ("", name):
-            problem = "there is only one recogniser; only the rate of partial results can be lower"
+            problem = "there is only one recognizer; only the rate of partial results can be lower"
         process_ms = self._throttle_client.meter.process_ms(name)
         operating_point = OperatingPoint(name, precision="", process_ms=process_ms)
         return ServingState((operating_point,), 0, problem)

@@ -1,4 +1,4 @@
-"""Lowers the files of a speech recogniser: fp32 standard operators, no branches, no masks."""
+"""Lowers the files of a speech recognizer: fp32 standard operators, no branches, no masks."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LengthRange = tuple[int, int, int]
 def lower_speech_graph(role: str, files: Mapping[str, Path]) -> ModelProto:
     """Return one of the graphs encoder, decoder and decoder_with_past.
 
-    ``files`` are the recogniser's files by role; without a decoder_with_past, the decoder is a
+    ``files`` are the recognizer's files by role; without a decoder_with_past, the decoder is a
     merged one and is split. The decoder computes the encoder's keys and values once; the decoder
     with past does not output them. Raises ModelError for other files, BackendError if a package
     is missing.

@@ -58,7 +58,7 @@ CPU = ClockDomain(
 )
 
 
-def gpu_domain(names: Sequence[str] = GPU_NAMES) -> ClockDomain:
+def make_gpu_domain(names: Sequence[str] = GPU_NAMES) -> ClockDomain:
     """Return the GPU's clocks; ``names`` are patterns of the name of its devfreq device."""
     return ClockDomain(
         name="gpu",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from edge_inference.platforms.actuators.actuator import Actuator
 from edge_inference.platforms.actuators.clock_cap import ClockCap
-from edge_inference.platforms.actuators.clock_domain import CPU, GPU_NAMES, gpu_domain
+from edge_inference.platforms.actuators.clock_domain import CPU, GPU_NAMES, make_gpu_domain
 from edge_inference.platforms.actuators.clock_governor import ClockGovernor
 from edge_inference.platforms.actuators.jetson_clocks import JetsonClocks
 from edge_inference.platforms.actuators.machine import Machine
@@ -20,7 +20,7 @@ ACTUATOR_NAMES = ("power_mode", "cpu_governor", "gpu_governor", "jetson_clocks",
 
 def make_actuators(machine: Machine, gpu_names: Sequence[str] = GPU_NAMES) -> dict[str, Actuator]:
     """Return all actuators; one that the machine lacks raises ActuatorError when it is used."""
-    gpu = gpu_domain(gpu_names)
+    gpu = make_gpu_domain(gpu_names)
     actuators: list[Actuator] = [
         PowerModeActuator(machine),
         ClockGovernor(machine, CPU),

@@ -14,7 +14,7 @@ from typing import IO
 from edge_inference.core.disk import describe_write_error
 from edge_inference.errors import ConfigError
 from edge_inference.platforms.recording.anonymizer import Anonymizer
-from edge_inference.platforms.recording.file_patterns import kept_part, recorded_paths
+from edge_inference.platforms.recording.file_patterns import find_recorded_paths, keep_needed_lines
 from edge_inference.platforms.recording.recording import (
     FileContent,
     RecordedSample,
@@ -148,10 +148,10 @@ class _ChangeDetector:
 
     def _read_files(self) -> dict[str, FileContent]:
         found: dict[str, FileContent] = {}
-        for path in dict.fromkeys(recorded_paths(self._files)):
+        for path in dict.fromkeys(find_recorded_paths(self._files)):
             content = self._reader.read(path)
             if isinstance(content, bytes):
-                content = self._anonymizer.anonymize_content(path, kept_part(path, content))
+                content = self._anonymizer.anonymize_content(path, keep_needed_lines(path, content))
             elif content.errno in _NOT_A_FILE:
                 continue
             found[self._anonymizer.anonymize_path(path)] = content

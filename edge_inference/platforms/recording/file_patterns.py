@@ -116,13 +116,13 @@ FILE_PATTERNS: Mapping[str, tuple[str, ...]] = {
 _KEPT_LINES = {"proc/stat": (b"cpu",), "proc/meminfo": (b"Mem", b"Swap")}
 
 
-def recorded_paths(
+def find_recorded_paths(
     files: SystemFiles, file_patterns: Mapping[str, tuple[str, ...]] = FILE_PATTERNS
 ) -> Iterator[str]:
     """Yield the files of a machine that match; some of them may not be readable."""
     for folder_pattern, patterns in file_patterns.items():
-        for folder in _folders(files, folder_pattern.split("/")):
-            for name in _names(files, folder):
+        for folder in _find_folders(files, folder_pattern.split("/")):
+            for name in _list_names(files, folder):
                 if any(fnmatchcase(name, pattern) for pattern in patterns):
                     yield f"{folder}/{name}"
 
@@ -138,7 +138,7 @@ def is_recorded(path: str, file_patterns: Mapping[str, tuple[str, ...]] = FILE_P
     return False
 
 
-def kept_part(path: str, content: bytes) -> bytes:
+def keep_needed_lines(path: str, content: bytes) -> bytes:
     """Return the part of a file's content that a recording holds."""
     starts = _KEPT_LINES.get(path)
     if starts is None:
@@ -147,18 +147,18 @@ def kept_part(path: str, content: bytes) -> bytes:
     return b"".join(line for line in lines if line.startswith(starts))
 
 
-def _folders(files: SystemFiles, parts: list[str], above: str = "") -> Iterator[str]:
+def _find_folders(files: SystemFiles, parts: list[str], above: str = "") -> Iterator[str]:
     if not parts:
         yield above
         return
     first, *rest = parts
-    names = _names(files, above) if "*" in first else [first]
+    names = _list_names(files, above) if "*" in first else [first]
     for name in names:
         if fnmatchcase(name, first):
-            yield from _folders(files, rest, f"{above}/{name}" if above else name)
+            yield from _find_folders(files, rest, f"{above}/{name}" if above else name)
 
 
-def _names(files: SystemFiles, folder: str) -> list[str]:
+def _list_names(files: SystemFiles, folder: str) -> list[str]:
     """Return the names in a folder; none if it cannot be listed, as for a probe."""
     try:
         return files.list(folder)

@@ -59,7 +59,9 @@ class Channel:
                 self.throttle,
                 self.critical,
             )
-        return self.make_empty_reading(ReadingStatus.INVALID, self._implausible(value), stamp_ns)
+        return self.make_empty_reading(
+            ReadingStatus.INVALID, self._describe_range_error(value), stamp_ns
+        )
 
     def make_empty_reading(self, status: ReadingStatus, problem: str, stamp_ns: int) -> Reading:
         """Return a reading without a value."""
@@ -76,7 +78,7 @@ class Channel:
             self.critical,
         )
 
-    def _implausible(self, value: float) -> str:
+    def _describe_range_error(self, value: float) -> str:
         got = f"{value:g} {self.quantity.unit}".rstrip()
         if value < 0 and self.min_value == 0:
             return f"expected at least 0, got {got}"

@@ -15,7 +15,7 @@ from edge_inference.platforms.attributes import (
     read_number,
     read_text,
 )
-from edge_inference.platforms.boards import Board, matches_any
+from edge_inference.platforms.board_files import Board, matches_any
 from edge_inference.platforms.sensors.channel import Channel, Clock, FileSensor
 from edge_inference.platforms.sensors.sensor import Sensor
 from edge_inference.platforms.system_files import SystemFiles

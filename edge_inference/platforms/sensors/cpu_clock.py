@@ -6,7 +6,7 @@ import time
 
 from edge_inference.core.reading import Quantity
 from edge_inference.platforms.attributes import list_numbered, read_number_or_none
-from edge_inference.platforms.boards import Board
+from edge_inference.platforms.board_files import Board
 from edge_inference.platforms.sensors.channel import Channel, Clock, FileSensor
 from edge_inference.platforms.sensors.sensor import Sensor
 from edge_inference.platforms.system_files import SystemFiles
@@ -29,10 +29,11 @@ def find(files: SystemFiles, _: Board, clock: Clock = time.monotonic_ns) -> list
         }
         policies = sorted(kinds.values(), key=policies.index)
     return [
-        FileSensor((_cluster(path.rpartition("/")[2], path),), files, clock) for path in policies
+        FileSensor((_make_channel(path.rpartition("/")[2], path),), files, clock)
+        for path in policies
     ]
 
 
-def _cluster(name: str, path: str) -> Channel:
+def _make_channel(name: str, path: str) -> Channel:
     file = f"{path}/scaling_cur_freq"
     return Channel(f"cpu_clock/{name}", file, Quantity.FREQUENCY, multiplier=1000, min_value=0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from edge_inference.core.reading import Quantity
-from edge_inference.platforms.boards import Board, matches_any
+from edge_inference.platforms.board_files import Board, matches_any
 from edge_inference.platforms.sensors.channel import Channel, Clock, FileSensor
 from edge_inference.platforms.sensors.sensor import Sensor
 from edge_inference.platforms.system_files import SystemFiles

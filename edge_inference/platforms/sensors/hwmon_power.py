@@ -11,9 +11,9 @@ import time
 from collections.abc import Iterator
 
 from edge_inference.platforms.attributes import list_numbered, make_unique, read_text
-from edge_inference.platforms.boards import Board
+from edge_inference.platforms.board_files import Board
 from edge_inference.platforms.sensors.channel import Clock
-from edge_inference.platforms.sensors.rail import Rail, is_connected, rail_channels
+from edge_inference.platforms.sensors.rail import Rail, is_connected, make_rail_channels
 from edge_inference.platforms.sensors.sensor import Sensor
 from edge_inference.platforms.system_files import SystemFiles
 
@@ -37,11 +37,11 @@ def find(files: SystemFiles, board: Board, clock: Clock = time.monotonic_ns) -> 
             label = read_text(files, f"{chip}/in{number}_label")
             if is_connected(label):
                 name = make_unique(f"rail/{label}", found)
-                found[name] = _rail_without_power(files, board, clock, name, chip, number)
+                found[name] = _make_rail_without_power(files, board, clock, name, chip, number)
     for driver, names in _SINGLE_CHANNEL_CHIPS.items():
         for chip in _list_chips(files, driver, names):
             name = make_unique(f"rail/{_read_label(files, chip)}", found)
-            found[name] = _rail_with_power(files, board, clock, name, chip)
+            found[name] = _make_rail_with_power(files, board, clock, name, chip)
     return list(found.values())
 
 
@@ -72,16 +72,18 @@ def _read_label(files: SystemFiles, chip: str) -> str:
     return chip.rpartition("/")[2]
 
 
-def _rail_without_power(
+def _make_rail_without_power(
     files: SystemFiles, board: Board, clock: Clock, name: str, chip: str, number: int
 ) -> Rail:
     voltage, current = f"{chip}/in{number}_input", f"{chip}/curr{number}_input"
-    channels = rail_channels(name, board, power=(voltage, 1), voltage=voltage, current=current)
+    channels = make_rail_channels(name, board, power=(voltage, 1), voltage=voltage, current=current)
     return Rail(channels, files, clock, computes_power=True)
 
 
-def _rail_with_power(files: SystemFiles, board: Board, clock: Clock, name: str, chip: str) -> Rail:
-    channels = rail_channels(
+def _make_rail_with_power(
+    files: SystemFiles, board: Board, clock: Clock, name: str, chip: str
+) -> Rail:
+    channels = make_rail_channels(
         name,
         board,
         power=(f"{chip}/power1_input", _MICROWATTS),

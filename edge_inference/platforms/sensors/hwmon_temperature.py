@@ -11,10 +11,10 @@ from edge_inference.platforms.attributes import (
     read_number_or_none,
     read_text,
 )
-from edge_inference.platforms.boards import Board
+from edge_inference.platforms.board_files import Board
 from edge_inference.platforms.sensors.channel import Clock
 from edge_inference.platforms.sensors.sensor import Sensor
-from edge_inference.platforms.sensors.temperature import Temperature, temperature_channel
+from edge_inference.platforms.sensors.temperature import Temperature, make_temperature_channel
 from edge_inference.platforms.system_files import SystemFiles
 
 _HWMON = "sys/class/hwmon"
@@ -37,11 +37,13 @@ def find(files: SystemFiles, board: Board, clock: Clock = time.monotonic_ns) -> 
             label = read_text(files, f"{folder}/{match[1]}_label") or match[1] if match else ""
             if match and not _CORE.fullmatch(label):
                 name = make_unique(f"temp/{chip}/{label}", found)
-                found[name] = _sensor(files, board, clock, name, f"{folder}/{match[1]}", last_valid)
+                found[name] = _make_sensor(
+                    files, board, clock, name, f"{folder}/{match[1]}", last_valid
+                )
     return list(found.values())
 
 
-def _sensor(
+def _make_sensor(
     files: SystemFiles,
     board: Board,
     clock: Clock,
@@ -49,13 +51,13 @@ def _sensor(
     stem: str,
     last_valid: dict[str, tuple[float, int]],
 ) -> Temperature:
-    channel = temperature_channel(
+    channel = make_temperature_channel(
         name,
         f"{stem}_input",
         board,
         is_control=bool(board.control_names([name])),
-        throttle=_limit(files, f"{stem}_max", board),
-        critical=_limit(files, f"{stem}_crit", board),
+        throttle=_read_limit(files, f"{stem}_max", board),
+        critical=_read_limit(files, f"{stem}_crit", board),
     )
     return Temperature(
         (channel,),
@@ -67,7 +69,7 @@ def _sensor(
     )
 
 
-def _limit(files: SystemFiles, path: str, board: Board) -> float | None:
+def _read_limit(files: SystemFiles, path: str, board: Board) -> float | None:
     number = read_number_or_none(files, path)
     in_range = number is not None and 0 < number / 1000 <= board.settings.max_c
     return number / 1000 if number is not None and in_range else None

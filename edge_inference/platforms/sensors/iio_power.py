@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 
 from edge_inference.platforms.attributes import list_numbered, make_unique, read_text
-from edge_inference.platforms.boards import Board
+from edge_inference.platforms.board_files import Board
 from edge_inference.platforms.sensors.channel import Clock
-from edge_inference.platforms.sensors.rail import Rail, is_connected, rail_channels
+from edge_inference.platforms.sensors.rail import Rail, is_connected, make_rail_channels
 from edge_inference.platforms.sensors.sensor import Sensor
 from edge_inference.platforms.system_files import SystemFiles
 
@@ -25,14 +25,14 @@ def find(files: SystemFiles, board: Board, clock: Clock = time.monotonic_ns) -> 
                 label = read_text(files, f"{chip}/rail_name_{number}")
                 if is_connected(label):
                     name = make_unique(f"rail/{label}", found)
-                    found[name] = _rail(files, board, clock, name, f"{chip}/in", number)
+                    found[name] = _make_rail(files, board, clock, name, f"{chip}/in", number)
     return list(found.values())
 
 
-def _rail(
+def _make_rail(
     files: SystemFiles, board: Board, clock: Clock, name: str, stem: str, number: int
 ) -> Rail:
-    channels = rail_channels(
+    channels = make_rail_channels(
         name,
         board,
         power=(f"{stem}_power{number}_input", _MILLIWATTS),

@@ -25,7 +25,7 @@ _NOT_AVAILABLE = 0xFFFFFFFF
 
 
 @dataclass(frozen=True)
-class _Quantity:
+class _GpuQuantity:
     """One quantity of a GPU. ``query`` takes the library and the GPU's handle.
 
     Its result divided by ``divisor`` is in the unit of ``quantity``.
@@ -97,7 +97,7 @@ def _clock_reasons(nvml: Any, gpu: Any) -> int:
 
 
 _QUANTITIES = (
-    _Quantity(
+    _GpuQuantity(
         "temperature",
         Quantity.TEMPERATURE,
         _temperature,
@@ -105,13 +105,13 @@ _QUANTITIES = (
         min_value=_MIN_C,
         max_value=_MAX_C,
     ),
-    _Quantity("power", Quantity.POWER, _power_mw, divisor=1e3),
-    _Quantity("load", Quantity.SHARE, _load, divisor=100, max_value=1.0),
-    _Quantity("memory_load", Quantity.SHARE, _memory_load, divisor=100, max_value=1.0),
-    _Quantity("clock", Quantity.FREQUENCY, _clock_mhz, divisor=1e-6),
-    _Quantity("memory_clock", Quantity.FREQUENCY, _memory_clock_mhz, divisor=1e-6),
-    _Quantity("throttling", Quantity.STATE, _is_throttling, role=Role.THROTTLE),
-    _Quantity("power_cap", Quantity.STATE, _is_power_capped),
+    _GpuQuantity("power", Quantity.POWER, _power_mw, divisor=1e3),
+    _GpuQuantity("load", Quantity.SHARE, _load, divisor=100, max_value=1.0),
+    _GpuQuantity("memory_load", Quantity.SHARE, _memory_load, divisor=100, max_value=1.0),
+    _GpuQuantity("clock", Quantity.FREQUENCY, _clock_mhz, divisor=1e-6),
+    _GpuQuantity("memory_clock", Quantity.FREQUENCY, _memory_clock_mhz, divisor=1e-6),
+    _GpuQuantity("throttling", Quantity.STATE, _is_throttling, role=Role.THROTTLE),
+    _GpuQuantity("power_cap", Quantity.STATE, _is_power_capped),
 )
 
 
@@ -120,7 +120,7 @@ class NvmlGpu:
     """One GPU. It keeps ``library`` initialised."""
 
     handle: Any
-    quantities: tuple[tuple[_Quantity, Channel], ...]
+    quantities: tuple[tuple[_GpuQuantity, Channel], ...]
     library: _Library
     clock: Clock = field(default=time.monotonic_ns)
 
@@ -146,7 +146,7 @@ class NvmlGpu:
         """Read every quantity once."""
         return [self._read(quantity, channel) for quantity, channel in self.quantities]
 
-    def _read(self, quantity: _Quantity, channel: Channel) -> Reading:
+    def _read(self, quantity: _GpuQuantity, channel: Channel) -> Reading:
         nvml = self.library.nvml
         try:
             number = quantity.query(nvml, self.handle)
@@ -191,7 +191,7 @@ def find(
     except nvml.NVMLError as error:
         report(f"NVML found no driver: {error}")
         return []
-    return list(_gpus(library, clock, report))
+    return list(_find_gpus(library, clock, report))
 
 
 def _ignore(text: str) -> None:
@@ -203,7 +203,7 @@ def _shut_down(nvml: Any) -> None:
         nvml.nvmlShutdown()
 
 
-def _gpus(library: _Library, clock: Clock, report: Callable[[str], None]) -> Iterator[Sensor]:
+def _find_gpus(library: _Library, clock: Clock, report: Callable[[str], None]) -> Iterator[Sensor]:
     nvml = library.nvml
     try:
         count = nvml.nvmlDeviceGetCount()
@@ -216,7 +216,7 @@ def _gpus(library: _Library, clock: Clock, report: Callable[[str], None]) -> Ite
         except nvml.NVMLError as error:
             report(f"NVML cannot open GPU {index}: {error}")
             continue
-        quantities = tuple(_supported(nvml, handle, _format_address(nvml, handle, index)))
+        quantities = tuple(_find_supported(nvml, handle, _format_address(nvml, handle, index)))
         if quantities:
             yield NvmlGpu(handle, quantities, library, clock)
         else:
@@ -233,7 +233,7 @@ def _format_address(nvml: Any, handle: Any, index: int) -> str:
     return text.lower().removeprefix("0000") if len(text) > len("0000:00:00.0") else text.lower()
 
 
-def _supported(nvml: Any, handle: Any, gpu: str) -> Iterator[tuple[_Quantity, Channel]]:
+def _find_supported(nvml: Any, handle: Any, gpu: str) -> Iterator[tuple[_GpuQuantity, Channel]]:
     unsupported = (nvml.NVML_ERROR_NOT_SUPPORTED, nvml.NVML_ERROR_FUNCTION_NOT_FOUND)
     for quantity in _QUANTITIES:
         try:
@@ -243,23 +243,23 @@ def _supported(nvml: Any, handle: Any, gpu: str) -> Iterator[tuple[_Quantity, Ch
                 continue
         channel = quantity.make_channel(gpu)
         if quantity.quantity is Quantity.TEMPERATURE:
-            channel = _with_limits(nvml, handle, channel)
+            channel = _add_limits(nvml, handle, channel)
         yield quantity, channel
 
 
-def _with_limits(nvml: Any, handle: Any, channel: Channel) -> Channel:
+def _add_limits(nvml: Any, handle: Any, channel: Channel) -> Channel:
     """Add the temperatures at which the GPU throttles and shuts down."""
     kinds = (
         nvml.NVML_TEMPERATURE_THRESHOLD_GPU_MAX,
         nvml.NVML_TEMPERATURE_THRESHOLD_SLOWDOWN,
     )
-    found = [_threshold(nvml, handle, kind) for kind in kinds]
+    found = [_read_threshold(nvml, handle, kind) for kind in kinds]
     throttle = min((each for each in found if each is not None), default=None)
-    critical = _threshold(nvml, handle, nvml.NVML_TEMPERATURE_THRESHOLD_SHUTDOWN)
+    critical = _read_threshold(nvml, handle, nvml.NVML_TEMPERATURE_THRESHOLD_SHUTDOWN)
     return replace(channel, throttle=throttle, critical=critical)
 
 
-def _threshold(nvml: Any, handle: Any, kind: int) -> float | None:
+def _read_threshold(nvml: Any, handle: Any, kind: int) -> float | None:
     try:
         limit = float(nvml.nvmlDeviceGetTemperatureThreshold(handle, kind))
     except nvml.NVMLError:

@@ -7,7 +7,7 @@ import time
 
 from edge_inference.core.reading import Quantity, Role
 from edge_inference.platforms.attributes import list_numbered, read_text
-from edge_inference.platforms.boards import Board
+from edge_inference.platforms.board_files import Board
 from edge_inference.platforms.sensors.channel import Channel, Clock, FileSensor
 from edge_inference.platforms.sensors.sensor import Sensor
 from edge_inference.platforms.system_files import SystemFiles
@@ -20,7 +20,7 @@ _COUNTER = re.compile(r"(oc\d+)_event_cnt")
 def find(files: SystemFiles, _: Board, clock: Clock = time.monotonic_ns) -> list[Sensor]:
     """Return a sensor for each counter: ``over_current/oc1``; a rising counter means throttling."""
     return [
-        FileSensor((_counter(match[1], f"{folder}/{match[0]}"),), files, clock)
+        FileSensor((_make_channel(match[1], f"{folder}/{match[0]}"),), files, clock)
         for folder in list_numbered(files, _HWMON, "hwmon")
         if read_text(files, f"{folder}/name") == _NAME
         for file in files.list(folder)
@@ -28,5 +28,5 @@ def find(files: SystemFiles, _: Board, clock: Clock = time.monotonic_ns) -> list
     ]
 
 
-def _counter(name: str, path: str) -> Channel:
+def _make_channel(name: str, path: str) -> Channel:
     return Channel(f"over_current/{name}", path, Quantity.COUNT, role=Role.THROTTLE, min_value=0)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from edge_inference.core.reading import Quantity, Reading, ReadingStatus, Role
 from edge_inference.platforms.attributes import read_number_or_none, read_text
-from edge_inference.platforms.boards import Board
+from edge_inference.platforms.board_files import Board
 from edge_inference.platforms.sensors.channel import Channel, Clock, FileSensor
 from edge_inference.platforms.sensors.sensor import Sensor
 from edge_inference.platforms.system_files import SystemFiles
@@ -51,7 +51,7 @@ class Battery(FileSensor):
                 readings[role] = _with_discharge_sign(readings[role], status_text)
         if self.computes_power:
             power = next(each for each in self.channels if each.role is Role.BATTERY_POWER)
-            readings[power.role] = _product(
+            readings[power.role] = _multiply_power(
                 power, readings[Role.BATTERY_VOLTAGE], readings[Role.BATTERY_CURRENT]
             )
         return list(readings.values())
@@ -67,12 +67,12 @@ def find(files: SystemFiles, _: Board, clock: Clock = time.monotonic_ns) -> list
         path = f"{_FOLDER}/{name}"
         is_battery = read_text(files, f"{path}/type") == "Battery"
         if is_battery and read_text(files, f"{path}/scope") != "Device":
-            battery = _battery(files, clock, f"battery/{name}", path)
+            battery = _make_battery(files, clock, f"battery/{name}", path)
             found += [battery] if battery.channels else []
     return found
 
 
-def _battery(files: SystemFiles, clock: Clock, name: str, path: str) -> Battery:
+def _make_battery(files: SystemFiles, clock: Clock, name: str, path: str) -> Battery:
     names = files.list(path)
     channels = []
     if "capacity" in names:
@@ -107,12 +107,14 @@ def _battery(files: SystemFiles, clock: Clock, name: str, path: str) -> Battery:
         file = f"{path}/current_now" if computes_power else f"{path}/power_now"
         role = Role.BATTERY_POWER
         channels.append(Channel(f"{name}/power", file, Quantity.POWER, divisor=_MICRO, role=role))
-    energy = _energy(files, name, path, names)
+    energy = _make_energy_channel(files, name, path, names)
     channels += [energy] if energy else []
     return Battery(tuple(channels), files, clock, f"{path}/status", computes_power)
 
 
-def _energy(files: SystemFiles, name: str, path: str, names: Sequence[str]) -> Channel | None:
+def _make_energy_channel(
+    files: SystemFiles, name: str, path: str, names: Sequence[str]
+) -> Channel | None:
     """Return the channel of the remaining energy, from the energy or the charge times voltage."""
     if "energy_now" in names:
         file, multiplier = f"{path}/energy_now", _SECONDS_PER_HOUR
@@ -144,7 +146,7 @@ def _with_discharge_sign(reading: Reading, status_text: str) -> Reading:
     return replace(reading, value=None, status=ReadingStatus.INVALID, problem=problem)
 
 
-def _product(power: Channel, voltage: Reading, current: Reading) -> Reading:
+def _multiply_power(power: Channel, voltage: Reading, current: Reading) -> Reading:
     for factor in (voltage, current):
         if factor.value is None:
             return power.make_empty_reading(factor.status, factor.problem, factor.stamp_ns)

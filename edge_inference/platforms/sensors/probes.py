@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from edge_inference.platforms.boards import Board
+from edge_inference.platforms.board_files import Board
 from edge_inference.platforms.sensors import (
     cooling_devices,
     cpu_clock,

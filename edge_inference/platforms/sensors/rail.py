@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from edge_inference.core.reading import Quantity, Reading
-from edge_inference.platforms.boards import Board
+from edge_inference.platforms.board_files import Board
 from edge_inference.platforms.sensors.channel import Channel, FileSensor
 
 #: Labels of an input that is not connected, by drivers and by makers of boards.
@@ -42,7 +42,7 @@ def is_connected(label: str) -> bool:
     return label.strip().lower() not in _NOT_CONNECTED
 
 
-def rail_channels(
+def make_rail_channels(
     name: str, board: Board, *, power: tuple[str, int], voltage: str, current: str
 ) -> tuple[Channel, Channel, Channel]:
     """Return the channels of a rail: power, voltage and current.

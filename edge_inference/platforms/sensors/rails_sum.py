@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edge_inference.core.reading import Quantity, Reading, ReadingStatus, Role
-from edge_inference.platforms.boards import Board, matches_any
+from edge_inference.platforms.board_files import Board, matches_any
 
 RAILS_SUM = "power/rails_sum"
 
 
-def rails_sum(readings: Sequence[Reading], board: Board) -> Reading | None:
+def sum_rails(readings: Sequence[Reading], board: Board) -> Reading | None:
     """Return the sum of the rails that the board names; None if there are none.
 
     The sum is not the total power: the rails are only a part of the board's input. If

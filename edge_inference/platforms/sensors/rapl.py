@@ -15,7 +15,7 @@ from edge_inference.platforms.attributes import (
     read_number_or_none,
     read_text,
 )
-from edge_inference.platforms.boards import Board
+from edge_inference.platforms.board_files import Board
 from edge_inference.platforms.sensors.channel import Channel, Clock, FileSensor
 from edge_inference.platforms.sensors.sensor import Sensor
 from edge_inference.platforms.system_files import SystemFiles
@@ -81,11 +81,11 @@ def find(files: SystemFiles, board: Board, clock: Clock = time.monotonic_ns) -> 
         name = make_unique(f"{parent}/{label}" if parent else f"rapl/{label}", found)
         outer[path] = name
         within = parent is not None
-        found[name] = _counter(files, board, clock, name, f"{_FOLDER}/{zone}", within)
+        found[name] = _make_counter(files, board, clock, name, f"{_FOLDER}/{zone}", within)
     return list(found.values())
 
 
-def _counter(
+def _make_counter(
     files: SystemFiles, board: Board, clock: Clock, name: str, folder: str, within: bool
 ) -> EnergyCounter:
     channel = Channel(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from edge_inference.core.reading import Quantity, Reading, ReadingStatus
 from edge_inference.platforms.attributes import classify_error
-from edge_inference.platforms.boards import Board
+from edge_inference.platforms.board_files import Board
 from edge_inference.platforms.sensors.channel import Channel, Clock, FileSensor
 from edge_inference.platforms.sensors.sensor import Sensor
 from edge_inference.platforms.system_files import SystemFiles
@@ -75,11 +75,11 @@ def find(files: SystemFiles, _: Board, clock: Clock = time.monotonic_ns) -> list
     names = files.list("proc")
     found: list[Sensor] = []
     if "stat" in names:
-        found.append(CpuLoad((_share("cpu/load", _STAT),), files, clock))
+        found.append(CpuLoad((_make_channel("cpu/load", _STAT),), files, clock))
     if "meminfo" in names:
-        found.append(MemoryUse((_share("memory/used", _MEMINFO),), files, clock))
+        found.append(MemoryUse((_make_channel("memory/used", _MEMINFO),), files, clock))
     return found
 
 
-def _share(name: str, path: str) -> Channel:
+def _make_channel(name: str, path: str) -> Channel:
     return Channel(name, path, Quantity.SHARE, min_value=0, max_value=1)

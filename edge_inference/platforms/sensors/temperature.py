@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from edge_inference.core.reading import Quantity, Reading, ReadingStatus, Role
 from edge_inference.errors import InputError
 from edge_inference.platforms.attributes import classify_error, read_number
-from edge_inference.platforms.boards import Board
+from edge_inference.platforms.board_files import Board
 from edge_inference.platforms.sensors.channel import Channel, FileSensor
 
 #: JetPack 5 reports this for a zone whose unit is powered off, in millidegrees.
@@ -108,7 +108,7 @@ class Temperature(FileSensor):
         return f"jumped from {before[0]:g} to {value:g} °C; the next sample must confirm it"
 
 
-def temperature_channel(
+def make_temperature_channel(
     name: str,
     path: str,
     board: Board,

@@ -12,10 +12,10 @@ from edge_inference.platforms.attributes import (
     read_number_or_none,
     read_text,
 )
-from edge_inference.platforms.boards import Board, matches_any
+from edge_inference.platforms.board_files import Board, matches_any
 from edge_inference.platforms.sensors.channel import Clock
 from edge_inference.platforms.sensors.sensor import Sensor
-from edge_inference.platforms.sensors.temperature import Temperature, temperature_channel
+from edge_inference.platforms.sensors.temperature import Temperature, make_temperature_channel
 from edge_inference.platforms.system_files import SystemFiles
 
 _FOLDER = "sys/class/thermal"
@@ -32,12 +32,12 @@ def find(files: SystemFiles, board: Board, clock: Clock = time.monotonic_ns) -> 
     control = board.control_names(list(zones))
     last_valid: dict[str, tuple[float, int]] = {}
     return [
-        _zone(files, board, clock, name, path, name in control, last_valid)
+        _make_sensor(files, board, clock, name, path, name in control, last_valid)
         for name, path in zones.items()
     ]
 
 
-def _zone(
+def _make_sensor(
     files: SystemFiles,
     board: Board,
     clock: Clock,
@@ -46,9 +46,9 @@ def _zone(
     is_control: bool,
     last_valid: dict[str, tuple[float, int]],
 ) -> Temperature:
-    trips = _trip_points(files, board, path)
+    trips = _read_trip_points(files, board, path)
     max_value = board.settings.max_c
-    channel = temperature_channel(
+    channel = make_temperature_channel(
         name,
         f"{path}/temp",
         board,
@@ -66,7 +66,7 @@ def _zone(
     )
 
 
-def _trip_points(files: SystemFiles, board: Board, path: str) -> list[tuple[str, float]]:
+def _read_trip_points(files: SystemFiles, board: Board, path: str) -> list[tuple[str, float]]:
     """Return the type and the temperature of each trip point of a zone.
 
     A passive trip point is left out if its cooling devices do not slow the machine down, such as

@@ -29,7 +29,7 @@ class NumberSettings:
     maximum: float = setting(description="highest value")
     unit: str = setting("", "unit in words, e.g. degrees; empty for a plain number")
     unit_optional: bool = setting(False, "a number without a unit is in this unit")
-    spoken: tuple[float, ...] = setting((), "values that command mode recognises")
+    spoken: tuple[float, ...] = setting((), "values that command mode recognizes")
 
     def check(self) -> str | None:
         """Return the contradiction between settings, or None."""
@@ -84,7 +84,7 @@ class NumberKind:
         return self.match(slot, words, start)
 
     def spoken(self, slot: str, *, digits: bool) -> Iterator[tuple[str, IntentSlot]]:
-        """Yield the values that command mode recognises, in words or digits."""
+        """Yield the values that command mode recognizes, in words or digits."""
         factor, si = (self._unit.factor, self._unit.si) if self._unit else (1.0, "")
         for number in self._settings.spoken:
             for form in format_quantity(number, self._unit, digits=digits):
@@ -150,7 +150,7 @@ class WordKind:
             yield SlotMatch(IntentSlot(slot, said), end, problem, end - start)
 
     def spoken(self, slot: str, *, digits: bool) -> Iterator[tuple[str, IntentSlot]]:
-        """Yield every phrasing of every value that command mode recognises."""
+        """Yield every phrasing of every value that command mode recognizes."""
         for phrasing, value in self._phrasings.items():
             yield " ".join(phrasing), IntentSlot(slot, value)
 

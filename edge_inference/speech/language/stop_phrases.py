@@ -26,7 +26,7 @@ STOP_WORDS = frozenset(
 )
 # Words that negate the next word.
 _NEGATIONS = frozenset({"dont", "not", "never", "without", "cannot", "cant", "non"})
-# Contractions are recognised by their ending: mustnt, wouldnt, isnt, and "do n't".
+# Contractions are recognized by their ending: mustnt, wouldnt, isnt, and "do n't".
 _NEGATED = re.compile(
     r"(?:is|are|was|were|has|have|had|do|does|did|wo|would|sha|should|could|must"
     r"|need|might|ai|may)?nt"

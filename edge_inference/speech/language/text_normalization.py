@@ -15,7 +15,7 @@ _WITH_STROKE = re.compile(r"(?<![^\W\d_])[^\W\d_]+(?:/[^\W\d_]+)+")
 _BARE_POINT = re.compile(r"(?<![\w.])\.(?=\d)")
 _MINUS = re.compile(r"(?<!\S)[-\u2212](?=\.?\d)")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
-# All characters that keyboards, recognisers and typesetters write for an apostrophe.
+# All characters that keyboards, recognizers and typesetters write for an apostrophe.
 _LIKE_APOSTROPHES = (
     "`\u00b4\u02b9\u02bb\u02bc\u02bd\u02c8\u2018\u2019\u201b\u2032\u2035\u055a\ua78c\uff07"
 )

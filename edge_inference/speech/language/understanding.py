@@ -56,7 +56,7 @@ class UnderstandingSettings(StopSettings):
         maximum=1.0,
     )
     min_confidence: float = setting(
-        0.0, "lowest confidence of the recogniser; stop counts with any", minimum=0.0, maximum=1.0
+        0.0, "lowest confidence of the recognizer; stop counts with any", minimum=0.0, maximum=1.0
     )
 
 

@@ -125,7 +125,7 @@ def parse_quantity(words: Sequence[str], start: int) -> SpokenQuantity | None:
 def format_quantity(number: float, unit: Unit | None, *, digits: bool = False) -> tuple[str, ...]:
     """Return the spoken forms of a number with its unit, such as ``two and a half meters``.
 
-    With ``digits`` the number is in digits, as many recognisers write it: ``2.5 meters``.
+    With ``digits`` the number is in digits, as many recognizers write it: ``2.5 meters``.
     """
     suffix = f" {unit.name(number)}" if unit else ""
     if digits:

@@ -46,7 +46,7 @@ class ActionPlanner:
     is the question; the plan follows the answer. The time to answer is also checked by
     ``steady_ns``. A stop word or negation after the question closes it, even together with a yes;
     so does any other text that is neither understood nor a yes. A later yes moves nothing and gets
-    the reason. Besides the intent confirm, :func:`is_affirmation` recognises a yes. ``stop_words``
+    the reason. Besides the intent confirm, :func:`is_affirmation` recognizes a yes. ``stop_words``
     may be replaced between two calls; ``observe`` and ``close_question`` may be called from other
     threads.
     """

@@ -1,1 +1,1 @@
-"""Speech recognition: voice activity detection, the recogniser and command mode."""
+"""Speech recognition: voice activity detection, the recognizer and command mode."""

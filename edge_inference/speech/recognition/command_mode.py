@@ -21,7 +21,7 @@ from edge_inference.core.settings import setting
 from edge_inference.speech.language.stop_phrases import find_stop_word
 from edge_inference.speech.language.text_normalization import split_words
 from edge_inference.speech.recognition.phrase_graph import GraphPosition, PhraseGraph
-from edge_inference.speech.recognition.recogniser import Recogniser, mean_probability
+from edge_inference.speech.recognition.recognizer import Recognizer, mean_probability
 from edge_inference.speech.recognition.tokenizer import END, START
 
 
@@ -53,7 +53,7 @@ class CommandModeSettings:
 
 
 class CommandResult(NamedTuple):
-    """The recognised phrases. ``text`` is empty if none is accepted; ``problem`` gives the reason.
+    """The recognized phrases. ``text`` is empty if none is accepted; ``problem`` gives the reason.
 
     ``confidence`` (0 to 1) and ``log_probabilities`` are those of the best phrases, accepted
     or not. ``free_text`` is the result of free decoding; it is empty for partial speech.
@@ -136,11 +136,11 @@ class BeamSearchResult(NamedTuple):
 
 
 class CommandMode:
-    """Recognises the phrases of one grammar with the models of a recogniser.
+    """Recognizes the phrases of one grammar with the models of a recognizer.
 
     ``eager`` phrases are accepted by ``eager_threshold`` and ``eager_margin``: for example stop
     phrases, because a needless stop is safe. ``answers`` are short words such as yes and no, which
-    are often recognised by mistake: they count only after a question. ``meanings`` maps each phrase
+    are often recognized by mistake: they count only after a question. ``meanings`` maps each phrase
     to its meaning: a phrase is rejected if one of another meaning is nearly as likely; without
     ``meanings`` the best phrase is accepted. ``stop_words`` take precedence: if the free text of
     final speech contains one of them, the result is that stop word, however likely a phrase is.
@@ -148,7 +148,7 @@ class CommandMode:
 
     def __init__(
         self,
-        recogniser: Recogniser,
+        recognizer: Recognizer,
         graph: PhraseGraph,
         settings: CommandModeSettings | None = None,
         eager: Iterable[str] = (),
@@ -161,15 +161,15 @@ class CommandMode:
         self._answers = frozenset(answers)
         self._meanings = meanings
         self._stop_words = stop_words
-        self._recogniser = recogniser
+        self._recognizer = recognizer
         self._graph = graph
 
-    def recognise(
+    def recognize(
         self, samples: NDArray[np.float32], *, is_final: bool = True, expects_answer: bool = False
     ) -> CommandResult:
-        """Return the recognised phrases, or the reason for rejection.
+        """Return the recognized phrases, or the reason for rejection.
 
-        ``samples`` and errors are those of :meth:`Recogniser.encode`.
+        ``samples`` and errors are those of :meth:`Recognizer.encode`.
         """
         return self.decide(self.search(samples, expects_answer=expects_answer), is_final=is_final)
 
@@ -193,12 +193,12 @@ class CommandMode:
 
     def free_text(self, result: BeamSearchResult) -> str:
         """Return the text of the free hypothesis, as far as it was decoded."""
-        return self._recogniser.tokenizer.text([each for each in result.free.tokens if each != END])
+        return self._recognizer.tokenizer.text([each for each in result.free.tokens if each != END])
 
     def _find_overlooked_stop(self, text: str, free_text: str) -> str:
         """Return the stop word of the free text; empty without one.
 
-        "Stop, stop!" is not a phrase of the grammar. Free text that equals the recognised phrases
+        "Stop, stop!" is not a phrase of the grammar. Free text that equals the recognized phrases
         ("go on, then stop") has the grammar's meaning instead.
         """
         if split_words(free_text) == split_words(text):
@@ -219,7 +219,7 @@ class CommandMode:
                 f"log-probability of {best.mean:.2f}, below the threshold of {threshold:.2f}"
             )
         if result.free.total - best.total > self._margin(best, is_eager):
-            free_text = self._recogniser.tokenizer.text(result.free.tokens)
+            free_text = self._recognizer.tokenizer.text(result.free.tokens)
             return f"I heard {free_text!r}, which is no command; the nearest is {nearest!r}"
         competitor = () if is_eager else self._competitor(best, result)
         if competitor:
@@ -272,11 +272,11 @@ class CommandMode:
         ``expects_answer``: a question is open. Without ``to_end`` free decoding continues only as
         long as it may decide on a phrase.
         """
-        state = self._recogniser.encode(samples)
+        state = self._recognizer.encode(samples)
         beam = [_Hypothesis(self._graph.start, START, 0.0, ())]
         result = BeamSearchResult({}, _FreeHypothesis())
         ids, free_row = [START], 0  # at first both share the only row
-        for _ in range(self._recogniser.max_tokens(len(samples))):
+        for _ in range(self._recognizer.max_tokens(len(samples))):
             log_probs = state.step(ids)
             for hypothesis, log_prob in zip(beam, log_probs, strict=False):
                 phrases = self._graph.completed_phrases(hypothesis.position)

@@ -9,7 +9,7 @@ from edge_inference.speech.language.grammar import Grammar
 from edge_inference.speech.language.stop_phrases import STOP_WORDS
 from edge_inference.speech.recognition.command_mode import CommandMode, CommandModeSettings
 from edge_inference.speech.recognition.phrase_graph import PhraseGraph
-from edge_inference.speech.recognition.recogniser import Recogniser
+from edge_inference.speech.recognition.recognizer import Recognizer
 
 #: Before or after a pause these phrases retract a command. A false recognition costs the user one
 #: repetition.
@@ -22,15 +22,15 @@ _RETRACT = "retract"
 
 def make_command_mode(
     grammar: Grammar,
-    recogniser: Recogniser,
+    recognizer: Recognizer,
     settings: CommandModeSettings,
     stop_words: Collection[str] = STOP_WORDS,
 ) -> CommandMode:
-    """Return a command mode that recognises the phrases of the grammar; stop phrases are eager.
+    """Return a command mode that recognizes the phrases of the grammar; stop phrases are eager.
 
-    It recognises the stop words and the retraction phrases even if the grammar has none.
+    It recognizes the stop words and the retraction phrases even if the grammar has none.
     """
-    # A recogniser may write numbers as words or as digits.
+    # A recognizer may write numbers as words or as digits.
     sentences = [*grammar.sentences(), *grammar.sentences(digits=True)]
     meanings = {
         each.text: (each.intent, frozenset((k, v.value, v.unit) for k, v in each.slots.items()))
@@ -42,12 +42,12 @@ def make_command_mode(
         meanings.setdefault(phrase, (_RETRACT, frozenset()))
     graph = PhraseGraph(
         meanings,
-        recogniser.tokenizer,
+        recognizer.tokenizer,
         ignored=map(" ".join, grammar.ignored),
         joiners=map(" ".join, grammar.joiners),
     )
     return CommandMode(
-        recogniser,
+        recognizer,
         graph,
         settings,
         # By meaning, not by word: "stop at the kitchen" drives there.

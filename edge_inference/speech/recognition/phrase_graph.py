@@ -53,7 +53,7 @@ class GraphPosition(NamedTuple):
 
 
 class PhraseGraph:
-    """Sentences of one or more phrases, in the spelling of a recogniser.
+    """Sentences of one or more phrases, in the spelling of a recognizer.
 
     ``ignored`` words may surround a phrase; ``joiners`` separate two phrases. A sentence begins
     with a capital, may end with a punctuation mark and may contain commas. Of two phrases with the

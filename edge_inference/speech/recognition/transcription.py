@@ -15,7 +15,7 @@ from edge_inference.speech.language.stop_phrases import (
     starts_with_no,
 )
 from edge_inference.speech.recognition.command_mode import BeamSearchResult, CommandMode
-from edge_inference.speech.recognition.recogniser import Recogniser
+from edge_inference.speech.recognition.recognizer import Recognizer
 
 COMMAND, FREE, BOTH = MODES = ("command", "free", "both")
 _OWN = "the robot itself spoke meanwhile"
@@ -45,15 +45,15 @@ class _PauseResult(NamedTuple):
 
 
 class Transcriber:
-    """Transcribes segments with one recogniser.
+    """Transcribes segments with one recognizer.
 
     Voice activity detection waits for the hangover before it ends a segment. The transcriber
     already searches at the pause, so the final segment needs no further search. Not thread-safe.
     """
 
-    def __init__(self, recogniser: Recogniser, command_mode: CommandMode) -> None:
+    def __init__(self, recognizer: Recognizer, command_mode: CommandMode) -> None:
         self.command_mode = command_mode
-        self._recogniser = recogniser
+        self._recognizer = recognizer
         self._pause_result: _PauseResult | None = None
 
     def transcribe(
@@ -62,7 +62,7 @@ class Transcriber:
         """Return the transcript of a segment.
 
         In mode ``both`` a final segment that is none of the phrases is transcribed freely.
-        ``expects_answer``: a question is open. Raises the errors of :meth:`Recogniser.encode`, and
+        ``expects_answer``: a question is open. Raises the errors of :meth:`Recognizer.encode`, and
         ConfigError for an unknown mode.
         """
         if mode not in MODES:
@@ -78,7 +78,7 @@ class Transcriber:
                 )
                 text = command.text or (command.free_text if is_negative else "")
                 return SpeechTranscript(text, command.confidence, COMMAND, command.problem)
-        text, confidence, _ = self._recogniser.transcribe(segment.samples)
+        text, confidence, _ = self._recognizer.transcribe(segment.samples)
         return SpeechTranscript(text, confidence, FREE, "" if text else "no words in what was said")
 
     def transcribe_mixed(
@@ -92,7 +92,7 @@ class Transcriber:
         would react to itself for ever.
         """
         if mode == FREE:
-            text, confidence, _ = self._recogniser.transcribe(segment.samples)
+            text, confidence, _ = self._recognizer.transcribe(segment.samples)
             texts = [text]
         else:
             result = self._search(segment, expects_answer=False)

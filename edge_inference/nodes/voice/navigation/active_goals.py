@@ -27,7 +27,7 @@ class ActiveGoals:
     """Tracks active goals by the status that the action server publishes, and makes goal ids.
 
     A goal id begins with a digest of the node's full name, followed by bytes that are unique to
-    this process. So the goals of an earlier process with the same node name can be recognised.
+    this process. So the goals of an earlier process with the same node name can be recognized.
     ``cancel`` receives the id of each goal to cancel: those of such an earlier process, and in
     ``cancel_all`` all of them. It may receive the same id several times.
     """

@@ -1,4 +1,4 @@
-"""The shipped recogniser, lowered to standard operators and split, gives the same transcripts."""
+"""The shipped recognizer, lowered to standard operators and split, gives the same transcripts."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from edge_inference.optimize.onnx_lowering.standard_ops import lower_to_standard
 from edge_inference.speech.audio.resample import Resampler
 from edge_inference.speech.recognition.command_mode import CommandMode
 from edge_inference.speech.recognition.phrase_graph import PhraseGraph
-from edge_inference.speech.recognition.recogniser import Recogniser
+from edge_inference.speech.recognition.recognizer import Recognizer
 from edge_inference.speech.recognition.speech_model import SpeechModel
 from edge_inference.speech.recognition.tokenizer import load_tokenizer
 from shared import speech_graph_of
-from shipped_speech import model_or_skip, open_recogniser, person, recording, words
+from shipped_speech import model_or_skip, open_recognizer, person, recording, words
 
 GRAPHS = ("encoder", "decoder", "decoder_with_past")
 PHRASES = [f"go {way} {far} meters" for way in ("forward", "back") for far in ("two", "ten")]
@@ -40,13 +40,13 @@ def graphs(model: SpeechModel) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="module")
-def public(model: SpeechModel, graphs: dict[str, Path]) -> Iterator[Recogniser]:
+def public(model: SpeechModel, graphs: dict[str, Path]) -> Iterator[Recognizer]:
     with ExitStack() as opened:
         encoder, decoder, with_past = (
             opened.enter_context(OrtBackend(graphs[role])) for role in GRAPHS
         )
         tokenizer = load_tokenizer(model.path("tokenizer"))
-        yield Recogniser(encoder, decoder, tokenizer, decoder_with_past=with_past)
+        yield Recognizer(encoder, decoder, tokenizer, decoder_with_past=with_past)
 
 
 def beckett() -> np.ndarray:
@@ -86,14 +86,14 @@ def test_the_encoder_without_a_mask_computes_the_same(
     assert found == pytest.approx(wanted, abs=1e-3)
 
 
-def test_the_transcripts_of_people_are_equal(public: Recogniser) -> None:
-    shipped = open_recogniser()
+def test_the_transcripts_of_people_are_equal(public: Recognizer) -> None:
+    shipped = open_recognizer()
     for samples in (person(), beckett()[: SPOKEN_S * SAMPLE_RATE]):
         text = public.transcribe(samples).text
         assert len(words(text)) >= 4
         assert text == shipped.transcribe(samples).text
 
 
-def test_command_mode_follows_several_hypotheses(public: Recogniser) -> None:
+def test_command_mode_follows_several_hypotheses(public: Recognizer) -> None:
     mode = CommandMode(public, PhraseGraph(PHRASES, public.tokenizer))
-    assert mode.recognise(person()).text == "go forward ten meters"
+    assert mode.recognize(person()).text == "go forward ten meters"

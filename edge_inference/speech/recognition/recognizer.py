@@ -22,7 +22,7 @@ from edge_inference.speech.recognition.tokenizer import END, START, Tokenizer
 
 
 @dataclass(frozen=True)
-class RecogniserSettings:
+class RecognizerSettings:
     """Limits of the length of speech and of its text."""
 
     max_tokens_per_second: float = setting(
@@ -52,7 +52,7 @@ class RecognitionResult(NamedTuple):
     log_probabilities: tuple[float, ...]
 
 
-class Recogniser:
+class Recognizer:
     """Transcribes an utterance.
 
     ``encoder``, ``decoder`` and ``decoder_with_past`` are opened models; ``decoder.py`` describes
@@ -64,10 +64,10 @@ class Recogniser:
         encoder: ModelRunner,
         decoder: ModelRunner,
         tokenizer: Tokenizer,
-        settings: RecogniserSettings | None = None,
+        settings: RecognizerSettings | None = None,
         decoder_with_past: ModelRunner | None = None,
     ) -> None:
-        self.settings = settings or RecogniserSettings()
+        self.settings = settings or RecognizerSettings()
         self.tokenizer = tokenizer
         self._encoder = encoder
         self._decoder = decoder

@@ -8,7 +8,7 @@ import pytest
 
 from edge_inference.core.reading import Role
 from edge_inference.errors import ConfigError
-from edge_inference.platforms.boards import Board, detect_board, find_board, load_boards
+from edge_inference.platforms.board_files import Board, detect_board, find_board, load_boards
 from machine_files import MemoryFiles
 
 SHIPPED = Path(__file__).parents[2] / "config" / "platforms"

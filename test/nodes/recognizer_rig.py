@@ -9,9 +9,9 @@ import pytest
 
 from edge_inference.core.audio import SpeechSegment
 from edge_inference.errors import BackendError
-from edge_inference.nodes.voice import recogniser_model
+from edge_inference.nodes.voice import recognizer_model
 from edge_inference.speech.recognition.command_mode import CommandResult
-from edge_inference.speech.recognition.recogniser import RecognitionResult
+from edge_inference.speech.recognition.recognizer import RecognitionResult
 
 
 class Opened:
@@ -25,7 +25,7 @@ class Opened:
         self.is_closed = True
 
 
-class FakeRecogniser:
+class FakeRecognizer:
     """Transcribes the level of the first sample."""
 
     def __init__(self, encoder, decoder, tokenizer, settings) -> None:
@@ -39,7 +39,7 @@ class FakeCommandMode:
     gate = threading.Event()
     working = threading.Semaphore(0)
 
-    def __init__(self, grammar, recogniser, settings, stop_words) -> None:
+    def __init__(self, grammar, recognizer, settings, stop_words) -> None:
         self.grammar, self.stop_words = grammar, stop_words
         self.expects_answer = False
 
@@ -78,11 +78,11 @@ def replace_models(monkeypatch: pytest.MonkeyPatch) -> list[Opened]:
         made.append(Opened())
         return made[-1]
 
-    monkeypatch.setattr(recogniser_model, "load_speech_model", lambda *given: described)
-    monkeypatch.setattr(recogniser_model, "open_backend", open_backend)
-    monkeypatch.setattr(recogniser_model, "load_tokenizer", lambda path: None)
-    monkeypatch.setattr(recogniser_model, "Recogniser", FakeRecogniser)
-    monkeypatch.setattr(recogniser_model, "make_command_mode", FakeCommandMode)
+    monkeypatch.setattr(recognizer_model, "load_speech_model", lambda *given: described)
+    monkeypatch.setattr(recognizer_model, "open_backend", open_backend)
+    monkeypatch.setattr(recognizer_model, "load_tokenizer", lambda path: None)
+    monkeypatch.setattr(recognizer_model, "Recognizer", FakeRecognizer)
+    monkeypatch.setattr(recognizer_model, "make_command_mode", FakeCommandMode)
     monkeypatch.setattr(FakeCommandMode, "working", threading.Semaphore(0))
     FakeCommandMode.gate.set()
     return made

@@ -10,7 +10,7 @@ import pytest
 from edge_inference.core.settings import build
 from edge_inference.errors import ConfigError, InputError, ModelError
 from edge_inference.speech.recognition.decoder import DecoderState, log_softmax
-from edge_inference.speech.recognition.recogniser import Recogniser, RecogniserSettings
+from edge_inference.speech.recognition.recognizer import Recognizer, RecognizerSettings
 from edge_inference.speech.recognition.tokenizer import END
 from speech_doubles import (
     Decoder,
@@ -18,7 +18,7 @@ from speech_doubles import (
     Spec,
     SplitDecoder,
     SplitGraph,
-    recogniser_that,
+    recognizer_that,
     saying,
     small_tokenizer,
 )
@@ -41,7 +41,7 @@ SECOND = np.zeros(16_000, np.float32)
 )
 def test_invalid_speech_is_refused(samples: np.ndarray, complaint: str) -> None:
     with pytest.raises(InputError, match=complaint):
-        recogniser_that(saying([])).transcribe(samples)
+        recognizer_that(saying([])).transcribe(samples)
 
 
 def test_a_decoder_without_past_is_refused() -> None:
@@ -53,46 +53,46 @@ def test_a_decoder_without_past_is_refused() -> None:
 
 def test_mask_of_the_decoder_has_the_number_of_samples() -> None:
     decoder = Decoder(saying(TOKENIZER.ids("A B")), len(TOKENIZER))
-    Recogniser(Encoder(), decoder, TOKENIZER).transcribe(np.zeros(20_000, np.float32))
+    Recognizer(Encoder(), decoder, TOKENIZER).transcribe(np.zeros(20_000, np.float32))
     assert set(decoder.masks) == {(1, 20_000)}
 
 
 def test_settings_that_contradict_each_other_are_refused() -> None:
     with pytest.raises(ConfigError, match="min_speech_s: 3 is above max_speech_s 2"):
-        build(RecogniserSettings, {"min_speech_s": 3.0, "max_speech_s": 2.0})
+        build(RecognizerSettings, {"min_speech_s": 3.0, "max_speech_s": 2.0})
 
 
 @pytest.mark.parametrize("text", ["", "A", "A B C", "H a é"])
 def test_output_of_the_decoder_is_the_text(text: str) -> None:
-    recognised = recogniser_that(saying(TOKENIZER.ids(text))).transcribe(SECOND)
-    assert recognised.text == text
-    assert len(recognised.log_probabilities) == len(TOKENIZER.ids(text)) + 1
-    assert recognised.confidence == pytest.approx(1.0, abs=0.01)
+    recognized = recognizer_that(saying(TOKENIZER.ids(text))).transcribe(SECOND)
+    assert recognized.text == text
+    assert len(recognized.log_probabilities) == len(TOKENIZER.ids(text)) + 1
+    assert recognized.confidence == pytest.approx(1.0, abs=0.01)
 
 
 def test_the_confidence_is_the_mean_probability_of_the_tokens() -> None:
     def half_sure(tokens: list[int]) -> Mapping[int, float]:
         return {A: 0.0, A + 1: -0.001} if len(tokens) == 1 else {END: 0.0}
 
-    recognised = recogniser_that(half_sure).transcribe(SECOND)
-    first, second = (math.exp(score) for score in recognised.log_probabilities)
+    recognized = recognizer_that(half_sure).transcribe(SECOND)
+    first, second = (math.exp(score) for score in recognized.log_probabilities)
     assert first == pytest.approx(0.5, abs=0.01)
-    assert recognised.confidence == pytest.approx(math.sqrt(first * second))
+    assert recognized.confidence == pytest.approx(math.sqrt(first * second))
 
 
 def test_decoder_without_an_end_token_is_stopped() -> None:
-    settings = RecogniserSettings(max_tokens_per_second=3.0)
-    recognised = recogniser_that(lambda _: {A: 0.0}, settings).transcribe(
+    settings = RecognizerSettings(max_tokens_per_second=3.0)
+    recognized = recognizer_that(lambda _: {A: 0.0}, settings).transcribe(
         np.zeros(32_000, np.float32)
     )
-    assert recognised.text == " ".join("A" * 7)
+    assert recognized.text == " ".join("A" * 7)
 
 
 @pytest.mark.parametrize(("given", "heard"), [(1, 16_000), (15_999, 16_000), (16_001, 16_001)])
 def test_short_speech_is_padded_with_silence(given: int, heard: int) -> None:
     encoder = Encoder()
-    recogniser = Recogniser(encoder, Decoder(saying([]), len(TOKENIZER)), TOKENIZER)
-    recogniser.transcribe(np.ones(given, np.float32))
+    recognizer = Recognizer(encoder, Decoder(saying([]), len(TOKENIZER)), TOKENIZER)
+    recognizer.transcribe(np.ones(given, np.float32))
     (samples,) = encoder.heard
     assert samples.shape == (1, heard)
     assert samples.sum() == given
@@ -129,8 +129,8 @@ def test_hypotheses_keep_their_own_past(form: Callable[[Answer], tuple[Any, ...]
 
 def test_split_decoder_equals_merged_decoder() -> None:
     first, with_past = split(saying(TOKENIZER.ids("A B C")))
-    recogniser = Recogniser(Encoder(), first, TOKENIZER, decoder_with_past=with_past)
-    assert recogniser.transcribe(SECOND).text == "A B C"
+    recognizer = Recognizer(Encoder(), first, TOKENIZER, decoder_with_past=with_past)
+    assert recognizer.transcribe(SECOND).text == "A B C"
     assert (first.runs, with_past.runs) == (1, 3)
 
 

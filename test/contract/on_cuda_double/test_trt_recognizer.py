@@ -1,4 +1,4 @@
-"""A recogniser with a split decoder on the TensorRT backend: names, shapes and types fit."""
+"""A recognizer with a split decoder on the TensorRT backend: names, shapes and types fit."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from edge_inference.backends.ort import OrtBackend
 from edge_inference.errors import ModelError
 from edge_inference.speech.recognition.command_mode import CommandMode
 from edge_inference.speech.recognition.phrase_graph import PhraseGraph
-from edge_inference.speech.recognition.recogniser import Recogniser
+from edge_inference.speech.recognition.recognizer import Recognizer
 from edge_inference.speech.recognition.speech_model import find_speech_model
 from edge_inference.speech.recognition.tokenizer import load_tokenizer
 from shared import speech_graph_of
@@ -44,7 +44,7 @@ def test_the_transcripts_equal_those_on_the_cpu(tmp_path: Path, double: Double) 
             engines.append(opened.enter_context(engine))
         encoder, decoder, with_past = engines
         tokenizer = load_tokenizer(model.path("tokenizer"))
-        recogniser = Recogniser(encoder, decoder, tokenizer, decoder_with_past=with_past)
-        assert recogniser.transcribe(person()).text.lower().startswith("go forward ten meters")
-        mode = CommandMode(recogniser, PhraseGraph(PHRASES, tokenizer))
-        assert mode.recognise(person()).text == PHRASES[0]
+        recognizer = Recognizer(encoder, decoder, tokenizer, decoder_with_past=with_past)
+        assert recognizer.transcribe(person()).text.lower().startswith("go forward ten meters")
+        mode = CommandMode(recognizer, PhraseGraph(PHRASES, tokenizer))
+        assert mode.recognize(person()).text == PHRASES[0]
