@@ -40,7 +40,11 @@ class ActivitySettings:
         0.35, "speech ends below this probability", minimum=0.0, maximum=1.0
     )
     pre_roll_ms: float = setting(
-        300.0, "audio before the start of speech", unit="ms", minimum=0.0, maximum=2000.0
+        300.0,
+        "audio before the start of speech that a segment includes",
+        unit="ms",
+        minimum=0.0,
+        maximum=2000.0,
     )
     hangover_ms: float = setting(
         200.0,
