@@ -118,25 +118,25 @@ class Rig:
         Bus.of(self.context).tap(topic, collected.take)
         return collected
 
-    def hears(self, node: Any, topic: str, publishers: int = 1) -> None:
-        """Wait until a node's subscription knows so many publishers; sooner, it may miss some."""
+    def wait_for_publishers(self, node: Any, topic: str, publishers: int = 1) -> None:
+        """Wait until a node's subscription has matched this many publishers."""
         wait_for(
             lambda: any(
                 subscription.topic_name == topic
                 and subscription.get_publisher_count() >= publishers
                 for subscription in node.subscriptions
             ),
-            f"{node.get_name()} hearing {publishers} publishers on {topic}",
+            f"{publishers} publishers on {topic} for {node.get_name()}",
         )
 
-    def is_heard(self, node: Any, topic: str, subscribers: int = 1) -> None:
-        """Wait until a node's publisher knows so many ROS subscriptions."""
+    def wait_for_subscribers(self, node: Any, topic: str, subscribers: int = 1) -> None:
+        """Wait until a node's publisher has matched this many ROS subscriptions."""
         wait_for(
             lambda: any(
                 publisher.topic_name == topic and publisher.get_subscription_count() >= subscribers
                 for publisher in node.publishers
             ),
-            f"{subscribers} subscriptions hearing {node.get_name()} on {topic}",
+            f"{subscribers} subscriptions on {topic} of {node.get_name()}",
         )
 
     def close(self) -> None:
@@ -149,8 +149,8 @@ class Rig:
 class Outside:
     """Talks to ``outside_process.py``; every method of its class can be called here.
 
-    Where that stands still (Fast DDS can wait for itself for ever) it is ended with a traceback,
-    and only the test that waited for it fails.
+    If it stands still (Fast DDS can deadlock), it is ended with a traceback, and only the test that
+    waited for it fails.
     """
 
     def __init__(self) -> None:
@@ -254,5 +254,5 @@ def later(monkeypatch: pytest.MonkeyPatch, module: types.ModuleType) -> Callable
 
 
 def as_base64(data: bytes) -> str:
-    """Write bytes the way that the outside process takes them."""
+    """Encode bytes for the outside process."""
     return base64.b64encode(data).decode()

@@ -38,14 +38,14 @@ class Speaker:
 
 
 def test_velocities_have_a_stamp(rig: Rig, outside: Outside) -> None:
-    heard = outside.listen("/cmd_vel", "geometry_msgs/TwistStamped")
+    received = outside.listen("/cmd_vel", "geometry_msgs/TwistStamped")
     node = rig.load("Command", stamped=True, frame_id="base_footprint")
-    rig.is_heard(node, "/cmd_vel")
+    rig.wait_for_subscribers(node, "/cmd_vel")
     before_s = node.now_ns() // 10**9
     Speaker(rig).plan(*FAR)
-    wait_for(lambda: heard and heard[-1]["twist"]["linear"]["x"] > 0.0, "motion")
-    assert {message["header"]["frame_id"] for message in heard} == {"base_footprint"}
-    stamps = [(m["header"]["stamp"]["sec"], m["header"]["stamp"]["nanosec"]) for m in heard]
+    wait_for(lambda: received and received[-1]["twist"]["linear"]["x"] > 0.0, "motion")
+    assert {message["header"]["frame_id"] for message in received} == {"base_footprint"}
+    stamps = [(m["header"]["stamp"]["sec"], m["header"]["stamp"]["nanosec"]) for m in received]
     assert stamps == sorted(set(stamps)) and stamps[0][0] >= before_s
 
 

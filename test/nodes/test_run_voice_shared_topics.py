@@ -56,5 +56,5 @@ def test_another_pipeline_is_reported(tmp_path: Path) -> None:
     finally:
         node.destroy_node()
         rclpy.shutdown(context=context)
-    told = [line for line in done.stderr.splitlines() if "another process publishes" in line]
-    assert sorted(line.partition(" on ")[2].split()[0] for line in told) == sorted(topics)
+    reports = [line for line in done.stderr.splitlines() if "another process publishes" in line]
+    assert sorted(line.partition(" on ")[2].split()[0] for line in reports) == sorted(topics)
