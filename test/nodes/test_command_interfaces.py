@@ -54,10 +54,10 @@ def test_a_stamped_velocity_round_trip() -> None:
     message = adapter.to_message(Velocity(0.5, -1.0))
     assert (message.header.stamp.sec, message.header.stamp.nanosec) == (5, 6)
     assert adapter.from_message(message) == Velocity(0.5, -1.0)
-    odd = TwistStamped()
-    odd.twist.linear.x = float("nan")
+    invalid = TwistStamped()
+    invalid.twist.linear.x = float("nan")
     with pytest.raises(InputError, match="expected finite numbers"):
-        adapter.from_message(odd)
+        adapter.from_message(invalid)
 
 
 def test_own_stop_words(rig: Rig) -> None:

@@ -23,8 +23,8 @@ from voice_rig import (
     Speaker,
     load_pipeline_in,
     models_or_skip,
-    pieces,
     samples_of,
+    split_into_chunks,
 )
 
 
@@ -72,7 +72,7 @@ def test_audio_through_audio_common(rig: Rig, pipeline) -> None:
         "the format",
     )
     start_ns = node.get_clock().now().nanoseconds - 60_000_000_000
-    for chunk in pieces(samples_of(PERSON), start_ns):
+    for chunk in split_into_chunks(samples_of(PERSON), start_ns):
         own.publish(chunk)
     wait_for(lambda: transcripts and transcripts[-1].is_final, "the transcript")
     assert transcripts[-1].text == WORDS
