@@ -117,7 +117,7 @@ def test_every_message_type_has_bounds(adapter: Adapter) -> None:
         adapter.from_bytes(bytes(size + 1))
 
 
-@pytest.mark.parametrize(("adapter", "way", "kind"), HOSTILE)
+@pytest.mark.parametrize(("adapter", "path", "kind"), HOSTILE)
 def test_message_beyond_its_bounds_is_refused_before_deserialization(
     adapter: Adapter, path: tuple[str, ...], kind: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
