@@ -119,7 +119,7 @@ def compare(
 
     Files that an engine needs are built if they are missing, however long that takes. Raises
     BackendError or ModelError if the reference cannot run, and CancelledError soon
-    after ``cancelled`` says so.
+    after ``cancelled`` returns True.
     """
     if "fp32" not in request.model.variants:
         raise ModelError(

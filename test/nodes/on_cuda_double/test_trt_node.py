@@ -69,7 +69,7 @@ def in_service(pipeline: Pipeline, backend: str) -> None:
 def problem(pipeline: Pipeline) -> str:
     wait_for(
         lambda: bool(pipeline.states) and pipeline.states[-1].problem,
-        "a problem to be told",
+        "a problem in the state",
     )
     return pipeline.states[-1].problem
 
@@ -102,7 +102,7 @@ def test_onnx_runtime_serves_until_the_engine_is_built(
             "building" in pipeline.states[-1].wanted.lower()
             or (pipeline.states[-1].progress or 0) > 0
         ),
-        "progress to be told",
+        "progress in the state",
     )
     heard = outside.listen("/diagnostics", "diagnostic_msgs/DiagnosticArray")
     wait_for(lambda: any("preparing" in str(message) for message in heard), "diagnostics")
@@ -127,7 +127,7 @@ def test_the_next_start_finds_the_engine(rig: Rig, double, has_engine: None) -> 
     assert double.misuse() == ""
 
 
-def test_a_truncated_plan_is_told_and_built_anew(rig: Rig, double, has_engine: None) -> None:
+def test_a_truncated_plan_is_built_again(rig: Rig, double, has_engine: None) -> None:
     plan = plan_file()
     content = plan.read_bytes()
     plan.write_bytes(content[: len(content) // 2])
@@ -137,15 +137,17 @@ def test_a_truncated_plan_is_told_and_built_anew(rig: Rig, double, has_engine: N
     assert plan_file().read_bytes() == content
 
 
-def test_a_plan_of_other_bytes_is_told_and_built_anew(rig: Rig, double, has_engine: None) -> None:
+def test_an_altered_plan_is_reported_and_built_again(rig: Rig, double, has_engine: None) -> None:
     plan = plan_file()
     content = plan.read_bytes()
     plan.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     again = Pipeline(rig, model=MODEL)
     assert len(again.next(again.classes)) > 0
     in_service(again, "trt")
-    told = again.inference.health.take_errors()
-    assert any(reason == "engine" and "engine.plan" in sentence for reason, sentence in told), told
+    errors = again.inference.health.take_errors()
+    assert any(reason == "engine" and "engine.plan" in sentence for reason, sentence in errors), (
+        errors
+    )
     assert plan_file().read_bytes() == content
 
 
@@ -153,7 +155,7 @@ def test_a_plan_of_other_bytes_is_told_and_built_anew(rig: Rig, double, has_engi
     ("how", "words"),
     [("unsupported", "Frobnicate"), ("killed", "was killed by signal 9")],
 )
-def test_a_build_that_fails_is_told_and_the_pipeline_serves(
+def test_a_failed_build_is_reported_and_the_pipeline_serves(
     rig: Rig, order, double, how: str, words: str
 ) -> None:
     order(how)
