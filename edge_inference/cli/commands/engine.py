@@ -188,7 +188,9 @@ def _add_clean(actions: Commands) -> None:
     )
     scope = parser.add_mutually_exclusive_group()
     scope.add_argument(
-        "--all", action="store_true", help="remove all entries and the measured costs"
+        "--all",
+        action="store_true",
+        help="remove everything: entries, timing caches and measured costs",
     )
     scope.add_argument("--damaged", action="store_true", help="remove damaged entries only")
     scope.add_argument("--costs", action="store_true", help="remove only the measured costs")
