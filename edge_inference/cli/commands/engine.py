@@ -59,8 +59,8 @@ examples:
   edge-inference engine clean --all
   edge-inference engine clean --costs
 
-Damaged entries are always removed. Entries in use stay. A removed entry is made again
-when it is needed."""
+Damaged entries are removed, too, except with --costs. Entries in use stay. A removed entry
+is made again when it is needed."""
 
 
 def add(commands: Commands, arguments: Sequence[str]) -> None:
