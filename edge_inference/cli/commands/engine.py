@@ -174,7 +174,9 @@ def _add_list(actions: Commands) -> None:
     parser.add_argument(
         "--verify", action="store_true", help="verify every file, not only its length"
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object a line and entry")
+    parser.add_argument(
+        "--json", action="store_true", help="one JSON object a line, one for each entry"
+    )
 
 
 def _add_clean(actions: Commands) -> None:
