@@ -28,7 +28,7 @@ OLD_DISTROS = ("humble", "iron", "jazzy")
 BOOLEANS = ("composed", "use_sim_time", "autostart", "respawn")
 
 COMMON_ARGUMENTS = (
-    ("params_file", "", "Parameter file for the nodes; launch arguments take precedence over it"),
+    ("params_file", "", "Parameter file for the nodes; arguments that are set override it"),
     ("namespace", "", "Prefix of the names of all nodes and relative topics"),
     ("composed", "true", "true: nodes share a process; false: one process for each node"),
     ("log_level", "info", "debug, info, warn, error or fatal; <logger>:=<level> for one logger"),

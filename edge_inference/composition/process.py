@@ -334,7 +334,7 @@ def _split_rules(ros: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def _check_files(ros: Sequence[str]) -> None:
-    """Raise ConfigError for files that are not plain or too large, which ROS would read."""
+    """Raise ConfigError for a file that is not regular or is too large; ROS reads any file."""
     for option, name in itertools.pairwise(ros):
         try:
             if option == _PARAMETER_FILE:

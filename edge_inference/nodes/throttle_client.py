@@ -94,8 +94,8 @@ class ServingState:
 class ThrottleClient:
     """Belongs to a component whose settings include ``ThrottleClientSettings``.
 
-    It calls ``on_change`` in the executor after the limits have changed. It calls
-    ``serving_state`` for the state that it publishes.
+    It calls ``on_change`` after the limits have changed, in the executor or in the thread of a
+    manager in this process. It calls ``serving_state`` for the state that it publishes.
     """
 
     def __init__(

@@ -1,1 +1,1 @@
-"""From sound to what a robot is to do: activity, recognition, grammar, plan."""
+"""Speech without ROS: audio, recognition, understanding and planning."""

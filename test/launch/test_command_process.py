@@ -29,8 +29,8 @@ def test_the_last_velocity_is_zero(number: signal.Signals) -> None:
     node = rclpy.create_node("base", context=context)
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(node)
-    heard: list[float] = []
-    node.create_subscription(Twist, "/cmd_vel", lambda twist: heard.append(twist.linear.x), 5)
+    received: list[float] = []
+    node.create_subscription(Twist, "/cmd_vel", lambda twist: received.append(twist.linear.x), 5)
     plans = node.create_publisher(ActionPlan, "/ai/action_plan", 5)
     spinning = threading.Thread(target=executor.spin, daemon=True)
     spinning.start()
@@ -43,10 +43,10 @@ def test_the_last_velocity_is_zero(number: signal.Signals) -> None:
         plan = ActionPlan(intent="move", steps=[step])
         plan.header.stamp = node.get_clock().now().to_msg()
         plans.publish(plan)
-        until(lambda: heard and heard[-1] > 0.1)
+        until(lambda: received and received[-1] > 0.1)
         process.send_signal(number)
         assert process.wait(DEADLINE_S) == 0
-        until(lambda: heard[-1] == 0.0)
+        until(lambda: received[-1] == 0.0)
     finally:
         process.kill()
         process.wait()

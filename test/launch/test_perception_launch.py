@@ -188,7 +188,7 @@ def test_respawn(file: LaunchFile) -> None:
 
 
 @pytest.mark.parametrize(
-    ("argument", "value", "said"),
+    ("argument", "value", "message"),
     [
         (
             "params_file",
@@ -199,9 +199,9 @@ def test_respawn(file: LaunchFile) -> None:
     ],
 )
 def test_a_wrong_argument_is_refused(
-    file: LaunchFile, argument: str, value: str, said: str
+    file: LaunchFile, argument: str, value: str, message: str
 ) -> None:
-    with pytest.raises(ConfigError, match=said):
+    with pytest.raises(ConfigError, match=message):
         file.start(**{argument: value})
 
 

@@ -84,9 +84,9 @@ def test_second_launch_in_the_same_namespace_is_an_error(
         return [line for line in processes.output().splitlines() if "another node is" in line]
 
     names = ("latency", "decode", "inference", "preprocess", "overlay")
-    told = [f"another node is called /{space}/ai/{name}: they share" for name in names]
+    reports = [f"another node is called /{space}/ai/{name}: they share" for name in names]
     outside.spin_until(
-        lambda: all(sum(words in line for line in lines()) >= 2 for words in told),
+        lambda: all(sum(words in line for line in lines()) >= 2 for words in reports),
         processes.output,
     )
     assert all("[ERROR]" in line and "namespace:=<name>" in line for line in lines())
@@ -116,7 +116,7 @@ def test_an_unknown_model_leaves_the_others_running(processes: Processes, outsid
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--pipeline", "nope"], "unknown pipeline 'nope'"),
         (["--pipeline", "perception", "--argument", "modell:=x"], "did you mean 'model'?"),
@@ -130,7 +130,7 @@ def test_an_unknown_model_leaves_the_others_running(processes: Processes, outsid
         (["--ros-args", "--params-file", "/no/such.yaml"], "/no/such.yaml"),
     ],
 )
-def test_container_that_cannot_start_reports_the_reason(arguments: list[str], said: str) -> None:
+def test_container_that_cannot_start_reports_the_reason(arguments: list[str], message: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", RUN, "component_container", *arguments],
         cwd=ROOT,
@@ -140,7 +140,7 @@ def test_container_that_cannot_start_reports_the_reason(arguments: list[str], sa
         check=False,
     )
     assert done.returncode == 1
-    assert said in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 

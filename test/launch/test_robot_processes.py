@@ -65,7 +65,7 @@ class Robot:
 
         self.outside.spin_until(is_there, self.processes.output)
 
-    def hear(self, text: str) -> None:
+    def publish_transcript(self, text: str) -> None:
         words = Transcript(text=text, confidence=0.9, mode="command", is_final=True)
         words.header.stamp = self.outside.node.get_clock().now().to_msg()
         self._words.publish(words)
@@ -111,10 +111,14 @@ def robot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Robot]:
 
 
 def test_question_in_one_process_is_answered_from_the_other(robot: Robot) -> None:
-    robot.until(lambda: "I see a cat." in robot.said, lambda: robot.hear("what do you see"))
+    robot.until(
+        lambda: "I see a cat." in robot.said, lambda: robot.publish_transcript("what do you see")
+    )
     # By reference the classes of the model are known, so it reports the unknown object.
     unknown = "I do not know what a box looks like."
-    robot.until(lambda: unknown in robot.said, lambda: robot.hear("do you see the box"))
+    robot.until(
+        lambda: unknown in robot.said, lambda: robot.publish_transcript("do you see the box")
+    )
     # One latency report and one platform manager for both.
     both = {"preprocess", "inference", "decode", "intent_parser", "planner", "command"}
     robot.until(lambda: both <= robot.stages)
@@ -127,12 +131,16 @@ def test_question_in_one_process_is_answered_from_the_other(robot: Robot) -> Non
 
 def test_robot_stops_while_the_perception_process_is_stopped(robot: Robot) -> None:
     """As while a huge image is received, but for longer than any image."""
-    robot.until(lambda: "I see a cat." in robot.said, lambda: robot.hear("what do you see"))
+    robot.until(
+        lambda: "I see a cat." in robot.said, lambda: robot.publish_transcript("what do you see")
+    )
     robot.processes.send(signal.SIGSTOP, 0)
     robot.until(lambda: robot.speeds and robot.speeds[-1] > 0.1, robot.drive)
-    robot.until(lambda: robot.speeds[-1] == 0.0, lambda: robot.hear("stop"))
+    robot.until(lambda: robot.speeds[-1] == 0.0, lambda: robot.publish_transcript("stop"))
     stopped = len(robot.speeds)
     robot.processes.send(signal.SIGCONT, 0)
     robot.said.clear()
-    robot.until(lambda: "I see a cat." in robot.said, lambda: robot.hear("what do you see"))
+    robot.until(
+        lambda: "I see a cat." in robot.said, lambda: robot.publish_transcript("what do you see")
+    )
     assert not any(robot.speeds[stopped:])

@@ -75,15 +75,15 @@ class Process:
             )
 
     @property
-    def said(self) -> str:
+    def output(self) -> str:
         return self._log.read_text(errors="replace")
 
     def reach(self, stage: str) -> None:
         """Wait for this output, or until a library of this name is mapped."""
         end = time.monotonic() + DEADLINE_S
         maps = Path(f"/proc/{self._process.pid}/maps")
-        while stage not in self.said and stage not in maps.read_text():
-            assert self._process.poll() is None and time.monotonic() < end, self.said
+        while stage not in self.output and stage not in maps.read_text():
+            assert self._process.poll() is None and time.monotonic() < end, self.output
             threading.Event().wait(0.002)
 
     def end_by(self, number: signal.Signals, times: int = 1) -> int:
@@ -134,8 +134,8 @@ def test_a_signal_at_any_stage(
     process = start(*COMMANDS[command])
     process.reach(stage)
     code = process.end_by(number)
-    assert "Traceback" not in process.said, process.said
-    assert code in (0, 128 + number, -number), process.said
+    assert "Traceback" not in process.output, process.output
+    assert code in (0, 128 + number, -number), process.output
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
@@ -145,6 +145,6 @@ def test_signal_does_not_wait_for_a_loading_component(
 ) -> None:
     process = start("component_container", "--pipeline", str(tmp_path / "odd.yaml"))
     process.reach("loading")
-    assert process.end_by(number, times) == 128 + number, process.said
-    assert "quick has ended" in process.said  # the loaded component is cleaned up
-    assert "Traceback" not in process.said, process.said
+    assert process.end_by(number, times) == 128 + number, process.output
+    assert "quick has ended" in process.output  # the loaded component is cleaned up
+    assert "Traceback" not in process.output, process.output

@@ -24,7 +24,7 @@ ASTRONAUT = Path(__file__).parents[2] / "models" / "nanodet" / "golden" / "astro
 
 
 def offer_everything(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have nodes offer what is cheaper in theory, whatever a busy machine has measured."""
+    """Let nodes offer operating points that are cheaper in theory, without measured costs."""
     nothing = types.SimpleNamespace(read=lambda report: MeasuredCosts())
     monkeypatch.setattr(operating_points, "CostCache", lambda folder: nothing)
 

@@ -88,7 +88,7 @@ def replace_models(monkeypatch: pytest.MonkeyPatch) -> list[Opened]:
     return made
 
 
-def said(
+def make_segment(
     level: float, stamp_ns: int = 7, is_final: bool = True, start_ns: int = 5
 ) -> SpeechSegment:
     return SpeechSegment(np.full(800, level, np.float32), start_ns, stamp_ns, is_final, "ear")

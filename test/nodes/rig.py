@@ -26,9 +26,9 @@ from edge_inference.composition.bus import Bus
 from edge_inference.composition.container import Container, LoadedComponent
 from edge_inference.composition.parameter_format import format_value
 
-# It costs time only where a test fails; the machine may have much else to do.
+# Long, because the machine may be busy; only a test that fails waits for it.
 DEADLINE_S = 300.0
-_LOOK_S = 0.01
+_CHECK_PERIOD_S = 0.01
 
 _changed = threading.Condition()
 
@@ -42,14 +42,14 @@ def notify() -> None:
 def wait_for(predicate: Callable[[], Any], what: str = "", deadline_s: float = DEADLINE_S) -> Any:
     """Wait until ``predicate`` gives something true and return it; fail at the deadline.
 
-    Looks again whenever something was collected, and now and then for what does not tell.
+    Checks again after each collected item, and periodically.
     """
     end = time.monotonic() + deadline_s
     while not (value := predicate()):
         if time.monotonic() > end:
-            pytest.fail(f"{what or 'what was waited for'} did not happen in {deadline_s:g} s")
+            pytest.fail(f"{what or 'the condition'} did not happen in {deadline_s:g} s")
         with _changed:
-            _changed.wait(_LOOK_S)
+            _changed.wait(_CHECK_PERIOD_S)
     return value
 
 
@@ -69,14 +69,14 @@ class Collected(list):
 class Rig:
     """A context, a container on it, and the thread that spins it.
 
-    No two containers of a process have the same name, so that it tells which one has gone.
+    Each container of a process has a name of its own, so that a test sees which one has gone.
     """
 
     _numbers = itertools.count(1)
 
     def __init__(self) -> None:
-        # Nodes are parts of cycles. What is left of an earlier one keeps its context's participant,
-        # and all participants of a domain talk to each other.
+        # Nodes contain reference cycles. One that is not freed keeps its context's participant, and
+        # all participants of a domain communicate.
         gc.collect()
         self.context = Context()
         rclpy.init(args=[], context=self.context)
@@ -118,25 +118,25 @@ class Rig:
         Bus.of(self.context).tap(topic, collected.take)
         return collected
 
-    def hears(self, node: Any, topic: str, publishers: int = 1) -> None:
-        """Wait until a node's subscription knows so many publishers; sooner, it may miss some."""
+    def wait_for_publishers(self, node: Any, topic: str, publishers: int = 1) -> None:
+        """Wait until a node's subscription has matched this many publishers."""
         wait_for(
             lambda: any(
                 subscription.topic_name == topic
                 and subscription.get_publisher_count() >= publishers
                 for subscription in node.subscriptions
             ),
-            f"{node.get_name()} hearing {publishers} publishers on {topic}",
+            f"{publishers} publishers on {topic} for {node.get_name()}",
         )
 
-    def is_heard(self, node: Any, topic: str, subscribers: int = 1) -> None:
-        """Wait until a node's publisher knows so many ROS subscriptions."""
+    def wait_for_subscribers(self, node: Any, topic: str, subscribers: int = 1) -> None:
+        """Wait until a node's publisher has matched this many ROS subscriptions."""
         wait_for(
             lambda: any(
                 publisher.topic_name == topic and publisher.get_subscription_count() >= subscribers
                 for publisher in node.publishers
             ),
-            f"{subscribers} subscriptions hearing {node.get_name()} on {topic}",
+            f"{subscribers} subscriptions on {topic} of {node.get_name()}",
         )
 
     def close(self) -> None:
@@ -149,8 +149,8 @@ class Rig:
 class Outside:
     """Talks to ``outside_process.py``; every method of its class can be called here.
 
-    Where that stands still (Fast DDS can wait for itself for ever) it is ended with a traceback,
-    and only the test that waited for it fails.
+    If it stands still (Fast DDS can deadlock), it is ended with a traceback, and only the test that
+    waited for it fails.
     """
 
     def __init__(self) -> None:
@@ -254,5 +254,5 @@ def later(monkeypatch: pytest.MonkeyPatch, module: types.ModuleType) -> Callable
 
 
 def as_base64(data: bytes) -> str:
-    """Write bytes the way that the outside process takes them."""
+    """Encode bytes for the outside process."""
     return base64.b64encode(data).decode()

@@ -201,7 +201,7 @@ def test_a_goal_that_is_accepted_after_a_stop_is_canceled_and_tracked(
     robot = Robot(rig)
     robot.plan(KITCHEN)
     robot.say("stop")
-    wait_for(lambda: not robot.node._navigation._abandoned._goals, "the goal given up for lost")
+    wait_for(lambda: not robot.node._navigation._abandoned._goals, "the end of tracking")
     navigator.rejections = 3
     navigator.may_accept.set()
     navigator.cancels.wait(4)

@@ -53,10 +53,10 @@ def test_a_file_is_played_in_real_time(rig: Rig, tmp_path: Path) -> None:
 def test_another_process_receives_it(rig: Rig, outside: Outside, tmp_path: Path) -> None:
     node = rig.load("AudioSource", source=recording(tmp_path / "a.wav", rate=8000), autostart=False)
     rig.call(node.trigger_configure)
-    heard = outside.listen("/ai/audio", "edge_inference/AudioChunk")
-    rig.is_heard(node, "/ai/audio")
+    received = outside.listen("/ai/audio", "edge_inference/AudioChunk")
+    rig.wait_for_subscribers(node, "/ai/audio")
     rig.call(node.trigger_activate)
-    message = heard.wait()[0]
+    message = received.wait()[0]
     assert (message["sample_rate"], len(message["samples"])) == (8000, 256)
     assert message["header"]["stamp"]["sec"] > 1_600_000_000
 

@@ -28,9 +28,9 @@ IMAGE = cv2.resize(cv2.imread(str(CAT)), (320, 240))
 
 
 class Perception:
-    """The last ``stages`` of three in a container; a stranger feeds them and hears what they say.
+    """The last ``stages`` of three in a container; another process feeds and reads them.
 
-    A stage hears a stranger only where the one before it is not in the container.
+    A stage accepts another process only if the stage before it is not in the container.
     """
 
     def __init__(self, rig: Rig, outside: Outside, transport: str = "raw", stages: int = 3) -> None:
@@ -52,7 +52,7 @@ class Perception:
 
     def speak(self, node, topic: str, message_type: str):
         send = self.outside.speak(topic, message_type)
-        self.rig.hears(node, topic)
+        self.rig.wait_for_publishers(node, topic)
         return lambda **fields: send(**{"header": self.stamp(), **fields})
 
     def refused(self, node, message: str, count: int = 1) -> None:
@@ -129,7 +129,7 @@ ENDLESS_PNG = bytes.fromhex(
 ) + bytes(16)
 
 
-#: The size of 16000x16000 behind a thumbnail that is small.
+#: The size of 16000x16000 after a small thumbnail.
 _SIZES = "ffe1000f {0}0008000801011100 {0}3e803e8001011100"
 LARGE_JPEG = (
     bytes.fromhex("ffd8" + _SIZES.format("ffc0000b08"))
@@ -154,7 +154,7 @@ MODEL = find_model("nanodet")
 
 
 def tensors(model: str = "nanodet", geometry=(GEOMETRY,), **arrays) -> dict:
-    """Say a TensorList the way that JSON can."""
+    """Return a TensorList as JSON."""
     message = TensorListAdapter().to_message(TensorBatch(arrays, tuple(geometry), model))
     return {
         "model": model,
@@ -350,7 +350,7 @@ def test_how_much_a_model_may_need_is_a_parameter(rig: Rig) -> None:
     assert rig.load_component("Inference", model="nanodet", model_max_mb=64).failure == ""
 
 
-def test_the_error_of_what_was_mended_goes_away(rig: Rig, tmp_path: Path) -> None:
+def test_an_error_disappears_after_its_fix(rig: Rig, tmp_path: Path) -> None:
     model = altered(tmp_path, remove)
     node = rig.load("Inference", model=model, golden_check="off")
     assert int(node.health.status(2**62).level) == 2

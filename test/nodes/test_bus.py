@@ -268,14 +268,14 @@ def test_late_subscription_gets_the_last_transient_local_message(ends: Ends) -> 
 
 def test_tap_receives_all_objects(ends: Ends, rig: Rig) -> None:
     publisher = ends.publisher()
-    heard: list[Frame] = []
-    leave = Bus.of(rig.context).tap(TOPIC, heard.append)
+    received: list[Frame] = []
+    leave = Bus.of(rig.context).tap(TOPIC, received.append)
     assert publisher.has_subscribers()
     image = frame()
     publisher.publish(image)
     leave()
     publisher.publish(frame())
-    assert len(heard) == 1 and heard[0] is image
+    assert len(received) == 1 and received[0] is image
     assert not publisher.has_subscribers()
     assert publisher._adapter.built == 0
 

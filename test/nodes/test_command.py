@@ -176,12 +176,12 @@ def test_an_unreadable_message_stops_the_robot(
     feedback = rig.tap("/ai/command_feedback")
     node = rig.load("Command")
     send = outside.speak(f"/ai/{topic}", f"edge_inference/{kind}")
-    rig.hears(node, f"/ai/{topic}", publishers=2)  # one is the speaker
+    rig.wait_for_publishers(node, f"/ai/{topic}", publishers=2)  # one is the speaker
     speaker.plan(*FAR)
     assert velocities[-1] != STILL
     send(**message)
     wait_for(lambda: velocities[-1] == STILL, "standing")
-    wait_for(lambda: feedback[-1].state is MotionState.STOPPED, "word of it")
+    wait_for(lambda: feedback[-1].state is MotionState.STOPPED, "the feedback")
     assert words in feedback[-1].problem and said.wait() == [feedback[-1].problem]
     assert node.health.drop_counts() == {"invalid": 1}
     speaker.plan(*FAR, age_s=1.0)  # from before the stop
@@ -259,7 +259,7 @@ def test_a_fault_in_the_control_cycle_stops_the_robot(
 
     monkeypatch.setattr(node._motion, "command", broken)
     wait_for(lambda: velocities[-1] == STILL, "standing")
-    wait_for(lambda: "ZeroDivisionError" in node.health.status(0).message, "word of it")
+    wait_for(lambda: "ZeroDivisionError" in node.health.status(0).message, "the diagnostics")
 
 
 def test_a_missing_control_cycle_ends_the_motion(
@@ -280,29 +280,29 @@ def test_a_missing_control_cycle_ends_the_motion(
 
 def test_cmd_vel_in_another_process(rig: Rig, outside: Outside) -> None:
     node = rig.load("Command")
-    heard = outside.listen("/cmd_vel", "geometry_msgs/Twist")
-    told = outside.listen("/ai/command_feedback", "edge_inference/CommandFeedback")
-    rig.is_heard(node, "/cmd_vel")
-    rig.is_heard(node, "/ai/command_feedback")
+    received = outside.listen("/cmd_vel", "geometry_msgs/Twist")
+    feedback = outside.listen("/ai/command_feedback", "edge_inference/CommandFeedback")
+    rig.wait_for_subscribers(node, "/cmd_vel")
+    rig.wait_for_subscribers(node, "/ai/command_feedback")
     plan = outside.speak("/ai/action_plan", "edge_inference/ActionPlan")
-    rig.hears(node, "/ai/action_plan")
+    rig.wait_for_publishers(node, "/ai/action_plan")
     words = outside.speak("/ai/transcript", "edge_inference/Transcript")
-    rig.hears(node, "/ai/transcript")
+    rig.wait_for_publishers(node, "/ai/transcript")
     seconds, nanoseconds = divmod(node.now_ns(), 10**9)
     plan(
         header={"stamp": {"sec": seconds, "nanosec": nanoseconds}},
         intent="move",
         steps=[to_fields(ActionStep("move", distance_m=2.0, speed_mps=0.3))],
     )
-    wait_for(lambda: heard and heard[-1]["linear"]["x"] == pytest.approx(0.3), "0.3 m/s")
+    wait_for(lambda: received and received[-1]["linear"]["x"] == pytest.approx(0.3), "0.3 m/s")
     assert all(
         set(message["angular"].values()) == {0.0} and message["linear"]["y"] == 0.0
-        for message in heard
+        for message in received
     )
     words(text="stop", mode="command", confidence=0.9, is_final=False)
-    wait_for(lambda: heard[-1]["linear"]["x"] == 0.0, "standing")
-    wait_for(lambda: told[-1]["state"] == "stopped", "word of it")
-    assert told[0]["state"] == "moving" and told[0]["step"]["action"] == "move"
+    wait_for(lambda: received[-1]["linear"]["x"] == 0.0, "standing")
+    wait_for(lambda: feedback[-1]["state"] == "stopped", "the feedback")
+    assert feedback[0]["state"] == "moving" and feedback[0]["step"]["action"] == "move"
 
 
 def test_stop_acts_while_the_container_is_blocked(rig: Rig, outside: Outside) -> None:
@@ -310,8 +310,8 @@ def test_stop_acts_while_the_container_is_blocked(rig: Rig, outside: Outside) ->
     node = rig.load("Command")
     plan = outside.speak("/ai/action_plan", "edge_inference/ActionPlan")
     words = outside.speak("/ai/transcript", "edge_inference/Transcript")
-    rig.hears(node, "/ai/action_plan")
-    rig.hears(node, "/ai/transcript")
+    rig.wait_for_publishers(node, "/ai/action_plan")
+    rig.wait_for_publishers(node, "/ai/transcript")
     release = threading.Event()
     rig.container.executor.create_task(release.wait)
     try:
@@ -343,7 +343,7 @@ def test_a_halted_simulation_clock_stops_the_robot(
     node = rig.load("Command", use_sim_time=True)
     clock = outside.speak("/clock", "rosgraph_msgs/Clock")
     plan = outside.speak("/ai/action_plan", "edge_inference/ActionPlan")
-    rig.hears(node, "/ai/action_plan")
+    rig.wait_for_publishers(node, "/ai/action_plan")
 
     begun = time.monotonic()
 
@@ -356,9 +356,9 @@ def test_a_halted_simulation_clock_stops_the_robot(
         return bool(velocities) and velocities[-1] != STILL
 
     wait_for(set_off, "driving")
-    heard = len(said)
+    received = len(said)
     wait_for(lambda: velocities[-1] == STILL, "standing")
-    assert said.wait(heard + 1)[-1].startswith(("The clock ", "There was no control"))
+    assert said.wait(received + 1)[-1].startswith(("The clock ", "There was no control"))
     before = len(velocities)
     seconds, nanoseconds = divmod(node.now_ns(), 10**9)
     stamp = {"sec": seconds, "nanosec": nanoseconds}

@@ -38,14 +38,14 @@ class Speaker:
 
 
 def test_velocities_have_a_stamp(rig: Rig, outside: Outside) -> None:
-    heard = outside.listen("/cmd_vel", "geometry_msgs/TwistStamped")
+    received = outside.listen("/cmd_vel", "geometry_msgs/TwistStamped")
     node = rig.load("Command", stamped=True, frame_id="base_footprint")
-    rig.is_heard(node, "/cmd_vel")
+    rig.wait_for_subscribers(node, "/cmd_vel")
     before_s = node.now_ns() // 10**9
     Speaker(rig).plan(*FAR)
-    wait_for(lambda: heard and heard[-1]["twist"]["linear"]["x"] > 0.0, "motion")
-    assert {message["header"]["frame_id"] for message in heard} == {"base_footprint"}
-    stamps = [(m["header"]["stamp"]["sec"], m["header"]["stamp"]["nanosec"]) for m in heard]
+    wait_for(lambda: received and received[-1]["twist"]["linear"]["x"] > 0.0, "motion")
+    assert {message["header"]["frame_id"] for message in received} == {"base_footprint"}
+    stamps = [(m["header"]["stamp"]["sec"], m["header"]["stamp"]["nanosec"]) for m in received]
     assert stamps == sorted(set(stamps)) and stamps[0][0] >= before_s
 
 
@@ -54,10 +54,10 @@ def test_a_stamped_velocity_round_trip() -> None:
     message = adapter.to_message(Velocity(0.5, -1.0))
     assert (message.header.stamp.sec, message.header.stamp.nanosec) == (5, 6)
     assert adapter.from_message(message) == Velocity(0.5, -1.0)
-    odd = TwistStamped()
-    odd.twist.linear.x = float("nan")
+    invalid = TwistStamped()
+    invalid.twist.linear.x = float("nan")
     with pytest.raises(InputError, match="expected finite numbers"):
-        adapter.from_message(odd)
+        adapter.from_message(invalid)
 
 
 def test_own_stop_words(rig: Rig) -> None:

@@ -177,8 +177,8 @@ def test_failing_callback_does_not_stop_the_others(
     other = rig.load("plugins::Plain", "-r", "__node:=other")
     answers = outside.listen("/out", "std_msgs/Float32")
     send = outside.speak("/in", "std_msgs/Float32", listeners=2)
-    rig.is_heard(plain, "/out")
-    rig.is_heard(other, "/out")
+    rig.wait_for_subscribers(plain, "/out")
+    rig.wait_for_subscribers(other, "/out")
     for _ in range(5):
         send(data=-1.0)
     send(data=3.0)
@@ -222,7 +222,7 @@ def test_own_executor_is_not_delayed_by_others(
     component = rig.load_component("plugins::Undisturbed")
     answers = outside.listen("/out", "std_msgs/Float32")
     send = outside.speak("/in", "std_msgs/Float32")
-    rig.is_heard(component.node, "/out")
+    rig.wait_for_subscribers(component.node, "/out")
     release = threading.Event()
     rig.container.executor.create_task(release.wait)
     try:
@@ -244,17 +244,17 @@ def test_own_executor_is_not_delayed_by_others(
 
 
 def test_parameters_remaps_and_namespaces_per_component(rig: Rig) -> None:
-    heard = Collected()
+    received = Collected()
     subscribe = rig.container.node.create_subscription
-    rig.call(lambda: subscribe(Float32, "/left/renamed", heard.take, 10))
+    rig.call(lambda: subscribe(Float32, "/left/renamed", received.take, 10))
     left = rig.load("plugins::Plain", "-r", "__ns:=/left", "-r", "out:=renamed", factor=3.0)
     right = rig.load("plugins::Plain", "-r", "__ns:=/right")
     assert left.get_parameter("factor").value == 3.0
     assert right.get_parameter("factor").value == 2.0
     assert (left.output.topic_name, right.output.topic_name) == ("/left/renamed", "/right/out")
     rig.call(lambda: left.on_number(Float32(data=1.5)))
-    heard.wait()
-    assert heard[0].data == 4.5
+    received.wait()
+    assert received[0].data == 4.5
 
 
 # Freeing ----------------------------------------------------------------------------------------

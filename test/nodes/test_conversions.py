@@ -111,8 +111,8 @@ def test_an_odd_offset_gives_an_aligned_array() -> None:
 
 
 def test_the_stride_of_an_axis_of_one_does_not_matter() -> None:
-    odd = message(shape=[1, 6], strides=[2**62, 1])
-    assert TensorListAdapter().from_message(odd).tensors["t"].tolist() == [[0, 1, 2, 3, 4, 5]]
+    invalid = message(shape=[1, 6], strides=[2**62, 1])
+    assert TensorListAdapter().from_message(invalid).tensors["t"].tolist() == [[0, 1, 2, 3, 4, 5]]
 
 
 @pytest.mark.parametrize(
@@ -169,9 +169,9 @@ def test_a_duplicate_name() -> None:
 )
 def test_geometry_that_makes_no_sense(changes, expected: str) -> None:
     fields = {"source_width": 640, "source_height": 480, "scale_x": 1.0, "scale_y": 1.0}
-    odd = TensorList(geometry=[TensorGeometry(**{**fields, **changes})])
+    invalid = TensorList(geometry=[TensorGeometry(**{**fields, **changes})])
     with pytest.raises(TensorError, match=f"tensor geometry: .*{expected}"):
-        TensorListAdapter().from_message(odd)
+        TensorListAdapter().from_message(invalid)
 
 
 @pytest.mark.parametrize(
@@ -286,50 +286,50 @@ def test_depth_survives() -> None:
 )
 def test_a_mask_that_contradicts_itself(changes, expected: str) -> None:
     sent = Segmentation(np.zeros((2, 3), np.uint8), (), 0.0, **HEAD)
-    odd = SegmentationAdapter().to_message(sent)
+    invalid = SegmentationAdapter().to_message(sent)
     for name, value in changes.items():
-        setattr(odd.mask, name, value)
+        setattr(invalid.mask, name, value)
     with pytest.raises(ImageError, match=expected):
-        SegmentationAdapter().from_message(odd)
+        SegmentationAdapter().from_message(invalid)
 
 
 def test_padded_and_big_endian_depth_is_read() -> None:
-    odd = DepthAdapter().to_message(DepthMap(np.zeros((2, 1), np.float32), "m"))
+    invalid = DepthAdapter().to_message(DepthMap(np.zeros((2, 1), np.float32), "m"))
     rows = np.array([[1.5], [2.5]], ">f4").tobytes()
-    odd.data = array("B", rows[:4] + b"pad " + rows[4:] + b"pad ")
-    odd.step, odd.is_bigendian = 8, 1
-    assert DepthAdapter().from_message(odd).depth.tolist() == [[1.5], [2.5]]
+    invalid.data = array("B", rows[:4] + b"pad " + rows[4:] + b"pad ")
+    invalid.step, invalid.is_bigendian = 8, 1
+    assert DepthAdapter().from_message(invalid).depth.tolist() == [[1.5], [2.5]]
 
 
 def test_classes_without_names() -> None:
-    odd = ClassificationResult(class_ids=[1, 2], labels=["one"], confidences=[0.5, 0.4])
+    invalid = ClassificationResult(class_ids=[1, 2], labels=["one"], confidences=[0.5, 0.4])
     with pytest.raises(InputError, match="got 2, 1 and 2"):
-        ClassificationAdapter().from_message(odd)
+        ClassificationAdapter().from_message(invalid)
 
 
 @pytest.mark.parametrize("class_id", [-1, 2**31 - 1])
 def test_class_numbers_beyond_reason(class_id: int) -> None:
-    odd = ClassificationResult(class_ids=[class_id], labels=["x"], confidences=[0.5])
+    invalid = ClassificationResult(class_ids=[class_id], labels=["x"], confidences=[0.5])
     with pytest.raises(InputError, match=f"expected 0 to 65535, got {class_id}"):
-        ClassificationAdapter().from_message(odd)
+        ClassificationAdapter().from_message(invalid)
 
 
 # Numbers and timing -----------------------------------------------------------------------------
 
 
 def test_reasons_without_counts() -> None:
-    odd = LatencyReport(stages=[StageLatency(stage="decode", drop_reasons=["too_old"])])
+    invalid = LatencyReport(stages=[StageLatency(stage="decode", drop_reasons=["too_old"])])
     with pytest.raises(InputError, match="'decode': expected a count for each of 1"):
-        LatencyReportAdapter().from_message(odd)
+        LatencyReportAdapter().from_message(invalid)
 
 
 def test_an_invalid_rate_is_not_no_limit() -> None:
     adapter = InferenceStateAdapter()
     assert adapter.from_message(InferenceState(max_rate_hz=math.inf)).max_rate_hz is None
     assert adapter.from_message(InferenceState(max_rate_hz=2.0)).max_rate_hz == 2.0
-    for odd in (math.nan, -1.0, -math.inf, 1e-40, 3e38):
+    for invalid in (math.nan, -1.0, -math.inf, 1e-40, 3e38):
         with pytest.raises(InputError, match=r"/ai/inference: max_rate_hz: expected 0, or .*inf"):
-            adapter.from_message(InferenceState(node="/ai/inference", max_rate_hz=odd))
+            adapter.from_message(InferenceState(node="/ai/inference", max_rate_hz=invalid))
 
 
 @pytest.mark.parametrize("number", [0.0, -1.5, float("inf")])

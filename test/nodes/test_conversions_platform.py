@@ -1,4 +1,4 @@
-"""What is told of a machine, there and back; words that nobody knows are refused."""
+"""Messages about a machine, to the message and back; unknown names are refused."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def reading(**given: object) -> PlatformReading:
         (PlatformState(readings=[reading(status="stale")]), "value 2.0 with status stale"),
     ],
 )
-def test_what_nobody_knows_is_refused(message: PlatformState, words: str) -> None:
+def test_unknown_values_are_refused(message: PlatformState, words: str) -> None:
     with pytest.raises(InputError, match=words):
         PlatformReportAdapter().from_message(message)
 

@@ -243,8 +243,8 @@ def test_invalid_audio_is_refused() -> None:
 )
 def test_speech_at_its_end(message_type, field: str, value: str) -> None:
     adapter = LiveSpeechAdapter(message_type)
-    said = Transcript("turn left", 0.75, "command", STAMP, locale="en-GB", frame_id="ear")
-    message = adapter.to_message(said)
+    transcript = Transcript("turn left", 0.75, "command", STAMP, locale="en-GB", frame_id="ear")
+    message = adapter.to_message(transcript)
     assert (message.final, message.incremental) == ("turn left", "")
     assert message.confidence == 0.75 and getattr(message, field) == value
     back = adapter.from_message(message)

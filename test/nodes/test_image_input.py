@@ -41,7 +41,7 @@ def test_a_reliable_publisher_loses_nothing(rig: Rig, outside: Outside) -> None:
     assert listens(rig, QoSReliabilityPolicy.BEST_EFFORT)()
     tensors = rig.tap("/ai/tensor")
     publish = outside.speak_to_one_that_follows(TOPIC, "sensor_msgs/Image")
-    rig.hears(node, TOPIC)
+    rig.wait_for_publishers(node, TOPIC)
     for stamp in range(1, 21):
         publish(**make_image(stamp))
         tensors.wait(stamp)
@@ -53,7 +53,7 @@ def test_images_of_a_best_effort_publisher_are_received(rig: Rig, outside: Outsi
     tensors = rig.tap("/ai/tensor")
     outside.speak_to_one_that_follows(TOPIC, "sensor_msgs/Image")
     publish = outside.speak_to_one_that_follows(TOPIC, "sensor_msgs/Image", reliable=False)
-    rig.hears(node, TOPIC)
+    rig.wait_for_publishers(node, TOPIC)
 
     def arrives() -> bool:
         publish(**make_image(7))
@@ -75,7 +75,7 @@ def test_the_bounds_of_images_are_parameters(rig: Rig, outside: Outside) -> None
     bounds = {"image_max_pixels": SIDE * SIDE - 1, "image_reliability": "reliable"}
     node = rig.load("Preprocess", "-r", f"image_raw:={TOPIC}", **bounds)
     publish = outside.speak(TOPIC, "sensor_msgs/Image")
-    rig.hears(node, TOPIC)
+    rig.wait_for_publishers(node, TOPIC)
     tensors = rig.tap("/ai/tensor")
     publish(**make_image(1))
     wait_for(lambda: node.health.drop_counts().get("invalid") == 1, "a refusal")

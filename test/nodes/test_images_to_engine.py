@@ -80,10 +80,10 @@ def test_a_subscriber_of_tensors_gets_them(
     pipeline: Pipeline, outside: Outside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = Made(monkeypatch, pipeline)
-    heard = outside.listen("/ai/tensor", "edge_inference/TensorList")
-    pipeline.rig.is_heard(pipeline.preprocess, "/ai/tensor", 2)
+    received = outside.listen("/ai/tensor", "edge_inference/TensorList")
+    pipeline.rig.wait_for_subscribers(pipeline.preprocess, "/ai/tensor", 2)
     pipeline.next(pipeline.detections)
-    (message,) = heard.wait(1)
+    (message,) = received.wait(1)
     assert message["tensors"][0]["shape"] == [1, 3, 416, 416]
     assert message["geometry"][0]["source_width"] == pipeline.image.shape[1]
     assert (made.count, ImageBackend.taken) == (1, 1)

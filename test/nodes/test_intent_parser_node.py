@@ -20,15 +20,15 @@ def transcripts(rig: Rig) -> Publisher:
     return rig.call(lambda: Publisher(node, TranscriptAdapter(), "/ai/transcript", RELIABLE))
 
 
-def said(text: str, is_final: bool = True, confidence: float = 0.9) -> Transcript:
+def make_transcript(text: str, is_final: bool = True, confidence: float = 0.9) -> Transcript:
     return Transcript(text, confidence, "command", 7, is_final, frame_id="ear")
 
 
 def test_intents_of_the_grammar(rig: Rig, transcripts: Publisher) -> None:
     intents, timings = rig.tap("/ai/intent"), rig.tap("/ai/stage_timing")
     rig.load("IntentParser")
-    transcripts.publish(said("go forward", is_final=False))
-    transcripts.publish(said("Go forward ten meters."))
+    transcripts.publish(make_transcript("go forward", is_final=False))
+    transcripts.publish(make_transcript("Go forward ten meters."))
     (intent,) = intents.wait()
     assert (intent.name, intent.stamp_ns, intent.frame_id) == ("move", 7, "ear")
     assert intent.slots["distance"] == IntentSlot("distance", 10.0, "m")
@@ -42,7 +42,7 @@ def test_an_unknown_text_has_no_name_but_a_reason(
 ) -> None:
     intents = rig.tap("/ai/intent")
     rig.load("IntentParser")
-    transcripts.publish(said(text))
+    transcripts.publish(make_transcript(text))
     (intent,) = intents.wait()
     assert (intent.name, intent.slots, intent.text) == ("", {}, text)
     assert intent.problem
@@ -52,7 +52,7 @@ def test_thresholds_can_change(rig: Rig, transcripts: Publisher) -> None:
     intents = rig.tap("/ai/intent")
     node = rig.load("IntentParser")
     rig.call(lambda: node.set_parameters([Parameter("min_confidence", value=0.95)]))
-    transcripts.publish(said("go forward"))
+    transcripts.publish(make_transcript("go forward"))
     assert intents.wait()[0].problem == "I did not hear that well"
 
 
@@ -61,7 +61,7 @@ def test_an_own_grammar(rig: Rig, transcripts: Publisher, tmp_path: Path) -> Non
     file.write_text("intents:\n  stop: {phrases: [basta]}\n")
     intents = rig.tap("/ai/intent")
     rig.load("IntentParser", grammar=str(file))
-    transcripts.publish(said("basta"))
+    transcripts.publish(make_transcript("basta"))
     assert intents.wait()[0].name == "stop"
 
 
@@ -76,10 +76,10 @@ def test_an_invalid_grammar_names_its_file(rig: Rig, tmp_path: Path, text: str) 
 
 def test_seen_from_another_process(rig: Rig, transcripts: Publisher, outside: Outside) -> None:
     node = rig.load("IntentParser")
-    heard = outside.listen("/ai/intent", "edge_inference/Intent")
-    rig.is_heard(node, "/ai/intent")
-    transcripts.publish(said("turn left ninety degrees"))
-    message = heard.wait()[0]
+    received = outside.listen("/ai/intent", "edge_inference/Intent")
+    rig.wait_for_subscribers(node, "/ai/intent")
+    transcripts.publish(make_transcript("turn left ninety degrees"))
+    message = received.wait()[0]
     slots = {slot["name"]: slot for slot in message["slots"]}
     assert message["name"] == "turn"
     assert slots["direction"]["text"] == "left"
@@ -102,9 +102,9 @@ def test_the_grammar_can_change_and_an_invalid_one_is_refused(
     answer = take(bad)
     assert not answer.successful
     assert answer.reason.startswith(f"{bad}, lines 2 and 3: 'basta' is said by 'basta' of go and")
-    transcripts.publish(said("go forward"))
+    transcripts.publish(make_transcript("go forward"))
     assert intents.wait()[0].name == "move"
     assert take(mine).successful
-    transcripts.publish(said("basta"))
+    transcripts.publish(make_transcript("basta"))
     assert intents.wait(2)[1].name == "stop"
     assert node.health.notes()["grammar"] == str(mine)

@@ -15,7 +15,7 @@ def test_an_invalid_directive_leads_to_the_safe_level(rig: Rig, outside: Outside
     settings = {"manager_timeout_s": 600.0, "safe_rate_hz": 3.0}
     node = Pipeline(rig, model="efficientnet_lite0", inference=settings).inference
     publish = outside.speak(TOPIC, "edge_inference/PerformanceDirective")
-    rig.hears(node, TOPIC)
+    rig.wait_for_publishers(node, TOPIC)
     publish(id=1, manager="odd", throttle_factor=0.5, max_rate_hz=50.0)
     wait_for(lambda: workloads and workloads[-1].directive_id == 1)
     publish(id=2, manager="odd", level=9, throttle_factor=0.5, max_rate_hz=50.0)

@@ -25,7 +25,7 @@ def transcripts(rig: Rig) -> Publisher:
     return rig.call(lambda: Publisher(node, TranscriptAdapter(), "/ai/transcript", RELIABLE))
 
 
-def said(text: str) -> Transcript:
+def make_transcript(text: str) -> Transcript:
     return Transcript(text, 0.9, "free", time.time_ns())
 
 
@@ -42,14 +42,14 @@ def test_a_plan_is_executed_after_a_confirmation(
     intents, plans, say = rig.tap("/ai/intent"), rig.tap("/ai/action_plan"), rig.tap("/ai/say")
     rig.load("Planner")
     node = load(rig, str(language_model(tmp_path, FORWARD)))
-    spoken = said("scoot ahead")
+    spoken = make_transcript("scoot ahead")
     transcripts.publish(spoken)
     (intent,) = intents.wait()
     assert (intent.name, intent.source) == ("move", "language_model")
     assert intent.stamp_ns == spoken.stamp_ns
     assert plans.wait()[0].is_refused
     assert say.wait() == ["Did you mean: going forward 0.5 meters? Say yes or no"]
-    transcripts.publish(said("yes"))
+    transcripts.publish(make_transcript("yes"))
     assert [(step.action, step.distance_m) for step in plans.wait(2)[1].steps] == [("move", 0.5)]
     assert [each.source for each in intents] == ["language_model", "grammar"]
     assert node.health.notes()["model"] == str(tmp_path)
@@ -59,7 +59,7 @@ def test_limits_hold_for_plans_of_a_model(rig: Rig, transcripts: Publisher, tmp_
     plans = rig.tap("/ai/action_plan")
     rig.load("Planner")
     load(rig, str(language_model(tmp_path, {**FORWARD, "d": " ", " ": "d", "s": END})))
-    transcripts.publish(said("scoot ahead ninety meters"))
+    transcripts.publish(make_transcript("scoot ahead ninety meters"))
     (plan,) = plans.wait()
     assert (plan.intent, plan.steps) == ("move", ())
     assert "90 meters is too much" in plan.reason
@@ -74,7 +74,7 @@ def test_the_grammar_answers_its_own_texts(
 ) -> None:
     asked, intents = rig.tap("/ai/intent_unknown"), rig.tap("/ai/intent")
     load(rig, str(language_model(tmp_path, FORWARD)))
-    transcripts.publish(said(text))
+    transcripts.publish(make_transcript(text))
     (intent,) = intents.wait()
     assert intent.source != "language_model"
     assert asked == []
@@ -89,7 +89,7 @@ def test_a_missing_model_is_reported(rig: Rig, transcripts: Publisher) -> None:
     assert status.message.startswith(
         "the language model 'nowhere' is not available: unknown speech"
     )
-    transcripts.publish(said("scoot ahead"))
+    transcripts.publish(make_transcript("scoot ahead"))
     expected = "I do not understand 'scoot ahead'; the language model 'nowhere' is not available"
     assert [each.problem for each in intents.wait()] == [expected]
     assert say.wait() == [expected]
@@ -98,7 +98,7 @@ def test_a_missing_model_is_reported(rig: Rig, transcripts: Publisher) -> None:
 def test_a_missing_node_is_reported(rig: Rig, transcripts: Publisher) -> None:
     intents = rig.tap("/ai/intent")
     load(rig, "nowhere", with_model=False)
-    transcripts.publish(said("scoot ahead"))
+    transcripts.publish(make_transcript("scoot ahead"))
     (intent,) = intents.wait()
     assert intent.problem == (
         "I do not understand 'scoot ahead'; the language model is not running"
@@ -109,7 +109,7 @@ def test_a_failing_model_is_reported(rig: Rig, transcripts: Publisher, tmp_path:
     intents = rig.tap("/ai/intent")
     node = load(rig, str(language_model(tmp_path, FORWARD)))
     rig.call(lambda: node._backend.close())
-    transcripts.publish(said("scoot ahead"))
+    transcripts.publish(make_transcript("scoot ahead"))
     assert intents.wait()[0].problem.endswith("; the language model failed")
     wait_for(lambda: node.health.status(0).level is HealthLevel.ERROR, "the fault on show")
 
@@ -124,7 +124,7 @@ def test_the_grammar_can_change(rig: Rig, transcripts: Publisher, tmp_path: Path
     )
     change = [Parameter("grammar", value=str(grammar))]
     assert rig.call(lambda: node.set_parameters(change))[0].successful
-    transcripts.publish(said("scoot ahead"))
+    transcripts.publish(make_transcript("scoot ahead"))
     assert intents.wait()[0].name == "munch"
     bad = [Parameter("grammar", value=str(tmp_path / "nowhere.yaml"))]
     assert not rig.call(lambda: node.set_parameters(bad))[0].successful
@@ -138,7 +138,7 @@ def test_a_similar_text_leads_to_a_question(
 ) -> None:
     intents = rig.tap("/ai/intent")
     rig.load("IntentParser", embedding_model=str(embedding_model(tmp_path)))
-    transcripts.publish(said("around turn"))
+    transcripts.publish(make_transcript("around turn"))
     (intent,) = intents.wait()
     assert (intent.name, intent.source, intent.needs_confirmation) == ("turn", "embedding", True)
 
@@ -153,5 +153,5 @@ def test_without_the_embedding_model_the_grammar_still_works(
     assert status.message.startswith(
         "the embedding model 'nowhere' is not available: unknown speech"
     )
-    transcripts.publish(said("go forward"))
+    transcripts.publish(make_transcript("go forward"))
     assert intents.wait()[0].name == "move"

@@ -40,7 +40,7 @@ def test_a_report_on_every_stage(rig: Rig, publisher: Publisher, outside: Outsid
     node = rig.load("Latency", window_s=600.0)
     reports = outside.listen("/ai/latency_report", "edge_inference/LatencyReport")
     inferences = rig.tap("/ai/inference_latency")
-    rig.is_heard(node, "/ai/latency_report")
+    rig.wait_for_subscribers(node, "/ai/latency_report")
     for ms in (1.0, 2.0, 3.0, 4.0):
         publisher.publish(timing("inference", ms))
     publisher.publish(timing("inference", None, "too_old"))
@@ -71,7 +71,7 @@ def test_timings_from_outside_count_too(rig: Rig, outside: Outside) -> None:
     node = rig.load("Latency")
     inferences = rig.tap("/ai/inference_latency")
     send = outside.speak("/ai/stage_timing", "edge_inference/StageTiming")
-    rig.hears(node, "/ai/stage_timing")
+    rig.wait_for_publishers(node, "/ai/stage_timing")
     send(stage="inference", node="/far/inference", process_ms=12.5, age_ms=float("nan"))
     assert inferences.wait() == [12.5]
 
@@ -98,8 +98,8 @@ def test_the_simple_contract_seen_from_another_process(rig: Rig, outside: Outsid
     rig.load("Preprocess", "-r", "image_raw:=/camera/image_raw", when_full="wait")
     milliseconds = outside.listen("/ai/inference_latency", "std_msgs/Float32")
     scores = outside.listen("/ai/inference_result", "std_msgs/Float32")
-    rig.is_heard(latency, "/ai/inference_latency")
-    rig.is_heard(decode, "/ai/inference_result")
+    rig.wait_for_subscribers(latency, "/ai/inference_latency")
+    rig.wait_for_subscribers(decode, "/ai/inference_result")
     rig.load("MediaSource", source=str(GOLDEN), pace="as_fast_as_possible")
     milliseconds.wait(2)
     scores.wait(2)

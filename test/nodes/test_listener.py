@@ -68,8 +68,8 @@ def client(rig: Rig):
 def answer(future) -> tuple[int, str, str]:
     """Status, text and problem."""
     wait_for(future.done, "the result")
-    said = future.result().result.transcript
-    return future.result().status, said.text, said.problem
+    transcript = future.result().result.transcript
+    return future.result().status, transcript.text, transcript.problem
 
 
 @pytest.mark.parametrize("rig", ["best", "single"], indirect=True)
@@ -84,9 +84,9 @@ def test_the_transcript_is_the_result(rig: Rig, client: ListenClient) -> None:
     assert not result.done()
     stamp_ns = client.say("turn left")
     assert answer(result) == (GoalStatus.STATUS_SUCCEEDED, "turn left", "")
-    said = result.result().result.transcript
-    assert said.confidence == 0.75 and said.header.frame_id == "ear"
-    assert said.header.stamp.sec * 10**9 + said.header.stamp.nanosec == stamp_ns
+    transcript = result.result().result.transcript
+    assert transcript.confidence == 0.75 and transcript.header.frame_id == "ear"
+    assert transcript.header.stamp.sec * 10**9 + transcript.header.stamp.nanosec == stamp_ns
     assert (listening[0], listening[-1]) == (True, False)
 
 
@@ -212,11 +212,11 @@ def test_on_demand_detects_speech_only_during_a_goal(
     handle, result = client.send_goal()
     publish_word()
     assert segments[-1].is_final
-    heard = len(segments)
+    received = len(segments)
     rig.call(handle.cancel_goal_async)
     answer(result)
     publish_word()
-    assert len(segments) == heard
+    assert len(segments) == received
 
 
 def test_speech_while_the_robot_speaks_is_mixed_speech(

@@ -77,8 +77,10 @@ def test_a_precision_changes_without_lost_or_duplicate_frames(rig: Rig, outside:
     assert pipeline.lost() == {}
     assert pipeline.inference.health.notes()["precision"] == "int8"
     # ONNX Runtime's CPU engine computes fp16 files in fp32, and the node says so.
-    told = {state.engine.rpartition("onnx, ")[2]: state.precision for state in pipeline.states}
-    assert told == {"fp32": "fp32", exact: "int8", fast: "int8", "fp16": "fp32"}
+    precisions = {
+        state.engine.rpartition("onnx, ")[2]: state.precision for state in pipeline.states
+    }
+    assert precisions == {"fp32": "fp32", exact: "int8", fast: "int8", "fp16": "fp32"}
     assert {result.label(0) for result in pipeline.classes} != set()
 
 
@@ -119,8 +121,8 @@ def test_the_order_of_the_state_messages_does_not_matter(
 
 def test_the_state_shows_the_engine_in_use(rig: Rig, outside: Outside) -> None:
     pipeline = Pipeline(rig, model="nanodet")
-    heard = outside.listen("/ai/inference_state", "edge_inference/InferenceState")
-    (state,) = heard.wait(1)[:1]
+    received = outside.listen("/ai/inference_state", "edge_inference/InferenceState")
+    (state,) = received.wait(1)[:1]
     assert (state["model"], state["model_name"], state["previous_model"]) == (
         "nanodet",
         "nanodet",
@@ -130,8 +132,8 @@ def test_the_state_shows_the_engine_in_use(rig: Rig, outside: Outside) -> None:
     assert state["node"] == "/ai/inference"
     assert state["problem"] == ""
     assert change(outside, "/ai/inference", model="efficientnet_lite0") == [True, ""]
-    wait_for(lambda: heard[-1]["model_name"] == "efficientnet_lite0")
-    assert heard[-1]["previous_model"] == "nanodet"
+    wait_for(lambda: received[-1]["model_name"] == "efficientnet_lite0")
+    assert received[-1]["previous_model"] == "nanodet"
     assert pipeline.lost() == {}
 
 

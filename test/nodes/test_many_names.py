@@ -44,7 +44,7 @@ def test_stages_are_limited(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [stage.stage for stage in reports[-1].stages] == ["preprocess", "inference"]
 
 
-def test_nodes_that_somebody_makes_up(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invented_node_names(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(platform_manager, "_MAX_NODES", 2)
     node = rig.load("PlatformManager", recording=str(TREE), rate_hz=10.0)
     directives = rig.tap("/ai/performance_directive")
@@ -87,7 +87,7 @@ def test_a_name_of_a_megabyte_is_not_on_diagnostics(rig: Rig, outside: Outside) 
     inferences = rig.tap("/ai/inference_latency")
     diagnostics = outside.listen("/diagnostics", "diagnostic_msgs/DiagnosticArray")
     send = outside.speak("/ai/stage_timing", "edge_inference/StageTiming")
-    rig.hears(node, "/ai/stage_timing")
+    rig.wait_for_publishers(node, "/ai/stage_timing")
     send(stage="inference", node=LONG, process_ms=1.0)
     send(stage="a\n[ERROR] fire", node="/far", process_ms=1.0)
     send(stage="inference", node="/far", process_ms=12.5)

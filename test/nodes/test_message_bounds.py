@@ -66,14 +66,14 @@ def places(message_type: type[Any]) -> Iterator[tuple[tuple[str, ...], Any]]:
         if isinstance(kind, idl.AbstractString | idl.AbstractSequence):
             yield (name,), kind
         if isinstance(inner, idl.NamespacedType) and not isinstance(kind, idl.Array):
-            for way, found in places(message_bounds._find_class(inner)):
-                yield (name, *way), found
+            for path, found in places(message_bounds._find_class(inner)):
+                yield (name, *path), found
 
 
-def filled(message_type: type[Any], way: tuple[str, ...], value: Any) -> Any:
+def filled(message_type: type[Any], path: tuple[str, ...], value: Any) -> Any:
     """Return a message with a value at a path; sequences on the path have one element."""
     message = message_type()
-    name, *rest = way
+    name, *rest = path
     kind = dict(zip(message.get_fields_and_field_types(), message.SLOT_TYPES, strict=True))[name]
     if rest:
         is_sequence = isinstance(kind, idl.AbstractSequence)
@@ -96,13 +96,13 @@ def many(kind: Any, count: int) -> Any:
 
 
 HOSTILE = [
-    pytest.param(adapter, way, kind, id=f"{type(adapter).__name__}-{'.'.join(way)}")
+    pytest.param(adapter, path, kind, id=f"{type(adapter).__name__}-{'.'.join(path)}")
     for adapter in ADAPTERS
-    for way, kind in places(adapter.message_type)
+    for path, kind in places(adapter.message_type)
     # The largest messages may have very many numbers: only their size is bounded.
     if isinstance(kind, idl.AbstractString)
     or not isinstance(kind.value_type, idl.BasicType)
-    or way[-1] in adapter.bounds.counts
+    or path[-1] in adapter.bounds.counts
 ]
 
 
@@ -119,31 +119,31 @@ def test_every_message_type_has_bounds(adapter: Adapter) -> None:
 
 @pytest.mark.parametrize(("adapter", "way", "kind"), HOSTILE)
 def test_message_beyond_its_bounds_is_refused_before_deserialization(
-    adapter: Adapter, way: tuple[str, ...], kind: Any, monkeypatch: pytest.MonkeyPatch
+    adapter: Adapter, path: tuple[str, ...], kind: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def read(self: Adapter, data: bytes) -> None:
         raise AssertionError(f"{len(data)} bytes are read")
 
     monkeypatch.setattr(type(adapter), "read", read)
-    is_text, field = isinstance(kind, idl.AbstractString), way[-1]
+    is_text, field = isinstance(kind, idl.AbstractString), path[-1]
     bound = adapter.bounds.counts.get(field, message_bounds.MAX_ELEMENTS)
     for value in ["x" * MEGABYTE, "x" * 8193] if is_text else [many(kind, bound + 1)]:
-        message = filled(adapter.message_type, way, value)
+        message = filled(adapter.message_type, path, value)
         with pytest.raises(InputError, match=f"expected at most .*got|{field}: expected at most"):
             adapter.from_bytes(serialize_message(message))
     if is_text:
         for odd in ("a\x1b[2J", "a\x7f", "a\u202eb", "a\u2028b"):
             with pytest.raises(InputError, match=f"{field}: expected no control characters, got"):
-                adapter.from_bytes(serialize_message(filled(adapter.message_type, way, odd)))
+                adapter.from_bytes(serialize_message(filled(adapter.message_type, path, odd)))
 
 
 @every_adapter
 def test_message_at_its_bounds_is_accepted(adapter: Adapter) -> None:
     checked = BoundsChecker(adapter.message_type, adapter.bounds)
-    for way, kind in places(adapter.message_type):
-        bound = adapter.bounds.texts.get(way[-1], message_bounds.MAX_NAME_BYTES)
+    for path, kind in places(adapter.message_type):
+        bound = adapter.bounds.texts.get(path[-1], message_bounds.MAX_NAME_BYTES)
         value = "x" * bound if isinstance(kind, idl.AbstractString) else many(kind, 1)
-        checked.check(serialize_message(filled(adapter.message_type, way, value)))
+        checked.check(serialize_message(filled(adapter.message_type, path, value)))
 
 
 @pytest.mark.parametrize(
@@ -160,11 +160,11 @@ def test_check_returns_the_end_of_the_message(kind: type[Any]) -> None:
     """As the generated code reads it, with strings and sequences of any length before a number."""
     checked = BoundsChecker(kind, MessageBounds())
     messages = [kind()]
-    for way, found in places(kind):
+    for path, found in places(kind):
         if isinstance(found, idl.AbstractString):
-            messages += [filled(kind, way, "x" * length) for length in range(1, 9)]
+            messages += [filled(kind, path, "x" * length) for length in range(1, 9)]
         elif not isinstance(found, idl.BoundedSequence):
-            messages += [filled(kind, way, many(found, length)) for length in range(1, 4)]
+            messages += [filled(kind, path, many(found, length)) for length in range(1, 4)]
     for message in messages:
         data = serialize_message(message)
         end = checked.check(data)
@@ -192,11 +192,11 @@ def test_bounded_sequence_keeps_its_bound() -> None:
 
 def test_sentences_have_line_breaks_and_names_have_none() -> None:
     adapter = TranscriptAdapter()
-    said = Transcript(text="go\nforward\tnow", mode="free", locale="en")
-    assert adapter.from_bytes(serialize_message(said)).text == "go\nforward\tnow"
-    said.locale = "en\n[ERROR] the robot is on fire"
+    transcript = Transcript(text="go\nforward\tnow", mode="free", locale="en")
+    assert adapter.from_bytes(serialize_message(transcript)).text == "go\nforward\tnow"
+    transcript.locale = "en\n[ERROR] the robot is on fire"
     with pytest.raises(InputError, match=r"Transcript message: locale: expected no control"):
-        adapter.from_bytes(serialize_message(said))
+        adapter.from_bytes(serialize_message(transcript))
 
 
 def test_names_are_of_any_script() -> None:

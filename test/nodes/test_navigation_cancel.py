@@ -52,7 +52,7 @@ def test_an_accepted_request_without_effect_is_an_error(rig: Rig, navigator: Nav
 def test_a_server_that_leaves_is_an_error(rig: Rig, navigator: Navigator) -> None:
     robot = Robot(rig, cancel_timeout_s=60.0).drive_to_kitchen()
     navigator.vanish()
-    wait_for(lambda: "Navigation is gone" in robot.said, "word of it")
+    wait_for(lambda: "Navigation is gone" in robot.said, "the announcement")
     wait_for(lambda: STILL in robot.velocities, "zero velocity")
     last = "last error"
     wait_for(

@@ -157,7 +157,7 @@ def test_stop_cancels_it(rig: Rig, navigator: Navigator, speaker: Speaker) -> No
     wait_for(lambda: feedback[-1].state is MotionState.STOPPED, "the stop in the feedback")
 
 
-def test_stop_cancels_what_is_not_yet_accepted(
+def test_stop_cancels_a_goal_that_is_not_yet_accepted(
     rig: Rig, navigator: Navigator, speaker: Speaker
 ) -> None:
     rig.call(lambda: (speaker.ask(*KITCHEN), speaker.say("stop")))

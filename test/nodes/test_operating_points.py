@@ -118,9 +118,9 @@ def test_the_cost_of_an_operating_point_is_scaled_to_the_present(
     assert [each.process_ms for each in workloads.wait(1)[0].operating_points] == pytest.approx(
         [1e3, 250]
     )
-    told = len(pipeline.detections)
+    count = len(pipeline.detections)
     pipeline.next(pipeline.detections)
-    assert len(pipeline.detections) == told + 1
+    assert len(pipeline.detections) == count + 1
     wait_for(lambda: workloads[-1].operating_points[0].process_ms < 990, "a time of its own")
     own_ms, other_ms = (each.process_ms for each in workloads[-1].operating_points)
     assert other_ms == pytest.approx(0.25 * own_ms)

@@ -54,7 +54,7 @@ def test_without_a_subscriber_there_is_no_subscription(
         lambda: scene.images.has_subscribers() and scene.results.has_subscribers(),
         "the overlay listening",
     )
-    rig.is_heard(overlay, "/ai/overlay")
+    rig.wait_for_subscribers(overlay, "/ai/overlay")
     stamp = scene.show()
     seen.wait()
     header = seen[0]["header"]

@@ -131,7 +131,7 @@ def test_a_bad_value_is_refused_in_a_sentence(
         ("confidence", "x" * 1_000_000, "confidence: expected a number from 0 to 1, got 'xxx"),
     ],
 )
-def test_what_is_too_long_is_refused_in_a_short_sentence(
+def test_long_values_are_refused_in_a_short_sentence(
     decode: str, outside: Outside, name: str, value, expected: str
 ) -> None:
     before = outside.get_parameters(node=decode, names=[name])
@@ -268,20 +268,20 @@ def test_without_post_set_callbacks_a_change_is_notified_after_it_is_set(
 ) -> None:
     for verb in ("add", "remove"):
         monkeypatch.delattr(Node, f"{verb}_post_set_parameters_callback", raising=False)
-    told = []
+    applied = []
     monkeypatch.setattr(
-        Inference, "on_change", lambda node, _: told.append(node.get_parameter("threads").value)
+        Inference, "on_change", lambda node, _: applied.append(node.get_parameter("threads").value)
     )
     node = rig.load("Inference", autostart=False)
     assert change(outside, "/ai/inference", threads=2) == [True, ""]
-    wait_for(lambda: told, "the change to be told")
-    assert told == [2]
+    wait_for(lambda: applied, "the change")
+    assert applied == [2]
     rig.call(
         lambda: node.parameters.restore(dataclasses.replace(node.parameters.current, threads=1))
     )
     assert change(outside, "/ai/inference", threads=3) == [True, ""]
-    wait_for(lambda: len(told) > 1, "the next change to be told")
-    assert told == [2, 3]
+    wait_for(lambda: len(applied) > 1, "the next change")
+    assert applied == [2, 3]
 
 
 def test_an_unknown_parameter_is_logged(rig: Rig) -> None:

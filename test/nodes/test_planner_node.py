@@ -70,9 +70,9 @@ def test_talk_that_is_no_command_is_not_answered(rig: Rig, intents: Publisher) -
 def test_seen_from_another_process(rig: Rig, outside: Outside) -> None:
     node = rig.load("Planner")
     plans = outside.listen("/ai/action_plan", "edge_inference/ActionPlan")
-    rig.is_heard(node, "/ai/action_plan")
+    rig.wait_for_subscribers(node, "/ai/action_plan")
     send = outside.speak("/ai/intent", "edge_inference/Intent")
-    rig.hears(node, "/ai/intent")
+    rig.wait_for_publishers(node, "/ai/intent")
     send(name="stop", text="stop", source="grammar", confidence=1.0)
     message = plans.wait()[0]
     assert [step["action"] for step in message["steps"]] == ["stop"]
@@ -126,7 +126,7 @@ class Asked:
         self._intents.publish(replace(intent("move"), needs_confirmation=True))
         assert self.said.wait(count + 1)[-1].startswith("Did you mean")
 
-    def hear(self, text: str, is_final: bool = True) -> None:
+    def publish_transcript(self, text: str, is_final: bool = True) -> None:
         self._words.publish(Transcript(text, 0.9, "command", time.time_ns(), is_final))
 
     def yes(self) -> str:
@@ -146,22 +146,22 @@ def test_a_yes_after_a_no_moves_nothing(
     rig: Rig, intents: Publisher, text: str, is_final: bool
 ) -> None:
     asked = Asked(rig, intents)
-    asked.hear(text, is_final)
+    asked.publish_transcript(text, is_final)
     assert asked.yes() == f"You said {text!r} after I had asked, so I leave it; please say it again"
     assert all(plan.is_refused for plan in asked.plans)
 
 
 def test_a_yes_to_an_open_question_moves(rig: Rig, intents: Publisher) -> None:
     asked = Asked(rig, intents)
-    asked.hear("hum")
-    asked.hear("yes")
+    asked.publish_transcript("hum")
+    asked.publish_transcript("yes")
     assert asked.yes() == "going forward 0.5 meters"
     assert not asked.plans[-1].is_refused
 
 
 def test_a_no_is_answered_once(rig: Rig, intents: Publisher) -> None:
     asked = Asked(rig, intents)
-    asked.hear("don't do that")
+    asked.publish_transcript("don't do that")
     intents.publish(intent("", text=""))  # in command mode it is no phrase, and has no text
     assert asked.said.wait(2)[-1] == "Then I leave it"
     intents.publish(intent("", text=""))
@@ -202,7 +202,7 @@ def test_an_unreadable_transcript_closes_a_question(
 ) -> None:
     asked = Asked(rig, intents)
     send = outside.speak("/ai/transcript", "edge_inference/Transcript")
-    rig.hears(asked.node, "/ai/transcript", publishers=2)
+    rig.wait_for_publishers(asked.node, "/ai/transcript", publishers=2)
     send(text="stop", mode="song")
     wait_for(lambda: asked.node.health.drop_counts() == {"invalid": 1}, "the words")
     assert asked.yes().startswith("I could not read what was said since I asked, so I leave it")
@@ -211,5 +211,5 @@ def test_an_unreadable_transcript_closes_a_question(
 def test_stop_words_can_change(rig: Rig, intents: Publisher) -> None:
     asked = Asked(rig, intents)
     asked.set("stop_words", ["basta"])
-    asked.hear("basta")
+    asked.publish_transcript("basta")
     assert "You said 'basta'" in asked.yes()

@@ -75,8 +75,8 @@ def test_a_folder_with_a_broken_image(tmp_path: Path) -> None:
     done = run("--source", str(folder), "--json", "--save-overlay", str(overlays))
 
     assert done.returncode == 0, done.stderr
-    told = done.stderr.splitlines()
-    assert [Path(line.split(": ")[2]).name for line in told] == ["broken.jpg", "empty.png"]
+    lines = done.stderr.splitlines()
+    assert [Path(line.split(": ")[2]).name for line in lines] == ["broken.jpg", "empty.png"]
     frames, summary = frames_and_summary(done.stdout)
     assert [Path(frame["source"]).name for frame in frames] == sorted(IMAGES)
     assert [frame["frame"] for frame in frames] == list(range(1, len(IMAGES) + 1))

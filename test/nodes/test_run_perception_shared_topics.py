@@ -53,8 +53,8 @@ def test_a_second_pipeline_gets_another_namespace(tmp_path: Path) -> None:
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(nodes[0])
     kind = detection_adapter().message_type
-    heard: dict[str, list[object]] = {"/ai": [], "/ai_3": []}
-    for namespace, found in heard.items():
+    received: dict[str, list[object]] = {"/ai": [], "/ai_3": []}
+    for namespace, found in received.items():
         nodes[0].create_subscription(kind, f"{namespace}/detections", found.append, 100)
     pace = ("--real-time", "--rate", "20")  # slow enough for a subscription to be there in time
     process = run(tmp_path, "--json", *pace)
@@ -72,9 +72,9 @@ def test_a_second_pipeline_gets_another_namespace(tmp_path: Path) -> None:
     assert summary["frames"]["read"] == IMAGES
     assert "another pipeline runs in the namespace /ai" in errors
     assert "this one runs in /ai_3" in errors
-    assert "somebody else" not in errors
-    assert heard["/ai"] == []
-    assert heard["/ai_3"]
+    assert "another node publishes" not in errors
+    assert received["/ai"] == []
+    assert received["/ai_3"]
 
 
 def test_two_runs_that_start_at_once_are_separate(tmp_path: Path) -> None:
@@ -90,9 +90,9 @@ def test_two_runs_that_start_at_once_are_separate(tmp_path: Path) -> None:
         summary = json.loads(out.splitlines()[-1])["summary"]
         assert summary["frames"]["results"] == IMAGES
         assert summary["frames"]["dropped"] == {}
-    told = sorted(errors for _, errors in ended)
-    assert told[0] == ""
-    assert "this one runs in /ai_2" in told[1]
+    errors_by_run = sorted(errors for _, errors in ended)
+    assert errors_by_run[0] == ""
+    assert "this one runs in /ai_2" in errors_by_run[1]
 
 
 def test_a_pipeline_that_starts_later_is_reported(tmp_path: Path) -> None:
@@ -103,14 +103,14 @@ def test_a_pipeline_that_starts_later_is_reported(tmp_path: Path) -> None:
         assert json.loads(process.stdout.readline())
         rclpy.init(context=context)
         node = rclpy.create_node("inference", namespace="/ai", context=context)
-        told = process.stderr.readline()
+        errors_by_run = process.stderr.readline()
         node.destroy_node()
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=DEADLINE_S)
     finally:
         process.kill()
         rclpy.shutdown(context=context)
-    assert "another pipeline has started in the namespace /ai" in told
+    assert "another pipeline has started in the namespace /ai" in errors_by_run
 
 
 def test_every_image_is_processed_and_the_other_publisher_reported(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def test_silence_has_no_result(tmp_path: Path) -> None:
         stream.setframerate(16_000)
         stream.writeframes(bytes(2 * 16_000))
     done = run("--source", str(file), "--json")
-    assert (done.returncode, done.stderr) == (1, "")  # nor does it hear anybody else
+    assert (done.returncode, done.stderr) == (1, "")  # and no audio of the other run
     (last,) = map(json.loads, done.stdout.splitlines())
     assert last["summary"] == {"utterances": 0, "planned": 0, "velocities": 0, "p50_ms": {}}
 
@@ -119,7 +119,7 @@ def test_expected_results_are_checked(tmp_path: Path, intent: str, code: int) ->
 def test_ctrl_c_on_a_terminal_ends_in_good_order() -> None:
     ours, theirs = pty.openpty()
     environ = environment()
-    environ.pop("CI", None)  # its mere presence says that nobody watches
+    environ.pop("CI", None)  # if it is set, there is no live view
     with subprocess.Popen(
         [sys.executable, "-c", PROGRAM, "run", "voice", "--source", "sample"],
         cwd=ROOT,

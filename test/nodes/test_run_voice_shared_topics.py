@@ -37,7 +37,7 @@ def silence(file: Path) -> Path:
 
 def test_another_pipeline_is_reported(tmp_path: Path) -> None:
     topics = {"/ai/audio": AudioChunk, "/ai/action_plan": ActionPlan}
-    sound = silence(tmp_path / "silence.wav")
+    audio = silence(tmp_path / "silence.wav")
     context = Context()
     rclpy.init(context=context)
     node = rclpy.create_node("stranger", context=context)
@@ -45,7 +45,7 @@ def test_another_pipeline_is_reported(tmp_path: Path) -> None:
         for topic, kind in topics.items():
             node.create_publisher(kind, topic, 5)
         done = subprocess.run(
-            [sys.executable, "-c", PROGRAM, "run", "voice", "--source", str(sound)],
+            [sys.executable, "-c", PROGRAM, "run", "voice", "--source", str(audio)],
             cwd=ROOT,
             capture_output=True,
             text=True,
@@ -56,5 +56,5 @@ def test_another_pipeline_is_reported(tmp_path: Path) -> None:
     finally:
         node.destroy_node()
         rclpy.shutdown(context=context)
-    told = [line for line in done.stderr.splitlines() if "another process publishes" in line]
-    assert sorted(line.partition(" on ")[2].split()[0] for line in told) == sorted(topics)
+    reports = [line for line in done.stderr.splitlines() if "another process publishes" in line]
+    assert sorted(line.partition(" on ")[2].split()[0] for line in reports) == sorted(topics)

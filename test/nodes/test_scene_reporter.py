@@ -110,7 +110,7 @@ def test_plans_without_a_step_to_look_are_not_answered(rig: Rig, publish) -> Non
     publish.plan(ActionStep("turn", angle_rad=0.02, rate_radps=0.5))
     wait_for(lambda: feedback and feedback[-1].state.value == "done", "the turn")
     publish.plan(ActionStep("pick", target="cup"))
-    assert "pick" in said.wait()[0]  # command refuses it, and nobody else answers
+    assert "pick" in said.wait()[0]  # only command answers, with a refusal
     assert feedback[-1].state.value == "refused"
     assert len(said) == 1
 
@@ -140,21 +140,21 @@ def test_the_model_may_be_a_classifier(rig: Rig, publish) -> None:
 def test_perception_in_another_process(rig: Rig, outside: Outside) -> None:
     """Messages of other processes, stamped as they come or not at all."""
     node = rig.load("SceneReporter", max_age_s=600.0)
-    heard = outside.listen("/ai/say", "std_msgs/String")
-    rig.is_heard(node, "/ai/say")
+    received = outside.listen("/ai/say", "std_msgs/String")
+    rig.wait_for_subscribers(node, "/ai/say")
     see = outside.speak(DETECTIONS, *detection_message())
-    rig.hears(node, DETECTIONS)
+    rig.wait_for_publishers(node, DETECTIONS)
     for _ in range(2):
         see(**one_dog())
     wait_for(lambda: node.health.status(0).values["processed"] == "2", "two images")
     ask = outside.speak("/ai/command_feedback", "edge_inference/CommandFeedback")
-    rig.hears(node, "/ai/command_feedback")
+    rig.wait_for_publishers(node, "/ai/command_feedback")
     look = {"state": "waiting", "step": {"action": "look", "target": "dog"}}
     ask(**look)
     ask(**look, problem="the same step")
     ask(**look, index=1)
-    heard.wait(2)
-    assert [each["data"] for each in heard] == ["I see a dog.", "I see a dog."]
+    received.wait(2)
+    assert [each["data"] for each in received] == ["I see a dog.", "I see a dog."]
 
 
 def detection_message() -> tuple[str]:

@@ -64,12 +64,12 @@ def test_a_signal_while_a_model_opens(tmp_path: Path, program: str, number: sign
         while (line := process.stdout.readline()) != "busy\n":
             assert line, process.stderr.read()
         process.send_signal(number)
-        _, said = process.communicate(timeout=DEADLINE_S)
+        _, output = process.communicate(timeout=DEADLINE_S)
     finally:
         process.kill()
         process.communicate()
-    assert process.returncode == 128 + number, said
-    assert "Traceback" not in said
+    assert process.returncode == 128 + number, output
+    assert "Traceback" not in output
     if program == "run":
         # Earlier lines may report other nodes in its domain that have just ended.
-        assert said.endswith("edge-inference: interrupted\n")
+        assert output.endswith("edge-inference: interrupted\n")

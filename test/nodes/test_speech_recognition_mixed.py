@@ -10,7 +10,7 @@ from edge_inference.core.voice import Intent
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.audio import SpeechSegmentAdapter
 from edge_inference.nodes.conversions.voice import IntentAdapter
-from recognizer_rig import FakeCommandMode, Opened, replace_models, said
+from recognizer_rig import FakeCommandMode, Opened, make_segment, replace_models
 from rig import Rig, wait_for
 
 
@@ -37,14 +37,14 @@ def test_of_mixed_speech_only_a_stop_is_published(
 ) -> None:
     transcripts = rig.tap("/ai/transcript")
     node = rig.load("SpeechRecognition", stop_words=["level ten"])
-    mixed.publish(said(0.5))
+    mixed.publish(make_segment(0.5))
     wait_for(lambda: node.health.drop_counts().get("robot_speaking") == 1, "a command to be left")
-    mixed.publish(said(10.0, stamp_ns=8, is_final=is_final))
+    mixed.publish(make_segment(10.0, stamp_ns=8, is_final=is_final))
     (transcript,) = transcripts.wait()
     assert (transcript.text, transcript.is_final) == ("level ten", is_final)
     assert (transcript.stamp_ns, transcript.start_ns) == (8, 5)
     assert transcript.problem == "the robot itself spoke meanwhile"  # so no node answers it
-    speech.publish(said(0.5, stamp_ns=9))
+    speech.publish(make_segment(0.5, stamp_ns=9))
     assert transcripts.wait(2)[1].text == "go forward"
 
 
@@ -54,11 +54,11 @@ def test_mixed_speech_is_no_answer_to_a_question(
     node = rig.load("SpeechRecognition")
     ask = rig.call(lambda: Publisher(rig.container.node, IntentAdapter(), "/ai/intent", RELIABLE))
     ask.publish(Intent("move", {}, 0.9, "go", "embedding", 7, needs_confirmation=True))
-    speech.publish(said(0.5))
+    speech.publish(make_segment(0.5))
     wait_for(
         lambda: node._model.transcriber.command_mode.expects_answer, "an answer to be listened for"
     )
-    mixed.publish(said(0.5))
+    mixed.publish(make_segment(0.5))
     wait_for(
         lambda: not node._model.transcriber.command_mode.expects_answer, "none of the robot's own"
     )
@@ -71,7 +71,7 @@ def test_another_mode_or_activation_ends_the_wait_for_an_answer(
     ask = rig.call(lambda: Publisher(rig.container.node, IntentAdapter(), "/ai/intent", RELIABLE))
 
     def is_asked() -> bool:
-        speech.publish(said(0.5))
+        speech.publish(make_segment(0.5))
         wait_for(lambda: FakeCommandMode.working.acquire(blocking=False), "the speech judged")
         return node._model.transcriber.command_mode.expects_answer
 

@@ -20,7 +20,7 @@ from edge_inference.nodes.conversions.performance import DirectiveAdapter
 from edge_inference.nodes.conversions.voice import IntentAdapter
 from edge_inference.nodes.throttle_client import ThrottleClientSettings
 from edge_inference.nodes.voice import recognizer_model
-from recognizer_rig import FakeCommandMode, Opened, replace_models, said
+from recognizer_rig import FakeCommandMode, Opened, make_segment, replace_models
 from rig import DEADLINE_S, Outside, Rig, wait_for
 
 
@@ -38,7 +38,7 @@ def speech(rig: Rig) -> Publisher:
 def test_command_mode(rig: Rig, speech: Publisher, opened: list[Opened]) -> None:
     transcripts, timings = rig.tap("/ai/transcript"), rig.tap("/ai/stage_timing")
     node = rig.load("SpeechRecognition")
-    speech.publish(said(0.5))
+    speech.publish(make_segment(0.5))
     (transcript,) = transcripts.wait()
     assert (transcript.text, transcript.confidence, transcript.mode) == (
         "go forward",
@@ -56,9 +56,9 @@ def test_command_mode(rig: Rig, speech: Publisher, opened: list[Opened]) -> None
 def test_speech_outside_the_grammar_has_a_reason_at_its_end(rig: Rig, speech: Publisher) -> None:
     transcripts = rig.tap("/ai/transcript")
     node = rig.load("SpeechRecognition")
-    speech.publish(said(0.0, is_final=False))
+    speech.publish(make_segment(0.0, is_final=False))
     wait_for(lambda: node.health.status(0).values["processed"] == "1", "the partial one")
-    speech.publish(said(0.0))
+    speech.publish(make_segment(0.0))
     partial, final = transcripts.wait(2)
     assert (partial.text, partial.is_final) == ("", False)  # speech is in progress
     assert (final.text, final.is_final) == ("", True)
@@ -81,7 +81,7 @@ def test_the_grammar_can_change_and_an_invalid_one_is_refused(
     assert not answer.successful
     assert str(bad) in answer.reason
     assert ask(other).successful
-    speech.publish(said(0.5))
+    speech.publish(make_segment(0.5))
     wait_for(
         lambda: node._model.transcriber.command_mode.grammar.phrases() == ("whoa",),
         "the other grammar",
@@ -107,7 +107,7 @@ def test_an_answer_is_expected_after_a_question(
     intents.publish(replace(question, stamp_ns=question.stamp_ns + question_ns))
     wait_for(lambda: node._question_ns > 0, "the question")
     transcripts = rig.tap("/ai/transcript")
-    speech.publish(said(0.5, stamp_ns=10**11))
+    speech.publish(make_segment(0.5, stamp_ns=10**11))
     transcripts.wait()
     assert node._model.transcriber.command_mode.expects_answer == is_asked
 
@@ -115,9 +115,9 @@ def test_an_answer_is_expected_after_a_question(
 def test_mode_both_transcribes_speech_outside_the_grammar(rig: Rig, speech: Publisher) -> None:
     transcripts = rig.tap("/ai/transcript")
     rig.load("SpeechRecognition", mode="both")
-    speech.publish(said(0.5))
+    speech.publish(make_segment(0.5))
     assert (transcripts.wait()[0].text, transcripts.wait()[0].mode) == ("go forward", "command")
-    speech.publish(said(0.125))
+    speech.publish(make_segment(0.125))
     assert [(each.text, each.mode) for each in transcripts.wait(2)][1] == ("level 0.125", "free")
 
 
@@ -125,8 +125,8 @@ def test_the_mode_can_change(rig: Rig, speech: Publisher) -> None:
     transcripts = rig.tap("/ai/transcript")
     node = rig.load("SpeechRecognition")
     rig.call(lambda: node.set_parameters([Parameter("mode", value="free")]))
-    speech.publish(said(0.5))
-    speech.publish(said(0.0))
+    speech.publish(make_segment(0.5))
+    speech.publish(make_segment(0.0))
     transcripts.wait(2)
     assert [(each.text, each.mode) for each in transcripts] == [("level 0.5", "free"), ("", "free")]
     assert transcripts[1].problem == "no words in what was said"
@@ -137,7 +137,7 @@ def test_a_superseded_partial_segment_is_dropped(rig: Rig, speech: Publisher) ->
     node = rig.load("SpeechRecognition")
     FakeCommandMode.gate.clear()
     for stamp_ns, is_final in ((1, False), (2, False), (3, True)):
-        speech.publish(said(0.5, stamp_ns, is_final))
+        speech.publish(make_segment(0.5, stamp_ns, is_final))
         if stamp_ns == 1:
             assert FakeCommandMode.working.acquire(timeout=DEADLINE_S)
     FakeCommandMode.gate.set()
@@ -153,10 +153,10 @@ def test_a_truncated_segment_is_not_superseded_by_the_next_utterance(
     transcripts = rig.tap("/ai/transcript")
     rig.load("SpeechRecognition")
     FakeCommandMode.gate.clear()
-    speech.publish(said(0.5, 1))
+    speech.publish(make_segment(0.5, 1))
     assert FakeCommandMode.working.acquire(timeout=DEADLINE_S)
-    speech.publish(said(0.5, 2, is_final=False))
-    speech.publish(said(0.5, 9, is_final=False, start_ns=8))
+    speech.publish(make_segment(0.5, 2, is_final=False))
+    speech.publish(make_segment(0.5, 9, is_final=False, start_ns=8))
     FakeCommandMode.gate.set()
     transcripts.wait(3)
     assert [each.stamp_ns for each in transcripts] == [1, 2, 9]
@@ -175,7 +175,7 @@ def test_a_missing_grammar_changes_nothing(
     monkeypatch.setattr(recognizer_model, "make_command_mode", vanish)
     change = [Parameter("stop_words", value=["whoa"]), Parameter("max_speech_s", value=2.0)]
     rig.call(lambda: node.set_parameters_atomically(change))
-    speech.publish(said(0.5))
+    speech.publish(make_segment(0.5))
     transcripts.wait()
     assert node._model.recognizer.settings.max_speech_s == node.parameters.current.max_speech_s
     assert node.parameters.current == before
@@ -184,8 +184,8 @@ def test_a_missing_grammar_changes_nothing(
 def test_a_failed_run_costs_one_segment(rig: Rig, speech: Publisher) -> None:
     transcripts = rig.tap("/ai/transcript")
     node = rig.load("SpeechRecognition")
-    speech.publish(said(-1.0))
-    speech.publish(said(0.5))
+    speech.publish(make_segment(-1.0))
+    speech.publish(make_segment(0.5))
     transcripts.wait()
     assert node.health.drop_counts() == {"invalid": 1}
     assert node.health.status(0).values["last error"] == "out of memory"
@@ -193,10 +193,10 @@ def test_a_failed_run_costs_one_segment(rig: Rig, speech: Publisher) -> None:
 
 def test_seen_from_another_process(rig: Rig, speech: Publisher, outside: Outside) -> None:
     node = rig.load("SpeechRecognition")
-    heard = outside.listen("/ai/transcript", "edge_inference/Transcript")
-    rig.is_heard(node, "/ai/transcript")
-    speech.publish(said(0.5))
-    assert heard.wait()[0]["text"] == "go forward"
+    received = outside.listen("/ai/transcript", "edge_inference/Transcript")
+    rig.wait_for_subscribers(node, "/ai/transcript")
+    speech.publish(make_segment(0.5))
+    assert received.wait()[0]["text"] == "go forward"
 
 
 # Under the platform manager ---------------------------------------------------------------------
@@ -234,16 +234,16 @@ def test_a_rate_limit_drops_only_partial_segments(rig: Rig, speech: Publisher) -
     assert workloads[-1].directive_id == 1
     assert (workloads[-1].obeys, workloads[-1].limits.max_rate_hz) == ("directive", 0.5)
     for stamp_ns in range(1, 21):
-        speech.publish(said(0.5, stamp_ns, is_final=False))
+        speech.publish(make_segment(0.5, stamp_ns, is_final=False))
     for stamp_ns in range(21, 26):
-        speech.publish(said(0.5, stamp_ns, is_final=True))
+        speech.publish(make_segment(0.5, stamp_ns, is_final=True))
     wait_for(lambda: [t.stamp_ns for t in transcripts if t.is_final] == [*range(21, 26)], "all")
     assert node.health.drop_counts()["rate_limited"] >= 15
     assert sum(not each.is_final for each in transcripts) <= 5
     asker.ask(2)
     before = node.health.drop_counts()["rate_limited"]
     for stamp_ns in range(26, 36):
-        speech.publish(said(0.5, stamp_ns, is_final=False))
+        speech.publish(make_segment(0.5, stamp_ns, is_final=False))
     wait_for(lambda: transcripts[-1].stamp_ns == 35, "the last partial")
     assert node.health.drop_counts()["rate_limited"] == before
 
@@ -254,11 +254,11 @@ def test_a_rejected_partial_segment_does_not_supersede_the_one_before(
     transcripts = rig.tap("/ai/transcript")
     node = rig.load("SpeechRecognition", safety_critical=False)
     FakeCommandMode.gate.clear()
-    speech.publish(said(0.5, 1))
+    speech.publish(make_segment(0.5, 1))
     assert FakeCommandMode.working.acquire(timeout=DEADLINE_S)
-    speech.publish(said(0.5, 2, is_final=False))
+    speech.publish(make_segment(0.5, 2, is_final=False))
     Asker(rig).ask(1, max_rate_hz=0.0)
-    speech.publish(said(0.5, 3, is_final=False))
+    speech.publish(make_segment(0.5, 3, is_final=False))
     FakeCommandMode.gate.set()
     transcripts.wait(2)
     assert [each.stamp_ns for each in transcripts] == [1, 2]
@@ -269,7 +269,7 @@ def test_recognition_is_not_throttled_by_default(rig: Rig, speech: Publisher) ->
     transcripts, workloads = rig.tap("/ai/transcript"), rig.tap("/ai/workload")
     node = rig.load("SpeechRecognition")
     Asker(rig).ask(1, max_rate_hz=0.0)
-    speech.publish(said(0.5, 1, is_final=False))
+    speech.publish(make_segment(0.5, 1, is_final=False))
     transcripts.wait()
     assert workloads[-1].safety_critical and workloads[-1].obeys == "critical"
     assert workloads[-1].priority > rules(ThrottleClientSettings)["priority"].default
@@ -280,7 +280,7 @@ def test_the_workload_reports_the_directive(rig: Rig, speech: Publisher) -> None
     transcripts, workloads = rig.tap("/ai/transcript"), rig.tap("/ai/workload")
     node = rig.load("SpeechRecognition", safety_critical=False)
     Asker(rig).ask(1, precision_ceiling="int8")
-    speech.publish(said(0.5))
+    speech.publish(make_segment(0.5))
     transcripts.wait()
     rig.call(node._throttle_client.update)
     last = workloads[-1]

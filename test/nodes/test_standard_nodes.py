@@ -39,9 +39,11 @@ def theirs(rig: Rig, message_type, topic: str, qos=RELIABLE):
 
 
 def listen(rig: Rig, message_type, topic: str, qos=RELIABLE) -> Collected:
-    heard = Collected()
-    rig.call(lambda: rig.container.node.create_subscription(message_type, topic, heard.take, qos))
-    return heard
+    received = Collected()
+    rig.call(
+        lambda: rig.container.node.create_subscription(message_type, topic, received.take, qos)
+    )
+    return received
 
 
 @pytest.mark.parametrize(
@@ -63,7 +65,7 @@ def test_without_the_package_it_says_so(rig: Rig, plugin: str, package: str) -> 
 @ros_drivers
 @pytest.mark.parametrize("qos", [LATCHED, QoSProfile(depth=1)], ids=["latched", "repeated"])
 def test_audio_from_ros_drivers(rig: Rig, qos: QoSProfile) -> None:
-    heard = rig.tap("/ai/audio")
+    received = rig.tap("/ai/audio")
     infos = theirs(rig, AUDIO.AudioInfo, "/mic/audio_info", qos)
     sound = theirs(rig, AUDIO.AudioDataStamped, "/mic/audio_stamped", qos_profile_sensor_data)
     info = AUDIO.AudioInfo(
@@ -72,20 +74,18 @@ def test_audio_from_ros_drivers(rig: Rig, qos: QoSProfile) -> None:
     if qos is LATCHED:
         infos.publish(info)
     node = rig.load("AudioCommonInput", "-r", "audio_in:=/mic/audio_stamped")
-    rig.hears(node, "/mic/audio_stamped")
+    rig.wait_for_publishers(node, "/mic/audio_stamped")
     piece = AUDIO.AudioDataStamped()
     piece.header.stamp.sec, piece.header.frame_id = 5, "ear"
     piece.audio.data = array("B", np.array([[16384, 0], [0, -16384]], "<i2").tobytes())
     if qos is not LATCHED:
         sound.publish(piece)
-        wait_for(
-            lambda: node.health.drop_counts().get("invalid"), "sound that nobody has described"
-        )
+        wait_for(lambda: node.health.drop_counts().get("invalid"), "audio without a format")
         wait_for(lambda: infos.get_subscription_count() == 1, "the subscription to the info")
         infos.publish(info)
     wait_for(lambda: "audio" in node.health.notes(), "what the sound is")
     sound.publish(piece)
-    (chunk,) = heard.wait()
+    (chunk,) = received.wait()
     assert chunk.samples.tolist() == [0.25, -0.25]
     assert (chunk.sample_rate, chunk.stamp_ns, chunk.frame_id) == (44_100, 5_000_000_000, "ear")
     assert node.health.notes()["audio"] == "S16LE, 44100 Hz, 2 channels"
@@ -105,7 +105,7 @@ def test_audio_to_ros_drivers(rig: Rig) -> None:
     sound = listen(rig, AUDIO.AudioDataStamped, "/mic/audio_stamped")
     infos = listen(rig, AUDIO.AudioInfo, "/mic/audio_info", LATCHED)
     node = rig.load("AudioCommonOutput", "-r", "audio_out:=/mic/audio_stamped")
-    rig.is_heard(node, "/mic/audio_stamped")
+    rig.wait_for_subscribers(node, "/mic/audio_stamped")
     ours(rig, AudioChunkAdapter(), "/ai/audio").publish(AudioChunk(HALF, 16_000, 5, 0, "ear"))
     (piece,) = sound.wait()
     assert np.frombuffer(bytes(piece.audio.data), "<i2").tolist() == [16384] * 512
@@ -118,11 +118,11 @@ def test_audio_to_ros_drivers(rig: Rig) -> None:
 def test_audio_of_mgonzs13_round_trip(rig: Rig) -> None:
     out = rig.load("AudioCommonOutput", "-r", "audio_out:=/mic/audio")
     node = rig.load("AudioCommonInput", "-r", "audio_in:=/mic/audio", "-r", "audio:=back")
-    heard = rig.tap("/ai/back")
-    rig.hears(node, "/mic/audio")
-    rig.is_heard(out, "/mic/audio")
+    received = rig.tap("/ai/back")
+    rig.wait_for_publishers(node, "/mic/audio")
+    rig.wait_for_subscribers(out, "/mic/audio")
     ours(rig, AudioChunkAdapter(), "/ai/audio").publish(AudioChunk(HALF, 16_000, 5, 0, "ear"))
-    (chunk,) = heard.wait()
+    (chunk,) = received.wait()
     assert chunk.samples.tolist() == HALF.tolist()
     assert (chunk.sample_rate, chunk.stamp_ns, chunk.frame_id) == (16_000, 5, "ear")
 
@@ -131,28 +131,28 @@ def test_audio_of_mgonzs13_round_trip(rig: Rig) -> None:
 def test_float_stereo_of_mgonzs13(rig: Rig) -> None:
     sound = theirs(rig, AUDIO.AudioStamped, "/mic/audio", qos_profile_sensor_data)
     node = rig.load("AudioCommonInput", "-r", "audio_in:=/mic/audio")
-    heard = rig.tap("/ai/audio")
-    rig.hears(node, "/mic/audio")
+    received = rig.tap("/ai/audio")
+    rig.wait_for_publishers(node, "/mic/audio")
     piece = AUDIO.AudioStamped()
     piece.audio.info = AUDIO.AudioInfo(format=1, channels=2, rate=48_000, chunk=1)
     piece.audio.audio_data.float32_data = [0.5, 0.25]
     wait_for(lambda: sound.get_subscription_count() == 1, "the subscription")
     sound.publish(piece)
-    (chunk,) = heard.wait()
+    (chunk,) = received.wait()
     assert chunk.samples.tolist() == [0.375] and chunk.sample_rate == 48_000
 
 
 def test_transcripts_as_live_speech(rig: Rig) -> None:
     messages = pytest.importorskip("hri_msgs.msg", reason="hri_msgs is absent")
     topic = "/humans/voices/anonymous_speaker/speech"
-    heard = listen(rig, messages.LiveSpeech, topic)
+    received = listen(rig, messages.LiveSpeech, topic)
     node = rig.load("LiveSpeech", "-r", f"live_speech:={topic}")
-    rig.is_heard(node, topic)
+    rig.wait_for_subscribers(node, topic)
     words = ours(rig, TranscriptAdapter(), "/ai/transcript")
     words.publish(Transcript("turn", 0.5, "command", 5, is_final=False))
     words.publish(Transcript("", 0.1, "command", 6, problem="nothing of the grammar"))
     words.publish(Transcript("turn left", 0.75, "command", 7))
-    partial, final = heard.wait(2)
+    partial, final = received.wait(2)
     assert (partial.incremental, partial.final) == ("turn", "")
     assert (final.incremental, final.final, final.confidence) == ("", "turn left", 0.75)
     assert final.header.stamp.nanosec == 7
@@ -173,14 +173,14 @@ def test_intents_with_a_problem_or_question_are_left_out(
 
 def test_intents_as_ros4hri_intents(rig: Rig) -> None:
     messages = pytest.importorskip("hri_actions_msgs.msg", reason="hri_actions_msgs is absent")
-    heard = listen(rig, messages.Intent, "/intents")
+    received = listen(rig, messages.Intent, "/intents")
     node = rig.load("HriIntents", "-r", "hri_intents:=/intents")
-    rig.is_heard(node, "/intents")
+    rig.wait_for_subscribers(node, "/intents")
     intents = ours(rig, IntentAdapter(), "/ai/intent")
     place = {"place": IntentSlot("place", "kitchen")}
     intents.publish(Intent("go_to", place, 0.7, "", "embedding", 4, needs_confirmation=True))
     intents.publish(Intent("", {}, 0.1, "what", "grammar", 5, problem="not in the grammar"))
     intents.publish(Intent("go_to", place, 0.5, "go to the kitchen", "grammar", 6))
-    (intent,) = heard.wait()
+    (intent,) = received.wait()
     assert (intent.intent, intent.data) == (messages.Intent.MOVE_TO, '{"goal": "kitchen"}')
     assert (intent.priority, intent.confidence) == (128, 0.5)

@@ -23,8 +23,8 @@ from voice_rig import (
     Speaker,
     load_pipeline_in,
     models_or_skip,
-    pieces,
     samples_of,
+    split_into_chunks,
 )
 
 
@@ -37,7 +37,7 @@ def pipeline(rig: Rig, tmp_path: Path):
 
 
 def test_a_command_on_demand(rig: Rig, pipeline) -> None:
-    plans, words = rig.tap("/ai/action_plan"), rig.tap("/ai/transcript")
+    plans, transcripts = rig.tap("/ai/action_plan"), rig.tap("/ai/transcript")
     pipeline(listening="on_demand")
     Speaker(rig).say(samples_of(PERSON))
     client = rig.call(lambda: ActionClient(rig.container.node, Listen, "/ai/listen"))
@@ -45,8 +45,8 @@ def test_a_command_on_demand(rig: Rig, pipeline) -> None:
     sent = rig.call(lambda: client.send_goal_async(Listen.Goal(timeout_s=60.0)))
     wait_for(sent.done, "an answer to the goal")
     result = rig.call(sent.result().get_result_async)
-    assert (plans, words) == ([], [])  # nobody had asked
-    # As slowly as it sounds: what is said is to be newer than the goal, and not of the future.
+    assert (plans, transcripts) == ([], [])  # without a goal
+    # In real time: the speech must be newer than the goal, and not from the future.
     rig.load("AudioSource", source=str(PERSON), pause_s=1.0)
     wait_for(result.done, "the result")
     assert result.result().status == GoalStatus.STATUS_SUCCEEDED
@@ -58,23 +58,26 @@ def test_a_command_on_demand(rig: Rig, pipeline) -> None:
 def test_audio_through_audio_common(rig: Rig, pipeline) -> None:
     if standard.find_installed_messages("audio_common_msgs") is None:
         pytest.skip("audio_common_msgs is absent")
-    words = rig.tap("/ai/transcript")
+    transcripts = rig.tap("/ai/transcript")
     loaded = pipeline(audio_common_topic="/mic/audio")
     outgoing = rig.load("AudioCommonOutput", "-r", "audio:=own", "-r", "audio_out:=/mic/audio")
-    rig.hears(loaded["audio_common_input"], "/mic/audio")
-    rig.is_heard(outgoing, "/mic/audio")
+    rig.wait_for_publishers(loaded["audio_common_input"], "/mic/audio")
+    rig.wait_for_subscribers(outgoing, "/mic/audio")
     node = rig.container.node
     own = rig.call(lambda: Publisher(node, AudioChunkAdapter(), "/ai/own", RELIABLE))
-    # Not paced, so that a busy machine hears the same: what is not known yet is sent once before.
+    # Not paced, so that the result does not depend on load; one chunk before announces the format.
     own.publish(AudioChunk(np.zeros(1600, np.float32), 16_000, 1))
-    wait_for(lambda: loaded["voice_activity"].health.notes().get("gaps") or told(loaded), "sound")
+    wait_for(
+        lambda: loaded["voice_activity"].health.notes().get("gaps") or knows_format(loaded),
+        "the format",
+    )
     start_ns = node.get_clock().now().nanoseconds - 60_000_000_000
-    for chunk in pieces(samples_of(PERSON), start_ns):
+    for chunk in split_into_chunks(samples_of(PERSON), start_ns):
         own.publish(chunk)
-    wait_for(lambda: words and words[-1].is_final, "what was said")
-    assert words[-1].text == WORDS
+    wait_for(lambda: transcripts and transcripts[-1].is_final, "the transcript")
+    assert transcripts[-1].text == WORDS
 
 
-def told(loaded: dict) -> bool:
-    """Whether what the sound is has come, where it comes by itself."""
+def knows_format(loaded: dict) -> bool:
+    """Tell whether the node has received the format of the audio in a message of its own."""
     return "audio" in loaded["audio_common_input"].health.notes()

@@ -26,19 +26,19 @@ def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 
 @pytest.fixture
 def mine(tmp_path: Path) -> Path:
-    """A model folder called ``mine`` that no default path leads to."""
+    """A folder with the model ``mine``, outside the default search path."""
     shutil.copytree(MODELS / "efficientnet_lite0", tmp_path / "mine")
     return tmp_path
 
 
 class Stages:
-    """Preprocess and decode without an inference node; states are given to them by hand."""
+    """Preprocess and decode without an inference node; the test passes states to them."""
 
     def __init__(self, rig: Rig, **parameters: Any) -> None:
         self.rig = rig
         self.nodes = [rig.load(plugin, **parameters) for plugin in ("Preprocess", "Decode")]
 
-    def hear(self, *states: InferenceState, by_reference: bool = False) -> None:
+    def receive(self, *states: InferenceState, by_reference: bool = False) -> None:
         for each in states:
             for node in self.nodes:
                 self.rig.call(lambda n=node, s=each: n._follower.on_state(s, by_reference))
@@ -67,9 +67,9 @@ NO_NAMES = (
 
 def test_from_outside_no_path_is_followed(rig: Rig, mine: Path) -> None:
     stages = Stages(rig)
-    stages.hear(state("nanodet"))
+    stages.receive(state("nanodet"))
     for model in NO_NAMES:
-        stages.hear(state(model.format(mine=mine), previous="nanodet", name="mine"))
+        stages.receive(state(model.format(mine=mine), previous="nanodet", name="mine"))
         assert stages.models == {("nanodet", "")}
         first, second = stages.errors()
         assert "InferenceState of '/ai/inference': expected a model name" in first
@@ -80,33 +80,35 @@ def test_from_outside_no_path_is_followed(rig: Rig, mine: Path) -> None:
 
 def test_a_name_from_outside_is_searched_only_on_the_own_path(rig: Rig, mine: Path) -> None:
     stages = Stages(rig)
-    stages.hear(state("mine", previous="nanodet", path=str(mine)))
+    stages.receive(state("mine", previous="nanodet", path=str(mine)))
     assert str(mine) in stages.errors()[0]
-    stages.hear(state("mine", previous="nanodet"))
+    stages.receive(state("mine", previous="nanodet"))
     assert "unknown model 'mine'" in stages.errors()[0]
     assert stages.models == {("nanodet", "")}
 
 
-@pytest.mark.parametrize("told", [True, False])
-def test_where_all_have_the_same_path_a_name_is_enough(rig: Rig, mine: Path, told: bool) -> None:
+@pytest.mark.parametrize("has_path", [True, False])
+def test_where_all_have_the_same_path_a_name_is_enough(
+    rig: Rig, mine: Path, has_path: bool
+) -> None:
     stages = Stages(rig, model_path=str(mine))
-    stages.hear(state("mine", previous="nanodet", path=str(mine) if told else ""))
+    stages.receive(state("mine", previous="nanodet", path=str(mine) if has_path else ""))
     assert stages.errors() == []
     assert stages.models == {("mine", str(mine))}
 
 
 def test_a_state_without_a_change_is_not_an_error(rig: Rig, mine: Path) -> None:
     stages = Stages(rig, model=str(mine / "mine"))
-    stages.hear(state("/else/where/mine", name="mine", previous="nanodet"))
+    stages.receive(state("/else/where/mine", name="mine", previous="nanodet"))
     assert stages.errors() == []
 
 
 def test_by_reference_a_path_is_followed(rig: Rig, mine: Path) -> None:
     stages = Stages(rig)
-    stages.hear(state(str(mine / "mine"), previous="nanodet", name="mine"), by_reference=True)
+    stages.receive(state(str(mine / "mine"), previous="nanodet", name="mine"), by_reference=True)
     assert stages.models == {(str(mine / "mine"), "")}
-    stages.hear(state("nanodet", previous="mine"), by_reference=True)
-    stages.hear(state("mine", previous="nanodet", path=str(mine)), by_reference=True)
+    stages.receive(state("nanodet", previous="mine"), by_reference=True)
+    stages.receive(state("mine", previous="nanodet", path=str(mine)), by_reference=True)
     assert stages.models == {("mine", str(mine))}
     assert stages.errors() == []
 
@@ -120,41 +122,41 @@ def test_the_leader_wins_again(
     stages = Stages(rig, model_path=str(mine))
     real = state("nanodet")
     if knows_leader:
-        stages.hear(real)
+        stages.receive(real)
     spoofs = [
         state("efficientnet_lite0", previous="nanodet", node=spoofed_as),
         state("mine", previous="efficientnet_lite0", node=spoofed_as),
     ]
-    stages.hear(*spoofs)
+    stages.receive(*spoofs)
     assert stages.model == "mine"
     later(3.1)  # a stranger whose word was the first is listened to until it is silent
-    stages.hear(real, real)
+    stages.receive(real, real)
     assert stages.model == "nanodet"
-    stages.hear(state("efficientnet_lite0", previous="nanodet"))
+    stages.receive(state("efficientnet_lite0", previous="nanodet"))
     assert stages.model == "efficientnet_lite0"
 
 
 def test_a_stranger_beside_the_leader_is_not_followed(rig: Rig) -> None:
     stages = Stages(rig)
-    stages.hear(state("nanodet"))
-    stages.hear(state("efficientnet_lite0", previous="nanodet", node="/stranger"))
+    stages.receive(state("nanodet"))
+    stages.receive(state("efficientnet_lite0", previous="nanodet", node="/stranger"))
     assert stages.model == "nanodet"
 
 
 def test_a_leader_that_starts_again_is_followed(rig: Rig) -> None:
     stages = Stages(rig)
-    stages.hear(state("nanodet"), state("efficientnet_lite0", previous="nanodet"))
+    stages.receive(state("nanodet"), state("efficientnet_lite0", previous="nanodet"))
     assert stages.model == "efficientnet_lite0"
-    stages.hear(state("nanodet"))  # with its parameters, and without a past
+    stages.receive(state("nanodet"))  # with its parameters, and without a past
     assert stages.model == "nanodet"
 
 
 def test_what_the_user_has_set_on_a_stage_holds(rig: Rig) -> None:
     stages = Stages(rig)
-    stages.hear(state("nanodet"), state("efficientnet_lite0", previous="nanodet"))
+    stages.receive(state("nanodet"), state("efficientnet_lite0", previous="nanodet"))
     for node in stages.nodes:
         rig.call(lambda n=node: n.set_parameters([Parameter("model", value="nanodet")]))
-    stages.hear(state("efficientnet_lite0", previous="something"))
+    stages.receive(state("efficientnet_lite0", previous="something"))
     assert stages.model == "nanodet"
 
 

@@ -38,14 +38,14 @@ def stages(timings: Collected) -> set[str]:
 def test_a_person_moves_the_robot(rig: Rig, outside: Outside, pipeline, mode: str) -> None:
     transcripts, plans = rig.tap("/ai/transcript"), rig.tap("/ai/action_plan")
     timings, said = rig.tap("/ai/stage_timing"), rig.tap("/ai/say")
-    heard = outside.listen("/cmd_vel", "geometry_msgs/Twist")
+    received = outside.listen("/cmd_vel", "geometry_msgs/Twist")
     loaded = pipeline(mode=mode)
-    rig.is_heard(loaded["command"], "/cmd_vel")
+    rig.wait_for_subscribers(loaded["command"], "/cmd_vel")
     Speaker(rig).say(samples_of(PERSON))
     (plan,) = plans.wait()
     assert [(step.action, step.distance_m) for step in plan.steps] == [("move", 10.0)]
-    wait_for(lambda: heard and heard[-1]["linear"]["x"] == pytest.approx(0.25), "0.25 m/s")
-    assert all(message["angular"]["z"] == 0.0 for message in heard)
+    wait_for(lambda: received and received[-1]["linear"]["x"] == pytest.approx(0.25), "0.25 m/s")
+    assert all(message["angular"]["z"] == 0.0 for message in received)
     final = transcripts[-1]
     assert final.is_final and final.text.lower().strip(".") == WORDS
     # One stamp, that of the last sample with speech, all the way through.

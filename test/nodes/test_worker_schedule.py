@@ -64,9 +64,9 @@ def test_a_priority_that_the_system_permits_or_one_warning(
     passed = rig.tap("/passed")
     send(rig, 3)
     passed.wait(3)
-    told = capfd.readouterr().err.count("limit rtprio to 7")
+    warnings = capfd.readouterr().err.count("limit rtprio to 7")
     is_real_time = os.sched_getparam(worker_of(gate)).sched_priority == 7
-    assert told == (0 if is_real_time else 1)
+    assert warnings == (0 if is_real_time else 1)
     rig.call(lambda: gate.set_parameters([Parameter("thread_priority", value=0)]))
     send(rig)
     passed.wait(4)

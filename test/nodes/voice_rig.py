@@ -63,7 +63,7 @@ def samples_of(file: Path) -> NDArray[np.float32]:
     return (data / np.float32(32768)).astype(np.float32)
 
 
-def pieces(samples: NDArray[np.float32], start_ns: int) -> list[AudioChunk]:
+def split_into_chunks(samples: NDArray[np.float32], start_ns: int) -> list[AudioChunk]:
     """Cut audio with a second of silence after it into chunks of 0.1 s."""
     padded = np.concatenate((samples, np.zeros(RATE, np.float32)))
     return [
@@ -89,7 +89,7 @@ class Speaker:
     def say(self, samples: NDArray[np.float32]) -> int:
         """Publish audio that ends now; return the number of chunks."""
         length_ns = (len(samples) + RATE) * 1_000_000_000 // RATE
-        chunks = pieces(samples, self._node.get_clock().now().nanoseconds - length_ns)
+        chunks = split_into_chunks(samples, self._node.get_clock().now().nanoseconds - length_ns)
         for chunk in chunks:
             self._sound.publish(chunk)
             self._sent += 1

@@ -19,7 +19,7 @@ def test_clipping_is_reported_for_some_seconds() -> None:
 
 def test_gaps_are_reported_with_their_cause() -> None:
     advice, counts = AudioAdvice(), ChunkCounts(gaps=1)
-    assert "the source or the network loses some" not in advice.update(counts, 0.0, 2)
+    assert "the source or the network loses chunks" not in advice.update(counts, 0.0, 2)
     assert advice.update(counts, 1.0, 1).startswith("2 sources publish audio on this topic")
     counts.gaps = 2
     counts.clipped = 1

@@ -124,7 +124,7 @@ DEPTH = np.array([[1.0, 2.0], [4.0, np.nan]], np.float32)
 
 
 @pytest.mark.parametrize(
-    ("result", "written", "told"),
+    ("result", "written", "reported"),
     [
         (
             Detections(BOX, HALF, np.array([1], np.int32), ("a", "b"), 30, 30),
@@ -158,9 +158,9 @@ DEPTH = np.array([[1.0, 2.0], [4.0, np.nan]], np.float32)
         ),
     ],
 )
-def test_forms_of_a_result(result: Result, written: list[object], told: list[str]) -> None:
+def test_forms_of_a_result(result: Result, written: list[object], reported: list[str]) -> None:
     assert result_to_json(result) == written
-    assert format_result(result, 5) == told
+    assert format_result(result, 5) == reported
 
 
 def test_a_record_has_every_key_even_without_an_age() -> None:
@@ -198,9 +198,9 @@ class TestOverlayFiles:
 
 class TestProblems:
     def test_every_file_but_not_every_frame(self) -> None:
-        told: list[str] = []
+        reported: list[str] = []
         now_s = [0.0]
-        problems = ErrorReporter(told.append, lambda: now_s[0])
+        problems = ErrorReporter(reported.append, lambda: now_s[0])
         health = Health()
         nodes = {"media_source": SimpleNamespace(health=health)}
         health.count_error("source", "a.jpg: broken", 0)
@@ -208,31 +208,31 @@ class TestProblems:
         health.count_error("stamp_zero", "at 1", 0)
         health.count_error("stamp_zero", "at 2", 0)
         problems.report(nodes)
-        assert told == [
+        assert reported == [
             "media_source: a.jpg: broken",
             "media_source: b.jpg: broken",
             "media_source: at 1",
         ]
         health.count_error("stamp_zero", "at 3", 0)
         problems.report(nodes)
-        assert len(told) == 3
+        assert len(reported) == 3
         now_s[0] = 6.0
         health.count_error("stamp_zero", "at 4", 0)
         problems.report(nodes)
-        assert told[3:] == ["media_source: at 4"]
+        assert reported[3:] == ["media_source: at 4"]
 
     def test_a_duplicate_node_name_is_not_reported_from_the_health(self) -> None:
-        told: list[str] = []
+        reported: list[str] = []
         health = Health()
         health.report_ongoing(DUPLICATE_NODE_NAME, "another node is called /ai/decode", 0)
         health.count_error("failed", "another fault", 0)
-        ErrorReporter(told.append).report({"decode": SimpleNamespace(health=health)})
-        assert told == ["decode: another fault"]
+        ErrorReporter(reported.append).report({"decode": SimpleNamespace(health=health)})
+        assert reported == ["decode: another fault"]
 
     def test_the_same_message_is_reported_once(self) -> None:
-        told: list[str] = []
-        problems = ErrorReporter(told.append)
+        reported: list[str] = []
+        problems = ErrorReporter(reported.append)
         for _ in range(2):
             problems.add("no image yet")
             problems.report({})
-        assert told == ["no image yet"]
+        assert reported == ["no image yet"]

@@ -123,9 +123,9 @@ def test_a_machine_is_recorded_and_shown(
     seen = json.loads(capsys.readouterr().out)
     command = ["platform", "record", "--root", str(machine), "-o", str(file), "--note", "a test"]
     assert run([*command, "--duration", "0.1", "--period", "0.05"]) == 0
-    told = capsys.readouterr().out
-    assert "r.jsonl.gz: A Board, " in told
-    assert "3 files" in told
+    output = capsys.readouterr().out
+    assert "r.jsonl.gz: A Board, " in output
+    assert "3 files" in output
     recording = read_recording(file)
     assert (recording.header.board, recording.header.note) == ("A Board", "a test")
     assert not recording.header.synthetic

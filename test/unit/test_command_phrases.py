@@ -120,6 +120,6 @@ def test_retraction_phrases_are_eager_too(
 
 def hardly(tokens: list[int]) -> dict[int, float]:
     """Decode "h c", with another first word that is nearly as likely."""
-    told = saying(TOKENIZER.ids("H c"))(tokens)
+    log_probs = saying(TOKENIZER.ids("H c"))(tokens)
     other = TOKENIZER.ids("F")[0]
-    return {**dict.fromkeys(told, -3.0), other: 0.0} if len(tokens) == 1 else told
+    return {**dict.fromkeys(log_probs, -3.0), other: 0.0} if len(tokens) == 1 else log_probs

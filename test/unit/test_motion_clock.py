@@ -30,9 +30,9 @@ def test_stopped_or_slow_clock_stops_the_robot(pace: float) -> None:
         way_m += speed * PERIOD_NS / 1e9
     assert motion.command(int(steady_ns * pace)) == (0.0, 0.0)
     assert way_m < 0.5
-    told = motion.feedback(0)
-    assert told.state is MotionState.STOPPED
-    assert told.problem.startswith("The clock ")
+    feedback = motion.feedback(0)
+    assert feedback.state is MotionState.STOPPED
+    assert feedback.problem.startswith("The clock ")
 
 
 @pytest.mark.parametrize("pace", [0.2, 0.5, 3.0])
@@ -86,9 +86,9 @@ def test_plan_during_a_clock_standstill_is_refused() -> None:
     simulation.run(1.0, pace=0.0)
     simulation.motion.begin(plan(AHEAD, stamp_ns=simulation.now_ns), simulation.now_ns)
     assert set(simulation.run(1.0)) == {(0.0, 0.0)}
-    told = simulation.motion.feedback(simulation.now_ns)
-    assert told.state is MotionState.REFUSED
-    assert told.problem.startswith("The clock has stood still")
+    feedback = simulation.motion.feedback(simulation.now_ns)
+    assert feedback.state is MotionState.REFUSED
+    assert feedback.problem.startswith("The clock has stood still")
 
 
 def test_speech_before_a_clock_standstill_is_too_old_after_it() -> None:
@@ -122,9 +122,9 @@ def test_external_step_ends_when_the_clock_stands_still() -> None:
     simulation.run(1.0)
     assert simulation.motion.feedback(simulation.now_ns).state is MotionState.WAITING
     simulation.run(1.0, pace=0.0)
-    told = simulation.motion.feedback(simulation.now_ns)
-    assert told.state is MotionState.STOPPED
-    assert told.problem.startswith("The clock has stood still")
+    feedback = simulation.motion.feedback(simulation.now_ns)
+    assert feedback.state is MotionState.STOPPED
+    assert feedback.problem.startswith("The clock has stood still")
 
 
 @pytest.mark.parametrize(("pace", "drives_after_s"), [(1.0, 1.6), (5.0, 1.6), (0.5, 3.2)])

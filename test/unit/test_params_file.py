@@ -17,7 +17,7 @@ NODES = {
 }
 
 
-def told(folder: Path, text: str) -> list[str]:
+def unused(folder: Path, text: str) -> list[str]:
     file = folder / "p.yaml"
     file.write_text(text)
     return find_unused_entries(file, NODES)
@@ -37,7 +37,7 @@ def told(folder: Path, text: str) -> list[str]:
     ],
 )
 def test_an_entry_that_a_node_uses_is_not_reported(tmp_path: Path, name: str) -> None:
-    assert told(tmp_path, f'"{name}":\n  ros__parameters: {{confidence: 0.3}}\n') == []
+    assert unused(tmp_path, f'"{name}":\n  ros__parameters: {{confidence: 0.3}}\n') == []
 
 
 def test_namespaces_and_parameters_may_be_nested(tmp_path: Path) -> None:
@@ -45,22 +45,22 @@ def test_namespaces_and_parameters_may_be_nested(tmp_path: Path) -> None:
         "/ai:\n  decode:\n    ros__parameters:\n      confidence: 0.3\n"
         "      qos_overrides: {/ai/tensor: {subscription: {depth: 3}}}\n"
     )
-    assert told(tmp_path, text) == []
+    assert unused(tmp_path, text) == []
 
 
 def test_an_unknown_parameter_is_reported_with_its_line(tmp_path: Path) -> None:
-    (text,) = told(tmp_path, "/**:\n  ros__parameters:\n    iou: 0.5\n    confidnce: 0.3\n")
+    (text,) = unused(tmp_path, "/**:\n  ros__parameters:\n    iou: 0.5\n    confidnce: 0.3\n")
     assert "p.yaml, line 4" in text and "did you mean 'confidence'?" in text
 
 
 def test_a_parameter_of_another_node_is_reported(tmp_path: Path) -> None:
-    (text,) = told(tmp_path, "/ai/decode:\n  ros__parameters: {rate: 3.0}\n")
+    (text,) = unused(tmp_path, "/ai/decode:\n  ros__parameters: {rate: 3.0}\n")
     assert "rate" in text
 
 
 @pytest.mark.parametrize("name", ["/decode", "/ai", "/*/*/decode", "decode", "/*"])
 def test_a_missing_node_is_reported(tmp_path: Path, name: str) -> None:
-    (text,) = told(tmp_path, f'"{name}":\n  ros__parameters: {{confidence: 0.3}}\n')
+    (text,) = unused(tmp_path, f'"{name}":\n  ros__parameters: {{confidence: 0.3}}\n')
     assert "no node is called" in text
 
 

@@ -38,7 +38,7 @@ TURNED_DOWN = [
 ]
 
 
-def said(text: str, later_s: float, is_final: bool = True) -> Transcript:
+def make_transcript(text: str, later_s: float, is_final: bool = True) -> Transcript:
     stamp_ns = UNSURE.stamp_ns + int(later_s * 1e9)
     return Transcript(text, 0.9, "command", stamp_ns, is_final)
 
@@ -52,7 +52,7 @@ def answered(planner: ActionPlanner, name: str = "confirm", later_s: float = 5) 
 def test_yes_after_a_no_moves_nothing(text: str, is_final: bool) -> None:
     planner = ActionPlanner(LIMITS)
     planner.plan(UNSURE)
-    planner.observe(said(text, 2, is_final))
+    planner.observe(make_transcript(text, 2, is_final))
     late = answered(planner)
     assert late.is_refused
     assert late.reason == f"You said {text!r} after I had asked, so I leave it; please say it again"
@@ -82,7 +82,7 @@ YES = [
 def test_affirmation_outside_the_grammar_is_a_yes(text: str) -> None:
     planner = ActionPlanner(LIMITS)
     planner.plan(UNSURE)
-    planner.observe(said(text, 2))
+    planner.observe(make_transcript(text, 2))
     unknown = Intent("", {}, 0.0, text, "unknown", UNSURE.stamp_ns + 2 * 10**9, "what is that")
     assert [step.action for step in planner.plan(unknown).steps] == ["move"]
     assert planner.plan(unknown).is_refused  # it answers only one question
@@ -116,7 +116,7 @@ def test_blocked_or_uncertain_yes_is_no_answer(source: str) -> None:
 def test_text_other_than_a_yes_closes_the_question(text: str) -> None:
     planner = ActionPlanner(LIMITS)
     planner.plan(UNSURE)
-    planner.observe(said(text, 2))
+    planner.observe(make_transcript(text, 2))
     unknown = Intent("", {}, 0.0, text, "unknown", UNSURE.stamp_ns + 2 * 10**9, "what is that")
     assert planner.plan(unknown).reason == "Then I leave it"
     late = answered(planner)
@@ -134,8 +134,8 @@ def test_text_other_than_a_yes_closes_the_question(text: str) -> None:
 def test_no_is_answered_once(meant: Intent, reason: str) -> None:
     planner = ActionPlanner(LIMITS)
     planner.plan(UNSURE)
-    planner.observe(said("don't", 2, is_final=False))
-    planner.observe(said("don't do that", 2.2))
+    planner.observe(make_transcript("don't", 2, is_final=False))
+    planner.observe(make_transcript("don't do that", 2.2))
     assert planner.plan(meant).reason == reason
     assert planner.plan(intent("deny")).reason == "I have not asked anything"
 
@@ -144,7 +144,7 @@ def test_no_is_answered_once(meant: Intent, reason: str) -> None:
 def test_text_without_a_rejection_leaves_the_question_open(text: str) -> None:
     planner = ActionPlanner(LIMITS)
     planner.plan(UNSURE)
-    planner.observe(said(text, 2))
+    planner.observe(make_transcript(text, 2))
     assert not answered(planner).is_refused
 
 
@@ -156,7 +156,9 @@ def test_only_text_after_the_question_closes_it(later_s: float, is_open: bool) -
     question = replace(UNSURE, stamp_ns=100 * 10**9)
     planner = ActionPlanner(LIMITS)
     planner.plan(question)
-    planner.observe(replace(said("no", 0), stamp_ns=question.stamp_ns + int(later_s * 1e9)))
+    planner.observe(
+        replace(make_transcript("no", 0), stamp_ns=question.stamp_ns + int(later_s * 1e9))
+    )
     yes = replace(intent("confirm"), stamp_ns=109 * 10**9)
     assert planner.plan(yes).is_refused is not is_open
 
@@ -164,7 +166,7 @@ def test_only_text_after_the_question_closes_it(later_s: float, is_open: bool) -
 def test_custom_stop_words_close_the_question() -> None:
     planner = ActionPlanner(LIMITS, stop_words=("basta",))
     planner.plan(UNSURE)
-    planner.observe(said("basta", 2))
+    planner.observe(make_transcript("basta", 2))
     assert answered(planner).is_refused
 
 

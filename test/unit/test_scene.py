@@ -49,7 +49,7 @@ def looks_like(label: str, score: float = 0.9) -> Classification:
     )
 
 
-def said(
+def answer(
     *results: Detections | Classification,
     target: str = "",
     all_labels: bool = True,
@@ -65,7 +65,7 @@ def said(
 
 @pytest.mark.parametrize("target", ["", "cup"])
 def test_missing_detections_are_reported(target: str) -> None:
-    assert said(target=target) == "I cannot see: no detections arrive on /ai/detections."
+    assert answer(target=target) == "I cannot see: no detections arrive on /ai/detections."
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_missing_detections_are_reported(target: str) -> None:
     ],
 )
 def test_what_do_you_see(images: list[list[tuple[str, float]]], words: str) -> None:
-    assert said(*(make_image(*each) for each in images)) == words
+    assert answer(*(make_image(*each) for each in images)) == words
 
 
 @pytest.mark.parametrize(
@@ -110,74 +110,76 @@ def test_what_do_you_see(images: list[list[tuple[str, float]]], words: str) -> N
     ],
 )
 def test_where_is_it(things: list[tuple[str, float]], target: str, words: str) -> None:
-    assert said(make_image(*things), make_image(*things), target=target) == words
+    assert answer(make_image(*things), make_image(*things), target=target) == words
 
 
 def test_messages_name_neither_all_classes_nor_always_the_size() -> None:
     seen = [make_image(("cup", LEFT), width=None)] * 2
-    assert said(*seen, target="cup", all_labels=False) == "I see a cup."
-    assert said(*seen, target="box", all_labels=False) == "I see no box."
+    assert answer(*seen, target="cup", all_labels=False) == "I see a cup."
+    assert answer(*seen, target="box", all_labels=False) == "I see no box."
 
 
 def test_object_in_one_image_is_not_reported() -> None:
     dog, nothing = make_image(("dog", LEFT)), make_image()
-    assert said(nothing, dog) == "I see nothing that I know."
-    assert said(nothing, dog, target="dog") == "I see no dog."
-    assert said(dog, nothing, dog) == "I see a dog."
-    assert said(nothing, dog, min_images=1) == "I see a dog."
-    assert said(dog, dog, *[nothing] * 5) == "I see nothing that I know."
+    assert answer(nothing, dog) == "I see nothing that I know."
+    assert answer(nothing, dog, target="dog") == "I see no dog."
+    assert answer(dog, nothing, dog) == "I see a dog."
+    assert answer(nothing, dog, min_images=1) == "I see a dog."
+    assert answer(dog, dog, *[nothing] * 5) == "I see nothing that I know."
     two = make_image(("dog", LEFT), ("dog", RIGHT))
-    assert said(dog, dog, two) == "I see a dog."
+    assert answer(dog, dog, two) == "I see a dog."
 
 
 def test_too_few_images_are_reported() -> None:
     dog = make_image(("dog", LEFT))
-    assert said(dog) == "I have seen only one image in the last 3 seconds."
-    assert said(dog, dog, min_images=3) == "I have seen only two images in the last 3 seconds."
+    assert answer(dog) == "I have seen only one image in the last 3 seconds."
+    assert answer(dog, dog, min_images=3) == "I have seen only two images in the last 3 seconds."
 
 
 def test_position_comes_from_the_latest_image() -> None:
-    words = said(make_image(("cup", LEFT)), make_image(("cup", RIGHT)), target="cup")
+    words = answer(make_image(("cup", LEFT)), make_image(("cup", RIGHT)), target="cup")
     assert words == "On the right I see a cup."
 
 
 def test_old_images_do_not_count() -> None:
     seen = [make_image(("dog", LEFT), age_s=1.0)] * 2
-    assert said(*seen, now_ns=NOW + SECOND) == "I see a dog."
+    assert answer(*seen, now_ns=NOW + SECOND) == "I see a dog."
     late = "I have seen no image for 4 seconds."
-    assert said(*seen, now_ns=NOW + 3 * SECOND) == late
-    assert said(*seen, target="cup", now_ns=NOW + 3 * SECOND) == late
-    assert said(*seen, now_ns=NOW + 3 * SECOND, max_age_s=10.0) == "I see a dog."
+    assert answer(*seen, now_ns=NOW + 3 * SECOND) == late
+    assert answer(*seen, target="cup", now_ns=NOW + 3 * SECOND) == late
+    assert answer(*seen, now_ns=NOW + 3 * SECOND, max_age_s=10.0) == "I see a dog."
 
 
 def test_invalid_stamp_is_replaced_by_the_arrival_time() -> None:
     for age_s in (NOW / SECOND, -3600.0):
-        assert said(*[make_image(("dog", LEFT), age_s=age_s)] * 2) == "I see a dog."
+        assert answer(*[make_image(("dog", LEFT), age_s=age_s)] * 2) == "I see a dog."
 
 
 def test_images_before_the_clock_was_set_back_do_not_count() -> None:
     seen = [make_image(("dog", LEFT))] * 2
-    assert said(*seen, now_ns=NOW - 60 * SECOND).startswith("I have seen no image for")
+    assert answer(*seen, now_ns=NOW - 60 * SECOND).startswith("I have seen no image for")
 
 
 def test_low_scores_do_not_count() -> None:
     seen = [make_image(("dog", LEFT, 0.9), ("cup", LEFT, 0.3))] * 2
-    assert said(*seen) == "I see a dog."
-    assert said(*seen, min_score=0.2) == "I see a dog and a cup."
+    assert answer(*seen) == "I see a dog."
+    assert answer(*seen, min_score=0.2) == "I see a dog and a cup."
 
 
 def test_classification_describes_the_whole_image() -> None:
     seen = [looks_like("dog")] * 2
-    assert said(*seen) == "This looks like a dog."
-    assert said(*seen, target="dog") == "This looks like a dog."
-    assert said(*seen, target="cup") == "This does not look like a cup."
-    assert said(*[looks_like("dog", 0.2)] * 2) == "I see nothing that I know."
+    assert answer(*seen) == "This looks like a dog."
+    assert answer(*seen, target="dog") == "This looks like a dog."
+    assert answer(*seen, target="cup") == "This does not look like a cup."
+    assert answer(*[looks_like("dog", 0.2)] * 2) == "I see nothing that I know."
 
 
 def test_another_model_discards_earlier_results() -> None:
     seen = [make_image(("dog", LEFT))] * 2
-    assert said(*seen, looks_like("cup"), looks_like("cup")) == "This looks like a cup."
-    assert said(*seen, make_image(model="n"), make_image(model="n")) == "I see nothing that I know."
+    assert answer(*seen, looks_like("cup"), looks_like("cup")) == "This looks like a cup."
+    assert (
+        answer(*seen, make_image(model="n"), make_image(model="n")) == "I see nothing that I know."
+    )
 
 
 def test_contradicting_settings_are_refused() -> None:

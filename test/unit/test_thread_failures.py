@@ -83,14 +83,14 @@ def test_costs_that_cannot_be_written_are_reported(
 ) -> None:
     monkeypatch.setattr(service_costs_module, "configuration_of", raising(failure))
     monkeypatch.setattr(service_costs_module, "is_timed_by_cpu", lambda selection: False)
-    told: list[str] = []
-    costs = ServiceCosts(ArtifactCache(tmp_path), told.append)
+    reported: list[str] = []
+    costs = ServiceCosts(ArtifactCache(tmp_path), reported.append)
     engine = Engine(None, None, None)  # type: ignore[arg-type]
     for _ in range(RUNS):
         costs.add(engine, 1, 0.05, 0.02)
     costs.save_if_due(0, is_free=True)
     costs.close()
-    assert told == [f"the measured costs are not saved: {type(failure).__name__}: injected"]
+    assert reported == [f"the measured costs are not saved: {type(failure).__name__}: injected"]
 
 
 @failing
@@ -196,13 +196,13 @@ def test_a_file_whose_reading_breaks_is_unreadable_and_the_next_is_read(
 
 @failing
 def test_a_failing_overlay_writer_does_not_block(tmp_path: Path, failure: BaseException) -> None:
-    told: list[str] = []
-    files = OverlayFiles(tmp_path, raising(failure), told.append)
+    reported: list[str] = []
+    files = OverlayFiles(tmp_path, raising(failure), reported.append)
     frame = Frame.from_array(np.zeros((2, 2, 3), np.uint8), "bgr8", 1, "camera", "")
     receiving = threading.Thread(target=lambda: [files.receive(frame) for _ in range(20)])
     receiving.start()
     receiving.join(DEADLINE_S)
     assert not receiving.is_alive()
     files.finish()
-    assert told == [f"an overlay is not written: {type(failure).__name__}: injected"]
+    assert reported == [f"an overlay is not written: {type(failure).__name__}: injected"]
     assert (files.written, files.failed) == (0, 20)

@@ -129,8 +129,8 @@ def test_names_that_cannot_be_meant_are_wrong_usage(
 ) -> None:
     arguments = ["run", "perception", "--source=sample", f"{option}={value}"]
     assert command_line.run(arguments) == 2
-    told = capsys.readouterr().err
-    assert option in told and reason in told
+    output = capsys.readouterr().err
+    assert option in output and reason in output
 
 
 def test_json_lines_fit_any_encoding() -> None:

@@ -48,10 +48,10 @@ def test_an_utterance_goes_through_all_stages() -> None:
     assert listener.finished == []
     listener.at(260).add_velocity((0.01, 0.0))
     (utterance,) = listener.finished
-    told = utterance.as_json()
+    output = utterance.as_json()
     times = {"speech": 200.0, "text": 250.0, "intent": 251.0, "plan": 252.0, "command": 260.0}
-    assert told["ms"] == times
-    assert (told["intent"], told["slots"], told["steps"]) == (
+    assert output["ms"] == times
+    assert (output["intent"], output["slots"], output["steps"]) == (
         "move",
         {"distance": 10.0},
         ["move 10 m 0.25 m/s"],

@@ -28,11 +28,11 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_work_is_repeated_after_any_exception(
     failure: BaseException, report_fails: bool, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    told: list[BaseException] = []
+    reported: list[BaseException] = []
     done = threading.Event()
 
     def work(worker: Worker) -> None:
-        if len(told) < 3:
+        if len(reported) < 3:
             raise failure
         done.set()
         worker.wait(DEADLINE_S)
@@ -72,15 +72,15 @@ def test_a_worker_ends_while_its_work_keeps_failing() -> None:
 
 def test_failing_work_can_end_itself() -> None:
     calls: list[int] = []
-    told = threading.Event()
+    reported = threading.Event()
 
     def work(worker: Worker) -> None:
         calls.append(1)
         worker.end()
         raise RuntimeError("given up")
 
-    worker = Worker("worker", work, lambda error: told.set())
-    assert told.wait(DEADLINE_S)
+    worker = Worker("worker", work, lambda error: reported.set())
+    assert reported.wait(DEADLINE_S)
     worker.end()
     assert calls == [1]
 

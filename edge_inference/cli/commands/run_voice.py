@@ -110,7 +110,7 @@ def _start(options: argparse.Namespace, started_s: float) -> int:
 
 
 def _list_devices(as_json: bool) -> int:
-    from edge_inference.cli.voice.sound_devices import list_inputs
+    from edge_inference.cli.voice.audio_devices import list_inputs
 
     for line in list_inputs(as_json):
         print(line)

@@ -101,13 +101,13 @@ def read_file_lengths(source: str, pause_s: float) -> list[tuple[str, float]]:
     Reads all files. Raises SourceError.
     """
     found: dict[str, float] = {}
-    sound = open_audio_input(source, pause_s)
+    audio = open_audio_input(source, pause_s)
     try:
-        while (piece := sound.read()) is not None:
-            length_s = len(piece.samples) / piece.sample_rate
-            found[sound.origin] = found.get(sound.origin, 0.0) + length_s
+        while (block := audio.read()) is not None:
+            length_s = len(block.samples) / block.sample_rate
+            found[audio.origin] = found.get(audio.origin, 0.0) + length_s
     finally:
-        sound.close()
+        audio.close()
     return [(Path(origin).name, length_s) for origin, length_s in found.items()]
 
 

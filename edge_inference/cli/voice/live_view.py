@@ -86,7 +86,7 @@ class VoiceLiveView(VoiceOutput):
 
 def _level_bar(level_dbfs: float | None) -> RenderableType:
     if level_dbfs is None:
-        return Text("no sound", style="dim")
+        return Text("no audio", style="dim")
     grid = Table.grid(padding=(0, 1, 0, 0))
     grid.add_column(width=_BAR_WIDTH)
     grid.add_column(no_wrap=True)

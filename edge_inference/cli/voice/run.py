@@ -18,6 +18,7 @@ from edge_inference.cli.error_reporter import ErrorReporter
 from edge_inference.cli.exit_status import EXIT_FAILED, UsageError
 from edge_inference.cli.run_namespace import NamespacedPipeline, unique_namespace
 from edge_inference.cli.signals import Interrupt, catch_signals
+from edge_inference.cli.voice.audio_devices import Player, check_input
 from edge_inference.cli.voice.expectations import EXPECTED_FILE, load_expectation
 from edge_inference.cli.voice.file_matching import (
     FileMatcher,
@@ -27,7 +28,6 @@ from edge_inference.cli.voice.file_matching import (
 )
 from edge_inference.cli.voice.live_state import AudioLevelMeter, VoiceLiveState
 from edge_inference.cli.voice.output import VoiceJson, VoiceLines, VoiceOutput, VoiceSummary
-from edge_inference.cli.voice.sound_devices import Player, check_input
 from edge_inference.cli.voice.utterance_tracker import STAGES, Utterance, UtteranceTracker, Velocity
 from edge_inference.cli.voice.velocity_record import VelocityRecord
 from edge_inference.composition.pipeline import load_pipeline, share_folder

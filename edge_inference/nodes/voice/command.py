@@ -45,8 +45,8 @@ class CommandSettings(StopSettings):
     )
     cancel_timeout_s: float = setting(
         1.0,
-        "a canceled goal of navigation that has not ended after this time is an error; it is "
-        "canceled again, up to five times",
+        "a canceled goal of navigation that has not ended after this time is an error; a request "
+        "that is rejected or not answered is repeated, up to five in all",
         unit="s",
         minimum=0.1,
         maximum=60.0,

@@ -12,7 +12,7 @@ from edge_inference.speech.recognition.robot_speech import RobotSpeech
 # A client that listens repeats its request; the request of a client that has died expires.
 _REQUEST_VALID_S = 2.0
 _LONG_TALK = (
-    "the robot has reported speaking for {:.0f} s without a break, so only stop is heard; "
+    "the robot has reported speaking for {:.0f} s without a break, so only a stop or a no counts; "
     "/robot_speaking has {} publishers: is each of them expected?"
 )
 

@@ -155,7 +155,7 @@ class SpeechRecognition(Stage[SpeechSegment]):
         )
 
     def emit(self, output: Transcript) -> None:
-        """Publish the transcript, an empty one too: no other message tells of such speech."""
+        """Publish the transcript; an empty one may be the only sign of truncated speech."""
         self._transcripts.publish(output)
 
     def _receive_mixed(self, segment: SpeechSegment, by_reference: bool) -> None:

@@ -52,7 +52,7 @@ _ANSWER_WORDS = frozenset({"no", "non"})
 _GUARD_NS = 1_500_000_000
 _MAX_QUOTED = 60
 _MAX_REMEMBERED = 16
-_TRUNCATED_TEXT = "something that a gap in the sound cut off"
+_TRUNCATED_TEXT = "something that a gap in the audio cut off"
 _STILL_ACTIONS = frozenset({"stop", "look", "say"})
 # "Go on and stop": the robot stops at the end.
 _JOINERS = frozenset({"and", "then"})

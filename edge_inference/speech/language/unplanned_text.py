@@ -54,24 +54,24 @@ class UnplannedTextTracker:
         if not transcript.is_final or not (is_stop or starts_with_no(text, stop_words)):
             return None
         until_ns = self._steady_ns() + int(plan_timeout_s * 1e9)
-        word = UnplannedText(transcript, is_stop, until_ns)
+        unplanned = UnplannedText(transcript, is_stop, until_ns)
         # Without a stamp an earlier plan cannot be matched to the text.
         plans = [plan for plan in self._plans if 0 < plan.stamp_ns == transcript.stamp_ns]
         if plans:
-            return None if any(map(word.is_satisfied_by, plans)) else word
-        self._waiting[transcript.stamp_ns] = word
+            return None if any(map(unplanned.is_satisfied_by, plans)) else unplanned
+        self._waiting[transcript.stamp_ns] = unplanned
         return self._pop_oldest() if len(self._waiting) > _REMEMBERED else None
 
     def add_plan(self, plan: ActionPlan) -> UnplannedText | None:
         """Add a plan; return its text if the plan does not carry it out."""
         self._plans.append(plan)
-        word = self._waiting.pop(plan.stamp_ns, None)
-        return None if word is None or word.is_satisfied_by(plan) else word
+        unplanned = self._waiting.pop(plan.stamp_ns, None)
+        return None if unplanned is None or unplanned.is_satisfied_by(plan) else unplanned
 
     def pop_overdue(self) -> UnplannedText | None:
         """Remove and return a text whose plan did not arrive in time, if any."""
         now_ns = self._steady_ns()
-        if any(word.until_ns <= now_ns for word in self._waiting.values()):
+        if any(unplanned.until_ns <= now_ns for unplanned in self._waiting.values()):
             return self._pop_oldest()
         return None
 

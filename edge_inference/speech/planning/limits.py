@@ -63,9 +63,9 @@ class MotionLimits:
     def check(self) -> str | None:
         """Return the contradiction between settings, or None."""
         for what in ("speed_mps", "rate_radps", "distance_m", "angle_rad"):
-            usual, limit = getattr(self, f"default_{what}"), getattr(self, f"max_{what}")
-            if usual > limit:
-                return f"default_{what}: {usual:g} is above max_{what}, {limit:g}"
+            default, limit = getattr(self, f"default_{what}"), getattr(self, f"max_{what}")
+            if default > limit:
+                return f"default_{what}: {default:g} is above max_{what}, {limit:g}"
         return None
 
 

@@ -192,8 +192,8 @@ class ActionPlanner:
 def describe_step(step: ActionStep) -> str:
     """Return the spoken description of a step."""
     if step.action == "move" and step.distance_m is not None:
-        way = "forward" if step.distance_m >= 0 else "back"
-        return f"going {way} {abs(step.distance_m):.3g} meters"
+        direction = "forward" if step.distance_m >= 0 else "back"
+        return f"going {direction} {abs(step.distance_m):.3g} meters"
     if step.action == "turn" and step.angle_rad is not None:
         side = "left" if step.angle_rad >= 0 else "right"
         return f"turning {side} {abs(math.degrees(step.angle_rad)):.3g} degrees"
@@ -232,8 +232,8 @@ def _move(slots: PlannerSlots, limits: MotionLimits) -> list[ActionStep]:
         distance_m = duration_s * speed_mps
     elif distance_m is None:
         distance_m = limits.default_distance_m
-    way = -distance_m if direction == "backward" else distance_m
-    return [ActionStep("move", distance_m=way, speed_mps=speed_mps)]
+    signed_m = -distance_m if direction == "backward" else distance_m
+    return [ActionStep("move", distance_m=signed_m, speed_mps=speed_mps)]
 
 
 def _turn(slots: PlannerSlots, limits: MotionLimits) -> list[ActionStep]:
@@ -241,11 +241,11 @@ def _turn(slots: PlannerSlots, limits: MotionLimits) -> list[ActionStep]:
     angle_rad, rate_radps = slots.size("angle", "rad"), slots.size("rate", "rad/s")
     if angle_rad is None:
         angle_rad = math.pi if direction == "around" else limits.default_angle_rad
-    way = -angle_rad if direction == "right" else angle_rad
+    signed_rad = -angle_rad if direction == "right" else angle_rad
     return [
         ActionStep(
             "turn",
-            angle_rad=way,
+            angle_rad=signed_rad,
             rate_radps=limits.default_rate_radps if rate_radps is None else rate_radps,
         )
     ]
@@ -260,8 +260,8 @@ def _pick(slots: PlannerSlots, limits: MotionLimits) -> list[ActionStep]:
 
 
 def _place(slots: PlannerSlots, limits: MotionLimits) -> list[ActionStep]:
-    index = slots.word("place")
-    steps = [ActionStep("go_to", target=index)] if index else []
+    place = slots.word("place")
+    steps = [ActionStep("go_to", target=place)] if place else []
     return [*steps, ActionStep("place", target=slots.word("thing"))]
 
 

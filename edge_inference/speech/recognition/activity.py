@@ -40,7 +40,11 @@ class ActivitySettings:
         0.35, "speech ends below this probability", minimum=0.0, maximum=1.0
     )
     pre_roll_ms: float = setting(
-        300.0, "audio before the start of speech", unit="ms", minimum=0.0, maximum=2000.0
+        300.0,
+        "audio before the start of speech that a segment includes",
+        unit="ms",
+        minimum=0.0,
+        maximum=2000.0,
     )
     hangover_ms: float = setting(
         200.0,
@@ -132,12 +136,12 @@ class ActivityDetector:
             segments += self._add_window(window, chunk.frame_id)
         return segments
 
-    def end_on_timeout(self, without_sound_s: float) -> list[SpeechSegment]:
+    def end_on_timeout(self, without_audio_s: float) -> list[SpeechSegment]:
         """End the current utterance if no audio has arrived for ``input_timeout_s``; return it.
 
         The stream may continue: late audio is appended to it.
         """
-        if without_sound_s < self.settings.input_timeout_s:
+        if without_audio_s < self.settings.input_timeout_s:
             return []
         return self._end_segment(self._frame_id)
 

@@ -104,8 +104,8 @@ def test_onnx_runtime_serves_until_the_engine_is_built(
         ),
         "progress in the state",
     )
-    heard = outside.listen("/diagnostics", "diagnostic_msgs/DiagnosticArray")
-    wait_for(lambda: any("preparing" in str(message) for message in heard), "diagnostics")
+    received = outside.listen("/diagnostics", "diagnostic_msgs/DiagnosticArray")
+    wait_for(lambda: any("preparing" in str(message) for message in received), "diagnostics")
     gate.write_text("go")
     in_service(pipeline, "trt")
     wait_for(lambda: pipeline.preprocess._is_deferring, "preprocess to leave images to the GPU")

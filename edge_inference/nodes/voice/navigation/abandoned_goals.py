@@ -69,7 +69,7 @@ class AbandonedGoals:
             return any(goal.id == goal_id for goal in self._goals)
 
     def retry(self) -> None:
-        """Cancel each goal that has a problem again, with a new count of attempts."""
+        """Cancel each goal with a problem once more, with a new count of attempts."""
         with self._lock:
             failed = [goal for goal in self._goals if goal.problem]
             for goal in failed:

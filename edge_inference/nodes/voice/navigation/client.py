@@ -31,8 +31,8 @@ class NavigationClient:
     """Sends one goal at a time to the action ``navigate_to_pose``.
 
     No method blocks: responses arrive in the executor. If an abandoned goal has not ended after
-    ``cancel_timeout_s()``, the client cancels it again and reports an error until it ends. The
-    same holds for a goal that an earlier node of this name has left behind.
+    ``cancel_timeout_s()``, the client reports an error until it ends, and repeats a cancel request
+    that was rejected or not answered. The same holds for a goal of an earlier node of this name.
     """
 
     def __init__(self, node: Component, cancel_timeout_s: Callable[[], float]) -> None:
@@ -92,7 +92,7 @@ class NavigationClient:
             self._abandoned.add(goal)
 
     def cancel_all(self) -> None:
-        """Cancel the goals of all clients; repeat the requests that navigation has rejected."""
+        """Cancel the goals of all clients, and again those that have not ended in time."""
         self._abandoned.retry()
         self.cancel()
         if self._client is None:

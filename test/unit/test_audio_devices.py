@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from edge_inference.cli.command_line import run
-from edge_inference.cli.voice.sound_devices import Player, check_input, input_devices, list_inputs
+from edge_inference.cli.voice.audio_devices import Player, check_input, input_devices, list_inputs
 from edge_inference.core.audio import AudioChunk
 from edge_inference.errors import SourceError
 
@@ -174,11 +174,11 @@ def test_chunks_are_played_in_their_order_and_at_their_rate(system: SoundSystem)
 
 def test_a_device_failure_is_reported_once(system: SoundSystem) -> None:
     system.fault = "Device unavailable"
-    told: list[str] = []
+    reports: list[str] = []
     has_told = threading.Event()
 
     def tell(text: str) -> None:
-        told.append(text)
+        reports.append(text)
         has_told.set()
 
     player = Player(tell)
@@ -187,5 +187,5 @@ def test_a_device_failure_is_reported_once(system: SoundSystem) -> None:
     for _ in range(100):
         player.play(chunk(0.1))
     player.close()
-    assert len(told) == 1
-    assert "Device unavailable; the run continues" in told[0]
+    assert len(reports) == 1
+    assert "Device unavailable; the run continues" in reports[0]
