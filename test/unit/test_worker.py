@@ -38,14 +38,14 @@ def test_work_is_repeated_after_any_exception(
         worker.wait(DEADLINE_S)
 
     def failed(error: BaseException) -> None:
-        told.append(error)
+        reported.append(error)
         if report_fails:
             raise SystemExit("the report fails")
 
     worker = Worker("worker", work, failed)
     assert done.wait(DEADLINE_S)
     worker.end()
-    assert told == [failure] * 3
+    assert reported == [failure] * 3
     assert capfd.readouterr().err.count("SystemExit: the report fails") == (
         3 if report_fails else 0
     )

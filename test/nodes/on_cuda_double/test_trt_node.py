@@ -99,7 +99,7 @@ def test_onnx_runtime_serves_until_the_engine_is_built(
     by_cpu = pipeline.next(pipeline.classes)
     wait_for(
         lambda: (
-            "building" in pipeline.states[-1].wanted.lower()
+            "building" in pipeline.states[-1].preparing.lower()
             or (pipeline.states[-1].progress or 0) > 0
         ),
         "progress in the state",
@@ -211,7 +211,7 @@ def test_precision_switches_live_between_engines(
         ]
         wait_for(
             lambda precision=precision: (
-                pipeline.states[-1].wanted == "" and pipeline.states[-1].precision == precision
+                pipeline.states[-1].preparing == "" and pipeline.states[-1].precision == precision
             ),
             f"{precision} in service",
         )
