@@ -1,12 +1,12 @@
-"""A robustness campaign: hostile messages, floods, clocks, signals, files and spoken words.
+"""A robustness campaign: hostile messages, floods, clocks, signals, files and utterances.
 
 Messages: every subscription of the robot's pipelines receives mutated messages (also in their first
 bytes) and the worst single messages; the memory that they take is measured. Floods: one process
 floods every topic in turn, while another one drives the robot and says stop. Clocks: a simulated
 clock stands still, crawls, jumps or runs back while the robot drives. Processes: signals and kills
-at any moment of a start, and invalid files. Words: spoken commands after a cut-off negation, and
-the stop words; recognition errors count as wrong too. At the end the campaign prints the number of
-trials and all problems.
+at any moment of a start, and invalid files. Utterances: spoken commands after a cut-off negation,
+and the stop words; recognition errors count as wrong too. At the end the campaign prints the number
+of trials and all problems.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _CYCLE_MS = 40.0  # the default control cycle of the command node
 MEMORY_BOUND_MIB = 512.0
 #: Larger than the images of any camera, in bytes.
 _LARGEST_IMAGE = 190_000_000
-_PARTS = ("messages", "floods", "clocks", "processes", "words")
+_PARTS = ("messages", "floods", "clocks", "processes", "utterances")
 
 
 @dataclass
@@ -67,10 +67,12 @@ class Scale:
     signals: int = 20
     kills: int = 5
     files: int = 100
-    words: int = 36
+    utterances: int = 36
 
 
-QUICK = Scale(mutations=500, stops=3, images=3, clocks=4, signals=4, kills=1, files=12, words=6)
+QUICK = Scale(
+    mutations=500, stops=3, images=3, clocks=4, signals=4, kills=1, files=12, utterances=6
+)
 
 
 def messages(tally: Tally, seed: int, scale: Scale) -> None:
@@ -210,13 +212,13 @@ def processes(tally: Tally, seed: int, scale: Scale) -> None:
     _count_results(tally, campaign_processes.bad_files(seed, scale.files))
 
 
-def words(tally: Tally, seed: int, scale: Scale) -> None:
-    """Say commands after a cut-off negation, and every stop word; needs a speech synthesiser."""
+def utterances(tally: Tally, seed: int, scale: Scale) -> None:
+    """Say commands after a cut-off negation, and every stop word; needs a speech synthesizer."""
     missing = list_missing_programs(VOICES)
     for line in missing:
         print(line)
     if not missing:
-        _count_results(tally, campaign_utterances.run_utterances(seed, scale.words))
+        _count_results(tally, campaign_utterances.run_utterances(seed, scale.utterances))
 
 
 def _count_results(tally: Tally, results: Iterable[campaign_processes.TrialResult]) -> None:
@@ -249,7 +251,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "floods": lambda: floods(tally, scale),
         "clocks": lambda: clocks(tally, seed, scale),
         "processes": lambda: processes(tally, seed, scale),
-        "words": lambda: words(tally, seed, scale),
+        "utterances": lambda: utterances(tally, seed, scale),
     }
     chosen = report.arguments.part or _PARTS
     for name in chosen:

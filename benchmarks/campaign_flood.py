@@ -100,7 +100,7 @@ class Driver(SpinningNode):
         self._plans = self.node.create_publisher(
             msg.ActionPlan, COMMAND_TOPICS[0], QoSProfile(depth=1)
         )
-        self._words = self.node.create_publisher(
+        self._transcripts = self.node.create_publisher(
             msg.Transcript, COMMAND_TOPICS[1], QoSProfile(depth=1)
         )
         self.node.create_subscription(Twist, "/cmd_vel", self._on_velocity, QoSProfile(depth=100))
@@ -108,7 +108,7 @@ class Driver(SpinningNode):
     def wait_for_subscribers(self) -> None:
         """Return once plans and transcripts have subscribers."""
         end = time.monotonic() + _WAIT_S
-        while not all(p.get_subscription_count() for p in (self._plans, self._words)):
+        while not all(p.get_subscription_count() for p in (self._plans, self._transcripts)):
             if time.monotonic() > end:
                 raise RuntimeError(f"no node subscribes to {' and '.join(COMMAND_TOPICS)}")
             time.sleep(_POLL_PERIOD_S)
@@ -134,7 +134,7 @@ class Driver(SpinningNode):
         self._has_stopped.clear()
         started = time.monotonic()
         word = Transcript("stop", 0.9, "command", self._now_ns(), True)
-        self._words.publish(TranscriptAdapter().to_message(word))
+        self._transcripts.publish(TranscriptAdapter().to_message(word))
         if not self._has_stopped.wait(_WAIT_S):
             raise RuntimeError(f"the robot did not stop within {_WAIT_S:g} s")
         return (time.monotonic() - started) * 1e3

@@ -311,14 +311,14 @@ class Target:
         return sorted(result.labels[each] for each in result.class_ids)
 
     def _plan(self, text: str) -> list[tuple[str, float | None]]:
-        words = self._subscription("/ai/transcript", "intent_parser")
+        transcripts = self._subscription("/ai/transcript", "intent_parser")
 
         def send() -> None:
-            now_ns = words._node.get_clock().now().nanoseconds
+            now_ns = transcripts._node.get_clock().now().nanoseconds
             self._sent_stamps.add(now_ns)
-            stderr = Transcript(text, 0.9, "command", now_ns, True)
-            data = TranscriptAdapter().to_bytes(stderr)
-            words._node.executor.create_task(words._on_bytes, data)
+            transcript = Transcript(text, 0.9, "command", now_ns, True)
+            data = TranscriptAdapter().to_bytes(transcript)
+            transcripts._node.executor.create_task(transcripts._on_bytes, data)
 
         plan = self._wait_for_result(self._plans, send)
         return [(step.action, step.distance_m) for step in plan.steps]

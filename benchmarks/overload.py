@@ -6,7 +6,7 @@ publishes three images in that time.
 A frame's age is the time from its capture stamp to the end of decoding. Stock is a
 typical rclpy subscription that keeps the last 10 messages, and
 does the same preprocessing, inference and decoding in its callback. Both sides have
-the camera in their process and take turns. Memory is that of the container's
+the camera in their process and run alternately. Memory is that of the container's
 process after its first turn and after its last.
 """
 

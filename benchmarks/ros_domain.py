@@ -10,7 +10,7 @@ DOMAINS = range(1, 102)
 LOCK_PORT = 22100
 
 
-def claim() -> tuple[int, socket.socket]:
+def reserve_domain() -> tuple[int, socket.socket]:
     """Return a ROS domain that no other test or benchmark on this machine uses, and its lock.
 
     The lock is a bound port, which the kernel releases when the process ends. Raises

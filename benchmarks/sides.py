@@ -18,15 +18,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from benchmarks.ros_domain import claim
+from benchmarks.ros_domain import reserve_domain
 
-_claims: list[socket.socket] = []
+_locks: list[socket.socket] = []
 
 
 def domains(count: int) -> list[int]:
     """Reserve ROS domains until this process ends, so that concurrent processes are separate."""
-    found, claims = zip(*(claim() for _ in range(count)), strict=True)
-    _claims.extend(claims)
+    found, locks = zip(*(reserve_domain() for _ in range(count)), strict=True)
+    _locks.extend(locks)
     return list(found)
 
 
@@ -45,7 +45,7 @@ def shared_memory() -> dict[str, str]:
 
 
 class Side:
-    """A class in a separate process: ``Side(domain, Stock, 640, 480).ask("run", 10)``."""
+    """A class in a separate process: ``Side(domain, StockHop, 640, 480).ask("run", 10)``."""
 
     def __init__(
         self,

@@ -44,7 +44,7 @@ def draw_hour(traces: Mapping[str, Outcome], path: Path) -> None:
 
 
 def draw_machines(outcomes: Mapping[str, Sequence[Outcome]], path: Path) -> None:
-    """Plot all machines: the maximum temperatures, and the utility of one preset by the other."""
+    """Plot all machines: their maximum temperatures, and the utility of both presets."""
     pyplot = _pyplot()
     figure, (temperature, utility) = pyplot.subplots(1, 2, figsize=(9, 3.8))
     for name, results in outcomes.items():

@@ -29,7 +29,7 @@ class OfflineResult(NamedTuple):
     """The result for one audio signal.
 
     ``meanings``, ``intents`` (by name) and ``texts`` are those of the commands; ``refused`` are the
-    reasons of rejections; ``stops_early``: partial speech was taken for stop.
+    reasons why texts were no command; ``stops_early``: partial speech was taken for stop.
     """
 
     meanings: list[Hashable]

@@ -51,8 +51,8 @@ def pytest_configure(config: pytest.Config) -> None:
     # pytest captures descriptor 2 during a test.
     config.stash[_STDERR] = os.dup(2)
     gpu_kit.put_on_path()
-    domain, claim = ros_domain.claim()
-    config.add_cleanup(claim.close)
+    domain, lock = ros_domain.reserve_domain()
+    config.add_cleanup(lock.close)
     os.environ["ROS_DOMAIN_ID"] = str(domain)
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     os.environ["ROS_LOG_DIR"] = str(CACHE / "ros")

@@ -27,7 +27,7 @@ class InferenceState:
     precision: str
     engine: str
     takes_images: bool
-    wanted: str
+    preparing: str
     progress: float | None
     problem: str
     max_rate_hz: float | None = None

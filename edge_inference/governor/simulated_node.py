@@ -131,7 +131,7 @@ class SimulatedNode:
             directive_id=self._directive.id if self._directive else 0,
             manager="",
             limits=self._limits,
-            obeys="directive" if self._directive else "nothing",
+            limits_source="directive" if self._directive else "nothing",
         )
 
     def _apply(self, directive: Directive) -> None:

@@ -26,7 +26,7 @@ class StageSettings:
 
     max_age_ms: float = setting(
         0.0,
-        "a frame that is older than this at the start of processing is dropped; 0: no limit",
+        "an item that is older than this at the start of processing is dropped; 0: no limit",
         unit="ms",
         minimum=0.0,
         maximum=600_000.0,
@@ -36,7 +36,7 @@ class StageSettings:
     )
     when_full: str = setting(
         "drop_oldest",
-        "with a full queue: drop the oldest frame, or wait, which slows a producer in the same "
+        "with a full queue: drop the oldest item, or wait, which slows a producer in the same "
         "process down",
         choices=("drop_oldest", "wait"),
     )

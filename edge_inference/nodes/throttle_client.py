@@ -180,10 +180,10 @@ class ThrottleClient:
         now = self.active
         directive = now.directive
         reason = directive.reason if directive is not None else now.problem
-        self._node.health.note("obeys", f"{now.obeys}: {reason}" if reason else now.obeys)
-        if now.obeys != before.obeys:
-            message = f"obeys {now.obeys}: {reason}" if reason else f"obeys {now.obeys}"
-            self._node.get_logger().info(one_line(message))
+        source = f"{now.limits_source}: {reason}" if reason else now.limits_source
+        self._node.health.note("limits_source", source)
+        if now.limits_source != before.limits_source:
+            self._node.get_logger().info(one_line(f"limits from {source}"))
         if now.problem and now.problem != before.problem:
             self._node.get_logger().warning(one_line(now.problem))
 
@@ -206,7 +206,7 @@ class ThrottleClient:
                 directive_id=directive.id if directive is not None else 0,
                 manager=directive.manager if directive is not None else "",
                 limits=self.limits,
-                obeys=self.active.obeys,
+                limits_source=self.active.limits_source,
                 problem="; ".join(filter(None, (serving.problem, self.active.problem))),
                 stamp_ns=self._node.now_ns(),
             )

@@ -52,7 +52,7 @@ def calibrate(
     describes the batches. Raises ConfigError for an unknown method, ModelError and BackendError
     for a file that cannot be used, TensorError for a batch that does not fit or leads to values
     that are not finite, SourceError without a batch, CancelledError soon after
-    ``cancelled`` says so.
+    ``cancelled`` returns True.
     """
     if method not in METHODS:
         raise ConfigError(f"method: expected one of {', '.join(METHODS)}, got {method!r}")

@@ -119,7 +119,7 @@ def compare(
 
     Files that an engine needs are built if they are missing, however long that takes. Raises
     BackendError or ModelError if the reference cannot run, and CancelledError soon
-    after ``cancelled`` says so.
+    after ``cancelled`` returns True.
     """
     if "fp32" not in request.model.variants:
         raise ModelError(
@@ -204,9 +204,13 @@ class _CompareRun:
 
         sides = {name: make_side(name) for name in timed}
         durations = time_interleaved(sides, self._request.runs, after_round=after_round)
-        points = {name: configuration_of(self._engines[name][0], self._cache) for name in timed}
+        configurations = {
+            name: configuration_of(self._engines[name][0], self._cache) for name in timed
+        }
         samples = {
-            points[name]: runs.samples() for name, runs in timed.items() if name not in failures
+            configurations[name]: runs.samples()
+            for name, runs in timed.items()
+            if name not in failures
         }
         recorded = record_costs(self._cache, "compare", samples, self.problems.append)
         costs = MeasuredCosts(() if recorded is None else (recorded,))
@@ -215,7 +219,7 @@ class _CompareRun:
             if name in failures
             else {
                 "latency": Percentiles.of(milliseconds),
-                "measured_cost": costs.newest(points[name]),
+                "measured_cost": costs.newest(configurations[name]),
             }
             for name, milliseconds in durations.items()
         }

@@ -88,7 +88,7 @@ def check_derived_model(
 
     The golden images must pass as they do whenever the model is loaded. The held-out images
     may be few, so the agreement threshold applies to all images together. Raises CancelledError
-    soon after ``cancelled`` says so.
+    soon after ``cancelled`` returns True.
     """
     image_sets = {"golden": self_check_images(model), "held out": list(held_out)}
     thresholds = {

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edge_inference.engines.cache.artifacts import Cancelled
 from edge_inference.engines.precision.folding import fold
-from edge_inference.engines.precision.fp16 import LARGEST
+from edge_inference.engines.precision.fp16 import MAX_FP16
 from edge_inference.errors import CancelledError, SourceError
 from edge_inference.optimize.calibrate import ImageCountCallback
 from edge_inference.optimize.intermediate_tensors import IntermediateTensors
@@ -50,7 +50,7 @@ def find_overflows(
             progress(count)
     if not count:
         raise SourceError("search for overflows: expected at least one image, got none")
-    too_large = {name: value for name, value in largest.items() if not value <= LARGEST / HEADROOM}
+    too_large = {name: value for name, value in largest.items() if not value <= MAX_FP16 / HEADROOM}
     nodes = {}
     for node in model.graph.node:
         values_at = [too_large[name] for name in (*node.input, *node.output) if name in too_large]

@@ -132,7 +132,7 @@ def quantize(
     folder before it exists, so that a supervisor can remove it if this process is killed.
     Raises ConfigError for an output that cannot be used, ModelError for a model that cannot be
     quantized, what ``calibrate`` and ``derive`` raise, and CancelledError soon after ``cancelled``
-    says so.
+    returns True.
     """
     problem = find_output_problem(request.output, request.model)
     if problem is not None:

@@ -46,8 +46,8 @@ def write_plan(onnx_file: Path, *, metadata: dict[str, Any] | None = None, **hea
         "onnx_sha256": "",
         "plan_sha256": hashlib.sha256(content).hexdigest(),
         "plan_bytes": len(content),
-        "inputs": {node.name: _told(node) for node in session.get_inputs()},
-        "outputs": {node.name: _told(node) for node in session.get_outputs()},
+        "inputs": {node.name: _describe(node) for node in session.get_inputs()},
+        "outputs": {node.name: _describe(node) for node in session.get_outputs()},
     }
     write_sidecar(plan, EngineMetadata(**{**fields, **(metadata or {})}))
     return plan
@@ -62,7 +62,7 @@ def _filled(shape: list[Any], length: int) -> list[int]:
     return [axis if isinstance(axis, int) else length for axis in shape]
 
 
-def _told(node: Any) -> list[Any]:
+def _describe(node: Any) -> list[Any]:
     onnx_type = node.type.removeprefix("tensor(").removesuffix(")")
     dtype = {"float": "float32", "double": "float64"}.get(onnx_type, onnx_type)
     return [dtype, *_filled(node.shape, -1)]

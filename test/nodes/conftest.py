@@ -59,10 +59,10 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     Nodes of earlier tests may be in the graph still, and would be taken for other pipelines.
     """
-    domain, held = ros_domain.claim()
+    domain, lock = ros_domain.reserve_domain()
     monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
     yield
-    held.close()
+    lock.close()
 
 
 @pytest.fixture(scope="session")

@@ -43,7 +43,7 @@ def state(
         precision="fp32",
         engine="",
         takes_images=False,
-        wanted="",
+        preparing="",
         progress=None,
         problem="",
     )
@@ -63,12 +63,14 @@ class Pipeline:
         settings = {"golden_check": "off", "self_check": "off", **(inference or {})}
         place = ("-r", f"__ns:={namespace}")
         topics = ("performance_directive", "workload")
-        obeys = [word for name in topics for word in ("-r", f"{name}:={platform}/{name}")]
+        remappings = [word for name in topics for word in ("-r", f"{name}:={platform}/{name}")]
         self.rig = rig
         # Before the node: its first state counts.
         self.states = rig.tap(f"{namespace}/inference_state")
         self.decode: Component = rig.load("Decode", *place, **parameters)
-        self.inference: Component = rig.load("Inference", *place, *obeys, **settings, **parameters)
+        self.inference: Component = rig.load(
+            "Inference", *place, *remappings, **settings, **parameters
+        )
         self.preprocess: Component = rig.load(
             "Preprocess", *place, "-r", "image_raw:=/image", **parameters
         )

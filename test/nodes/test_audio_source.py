@@ -33,7 +33,7 @@ def test_a_file_is_played_in_real_time(rig: Rig, tmp_path: Path) -> None:
     Bus.of(rig.context).tap("/ai/audio", lambda chunk: came_ns.append(time.monotonic_ns()))
     chunks = rig.tap("/ai/audio")
     source = recording(tmp_path / "a.wav")
-    node = rig.load("AudioSource", autostart=False, source=source, pause_s=0.064, frame_id="ear")
+    node = rig.load("AudioSource", autostart=False, source=source, pause_s=0.064, frame_id="microphone")
     rig.call(node.trigger_configure)
     before, started_ns = node.now_ns(), time.monotonic_ns()
     rig.call(node.trigger_activate)

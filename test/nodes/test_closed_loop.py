@@ -91,7 +91,7 @@ def test_rate_and_precision_fall_with_the_heat_and_recover(
             return workloads_of(node)[-1]
 
         wait_for(
-            lambda: workloads_of("/ai/inference") and latest()["obeys"] == "directive",
+            lambda: workloads_of("/ai/inference") and latest()["limits_source"] == "directive",
             "a directive",
         )
         before = len(workloads)

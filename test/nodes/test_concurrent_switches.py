@@ -93,7 +93,7 @@ def test_an_engine_that_fails_during_a_switch_does_not_end_the_switch(
     break_engine(pipeline, "illegal memory access", monkeypatch)
     assert len(pipeline.next(pipeline.detections)) > 0
     assert parameters(outside, "/ai/inference", "threads", "precision") == [2, "fp16"]
-    assert "fp16" in pipeline.states[-1].wanted
+    assert "fp16" in pipeline.states[-1].preparing
     may_go_on.set()
     wait_for(lambda: pipeline.states[-1].engine.endswith("fp16"), "fp16")
     assert pipeline.states[-1].problem == ""

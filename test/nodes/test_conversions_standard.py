@@ -123,7 +123,7 @@ def info(**changed) -> object:
 
 
 def stamped(data: bytes) -> object:
-    header = Header(frame_id="ear")
+    header = Header(frame_id="microphone")
     header.stamp.sec, header.stamp.nanosec = 5, 6
     audio = ROS_DRIVERS.AudioData(data=array("B", data))
     return ROS_DRIVERS.AudioDataStamped(header=header, audio=audio)
@@ -243,7 +243,7 @@ def test_invalid_audio_is_refused() -> None:
 )
 def test_speech_at_its_end(message_type, field: str, value: str) -> None:
     adapter = LiveSpeechAdapter(message_type)
-    transcript = Transcript("turn left", 0.75, "command", STAMP, locale="en-GB", frame_id="ear")
+    transcript = Transcript("turn left", 0.75, "command", STAMP, locale="en-GB", frame_id="microphone")
     message = adapter.to_message(transcript)
     assert (message.final, message.incremental) == ("turn left", "")
     assert message.confidence == 0.75 and getattr(message, field) == value

@@ -58,7 +58,7 @@ def test_a_sequence_number_wraps() -> None:
 
 def test_a_segment_survives() -> None:
     samples = np.linspace(-1, 1, 700, dtype=np.float32)
-    segment = audio.SpeechSegment(samples, STAMP, STAMP + 5, is_final=False, frame_id="ear")
+    segment = audio.SpeechSegment(samples, STAMP, STAMP + 5, is_final=False, frame_id="microphone")
     back = through(SpeechSegmentAdapter(), segment)
     assert np.array_equal(back.samples, samples)
     assert (back.start_ns, back.stamp_ns, back.is_final, back.frame_id) == (
@@ -95,7 +95,7 @@ def test_a_plan_survives_without_its_facts() -> None:
         voice.ActionStep("go_to", target="kitchen"),
         voice.ActionStep("stop"),
     )
-    item = voice.ActionPlan("move", steps, STAMP, facts={"a": "b"}, frame_id="ear")
+    item = voice.ActionPlan("move", steps, STAMP, facts={"a": "b"}, frame_id="microphone")
     assert through(ActionPlanAdapter(), item) == dataclasses.replace(item, facts={})
     refused = voice.ActionPlan("fly", (), STAMP, True, "I cannot fly.")
     assert through(ActionPlanAdapter(), refused) == refused

@@ -89,9 +89,7 @@ def test_a_subscriber_of_tensors_gets_them(
     assert (made.count, ImageBackend.taken) == (1, 1)
 
 
-def test_a_image_that_contradicts_itself_is_refused_before_the_engine(
-    rig: Rig, pipeline: Pipeline
-) -> None:
+def test_an_inconsistent_image_is_refused_before_the_engine(rig: Rig, pipeline: Pipeline) -> None:
     stamp = rig.container.node.get_clock().now().nanoseconds
     good = Frame.from_array(pipeline.image, "bgr8", stamp, "cam")
     short = Frame(good.data[:-1], good.width, good.height, "bgr8", good.step, False, stamp, "cam")

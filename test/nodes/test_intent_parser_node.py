@@ -21,7 +21,7 @@ def transcripts(rig: Rig) -> Publisher:
 
 
 def make_transcript(text: str, is_final: bool = True, confidence: float = 0.9) -> Transcript:
-    return Transcript(text, confidence, "command", 7, is_final, frame_id="ear")
+    return Transcript(text, confidence, "command", 7, is_final, frame_id="microphone")
 
 
 def test_intents_of_the_grammar(rig: Rig, transcripts: Publisher) -> None:

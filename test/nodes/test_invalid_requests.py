@@ -19,7 +19,7 @@ def test_an_invalid_directive_leads_to_the_safe_level(rig: Rig, outside: Outside
     publish(id=1, manager="odd", throttle_factor=0.5, max_rate_hz=50.0)
     wait_for(lambda: workloads and workloads[-1].directive_id == 1)
     publish(id=2, manager="odd", level=9, throttle_factor=0.5, max_rate_hz=50.0)
-    wait_for(lambda: workloads[-1].obeys == "safe_level", "the safe level")
+    wait_for(lambda: workloads[-1].limits_source == "safe_level", "the safe level")
     assert (workloads[-1].limits.max_rate_hz, workloads[-1].directive_id) == (3.0, 0)
     assert "expected a level of [0, 1, 2, 3], got 9" in workloads[-1].problem
     assert [reason for reason, _ in node.health.take_errors()] == ["directive"]

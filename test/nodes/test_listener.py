@@ -50,7 +50,7 @@ class ListenClient:
     def say(self, text: str, is_final: bool = True, age_s: float = -0.01, problem: str = "") -> int:
         stamp_ns = self._node.get_clock().now().nanoseconds - int(age_s * 1e9)
         self._words.publish(
-            Transcript(text, 0.75, "command", stamp_ns, is_final, problem=problem, frame_id="ear")
+            Transcript(text, 0.75, "command", stamp_ns, is_final, problem=problem, frame_id="microphone")
         )
         return stamp_ns
 

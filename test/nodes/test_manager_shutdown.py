@@ -53,7 +53,7 @@ def test_an_unloaded_manager_leaves_no_limit(rig: Rig) -> None:
     assert not last(workloads).limits.is_free
     rig.call(lambda: rig.container.unload(component.id))
     assert directives[-1].is_release
-    wait_for(lambda: last(workloads).obeys == "nothing", "the directive to end")
+    wait_for(lambda: last(workloads).limits_source == "nothing", "the directive to end")
     assert last(workloads).limits.is_free
 
 
@@ -67,7 +67,7 @@ def test_a_manager_whose_process_ends_leaves_no_limit(rig: Rig, later) -> None:
         assert not last(workloads).limits.is_free
     finally:
         other.close()
-    wait_for(lambda: last(workloads).obeys == "nothing", "the directive to end")
+    wait_for(lambda: last(workloads).limits_source == "nothing", "the directive to end")
     later(601.0)
     count = len(workloads)
     assert workloads.wait(count + 2)[-1].limits.is_free
@@ -87,7 +87,7 @@ def test_the_own_manager_is_followed_after_a_foreign_one_crashes(
 
     def is_own(workload) -> bool:
         own = workload.manager.startswith("/ai/platform_manager#")
-        return own and workload.obeys == "directive" and workload.limits.is_free
+        return own and workload.limits_source == "directive" and workload.limits.is_free
 
     def settled() -> bool:
         """Tell whether the own manager is followed for longer than it stands by for others."""
@@ -123,14 +123,14 @@ def test_a_crashed_foreign_manager_is_lost_without_another_one(rig: Rig) -> None
     workloads = rig.tap("/ai/workload")
     Pipeline(rig, model="efficientnet_lite0", inference={"manager_timeout_s": 1.0})
     FakeManager(rig, "foreign").send(7, max_rate_hz=2.0)
-    wait_for(lambda: workloads and last(workloads).obeys == "safe_level", "the safe level")
+    wait_for(lambda: workloads and last(workloads).limits_source == "safe_level", "the safe level")
     count = len(workloads)
     workloads.wait(count + 20)
-    assert last(workloads).obeys == "safe_level"
+    assert last(workloads).limits_source == "safe_level"
     assert last(workloads).limits == DirectiveLimits(max_rate_hz=5.0)
     # A manager that starts now is followed soon.
     manager(rig)
-    wait_for(lambda: last(workloads).obeys == "directive", "the new manager to be followed")
+    wait_for(lambda: last(workloads).limits_source == "directive", "the new manager to be followed")
     assert last(workloads).limits.is_free
 
 
@@ -143,4 +143,4 @@ def test_a_deactivated_manager_counts_as_lost(rig: Rig, later) -> None:
     rig.call(node.trigger_deactivate)
     assert not any(each.is_release for each in directives)
     later(601.0)
-    wait_for(lambda: last(workloads).obeys == "safe_level", "the manager to be lost")
+    wait_for(lambda: last(workloads).limits_source == "safe_level", "the manager to be lost")

@@ -19,7 +19,7 @@ from rig import Outside, Rig, wait_for
 
 def intent(name: str, text: str = "something", age_s: float = 0.1, **slots: IntentSlot) -> Intent:
     stamp_ns = time.time_ns() - round(age_s * 1e9)
-    return Intent(name, slots, 0.9, text, "grammar", stamp_ns, frame_id="ear")
+    return Intent(name, slots, 0.9, text, "grammar", stamp_ns, frame_id="microphone")
 
 
 @pytest.fixture

@@ -137,17 +137,17 @@ def test_a_node_acknowledges_follows_and_goes_to_its_safe_level(rig: Rig, later)
     settings = {"manager_timeout_s": 600.0, "safe_rate_hz": 3.0}
     pipeline = Pipeline(rig, model="efficientnet_lite0", inference=settings)
     fake = FakeManager(rig)
-    assert last(workloads.wait(1)).obeys == "nothing"
+    assert last(workloads.wait(1)).limits_source == "nothing"
     fake.send(7, max_rate_hz=2.0)
     wait_for(lambda: last(workloads).directive_id == 7)
-    assert (last(workloads).obeys, last(workloads).manager) == ("directive", "fake")
+    assert (last(workloads).limits_source, last(workloads).manager) == ("directive", "fake")
     assert last(workloads).limits == DirectiveLimits(max_rate_hz=2.0)
     wait_for(lambda: pipeline.states[-1].max_rate_hz == 2.0)
     later(590.0)
     count = len(workloads)
-    assert workloads.wait(count + 2)[-1].obeys == "directive"
+    assert workloads.wait(count + 2)[-1].limits_source == "directive"
     later(10.0)
-    wait_for(lambda: last(workloads).obeys == "safe_level", "the manager to be lost")
+    wait_for(lambda: last(workloads).limits_source == "safe_level", "the manager to be lost")
     assert last(workloads).limits == DirectiveLimits(max_rate_hz=3.0)
     fake.send(8)
     wait_for(lambda: last(workloads).directive_id == 8)
@@ -176,7 +176,7 @@ def test_a_critical_node_refuses_and_reports_it(rig: Rig) -> None:
     Pipeline(rig, model="efficientnet_lite0", inference={"safety_critical": True})
     FakeManager(rig).send(1, max_rate_hz=1.0)
     wait_for(lambda: last(workloads).directive_id == 1)
-    assert (last(workloads).obeys, last(workloads).limits.is_free) == ("critical", True)
+    assert (last(workloads).limits_source, last(workloads).limits.is_free) == ("critical", True)
     assert "refused" in last(workloads).problem
 
 
@@ -284,9 +284,9 @@ def test_an_inactive_node_misses_no_manager(rig: Rig, later) -> None:
     states.wait(len(states) + 3)
     assert len(workloads) == count
     rig.call(node.trigger_activate)
-    assert workloads.wait(count + 1)[count].obeys == "directive"
+    assert workloads.wait(count + 1)[count].limits_source == "directive"
     later(601.0)
-    wait_for(lambda: last(workloads).obeys == "safe_level", "the manager to be lost")
+    wait_for(lambda: last(workloads).limits_source == "safe_level", "the manager to be lost")
 
 
 @pytest.mark.parametrize(

@@ -232,7 +232,7 @@ def test_a_rate_limit_drops_only_partial_segments(rig: Rig, speech: Publisher) -
     asker = Asker(rig)
     asker.ask(1, max_rate_hz=0.5)
     assert workloads[-1].directive_id == 1
-    assert (workloads[-1].obeys, workloads[-1].limits.max_rate_hz) == ("directive", 0.5)
+    assert (workloads[-1].limits_source, workloads[-1].limits.max_rate_hz) == ("directive", 0.5)
     for stamp_ns in range(1, 21):
         speech.publish(make_segment(0.5, stamp_ns, is_final=False))
     for stamp_ns in range(21, 26):
@@ -271,7 +271,7 @@ def test_recognition_is_not_throttled_by_default(rig: Rig, speech: Publisher) ->
     Asker(rig).ask(1, max_rate_hz=0.0)
     speech.publish(make_segment(0.5, 1, is_final=False))
     transcripts.wait()
-    assert workloads[-1].safety_critical and workloads[-1].obeys == "critical"
+    assert workloads[-1].safety_critical and workloads[-1].limits_source == "critical"
     assert workloads[-1].priority > rules(ThrottleClientSettings)["priority"].default
     assert node.health.drop_counts() == {}
 

@@ -331,7 +331,7 @@ def test_a_description_that_cannot_be_edited_is_refused(
     assert is_output_empty(output)
 
 
-def test_a_broken_image_is_told_and_left_out(
+def test_a_broken_image_is_reported_and_left_out(
     model: Path, images: Path, output: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (images / "000.png").write_bytes(b"no image")

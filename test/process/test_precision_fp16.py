@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 
 from edge_inference.engines.precision.derive import DeriveReport, derive
-from edge_inference.engines.precision.fp16 import NO_HALF, WEIGHTS_TOO_LARGE
+from edge_inference.engines.precision.fp16 import NO_FP16, WEIGHTS_TOO_LARGE
 from edge_inference.errors import CancelledError, ModelError, SourceError
 from edge_inference.optimize.overflow import find_overflows
 from precision_networks import (
@@ -162,7 +162,7 @@ def test_an_operator_without_fp16_stays(tmp_path: Path) -> None:
     ends = ["y", "s"]
     source = write(tmp_path / "net.onnx", nodes, constants, ends, [1, 2, 4], kinds=kinds)
     made, report = half(source)
-    assert report.kept == {"nms": NO_HALF, "random": NO_HALF}
+    assert report.kept == {"nms": NO_FP16, "random": NO_FP16}
     batch = np.array([[[0, 0, 1, 1], [5, 5, 6, 6]]], np.float32)
     chosen, total = run(made, batch)
     assert chosen.tolist() == [[0, 0, 0], [0, 0, 1]]
@@ -215,7 +215,7 @@ def test_a_branch_reads_outer_tensors_in_fp32(tmp_path: Path) -> None:
     ]
     source = write(tmp_path / "net.onnx", nodes, {}, ["y"], shape=[1, 2])
     made, report = half(source)
-    assert report.kept == {"if": NO_HALF}
+    assert report.kept == {"if": NO_FP16}
     batch = np.array([[1, 2]], np.float32)
     assert run(made, batch)[0] == pytest.approx(run(source, batch)[0], rel=2e-3)
 

@@ -1,4 +1,4 @@
-"""A signal ends a command quickly and without a traceback, whatever it is just about."""
+"""A signal ends a command quickly and without a traceback, at any stage of its work."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from edge_inference.engines.serving import selection
 ROOT = Path(__file__).parents[2]
 IMAGE = ROOT / "models" / "nanodet" / "golden" / "astronaut.jpg"
 DEADLINE_S = 120.0
-#: So long a command takes to end, on a machine with much else to do; the work would take longer.
+#: Time for a command to end on a busy machine; its work would take longer.
 END_S = 30.0
 RUN = "import sys; from edge_inference.cli.main import console; sys.exit(console())"
 COMMANDS = {
@@ -34,7 +34,7 @@ COMMANDS = {
 
 
 class Command:
-    """A command in a process, and how far it is."""
+    """A command in a process, and the stage that it has reached."""
 
     def __init__(self, words: list[str], folder: Path) -> None:
         self.process = subprocess.Popen(
@@ -61,7 +61,7 @@ class Command:
         return any(name in text for text in maps)
 
     def has_written(self) -> bool:
-        """Tell whether there is a first line, and take it."""
+        """Read a line of output; return whether there was one."""
         return bool(self.process.stdout.readline())
 
     def reach(self, stage: str) -> None:
@@ -113,7 +113,7 @@ def test_a_signal_at_any_stage(
 
 @pytest.fixture
 def made_too_late(request: pytest.FixtureRequest) -> Callable[..., bool]:
-    """Stand for making an engine that comes to its end just after a signal."""
+    """Replaces the making of an engine: it finishes just after a signal."""
 
     def make(*arguments: Any, **named: Any) -> bool:
         signal.raise_signal(request.getfixturevalue("number"))

@@ -50,7 +50,7 @@ def lines_of(folder: Path, code: str, *words: str) -> list[str]:
 
 
 def _fails_when_run() -> ModelProto:
-    """The image gives the number of elements, and it does not fit."""
+    """Reshapes the means to the shape of the image, which has more elements."""
     nodes = [
         helper.make_node("Shape", ["image"], ["shape"]),
         helper.make_node("Reshape", ["means", "shape"], ["large"]),
@@ -60,16 +60,16 @@ def _fails_when_run() -> ModelProto:
     return make_network(nodes, {})
 
 
-def _of_no_operator() -> ModelProto:
+def _unknown_operator() -> ModelProto:
     return make_network([helper.make_node("NoSuchThing", ["means"], ["logits"])], {})
 
 
-def _of_types_that_do_not_fit() -> ModelProto:
+def _mismatched_types() -> ModelProto:
     node = helper.make_node("Add", ["means", "number"], ["logits"])
     return make_network([node], {"number": np.int64([1])})
 
 
-def _of_a_file_that_is_not_there() -> ModelProto:
+def _missing_weights() -> ModelProto:
     weights = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[3])
     weights.data_location = TensorProto.EXTERNAL
     entry = weights.external_data.add()
@@ -81,8 +81,8 @@ def _of_a_file_that_is_not_there() -> ModelProto:
 
 BAD = {
     "fails when it is run": _fails_when_run,
-    "no operator": _of_no_operator,
-    "types": _of_types_that_do_not_fit,
+    "no operator": _unknown_operator,
+    "types": _mismatched_types,
 }
 
 
@@ -94,7 +94,7 @@ def test_a_bad_model_is_one_line(tmp_path: Path, kind: str, verb: list[str]) -> 
     if kind in BAD:
         write_model(folder, BAD[kind]())
     elif kind == "no file of weights":
-        write_model(folder, _of_a_file_that_is_not_there())
+        write_model(folder, _missing_weights())
         (folder / "weights.bin").unlink()
     else:
         write_model(folder, make_network([], {}))

@@ -45,12 +45,10 @@ ADAPTER_FOLDERS = {
 }
 # Names that are clear only with their folder, each with a reason.
 REPEATED_FILE_NAMES = {
-    "container": "the container of components, and the one of a command",
     "decoder": "of tokens, for speech recognition and for the language model",
     "model": "the model folder, and the language model",
     "power_mode": "its sensor and its actuator",
     "registry": "of decoders, and of actuators",
-    "resample": "of maps onto the source image, and of audio",
     "run": "of the perception pipeline, and of the voice pipeline",
     "settings": "how settings are declared, and those of the governor",
 }

@@ -74,7 +74,7 @@ def node(name: str = "/detector", **more: Any) -> Workload:
         "directive_id": 0,
         "manager": "",
         "limits": DirectiveLimits(),
-        "obeys": "nothing",
+        "limits_source": "nothing",
     }
     return Workload(node=name, **{**fields, **more})
 

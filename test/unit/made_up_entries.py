@@ -1,4 +1,4 @@
-"""What the tests of the cache keep in it."""
+"""Made-up cache entries for the tests of the artifact cache."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def make_of(size: int) -> Callable[[Path], dict[str, Any]]:
 
 
 def never_make(folder: Path) -> dict[str, Any]:
-    raise AssertionError("made although it was there")
+    raise AssertionError("an existing entry was made again")
 
 
 class Clock:
-    """Seconds that pass by one with every look."""
+    """A clock that advances by one second with every call."""
 
     def __init__(self) -> None:
         self.now = 1_700_000_000.0
@@ -42,7 +42,7 @@ class Clock:
         return self.now
 
 
-def left_overs(cache: ArtifactCache) -> list[str]:
-    """Return what should only be there while an entry is made or removed."""
+def leftovers(cache: ArtifactCache) -> list[str]:
+    """Return the files that may exist only while an entry is made or removed."""
     places = (cache.folder / ".making", cache.folder / ".locks")
     return [file.name for place in places if place.is_dir() for file in place.iterdir()]

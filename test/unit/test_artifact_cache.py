@@ -19,7 +19,7 @@ from edge_inference.engines.cache.artifact_cache import (
     key_of,
 )
 from edge_inference.errors import CacheError
-from made_up_entries import FILES, KEY, OTHER, Clock, left_overs, make, make_of, never_make
+from made_up_entries import FILES, KEY, OTHER, Clock, leftovers, make, make_of, never_make
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_a_new_entry_is_found(cache: ArtifactCache) -> None:
     assert found.folder.name == f"nanodet_fp16_trt-{KEY[:16]}"
     assert made.created_s < made.used_s < found.used_s
     found.verify()
-    assert left_overs(cache) == []
+    assert leftovers(cache) == []
 
 
 def test_an_entry_is_made_once_for_its_key(cache: ArtifactCache) -> None:
@@ -126,7 +126,7 @@ def test_remove(cache: ArtifactCache) -> None:
     assert not cache.remove(KEY)
     assert not entry.folder.exists()
     assert [entry.key for entry in cache.entries()] == [OTHER]
-    assert left_overs(cache) == []
+    assert leftovers(cache) == []
 
 
 def test_the_least_recently_used_entries_are_removed(tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_the_least_recently_used_entries_are_removed(tmp_path: Path) -> None:
     cache.get_or_make(numbered_key(3), make_of(10_000))
     kept = {entry.key for entry in cache.entries()}
     assert kept == {numbered_key(number) for number in (0, 2, 3)}
-    assert left_overs(cache) == []
+    assert leftovers(cache) == []
 
 
 def test_an_entry_larger_than_the_limit_is_kept(tmp_path: Path) -> None:
@@ -229,14 +229,14 @@ def test_the_next_caller_sweeps_leftovers(
         (cache.folder / ".making" / name).mkdir(parents=True)
         (cache.folder / ".making" / name / "engine.plan").write_bytes(b"half")
     cache.get_or_make(by, make)
-    assert left_overs(cache) == []
+    assert leftovers(cache) == []
 
 
 def test_clean_removes_the_lock_files_of_killed_makers(cache: ArtifactCache) -> None:
     (cache.folder / ".locks").mkdir(parents=True)
     (cache.folder / ".locks" / KEY[:16]).touch()
     cache.clean()
-    assert left_overs(cache) == []
+    assert leftovers(cache) == []
 
 
 def test_a_wait_can_be_cancelled(cache: ArtifactCache) -> None:

@@ -17,7 +17,7 @@ from edge_inference.engines.cache.artifact_cache import (
     ArtifactCache,
 )
 from edge_inference.errors import CacheError
-from made_up_entries import KEY, OTHER, Clock, left_overs, make, never_make
+from made_up_entries import KEY, OTHER, Clock, leftovers, make, never_make
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_a_failing_maker_leaves_nothing(
 ) -> None:
     with pytest.raises(error):
         cache.get_or_make(KEY, failing)
-    assert left_overs(cache) == []
+    assert leftovers(cache) == []
     assert cache.find(KEY) is None
     cache.get_or_make(KEY, make).verify()
 
@@ -195,7 +195,7 @@ def test_a_damaged_entry_is_made_again_and_reported_once(
     assert len(reported) == 1
     assert words in reported[0]
     assert [entry.key for entry in cache.entries()] == [KEY]
-    assert left_overs(cache) == []
+    assert leftovers(cache) == []
     cache.get_or_make(KEY, never_make, report=reported.append)
     assert len(reported) == 1
 
@@ -207,7 +207,7 @@ def test_clean_removes_damaged_entries_only(cache: ArtifactCache, damage: Any, w
     damage(damaged.folder)
     assert cache.clean() == [damaged.folder.name]
     assert [entry.key for entry in cache.entries()] == [OTHER]
-    assert cache.faults() == left_overs(cache) == []
+    assert cache.faults() == leftovers(cache) == []
 
 
 def test_an_entry_under_another_key_is_damaged(cache: ArtifactCache) -> None:
@@ -235,7 +235,7 @@ def fill_the_disk(folder: Path) -> dict[str, Any]:
 def test_a_disk_full_while_making(cache: ArtifactCache) -> None:
     with pytest.raises(CacheError, match=r"No space left on device\); free space, run"):
         cache.get_or_make(KEY, fill_the_disk)
-    assert left_overs(cache) == []
+    assert leftovers(cache) == []
 
 
 @pytest.mark.parametrize(
@@ -259,7 +259,7 @@ def test_a_disk_error_while_publishing(
             cache.get_or_make(KEY, make)
     assert words in str(error.value)
     assert str(cache.folder) in str(error.value)
-    assert left_overs(cache) == []
+    assert leftovers(cache) == []
     assert cache.find(KEY) is None
 
 

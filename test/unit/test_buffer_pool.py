@@ -26,7 +26,7 @@ def test_a_taken_array_has_the_shape_and_dtype_and_can_be_written() -> None:
     array[:] = 7
 
 
-def test_an_array_let_go_is_handed_out_again() -> None:
+def test_a_released_array_is_reused() -> None:
     pool = BufferPool((1000,), np.float32)
     first = pool.take()
     where = address(first)
@@ -49,7 +49,7 @@ def test_an_array_let_go_is_handed_out_again() -> None:
     ],
     ids=["itself", "slice", "reshaped", "view", "memoryview", "frombuffer", "dlpack", "container"],
 )
-def test_whatever_still_sees_an_array_keeps_it(hold) -> None:
+def test_an_array_with_a_reference_is_not_reused(hold) -> None:
     pool = BufferPool((1000,), np.float32)
     array = pool.take()
     where = address(array)
@@ -71,7 +71,7 @@ def test_a_read_only_array_does_not_affect_the_next_one() -> None:
 
 
 @pytest.mark.parametrize("limit", [0, 1, 3])
-def test_at_the_limit_fresh_arrays_are_handed_out_and_not_kept(limit: int) -> None:
+def test_beyond_the_limit_new_arrays_are_not_kept(limit: int) -> None:
     pool = BufferPool((1000,), np.float32, limit=limit)
     held = [pool.take() for _ in range(5)]
     assert len({address(array) for array in held}) == 5

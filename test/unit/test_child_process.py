@@ -29,7 +29,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     ("named", "is_kept"),
     [(None, False), ("", False), (":/x", False), ("/x::", False), ("/x:{here}", True), (".", True)],
 )
-def test_the_working_folder_counts_where_it_is_named(
+def test_the_working_folder_stays_if_pythonpath_names_it(
     here: str, monkeypatch: pytest.MonkeyPatch, named: str | None, is_kept: bool
 ) -> None:
     monkeypatch.delenv("PYTHONPATH", raising=False)
@@ -54,7 +54,7 @@ def test_the_package_is_found_from_its_own_folder(
     ("given", "left"),
     [(":/x", "/x"), ("/x:", "/x"), ("/x::/y", "/x:/y"), (":", ""), ("/x", "/x"), ("", "")],
 )
-def test_an_executable_forgets_it_where_an_empty_entry_means_it(
+def test_an_executable_drops_the_working_folder_of_an_empty_entry(
     here: str, monkeypatch: pytest.MonkeyPatch, given: str, left: str
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", given)
@@ -63,7 +63,7 @@ def test_an_executable_forgets_it_where_an_empty_entry_means_it(
     assert (here in sys.path) is (given == left)
 
 
-def test_a_working_folder_that_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_removed_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "gone"
     folder.mkdir()
     monkeypatch.chdir(folder)

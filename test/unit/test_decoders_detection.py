@@ -156,7 +156,7 @@ def test_no_outputs(family):
 
 
 @every_family
-def test_integers_are_no_scores(family):
+def test_integer_scores_are_refused(family):
     outputs = {n: a.astype(np.int32) for n, a in family.encode(*NOTHING).items()}
     with pytest.raises(TensorError, match="expected"):
         decode(family, outputs)

@@ -121,7 +121,7 @@ def test_a_third_party_module(module):
         (".relative:decode", "expected package.module:function"),
     ],
 )
-def test_names_that_lead_nowhere(module, name, reason):
+def test_a_name_that_does_not_resolve_is_refused(module, name, reason):
     module("other_decoder", GOOD.format(name="others"))
     with pytest.raises(PluginError, match=reason):
         find(name)

@@ -30,7 +30,7 @@ def directive(
 
 def test_without_a_manager_nothing_is_limited() -> None:
     now = DirectiveArbiter("/ai/inference").resolve(POLICY, 3600 * SECOND)
-    assert (now.obeys, now.limits.is_free, now.problem) == ("nothing", True, "")
+    assert (now.limits_source, now.limits.is_free, now.problem) == ("nothing", True, "")
 
 
 def test_a_directive_by_name_takes_precedence_over_the_general_one() -> None:
@@ -40,7 +40,7 @@ def test_a_directive_by_name_takes_precedence_over_the_general_one() -> None:
     node.receive(directive(1, 20.0), 1)
     node.receive(directive(2, 3.0, node=""), 2)
     now = node.resolve(POLICY, 3)
-    assert (now.obeys, now.limits.max_rate_hz) == ("directive", 20.0)
+    assert (now.limits_source, now.limits.max_rate_hz) == ("directive", 20.0)
 
 
 def test_the_general_directive_applies_after_one_by_name_times_out() -> None:
@@ -54,7 +54,7 @@ def test_the_general_directive_applies_after_one_by_name_times_out() -> None:
 def test_a_directive_for_another_node_only_shows_that_the_manager_is_alive() -> None:
     node = DirectiveArbiter("/ai/inference")
     node.receive(directive(1, 1.0, node="/other"), 0)
-    assert node.resolve(POLICY, 0).obeys == "nothing"
+    assert node.resolve(POLICY, 0).limits_source == "nothing"
     node.receive(directive(2, 20.0), 0)
     for second in range(1, 20):
         node.receive(directive(3, 1.0, node="/other"), second * SECOND)
@@ -78,14 +78,14 @@ def test_invented_managers_do_not_displace_the_active_one() -> None:
 def test_the_safe_level_applies_from_the_loss_of_a_manager_until_one_is_back() -> None:
     node = DirectiveArbiter("/ai/inference")
     node.receive(directive(1, None), 0)
-    assert node.resolve(POLICY, 5 * SECOND).obeys == "directive"
+    assert node.resolve(POLICY, 5 * SECOND).limits_source == "directive"
     lost = node.resolve(POLICY, 5 * SECOND + 1)
-    assert (lost.obeys, lost.limits) == ("safe_level", SAFE)
+    assert (lost.limits_source, lost.limits) == ("safe_level", SAFE)
     assert "manager is lost (one); start it again" in lost.problem
-    assert node.resolve(POLICY, 3600 * SECOND).obeys == "safe_level"
+    assert node.resolve(POLICY, 3600 * SECOND).limits_source == "safe_level"
     node.receive(directive(1, 12.0, manager="restarted"), 3601 * SECOND)
     back = node.resolve(POLICY, 3601 * SECOND)
-    assert (back.obeys, back.limits.max_rate_hz, back.problem) == ("directive", 12.0, "")
+    assert (back.limits_source, back.limits.max_rate_hz, back.problem) == ("directive", 12.0, "")
 
 
 @pytest.mark.parametrize("after_s", [1, 60])
@@ -96,8 +96,8 @@ def test_a_manager_that_leaves_ends_its_directives(after_s: int) -> None:
     node.resolve(POLICY, after_s * SECOND)
     node.receive(make_release_directive("one", 0), after_s * SECOND)
     now = node.resolve(POLICY, after_s * SECOND)
-    assert (now.obeys, now.limits.is_free, now.problem) == ("nothing", True, "")
-    assert node.resolve(POLICY, 3600 * SECOND).obeys == "nothing"
+    assert (now.limits_source, now.limits.is_free, now.problem) == ("nothing", True, "")
+    assert node.resolve(POLICY, 3600 * SECOND).limits_source == "nothing"
 
 
 def test_a_manager_that_leaves_does_not_end_directives_of_another() -> None:
@@ -124,19 +124,19 @@ def test_a_directive_with_any_request_is_no_release(change: dict) -> None:
     node = DirectiveArbiter("/ai/inference")
     node.receive(directive(1, 2.0), 0)
     node.receive(replace(make_release_directive("one", 0), **change), 1)
-    assert node.resolve(POLICY, 10 * SECOND).obeys == "safe_level"
+    assert node.resolve(POLICY, 10 * SECOND).limits_source == "safe_level"
 
 
 def test_a_safety_critical_node_refuses_and_reports_it() -> None:
     node = DirectiveArbiter("/ai/inference")
     node.receive(directive(1, 1.0), 0)
     now = node.resolve(CRITICAL, 0)
-    assert (now.obeys, now.limits.is_free) == ("critical", True)
+    assert (now.limits_source, now.limits.is_free) == ("critical", True)
     assert "refused" in now.problem
     node.receive(directive(2, None), 1)
     assert node.resolve(CRITICAL, 1).problem == ""
     lost = node.resolve(CRITICAL, 60 * SECOND)
-    assert (lost.obeys, lost.limits.is_free) == ("critical", True)
+    assert (lost.limits_source, lost.limits.is_free) == ("critical", True)
     assert "lost" in lost.problem
 
 
@@ -150,7 +150,7 @@ def test_an_invalid_directive_leads_to_the_safe_level_until_a_valid_one(node: st
     ours.receive(directive(1, 20.0, node), 0)
     ours.receive(invalid(2, node), 1)
     now = ours.resolve(POLICY, 2)
-    assert (now.obeys, now.limits, now.directive) == ("safe_level", SAFE, None)
+    assert (now.limits_source, now.limits, now.directive) == ("safe_level", SAFE, None)
     assert "got 9" in now.problem
     ours.receive(directive(3, 20.0, node), 3)
     assert ours.resolve(POLICY, 4).limits.max_rate_hz == 20.0
@@ -167,7 +167,7 @@ def test_a_failsafe_without_a_limit_leads_to_the_safe_level() -> None:
     node = DirectiveArbiter("/ai/inference")
     node.receive(replace(directive(1, None), level=DirectiveLevel.FAILSAFE), 0)
     now = node.resolve(POLICY, 0)
-    assert (now.obeys, now.limits) == ("safe_level", SAFE)
+    assert (now.limits_source, now.limits) == ("safe_level", SAFE)
     assert "is FAILSAFE without a limit" in now.problem
     node.receive(replace(directive(2, 1.0), level=DirectiveLevel.FAILSAFE), 1)
     assert node.resolve(POLICY, 1).limits.max_rate_hz == 1.0
@@ -177,7 +177,7 @@ def test_a_safety_critical_node_reports_an_invalid_directive_and_continues() -> 
     node = DirectiveArbiter("/ai/inference")
     node.receive(invalid(1), 0)
     now = node.resolve(CRITICAL, 0)
-    assert (now.obeys, now.limits.is_free) == ("critical", True)
+    assert (now.limits_source, now.limits.is_free) == ("critical", True)
     assert "got 9" in now.problem
 
 
@@ -215,7 +215,7 @@ def test_the_second_manager_takes_over_when_the_first_falls_silent() -> None:
     for second in range(1, 7):
         node.receive(directive(1, 2.0, manager="second"), second * SECOND)
     now = node.resolve(POLICY, 6 * SECOND)
-    assert (now.obeys, now.limits.max_rate_hz, now.problem) == ("directive", 2.0, "")
+    assert (now.limits_source, now.limits.max_rate_hz, now.problem) == ("directive", 2.0, "")
 
 
 @pytest.mark.parametrize("from_s", [1, 6, 3600], ids=["before", "soon after", "long after"])
@@ -229,11 +229,11 @@ def test_a_crashed_manager_does_not_block_a_live_one(from_s: int) -> None:
             node.receive(directive(1, 20.0, manager="own"), second * SECOND)
         now = node.resolve(POLICY, second * SECOND)
         if second > 5:
-            assert now.obeys == ("directive" if second >= from_s else "safe_level")
+            assert now.limits_source == ("directive" if second >= from_s else "safe_level")
     assert (now.limits.max_rate_hz, now.problem) == (20.0, "")
     # The crash is forgotten: now the loss of this manager counts.
     lost = node.resolve(POLICY, 3700 * SECOND)
-    assert lost.obeys == "safe_level"
+    assert lost.limits_source == "safe_level"
     assert "lost (own)" in lost.problem
 
 
@@ -241,8 +241,8 @@ def test_the_policy_may_change_at_runtime() -> None:
     node = DirectiveArbiter("/ai/inference")
     node.receive(directive(1, 20.0), 0)
     longer = FailsafePolicy(60 * SECOND, SAFE)
-    assert node.resolve(longer, 30 * SECOND).obeys == "directive"
-    assert node.resolve(POLICY, 30 * SECOND).obeys == "safe_level"
+    assert node.resolve(longer, 30 * SECOND).limits_source == "directive"
+    assert node.resolve(POLICY, 30 * SECOND).limits_source == "safe_level"
 
 
 def test_a_time_without_a_subscription_is_no_loss() -> None:
@@ -251,5 +251,5 @@ def test_a_time_without_a_subscription_is_no_loss() -> None:
     node.receive(directive(2, 3.0, node=""), 0)
     node.restart_timeouts(3600 * SECOND)
     now = node.resolve(POLICY, 3605 * SECOND)
-    assert (now.obeys, now.limits.max_rate_hz) == ("directive", 20.0)
-    assert node.resolve(POLICY, 3606 * SECOND).obeys == "safe_level"
+    assert (now.limits_source, now.limits.max_rate_hz) == ("directive", 20.0)
+    assert node.resolve(POLICY, 3606 * SECOND).limits_source == "safe_level"

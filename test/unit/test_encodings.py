@@ -304,7 +304,7 @@ def test_another_encoding_goes_through_cv_bridge(bridge: None, rgb: np.ndarray) 
     np.testing.assert_array_equal(to_color(frame, "rgb"), rgb)
 
 
-def test_what_cv_bridge_does_not_know_either_is_refused(bridge: None) -> None:
+def test_an_encoding_unknown_to_cv_bridge_is_refused(bridge: None) -> None:
     with pytest.raises(ImageError, match=r"cv_bridge cannot convert it to bgr8 \(Unrecognized"):
         to_bgr(blank(encoding="mono12"))
 

@@ -44,7 +44,7 @@ def test_boxes_by_hand(geometry, tensor_box, source_box) -> None:
 
 
 @given(specs, sides, sides, st.floats(0, 1), st.floats(0, 1))
-def test_a_point_is_mapped_forth_and_back(
+def test_a_point_is_mapped_to_the_tensor_and_back(
     spec: InputSpec, width: int, height: int, part_x: float, part_y: float
 ) -> None:
     geometry = place(spec, width, height).geometry(width, height)

@@ -69,7 +69,7 @@ workloads = st.builds(
     directive_id=st.integers(0, 20),
     manager=st.just(""),
     limits=st.just(DirectiveLimits()),
-    obeys=st.just("nothing"),
+    limits_source=st.just("nothing"),
     problem=st.sampled_from(["", "broken"]),
 )
 inputs = st.tuples(

@@ -20,7 +20,7 @@ def active() -> Health:
     return health
 
 
-def test_a_new_one() -> None:
+def test_a_new_component_is_not_active() -> None:
     assert Health().status(0) == HealthStatus(HealthLevel.OK, "not active", {"processed": "0"})
 
 

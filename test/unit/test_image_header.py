@@ -1,4 +1,4 @@
-"""What an image costs is known before a decoder sees a byte of it."""
+"""The cost of an image is read from its header, before a decoder reads it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ APP0 = part(0xE0, b"JFIF\0" + bytes(9))
 @pytest.fixture
 def no_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
     def decode(*_: object) -> None:
-        pytest.fail("the decoder was asked")
+        pytest.fail("the decoder was called")
 
     monkeypatch.setattr(cv2, "imdecode", decode)
 
@@ -65,7 +65,7 @@ REFUSED = {
     "animation": (png(png_header(8, 8), chunk(b"acTL", bytes(8)), IDAT, IEND), "animation"),
     "compressed texts": (png(png_header(8, 8), *[chunk(b"zTXt")] * 9, IDAT, IEND), "compressed"),
     "chunks": (png(png_header(8, 8), *[chunk(b"tEXt")] * 65536, IDAT, IEND), "65536 chunks"),
-    "16 bits a channel": (png(png_header(16384, 8192, 16, 6), IDAT, IEND), "16384x8192"),
+    "16 bits per channel": (png(png_header(16384, 8192, 16, 6), IDAT, IEND), "16384x8192"),
     "16 bits, fewer pixels": (png(png_header(8192, 4096, 16, 6), IDAT, IEND), "bytes of memory"),
     "transparent colours": (
         png(png_header(8000, 8000), chunk(b"tRNS", bytes(6)), IDAT, IEND), "bytes of memory",
@@ -84,7 +84,7 @@ REFUSED = {
         jpeg(b"\xff\xff\xff", start_of_frame(16000, 16000), b"\xff\xff", start_of_scan()),
         "16000x16000",
     ),
-    "behind what stands alone": (
+    "behind markers without a segment": (
         jpeg(b"\xff\x01\xff\xd0", start_of_frame(16000, 16000), start_of_scan()), "16000x16000",
     ),
     "two sizes": (jpeg(start_of_frame(8, 8), start_of_frame(9, 9), start_of_scan()), "twice"),
@@ -126,7 +126,9 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_costs_too_much_is_refused_unread(case: str, no_decoder: None) -> None:
+def test_an_image_that_costs_too_much_is_refused_before_decoding(
+    case: str, no_decoder: None
+) -> None:
     data, reason = REFUSED[case]
     with pytest.raises(ImageError, match=reason) as caught:
         to_bgr(frame(data))
@@ -157,7 +159,7 @@ def test_a_raw_image_counts_three_times() -> None:
     ImageBounds(image_max_decode_mb=576).check_raw(8192, 8192, 192 << 20)
 
 
-def test_scans_can_be_allowed() -> None:
+def test_the_limit_of_scans_can_be_set() -> None:
     data = real_jpeg(progressive=True)
     header = read_header(data)
     assert header is not None and header.scans > 5
@@ -166,7 +168,7 @@ def test_scans_can_be_allowed() -> None:
     assert to_bgr(frame(data)).shape == (48, 64, 3)
 
 
-def test_what_cameras_and_tools_add_is_decoded() -> None:
+def test_metadata_of_cameras_and_tools_is_accepted() -> None:
     extras = (chunk(b"gAMA", struct.pack(">I", 45455)), chunk(b"tEXt", b"a\0b"), chunk(b"zTXt"))
     assert to_bgr(frame(small_png(*extras))).shape == (1, 2, 3)
     assert to_bgr(frame(small_png() + bytes(99))).shape == (1, 2, 3)
@@ -184,7 +186,7 @@ def test_what_cameras_and_tools_add_is_decoded() -> None:
 
 
 @pytest.mark.parametrize("suffix", IMAGE_SUFFIXES)
-def test_a_image_file_of_every_format_is_read(tmp_path: Path, suffix: str) -> None:
+def test_an_image_file_of_every_format_is_read(tmp_path: Path, suffix: str) -> None:
     file = tmp_path / f"a{suffix}"
     image = np.full((30, 20, 3), 7, np.uint8)
     assert cv2.imwrite(str(file), image)
@@ -234,7 +236,7 @@ FILES = {
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_image_file_that_costs_too_much_is_refused_unread(
+def test_an_image_file_that_costs_too_much_is_refused_before_decoding(
     tmp_path: Path, name: str, no_decoder: None
 ) -> None:
     file = tmp_path / "a.png"
@@ -257,7 +259,7 @@ class _LargeVideo:
         return float(LARGE)
 
     def read(self) -> None:
-        pytest.fail("an image was asked for")
+        pytest.fail("an image was read")
 
     def release(self) -> None:
         pass
@@ -273,17 +275,17 @@ def test_a_video_of_images_that_are_too_large(
 
 
 @given(st.integers(0, 600), st.binary(min_size=1, max_size=4))
-def test_a_header_that_is_passed_is_that_of_what_is_decoded(at: int, put: bytes) -> None:
-    """Whatever is exchanged in a file: what is decoded has the size that was counted."""
+def test_the_header_has_the_size_of_the_decoded_image(at: int, put: bytes) -> None:
+    """Also with any altered bytes: the decoded image has the size that was checked."""
     for data in (real_jpeg(), real_jpeg(progressive=True), small_png()):
-        spoilt = data[: at % len(data)] + put + data[at % len(data) + len(put) :]
+        altered = data[: at % len(data)] + put + data[at % len(data) + len(put) :]
         try:
-            header = read_header(spoilt)
+            header = read_header(altered)
         except ImageError:
             continue
         if header is None or header.width * header.height > 1 << 20:
             continue
-        decoded = cv2.imdecode(np.frombuffer(spoilt, np.uint8), cv2.IMREAD_UNCHANGED)
+        decoded = cv2.imdecode(np.frombuffer(altered, np.uint8), cv2.IMREAD_UNCHANGED)
         assert decoded is None or decoded.shape[:2] == (header.height, header.width)
         assert decoded is None or 2 * decoded.nbytes <= (
             header.width * header.height * header.bytes_per_pixel

@@ -48,7 +48,7 @@ def model_of(
 
 
 def unknown(text: str = "scoot ahead") -> Intent:
-    return Intent("", {}, 0.0, text, "unknown", 7, problem="I do not understand", frame_id="ear")
+    return Intent("", {}, 0.0, text, "unknown", 7, problem="I do not understand", frame_id="microphone")
 
 
 def test_plan_becomes_an_intent_that_needs_confirmation() -> None:

@@ -1,4 +1,4 @@
-"""Figures of a sliding window."""
+"""Latency figures over a sliding window."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def only(log: LatencyLog, now_ns: int) -> StageLatency:
     return stage
 
 
-def test_nothing() -> None:
+def test_without_records_there_are_no_figures() -> None:
     assert Percentiles.of([]) == Percentiles(None, None, None, None, None, None)
     report = LatencyLog(5.0).report(SECOND)
     assert (report.window_s, report.stages) == (5.0, ())
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=50))
-def test_percentiles_are_numpys(values: list[float]) -> None:
+def test_percentiles_equal_those_of_numpy(values: list[float]) -> None:
     found = Percentiles.of(values)
     assert found.p50 == pytest.approx(np.percentile(values, 50))
     assert found.p99 == pytest.approx(np.percentile(values, 99))
@@ -49,7 +49,7 @@ def test_stages_are_separate_and_in_order_of_appearance() -> None:
     ]
 
 
-def test_what_is_older_than_the_window_counts_only_in_the_total() -> None:
+def test_frames_before_the_window_count_only_in_the_total() -> None:
     log = LatencyLog(2.0, started_ns=0)
     for second in range(1, 6):
         log.add(timing(ms=float(second)), second * SECOND)
@@ -120,7 +120,7 @@ def test_the_number_of_stages_is_limited(monkeypatch: pytest.MonkeyPatch) -> Non
         for name in ("a", "b", "c", f"made-up-{second}"):
             assert log.add(timing(name), second * SECOND) == (name in "abc")
     assert [each.stage for each in log.report(5 * SECOND).stages] == ["a", "b", "c"]
-    # One that has been silent for a window gives its place up.
+    # A new stage replaces one that has been silent for a window.
     for second in range(5, 20):
         log.add(timing("a"), second * SECOND)
         log.add(timing("c"), second * SECOND)
@@ -137,7 +137,7 @@ def test_further_drop_reasons_count_as_other() -> None:
     assert sum(drops.values()) == 1000
 
 
-def test_all_stages_together_keep_so_many_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_frames_of_all_stages_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(LatencyLog, "MAX_FRAMES", 60)
     log = LatencyLog(100.0, started_ns=0)
     for tenth in range(1, 1001):
@@ -155,7 +155,7 @@ def test_all_stages_together_keep_so_many_frames(monkeypatch: pytest.MonkeyPatch
     assert [each.window_count for each in log.report(300 * SECOND).stages] == [0, 0, 60]
 
 
-def test_from_many_threads() -> None:
+def test_many_threads_can_add_records() -> None:
     log = LatencyLog()
     threads = [
         threading.Thread(target=lambda: [log.add(timing(), SECOND) for _ in range(500)])

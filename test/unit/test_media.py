@@ -93,13 +93,13 @@ def test_a_folder_without_images(tmp_path: Path) -> None:
         open_media(str(tmp_path))
 
 
-def test_hidden_files_are_no_images(tmp_path: Path) -> None:
+def test_hidden_files_are_skipped(tmp_path: Path) -> None:
     make_image(tmp_path / "a.png")
     (tmp_path / "._a.png").write_bytes(b"what macOS leaves on drives")
     assert len(read_all(tmp_path)) == 1
 
 
-def test_a_file_that_is_no_video(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_video(tmp_path: Path) -> None:
     file = tmp_path / "video.mp4"
     file.write_bytes(b"not a video")
     with pytest.raises(SourceError, match=r"video .*video\.mp4 cannot be opened"):
@@ -147,7 +147,7 @@ def test_a_folder_in_order_of_names_with_broken_files_in_it(tmp_path: Path) -> N
     assert opened.read() is None
 
 
-def test_a_image_that_vanishes(tmp_path: Path) -> None:
+def test_an_image_that_is_removed(tmp_path: Path) -> None:
     file = make_image(tmp_path / "a.png")
     opened = open_media(str(tmp_path))
     file.unlink()
@@ -190,11 +190,11 @@ def test_numbered_images_are_not_read_as_a_video(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """OpenCV's reader of these files does not check their cost."""
-    asked = []
+    backends = []
 
     class Closed(FakeCapture):
         def __init__(self, target: object, backend: int) -> None:
-            asked.append(backend)
+            backends.append(backend)
 
         def isOpened(self) -> bool:
             return False
@@ -203,7 +203,7 @@ def test_numbered_images_are_not_read_as_a_video(
     (tmp_path / "scan1.dat").write_bytes(b"\0\0\0\x18ftypisom")
     with pytest.raises(SourceError, match=r"video .*scan1\.dat cannot be opened"):
         open_media(str(tmp_path / "scan1.dat"))
-    assert asked and not {cv2.CAP_ANY, cv2.CAP_IMAGES} & set(asked)
+    assert backends and not {cv2.CAP_ANY, cv2.CAP_IMAGES} & set(backends)
 
 
 def test_the_sample_video() -> None:

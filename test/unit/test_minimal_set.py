@@ -63,7 +63,7 @@ def test_tries_are_limited_and_the_reported_set_passed(
 
 
 @given(st.data())
-def test_no_member_can_be_removed_even_where_more_is_not_better(data: st.DataObject) -> None:
+def test_no_member_can_be_removed_even_if_a_larger_set_fails(data: st.DataObject) -> None:
     answers: dict[Members, bool] = {}
 
     def passes(members: Members) -> bool:

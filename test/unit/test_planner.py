@@ -25,7 +25,7 @@ LIMITS = VoiceLimits(
 
 def intent(name: str, **slots: float | str) -> Intent:
     made = {key: IntentSlot(key, value) for key, value in slots.items()}
-    return Intent(name, made, 0.9, name, "grammar", stamp_ns=5, frame_id="ear")
+    return Intent(name, made, 0.9, name, "grammar", stamp_ns=5, frame_id="microphone")
 
 
 def given(name: str, *slots: IntentSlot) -> Intent:

@@ -14,7 +14,7 @@ LIMITS = VoiceLimits(plan=PlanLimits(actions=("move", "turn", "go_to", "look", "
 
 
 def intent(name: str) -> Intent:
-    return Intent(name, {}, 0.9, name, "grammar", stamp_ns=5, frame_id="ear")
+    return Intent(name, {}, 0.9, name, "grammar", stamp_ns=5, frame_id="microphone")
 
 
 UNSURE = replace(

@@ -131,7 +131,7 @@ def test_every_encoding_is_converted_to_the_right_color(color: str) -> None:
                 assert (geometry.source_width, geometry.source_height) == (40, 30)
 
 
-def test_a_compressed_image_goes_the_same_way() -> None:
+def test_a_compressed_image_gives_the_same_tensor() -> None:
     image = noise(60, 80)
     data = cv2.imencode(".png", image)[1].reshape(-1)
     run = make(color="BGR", mean=MEAN, std=STD)
@@ -178,7 +178,7 @@ def test_a_tensor_that_is_held_is_never_overwritten() -> None:
     np.testing.assert_array_equal(kept, before)
 
 
-def test_a_tensor_let_go_is_reused() -> None:
+def test_a_released_tensor_is_reused() -> None:
     run = make()
     frame = Frame.from_array(noise(24, 32))
     addresses = {run(frame)[0].__array_interface__["data"][0] for _ in range(10)}

@@ -35,7 +35,7 @@ def sentences() -> tuple[GrammarSentence, ...]:
 
 
 def transcript(text: str, confidence: float = 0.9) -> Transcript:
-    return Transcript(text, confidence, "free", stamp_ns=7, frame_id="ear")
+    return Transcript(text, confidence, "free", stamp_ns=7, frame_id="microphone")
 
 
 @cache

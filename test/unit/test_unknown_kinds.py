@@ -1,4 +1,4 @@
-"""A kind that nobody has thought of is refused aloud: never drawn or counted as another."""
+"""A value of an unknown kind is an error: it is never drawn or counted as another kind."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from governor_cases import state
 
 
 class Keypoints:
-    """A kind of result that is still to come; it has what those of today have."""
+    """A kind of result that does not exist yet, with the attributes of existing kinds."""
 
     depth = np.zeros((8, 8), np.float32)
     unit = "m"
@@ -54,7 +54,7 @@ def test_an_unknown_result(use: Any) -> None:
         use(Keypoints())
 
 
-def test_a_part_of_a_result_that_nobody_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_field_of_a_result(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(result_format, "result_to_json", lambda result: [{"pose": 1.0}])
     with pytest.raises(InputError, match="expected a box, score or share"):
         result_format.format_result(Keypoints(), 3)  # type: ignore[arg-type]
@@ -67,7 +67,7 @@ def test_a_part_of_a_result_that_nobody_writes(monkeypatch: pytest.MonkeyPatch) 
         DepthMap(np.zeros((2, 2), np.float32), "m"),
     ],
 )
-def test_what_tells_of_pixels_is_no_thing_that_was_found(result: Segmentation | DepthMap) -> None:
+def test_results_per_pixel_do_not_count_as_found_objects(result: Segmentation | DepthMap) -> None:
     found = ResultCounts()
     found.add(result)
     assert not found.images
@@ -90,13 +90,13 @@ def test_a_mask_of_an_unknown_activation(channels: int) -> None:
 
 
 @pytest.mark.parametrize("quantity", Quantity)
-def test_every_quantity_has_words(quantity: Quantity) -> None:
+def test_every_quantity_has_a_text(quantity: Quantity) -> None:
     (row,) = make_rows(state(Reading("a/b", quantity, 2.0, "test", 0)))
     assert row.values
 
 
 @pytest.mark.parametrize("policy", ["refuse", "Warn", ""])
-def test_a_policy_that_nobody_knows_refuses(policy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_policy_refuses(policy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     failed = GoldenReport(1, ("no cat",), None, None)
     monkeypatch.setattr(engine_check, "run_golden_check", lambda model, infer: failed)
     request = SimpleNamespace(model=SimpleNamespace(name="net", variants={}), threads=1)
@@ -108,14 +108,14 @@ def test_a_policy_that_nobody_knows_refuses(policy: str, monkeypatch: pytest.Mon
     assert "no cat" in checked.warnings[0]
 
 
-def test_a_precision_that_nobody_can_look_for_is_not_promised() -> None:
+def test_an_unknown_precision_is_refused() -> None:
     network = SimpleNamespace(num_layers=0)
     require_precision(Path("net.onnx"), network, "fp32")
     with pytest.raises(BackendError, match="expected a precision of fp32, fp16 or int8, got 'fp7'"):
         require_precision(Path("net.onnx"), network, "fp7")
 
 
-def test_what_tensorrt_says_on_a_level_that_nobody_knows_is_an_error() -> None:
+def test_a_message_of_an_unknown_level_is_an_error() -> None:
     names = ("INTERNAL_ERROR", "ERROR", "WARNING", "INFO", "VERBOSE")
     base = type("ILogger", (), {name: number for number, name in enumerate(names)})
     errors = ErrorLog()

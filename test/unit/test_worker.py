@@ -13,9 +13,9 @@ DEADLINE_S = 60.0
 FAILURES = [RuntimeError("a bug"), SystemExit("the end"), KeyboardInterrupt(), GeneratorExit()]
 
 
-class UnspeakableError(Exception):
+class UnprintableError(Exception):
     def __str__(self) -> str:
-        raise RuntimeError("no words")
+        raise RuntimeError("no text")
 
 
 @pytest.fixture(autouse=True)
@@ -24,9 +24,9 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("failure", FAILURES, ids=repr)
-@pytest.mark.parametrize("telling_fails", [False, True])
-def test_it_begins_again_after_whatever_was_raised(
-    failure: BaseException, telling_fails: bool, capfd: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("report_fails", [False, True])
+def test_work_is_repeated_after_any_exception(
+    failure: BaseException, report_fails: bool, capfd: pytest.CaptureFixture[str]
 ) -> None:
     reported: list[BaseException] = []
     done = threading.Event()
@@ -39,14 +39,16 @@ def test_it_begins_again_after_whatever_was_raised(
 
     def failed(error: BaseException) -> None:
         reported.append(error)
-        if telling_fails:
-            raise SystemExit("nobody to tell")
+        if report_fails:
+            raise SystemExit("the report fails")
 
     worker = Worker("worker", work, failed)
     assert done.wait(DEADLINE_S)
     worker.end()
     assert reported == [failure] * 3
-    assert capfd.readouterr().err.count("SystemExit: nobody to tell") == (3 if telling_fails else 0)
+    assert capfd.readouterr().err.count("SystemExit: the report fails") == (
+        3 if report_fails else 0
+    )
 
 
 def test_finished_work_is_not_repeated() -> None:
@@ -94,16 +96,16 @@ def test_each_action_is_attempted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "words"),
+    ("error", "text"),
     [
         (RuntimeError("a bug"), "RuntimeError: a bug"),
         (SystemExit(3), "SystemExit: 3"),
         (KeyError(), "KeyError"),
     ],
 )
-def test_words(error: BaseException, words: str) -> None:
-    assert format_error(error) == words
+def test_format_error(error: BaseException, text: str) -> None:
+    assert format_error(error) == text
 
 
 def test_format_error_of_an_exception_whose_str_fails() -> None:
-    assert "UnspeakableError" in format_error(UnspeakableError())
+    assert "UnprintableError" in format_error(UnprintableError())

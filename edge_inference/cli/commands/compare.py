@@ -48,7 +48,7 @@ def add(commands: Commands, arguments: Sequence[str]) -> None:
         "--int8-modes",
         type=_names,
         metavar="NAMES",
-        help="on an x86 processor without VNNI: exact, fast; default: both",
+        help="on an x86 CPU without VNNI: exact, fast; default: both",
     )
     add_images(parser)
     parser.add_argument(

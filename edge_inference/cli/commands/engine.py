@@ -59,8 +59,8 @@ examples:
   edge-inference engine clean --all
   edge-inference engine clean --costs
 
-Damaged entries are always removed. Entries in use stay. A removed entry is made again
-when it is needed."""
+Damaged entries are removed, too, except with --costs. Entries in use stay. A removed entry
+is made again when it is needed."""
 
 
 def add(commands: Commands, arguments: Sequence[str]) -> None:
@@ -174,7 +174,9 @@ def _add_list(actions: Commands) -> None:
     parser.add_argument(
         "--verify", action="store_true", help="verify every file, not only its length"
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object a line and entry")
+    parser.add_argument(
+        "--json", action="store_true", help="one JSON object a line, one for each entry"
+    )
 
 
 def _add_clean(actions: Commands) -> None:
@@ -188,7 +190,9 @@ def _add_clean(actions: Commands) -> None:
     )
     scope = parser.add_mutually_exclusive_group()
     scope.add_argument(
-        "--all", action="store_true", help="remove all entries and the measured costs"
+        "--all",
+        action="store_true",
+        help="remove everything: entries, timing caches and measured costs",
     )
     scope.add_argument("--damaged", action="store_true", help="remove damaged entries only")
     scope.add_argument("--costs", action="store_true", help="remove only the measured costs")

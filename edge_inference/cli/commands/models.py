@@ -36,7 +36,9 @@ def add(commands: Commands, arguments: Sequence[str]) -> None:
         epilog=_EXAMPLES,
     )
     given.add_model_path(parser)
-    parser.add_argument("--json", action="store_true", help="one JSON object a line for each model")
+    parser.add_argument(
+        "--json", action="store_true", help="one JSON object a line, one for each model"
+    )
     actions = parser.add_subparsers(dest="action", metavar="check")
     check = given.add_command(
         actions,

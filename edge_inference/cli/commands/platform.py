@@ -92,7 +92,9 @@ def _add_show(actions: Commands) -> None:
     parser.add_argument(
         "--root", type=given.non_empty_text, default="/", metavar="DIR", help=_ROOT_HELP
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object per sample and line")
+    parser.add_argument(
+        "--json", action="store_true", help="one JSON object a line, one for each sample"
+    )
 
 
 def _add_record(actions: Commands) -> None:

@@ -99,7 +99,8 @@ def _add_images(parser: argparse.ArgumentParser) -> None:
         "--rate",
         type=given.number_between(0.001, 1000.0),
         metavar="HZ",
-        help="images per second from files; default: the rate of a video, else as fast as possible",
+        help="images per second from files; default: as fast as possible, or with --real-time the "
+        "rate of the video (1 for images)",
     )
     parser.add_argument(
         "--real-time",

@@ -25,7 +25,8 @@ are milliseconds from the last word to the end of the stage.
 expected.yaml beside the audio) such as models/moonshine_tiny/golden/expected.yaml.
 
 exit codes: 0 an utterance was understood, with --expect all results are as expected;
-1 not so, or something failed; 2 wrong usage; 130 interrupted before."""
+1 none was understood, a result differs, or something failed; 2 wrong usage;
+130 interrupted before."""
 
 
 #: The modes of speech/recognition/transcription.py; that module is too slow to import for --help.

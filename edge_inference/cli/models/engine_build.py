@@ -1,4 +1,4 @@
-"""``edge-inference engine build``."""
+"""``edge-inference engine build``: builds an engine and prints its metadata."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def clean_cache(
 ) -> int:
     """Remove damaged entries, and those beyond the limit unless ``damaged_only``.
 
-    A limit of 0 also removes the measured costs; ``costs_only`` removes only these.
+    A limit of 0 also removes timing caches and measured costs; ``costs_only`` removes only costs.
     """
     cache = default_cache()
     if costs_only:

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_inference.cli.container import open_container
+from edge_inference.cli.command_container import open_container
 from edge_inference.cli.error_reporter import ErrorReporter
 from edge_inference.cli.exit_status import EXIT_FAILED
 from edge_inference.cli.params_file import find_unused_entries

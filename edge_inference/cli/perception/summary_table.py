@@ -64,7 +64,7 @@ def _footnotes(summary: RunSummary) -> Iterable[str]:
     if summary.is_lossless and summary.results:
         yield "source to result includes waiting; --real-time shows the times for a camera"
     if summary.found.images:
-        yield "found, number of images (best score): " + _format_labels(summary.found)
+        yield "found, in how many images (best score): " + _format_labels(summary.found)
     if summary.drops:
         yield f"dropped: {format_counts(summary.drops)}"
     if summary.unreadable:

@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=given.non_empty_text,
         default="/",
         metavar="DIR",
-        help="root folder of the files to set; other than / no tools are run; default: /",
+        help="folder with the files to set; tools are run only if it is /; default: /",
     )
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_inference.cli.container import open_container
+from edge_inference.cli.command_container import open_container
 from edge_inference.cli.error_reporter import ErrorReporter
 from edge_inference.cli.exit_status import EXIT_FAILED, UsageError
 from edge_inference.cli.run_namespace import NamespacedPipeline, unique_namespace

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edge_inference.core.decoders import checks
 from edge_inference.core.decoders.registry import DecodeContext, register
-from edge_inference.core.decoders.resample import linear_to_source, nearest_to_source
+from edge_inference.core.decoders.source_maps import linear_to_source, nearest_to_source
 from edge_inference.core.results import DepthMap
 from edge_inference.core.settings import setting
 from edge_inference.errors import TensorError

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edge_inference.core.decoders import checks
 from edge_inference.core.decoders.activations import activate, unknown_activation
 from edge_inference.core.decoders.registry import DecodeContext, register
-from edge_inference.core.decoders.resample import nearest_to_source
+from edge_inference.core.decoders.source_maps import nearest_to_source
 from edge_inference.core.results import Segmentation
 from edge_inference.core.settings import setting
 from edge_inference.errors import TensorError

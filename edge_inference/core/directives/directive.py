@@ -96,8 +96,8 @@ class Workload:
     the index of the one in use, None while none of them is in use.
 
     ``directive_id`` and ``manager`` name the directive that the node follows, 0 and empty for
-    none. ``limits`` apply now; ``obeys`` says where they come from. ``problem`` says why the node
-    does not meet its directive.
+    none. ``limits`` apply now; ``limits_source`` says where they come from. ``problem`` says why
+    the node does not meet its directive.
     """
 
     node: str
@@ -112,7 +112,7 @@ class Workload:
     directive_id: int
     manager: str
     limits: DirectiveLimits
-    obeys: str
+    limits_source: str
     problem: str = ""
     stamp_ns: int = 0
     frame_id: str = ""

@@ -25,10 +25,10 @@ class FailsafePolicy:
 
 @dataclass(frozen=True)
 class ActiveDirective:
-    """The limits that apply now and where they come from; see ``Workload.obeys``."""
+    """The limits that apply now and where they come from; see ``Workload.limits_source``."""
 
     limits: DirectiveLimits = field(default_factory=DirectiveLimits)
-    obeys: Literal["nothing", "directive", "safe_level", "critical"] = "nothing"
+    limits_source: Literal["nothing", "directive", "safe_level", "critical"] = "nothing"
     directive: Directive | None = None
     problem: str = ""
 
@@ -117,10 +117,12 @@ class DirectiveArbiter:
             return _make_safe(policy, "; ".join(filter(None, (invalid, problem))))
         if policy.safety_critical:
             if directive.limits.is_free:
-                return ActiveDirective(obeys="critical", directive=directive, problem=problem)
+                return ActiveDirective(
+                    limits_source="critical", directive=directive, problem=problem
+                )
             refused = "refused a directive to reduce: this node is safety-critical"
             return ActiveDirective(
-                obeys="critical",
+                limits_source="critical",
                 directive=directive,
                 problem="; ".join(filter(None, (refused, problem))),
             )
@@ -138,7 +140,7 @@ class DirectiveArbiter:
 
 def _make_safe(policy: FailsafePolicy, problem: str) -> ActiveDirective:
     if policy.safety_critical:
-        return ActiveDirective(obeys="critical", problem=problem)
+        return ActiveDirective(limits_source="critical", problem=problem)
     return ActiveDirective(policy.safe_limits, "safe_level", None, problem)
 
 

@@ -8,7 +8,7 @@ from edge_inference.core.runtime.expiring_map import ExpiringMap
 LISTEN_NS = 2_000_000_000
 #: A manager that has been silent for this long is gone.
 SILENCE_NS = 3_000_000_000
-#: One other manager is enough for this one to stand by.
+#: Maximum number of other managers to remember; one is enough for this one to stand by.
 _MAX_OTHERS = 16
 
 

@@ -71,17 +71,17 @@ class Health:
             self._active = active
 
     def note(self, key: str, value: str) -> None:
-        """Show a fact beside the counts (backend, model, source …)."""
+        """Show a note beside the counts (backend, model, source …)."""
         with self._lock:
             self._notes[key] = one_line(value)
 
-    def replace_notes(self, facts: Mapping[str, str]) -> None:
-        """Show these facts instead of those of the previous call."""
+    def replace_notes(self, notes: Mapping[str, str]) -> None:
+        """Show these notes instead of those of the previous call."""
         with self._lock:
-            for key in self._replaceable - facts.keys():
+            for key in self._replaceable - notes.keys():
                 self._notes.pop(key, None)
-            self._replaceable = set(facts)
-            self._notes.update({key: one_line(value) for key, value in facts.items()})
+            self._replaceable = set(notes)
+            self._notes.update({key: one_line(value) for key, value in notes.items()})
 
     def count_processed(self) -> None:
         """Count a processed frame."""
@@ -148,7 +148,7 @@ class Health:
             return dict(self._dropped)
 
     def notes(self) -> dict[str, str]:
-        """Return the facts."""
+        """Return the notes."""
         with self._lock:
             return dict(self._notes)
 

@@ -28,11 +28,11 @@ from edge_inference.errors import ModelError
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
-LARGEST = float(np.finfo(np.float16).max)
-_SMALLEST = np.finfo(np.float16).smallest_subnormal
+MAX_FP16 = float(np.finfo(np.float16).max)
+_MIN_FP16 = np.finfo(np.float16).smallest_subnormal
 
-NO_HALF = "ONNX has no fp16 for it"
-WEIGHTS_TOO_LARGE = "weights larger than fp16 holds"
+NO_FP16 = "without fp16 in ONNX"
+WEIGHTS_TOO_LARGE = "with weights too large for fp16"
 
 _FLOAT = "tensor(float)"
 _HALF = "tensor(float16)"
@@ -91,7 +91,7 @@ class _Schemas:
             return _Plan()
         schema = self._schema(node)
         if schema is None or self._has_fixed_type(node):
-            return _Plan(reason=NO_HALF)
+            return _Plan(reason=NO_FP16)
         free = {
             entry.type_param_str
             for entry in schema.type_constraints
@@ -111,8 +111,8 @@ class _Schemas:
             # A cast stays: fp32 values from integers may exceed the range of fp16.
             return _Plan()
         if not inputs and outputs:
-            return _Plan(reason=NO_HALF)
-        return _Plan(inputs, outputs, "" if inputs else NO_HALF)
+            return _Plan(reason=NO_FP16)
+        return _Plan(inputs, outputs, "" if inputs else NO_FP16)
 
     def _schema(self, node: NodeProto) -> Any:
         if node.domain not in ("", "ai.onnx"):
@@ -179,7 +179,7 @@ class _Rewriter:
         if name in self.constants:
             values = self.onnx.numpy_helper.to_array(self.constants[name])
             if bounded:
-                values = np.clip(values, -LARGEST, LARGEST)
+                values = np.clip(values, -MAX_FP16, MAX_FP16)
             tensor = self.onnx.numpy_helper.from_array(_to_half(values), half)
             self.model.graph.initializer.append(tensor)
         else:
@@ -203,7 +203,7 @@ def _to_half(values: NDArray[np.float32]) -> NDArray[np.float16]:
     with np.errstate(over="ignore"):
         half = np.asarray(values, np.float16)
     vanished = (half == 0) & (values != 0)
-    return np.where(vanished, np.copysign(_SMALLEST, half), half)
+    return np.where(vanished, np.copysign(_MIN_FP16, half), half)
 
 
 def _has_large_weights(
@@ -213,7 +213,7 @@ def _has_large_weights(
         return False
     weights = (constants.get(node.input[place]) for place in plan.inputs)
     arrays = [onnx.numpy_helper.to_array(entry) for entry in weights if entry is not None]
-    return any(array.size and np.abs(array).max() > LARGEST for array in arrays)
+    return any(array.size and np.abs(array).max() > MAX_FP16 for array in arrays)
 
 
 def _lift_constants(graph: GraphProto, onnx: Any) -> None:

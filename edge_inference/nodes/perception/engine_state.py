@@ -36,8 +36,8 @@ class EngineStatePublisher:
             if server is None or engine is None:
                 return
             preparation = server.preparation
-            wanted = "" if preparation is None else preparation.describe()
-            self._node.health.note("preparing", wanted or "nothing")
+            preparing = "" if preparation is None else preparation.describe()
+            self._node.health.note("preparing", preparing or "nothing")
             settings = settings_of(engine.request)
             self._publisher.publish(
                 InferenceState(
@@ -50,7 +50,7 @@ class EngineStatePublisher:
                     precision=engine.precision,
                     engine=engine.backend.describe(),
                     takes_images=engine.backend.takes_images,
-                    wanted=wanted,
+                    preparing=preparing,
                     progress=None if preparation is None else preparation.fraction,
                     problem=one_line(self.problem),
                     max_rate_hz=max_rate_hz,

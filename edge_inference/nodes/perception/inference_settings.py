@@ -41,8 +41,8 @@ class InferenceSettings(ThrottleClientSettings, ModelSettings):
     )
     int8_mode: str = setting(
         EXACT,
-        "int8 on an x86 processor without VNNI: exact, or fast with 7-bit weights; on other "
-        "processors both are the same",
+        "int8 on an x86 CPU without VNNI: exact, or fast with 7-bit weights; on other "
+        "CPUs both are the same",
         choices=INT8_MODES,
     )
     threads: int = setting(1, "threads for one inference on the CPU", minimum=1, maximum=64)

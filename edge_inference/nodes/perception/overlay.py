@@ -32,7 +32,7 @@ class OverlaySettings(StageSettings, ImageSettings):
 
     history: int = setting(
         12,
-        "maximum number of images that wait for their result, in 256 MiB at most; the newest stay",
+        "maximum number of images that wait for their result, in 256 MiB; the newest always stays",
         minimum=1,
         maximum=100,
     )

@@ -44,7 +44,7 @@ class IntentParserSettings(
     )
     language_model: str = setting(
         "",
-        "if set, the node language_model answers texts that match no phrase",
+        "if set, the node language_model finds the intent of texts that match no phrase",
         read_only=True,
     )
 

@@ -40,7 +40,7 @@ class ListeningSettings:
     )
     max_talk_s: float = setting(
         15.0,
-        "a robot that has not repeated for so long that it speaks counts as silent",
+        "time without a message that the robot speaks, after which it counts as silent",
         unit="s",
         minimum=1.0,
         maximum=600.0,

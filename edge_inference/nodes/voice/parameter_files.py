@@ -33,7 +33,8 @@ class ModelPathSettings:
 
     model_path: str = setting(
         "",
-        "folders to search before $EDGE_INFERENCE_MODELS and the shipped ones, colon-separated",
+        "folders to search before $EDGE_INFERENCE_MODELS and the shipped models, separated by "
+        "colons",
         read_only=True,
     )
 

@@ -38,11 +38,11 @@ class SpeechRecognitionSettings(RecognizerModelSettings, ThrottleClientSettings,
         True, "false: the platform manager may reduce partial transcripts; final ones all come"
     )
     priority: int = setting(
-        80, "the platform manager reduces nodes with a lower priority first", minimum=0, maximum=100
+        80, "the platform manager reduces nodes of lower priority first", minimum=0, maximum=100
     )
     queue_depth: int = setting(10, "maximum number of waiting segments", minimum=1, maximum=100)
     answer_timeout_s: float = setting(
-        12.0, "time for a yes or no after a question", unit="s", minimum=1.0, maximum=600.0
+        12.0, "command mode: time for yes or no to a question", unit="s", minimum=1.0, maximum=600.0
     )
 
 

@@ -45,7 +45,7 @@ _MAX_OUTPUT_CHARS = 200
 
 @dataclass(frozen=True)
 class Machine:
-    """``search_path`` is searched for tools, as in ``$PATH``; empty means ``$PATH`` itself.
+    """``search_path`` has the folders of the tools; empty means ``$PATH`` and the system's folders.
 
     With a root other than / no tools are found by default, because they would change this
     machine. A tool that runs longer than ``timeout_s`` is killed.

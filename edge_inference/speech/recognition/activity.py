@@ -48,7 +48,7 @@ class ActivitySettings:
     )
     hangover_ms: float = setting(
         200.0,
-        "silence after which speech ends, rounded to 32 ms",
+        "silence after which speech ends, rounded to a multiple of 32 ms",
         unit="ms",
         minimum=32.0,
         maximum=3000.0,

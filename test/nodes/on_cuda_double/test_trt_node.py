@@ -69,7 +69,7 @@ def in_service(pipeline: Pipeline, backend: str) -> None:
 def problem(pipeline: Pipeline) -> str:
     wait_for(
         lambda: bool(pipeline.states) and pipeline.states[-1].problem,
-        "a problem",
+        "a problem in the state",
     )
     return pipeline.states[-1].problem
 
@@ -99,10 +99,10 @@ def test_onnx_runtime_serves_until_the_engine_is_built(
     by_cpu = pipeline.next(pipeline.classes)
     wait_for(
         lambda: (
-            "building" in pipeline.states[-1].wanted.lower()
+            "building" in pipeline.states[-1].preparing.lower()
             or (pipeline.states[-1].progress or 0) > 0
         ),
-        "progress",
+        "progress in the state",
     )
     received = outside.listen("/diagnostics", "diagnostic_msgs/DiagnosticArray")
     wait_for(lambda: any("preparing" in str(message) for message in received), "diagnostics")
@@ -127,7 +127,7 @@ def test_the_next_start_finds_the_engine(rig: Rig, double, has_engine: None) -> 
     assert double.misuse() == ""
 
 
-def test_a_truncated_plan_is_reported_and_rebuilt(rig: Rig, double, has_engine: None) -> None:
+def test_a_truncated_plan_is_built_again(rig: Rig, double, has_engine: None) -> None:
     plan = plan_file()
     content = plan.read_bytes()
     plan.write_bytes(content[: len(content) // 2])
@@ -137,7 +137,7 @@ def test_a_truncated_plan_is_reported_and_rebuilt(rig: Rig, double, has_engine: 
     assert plan_file().read_bytes() == content
 
 
-def test_a_plan_of_other_bytes_is_reported_and_rebuilt(rig: Rig, double, has_engine: None) -> None:
+def test_an_altered_plan_is_reported_and_built_again(rig: Rig, double, has_engine: None) -> None:
     plan = plan_file()
     content = plan.read_bytes()
     plan.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
@@ -155,7 +155,7 @@ def test_a_plan_of_other_bytes_is_reported_and_rebuilt(rig: Rig, double, has_eng
     ("how", "words"),
     [("unsupported", "Frobnicate"), ("killed", "was killed by signal 9")],
 )
-def test_a_build_that_fails_is_reported_and_the_pipeline_serves(
+def test_a_failed_build_is_reported_and_the_pipeline_serves(
     rig: Rig, order, double, how: str, words: str
 ) -> None:
     order(how)
@@ -211,7 +211,7 @@ def test_precision_switches_live_between_engines(
         ]
         wait_for(
             lambda precision=precision: (
-                pipeline.states[-1].wanted == "" and pipeline.states[-1].precision == precision
+                pipeline.states[-1].preparing == "" and pipeline.states[-1].precision == precision
             ),
             f"{precision} in service",
         )
