@@ -91,4 +91,6 @@ def replace_models(monkeypatch: pytest.MonkeyPatch) -> list[Opened]:
 def make_segment(
     level: float, stamp_ns: int = 7, is_final: bool = True, start_ns: int = 5
 ) -> SpeechSegment:
-    return SpeechSegment(np.full(800, level, np.float32), start_ns, stamp_ns, is_final, "ear")
+    return SpeechSegment(
+        np.full(800, level, np.float32), start_ns, stamp_ns, is_final, "microphone"
+    )

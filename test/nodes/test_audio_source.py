@@ -33,14 +33,16 @@ def test_a_file_is_played_in_real_time(rig: Rig, tmp_path: Path) -> None:
     Bus.of(rig.context).tap("/ai/audio", lambda chunk: came_ns.append(time.monotonic_ns()))
     chunks = rig.tap("/ai/audio")
     source = recording(tmp_path / "a.wav")
-    node = rig.load("AudioSource", autostart=False, source=source, pause_s=0.064, frame_id="microphone")
+    node = rig.load(
+        "AudioSource", autostart=False, source=source, pause_s=0.064, frame_id="microphone"
+    )
     rig.call(node.trigger_configure)
     before, started_ns = node.now_ns(), time.monotonic_ns()
     rig.call(node.trigger_activate)
     assert node.finished.wait(DEADLINE_S)
     assert [float(chunk.samples[0]) for chunk in chunks] == [0.25, 0.25, 0.25, 0.0, 0.0]
     assert [chunk.sequence for chunk in chunks] == [0, 1, 2, 3, 4]
-    assert {(chunk.sample_rate, chunk.frame_id) for chunk in chunks} == {(16_000, "ear")}
+    assert {(chunk.sample_rate, chunk.frame_id) for chunk in chunks} == {(16_000, "microphone")}
     # When a chunk arrives, its last sample is in the past and its first one after the start.
     assert before < chunks[0].stamp_ns
     assert chunks[0].end_ns <= node.now_ns()

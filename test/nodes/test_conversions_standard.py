@@ -40,7 +40,7 @@ NEWER_SPEECH = standard.make_message_double("LiveSpeech", standard.NEWER_LIVE_SP
 HRI_INTENT = standard.make_message_double(
     "Intent", standard.HRI_INTENT, standard.HRI_INTENT_CONSTANTS
 )
-CHUNK = AudioChunk(np.array([0.0, 0.5, -1.0, 0.25], np.float32), 16_000, STAMP, 7, "ear")
+CHUNK = AudioChunk(np.array([0.0, 0.5, -1.0, 0.25], np.float32), 16_000, STAMP, 7, "microphone")
 
 
 def fields(message_type) -> dict[str, str]:
@@ -137,7 +137,7 @@ def test_own_audio_round_trip() -> None:
     back = adapter.from_message(adapter.to_message(CHUNK))
     assert back.samples.tolist() == CHUNK.samples.tolist()
     assert not back.samples.flags.writeable
-    assert (back.sample_rate, back.stamp_ns, back.frame_id) == (16_000, STAMP, "ear")
+    assert (back.sample_rate, back.stamp_ns, back.frame_id) == (16_000, STAMP, "microphone")
 
 
 def test_stereo_at_another_rate() -> None:
@@ -200,7 +200,7 @@ def test_own_audio_round_trip_of_mgonzs13() -> None:
     assert message.audio.info.chunk == 4
     back = adapter.from_message(message)
     assert back.samples.tolist() == CHUNK.samples.tolist()
-    assert (back.sample_rate, back.stamp_ns, back.frame_id) == (16_000, STAMP, "ear")
+    assert (back.sample_rate, back.stamp_ns, back.frame_id) == (16_000, STAMP, "microphone")
 
 
 @pytest.mark.parametrize(
@@ -243,13 +243,15 @@ def test_invalid_audio_is_refused() -> None:
 )
 def test_speech_at_its_end(message_type, field: str, value: str) -> None:
     adapter = LiveSpeechAdapter(message_type)
-    transcript = Transcript("turn left", 0.75, "command", STAMP, locale="en-GB", frame_id="microphone")
+    transcript = Transcript(
+        "turn left", 0.75, "command", STAMP, locale="en-GB", frame_id="microphone"
+    )
     message = adapter.to_message(transcript)
     assert (message.final, message.incremental) == ("turn left", "")
     assert message.confidence == 0.75 and getattr(message, field) == value
     back = adapter.from_message(message)
     assert (back.text, back.is_final, back.stamp_ns) == ("turn left", True, STAMP)
-    assert (back.locale, back.frame_id, back.mode) == ("en-GB", "ear", "free")
+    assert (back.locale, back.frame_id, back.mode) == ("en-GB", "microphone", "free")
 
 
 def test_speech_that_goes_on() -> None:

@@ -43,12 +43,12 @@ def through(adapter, item):
 
 @given(SOUNDS, st.integers(1, 192_000), st.integers(0, 2**32 - 1))
 def test_audio_round_trip(samples: np.ndarray, rate: int, sequence: int) -> None:
-    chunk = audio.AudioChunk(samples, rate, STAMP, sequence, "ear")
+    chunk = audio.AudioChunk(samples, rate, STAMP, sequence, "microphone")
     back = through(AudioChunkAdapter(), chunk)
     assert np.array_equal(back.samples, samples) and back.samples.dtype == np.float32
     assert not back.samples.flags.writeable
     assert (back.sample_rate, back.stamp_ns) == (rate, STAMP)
-    assert (back.sequence, back.frame_id) == (sequence, "ear")
+    assert (back.sequence, back.frame_id) == (sequence, "microphone")
 
 
 def test_a_sequence_number_wraps() -> None:
@@ -65,12 +65,12 @@ def test_a_segment_survives() -> None:
         STAMP,
         STAMP + 5,
         False,
-        "ear",
+        "microphone",
     )
 
 
 def test_a_transcript_survives() -> None:
-    item = voice.Transcript("geh vor", 0.5, "command", STAMP, False, "de", "why", "ear")
+    item = voice.Transcript("geh vor", 0.5, "command", STAMP, False, "de", "why", "microphone")
     assert through(TranscriptAdapter(), item) == item
 
 
@@ -84,7 +84,7 @@ def test_an_intent_survives() -> None:
         "count": voice.IntentSlot("count", 0.0),
         "place": voice.IntentSlot("place", "kitchen"),
     }
-    item = voice.Intent("move", slots, 0.25, "go", "fuzzy", STAMP, True, "but", "ear")
+    item = voice.Intent("move", slots, 0.25, "go", "fuzzy", STAMP, True, "but", "microphone")
     assert through(IntentAdapter(), item) == item
 
 

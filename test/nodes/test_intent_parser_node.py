@@ -30,7 +30,7 @@ def test_intents_of_the_grammar(rig: Rig, transcripts: Publisher) -> None:
     transcripts.publish(make_transcript("go forward", is_final=False))
     transcripts.publish(make_transcript("Go forward ten meters."))
     (intent,) = intents.wait()
-    assert (intent.name, intent.stamp_ns, intent.frame_id) == ("move", 7, "ear")
+    assert (intent.name, intent.stamp_ns, intent.frame_id) == ("move", 7, "microphone")
     assert intent.slots["distance"] == IntentSlot("distance", 10.0, "m")
     assert intent.confidence == 0.9
     assert timings.wait()[0].stage == "intent_parser"

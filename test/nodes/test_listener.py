@@ -50,7 +50,9 @@ class ListenClient:
     def say(self, text: str, is_final: bool = True, age_s: float = -0.01, problem: str = "") -> int:
         stamp_ns = self._node.get_clock().now().nanoseconds - int(age_s * 1e9)
         self._words.publish(
-            Transcript(text, 0.75, "command", stamp_ns, is_final, problem=problem, frame_id="microphone")
+            Transcript(
+                text, 0.75, "command", stamp_ns, is_final, problem=problem, frame_id="microphone"
+            )
         )
         return stamp_ns
 
@@ -85,7 +87,7 @@ def test_the_transcript_is_the_result(rig: Rig, client: ListenClient) -> None:
     stamp_ns = client.say("turn left")
     assert answer(result) == (GoalStatus.STATUS_SUCCEEDED, "turn left", "")
     transcript = result.result().result.transcript
-    assert transcript.confidence == 0.75 and transcript.header.frame_id == "ear"
+    assert transcript.confidence == 0.75 and transcript.header.frame_id == "microphone"
     assert transcript.header.stamp.sec * 10**9 + transcript.header.stamp.nanosec == stamp_ns
     assert (listening[0], listening[-1]) == (True, False)
 
@@ -194,7 +196,9 @@ def publish_word(rig: Rig, monkeypatch: pytest.MonkeyPatch):
         nonlocal count
         for level in WORD:
             samples = np.full(512, level, np.float32)
-            chunks.publish(AudioChunk(samples, 16_000, first_ns + count * MS32, count, "ear"))
+            chunks.publish(
+                AudioChunk(samples, 16_000, first_ns + count * MS32, count, "microphone")
+            )
             count += 1
         wait_for(lambda: len(timings) >= count, "the word worked on")
 

@@ -35,7 +35,7 @@ def test_a_plan_keeps_the_stamp_of_the_speech(rig: Rig, intents: Publisher) -> N
     asked = intent("move", distance=IntentSlot("distance", 2.0, "m"))
     intents.publish(asked)
     (plan,) = plans.wait()
-    assert (plan.stamp_ns, plan.frame_id, plan.is_refused) == (asked.stamp_ns, "ear", False)
+    assert (plan.stamp_ns, plan.frame_id, plan.is_refused) == (asked.stamp_ns, "microphone", False)
     assert [(step.action, step.distance_m) for step in plan.steps] == [("move", 2.0)]
     assert said.wait() == ["going forward 2 meters"]
     assert timings.wait()[0].stamp_ns == asked.stamp_ns

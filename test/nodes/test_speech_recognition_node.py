@@ -45,7 +45,7 @@ def test_command_mode(rig: Rig, speech: Publisher, opened: list[Opened]) -> None
         0.75,
         "command",
     )
-    assert (transcript.stamp_ns, transcript.frame_id, transcript.locale) == (7, "ear", "en")
+    assert (transcript.stamp_ns, transcript.frame_id, transcript.locale) == (7, "microphone", "en")
     assert transcript.is_final
     assert timings.wait()[0].model == "fake"
     rig.call(node.trigger_deactivate)

@@ -76,7 +76,7 @@ def test_audio_from_ros_drivers(rig: Rig, qos: QoSProfile) -> None:
     node = rig.load("AudioCommonInput", "-r", "audio_in:=/mic/audio_stamped")
     rig.wait_for_publishers(node, "/mic/audio_stamped")
     piece = AUDIO.AudioDataStamped()
-    piece.header.stamp.sec, piece.header.frame_id = 5, "ear"
+    piece.header.stamp.sec, piece.header.frame_id = 5, "microphone"
     piece.audio.data = array("B", np.array([[16384, 0], [0, -16384]], "<i2").tobytes())
     if qos is not LATCHED:
         sound.publish(piece)
@@ -87,7 +87,11 @@ def test_audio_from_ros_drivers(rig: Rig, qos: QoSProfile) -> None:
     sound.publish(piece)
     (chunk,) = received.wait()
     assert chunk.samples.tolist() == [0.25, -0.25]
-    assert (chunk.sample_rate, chunk.stamp_ns, chunk.frame_id) == (44_100, 5_000_000_000, "ear")
+    assert (chunk.sample_rate, chunk.stamp_ns, chunk.frame_id) == (
+        44_100,
+        5_000_000_000,
+        "microphone",
+    )
     assert node.health.notes()["audio"] == "S16LE, 44100 Hz, 2 channels"
 
 
@@ -106,7 +110,9 @@ def test_audio_to_ros_drivers(rig: Rig) -> None:
     infos = listen(rig, AUDIO.AudioInfo, "/mic/audio_info", LATCHED)
     node = rig.load("AudioCommonOutput", "-r", "audio_out:=/mic/audio_stamped")
     rig.wait_for_subscribers(node, "/mic/audio_stamped")
-    ours(rig, AudioChunkAdapter(), "/ai/audio").publish(AudioChunk(HALF, 16_000, 5, 0, "ear"))
+    ours(rig, AudioChunkAdapter(), "/ai/audio").publish(
+        AudioChunk(HALF, 16_000, 5, 0, "microphone")
+    )
     (piece,) = sound.wait()
     assert np.frombuffer(bytes(piece.audio.data), "<i2").tolist() == [16384] * 512
     (info,) = infos.wait()
@@ -121,10 +127,12 @@ def test_audio_of_mgonzs13_round_trip(rig: Rig) -> None:
     received = rig.tap("/ai/back")
     rig.wait_for_publishers(node, "/mic/audio")
     rig.wait_for_subscribers(out, "/mic/audio")
-    ours(rig, AudioChunkAdapter(), "/ai/audio").publish(AudioChunk(HALF, 16_000, 5, 0, "ear"))
+    ours(rig, AudioChunkAdapter(), "/ai/audio").publish(
+        AudioChunk(HALF, 16_000, 5, 0, "microphone")
+    )
     (chunk,) = received.wait()
     assert chunk.samples.tolist() == HALF.tolist()
-    assert (chunk.sample_rate, chunk.stamp_ns, chunk.frame_id) == (16_000, 5, "ear")
+    assert (chunk.sample_rate, chunk.stamp_ns, chunk.frame_id) == (16_000, 5, "microphone")
 
 
 @mgonzs13

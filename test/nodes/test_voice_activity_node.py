@@ -52,7 +52,7 @@ class AudioPublisher:
         for level in levels:
             stamp_ns = self._first_ns + self.count * MS32
             samples = np.full(512, level, np.float32)
-            self._chunks.publish(AudioChunk(samples, 16_000, stamp_ns, self.count, "ear"))
+            self._chunks.publish(AudioChunk(samples, 16_000, stamp_ns, self.count, "microphone"))
             self.count += 1
 
     def set_speaking(self, is_speaking: bool) -> None:
@@ -80,7 +80,7 @@ def test_a_word_is_a_segment(rig: Rig, model: LoudIsSpeech) -> None:
     audio = AudioPublisher(rig)
     audio.publish(*WORD)
     pause, segment = segments.wait(2)
-    assert (pause.is_final, segment.is_final, segment.frame_id) == (False, True, "ear")
+    assert (pause.is_final, segment.is_final, segment.frame_id) == (False, True, "microphone")
     assert pause.stamp_ns == segment.stamp_ns
     assert segment.stamp_ns == pytest.approx(audio.end_ns(4), abs=1000)
     assert segment.start_ns == pytest.approx(audio.end_ns(-1), abs=1000)
@@ -231,7 +231,7 @@ def test_an_utterance_ends_when_the_audio_ends(rig: Rig, model: LoudIsSpeech) ->
     audio = AudioPublisher(rig)
     audio.publish(*WORD[:5])
     (segment,) = segments.wait()
-    assert segment.is_final and segment.frame_id == "ear"
+    assert segment.is_final and segment.frame_id == "microphone"
     assert segment.stamp_ns == pytest.approx(audio.end_ns(4), abs=1000)
     assert "is its source still running?" in node.health.status(0).values["last error"]
     audio.count += 100

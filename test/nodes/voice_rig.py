@@ -68,7 +68,11 @@ def split_into_chunks(samples: NDArray[np.float32], start_ns: int) -> list[Audio
     padded = np.concatenate((samples, np.zeros(RATE, np.float32)))
     return [
         AudioChunk(
-            padded[first : first + _PIECE], RATE, start_ns + number * 100_000_000, number, "ear"
+            padded[first : first + _PIECE],
+            RATE,
+            start_ns + number * 100_000_000,
+            number,
+            "microphone",
         )
         for number, first in enumerate(range(0, len(padded), _PIECE))
     ]

@@ -48,7 +48,9 @@ def model_of(
 
 
 def unknown(text: str = "scoot ahead") -> Intent:
-    return Intent("", {}, 0.0, text, "unknown", 7, problem="I do not understand", frame_id="microphone")
+    return Intent(
+        "", {}, 0.0, text, "unknown", 7, problem="I do not understand", frame_id="microphone"
+    )
 
 
 def test_plan_becomes_an_intent_that_needs_confirmation() -> None:
@@ -60,7 +62,7 @@ def test_plan_becomes_an_intent_that_needs_confirmation() -> None:
         True,
     )
     assert intent.slots["distance"].value == 2.0
-    assert (intent.text, intent.stamp_ns, intent.frame_id) == (said.text, 7, "ear")
+    assert (intent.text, intent.stamp_ns, intent.frame_id) == (said.text, 7, "microphone")
     assert (intent.problem, intent.confidence) == ("", pytest.approx(1.0, abs=1e-3))
 
 

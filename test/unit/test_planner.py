@@ -89,7 +89,7 @@ def test_an_intent_becomes_steps(asked: Intent, steps: list[ActionStep], said: s
     assert plan.steps == tuple(steps)
     assert not plan.is_refused
     assert plan.reason.startswith(said)
-    assert (plan.stamp_ns, plan.frame_id, plan.intent) == (5, "ear", asked.name)
+    assert (plan.stamp_ns, plan.frame_id, plan.intent) == (5, "microphone", asked.name)
 
 
 @pytest.mark.parametrize(

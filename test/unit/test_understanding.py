@@ -83,7 +83,7 @@ def test_grammar_is_understood(text: str, name: str, slots: dict[str, float | st
     intent = by_grammar().parse(transcript(text))
     assert (intent.name, values(intent), intent.problem) == (name, pytest.approx(slots), "")
     assert (intent.source, intent.needs_confirmation) == ("grammar", False)
-    assert (intent.text, intent.stamp_ns, intent.frame_id) == (text, 7, "ear")
+    assert (intent.text, intent.stamp_ns, intent.frame_id) == (text, 7, "microphone")
     assert intent.confidence == 0.9
 
 
