@@ -31,7 +31,17 @@ MAX_PATH_BYTES = 4096
 MAX_ELEMENTS = 1000
 #: Fields that hold sentences, in any message; all other string fields hold names.
 SENTENCES = frozenset(
-    {"data", "engine", "final", "incremental", "problem", "reason", "text", "throttling", "wanted"}
+    {
+        "data",
+        "engine",
+        "final",
+        "incremental",
+        "preparing",
+        "problem",
+        "reason",
+        "text",
+        "throttling",
+    }
 )
 
 # In UTF-8: C0, DEL, C1, line separators and characters that change the direction of text.

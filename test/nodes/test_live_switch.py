@@ -128,7 +128,7 @@ def test_the_state_shows_the_engine_in_use(rig: Rig, outside: Outside) -> None:
         "nanodet",
         "",
     )
-    assert (state["backend"], state["precision"], state["wanted"]) == ("ort", "fp32", "")
+    assert (state["backend"], state["precision"], state["preparing"]) == ("ort", "fp32", "")
     assert state["node"] == "/ai/inference"
     assert state["problem"] == ""
     assert change(outside, "/ai/inference", model="efficientnet_lite0") == [True, ""]
