@@ -22,6 +22,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
+from rclpy.duration import Duration
 from rclpy.exceptions import InvalidHandle
 from rclpy.qos import (
     QoSCompatibility,
@@ -122,6 +123,18 @@ class Publisher(Generic[Object]):
         except InvalidHandle:
             if not self._closed:
                 raise
+
+    def wait_until_received(self, timeout_s: float) -> bool:
+        """Wait until every reliable subscription outside has all messages; False at the timeout.
+
+        Messages that are still on their way are lost when the process ends.
+        """
+        try:
+            return self._ros.wait_for_all_acked(Duration(seconds=timeout_s))
+        except InvalidHandle:
+            if not self._closed:
+                raise
+            return False
 
     def has_subscribers(self) -> bool:
         """Tell whether there is a subscription, inside the process or outside."""

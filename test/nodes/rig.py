@@ -6,15 +6,17 @@ import base64
 import gc
 import itertools
 import json
+import os
 import signal
 import subprocess
 import sys
 import threading
 import time
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -205,6 +207,16 @@ class Outside:
             f"a listener on {topic} that is {'reliable' if reliable else 'best effort'}",
         )
         return speak
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Stop all threads of the process, also those of its middleware."""
+        self._process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WNOWAIT)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
 
     def close(self) -> None:
         self._process.stdin.close()

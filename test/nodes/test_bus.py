@@ -15,7 +15,7 @@ from edge_inference.core.images.frame import Frame
 from edge_inference.errors import EdgeInferenceError, ImageError
 from edge_inference.nodes.conversions.images import ImageAdapter
 from edge_inference.nodes.conversions.maps import DepthAdapter
-from rig import Collected, Outside, Rig, as_base64, wait_for
+from rig import DEADLINE_S, Collected, Outside, Rig, as_base64, wait_for
 
 TOPIC = "/images"
 RELIABLE = QoSProfile(depth=100)
@@ -112,6 +112,20 @@ def test_no_subscription(ends: Ends) -> None:
     assert not publisher.has_subscribers()
     publisher.publish(frame())
     assert publisher._adapter.built == 0
+
+
+def test_waiting_ends_when_every_subscription_outside_has_the_message(
+    ends: Ends, outside: Outside
+) -> None:
+    publisher = ends.publisher()
+    assert publisher.wait_until_received(0.0), "no message is on its way"
+    messages = outside.listen(TOPIC, "sensor_msgs/Image")
+    listening(publisher, 1)
+    with outside.frozen():
+        publisher.publish(frame())
+        assert not publisher.wait_until_received(0.1)
+    assert publisher.wait_until_received(DEADLINE_S)
+    messages.wait(1)
 
 
 @both_executors

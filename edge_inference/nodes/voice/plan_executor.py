@@ -18,6 +18,8 @@ from edge_inference.speech.planning.motion import Motion, MotionFeedback, Motion
 _ZERO = Velocity(0.0, 0.0)
 _ACTIVE_STATES = (MotionState.MOVING, MotionState.WAITING)
 _CANCELED = "All right, I leave that"
+#: A base that does not take the last velocity must not hold up the end of the process.
+_DELIVERY_TIMEOUT_S = 0.5
 
 
 class PlanExecutor:
@@ -112,7 +114,7 @@ class PlanExecutor:
             self._run_cycle(self._node.now_ns())
 
     def end(self) -> None:
-        """Stop the robot and accept no more plans."""
+        """Stop the robot, wait until its base has the zero velocity, and accept no more plans."""
         with self.lock:
             was_active, self._is_active = self._is_active, False
             if was_active:
@@ -120,6 +122,9 @@ class PlanExecutor:
                 self._motion.stop(self._node.now_ns())
                 self._dispatcher.cancel()
                 self._reporter.report(self._node.now_ns())
+        if was_active:
+            # The process may end next, and would take the zero velocity with it.
+            self._velocities.wait_until_received(_DELIVERY_TIMEOUT_S)
 
     def _cancel(self, no: Transcript) -> None:
         """Stop what is active, and drop plans of speech before the no that are still to come."""
