@@ -13,7 +13,7 @@ from edge_inference.core.audio import AudioChunk
 from edge_inference.core.voice import Transcript
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.audio import AudioChunkAdapter
-from edge_inference.nodes.conversions.plain import BoolAdapter
+from edge_inference.nodes.conversions.string_and_bool import BoolAdapter
 from edge_inference.nodes.conversions.voice import TranscriptAdapter
 from edge_inference.nodes.voice import listener, listening_gate, voice_activity
 from rig import Collected, Rig, later, wait_for

@@ -10,7 +10,7 @@ from edge_inference.core.audio import AudioChunk
 from edge_inference.errors import ModelError
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.audio import AudioChunkAdapter
-from edge_inference.nodes.conversions.plain import BoolAdapter
+from edge_inference.nodes.conversions.string_and_bool import BoolAdapter
 from edge_inference.nodes.voice import listening_gate, voice_activity
 from edge_inference.nodes.voice.parameter_files import load_speech_model
 from rig import Outside, Rig, later, wait_for

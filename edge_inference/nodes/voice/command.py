@@ -18,7 +18,7 @@ from edge_inference.nodes.conversions.command import (
     TwistAdapter,
     TwistStampedAdapter,
 )
-from edge_inference.nodes.conversions.plain import StringAdapter
+from edge_inference.nodes.conversions.string_and_bool import StringAdapter
 from edge_inference.nodes.conversions.timing import StageTimingAdapter
 from edge_inference.nodes.conversions.voice import ActionPlanAdapter, TranscriptAdapter
 from edge_inference.nodes.voice.action_dispatcher import ActionDispatcher

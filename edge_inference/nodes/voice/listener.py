@@ -14,7 +14,7 @@ from edge_inference.action import Listen
 from edge_inference.core.settings import setting
 from edge_inference.core.voice import Transcript
 from edge_inference.nodes.component import LATCHED, Component
-from edge_inference.nodes.conversions.plain import BoolAdapter
+from edge_inference.nodes.conversions.string_and_bool import BoolAdapter
 from edge_inference.nodes.conversions.voice import TranscriptAdapter
 
 _TICK_S = 0.1

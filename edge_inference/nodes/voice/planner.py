@@ -9,7 +9,7 @@ from edge_inference.core.settings import setting
 from edge_inference.core.voice import ActionPlan, Intent, Transcript
 from edge_inference.errors import EdgeInferenceError
 from edge_inference.nodes.component import SPEECH
-from edge_inference.nodes.conversions.plain import StringAdapter
+from edge_inference.nodes.conversions.string_and_bool import StringAdapter
 from edge_inference.nodes.conversions.voice import (
     ActionPlanAdapter,
     IntentAdapter,

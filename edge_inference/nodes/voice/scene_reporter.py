@@ -10,8 +10,8 @@ from edge_inference.core.results import Classification, Detections
 from edge_inference.core.settings import setting
 from edge_inference.nodes.component import Component
 from edge_inference.nodes.conversions.command import FeedbackAdapter
-from edge_inference.nodes.conversions.plain import StringAdapter
 from edge_inference.nodes.conversions.results import classification_adapter, detection_adapter
+from edge_inference.nodes.conversions.string_and_bool import StringAdapter
 from edge_inference.nodes.voice.parameter_files import load_scene_names
 from edge_inference.speech.planning.motion import MotionFeedback, MotionState
 from edge_inference.speech.planning.scene import Scene, SceneSettings

@@ -16,7 +16,7 @@ from edge_inference.core.settings import setting
 from edge_inference.errors import InputError
 from edge_inference.nodes.component import LATCHED
 from edge_inference.nodes.conversions.audio import AudioChunkAdapter, SpeechSegmentAdapter
-from edge_inference.nodes.conversions.plain import BoolAdapter
+from edge_inference.nodes.conversions.string_and_bool import BoolAdapter
 from edge_inference.nodes.stage import FrameDropped, Stage, StageSettings
 from edge_inference.nodes.voice.listening_gate import ListeningGate, ListeningSettings
 from edge_inference.nodes.voice.parameter_files import (
