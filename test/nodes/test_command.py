@@ -139,6 +139,20 @@ def test_deactivation_stops_the_robot(rig: Rig, speaker: Speaker) -> None:
     assert set(velocities[count:]) <= {STILL}
 
 
+def test_it_ends_once_the_base_has_the_zero_velocity(
+    rig: Rig, speaker: Speaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    velocities = rig.tap("/cmd_vel")
+    node = rig.load("Command")
+    speaker.plan(*FAR)
+    waited_after: list[object] = []
+    monkeypatch.setattr(
+        node._velocities, "wait_until_received", lambda _: waited_after.append(velocities[-1])
+    )
+    rig.call(node.trigger_deactivate)
+    assert waited_after == [STILL]
+
+
 @pytest.mark.parametrize(
     ("step", "words"),
     [

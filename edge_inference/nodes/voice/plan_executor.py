@@ -114,7 +114,10 @@ class PlanExecutor:
             self._run_cycle(self._node.now_ns())
 
     def end(self) -> None:
-        """Stop the robot, wait until its base has the zero velocity, and accept no more plans."""
+        """Stop the robot and accept no more plans.
+
+        Waits until the base has the zero velocity, for ``_DELIVERY_TIMEOUT_S`` at most.
+        """
         with self.lock:
             was_active, self._is_active = self._is_active, False
             if was_active:
