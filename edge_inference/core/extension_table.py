@@ -15,10 +15,11 @@ entry that cannot be used changes nothing but its own name: the reason is in
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from edge_inference.core.settings import shorten, suggestion
 from edge_inference.errors import PluginError
@@ -32,6 +33,12 @@ class _Named(Protocol):
 
 
 Row = TypeVar("Row", bound=_Named)
+_tables: weakref.WeakSet[ExtensionTable[Any]] = weakref.WeakSet()
+
+
+def tables() -> tuple[ExtensionTable[Any], ...]:
+    """Return the tables of all imported modules."""
+    return tuple(_tables)
 
 
 class ExtensionTable(Generic[Row]):
@@ -58,6 +65,7 @@ class ExtensionTable(Generic[Row]):
         self._lock = threading.RLock()
         self._rows: dict[str, Row] | None = None
         self._problems: dict[str, str] = {}
+        _tables.add(self)
 
     def rows(self) -> Mapping[str, Row]:
         """Return all usable rows by name, in a fixed order."""
@@ -65,6 +73,11 @@ class ExtensionTable(Generic[Row]):
             if self._rows is None:
                 self._rows = self._load()
             return MappingProxyType(self._rows)
+
+    def reload(self) -> None:
+        """Read the entry points again when the table is next read: packages have been installed."""
+        with self._lock:
+            self._rows, self._problems = None, {}
 
     def get(self, name: str) -> Row:
         """Return a row by name. Raises PluginError for an unknown or unusable one."""
