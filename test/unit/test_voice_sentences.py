@@ -54,4 +54,4 @@ def test_non_commands_have_no_intent(grammar: Grammar) -> None:
         for text in (*TUNING.others, *REPORTED.others):
             with cases(text):
                 heard = Transcript(text, 1.0, "free", stamp_ns=0)
-                assert understanding.parse(heard).name == ""
+                assert understanding.parse(heard).names == ()
