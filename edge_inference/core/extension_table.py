@@ -62,7 +62,7 @@ class ExtensionTable(Generic[Row]):
     ``group`` is the group of entry points without ``edge_inference.``, ``what`` names a row in
     messages. ``check`` returns why a row of another package is unusable beside the rows so far,
     None if it is usable. ``to_row`` makes the row of an entry point's object and name, where the
-    object itself is not the row. Reading is thread-safe.
+    object itself is not the row; it raises PluginError where it cannot. Reading is thread-safe.
     """
 
     def __init__(
@@ -155,17 +155,17 @@ class ExtensionTable(Generic[Row]):
 
     def _load_row(self, entry: EntryPoint, rows: Mapping[str, Row]) -> Row:
         if not _NAME.fullmatch(entry.name):
-            raise _UnusableError("expected a name of at most 64 letters, digits, '_', '-' and '.'")
+            raise PluginError("expected a name of at most 64 letters, digits, '_', '-' and '.'")
         row = self._to_row(entry.load(), entry.name)
         if not isinstance(row, self._row_class):
-            raise _UnusableError(f"expected a {self._row_class.__name__}, got {type(row).__name__}")
+            raise PluginError(f"expected a {self._row_class.__name__}, got {type(row).__name__}")
         if row.name != entry.name:
-            raise _UnusableError(f"its row is named {shorten(row.name)}; give both the same name")
+            raise PluginError(f"its row is named {shorten(row.name)}; give both the same name")
         if entry.name in rows:
-            raise _UnusableError("the name is taken; choose another one")
+            raise PluginError("the name is taken; choose another one")
         reason = self._check(row, rows)
         if reason is not None:
-            raise _UnusableError(reason)
+            raise PluginError(reason)
         return row
 
 
@@ -176,10 +176,6 @@ class _Loaded(Generic[Row]):
 
     def problems(self) -> tuple[str, ...]:
         return tuple(each.problem for each in self.extensions if each.problem)
-
-
-class _UnusableError(PluginError):
-    """An entry point that was loaded and does not fit the table."""
 
 
 @dataclass(frozen=True)
@@ -286,6 +282,6 @@ def _name_of(distribution: Distribution) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    if isinstance(error, _UnusableError):
+    if isinstance(error, PluginError):  # a sentence of this package
         return str(error)
     return f"importing failed: {format_error(error)}"
