@@ -25,12 +25,10 @@ def test_this_process_finds_it(extension_package: None) -> None:
 
 
 def test_nothing_of_it_is_left_afterwards(tmp_path: Path) -> None:
-    fixture = installed_extension.installed(tmp_path)
-    next(fixture)
-    import my_robot
+    with installed_extension.extension_package_installed(tmp_path):
+        import my_robot
 
-    assert sys.modules["my_robot"] is my_robot
-    assert next(fixture, "ended") == "ended"
+        assert sys.modules["my_robot"] is my_robot
     assert "my_robot" not in sys.modules
     assert importlib.util.find_spec("my_robot") is None
     with pytest.raises(PackageNotFoundError):
