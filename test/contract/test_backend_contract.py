@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -156,6 +157,24 @@ BROKEN: dict[type[Backend], str] = {
 def test_a_broken_promise_is_named(broken: Callable[[], Backend]) -> None:
     with pytest.raises(BackendError, match=BROKEN[broken]):
         check_contract(broken())
+
+
+@pytest.mark.parametrize(
+    ("outputs", "reason"),
+    [
+        (None, "expected a dict of outputs, got NoneType"),
+        ({}, "tensor 'sum' is missing"),
+        ({"sum": [1.0]}, "expected a numpy array of sum"),
+        ({"sum": np.zeros((1, 4), np.float32)}, r"got float32 \[1, 4\]"),
+        ({"sum": np.zeros((1, 3), np.float64)}, "got float64"),
+        ({"sum": np.zeros((1, 3), np.float32), "more": np.zeros(1)}, "'more' is unknown"),
+    ],
+)
+def test_outputs_that_do_not_fit_are_an_error_of_the_backend(outputs: Any, reason: str) -> None:
+    with NullBackend(INPUTS, OUTPUTS, lambda inputs: outputs) as backend:
+        inputs = {"data": np.zeros((1, 3), np.float32), "index": np.zeros(2, np.int64)}
+        with pytest.raises(BackendError, match=reason):
+            backend.infer(inputs)
 
 
 def test_a_backend_that_keeps_the_contract_passes() -> None:

@@ -64,7 +64,8 @@ def install(tmp_path: Path) -> Iterator[Install]:
     def install(changes: str) -> None:
         text = f"{BROKEN}\nROW = dataclasses.replace(ROW, {changes})\n"
         (folder / "broken_backend.py").write_text(text)
-        entry = "[edge_inference.backends]\nbroken = broken_backend:ROW\n"
+        name = "auto" if "auto" in changes else "broken"
+        entry = f"[edge_inference.backends]\n{name} = broken_backend:ROW\n"
         write_metadata(folder, "broken_backend", entry)
 
     with installed(folder):
@@ -158,7 +159,6 @@ def test_the_command_line_checks_it(
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ("name='auto'", "its row is named 'auto'"),
         ("precision='fp8'", "precision: expected one of fp32, fp16, int8 or None, got 'fp8'"),
         ("make=None", "make: expected a function"),
         ("execution='GPU'", "execution: expected a function or None"),
@@ -172,6 +172,12 @@ def test_a_row_that_cannot_work_is_refused(
     with pytest.raises(PluginError, match=reason):
         select_backend(EngineRequest(model, "broken"), cache)
     assert select_backend(EngineRequest(model, "ort"), cache).name == "ort"
+
+
+def test_none_may_be_named_auto(install: Install) -> None:
+    install("name='auto'")
+    (problem,) = BACKENDS.problems()
+    assert problem.endswith("the name auto stands for the automatic choice; choose another one")
 
 
 @pytest.mark.parametrize(
