@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 
 from edge_inference.core.voice import ActionPlan, ActionStep
-from edge_inference.speech.actions.limits import MotionLimits, PlanLimits, VoiceLimits
+from edge_inference.speech.actions.limits import MotionLimits, NamedPlace, PlanLimits, VoiceLimits
 from edge_inference.speech.actions.table import step_objection
 from edge_inference.speech.planning.motion import Motion, MotionState
 
@@ -231,3 +231,28 @@ def test_stop_with_other_values_is_a_stop() -> None:
 
 def test_unused_zero_is_ignored() -> None:
     assert step_objection(replace(LOOK, distance_m=0.0, angle_rad=0.0), LIMITS) == ""
+
+
+@pytest.mark.parametrize("clock", ["node", "steady"])
+@pytest.mark.parametrize(
+    ("step", "is_limited"), [(LOOK, True), (ActionStep("go_to", target="kitchen"), False)]
+)
+def test_awaited_step_has_a_time_limit_unless_it_is_a_journey(
+    step: ActionStep, is_limited: bool, clock: str
+) -> None:
+    now_ns = {"node": 0, "steady": 0}
+    limits = replace(
+        LIMITS,
+        plan=replace(LIMITS.plan, actions=("look", "go_to", "stop")),
+        places={"kitchen": NamedPlace(1.0, 2.0)},
+    )
+    motion = Motion(limits, steady_ns=lambda: now_ns["steady"])
+    motion.begin(plan(step), 0)
+    motion.command(0)
+    for part, is_over in ((0.999, False), (1.001, is_limited)):
+        now_ns["node"] = now_ns["steady"] = round(part * limits.plan.max_step_s * 1e9)
+        now_ns["node" if clock == "steady" else "steady"] -= 10**9
+        motion.command(now_ns["node"])
+        feedback = motion.feedback(now_ns["node"])
+        assert (feedback.state is MotionState.STOPPED) is is_over
+        assert feedback.problem == ("The step took longer than 60 seconds" if is_over else "")

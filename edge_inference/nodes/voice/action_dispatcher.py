@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from edge_inference.core.voice import ActionStep
-from edge_inference.nodes.voice.executors.action_executor import ActionExecutor
+from edge_inference.speech.actions.executor import ActionExecutor
 from edge_inference.speech.actions.table import find_action, may_move
 from edge_inference.speech.planning.motion import Motion, MotionFeedback, MotionState
 

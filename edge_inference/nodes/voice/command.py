@@ -26,7 +26,6 @@ from edge_inference.nodes.voice.executors.executor_set import make_executors
 from edge_inference.nodes.voice.navigation.client import NavigationClient
 from edge_inference.nodes.voice.parameter_files import load_limits
 from edge_inference.nodes.voice.plan_executor import PlanExecutor
-from edge_inference.speech.actions.table import ACTIONS
 from edge_inference.speech.language.stop_phrases import StopSettings
 from edge_inference.speech.planning.motion import Motion
 
@@ -141,7 +140,6 @@ class Command(Component):
             self._say.publish,
             lambda: self.parameters.current.cancel_timeout_s,
         )
-        problems += ACTIONS.problems()
         for problem in problems:
             self.get_logger().warning(problem)
         self.health.set_warning("; ".join(problems))

@@ -94,13 +94,13 @@ def step_objection(step: ActionStep, limits: VoiceLimits) -> str:
         return ""
     if unused := find_unused_value(step, action.uses):
         return f"I do not know what {unused} means for {step.action}"
-    if action.objection is None:  # an action without limits must not run
-        return f"I do not know what limits {step.action} has"
-    objection = ""
     if action.executor == MOTION:
         check = driving.turn_objection if is_turn(action.name) else driving.straight_objection
-        objection = check(step, limits)
-    return objection or action.objection(step, limits)
+        if objection := check(step, limits):
+            return objection
+    # An action without limits, or whose function forgets to return, must not run.
+    own = None if action.objection is None else action.objection(step, limits)
+    return own if isinstance(own, str) else f"I do not know what limits {step.action} has"
 
 
 def describe_step(step: ActionStep) -> str:

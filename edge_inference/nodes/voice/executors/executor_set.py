@@ -6,8 +6,6 @@ from collections.abc import Callable
 
 from edge_inference.errors import EdgeInferenceError
 from edge_inference.nodes.component import Component
-from edge_inference.nodes.voice.executors.action_executor import ActionExecutor
-from edge_inference.nodes.voice.executors.executor_table import EXECUTORS
 from edge_inference.nodes.voice.executors.isolated_executor import IsolatedExecutor
 from edge_inference.nodes.voice.executors.own_executors import (
     NavigationExecutor,
@@ -16,6 +14,7 @@ from edge_inference.nodes.voice.executors.own_executors import (
 )
 from edge_inference.nodes.voice.navigation.client import NavigationClient
 from edge_inference.speech.actions.action import MOTION, NAVIGATION, SAY, SCENE
+from edge_inference.speech.actions.executor import EXECUTORS, ActionExecutor
 from edge_inference.speech.actions.limits import VoiceLimits
 from edge_inference.speech.actions.table import ACTIONS, is_allowed
 

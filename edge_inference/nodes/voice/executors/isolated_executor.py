@@ -17,8 +17,7 @@ from edge_inference.core.runtime.worker import format_error, report_failure
 from edge_inference.core.voice import ActionStep
 from edge_inference.errors import EdgeInferenceError
 from edge_inference.nodes.component import Component
-from edge_inference.nodes.voice.executors.action_executor import ActionExecutor
-from edge_inference.nodes.voice.executors.executor_table import ExecutorRow
+from edge_inference.speech.actions.executor import ActionExecutor, ExecutorRow
 from edge_inference.speech.actions.limits import VoiceLimits
 
 _OUTCOME_PERIOD_S = 0.02

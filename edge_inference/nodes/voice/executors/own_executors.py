@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 from edge_inference.core.voice import ActionStep
-from edge_inference.nodes.voice.executors.action_executor import ActionExecutor
 from edge_inference.nodes.voice.navigation.client import NavigationClient
+from edge_inference.speech.actions.executor import ActionExecutor
 from edge_inference.speech.actions.limits import NamedPlace
 
 _STILL_DRIVING = "Attention, navigation may still be driving me"

@@ -1,11 +1,22 @@
-"""The contract of an executor: it executes the steps of one or several actions."""
+"""The contract of an executor, and the table of those that other packages provide.
+
+An executor executes the steps of one or several actions in the command node. A package adds one by
+an entry point ``edge_inference.action_executors``.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
+from edge_inference.core.extension_table import ExtensionTable
 from edge_inference.core.voice import ActionStep
+from edge_inference.speech.actions.action import MOTION, NAVIGATION, SAY, SCENE
+from edge_inference.speech.actions.limits import VoiceLimits
+
+_OWN = (MOTION, NAVIGATION, SAY, SCENE)
 
 
 class ActionExecutor(ABC):
@@ -50,3 +61,22 @@ class ActionExecutor(ABC):
     def close(self) -> None:
         """Free what the executor holds; its last call."""
         self.cancel()
+
+
+@dataclass(frozen=True)
+class ExecutorRow:
+    """One executor of another package, by the name that the rows of its actions give.
+
+    ``make`` gets the limits of the robot and an rclpy node of its own, for topics, services and
+    actions, whose callbacks run in a thread of their own.
+    """
+
+    name: str
+    make: Callable[[Any, VoiceLimits], ActionExecutor]
+
+
+def _row_problem(row: ExecutorRow, rows: Mapping[str, ExecutorRow]) -> str | None:
+    return "the name is one of this package; choose another one" if row.name in _OWN else None
+
+
+EXECUTORS = ExtensionTable("action_executors", "action executor", ExecutorRow, [], _row_problem)
