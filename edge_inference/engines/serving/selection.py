@@ -59,6 +59,12 @@ class EngineRequest:
     int8_mode: str = EXACT
     model_max_mb: int | None = None
 
+    def is_same(self, other: EngineRequest) -> bool:
+        """Tell whether both request the same engine; a model may have been read again."""
+        return replace(self, model=other.model) == other and (
+            self.model.folder == other.model.folder
+        )
+
 
 @dataclass(frozen=True)
 class Selection:
