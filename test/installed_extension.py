@@ -34,18 +34,12 @@ def make_visible(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
 
 
-def reload_tables() -> None:
-    """Let the tables of this process find what is on the path now."""
-    for table in extension_table.tables():
-        table.reload()
-
-
 def installed(folder: Path) -> Iterator[None]:
     """Install the package while the caller is suspended; afterwards nothing of it is left."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         make_visible(folder, monkeypatch)
-        reload_tables()
+        extension_table.forget_installed()
         yield
     for name in [name for name in sys.modules if name.partition(".")[0] == PACKAGE]:
         del sys.modules[name]
-    reload_tables()
+    extension_table.forget_installed()
