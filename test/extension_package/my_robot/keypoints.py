@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_inference.core.decoders import DecodeContext, checks, register
-from edge_inference.core.decoders.detection import (
+from edge_inference.core.decoders import (
     Candidates,
+    DecodeContext,
     OverlapSettings,
+    checks,
     corners,
+    register,
     select_non_overlapping,
 )
 from edge_inference.core.results import (

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from my_robot.keypoints import NAMES, Keypoints
 from sensor_msgs.msg import PointCloud2, PointField
 
 from edge_inference.composition.adapter import Adapter
 from edge_inference.composition.message_bounds import MessageBounds
 from edge_inference.errors import InputError
 from edge_inference.nodes.conversions.headers import stamp_ns, to_header
+from my_robot.keypoints import NAMES, Keypoints
 
 #: ``x`` and ``y`` in source pixels; ``score`` of the keypoint, ``person_score`` of its person.
 _FIELDS = ("x", "y", "z", "score", "person_score")
