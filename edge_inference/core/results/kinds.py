@@ -26,9 +26,13 @@ def check_kind(kind: ResultKind[Any], others: Mapping[str, ResultKind[Any]]) -> 
     params = getattr(result_type, "__dataclass_params__", None)
     if not isinstance(result_type, type) or params is None or not params.frozen:
         return f"result_type: expected a frozen dataclass, got {result_type!r:.80}"
-    fields = {field.name: field for field in dataclasses.fields(result_type)}
+    optional = {
+        field.name
+        for field in dataclasses.fields(result_type)
+        if (field.default, field.default_factory) != (dataclasses.MISSING, dataclasses.MISSING)
+    }
     for name in COMMON_FIELDS:
-        if name not in fields or fields[name].default is dataclasses.MISSING:
+        if name not in optional:
             return f"result_type: expected a field {name} with a default in {result_type.__name__}"
     if not isinstance(kind.topic, str) or not _TOPIC.fullmatch(kind.topic):
         return f"topic: expected a relative name such as keypoints, got {kind.topic!r:.80}"
