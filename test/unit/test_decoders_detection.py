@@ -274,7 +274,8 @@ def test_a_crop_reports_boxes_beyond_its_edge_within_the_image():
 
 
 def candidates(count, **beside):
-    boxes = np.tile(np.array([[0, 0, 10, 10]], np.float32), (count, 1))
+    middle = SIZE / 2
+    boxes = np.tile(np.array([[middle - 9, middle - 9, middle, middle]], np.float32), (count, 1))
     scores = np.linspace(0.5, 0.9, count, dtype=np.float32)
     return Candidates(boxes, scores, np.zeros(count, np.int32), "boxes", beside)
 
