@@ -86,7 +86,8 @@ def test_the_keypoints_stay_with_their_box(model: ModelDescription) -> None:
     output[0, 5::3, 3] += 1.0  # the fourth is the first again, in a better place
     found = model.decode({"output0": output}, STRETCHED)
     assert found.scores.tolist() == pytest.approx([0.9])
-    np.testing.assert_allclose(found.points[0], source_points() + [WIDTH / SIDE, 0], rtol=1e-6)
+    moved = np.add(source_points(), [WIDTH / SIDE, 0])
+    np.testing.assert_allclose(found.points[0], moved, rtol=1e-6)
     both = model.decode(
         {"output0": output}, STRETCHED, change(model.decoder_settings, {"iou": 1.0})
     )

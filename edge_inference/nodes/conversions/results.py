@@ -13,6 +13,7 @@ from edge_inference import msg as own
 from edge_inference.composition.adapter import Adapter
 from edge_inference.core import results
 from edge_inference.core.results import ResultKind
+from edge_inference.core.runtime.worker import format_error
 from edge_inference.errors import InputError, PluginError
 from edge_inference.nodes.conversions.headers import stamp_ns, to_header
 from edge_inference.nodes.conversions.result_bounds import RESULT_BOUNDS, to_boxes, to_scores
@@ -114,27 +115,26 @@ def result_adapter(kind: ResultKind[Any]) -> Adapter[Any]:
     """Return a new adapter of a kind: of the classes that it names, the first that can be used.
 
     A class whose message package is not installed is skipped. Raises PluginError if none is left,
-    and for a class that does not exist or is no adapter.
+    and for a class that does not exist or cannot be used.
     """
-    title = f"result kind {kind.name}"
     missing = []
     for path in kind.adapters:
+        title = f"result kind {kind.name}: adapter {path}"
         module_name, _, class_name = path.partition(":")
         try:
-            module = importlib.import_module(module_name)
-        except ImportError as error:
+            adapter_class = getattr(importlib.import_module(module_name), class_name, None)
+            if isinstance(adapter_class, type) and issubclass(adapter_class, Adapter):
+                return adapter_class()
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # another package's code may raise anything
             # The adapter's own module must exist; what it imports may be absent.
-            if error.name and f"{module_name}.".startswith(f"{error.name}."):
-                raise PluginError(f"{title}: adapter {path}: {error}") from error
-            missing.append(f"{path}: {error}")
+            if not isinstance(error, ImportError) or f"{module_name}.".startswith(f"{error.name}."):
+                raise PluginError(f"{title}: {format_error(error)}") from error
+            missing.append(str(error))
             continue
-        adapter_class = getattr(module, class_name, None)
-        if not (isinstance(adapter_class, type) and issubclass(adapter_class, Adapter)):
-            raise PluginError(
-                f"{title}: adapter {path}: expected a subclass of Adapter, got {adapter_class!r}"
-            )
-        return adapter_class()
+        raise PluginError(f"{title}: expected a subclass of Adapter, got {adapter_class!r}")
     raise PluginError(
-        f"{title}: expected the messages of an adapter, got none: {'; '.join(missing)}; install "
-        "their package"
+        f"result kind {kind.name}: expected the messages of one of {', '.join(kind.adapters)}, got "
+        f"{'; '.join(missing)}; install their package"
     )
