@@ -13,6 +13,7 @@ import pytest
 from edge_inference.core import extension_table
 from edge_inference.core.extension_table import ExtensionTable, new_problems, problems_of_packages
 from edge_inference.errors import PluginError
+from installed_extension import installed, write_metadata
 
 
 @dataclass(frozen=True)
@@ -29,17 +30,8 @@ Install = Callable[..., None]
 DEADLINE_S = 30.0
 
 
-def write_metadata(folder: Path, package: str, entry_points: str) -> Path:
-    """Write what pip writes for a package of that name, and return the folder of it."""
-    metadata = folder / f"{package}-1.0.dist-info"
-    metadata.mkdir()
-    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
-    (metadata / "entry_points.txt").write_text(entry_points)
-    return metadata
-
-
 @pytest.fixture
-def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
+def install(tmp_path: Path) -> Iterator[Install]:
     """Provide a function that installs a package: its code, and its entry points by name."""
 
     def install(package: str, code: str, **entries: str) -> None:
@@ -47,13 +39,8 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
         lines = [f"{name} = {package}:{value}" for name, value in entries.items()]
         write_metadata(tmp_path, package, "\n".join(["[edge_inference.tools]", *lines, ""]))
 
-    monkeypatch.syspath_prepend(tmp_path)
-    known = set(sys.modules)
-    extension_table.forget_installed()
-    yield install
-    extension_table.forget_installed()
-    for module in set(sys.modules) - known:
-        del sys.modules[module]
+    with installed(tmp_path):
+        yield install
 
 
 ROW = "from test_extension_table_rows import Tool\n"
@@ -276,11 +263,11 @@ def test_threads_that_load_at_once_get_the_same_rows(install: Install) -> None:
     install("slow_tools", f"{ROW}AXE = Tool('axe')", axe="AXE")
     both = threading.Barrier(2)
     tools = table(lambda row, rows: None if both.wait(DEADLINE_S) >= 0 else "")
-    found: list[Tool] = []
-    threads = [threading.Thread(target=lambda: found.append(tools.get("axe"))) for _ in range(2)]
+    found: list[Mapping[str, Tool]] = []
+    threads = [threading.Thread(target=lambda: found.append(tools.rows())) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(DEADLINE_S)
-    assert found == [Tool("axe")] * 2
+    assert [list(rows) for rows in found] == [["hammer", "saw", "axe"]] * 2
     assert found[0] is found[1]
