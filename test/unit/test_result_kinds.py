@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edge_inference.cli.exit_status import UsageError
+from edge_inference.cli.perception.run_options import RunOptions
 from edge_inference.core.extension_table import ExtensionTable
 from edge_inference.core.images.input_spec import InputSpec
 from edge_inference.core.models.agreement import compare_results
@@ -129,6 +131,10 @@ def model_of(kind: str, *golden: Golden) -> ModelDescription:
     )
 
 
+def test_every_own_kind_has_an_empty_result_here() -> None:
+    assert EMPTY.keys() == RESULT_KINDS.own.keys()
+
+
 # Rows ---------------------------------------------------------------------------------------------
 
 
@@ -195,6 +201,13 @@ def test_a_row_that_can_be_used(changes: dict[str, Any]) -> None:
 def test_a_kind_without_a_drawing_is_not_drawn(angle: None) -> None:
     with pytest.raises(InputError, match="a result of the kind angle has no drawing"):
         draw(np.zeros((8, 8, 3), np.uint8), Angle())
+
+
+def test_its_overlays_cannot_be_saved(angle: None, tmp_path: Path) -> None:
+    options = RunOptions(str(tmp_path), save_overlay="overlays")
+    options.check(model_of("depth"))
+    with pytest.raises(UsageError, match="--save-overlay: results of the kind angle have no draw"):
+        options.check(model_of("angle"))
 
 
 def test_a_kind_without_an_agreement_is_not_compared(angle: None) -> None:

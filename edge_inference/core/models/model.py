@@ -124,6 +124,11 @@ class ModelDescription:
         """Return the kind of the results, whose name is the task."""
         return RESULT_KINDS.get(self.task)
 
+    @cached_property
+    def _decode_function(self) -> decoders.Decoder:
+        # Looked up once instead of for each frame.
+        return decoders.find(self.decoder).function
+
     @property
     def calibration(self) -> Path | None:
         """Return the file of calibrated ranges, None if the model has none."""
@@ -149,7 +154,7 @@ class ModelDescription:
             self.labels, geometry, self.input.width, self.input.height, self.name
         )
         settings = self.decoder_settings if settings is None else settings
-        result = decoders.find(self.decoder).function(outputs, context, settings)
+        result = self._decode_function(outputs, context, settings)
         if type(result) is not self.kind.result_type:
             raise ModelError(
                 f"model {self.name}: the decoder {self.decoder} returns {type(result).__name__}, "
@@ -237,7 +242,7 @@ def find_model(name_or_path: str, search_path: Sequence[Path] | None = None) -> 
     the folders of ``search_path`` (by default ``default_search_path()``), in order. Raises
     ModelError with the available models.
     """
-    if _is_path(name_or_path):
+    if {"/", os.sep} & {*name_or_path} or name_or_path.startswith((".", "~")):
         return load_model(_expand_user(name_or_path))
     parents = default_search_path() if search_path is None else tuple(search_path)
     folders = available_models(parents)
@@ -372,10 +377,6 @@ def _variant(precision: str, section: Section, folder: Path) -> Variant:
         accuracy=tuple(entry.read(Accuracy) for entry in measured),
         note=values.note,
     )
-
-
-def _is_path(text: str) -> bool:
-    return "/" in text or os.sep in text or text.startswith((".", "~"))
 
 
 def _model_names(parent: Path) -> list[str]:
