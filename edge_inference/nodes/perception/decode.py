@@ -43,9 +43,9 @@ class Decode(Stage[TensorBatch]):
         self._saved: dict[Path, Any] = {}
 
     def accept(self, settings: ModelSettings) -> None:
-        """Reject a model that cannot be read."""
+        """Reject a model that cannot be read, or whose results cannot be published."""
         if not settings.same_model(self.parameters.current):
-            settings.find_model()
+            result_adapter(settings.find_model().kind)
 
     def open(self) -> None:
         """Read the model's decoder and declare its parameters."""
