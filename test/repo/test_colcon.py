@@ -171,7 +171,7 @@ def test_data_is_in_the_share_folder(install: Path, folder: str) -> None:
 
 @pytest.fixture(scope="module")
 def overlay(install: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the package of test/extension_package in a workspace above, copied or linked as well."""
+    """Build the package of test/extension_package in a workspace above, copied or linked too."""
     workspace = tmp_path_factory.mktemp("overlay")
     extension = install.parent / "src" / "edge_inference" / "test" / "extension_package"
     shutil.copytree(extension, workspace / "src" / "my_robot")
