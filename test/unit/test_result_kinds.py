@@ -29,6 +29,8 @@ from edge_inference.core.results import (
     Classification,
     DepthMap,
     Detections,
+    ExpectedArea,
+    GoldenForm,
     ResultKind,
     Segmentation,
     Tolerance,
@@ -142,7 +144,6 @@ def test_every_own_kind_has_an_empty_result_here() -> None:
 def test_own_rows_are_as_those_of_others_must_be(name: str) -> None:
     others = {other: kind for other, kind in RESULT_KINDS.own.items() if other != name}
     assert check_kind(RESULT_KINDS.own[name], others) is None
-    assert RESULT_KINDS.own[name] in (DETECTION, CLASSIFICATION, SEGMENTATION, DEPTH)
 
 
 @pytest.mark.parametrize("name", EMPTY)
@@ -183,6 +184,16 @@ def test_only_results_in_meters_raise_no_warning() -> None:
         ({"adapters": "my_robot.angle:AngleAdapter"}, "adapters: expected at least one"),
         ({"adapters": ("my_robot.angle",)}, "adapters: expected module:Class"),
         ({"adapters": (Angle,)}, "adapters: expected module:Class"),
+        ({"to_json": None}, "to_json: expected a function, got None"),
+        ({"to_lines": "angle"}, "to_lines: expected a function, got 'angle'"),
+        ({"draw": "angle"}, "draw: expected a function, got 'angle'"),
+        ({"agree": False}, "agree: expected a function, got False"),
+        ({"golden": "angles"}, "golden: expected a GoldenForm with a function"),
+        ({"golden": GoldenForm("a", ExpectedArea, None)}, "golden: expected a GoldenForm with"),
+        ({"golden": GoldenForm("a", Angle, print)}, "golden: a settings class cannot be used"),
+        ({"golden": GoldenForm("image", ExpectedArea, print)}, "a key besides extra, image, iou"),
+        ({"golden": GoldenForm("iou", ExpectedArea, print)}, "a key besides extra, image, iou"),
+        ({"golden": GoldenForm("", ExpectedArea, print)}, "a key besides extra, image, iou"),
     ],
 )
 def test_a_row_that_cannot_be_used(changes: dict[str, Any], reason: str) -> None:
@@ -231,7 +242,7 @@ def test_a_kind_without_a_golden_form_has_no_golden_images(
 ) -> None:
     file = tmp_path / "model.yaml"
     file.write_text("image: a.png\nareas: []\n")
-    with pytest.raises(ConfigError, match="for detection, classification, segmentation, not angle"):
+    with pytest.raises(ConfigError, match="golden images are for detection, .*, not angle"):
         read_golden(load_yaml(file), ANGLE, LABELS, tmp_path / "a.png")
     monkeypatch.setattr(ModelDescription, "decode", lambda *arguments: Angle())
     golden = Golden(Path(__file__).parents[2] / "models/nanodet/golden/astronaut.jpg", (), None)

@@ -11,12 +11,17 @@ from edge_inference.core.extension_table import ExtensionTable
 from edge_inference.core.results.classification_results import CLASSIFICATION
 from edge_inference.core.results.depth_results import DEPTH
 from edge_inference.core.results.detection_results import DETECTION
+from edge_inference.core.results.golden_form import GoldenForm
 from edge_inference.core.results.result import COMMON_FIELDS
 from edge_inference.core.results.result_kind import ResultKind
 from edge_inference.core.results.segmentation_results import SEGMENTATION
+from edge_inference.core.runtime.worker import format_error
+from edge_inference.core.settings import rules
 from edge_inference.errors import InputError
 
 _TOPIC = re.compile(r"[a-z][a-z0-9_]*(/[a-z][a-z0-9_]*)*")
+_FUNCTIONS = ("to_json", "to_lines")
+_OPTIONAL_FUNCTIONS = ("scores_by_label", "top_score", "warning", "draw", "agree")
 _CLASS_PATH = re.compile(r"\w+(\.\w+)*:\w+")
 
 
@@ -46,6 +51,23 @@ def check_kind(kind: ResultKind[Any], others: Mapping[str, ResultKind[Any]]) -> 
     for path in kind.adapters:
         if not isinstance(path, str) or not _CLASS_PATH.fullmatch(path):
             return f"adapters: expected module:Class, got {path!r:.80}"
+    for name in (*_FUNCTIONS, *_OPTIONAL_FUNCTIONS):
+        function = getattr(kind, name)
+        if not callable(function) and (name in _FUNCTIONS or function is not None):
+            return f"{name}: expected a function, got {function!r:.80}"
+    return None if kind.golden is None else _check_golden_form(kind.golden)
+
+
+def _check_golden_form(form: GoldenForm[Any]) -> str | None:
+    if not isinstance(form, GoldenForm) or not callable(form.compare):
+        return f"golden: expected a GoldenForm with a function, got {form!r:.80}"
+    try:
+        taken = {"image", *rules(form.tolerance_class)}
+        rules(form.expected_class)
+    except Exception as error:  # of another package's class
+        return f"golden: a settings class cannot be used: {format_error(error)}"
+    if not isinstance(form.key, str) or not form.key or form.key in taken:
+        return f"golden: expected a key besides {', '.join(sorted(taken))}, got {form.key!r:.80}"
     return None
 
 
