@@ -242,7 +242,7 @@ def test_a_kind_without_a_golden_form_has_no_golden_images(
 ) -> None:
     file = tmp_path / "model.yaml"
     file.write_text("image: a.png\nareas: []\n")
-    with pytest.raises(ConfigError, match="golden images are for detection, .*, not angle"):
+    with pytest.raises(ConfigError, match=r"images are for detection, .*, not angle"):
         read_golden(load_yaml(file), ANGLE, LABELS, tmp_path / "a.png")
     monkeypatch.setattr(ModelDescription, "decode", lambda *arguments: Angle())
     golden = Golden(Path(__file__).parents[2] / "models/nanodet/golden/astronaut.jpg", (), None)
