@@ -13,6 +13,7 @@ from edge_inference.backends.base import Backend
 from edge_inference.core.directives.directive import DirectiveLimits
 from edge_inference.core.models.model import ModelDescription
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
+from edge_inference.engines.serving.backend_table import EngineRequest
 from edge_inference.engines.serving.engine import Engine
 from edge_inference.engines.serving.engine_selector import (
     EngineSelector,
@@ -20,7 +21,7 @@ from edge_inference.engines.serving.engine_selector import (
     PointList,
     PointRequest,
 )
-from edge_inference.engines.serving.selection import EngineRequest, Selection
+from edge_inference.engines.serving.selection import Selection
 from edge_inference.engines.serving.server import EngineFailure
 from edge_inference.engines.serving.service_states import (
     TRANSITIONS,

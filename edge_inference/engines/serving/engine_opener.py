@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping
 from edge_inference.backends.base import Backend
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.cache.artifacts import Cancelled, Progress
+from edge_inference.engines.serving.backend_table import EngineRequest
 from edge_inference.engines.serving.engine import Engine
 from edge_inference.engines.serving.preparation import prepare_in_child
 from edge_inference.engines.serving.preparation_thread import run_at_low_priority
-from edge_inference.engines.serving.selection import EngineRequest, Selection, select_backend
+from edge_inference.engines.serving.selection import Selection, select_backend
 from edge_inference.engines.serving.service_states import ServiceEvent
 from edge_inference.errors import BackendError, CancelledError, EngineFileError
 

@@ -13,10 +13,10 @@ from typing import Generic, TypeVar, cast
 
 from edge_inference.core.directives.directive import DirectiveLimits, is_within_ceiling
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
+from edge_inference.engines.serving.backend_table import EngineRequest
 from edge_inference.engines.serving.engine import Engine
 from edge_inference.engines.serving.engine_opener import Check
 from edge_inference.engines.serving.load_adaptation import LoadAdaptation
-from edge_inference.engines.serving.selection import EngineRequest
 from edge_inference.engines.serving.server import EngineFailure, EngineServer
 from edge_inference.engines.serving.service_states import Asker
 from edge_inference.errors import BackendError

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from edge_inference.core.runtime.worker import format_error
+from edge_inference.engines.serving.backend_table import EngineRequest
 from edge_inference.engines.serving.engine import Engine
-from edge_inference.engines.serving.selection import EngineRequest
 from edge_inference.engines.serving.service_states import Asker
 from edge_inference.errors import BackendError, CancelledError, EdgeInferenceError
 

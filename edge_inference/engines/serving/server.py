@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from edge_inference.core.runtime.worker import format_error
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
+from edge_inference.engines.serving.backend_table import EngineRequest
 from edge_inference.engines.serving.engine import Engine
 from edge_inference.engines.serving.engine_opener import Check, EngineOpener
 from edge_inference.engines.serving.preparation_thread import (
@@ -21,7 +22,6 @@ from edge_inference.engines.serving.preparation_thread import (
     PreparationThread,
 )
 from edge_inference.engines.serving.selection import (
-    EngineRequest,
     Selection,
     fallback,
 )
