@@ -14,12 +14,19 @@ from edge_inference.core.extension_table import (
     ExtensionTable,
     problems_of_packages,
 )
+from edge_inference.core.results import RESULT_KINDS
 from edge_inference.core.text_line import one_line
 from edge_inference.engines.serving.backend_table import BACKENDS
 from edge_inference.speech.actions.executor import EXECUTORS
 from edge_inference.speech.actions.table import ACTIONS
 
-TABLES: tuple[ExtensionTable[Any], ...] = (DECODERS, BACKENDS, ACTIONS, EXECUTORS)
+TABLES: tuple[ExtensionTable[Any], ...] = (
+    RESULT_KINDS,
+    DECODERS,
+    BACKENDS,
+    ACTIONS,
+    EXECUTORS,
+)
 
 
 def list_extensions(as_json: bool) -> int:
