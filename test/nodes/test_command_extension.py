@@ -10,8 +10,11 @@ from typing import Any
 import pytest
 
 from command_rig import FAR, STILL, Speaker
+from edge_inference.composition.bus import Publisher
 from edge_inference.core.runtime.health import HealthLevel
-from edge_inference.core.voice import ActionStep, IntentSlot
+from edge_inference.core.voice import ActionStep, Intent, IntentArray, IntentSlot
+from edge_inference.nodes.component import RELIABLE
+from edge_inference.nodes.conversions.voice import IntentArrayAdapter
 from edge_inference.speech.planning.motion import MotionState
 from installed_extension import installed, write_metadata
 from rig import Collected, Outside, Rig, wait_for
@@ -199,11 +202,12 @@ class Executor(ActionExecutor):
 
 
 def plan(values, limits):
-    return []
+    raise ZeroDivisionError("a bug")
 
 
 WAVE = Action("wave", "I cannot wave", plan, (), "wave", ("times",), never_objects)
 EXECUTOR = ExecutorRow("wave", Executor)
+ARM = ExecutorRow("arm", Executor)
 """
 ACTION_ENTRY = "[edge_inference.actions]\nwave = their_wave:WAVE\n"
 EXECUTOR_ENTRY = "[edge_inference.action_executors]\nwave = their_wave:EXECUTOR\n"
@@ -272,6 +276,37 @@ def test_an_action_without_an_executor_is_refused_aloud(
     assert "unknown action executor 'wave'" in robot.node.health.status(0).message
     robot.speaker.plan(wave(1.0), *FAR)
     assert (robot.said, robot.state) == (["I cannot wave"], MotionState.STOPPED)
+
+
+def test_an_arm_of_a_package_picks_things_up(
+    rig: Rig, install: Callable[..., Any], tmp_path: Path
+) -> None:
+    module = install(
+        "[edge_inference.action_executors]\narm = their_wave:ARM\n", outcome="return ''"
+    )
+    limits = tmp_path / "limits.yaml"
+    limits.write_text("plan: {actions: [pick, place, stop], things: [cup]}\n")
+    robot = Robot(rig, str(limits))
+    robot.speaker.plan(ActionStep("pick", target="cup"), ActionStep("place", target="cup"))
+    robot.wait_for_state(MotionState.DONE)
+    assert module.calls == ["start", "started"] * 2
+    assert robot.said == []
+
+
+def test_an_action_that_cannot_be_planned_is_answered(
+    rig: Rig, install: Callable[..., Any], tmp_path: Path
+) -> None:
+    install()
+    said, plans = rig.tap("/ai/say"), rig.tap("/ai/action_plan")
+    node = rig.load("Planner", limits=write_limits(tmp_path))
+    container = rig.container.node
+    intents = rig.call(lambda: Publisher(container, IntentArrayAdapter(), "/ai/intent", RELIABLE))
+    for name in ("wave", "look"):
+        stamp_ns = node.now_ns()
+        intents.publish(IntentArray((Intent(name),), 1.0, name, "grammar", stamp_ns))
+    assert [plan.is_refused for plan in plans.wait(2)] == [True, False]
+    assert said == ["I cannot plan that: ZeroDivisionError: a bug"]
+    assert "a bug" in node.health.status(0).message
 
 
 @pytest.mark.parametrize("place", ["start", "outcome"])
