@@ -177,7 +177,10 @@ LINE = 9
 @pytest.mark.parametrize(
     ("intents", "problem"),
     [
-        ("  dance: {phrases: [dance]}", "intents.dance: no action carries out this intent: unkno"),
+        (
+            "  teleport: {phrases: [go]}",
+            "intents.teleport: no action carries out this intent",
+        ),
         ("  mvoe: {phrases: [go]}", "did you mean 'move'?"),
         ("  say: {phrases: [say hello]}", "say is an action without an intent; known: confirm"),
         ("  move: {phrases: ['go {color:side}']}", "move reads no slot 'color'; known: direction"),
