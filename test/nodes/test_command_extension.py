@@ -293,6 +293,21 @@ def test_an_arm_of_a_package_picks_things_up(
     assert robot.said == []
 
 
+def test_an_executor_may_drive_the_base_itself(
+    rig: Rig, install: Callable[..., Any], tmp_path: Path
+) -> None:
+    module = install(make="self.drives_base = True")
+    robot = Robot(rig, write_limits(tmp_path))
+    cycles = robot.node._motion
+    robot.speaker.plan(wave(1.0))
+    wait_for(lambda: "started" in module.calls, "the start")
+    before, last_ns = len(robot.velocities), cycles._last_ns
+    wait_for(lambda: cycles._last_ns > last_ns + 500_000_000, "some control cycles")
+    assert len(robot.velocities) == before
+    robot.speaker.say("stop")
+    assert set(robot.velocities[before:]) == {STILL}
+
+
 def test_an_action_that_cannot_be_planned_is_answered(
     rig: Rig, install: Callable[..., Any], tmp_path: Path
 ) -> None:

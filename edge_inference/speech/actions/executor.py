@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from edge_inference.core.extension_table import ExtensionTable
 from edge_inference.core.voice import ActionStep
@@ -32,7 +32,7 @@ class ActionExecutor(ABC):
     """
 
     #: Whether the executor publishes the base's velocities while a step runs.
-    drives_base: ClassVar[bool] = False
+    drives_base: bool = False
 
     @abstractmethod
     def start(self, step: ActionStep) -> None:

@@ -29,7 +29,7 @@ _END_TIMEOUT_S = 1.0
 
 @dataclass(eq=False)
 class _Run:
-    """One step in its thread; ``outcome`` is None until it has ended or failed."""
+    """One step in its thread; ``outcome`` is None until it is over or has failed."""
 
     step: ActionStep
     is_canceled: threading.Event = field(default_factory=threading.Event)
@@ -82,6 +82,7 @@ class IsolatedExecutor(ActionExecutor):
             raise EdgeInferenceError(
                 f"action executor {row.name!r} cannot be made: {format_error(error)}"
             ) from error
+        self.drives_base = bool(self._executor.drives_base)
         self._ros_executor.add_node(self._node)
         self._spinner = self._start_thread(self._spin, "spin")
 
@@ -137,11 +138,12 @@ class IsolatedExecutor(ActionExecutor):
         return self._name.replace("_", " ")
 
     def _execute(self, run: _Run) -> None:
+        outcome: str | None = None
         try:
             self._executor.start(run.step)
-            while not run.is_canceled.is_set() and run.outcome is None:
-                run.outcome = _check_outcome(self._executor.outcome())
-                if run.outcome is None:
+            while not run.is_canceled.is_set() and outcome is None:
+                outcome = _check_outcome(self._executor.outcome())
+                if outcome is None:
                     run.is_canceled.wait(_OUTCOME_PERIOD_S)
         except BaseException as error:
             run.outcome = f"{self._spoken()} has failed"
@@ -150,7 +152,9 @@ class IsolatedExecutor(ActionExecutor):
         if run.is_canceled.is_set():
             # Again: the cancel may have come before ``start`` began to move anything.
             self._cancel()
+        # In this order, because the next step of a plan may start once there is an outcome.
         run.is_over.set()
+        run.outcome = run.outcome or outcome
 
     def _cancel(self) -> None:
         try:

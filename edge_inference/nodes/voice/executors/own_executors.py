@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import ClassVar
 
 from edge_inference.core.voice import ActionStep
 from edge_inference.nodes.voice.navigation.client import NavigationClient
@@ -16,7 +15,7 @@ _STILL_DRIVING = "Attention, navigation may still be driving me"
 class NavigationExecutor(ActionExecutor):
     """Drives to the place that the step names."""
 
-    drives_base: ClassVar[bool] = True
+    drives_base = True
 
     def __init__(self, navigation: NavigationClient, places: Mapping[str, NamedPlace]) -> None:
         self._navigation = navigation
