@@ -123,6 +123,21 @@ def test_another_plan_cancels_it(robot: Robot, outside: Outside) -> None:
     wait_for(lambda: robot.velocities[-1] != STILL, "driving")
 
 
+def test_the_same_action_in_another_plan_begins_after_the_cancel(
+    robot: Robot, outside: Outside
+) -> None:
+    arm = Arm(robot, outside)
+    robot.speaker.plan(wave(3.0))
+    arm.wait_for_wave(3)
+    robot.speaker.plan(wave(2.0))
+    arm.wait_for_wave(2)
+    waves = [message["data"] for message in arm.waves]
+    assert waves[0] == 3 and set(waves[1:-1]) == {0} and waves[-1] == 2
+    arm.rests(data=True)
+    robot.wait_for_state(MotionState.DONE)
+    assert robot.said == []
+
+
 def test_a_deactivation_cancels_it(robot: Robot, outside: Outside) -> None:
     arm = Arm(robot, outside)
     robot.speaker.plan(wave(3.0))

@@ -45,7 +45,7 @@ class WaveExecutor(ActionExecutor):
         from std_msgs.msg import Bool, UInt8
 
         self._message = UInt8
-        self._waves = node.create_publisher(UInt8, "/arm/wave", 1)
+        self._waves = node.create_publisher(UInt8, "/arm/wave", 10)
         self._is_done = True
         node.create_subscription(Bool, "/arm/rests", self._on_rest, 1)
 

@@ -36,11 +36,24 @@ class _Run:
     is_over: threading.Event = field(default_factory=threading.Event)
     outcome: str | None = None
     canceled_s: float = math.inf
+    #: Guards ``is_over`` and ``canceler``, the thread that tells the executor to cancel.
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    canceler: threading.Thread | None = None
 
     def cancel(self) -> None:
         """Note that the step must end, and since when."""
         self.canceled_s = min(self.canceled_s, time.monotonic())
         self.is_canceled.set()
+
+    def end(self) -> None:
+        """Note that the step is over, once nothing cancels it any more: the next one may start."""
+        while True:
+            with self.lock:
+                canceler = self.canceler
+                if canceler is None or not canceler.is_alive():
+                    self.is_over.set()
+                    return
+            canceler.join()
 
 
 class IsolatedExecutor(ActionExecutor):
@@ -63,7 +76,8 @@ class IsolatedExecutor(ActionExecutor):
         self._report = report
         self._cancel_timeout_s = cancel_timeout_s
         self._run: _Run | None = None
-        #: Why the step was not started.
+        #: A step that starts once the step before it is over, and why it was not started.
+        self._next: ActionStep | None = None
         self._refusal = ""
         self._is_closing = threading.Event()
         self._node = _make_node(owner, row.name)
@@ -87,33 +101,34 @@ class IsolatedExecutor(ActionExecutor):
         self._spinner = self._start_thread(self._spin, "spin")
 
     def start(self, step: ActionStep) -> None:
-        """Start a step in a thread; it fails if an earlier one has not ended yet."""
-        if self._run is not None and not self._run.is_over.is_set():
-            self._refusal = f"{self._spoken()} has not ended yet"
-            return
-        self._refusal = ""
-        run = self._run = _Run(step)
-        self._start_thread(lambda: self._execute(run), "step")
+        """Start a step in a thread, or soon if an earlier one has not ended yet."""
+        self.cancel()
+        self._next, self._refusal = step, ""
+        self._start_next()
 
     def outcome(self) -> str | None:
         """Return the outcome of the step, as far as its thread has found it."""
-        return self._refusal or ("" if self._run is None else self._run.outcome)
+        self._start_next()
+        if self._refusal or self._next is not None:
+            return self._refusal or None
+        return "" if self._run is None else self._run.outcome
 
     def cancel(self) -> None:
         """Cancel the step; the executor hears it at once, in a thread of its own."""
-        run = self._run
-        if run is None or run.is_over.is_set():
+        self._next = None
+        if (run := self._run) is None:
             return
-        run.cancel()
-        self._start_thread(self._cancel, "cancel")
+        with run.lock:
+            if run.is_over.is_set():
+                return
+            run.cancel()
+            if run.canceler is None or not run.canceler.is_alive():
+                run.canceler = self._start_thread(self._cancel, "cancel")
 
     @property
     def warning(self) -> str:
         """Tell that a canceled step has not ended in time; also an error of the node."""
-        run = self._run
-        if run is None or run.is_over.is_set():
-            return ""
-        if time.monotonic() - run.canceled_s < self._cancel_timeout_s():
+        if not self._is_overdue():
             return ""
         problem = f"action executor {self._name!r} does not end a canceled step"
         if self._owner.health.report_ongoing(self._name, problem, time.monotonic_ns()):
@@ -134,6 +149,23 @@ class IsolatedExecutor(ActionExecutor):
             self._node.destroy_node()
             self._ros_executor.shutdown()
 
+    def _start_next(self) -> None:
+        if self._next is None:
+            return
+        if self._is_overdue():
+            self._next, self._refusal = None, f"{self._spoken()} has not ended yet"
+        elif self._run is None or self._run.is_over.is_set():
+            run = self._run = _Run(self._next)
+            self._next = None
+            self._start_thread(lambda: self._execute(run), "step")
+
+    def _is_overdue(self) -> bool:
+        """Tell whether a canceled step has not ended in time."""
+        run = self._run
+        if run is None or run.is_over.is_set():
+            return False
+        return time.monotonic() - run.canceled_s >= self._cancel_timeout_s()
+
     def _spoken(self) -> str:
         return self._name.replace("_", " ")
 
@@ -153,7 +185,7 @@ class IsolatedExecutor(ActionExecutor):
             # Again: the cancel may have come before ``start`` began to move anything.
             self._cancel()
         # In this order, because the next step of a plan may start once there is an outcome.
-        run.is_over.set()
+        run.end()
         run.outcome = run.outcome or outcome
 
     def _cancel(self) -> None:
