@@ -146,6 +146,16 @@ def test_a_power_that_one_battery_does_not_report_makes_the_sum_unknown() -> Non
     assert "battery/BAT1 does not report its power: why" in " ".join(budget.problems)
 
 
+@pytest.mark.parametrize("status", [OUT, None])
+def test_0_watts_of_a_battery_that_may_discharge_are_no_power(status: BatteryStatus | None) -> None:
+    drained = battery(watts=0.0, watt_hours=10.0, charge=0.5, status=status)
+    total = sum_batteries(state(*drained))
+    assert total is not None and (total.power_w, total.delivers) == (None, True)
+    assert "report 0 W, but one may discharge" in total.problems[Role.BATTERY_POWER]
+    idle = sum_batteries(state(*battery(watts=0.0, status=IDLE)))
+    assert idle is not None and (idle.power_w, idle.delivers) == (0.0, False)
+
+
 parts = st.lists(
     st.tuples(st.floats(0.0, 200.0), st.floats(0.01, 1.0), st.floats(0.1, 100.0)),
     min_size=1,
