@@ -19,6 +19,7 @@ import hypothesis.configuration
 import pytest
 
 import gpu_kit
+import installed_extension
 from benchmarks import ros_domain
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -60,6 +61,14 @@ def pytest_configure(config: pytest.Config) -> None:
     _load_hypothesis_profile()
     # A shell starts background commands with SIGINT ignored, and child processes inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture
+def extension_package(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Install the user's package of test/extension_package for this process and its children."""
+    folder = tmp_path_factory.mktemp("extension_package")
+    with installed_extension.extension_package_installed(folder):
+        yield
 
 
 @contextmanager

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from edge_inference.core.models.model import PRECISIONS
 from edge_inference.core.settings import setting
 from edge_inference.engines.precision.int8_mode import EXACT, INT8_MODES
-from edge_inference.engines.serving.selection import BACKEND_NAMES, EngineRequest
+from edge_inference.engines.serving.backend_table import EngineRequest, check_backend_name
+from edge_inference.errors import PluginError
 from edge_inference.nodes.perception.model_settings import ModelSettings
 from edge_inference.nodes.throttle_client import ThrottleClientSettings
 
@@ -31,8 +32,8 @@ class InferenceSettings(ThrottleClientSettings, ModelSettings):
 
     backend: str = setting(
         "auto",
-        "engine that runs the model; auto: the best one that works here",
-        choices=BACKEND_NAMES,
+        "engine that runs the model: trt, ort-cuda, ort, null, or that of an installed package; "
+        "auto: the best of the first three that works here",
     )
     precision: str = setting(
         "auto",
@@ -84,28 +85,36 @@ class InferenceSettings(ThrottleClientSettings, ModelSettings):
         "<model>:<precision>; empty: the cheaper precisions in which the model is available",
     )
 
+    adapt_to_load: bool = setting(
+        False,
+        "go to a cheaper operating point while images arrive faster than this node can process "
+        "them, and back when the better one can",
+    )
+
+    def check(self) -> str | None:
+        """Refuse a backend that no installed package has."""
+        try:
+            check_backend_name(self.backend)
+        except PluginError as error:
+            return f"backend: {error}"
+        return None
+
     def same_engine(self, other: InferenceSettings) -> bool:
         """Tell whether both select the same engine."""
         return self.engine_values() == other.engine_values()
 
     def engine_values(self) -> dict[str, Any]:
         """Return the values of the parameters that select an engine."""
-        return {name: getattr(self, name) for name in ("model", "model_path", *_ENGINE)}
+        return {
+            "model": self.model,
+            "model_path": self.model_path,
+            **self.engine_request_values(),
+        }
 
-    def request(self) -> InferenceRequest:
+    def request(self) -> EngineRequest:
         """Return the request for these settings; raises ModelError or ConfigError."""
-        values = {name: getattr(self, name) for name in _ENGINE}
-        return InferenceRequest(self.find_model(), **values, settings=self)
+        return EngineRequest(self.find_model(), **self.engine_request_values())
 
-
-@dataclass(frozen=True)
-class InferenceRequest(EngineRequest):
-    """The engine request of an inference node, with the node's settings that it comes from."""
-
-    settings: InferenceSettings = field(kw_only=True, compare=False)
-
-
-def settings_of(request: EngineRequest) -> InferenceSettings:
-    """Return the settings that a request of an inference node comes from."""
-    assert isinstance(request, InferenceRequest)
-    return request.settings
+    def engine_request_values(self) -> dict[str, Any]:
+        """Return the fields of the request besides the model."""
+        return {name: getattr(self, name) for name in _ENGINE}

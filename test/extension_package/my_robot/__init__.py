@@ -1,0 +1,1 @@
+"""What one robot adds to edge_inference; setup.cfg lists it."""
