@@ -81,7 +81,7 @@ class Reading:
     ``name`` is ``<kind>/<name on the machine>`` (``zone/tj-thermal``, ``rail/VDD_IN``) and
     does not change over reboots. ``source`` is the file or API that was read. ``stamp_ns`` is the
     time of reading on the monotonic clock. ``throttle`` and ``critical`` are the trip points of
-    the sensor in its unit, None if it has none.
+    the sensor in its unit, None if it has none. ``limit`` is what the user allows it at most.
     """
 
     name: str
@@ -94,6 +94,7 @@ class Reading:
     problem: str = ""
     throttle: float | None = None
     critical: float | None = None
+    limit: float | None = None
 
     def __post_init__(self) -> None:
         """Raise ValueError for a value without OK, or OK without a value: a programming error."""

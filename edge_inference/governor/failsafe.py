@@ -155,7 +155,15 @@ class SensorWatch:
 
 
 def temperature_bounds(reading: Reading, settings: GovernorSettings) -> TemperatureBounds:
-    """Return the bounds of one temperature; without a trip point, the absolute ones."""
+    """Return the bounds of one temperature, at most up to the user's limit for it."""
+    bounds = _general_bounds(reading, settings)
+    if reading.limit is None or reading.limit >= bounds.max_c:
+        return bounds
+    return bounds.lower(bounds.max_c - reading.limit)
+
+
+def _general_bounds(reading: Reading, settings: GovernorSettings) -> TemperatureBounds:
+    """Return the bounds of the board; without a trip point, the absolute ones."""
     absolute = TemperatureBounds(settings.throttle_c, settings.max_c)
     if settings.limits_from != "board":
         return absolute

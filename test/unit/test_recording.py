@@ -13,7 +13,6 @@ from edge_inference.cli.platform.record import RecordOptions, record_platform
 from edge_inference.errors import ConfigError
 from edge_inference.platforms.recording import recording
 from edge_inference.platforms.recording.capture import CaptureSummary
-from edge_inference.platforms.recording.file_patterns import find_recorded_paths, is_recorded
 from edge_inference.platforms.recording.recording import (
     RecordingHeader,
     UnreadableFile,
@@ -22,7 +21,7 @@ from edge_inference.platforms.recording.recording import (
 from edge_inference.platforms.recording.replay import RecordedFiles
 from edge_inference.platforms.system_files import HostFiles
 from fake_system_files import FakeSystemFiles
-from recording_bench import HEAD, ZONE, ManualTime, read_or_errno, record_files
+from recording_bench import HEAD, SCOPE, ZONE, ManualTime, read_or_errno, record_files
 
 
 @pytest.fixture
@@ -214,8 +213,8 @@ def test_only_needed_lines_of_long_files_are_kept(tmp_path: Path, time: ManualTi
     ],
 )
 def test_which_files_are_recorded(path: str, expected: bool) -> None:
-    assert is_recorded(path) is expected
-    assert list(find_recorded_paths(FakeSystemFiles({path: b""}))) == ([path] if expected else [])
+    assert SCOPE.includes(path) is expected
+    assert list(SCOPE.find_paths(FakeSystemFiles({path: b""}))) == ([path] if expected else [])
 
 
 def test_unlistable_folder_skips_only_its_files(tmp_path: Path, time: ManualTime) -> None:

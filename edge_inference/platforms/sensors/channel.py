@@ -33,6 +33,7 @@ class Channel:
     max_value: float = math.inf
     throttle: float | None = None
     critical: float | None = None
+    limit: float | None = None
 
     def read(self, files: SystemFiles, clock: Clock) -> Reading:
         """Read the file once."""
@@ -58,6 +59,7 @@ class Channel:
                 "",
                 self.throttle,
                 self.critical,
+                self.limit,
             )
         return self.make_empty_reading(
             ReadingStatus.INVALID, self._describe_range_error(value), stamp_ns
@@ -76,6 +78,7 @@ class Channel:
             problem,
             self.throttle,
             self.critical,
+            self.limit,
         )
 
     def _describe_range_error(self, value: float) -> str:

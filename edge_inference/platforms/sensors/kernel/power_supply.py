@@ -14,7 +14,9 @@ from dataclasses import dataclass, replace
 from edge_inference.core.reading import Quantity, Reading, ReadingStatus, Role
 from edge_inference.platforms.attributes import read_number_or_none, read_text
 from edge_inference.platforms.board_files import Board
+from edge_inference.platforms.file_patterns import join_patterns
 from edge_inference.platforms.sensors.channel import Channel, Clock, FileSensor
+from edge_inference.platforms.sensors.probe import SensorProbe
 from edge_inference.platforms.sensors.sensor import Sensor
 from edge_inference.platforms.system_files import SystemFiles
 
@@ -152,3 +154,12 @@ def _multiply_power(power: Channel, voltage: Reading, current: Reading) -> Readi
             return power.make_empty_reading(factor.status, factor.problem, factor.stamp_ns)
     assert voltage.value is not None and current.value is not None
     return power.make_reading(voltage.value * current.value, current.stamp_ns)
+
+
+_FILES = (
+    *("type", "scope", "status", "present", "online", "technology", "capacity", "temp"),
+    *("voltage_now", "voltage_min_design", "current_now", "power_now"),
+    *("charge_now", "charge_full", "charge_full_design"),
+    *("energy_now", "energy_full", "energy_full_design"),
+)
+PROBE = SensorProbe("power_supply", find, files=join_patterns([f"{_FOLDER}/*"], _FILES))
