@@ -40,7 +40,8 @@ from edge_inference.core.models.model import ModelDescription, find_model
 from edge_inference.core.tensors import TensorBatch
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.cache.artifacts import engine_plan
-from edge_inference.engines.serving.selection import EngineRequest, prepare
+from edge_inference.engines.serving.backend_table import EngineRequest
+from edge_inference.engines.serving.selection import prepare
 from edge_inference.errors import EdgeInferenceError
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.tensors import TensorListAdapter

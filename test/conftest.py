@@ -66,7 +66,9 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture
 def extension_package(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Install the user's package of test/extension_package for this process and its children."""
-    yield from installed_extension.installed(tmp_path_factory.mktemp("extension_package"))
+    folder = tmp_path_factory.mktemp("extension_package")
+    with installed_extension.extension_package_installed(folder):
+        yield
 
 
 @contextmanager

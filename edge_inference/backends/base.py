@@ -1,7 +1,10 @@
 """The interface of every inference backend.
 
-The public methods check their arguments here, once for all backends. A backend implements
-only ``_open``, ``_infer`` and ``_close``. ``null.py`` is the smallest complete example.
+The public methods check arguments and results here, once for all backends. A backend implements
+only ``describe``, ``_open``, ``_infer`` and ``_close``. ``null.py`` is the smallest complete
+example, and ``contract.py`` checks what this class cannot enforce.
+
+An exception of a backend's own code becomes a BackendError, after which another engine serves.
 """
 
 from __future__ import annotations
@@ -19,7 +22,8 @@ from numpy.typing import NDArray
 from edge_inference.core.images.frame import Frame
 from edge_inference.core.images.geometry import Geometry
 from edge_inference.core.images.input_spec import InputSpec
-from edge_inference.errors import BackendError, TensorError
+from edge_inference.core.runtime.worker import format_error
+from edge_inference.errors import BackendError, EdgeInferenceError, TensorError
 
 
 @dataclass(frozen=True)
@@ -62,8 +66,9 @@ class Backend(ABC):
         with self._changed:
             if self._is_open:
                 raise BackendError(f"backend {self.name!r} is open already; close it first")
-            inputs, outputs = self._open()
-            self.inputs, self.outputs = tuple(inputs), tuple(outputs)
+            with self._errors("open"):
+                inputs, outputs = self._open()
+                self.inputs, self.outputs = tuple(inputs), tuple(outputs)
             self._is_open = True
         return self
 
@@ -75,7 +80,10 @@ class Backend(ABC):
         """
         with self._slot():
             check_tensors(inputs, self.inputs)
-            return self._infer(inputs)
+            with self._errors("infer"):
+                outputs = self._infer(inputs)
+            self._check_outputs(outputs)
+            return outputs
 
     def takes_image(self, image: Frame, spec: InputSpec) -> bool:
         """Tell whether :meth:`infer_image` accepts an image like this for this input."""
@@ -90,7 +98,10 @@ class Backend(ABC):
         Raises ImageError for an inconsistent image.
         """
         with self._slot():
-            return self._infer_image(image, spec)
+            with self._errors("infer"):
+                outputs, geometry = self._infer_image(image, spec)
+            self._check_outputs(outputs)
+            return outputs, geometry
 
     def close(self) -> None:
         """Free everything. Closing a closed backend does nothing."""
@@ -99,7 +110,8 @@ class Backend(ABC):
                 self._is_open = False
                 self._changed.notify_all()
                 self._changed.wait_for(lambda: self._running == 0)
-                self._close()
+                with self._errors("close"):
+                    self._close()
 
     def __enter__(self) -> Backend:
         return self if self._is_open else self.open()
@@ -121,6 +133,28 @@ class Backend(ABC):
             with self._changed:
                 self._running -= 1
                 self._changed.notify_all()
+
+    @contextmanager
+    def _errors(self, action: str) -> Iterator[None]:
+        """Let only exceptions of this package pass."""
+        try:
+            yield
+        except EdgeInferenceError:
+            raise
+        except Exception as error:
+            raise BackendError(
+                f"backend {self.name!r} failed to {action}: {format_error(error)}"
+            ) from error
+
+    def _check_outputs(self, outputs: dict[str, NDArray[Any]]) -> None:
+        if not isinstance(outputs, dict):
+            raise BackendError(
+                f"backend {self.name!r}: expected a dict of outputs, got {type(outputs).__name__}"
+            )
+        try:
+            check_tensors(outputs, self.outputs)
+        except TensorError as error:
+            raise BackendError(f"backend {self.name!r}: its outputs are wrong: {error}") from error
 
     @abstractmethod
     def describe(self) -> str:
@@ -169,7 +203,7 @@ def check_tensors(tensors: Mapping[str, NDArray[Any]], specs: Sequence[TensorSpe
             )
     if len(tensors) > len(specs):
         extra = sorted(set(tensors) - {spec.name for spec in specs})
-        raise TensorError(f"tensor {extra[0]!r} is not an input: expected {_list_specs(specs)}")
+        raise TensorError(f"tensor {extra[0]!r} is unknown: expected {_list_specs(specs)}")
 
 
 def _list_specs(specs: Sequence[TensorSpec]) -> str:

@@ -63,7 +63,11 @@ def add_model_path(parser: argparse.ArgumentParser, default: str = "") -> None:
 
 def add_engine(parser: argparse.ArgumentParser) -> None:
     """Add ``--backend``, ``--precision`` and ``--int8-mode``."""
-    parser.add_argument("--backend", default="auto", help="auto (default), ort, ort-cuda or trt")
+    parser.add_argument(
+        "--backend",
+        default="auto",
+        help="auto (default), ort, ort-cuda, trt, or the name of an installed package's backend",
+    )
     parser.add_argument("--precision", default="auto", help="auto (default), fp32, fp16 or int8")
     parser.add_argument(
         "--int8-mode",

@@ -11,12 +11,31 @@ from collections.abc import Sequence
 
 import edge_inference
 from edge_inference.cli.arguments import OneLineParser
-from edge_inference.cli.commands import bisect, compare, engine, models, platform, quantize, speech
+from edge_inference.cli.commands import (
+    bisect,
+    compare,
+    engine,
+    extensions,
+    models,
+    platform,
+    quantize,
+    speech,
+)
 from edge_inference.cli.commands import run as run_command_module
 from edge_inference.cli.exit_status import EXIT_FAILED, print_error, run_command
 from edge_inference.cli.library_memory import library_memory_problem
 
-_COMMANDS = (run_command_module, models, engine, quantize, compare, bisect, speech, platform)
+_COMMANDS = (
+    run_command_module,
+    models,
+    engine,
+    quantize,
+    compare,
+    bisect,
+    speech,
+    platform,
+    extensions,
+)
 
 
 def run(arguments: Sequence[str], *, owns_process: bool = False) -> int:

@@ -4,27 +4,38 @@ A user's package adds a row in its ``setup.cfg``, without a change in this repos
 
     [options.entry_points]
     edge_inference.actions =
-        wave = my_robot.actions:WAVE
+        wave = my_robot.wave:WAVE
 
 The name on the left must be the name of the row. Entry points are found in all installed
-packages, also in those of a colcon workspace, and are imported when the table is first read. An
-entry that cannot be used changes nothing but its own name: the reason is in
-:meth:`ExtensionTable.problems` and in the error of :meth:`ExtensionTable.get`.
+packages, also in those of a colcon workspace, and are imported when a table is asked for more
+than a row of this package. An entry that cannot be used changes nothing but its own name: the
+reason is in :meth:`ExtensionTable.problems` and in the error of :meth:`ExtensionTable.get`.
+
+No lock is held while another package is imported, because its import may wait for another thread
+that reads the same table. Threads that read a table first at the same time all load it; the
+result of one of them is kept.
 """
 
 from __future__ import annotations
 
+import re
 import threading
 import weakref
-from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import EntryPoint, entry_points
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
+from edge_inference.core.runtime.worker import format_error
 from edge_inference.core.settings import shorten, suggestion
 from edge_inference.errors import PluginError
 
-_PREFIX = "edge_inference."
+if TYPE_CHECKING:
+    from importlib.metadata import Distribution, EntryPoint
+
+PREFIX = "edge_inference."
+#: Names of rows appear in parameters, messages and files.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
 class _Named(Protocol):
@@ -33,12 +44,16 @@ class _Named(Protocol):
 
 
 Row = TypeVar("Row", bound=_Named)
-_tables: weakref.WeakSet[ExtensionTable[Any]] = weakref.WeakSet()
 
 
-def tables() -> tuple[ExtensionTable[Any], ...]:
-    """Return the tables of all imported modules."""
-    return tuple(_tables)
+@dataclass(frozen=True)
+class Extension:
+    """An entry point of an installed package, and why it cannot be used; empty if it can."""
+
+    name: str
+    value: str
+    package: str
+    problem: str = ""
 
 
 class ExtensionTable(Generic[Row]):
@@ -46,7 +61,8 @@ class ExtensionTable(Generic[Row]):
 
     ``group`` is the group of entry points without ``edge_inference.``, ``what`` names a row in
     messages. ``check`` returns why a row of another package is unusable beside the rows so far,
-    None if it is usable. Reading is thread-safe.
+    None if it is usable. ``to_row`` makes the row of an entry point's object and name, where the
+    object itself is not the row; it raises PluginError where it cannot. Reading is thread-safe.
     """
 
     def __init__(
@@ -56,75 +72,216 @@ class ExtensionTable(Generic[Row]):
         row_class: type[Row],
         own: Sequence[Row],
         check: Callable[[Row, Mapping[str, Row]], str | None] = lambda row, rows: None,
+        to_row: Callable[[Any, str], Any] = lambda loaded, name: loaded,
     ) -> None:
-        self._group = f"{_PREFIX}{group}"
+        self.group = f"{PREFIX}{group}"
         self._what = what
         self._row_class = row_class
-        self._own = {row.name: row for row in own}
+        self.own: Mapping[str, Row] = MappingProxyType({row.name: row for row in own})
         self._check = check
-        self._lock = threading.RLock()
-        self._rows: dict[str, Row] | None = None
-        self._problems: dict[str, str] = {}
+        self._to_row = to_row
+        self._loaded: _Loaded[Row] | None = None
+        self._thread = threading.local()
         _tables.add(self)
 
     def rows(self) -> Mapping[str, Row]:
         """Return all usable rows by name, in a fixed order."""
-        with self._lock:
-            if self._rows is None:
-                self._rows = self._load()
-            return MappingProxyType(self._rows)
-
-    def reload(self) -> None:
-        """Read the entry points again when the table is next read: packages have been installed."""
-        with self._lock:
-            self._rows, self._problems = None, {}
+        return self._load().rows
 
     def get(self, name: str) -> Row:
-        """Return a row by name. Raises PluginError for an unknown or unusable one."""
-        rows = self.rows()
-        if name in rows:
-            return rows[name]
-        if name in self._problems:
-            raise PluginError(self._problems[name])
-        raise PluginError(f"unknown {self._what} {shorten(name)}{suggestion(name, rows)}")
+        """Return a row by name. Raises PluginError for an unknown or unusable one.
+
+        A row of this package is returned without looking for others.
+        """
+        own = self.own.get(name)
+        if own is not None:
+            return own
+        loaded = self._load()
+        if name in loaded.rows:
+            return loaded.rows[name]
+        for extension in loaded.extensions:
+            if extension.name == name:
+                raise PluginError(extension.problem)
+        faults = "".join(f"; {fault}" for fault in _installed().faults)
+        raise PluginError(
+            f"unknown {self._what} {shorten(name)}{suggestion(name, loaded.rows)}{faults}"
+        )
+
+    def extensions(self) -> tuple[Extension, ...]:
+        """Return the entry points of installed packages, usable or not."""
+        return self._load().extensions
 
     def problems(self) -> tuple[str, ...]:
         """Return why entry points cannot be used, one sentence for each."""
-        self.rows()
-        return tuple(self._problems.values())
+        return self._load().problems()
 
-    def _load(self) -> dict[str, Row]:
-        rows = dict(self._own)
-        # Sorted, so that neither order nor choice depends on the order of folders in sys.path.
-        for entry in sorted(entry_points(group=self._group), key=lambda e: (e.name, e.value)):
+    def problems_so_far(self) -> tuple[str, ...]:
+        """Return the problems if the entry points have been read; read nothing."""
+        return () if self._loaded is None else self._loaded.problems()
+
+    def forget(self) -> None:
+        """Read the entry points again when they are next needed."""
+        self._loaded = None
+
+    def _load(self) -> _Loaded[Row]:
+        loaded = self._loaded
+        if loaded is None:
+            if getattr(self._thread, "is_loading", False):
+                # A package reads the table while it is imported for it.
+                return _Loaded(self.own, ())
+            self._thread.is_loading = True
+            try:
+                loaded = self._load_rows()
+            finally:
+                self._thread.is_loading = False
+            with _lock:
+                loaded = self._loaded = self._loaded or loaded
+        return loaded
+
+    def _load_rows(self) -> _Loaded[Row]:
+        rows = dict(self.own)
+        extensions = []
+        for entry, package in _installed().groups.get(self.group, ()):
             try:
                 rows[entry.name] = self._load_row(entry, rows)
-            except PluginError as error:
-                self._problems.setdefault(entry.name, str(error))
-        return rows
+                problem = ""
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # another package's code may raise anything
+                title = f"{self._what} {shorten(entry.name)} (entry point {shorten(entry.value)}"
+                problem = f"{title} of package {package}): {_reason(error)}"
+            extensions.append(Extension(entry.name, entry.value, package, problem))
+        return _Loaded(MappingProxyType(rows), tuple(extensions))
 
     def _load_row(self, entry: EntryPoint, rows: Mapping[str, Row]) -> Row:
-        package = f" of package {entry.dist.name}" if entry.dist is not None else ""
-        title = f"{self._what} {entry.name!r} (entry point {entry.value}{package})"
-        if entry.name in rows:
-            raise PluginError(f"{title}: the name is taken; choose another one")
-        try:
-            row = entry.load()
-        except BaseException as error:  # another package's import may raise anything
-            if isinstance(error, KeyboardInterrupt):
-                raise
-            raise PluginError(
-                f"{title}: importing failed: {type(error).__name__}: {error}"
-            ) from error
+        if not _NAME.fullmatch(entry.name):
+            raise PluginError("expected a name of at most 64 letters, digits, '_', '-' and '.'")
+        row = self._to_row(entry.load(), entry.name)
         if not isinstance(row, self._row_class):
-            raise PluginError(
-                f"{title}: expected a {self._row_class.__name__}, got {type(row).__name__}"
-            )
+            raise PluginError(f"expected a {self._row_class.__name__}, got {type(row).__name__}")
         if row.name != entry.name:
-            raise PluginError(
-                f"{title}: its row is named {shorten(row.name)}; give both the same name"
-            )
+            raise PluginError(f"its row is named {shorten(row.name)}; give both the same name")
+        if entry.name in rows:
+            raise PluginError("the name is taken; choose another one")
         reason = self._check(row, rows)
         if reason is not None:
-            raise PluginError(f"{title}: {reason}")
+            raise PluginError(reason)
         return row
+
+
+@dataclass(frozen=True)
+class _Loaded(Generic[Row]):
+    rows: Mapping[str, Row]
+    extensions: tuple[Extension, ...]
+
+    def problems(self) -> tuple[str, ...]:
+        return tuple(each.problem for each in self.extensions if each.problem)
+
+
+@dataclass(frozen=True)
+class _Installed:
+    """The entry points for this package by group, each with the name of its package.
+
+    ``faults`` are the packages whose entry points cannot be read.
+    """
+
+    groups: Mapping[str, Sequence[tuple[EntryPoint, str]]]
+    faults: tuple[str, ...]
+
+
+_lock = threading.Lock()
+_tables: weakref.WeakSet[ExtensionTable[Any]] = weakref.WeakSet()
+_told: set[str] = set()
+_found: _Installed | None = None
+
+
+def new_problems() -> list[str]:
+    """Return the problems of all tables that were read so far, each one once in a process."""
+    with _lock:
+        problems = set(_found.faults if _found is not None else ())
+        problems.update(text for table in _tables for text in table.problems_so_far())
+        problems -= _told
+        _told.update(problems)
+    return sorted(problems)
+
+
+def problems_of_packages(groups: Iterable[str]) -> list[str]:
+    """Return what is wrong with entry points beside those that are in a table.
+
+    That is a package whose entry points cannot be read, and a group that is none of ``groups``.
+    """
+    known = list(groups)
+    installed = _installed()
+    unknown = [
+        f"package {package}: there is no group of entry points {group}{suggestion(group, known)}"
+        for group, entries in sorted(installed.groups.items())
+        for package in sorted({package for _, package in entries})
+        if group not in known
+    ]
+    return [*installed.faults, *unknown]
+
+
+def forget_installed() -> None:
+    """Let all tables look again for installed packages when they are next read."""
+    global _found
+    with _lock:
+        _found = None
+        _told.clear()
+        for table in _tables:
+            table.forget()
+
+
+def _installed() -> _Installed:
+    """Return what is installed; one look serves all tables."""
+    global _found
+    found = _found
+    if found is None:
+        found = _found = _find_installed()
+    return found
+
+
+def _find_installed() -> _Installed:
+    # Imported here because it takes longer than everything else in this module.
+    from importlib.metadata import distributions
+
+    groups: dict[str, list[tuple[EntryPoint, str]]] = {}
+    faults = []
+    seen = set()
+    for distribution in distributions():
+        try:
+            # Most packages are of no interest, and one with errors must not stop the others.
+            if PREFIX not in (distribution.read_text("entry_points.txt") or ""):
+                continue
+            entries = list(distribution.entry_points)
+        except Exception as error:
+            faults.append(
+                f"package {_name_of(distribution)}: its entry points cannot be read: "
+                f"{format_error(error)}; install it again"
+            )
+            continue
+        package = _name_of(distribution)
+        key = re.sub("[-_.]+", "-", package).lower()
+        if key in seen:  # a workspace replaces a package that is installed below it
+            continue
+        seen.add(key)
+        for entry in entries:
+            if entry.group.startswith(PREFIX):
+                groups.setdefault(entry.group, []).append((entry, package))
+    for found in groups.values():
+        # The choice between packages with one name does not depend on the order of folders.
+        found.sort(key=lambda each: (each[0].name, each[0].value))
+    return _Installed(groups, tuple(faults))
+
+
+def _name_of(distribution: Distribution) -> str:
+    try:
+        name = distribution.metadata["Name"]
+    except Exception:  # without a file of metadata
+        name = None
+    return str(name) if name else f"without a name in {distribution.locate_file('')}"
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, PluginError):  # a sentence of this package
+        return str(error)
+    return f"importing failed: {format_error(error)}"

@@ -17,6 +17,7 @@ from rclpy.timer import Timer
 from edge_inference.composition.adapter import Adapter
 from edge_inference.composition.allocator import release_free_memory
 from edge_inference.composition.bus import Publisher, Subscription
+from edge_inference.core.extension_table import new_problems
 from edge_inference.core.runtime.health import DUPLICATE_NODE_NAME, Health
 from edge_inference.core.runtime.worker import Worker, format_error, report_failure
 from edge_inference.core.settings import suggestion
@@ -203,7 +204,10 @@ class Component(LifecycleNode):
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Open; after a failure, release everything."""
-        if not self._attempt(self.open):
+        is_open = self._attempt(self.open)
+        for problem in new_problems():
+            self.get_logger().warning(one_line(problem))
+        if not is_open:
             self._release()
             return TransitionCallbackReturn.FAILURE
         release_free_memory()

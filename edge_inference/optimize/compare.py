@@ -34,13 +34,9 @@ from edge_inference.engines.precision.int8_mode import (
     weight_bits,
 )
 from edge_inference.engines.precision.used_precision import onnxruntime_precisions
+from edge_inference.engines.serving.backend_table import BACKENDS, EngineRequest
 from edge_inference.engines.serving.cost_recording import TimedRuns, configuration_of, record_costs
-from edge_inference.engines.serving.selection import (
-    BACKEND_NAMES,
-    EngineRequest,
-    Selection,
-    prepare,
-)
+from edge_inference.engines.serving.selection import Selection, prepare
 from edge_inference.errors import (
     BackendError,
     CancelledError,
@@ -58,13 +54,16 @@ from edge_inference.optimize.comparison import (
 from edge_inference.optimize.images.image_set import ImageSet
 from edge_inference.optimize.memoized_engine import MemoizedEngine
 
-#: Backends that can be compared; that of the reference comes first.
-BACKENDS = ("ort", *(name for name in BACKEND_NAMES if name not in ("auto", "null", "ort")))
 _INT8_ON_CPU = ("ort", "int8")
 DEFAULT_RUNS = 50
 
 #: Timed inferences cycle through this many inputs.
 _TIMED_INPUTS = 8
+
+
+def comparable_backends() -> tuple[str, ...]:
+    """Return the backends that can be compared; that of the reference comes first."""
+    return ("ort", *(name for name in BACKENDS.rows() if name not in ("null", "ort")))
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ class CompareRequest:
 
     model: ModelDescription
     images: ImageSet
-    backends: Sequence[str] = BACKENDS
+    backends: Sequence[str] = dataclasses.field(default_factory=comparable_backends)
     precisions: Sequence[str] = PRECISIONS
     runs: int = DEFAULT_RUNS
     threads: int = 1
@@ -86,7 +85,7 @@ class CompareRequest:
 
     def __post_init__(self) -> None:
         for field_name, names, known in (
-            ("backends", self.backends, BACKENDS),
+            ("backends", self.backends, comparable_backends()),
             ("precisions", self.precisions, PRECISIONS),
             ("int8_modes", self.int8_modes, INT8_MODES),
         ):

@@ -147,7 +147,7 @@ BAD = {
     "nothing": ({}, "'data' is missing"),
     "wrong name": ({"Data": GOOD["data"], "more": GOOD["more"]}, "'data' is missing"),
     "too few": ({"data": GOOD["data"]}, "'more' is missing"),
-    "extra": ({**GOOD, "extra": GOOD["more"]}, "'extra' is not an input"),
+    "extra": ({**GOOD, "extra": GOOD["more"]}, "'extra' is unknown"),
     "rank": ({**GOOD, "data": GOOD["data"][0]}, "got float32 [3, 4]"),
     "length": ({**GOOD, "data": GOOD["data"][:, :2]}, "got float32 [1, 2, 4]"),
     "dtype": ({**GOOD, "data": GOOD["data"].astype(np.float64)}, "got float64 [1, 3, 4]"),

@@ -14,8 +14,8 @@ import pytest
 from edge_inference.core.models.model import ModelDescription, find_model
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.serving import preparation
+from edge_inference.engines.serving.backend_table import EngineRequest
 from edge_inference.engines.serving.preparation import prepare_in_child
-from edge_inference.engines.serving.selection import EngineRequest
 from edge_inference.errors import BackendError, CancelledError
 
 DEADLINE_S = 60.0

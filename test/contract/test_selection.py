@@ -15,10 +15,10 @@ import pytest
 from edge_inference.backends import gpu
 from edge_inference.core.models.model import Derivation, ModelDescription, Variant, find_model
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
+from edge_inference.engines.serving import backend_table
 from edge_inference.engines.serving import selection as select_module
+from edge_inference.engines.serving.backend_table import BACKENDS, EngineRequest
 from edge_inference.engines.serving.selection import (
-    BACKEND_NAMES,
-    EngineRequest,
     Selection,
     prepare,
     select_backend,
@@ -88,7 +88,7 @@ def test_a_backend_that_cannot_run_is_refused(
 def test_a_gpu_without_pycuda_is_not_enough(
     model: ModelDescription, select: Select, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(select_module, "find_gpu", lambda: gpu.Gpu(0, "Orin", "8.7"))
+    monkeypatch.setattr(backend_table, "find_gpu", lambda: gpu.Gpu(0, "Orin", "8.7"))
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(BackendError, match="trt not available: Python module pycuda not inst"):
         select("trt", model)
@@ -158,9 +158,9 @@ def test_the_default_precision_must_be_available(
     variants: tuple[str, ...],
     chosen: str,
 ) -> None:
-    *_, last = select_module._CANDIDATES
+    *_, last = select_module.AUTOMATIC_ORDER
     usual = dataclasses.replace(last, precision="fp16")
-    monkeypatch.setattr(select_module, "_CANDIDATES", (usual,))
+    monkeypatch.setattr(select_module, "AUTOMATIC_ORDER", (usual,))
     assert select("auto", with_variants(model, *variants)).precision == chosen
 
 
@@ -210,4 +210,4 @@ def test_altered_weights_are_refused(
 
 
 def test_every_name_is_known() -> None:
-    assert BACKEND_NAMES == ("auto", "trt", "ort-cuda", "ort", "null")
+    assert list(BACKENDS.rows()) == ["trt", "ort-cuda", "ort", "null"]

@@ -6,7 +6,8 @@ import pytest
 
 from edge_inference.core.models.golden_check import run_golden_check
 from edge_inference.core.models.model import find_model
-from edge_inference.engines.serving.selection import EngineRequest, prepare
+from edge_inference.engines.serving.backend_table import EngineRequest
+from edge_inference.engines.serving.selection import prepare
 from edge_inference.errors import BackendError
 
 

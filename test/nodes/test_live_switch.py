@@ -179,7 +179,7 @@ def test_a_drifting_engine_is_rolled_back_and_reported(
     ("values", "reason"),
     [
         ({"backend": "trt"}, "trt not available"),
-        ({"backend": "tensorrt"}, "expected one of auto, trt"),
+        ({"backend": "ort-cpu"}, "unknown backend 'ort-cpu'; did you mean"),
         ({"precision": "int4"}, "expected one of auto, fp32"),
         ({"model": "nanodat"}, "did you mean 'nanodet'"),
     ],

@@ -13,8 +13,8 @@ from edge_inference.core.measured_costs import Cost, Measurement, Spread
 from edge_inference.core.models.model import find_model
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.cache.cost_cache import CostCache
+from edge_inference.engines.serving.backend_table import EngineRequest
 from edge_inference.engines.serving.cost_recording import engine_configuration
-from edge_inference.engines.serving.selection import EngineRequest
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.performance import DirectiveAdapter
 from perception_rig import Pipeline

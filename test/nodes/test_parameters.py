@@ -199,7 +199,7 @@ def params_file(folder: Path, text: str) -> list[str]:
     [
         ("Inference", "threads: two", "threads: expected an integer from 1 to 64.*'two'"),
         ("Inference", "threads: 0", "threads: expected an integer from 1 to 64.*0"),
-        ("Inference", "backend: gpu", "backend: expected one of auto, .*got 'gpu'"),
+        ("Inference", "backend: gpu", "backend: unknown backend 'gpu'; known: null, ort"),
         ("MediaSource", "loop: 1", "loop: expected true or false, got 1"),
         ("Latency", "window_s: [1.0]", r"window_s: expected a number from 1 to 3600"),
     ],

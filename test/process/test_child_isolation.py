@@ -13,8 +13,8 @@ import pytest
 from edge_inference.core.models.model import find_model
 from edge_inference.core.runtime.child_process import python_command, python_environment
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
+from edge_inference.engines.serving.backend_table import EngineRequest
 from edge_inference.engines.serving.preparation import check_in_child, prepare_in_child
-from edge_inference.engines.serving.selection import EngineRequest
 from edge_inference.platforms.actuators.guardian import Guardian
 from edge_inference.platforms.actuators.machine import Machine
 

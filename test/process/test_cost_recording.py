@@ -21,6 +21,7 @@ from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.cache.cost_cache import CostCache
 from edge_inference.engines.interleaved_timing import WARM_UP_CALLS
 from edge_inference.engines.serving import cost_recording
+from edge_inference.engines.serving.backend_table import EngineRequest
 from edge_inference.engines.serving.cost_recording import (
     TimedRuns,
     current_costs,
@@ -29,7 +30,7 @@ from edge_inference.engines.serving.cost_recording import (
 )
 from edge_inference.engines.serving.engine_check import check_engine, record_check
 from edge_inference.engines.serving.preparation import check_in_child
-from edge_inference.engines.serving.selection import EngineRequest, prepare
+from edge_inference.engines.serving.selection import prepare
 from edge_inference.optimize.compare import CompareRequest, compare
 from edge_inference.optimize.images.image_set import ImageSet
 from sensitive_model import load_sensitive, make_images

@@ -13,8 +13,9 @@ from edge_inference.core.models.model import ModelDescription
 from edge_inference.engines.cache import artifacts
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.precision import int8_mode
+from edge_inference.engines.serving.backend_table import EngineRequest
 from edge_inference.engines.serving.engine_check import check_engine
-from edge_inference.engines.serving.selection import EngineRequest, Selection, prepare
+from edge_inference.engines.serving.selection import Selection, prepare
 from edge_inference.errors import ModelError
 from sensitive_model import load_sensitive
 

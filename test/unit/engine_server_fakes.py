@@ -15,8 +15,9 @@ from edge_inference.backends.null import NullBackend
 from edge_inference.core.models.model import ModelDescription
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.cache.artifacts import ShippedFile
+from edge_inference.engines.serving.backend_table import EngineRequest
 from edge_inference.engines.serving.engine import Engine
-from edge_inference.engines.serving.selection import EngineRequest, Selection
+from edge_inference.engines.serving.selection import Selection
 from edge_inference.engines.serving.server import EngineServer
 from edge_inference.errors import CancelledError, EdgeInferenceError
 

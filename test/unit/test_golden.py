@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_inference.core.decoders import registry
+from edge_inference.core.decoders import DECODERS, DecoderEntry
 from edge_inference.core.images.input_spec import InputSpec
 from edge_inference.core.models.golden import (
     Expected,
@@ -68,8 +68,8 @@ def answer(monkeypatch: pytest.MonkeyPatch) -> list[Result | Exception]:
             raise given_answer
         return given_answer
 
-    entry = registry.DecoderEntry("stub", object, decode)
-    monkeypatch.setitem(registry._entries, "stub", entry)
+    entry = DecoderEntry("stub", object, decode)
+    monkeypatch.setattr(DECODERS, "own", {"stub": entry})
     return answers
 
 

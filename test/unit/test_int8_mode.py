@@ -17,7 +17,8 @@ from edge_inference.engines.cache.artifacts import DerivedModel, ShippedFile, on
 from edge_inference.engines.precision import int8_mode
 from edge_inference.engines.precision.int8_mode import describe_int8_mode, mode_in_use, weight_bits
 from edge_inference.engines.serving import preparation
-from edge_inference.engines.serving.selection import EngineRequest, artifact_for
+from edge_inference.engines.serving.backend_table import EngineRequest
+from edge_inference.engines.serving.selection import artifact_for
 from edge_inference.errors import ConfigError
 from edge_inference.optimize.compare import CompareRequest
 from edge_inference.optimize.images.image_set import ImageSet

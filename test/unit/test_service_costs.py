@@ -11,8 +11,9 @@ from edge_inference.core.models.model import find_model
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.cache.artifacts import ShippedFile
 from edge_inference.engines.cache.cost_cache import CostCache
+from edge_inference.engines.serving.backend_table import EngineRequest
 from edge_inference.engines.serving.engine import Engine
-from edge_inference.engines.serving.selection import EngineRequest, Selection
+from edge_inference.engines.serving.selection import Selection
 from edge_inference.engines.serving.service_costs import PERIOD_NS, RUNS, ServiceCosts
 
 

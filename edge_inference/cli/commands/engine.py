@@ -145,7 +145,10 @@ def _add_check(actions: Commands) -> None:
         epilog=_CHECK_EXAMPLES,
     )
     _add_plan(parser)
-    parser.add_argument("--backend", help="backend of a model: trt (default), ort or ort-cuda")
+    parser.add_argument(
+        "--backend",
+        help="backend of a model: trt (default), ort, ort-cuda, or that of an installed package",
+    )
     given.add_bounds(parser, "plan", timeout_s=600)
 
 

@@ -36,7 +36,8 @@ def _check(model: ModelDescription, backend: str, precision: str, int8_mode: str
     from edge_inference.cli.models.check_engine import run_checks
     from edge_inference.cli.progress import show_progress
     from edge_inference.engines.cache.artifacts import build_options
-    from edge_inference.engines.serving.selection import EngineRequest, prepare
+    from edge_inference.engines.serving.backend_table import EngineRequest
+    from edge_inference.engines.serving.selection import prepare
 
     model.verify_files()
     # Check the build options here, too: a machine without TensorRT does not read them.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from edge_inference.cli.exit_status import UsageError, print_error
@@ -22,7 +22,12 @@ from edge_inference.cli.signals import cancel_on_signal
 from edge_inference.core.models.model import PRECISIONS, find_model
 from edge_inference.engines.cache.environment import machine_facts
 from edge_inference.engines.precision.int8_mode import INT8_MODES
-from edge_inference.optimize.compare import BACKENDS, DEFAULT_RUNS, CompareRequest, compare
+from edge_inference.optimize.compare import (
+    DEFAULT_RUNS,
+    CompareRequest,
+    comparable_backends,
+    compare,
+)
 
 
 @dataclass(frozen=True)
@@ -31,7 +36,7 @@ class CompareOptions:
 
     model: str
     model_path: str = ""
-    backends: tuple[str, ...] = BACKENDS
+    backends: tuple[str, ...] = field(default_factory=comparable_backends)
     precisions: tuple[str, ...] = PRECISIONS
     int8_modes: tuple[str, ...] = INT8_MODES
     images: str | None = None
@@ -49,7 +54,7 @@ def compare_model(options: CompareOptions, as_json: bool) -> int:
 
     Raises UsageError for an unknown backend, precision or int8 mode.
     """
-    _check_names("--backends", options.backends, BACKENDS)
+    _check_names("--backends", options.backends, comparable_backends())
     _check_names("--precisions", options.precisions, PRECISIONS)
     _check_names("--int8-modes", options.int8_modes, INT8_MODES)
     if options.plot is not None:

@@ -17,6 +17,7 @@ SUFFIXES = (".png", ".svg")
 # Distinguishable with red-green colour blindness, too (Okabe and Ito).
 _COLORS = {"fp32": "#0072B2", "fp16": "#E69F00", "int8": "#009E73"}
 _MARKERS = {"ort": "o", "ort-cuda": "s", "trt": "^"}
+_OTHER_MARKER = "D"  # of a backend of an installed package
 
 
 def check_plot_file(file: Path) -> None:
@@ -66,7 +67,9 @@ def _draw_point(axes: Any, row: CompareRow, value: float | None, is_label_above:
         return
     color = _COLORS[row.precision]
     axes.plot([latency.p50, latency.p90], [value, value], color=color, linewidth=1.5)
-    axes.plot(latency.p50, value, _MARKERS[row.backend], color=color, markersize=8)
+    axes.plot(
+        latency.p50, value, _MARKERS.get(row.backend, _OTHER_MARKER), color=color, markersize=8
+    )
     axes.annotate(
         row.name,
         (latency.p50, value),

@@ -332,8 +332,9 @@ def _prepare_engine(
     """
     from edge_inference.engines.cache.artifacts import default_cache
     from edge_inference.engines.precision.int8_mode import EXACT
+    from edge_inference.engines.serving.backend_table import EngineRequest
     from edge_inference.engines.serving.preparation import prepare_in_child
-    from edge_inference.engines.serving.selection import EngineRequest, select_backend
+    from edge_inference.engines.serving.selection import select_backend
 
     int8_mode = options.int8_mode or EXACT
     request = EngineRequest(model, options.backend, options.precision, int8_mode=int8_mode)

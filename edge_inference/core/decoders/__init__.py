@@ -6,44 +6,21 @@ A decoder is a plain function; :func:`register` gives it a name::
     def decode(outputs, context, settings):
         ...
 
-``model.yaml`` refers to it as ``mine``, or as ``package.module:decode``, which
-also imports the module.
+``model.yaml`` refers to it as ``package.module:decode``, or as ``mine`` where an installed package
+lists it as an entry point, see ``docs/extending.md``.
 """
 
 from __future__ import annotations
 
-from edge_inference.core.decoders import (
-    classification,
-    depth,
-    detr,
-    nanodet,
-    segmentation,
-    ssd,
-    yolo,
-    yolox,
-)
-from edge_inference.core.decoders.registry import (
-    DecodeContext,
-    Decoder,
-    DecoderEntry,
-    find,
-    names,
-    register,
-)
+from edge_inference.core.decoders.decoder_table import DECODERS, find, names
+from edge_inference.core.decoders.registry import DecodeContext, Decoder, DecoderEntry, register
 
 __all__ = [
+    "DECODERS",
     "DecodeContext",
     "Decoder",
     "DecoderEntry",
-    "classification",
-    "depth",
-    "detr",
     "find",
     "names",
-    "nanodet",
     "register",
-    "segmentation",
-    "ssd",
-    "yolo",
-    "yolox",
 ]

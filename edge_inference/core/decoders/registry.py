@@ -1,8 +1,7 @@
-"""The registry of decoders by name, built-in and external."""
+"""What a decoder is, and how a function becomes one."""
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -11,8 +10,6 @@ from numpy.typing import NDArray
 
 from edge_inference.core.images.geometry import Geometry
 from edge_inference.core.results import Result
-from edge_inference.core.settings import suggestion
-from edge_inference.errors import PluginError
 
 
 @dataclass(frozen=True)
@@ -46,73 +43,19 @@ class DecoderEntry:
     function: Decoder
 
 
-_entries: dict[str, DecoderEntry] = {}
+_registered: list[DecoderEntry] = []
 
 
 def register(name: str, settings_class: type[Any]) -> Callable[[AnyDecoder], AnyDecoder]:
-    """Register a function as the decoder ``name``; its settings are a ``settings_class`` object.
-
-    Raises PluginError where the name is taken.
-    """
+    """Make a function the decoder ``name``; its settings are a ``settings_class`` object."""
 
     def add(function: AnyDecoder) -> AnyDecoder:
-        existing = _entries.get(name)
-        if existing is not None:
-            raise PluginError(
-                f"decoder {name!r} of {_origin(function)} is already registered by "
-                f"{_origin(existing.function)}; register it under another name"
-            )
-        _entries[name] = DecoderEntry(name, settings_class, function)
+        _registered.append(DecoderEntry(name, settings_class, function))
         return function
 
     return add
 
 
-def find(name: str) -> DecoderEntry:
-    """Return a decoder by its registered name, or by ``package.module:function``.
-
-    The second form imports the module; its function must be decorated
-    with :func:`register`. Raises PluginError for an unknown name.
-    """
-    if ":" in name:
-        return _import_decoder(name)
-    if name not in _entries:
-        raise PluginError(f"unknown decoder {name!r}{suggestion(name, _entries)}")
-    return _entries[name]
-
-
-def names() -> tuple[str, ...]:
-    """Return the names of all registered decoders, sorted."""
-    return tuple(sorted(_entries))
-
-
-def _import_decoder(name: str) -> DecoderEntry:
-    module_name, _, function_name = name.partition(":")
-    if not module_name or not function_name or module_name.startswith("."):
-        raise PluginError(f"decoder {name!r}: expected package.module:function")
-    try:
-        module = importlib.import_module(module_name)
-        function = getattr(module, function_name, None)  # may run a module's __getattr__
-    except BaseException as error:  # some modules raise SystemExit on import
-        # Decoders that the module registered before it failed would block the next attempt.
-        for entry in [e for e in _entries.values() if e.function.__module__ == module_name]:
-            del _entries[entry.name]
-        raise PluginError(
-            f"decoder {name!r}: importing {module_name} failed: {type(error).__name__}: {error}"
-        ) from error
-    if function is None:
-        raise PluginError(
-            f"decoder {name!r}: {module_name} has no {function_name!r}"
-            f"{suggestion(function_name, [n for n in vars(module) if not n.startswith('_')])}"
-        )
-    for entry in _entries.values():
-        if entry.function is function:
-            return entry
-    raise PluginError(
-        f"decoder {name!r}: {function_name} is not a decoder; decorate it with "
-        "@register(name, settings_class) from edge_inference.core.decoders"
-    )
-
-
-def _origin(function: Callable[..., Any]) -> str:
-    return f"{function.__module__}:{getattr(function, '__qualname__', function)}"
+def entries_of(function: object) -> tuple[DecoderEntry, ...]:
+    """Return the decoders that a function was registered as, none if it is no decoder."""
+    return tuple(entry for entry in _registered if entry.function is function)

@@ -9,7 +9,6 @@ from typing import Any
 from numpy.typing import NDArray
 
 from edge_inference.backends.base import Backend
-from edge_inference.backends.gpu import find_gpu
 from edge_inference.core.engine_configuration import EngineConfiguration
 from edge_inference.core.images.preprocess import Preprocessor
 from edge_inference.core.measured_costs import (
@@ -26,10 +25,11 @@ from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.cache.cost_cache import CostCache
 from edge_inference.engines.interleaved_timing import WARM_UP_CALLS, time_interleaved
 from edge_inference.engines.precision.int8_mode import INT8_MODES
+from edge_inference.engines.serving.backend_table import EngineRequest
 from edge_inference.engines.serving.selection import (
-    EngineRequest,
     Selection,
     artifact_for,
+    execution_of,
     int8_mode_of,
 )
 from edge_inference.errors import CacheError, EdgeInferenceError
@@ -90,18 +90,22 @@ def engine_configuration(
 ) -> EngineConfiguration | None:
     """Return the configuration of a request on ``backend`` in ``precision``, with batch 1.
 
-    None where its file does not exist yet or is damaged, and for the null backend.
+    None where its file does not exist yet or is damaged, and for a backend whose costs are not
+    recorded.
     """
-    if backend == "null":
-        return None
     try:
+        execution = execution_of(request, backend)
+        if execution is None:
+            return None
         artifact = artifact_for(request, backend, precision)
         digest = artifact.digest(cache)
-        execution = _execution(request, backend, int8_mode_of(backend, precision, artifact))
+        int8_mode = int8_mode_of(backend, precision, artifact)
     except (EdgeInferenceError, OSError):  # a part is missing; opening the engine reports it
         return None
     if digest is None:
         return None
+    if int8_mode is not None:
+        execution = f"{execution}, {int8_mode}"
     return EngineConfiguration(request.model.name, precision, backend, digest, execution=execution)
 
 
@@ -178,11 +182,3 @@ def _side(runs: TimedRuns, model: ModelDescription) -> Callable[[int], object]:
     image, _ = Preprocessor(model.input)(self_check_images(model, 1)[0])
     inputs = {model.input.name: image.copy()}
     return lambda turn: runs(inputs)
-
-
-def _execution(request: EngineRequest, backend: str, int8_mode: str | None) -> str:
-    if backend == "ort":
-        threads = f"threads={request.threads}"
-        return threads if int8_mode is None else f"{threads}, {int8_mode}"
-    name = find_gpu(request.gpu).name
-    return name if request.cuda_graph or backend != "trt" else f"{name}, without graph"

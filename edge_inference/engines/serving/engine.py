@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from edge_inference.backends.base import Backend
-from edge_inference.engines.serving.selection import EngineRequest, Selection
+from edge_inference.engines.serving.backend_table import EngineRequest
+from edge_inference.engines.serving.selection import Selection
 
 
 @dataclass(frozen=True)

@@ -27,14 +27,10 @@ from edge_inference.core.runtime.child_process import python_command, python_env
 from edge_inference.core.runtime.worker import format_error
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.cache.artifacts import Cancelled, Progress
+from edge_inference.engines.serving.backend_table import EngineRequest
 from edge_inference.engines.serving.cost_recording import Report, configuration_of, time_engines
 from edge_inference.engines.serving.engine_check import EngineCheck, check_engine, record_check
-from edge_inference.engines.serving.selection import (
-    EngineRequest,
-    Selection,
-    prepare,
-    select_backend,
-)
+from edge_inference.engines.serving.selection import Selection, prepare, select_backend
 from edge_inference.errors import BackendError, CancelledError, EdgeInferenceError
 
 _LOWEST_PRIORITY = 19

@@ -10,8 +10,8 @@ from typing import TypeVar
 
 from edge_inference.core.runtime.worker import format_error
 from edge_inference.engines.cache.artifacts import Cancelled, Progress
+from edge_inference.engines.serving.backend_table import EngineRequest
 from edge_inference.engines.serving.engine import Engine
-from edge_inference.engines.serving.selection import EngineRequest
 from edge_inference.errors import BackendError, CancelledError, EdgeInferenceError
 
 Result = TypeVar("Result")

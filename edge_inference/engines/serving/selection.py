@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from edge_inference.backends.base import Backend
-from edge_inference.backends.gpu import find_gpu
-from edge_inference.backends.null import NullBackend
-from edge_inference.backends.ort import CPU, CUDA, OrtBackend, import_onnxruntime
-from edge_inference.backends.trt.vendor import import_tensorrt
-from edge_inference.core.models.model import PRECISIONS, ModelDescription
+from edge_inference.core.models.model import PRECISIONS
 from edge_inference.core.models.onnx_memory import check_memory
-from edge_inference.core.settings import suggestion
+from edge_inference.core.runtime.worker import format_error
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.cache.artifacts import (
     Artifact,
@@ -23,41 +19,25 @@ from edge_inference.engines.cache.artifacts import (
     Progress,
     ShippedFile,
     default_cache,
-    engine_plan,
     find_undamaged,
-    onnx_for,
     precisions,
 )
 from edge_inference.engines.precision.int8_mode import (
-    EXACT,
     FULL_BITS,
     describe_int8_mode,
     mode_in_use,
     weight_bits,
 )
-from edge_inference.errors import BackendError, EdgeInferenceError, PluginError
+from edge_inference.engines.serving.backend_table import (
+    AUTO,
+    AUTOMATIC_ORDER,
+    BACKENDS,
+    BackendCandidate,
+    EngineRequest,
+)
+from edge_inference.errors import BackendError, EdgeInferenceError
 
-
-@dataclass(frozen=True)
-class EngineRequest:
-    """A model with the requested ``backend`` (of :data:`BACKEND_NAMES`) and precision, or "auto".
-
-    ``threads`` and ``int8_mode`` (of :data:`INT8_MODES`) apply to engines on the CPU.
-    ``gpu`` is the number of the GPU; ``stream_priority`` ("low", "normal", "high") and
-    ``cuda_graph`` apply to engines on it.
-    ``model_max_mb`` is the most memory, in MiB, that a model may declare to need; None for the
-    limit of this process. A node extends the class with its settings.
-    """
-
-    model: ModelDescription
-    backend: str = "auto"
-    precision: str = "auto"
-    threads: int = 1
-    gpu: int = 0
-    stream_priority: str = "normal"
-    cuda_graph: bool = True
-    int8_mode: str = EXACT
-    model_max_mb: int | None = None
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -79,23 +59,6 @@ class Selection:
     int8_mode: str | None = None
 
 
-@dataclass(frozen=True)
-class BackendCandidate:
-    """A backend by name.
-
-    ``unavailable_reason`` returns why the backend cannot run here, None where it can.
-    ``artifact`` returns the file to open, ``make`` the backend; its second parameter is the
-    precision as text. ``precision`` is the choice for "auto" if the model is available in it;
-    otherwise, and for None, "auto" is the most accurate variant.
-    """
-
-    name: str
-    unavailable_reason: Callable[[], str | None]
-    artifact: Callable[[EngineRequest, str], Artifact]
-    make: Callable[[EngineRequest, str, Path], Backend]
-    precision: str | None = None
-
-
 def select_backend(request: EngineRequest, cache: ArtifactCache | None = None) -> Selection:
     """Select a backend; nothing is made or opened.
 
@@ -106,11 +69,9 @@ def select_backend(request: EngineRequest, cache: ArtifactCache | None = None) -
     """
     name = request.backend
     weight_bits(request.int8_mode)  # checks the mode, also where no int8 engine serves
-    if name not in BACKEND_NAMES:
-        raise PluginError(f"unknown backend {name!r}{suggestion(name, BACKEND_NAMES)}")
     refused: list[str] = []
-    for candidate in _CANDIDATES if name == "auto" else (_by_name(name),):
-        reason = candidate.unavailable_reason()
+    for candidate in AUTOMATIC_ORDER if name == AUTO else (BACKENDS.get(name),):
+        reason = _call(candidate, "unavailable_reason", candidate.unavailable_reason)
         if reason is None:
             return _select(candidate, request, cache or default_cache(), refused)
         refused.append(f"{candidate.name} not available: {reason}")
@@ -132,7 +93,8 @@ def prepare(
     cache = cache or default_cache()
     selection = select_backend(request, cache)
     if selection.backend is None:
-        selection.artifact.make(cache, progress, cancelled)
+        artifact = selection.artifact
+        _call(selection, "making its file", lambda: artifact.make(cache, progress, cancelled))
         selection = select_backend(request, cache)
     if selection.backend is None:
         raise BackendError(
@@ -143,7 +105,14 @@ def prepare(
 
 def artifact_for(request: EngineRequest, backend: str, precision: str) -> Artifact:
     """Return the artifact of a backend by name (not "auto") in a precision."""
-    return _by_name(backend).artifact(request, precision)
+    return _artifact_of(BACKENDS.get(backend), request, precision)
+
+
+def execution_of(request: EngineRequest, backend: str) -> str | None:
+    """Return what decides a backend's times besides its file, None if they are not recorded."""
+    candidate = BACKENDS.get(backend)
+    function = candidate.execution
+    return None if function is None else _call(candidate, "execution", lambda: function(request))
 
 
 def int8_mode_of(backend: str, precision: str, artifact: Artifact) -> str | None:
@@ -166,15 +135,15 @@ def _select(
     ) in request.model.variants.values():  # the artifact is one of them, or is derived from one
         check_memory(variant.file, request.model_max_mb, "the parameter model_max_mb")
     precision, why_precision = _choose_precision(candidate, request)
-    artifact = candidate.artifact(request, precision)
+    artifact = _artifact_of(candidate, request, precision)
     if isinstance(artifact, ShippedFile):
         artifact.variant.verify()
-    file, damaged = find_undamaged(artifact, cache)
+    file, damaged = _call(candidate, "finding its file", lambda: find_undamaged(artifact, cache))
     int8_mode = int8_mode_of(candidate.name, precision, artifact)
     computes = precision if int8_mode is None else describe_int8_mode(int8_mode)
-    why = "requested" if request.backend != "auto" else "first of the automatic order that can run"
+    why = "requested" if request.backend != AUTO else "first of the automatic order that can run"
     reasons = [f"backend {candidate.name}: {why}", f"precision {precision}: {why_precision}"]
-    backend = candidate.make(request, computes, file) if file is not None else None
+    backend = None if file is None else _make(candidate, request, computes, file)
     return Selection(
         request,
         candidate.name,
@@ -187,6 +156,42 @@ def _select(
     )
 
 
+def _artifact_of(candidate: BackendCandidate, request: EngineRequest, precision: str) -> Artifact:
+    artifact = _call(candidate, "artifact", lambda: candidate.artifact(request, precision))
+    if not isinstance(artifact, Artifact):
+        raise _wrong_type(candidate, "artifact", "an Artifact", artifact)
+    return artifact
+
+
+def _make(
+    candidate: BackendCandidate, request: EngineRequest, computes: str, file: Path
+) -> Backend:
+    backend = _call(candidate, "make", lambda: candidate.make(request, computes, file))
+    if not isinstance(backend, Backend):
+        raise _wrong_type(candidate, "make", "a Backend", backend)
+    return backend
+
+
+def _call(owner: BackendCandidate | Selection, what: str, function: Callable[[], Value]) -> Value:
+    """Call a function that may be of another package; any exception becomes a BackendError."""
+    try:
+        return function()
+    except EdgeInferenceError:
+        raise
+    except Exception as error:
+        raise BackendError(
+            f"backend {owner.name!r}: {what} failed: {format_error(error)}"
+        ) from error
+
+
+def _wrong_type(
+    candidate: BackendCandidate, function: str, expected: str, got: object
+) -> BackendError:
+    return BackendError(
+        f"backend {candidate.name!r}: {function} must return {expected}, got {type(got).__name__}"
+    )
+
+
 def _choose_precision(candidate: BackendCandidate, request: EngineRequest) -> tuple[str, str]:
     if request.precision != "auto":
         return request.precision, "requested"
@@ -195,83 +200,3 @@ def _choose_precision(candidate: BackendCandidate, request: EngineRequest) -> tu
     variants = request.model.variants
     best = next(name for name in PRECISIONS if name in variants)
     return best, "the only variant" if len(variants) == 1 else "the most accurate variant"
-
-
-def _error_of(check: Callable[[], object]) -> str | None:
-    try:
-        check()
-    except EdgeInferenceError as error:
-        return str(error)
-    return None
-
-
-def _tensorrt_unavailable() -> str | None:
-    missing = importlib.util.find_spec("pycuda") is None
-    pycuda = "Python module pycuda not installed; pip install pycuda" if missing else None
-    return _error_of(find_gpu) or pycuda or _error_of(import_tensorrt)
-
-
-def _onnxruntime_unavailable() -> str | None:
-    return _error_of(import_onnxruntime)
-
-
-def _cuda_unavailable() -> str | None:
-    reason = _onnxruntime_unavailable()
-    if reason is not None:
-        return reason
-    if CUDA not in import_onnxruntime().get_available_providers():
-        return f"the installed ONNX Runtime has no {CUDA}"
-    return _error_of(find_gpu)
-
-
-def _onnx(request: EngineRequest, precision: str) -> Artifact:
-    return onnx_for(request.model, precision, "onnxruntime")
-
-
-def _onnx_on_cpu(request: EngineRequest, precision: str) -> Artifact:
-    bits = weight_bits(request.int8_mode)
-    return onnx_for(request.model, precision, "onnxruntime", bits)
-
-
-def _plan(request: EngineRequest, precision: str) -> Artifact:
-    return engine_plan(request.model, precision, request.gpu)
-
-
-def _make_ort(request: EngineRequest, precision: str, file: Path) -> Backend:
-    return OrtBackend(file, (CPU,), request.threads, precision)
-
-
-def _make_ort_cuda(request: EngineRequest, precision: str, file: Path) -> Backend:
-    return OrtBackend(file, (CUDA, CPU), request.threads, precision)
-
-
-def _make_trt(request: EngineRequest, precision: str, file: Path) -> Backend:
-    from edge_inference.backends.trt.backend import TrtBackend
-
-    return TrtBackend(
-        file,
-        device=request.gpu,
-        stream_priority=request.stream_priority,
-        use_graph=request.cuda_graph,
-    )
-
-
-def _make_null(request: EngineRequest, precision: str, file: Path) -> Backend:
-    """Take the input and output tensors of the real model, so that the pipeline works with it."""
-    with OrtBackend(file, (CPU,), request.threads) as real:
-        return NullBackend(real.inputs, real.outputs)
-
-
-_CANDIDATES = (
-    BackendCandidate("trt", _tensorrt_unavailable, _plan, _make_trt, precision="fp16"),
-    BackendCandidate("ort-cuda", _cuda_unavailable, _onnx, _make_ort_cuda),
-    BackendCandidate("ort", _onnxruntime_unavailable, _onnx_on_cpu, _make_ort),
-)
-_NULL = BackendCandidate("null", _onnxruntime_unavailable, _onnx, _make_null)
-
-#: Values of ``EngineRequest.backend``.
-BACKEND_NAMES = ("auto", *(candidate.name for candidate in (*_CANDIDATES, _NULL)))
-
-
-def _by_name(name: str) -> BackendCandidate:
-    return next(candidate for candidate in (*_CANDIDATES, _NULL) if candidate.name == name)

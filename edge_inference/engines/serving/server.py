@@ -16,6 +16,7 @@ from edge_inference.backends.base import Backend
 from edge_inference.core.runtime.worker import format_error
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.cache.artifacts import Cancelled, Progress
+from edge_inference.engines.serving.backend_table import EngineRequest
 from edge_inference.engines.serving.engine import Engine
 from edge_inference.engines.serving.preparation import prepare_in_child
 from edge_inference.engines.serving.preparation_thread import (
@@ -23,12 +24,7 @@ from edge_inference.engines.serving.preparation_thread import (
     PreparationThread,
     run_at_low_priority,
 )
-from edge_inference.engines.serving.selection import (
-    EngineRequest,
-    Selection,
-    fallback,
-    select_backend,
-)
+from edge_inference.engines.serving.selection import Selection, fallback, select_backend
 from edge_inference.errors import BackendError, CancelledError, EdgeInferenceError, EngineFileError
 
 Result = TypeVar("Result")

@@ -8,7 +8,8 @@ from typing import Any
 from edge_inference.core.models.model import PRECISIONS
 from edge_inference.core.settings import setting
 from edge_inference.engines.precision.int8_mode import EXACT, INT8_MODES
-from edge_inference.engines.serving.selection import BACKEND_NAMES, EngineRequest
+from edge_inference.engines.serving.backend_table import EngineRequest, check_backend_name
+from edge_inference.errors import PluginError
 from edge_inference.nodes.perception.model_settings import ModelSettings
 from edge_inference.nodes.throttle_client import ThrottleClientSettings
 
@@ -31,8 +32,8 @@ class InferenceSettings(ThrottleClientSettings, ModelSettings):
 
     backend: str = setting(
         "auto",
-        "engine that runs the model; auto: the best one that works here",
-        choices=BACKEND_NAMES,
+        "engine that runs the model: trt, ort-cuda, ort, null, or that of an installed package; "
+        "auto: the best of the first three that works here",
     )
     precision: str = setting(
         "auto",
@@ -83,6 +84,14 @@ class InferenceSettings(ThrottleClientSettings, ModelSettings):
         "alternatives that the platform manager may select, most accurate first: <precision> or "
         "<model>:<precision>; empty: the cheaper precisions in which the model is available",
     )
+
+    def check(self) -> str | None:
+        """Refuse a backend that no installed package has."""
+        try:
+            check_backend_name(self.backend)
+        except PluginError as error:
+            return f"backend: {error}"
+        return None
 
     def same_engine(self, other: InferenceSettings) -> bool:
         """Tell whether both select the same engine."""

@@ -16,14 +16,10 @@ from edge_inference.core.runtime.work_meter import WorkMeter
 from edge_inference.core.settings import suggestion
 from edge_inference.engines.cache.artifacts import default_cache, precisions
 from edge_inference.engines.cache.cost_cache import CostCache
+from edge_inference.engines.serving.backend_table import EngineRequest
 from edge_inference.engines.serving.cost_recording import Report, engine_configuration
 from edge_inference.engines.serving.engine import Engine
-from edge_inference.engines.serving.selection import (
-    EngineRequest,
-    Selection,
-    fallback,
-    select_backend,
-)
+from edge_inference.engines.serving.selection import Selection, fallback, select_backend
 from edge_inference.engines.serving.server import EngineServer
 from edge_inference.errors import BackendError, ConfigError, EdgeInferenceError
 from edge_inference.nodes.perception.inference_settings import InferenceSettings, settings_of

@@ -20,7 +20,8 @@ PROGRAM = "import sys; from edge_inference.cli.main import console; sys.exit(con
 TIME_WITH_RIVAL = """
 from edge_inference.core.models.model import find_model
 from edge_inference.engines.serving.preparation import check_in_child
-from edge_inference.engines.serving.selection import EngineRequest, prepare
+from edge_inference.engines.serving.backend_table import EngineRequest
+from edge_inference.engines.serving.selection import prepare
 from edge_inference.engines.cache.artifacts import default_cache
 
 model, cache = find_model("efficientnet_lite0"), default_cache()
