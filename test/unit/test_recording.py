@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -153,6 +154,20 @@ def test_private_data_is_removed(secret: str, tmp_path: Path, time: ManualTime) 
     text = (tmp_path / "r.jsonl").read_text()
     assert secret not in text
     assert "status" in text
+
+
+def test_a_serial_number_is_removed_whatever_declares_its_file(
+    tmp_path: Path, time: ManualTime
+) -> None:
+    scope = replace(SCOPE, patterns=("run/bms/*",))
+    contents: dict[str, bytes | int] = {
+        "run/bms/serial_number": b"142472005\n",
+        "run/bms/host": b"robot7, a4:53:85:0a:bc:de\n",
+    }
+    record_files(FakeSystemFiles(contents), tmp_path / "r", time, host="robot7", scope=scope)
+    files = RecordedFiles(tmp_path / "r")
+    assert files.read("run/bms/serial_number") == b"removed"
+    assert files.read("run/bms/host") == b"removed, 00:00:00:00:00:01\n"
 
 
 def test_equal_addresses_get_equal_replacements(tmp_path: Path, time: ManualTime) -> None:
