@@ -26,6 +26,7 @@ from edge_inference.nodes.platform.platform_settings import PlatformManagerSetti
 _NODE_TIMEOUT_NS = 5_000_000_000
 #: The governor compares each node with every other one.
 _MAX_NODES = 64
+_LOG_PERIOD_NS = 60_000_000_000
 
 
 class PlatformManager(Component):
@@ -38,6 +39,7 @@ class PlatformManager(Component):
     def __init__(self, **node_arguments: Any) -> None:
         super().__init__(**node_arguments)
         self._worker: Worker | None = None
+        self._problem_logged_ns: int | None = None
 
     def open(self) -> None:
         """Open the sensors and the actuators."""
@@ -114,6 +116,7 @@ class PlatformManager(Component):
             worker.wait((due_ns - now_ns) / 1e9)
 
     def _step(self) -> None:
+        self._actuators.report()
         now_ns = time.monotonic_ns()
         machine_ns = self._machine_clock()  # the clock of a recorded machine may run faster
         state = self._platform.sense(machine_ns)
@@ -146,8 +149,20 @@ class PlatformManager(Component):
     def _report(self, state: PlatformState, decision: GovernorDecision) -> None:
         self.health.count_processed()
         self.health.set_fault(decision.reason if decision.severity == "error" else "")
-        self.health.set_warning(decision.reason if decision.severity == "warn" else "")
+        warnings = [decision.reason if decision.severity == "warn" else "", state.problem]
+        self.health.set_warning("; ".join(filter(None, warnings)))
         missing = [each for each in state.readings if each.value is None]
         unknown = {each.name: f"{each.status.value}: {each.problem}" for each in missing}
+        unknown |= {"sensors": state.problem} if state.problem else {}
         self.health.replace_notes({"reason": decision.reason, **decision.diagnostics, **unknown})
-        self._actuators.report()
+        self._log_problem(state)
+
+    def _log_problem(self, state: PlatformState) -> None:
+        """Log what is wrong with the sensors when it begins, and again each minute."""
+        if not state.problem:
+            self._problem_logged_ns = None
+        elif self._problem_logged_ns is None or (
+            state.stamp_ns - self._problem_logged_ns >= _LOG_PERIOD_NS
+        ):
+            self._problem_logged_ns = state.stamp_ns
+            self.get_logger().warning(f"sensors: {state.problem}")
