@@ -1,9 +1,10 @@
-"""A plain ``colcon build`` in a workspace, as on a robot, and the installed files."""
+"""A plain ``colcon build`` in a workspace, as on a robot, and one of a user's package above it."""
 
 from __future__ import annotations
 
 import fcntl
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -15,11 +16,13 @@ from pathlib import Path
 
 import pytest
 
-from tree import ROOT, copy_to
+from tree import ROOT, copy_to, entry_points_of_extension
 
 sys.path.insert(0, str(ROOT / "scripts"))
 import package_build
 
+#: The folders of the installations, with the options of `colcon build`.
+OPTIONS = {"install_copied": (), "install_linked": ("--symlink-install",)}
 PROBE = """
 import edge_inference.action, edge_inference.core, edge_inference.msg, edge_inference.errors
 message = edge_inference.msg.TensorList(model="nanodet")
@@ -45,10 +48,13 @@ def underlay() -> dict[str, str]:
     return environment
 
 
-def colcon(workspace: Path, *arguments: str) -> str:
-    """Run colcon in a workspace and return its output."""
+def colcon(workspace: Path, *arguments: str, below: Path | None = None) -> str:
+    """Run colcon in a workspace, after sourcing the one below, and return its output."""
+    command = ["colcon", "--log-base", "log", *arguments]
+    if below is not None:
+        command = ["bash", "-c", f'. {below}/setup.bash && "$@"', "bash", *command]
     done = subprocess.run(
-        ["colcon", "--log-base", "log", *arguments],
+        command,
         cwd=workspace,
         env=dict(underlay(), COLCON_HOME=str(workspace / "home")),
         stdout=subprocess.PIPE,
@@ -93,13 +99,13 @@ def source() -> Iterator[Path]:
         yield folder
 
 
-@pytest.fixture(scope="module", params=[(), ("--symlink-install",)], ids=["copied", "linked"])
+@pytest.fixture(scope="module", params=list(OPTIONS), ids=["copied", "linked"])
 def install(request: pytest.FixtureRequest, source: Path) -> Path:
     """Build the workspace; the second installation uses the files that the first compiled."""
-    base = f"install_{request.param_index}"
+    base = request.param
     # CMake cannot replace a folder, which the first build has copied, with a link.
     shutil.rmtree(source / "build" / "edge_inference" / "ament_cmake_python", ignore_errors=True)
-    colcon(source, "build", "--install-base", base, *request.param)
+    colcon(source, "build", "--install-base", base, *OPTIONS[base])
     return source / base
 
 
@@ -161,3 +167,24 @@ def test_data_is_in_the_share_folder(install: Path, folder: str) -> None:
     for file in source.rglob("*"):
         if file.is_file() and "__pycache__" not in file.parts:
             assert (share / folder / file.relative_to(source)).is_file()
+
+
+@pytest.fixture(scope="module")
+def overlay(install: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the package of test/extension_package in a workspace above, copied or linked too."""
+    workspace = tmp_path_factory.mktemp("overlay")
+    extension = install.parent / "src" / "edge_inference" / "test" / "extension_package"
+    shutil.copytree(extension, workspace / "src" / "my_robot")
+    colcon(workspace, "build", *OPTIONS[install.name], below=install)
+    return workspace / "install"
+
+
+def test_what_a_package_of_an_overlay_adds_is_found(overlay: Path) -> None:
+    lines = in_workspace(overlay, "edge-inference extensions --json")
+    found = {(each["group"], each["name"]) for each in map(json.loads, lines.splitlines())}
+    assert found == entry_points_of_extension()
+
+
+def test_the_backend_of_an_overlay_runs_a_model(overlay: Path) -> None:
+    check = "edge-inference models check efficientnet_lite0 --backend opencv"
+    assert "self-check: passed" in in_workspace(overlay, check)

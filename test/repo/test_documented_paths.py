@@ -16,7 +16,7 @@ NAMED = re.compile(r"`([\w./-]+\.(?:cpp|cu|md|msg|py|txt|xml|yaml))(?:::(\w+))?`
 LINK = re.compile(r"\]\((?![a-z]+:)([^)#\s]*)(?:#([^)\s]+))?\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 # A path may be relative to these folders, or to the folder of the document.
-BASES = ("", "docs", "edge_inference", "test")
+BASES = ("", "docs", "edge_inference", "test", "test/extension_package")
 # Files of users, of Python and of pycuda.
 FOREIGN_FILES = {".aksetup-defaults.py", "my_package/corners.py", "sitecustomize.py"}
 

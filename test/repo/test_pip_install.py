@@ -1,7 +1,8 @@
-"""``pip install .`` on a workstation without ROS: the command and the models."""
+"""``pip install .`` on a workstation without ROS: the command, the models, and an extension."""
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -10,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tree import ROOT, copy_to
+from tree import ROOT, copy_to, entry_points_of_extension
+
+OFFLINE = ("--no-deps", "--no-index", "--disable-pip-version-check", "--quiet")
 
 
 def run(command: list[str | Path], cwd: Path) -> str:
@@ -34,15 +37,14 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Install a copy of the source tree into a new environment."""
     folder = tmp_path_factory.mktemp("pip")
     source = copy_to(folder / "source")
-    offline = ["--no-deps", "--no-index", "--disable-pip-version-check", "--quiet"]
-    wheel = ["wheel", ".", *offline, "--no-build-isolation", "--wheel-dir", folder]
+    wheel = ["wheel", ".", *OFFLINE, "--no-build-isolation", "--wheel-dir", folder]
     run([sys.executable, "-m", "pip", *wheel], source)
     venv = folder / "venv"
     run([sys.executable, "-m", "venv", "--without-pip", venv], folder)
     # The dependencies and pip come from this environment, after the new environment's packages.
     site = next(venv.glob("lib/python3*/site-packages"))
     (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    install = ["install", *offline, "--ignore-installed", "--no-compile", *folder.glob("*.whl")]
+    install = ["install", *OFFLINE, "--ignore-installed", "--no-compile", *folder.glob("*.whl")]
     run([venv / "bin" / "python", "-m", "pip", *install], folder)
     return venv
 
@@ -68,3 +70,23 @@ def test_the_kernel_source_is_in_the_package(installed: Path) -> None:
     code = "import edge_inference.backends.trt as t; print(t.__path__[0])"
     package = Path(run([installed / "bin" / "python", "-c", code], installed).strip())
     assert (package / "image_kernel.cu").is_file()
+
+
+@pytest.fixture(scope="module", params=[(), ("--editable",)], ids=["copied", "editable"])
+def extended(request: pytest.FixtureRequest, installed: Path) -> Path:
+    """Install the package of a user beside edge_inference; the second time over the first."""
+    source = installed.parent / "source" / "test" / "extension_package"
+    install = ["install", *OFFLINE, "--no-build-isolation", *request.param, source]
+    run([installed / "bin" / "python", "-m", "pip", *install], installed)
+    return installed
+
+
+def test_what_an_installed_package_adds_is_found(extended: Path) -> None:
+    lines = run([extended / "bin" / "edge-inference", "extensions", "--json"], extended)
+    found = {(each["group"], each["name"]) for each in map(json.loads, lines.splitlines())}
+    assert found == entry_points_of_extension()
+
+
+def test_the_backend_of_an_installed_package_runs_a_model(extended: Path) -> None:
+    check = ["models", "check", "efficientnet_lite0", "--backend", "opencv"]
+    assert "self-check: passed" in run([extended / "bin" / "edge-inference", *check], extended)

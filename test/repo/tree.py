@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from configparser import ConfigParser
 from functools import cache
 from pathlib import Path
 
@@ -47,6 +48,18 @@ def copy_to(folder: Path) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, target)
     return folder
+
+
+def entry_points_of_extension() -> set[tuple[str, str]]:
+    """Return group and name of each entry point of the package in test/extension_package."""
+    setup = ConfigParser()
+    setup.read(ROOT / "test" / "extension_package" / "setup.cfg")
+    return {
+        (group, line.partition("=")[0].strip())
+        for group, lines in setup["options.entry_points"].items()
+        for line in lines.splitlines()
+        if line.strip()
+    }
 
 
 def module_name(file: Path) -> str:
