@@ -31,13 +31,19 @@ class BoardSensor:
         description="path of the file from the root, such as run/bms/temperature; without '..'"
     )
     quantity: str = setting(
-        description="what is measured, in °C, W, V, A, J or Hz, or as a share from 0 to 1",
+        description="what is measured, in °C, W, V, A, J, C or Hz, or as a share from 0 to 1",
         choices=[each.value for each in Quantity],
     )
     role: str = setting(
         "none",
         "purpose of the reading: a control temperature is limited by the governor",
-        choices=[each.value for each in Role],
+        choices=[each.value for each in Role if each is not Role.RAILS_SUM],
+    )
+    device: str = setting(
+        "",
+        "what the reading belongs to, such as battery_pack: all readings of a battery name the "
+        "same; empty: a device of its own",
+        max_length=_MAX_NAME_CHARS,
     )
     scale: float = setting(1.0, "the value is number * scale + offset, in the unit of quantity")
     offset: float = setting(0.0, "see scale; such as -273.15 for a number in kelvin")
@@ -78,6 +84,10 @@ class BoardSensor:
             or self.name != self.name.strip()
         ):
             return f"name: expected a name such as battery_pack/temperature, got {self.name!r}"
+        if not self.device.isprintable():
+            return f"device: expected a name such as battery_pack, got {self.device!r}"
+        if Role(self.role).is_of_battery and not self.device:
+            return f"device: missing; role {self.role} needs the name of its battery"
         if not self.scale:
             return "scale: expected another number than 0, which would hide what the file says"
         if self.min_value >= self.max_value:

@@ -10,10 +10,16 @@ _QUANTITIES = {
     Role.RAILS_SUM: (Quantity.POWER,),
     Role.THROTTLE: (Quantity.STATE, Quantity.COUNT),
     Role.BATTERY_POWER: (Quantity.POWER,),
-    Role.BATTERY_ENERGY: (Quantity.ENERGY,),
-    Role.BATTERY_CHARGE: (Quantity.SHARE,),
-    Role.BATTERY_VOLTAGE: (Quantity.VOLTAGE,),
     Role.BATTERY_CURRENT: (Quantity.CURRENT,),
+    Role.BATTERY_VOLTAGE: (Quantity.VOLTAGE,),
+    Role.BATTERY_DESIGN_VOLTAGE: (Quantity.VOLTAGE,),
+    Role.BATTERY_CHARGE: (Quantity.SHARE,),
+    Role.BATTERY_ENERGY: (Quantity.ENERGY,),
+    Role.BATTERY_FULL_ENERGY: (Quantity.ENERGY,),
+    Role.BATTERY_REMAINING_CHARGE: (Quantity.ELECTRIC_CHARGE,),
+    Role.BATTERY_FULL_CHARGE: (Quantity.ELECTRIC_CHARGE,),
+    Role.BATTERY_TEMPERATURE: (Quantity.TEMPERATURE,),
+    Role.BATTERY_STATUS: (Quantity.STATE,),
 }
 
 

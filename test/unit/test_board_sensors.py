@@ -38,6 +38,9 @@ SENSOR: dict[str, Any] = {
 }
 
 
+BATTERY: dict[str, Any] = {"quantity": "power", "role": "battery_power", "limit": None}
+
+
 def write_board(folder: Path, *sensors: Any, **settings: Any) -> Path:
     """Write the board file of a robot; return its folder."""
     folder.mkdir(exist_ok=True)
@@ -140,6 +143,19 @@ def test_bounds(tmp_path: Path, number: str, bounds: dict[str, Any], is_valid: b
     assert (reading.status is ReadingStatus.OK) is is_valid
 
 
+def test_declared_readings_of_a_battery_are_one_device(tmp_path: Path) -> None:
+    head = {"file": "sys/bms/x", "device": "pack", "min_value": 0}
+    sensors = [
+        {**head, "name": "pack/power", "quantity": "power", "role": "battery_power"},
+        {**head, "name": "pack/energy", "quantity": "energy", "role": "battery_energy"},
+    ]
+    files = MemoryFiles({"sys/bms/x": "12\n"})
+    with open_platform([write_board(tmp_path, *sensors)], files, clock=ManualClock()) as platform:
+        (battery,) = platform.sense(0).batteries
+    assert battery.name == "pack"
+    assert (battery.value(Role.BATTERY_POWER), battery.value(Role.BATTERY_ENERGY)) == (12, 12)
+
+
 def test_value_of_a_huge_scale_is_invalid(tmp_path: Path) -> None:
     changes = {"quantity": "energy", "role": None, "scale": 1e300, "limit": None, "offset": None}
     reading = value_of(tmp_path, "1e20\n", **changes)
@@ -218,6 +234,8 @@ def test_lost_control_temperature_is_a_problem(tmp_path: Path) -> None:
         ({"min_value": 60}, "limit (55) must be above min_value (60)"),
         ({"limit": ".inf"}, "limit: expected a number"),
         ({"color": "red"}, "unknown key"),
+        ({"device": "a\tb"}, "device: expected a name"),
+        (BATTERY, "device: missing; role battery_power needs the name of its battery"),
     ],
 )
 def test_invalid_keys_are_refused(tmp_path: Path, changes: dict[str, Any], words: str) -> None:

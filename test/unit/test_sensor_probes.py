@@ -307,6 +307,8 @@ def test_readings_of_an_honest_sensor_pass() -> None:
         (replace(GOOD, limit=float("inf")), "expected limit to be a number"),
         (replace(GOOD, throttle="hot"), "expected throttle to be a number"),
         (replace(GOOD, role=Role.NONE), "expected the announced role"),
+        (replace(GOOD, device="battery/BAT0"), "expected the announced device bms, got"),
+        (replace(GOOD, device=1), "expected device to be a str"),
         (replace(GOOD, role="control"), "expected role to be a Role"),
         (replace(GOOD, quantity=Quantity.POWER), "expected quantity temperature for role control"),
         (replace(GOOD, stamp_ns=11), "expected a time up to now"),

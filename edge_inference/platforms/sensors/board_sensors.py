@@ -42,6 +42,7 @@ def _make_sensor(
         max_value=min(highest, declared.max_value),
         throttle=_finite_or_none(declared.throttle),
         critical=_finite_or_none(declared.critical),
+        device=declared.device,
         limit=_finite_or_none(declared.limit),
     )
     return ProgramFile(

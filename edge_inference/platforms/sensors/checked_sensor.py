@@ -14,6 +14,8 @@ from edge_inference.platforms.sensors.channel import Clock
 from edge_inference.platforms.sensors.sensor import Sensor
 
 _MAX_NAME_CHARS = 200
+_KINDS = {"status": ReadingStatus, "role": Role, "quantity": Quantity, "device": str}
+_FIXED_FIELDS = ("role", "quantity", "device")
 
 
 class CheckedSensor:
@@ -64,12 +66,12 @@ class CheckedSensor:
                     f"sensor {self.name}: expected readings of {', '.join(self.names) or 'no name'}"
                     f", got {shorten(reading.name)}"
                 )
-            if (reading.role, reading.quantity) != (announced.role, announced.quantity):
-                raise InputError(
-                    f"{reading.name}: expected the announced role and quantity "
-                    f"({announced.role.value}, {announced.quantity.value}), got "
-                    f"{reading.role.value}, {reading.quantity.value}"
-                )
+            for field in _FIXED_FIELDS:
+                expected, got = getattr(announced, field), getattr(reading, field)
+                if got != expected:
+                    raise InputError(
+                        f"{reading.name}: expected the announced {field} {expected}, got {got}"
+                    )
         return readings
 
     def _static_fields(self) -> list[Reading]:
@@ -100,7 +102,7 @@ def _check_name(name: object) -> str:
 
 def _describe_error(reading: Reading, now_ns: int) -> str:
     """Return what is wrong with a reading; empty if nothing is."""
-    for field, kind in (("status", ReadingStatus), ("role", Role), ("quantity", Quantity)):
+    for field, kind in _KINDS.items():
         if not isinstance(getattr(reading, field), kind):
             got = getattr(reading, field)
             return f"{reading.name}: expected {field} to be a {kind.__name__}, got {shorten(got)}"

@@ -51,6 +51,7 @@ class _GpuQuantity:
             role=self.role,
             min_value=self.min_value,
             max_value=self.max_value,
+            device=f"nvml/{gpu}",
         )
 
 

@@ -28,10 +28,15 @@ def find(files: SystemFiles, board: Board, clock: Clock) -> list[Sensor]:
             role=Role.CONTROL,
             min_value=-40.0,
             max_value=100.0,
+            device=f"bms/{pack}",
             limit=LIMIT_C,
         )
         voltage = Channel(
-            f"bms/{pack}/voltage", f"{FOLDER}/{pack}/voltage", Quantity.VOLTAGE, min_value=0.0
+            f"bms/{pack}/voltage",
+            f"{FOLDER}/{pack}/voltage",
+            Quantity.VOLTAGE,
+            min_value=0.0,
+            device=f"bms/{pack}",
         )
         found += [
             ProgramFile((temperature,), files, clock, 0.1, -273.15, MAX_AGE_S),

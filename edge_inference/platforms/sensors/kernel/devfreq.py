@@ -16,24 +16,30 @@ _FOLDER = "sys/class/devfreq"
 
 
 def find(files: SystemFiles, board: Board, clock: Clock = time.monotonic_ns) -> list[Sensor]:
-    """Return sensors for each of the board's GPUs: ``gpu/<device>/clock`` and ``…/load``."""
+    """Return a sensor for each of the board's GPUs: ``gpu/<device>/clock`` and ``…/load``."""
     found: list[Sensor] = []
     for device in files.list(_FOLDER):
         if not matches_any(device, board.settings.gpus):
             continue
         path, name = f"{_FOLDER}/{device}", f"gpu/{device}"
-        channel = Channel(f"{name}/clock", f"{path}/cur_freq", Quantity.FREQUENCY, min_value=0)
-        found.append(FileSensor((channel,), files, clock))
-        if "load" in files.list(f"{path}/device"):
-            load = Channel(
-                f"{name}/load",
-                f"{path}/device/load",
-                Quantity.SHARE,
-                divisor=1000,
-                min_value=0,
-                max_value=1,
+        channels = [
+            Channel(
+                f"{name}/clock", f"{path}/cur_freq", Quantity.FREQUENCY, min_value=0, device=name
             )
-            found.append(FileSensor((load,), files, clock))
+        ]
+        if "load" in files.list(f"{path}/device"):
+            channels.append(
+                Channel(
+                    f"{name}/load",
+                    f"{path}/device/load",
+                    Quantity.SHARE,
+                    divisor=1000,
+                    min_value=0,
+                    max_value=1,
+                    device=name,
+                )
+            )
+        found.append(FileSensor(tuple(channels), files, clock))
     return found
 
 

@@ -1,165 +1,286 @@
 """Batteries: ``sys/class/power_supply/*``, in µV, µA, µW, µWh and µAh.
 
-By the kernel's rule a current is negative while a battery discharges, but many
-drivers report it without a sign. The direction is therefore taken from ``status``.
-In readings, positive means discharging.
+In readings, positive means discharging. ``battery_status`` decides the direction, also by the
+``online`` of chargers and supplies in the same folder.
 """
 
 from __future__ import annotations
 
+import math
+import operator
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from edge_inference.core.reading import Quantity, Reading, ReadingStatus, Role
+from edge_inference.core.reading import BatteryStatus, Quantity, Reading, ReadingStatus, Role
 from edge_inference.platforms.attributes import read_number_or_none, read_text
 from edge_inference.platforms.board_files import Board
 from edge_inference.platforms.file_patterns import join_patterns
 from edge_inference.platforms.sensors.channel import Channel, Clock, FileSensor
+from edge_inference.platforms.sensors.kernel.battery_status import (
+    ExternalPower,
+    Flow,
+    decide_status,
+    parse_status,
+)
 from edge_inference.platforms.sensors.probe import SensorProbe
 from edge_inference.platforms.sensors.sensor import Sensor
 from edge_inference.platforms.system_files import SystemFiles
 
 _FOLDER = "sys/class/power_supply"
 _MICRO = 1_000_000
-_SECONDS_PER_HOUR = 3600
-_DISCHARGE_SIGNS = {"discharging": 1, "charging": -1, "full": -1, "not charging": -1}
+_HOUR_S = 3600
 _FLOWS = (Role.BATTERY_POWER, Role.BATTERY_CURRENT)
-#: Files with the battery voltage that converts a charge to an energy, the best first.
-_VOLTAGES = ("voltage_min_design", "voltage_now")
+_CHARGE_OF_ENERGY = (
+    (Role.BATTERY_ENERGY, Role.BATTERY_REMAINING_CHARGE),
+    (Role.BATTERY_FULL_ENERGY, Role.BATTERY_FULL_CHARGE),
+)
+
+
+@dataclass(frozen=True)
+class _BatteryFile:
+    """A quantity of a battery: the end of its reading's name, and the file that may hold it."""
+
+    suffix: str
+    file: str
+    quantity: Quantity
+    role: Role
+    multiplier: int = 1
+    divisor: int = _MICRO
+    min_value: float = 0.0
+    max_value: float = math.inf
+
+
+_FILES = (
+    _BatteryFile(
+        "charge", "capacity", Quantity.SHARE, Role.BATTERY_CHARGE, divisor=100, max_value=1
+    ),
+    _BatteryFile("voltage", "voltage_now", Quantity.VOLTAGE, Role.BATTERY_VOLTAGE),
+    _BatteryFile(
+        "current", "current_now", Quantity.CURRENT, Role.BATTERY_CURRENT, min_value=-math.inf
+    ),
+    _BatteryFile("power", "power_now", Quantity.POWER, Role.BATTERY_POWER, min_value=-math.inf),
+    _BatteryFile("energy", "energy_now", Quantity.ENERGY, Role.BATTERY_ENERGY, _HOUR_S),
+    _BatteryFile("full_energy", "energy_full", Quantity.ENERGY, Role.BATTERY_FULL_ENERGY, _HOUR_S),
+    _BatteryFile(
+        "remaining_charge",
+        "charge_now",
+        Quantity.ELECTRIC_CHARGE,
+        Role.BATTERY_REMAINING_CHARGE,
+        _HOUR_S,
+    ),
+    _BatteryFile(
+        "full_charge", "charge_full", Quantity.ELECTRIC_CHARGE, Role.BATTERY_FULL_CHARGE, _HOUR_S
+    ),
+    _BatteryFile(
+        "design_voltage", "voltage_min_design", Quantity.VOLTAGE, Role.BATTERY_DESIGN_VOLTAGE
+    ),
+    _BatteryFile(
+        "temperature",
+        "temp",
+        Quantity.TEMPERATURE,
+        Role.BATTERY_TEMPERATURE,
+        divisor=10,
+        min_value=-40,
+        max_value=130,
+    ),
+    _BatteryFile("status", "status", Quantity.STATE, Role.BATTERY_STATUS, divisor=1),
+)
+
+
+@dataclass(frozen=True)
+class _Derivation:
+    """Computes a quantity that a driver does not report from two others."""
+
+    role: Role
+    first: Role
+    second: Role
+    compute: Callable[[float, float], float]
+
+
+#: The best ones first; one may use the results of those before it.
+_DERIVATIONS = (
+    _Derivation(Role.BATTERY_POWER, Role.BATTERY_CURRENT, Role.BATTERY_VOLTAGE, operator.mul),
+    *(
+        _Derivation(energy, charge, voltage, operator.mul)
+        for voltage in (Role.BATTERY_DESIGN_VOLTAGE, Role.BATTERY_VOLTAGE)
+        for energy, charge in _CHARGE_OF_ENERGY
+    ),
+    *(
+        _Derivation(charge, energy, Role.BATTERY_DESIGN_VOLTAGE, operator.truediv)
+        for energy, charge in _CHARGE_OF_ENERGY
+    ),
+    _Derivation(
+        Role.BATTERY_CHARGE,
+        Role.BATTERY_ENERGY,
+        Role.BATTERY_FULL_ENERGY,
+        # A battery may hold a little more than when it was last full.
+        lambda energy, full: min(energy / full, 1.0),
+    ),
+)
 
 
 @dataclass
 class Battery(FileSensor):
-    """One battery.
+    """One battery. ``folder`` is its own one; ``derivations`` compute what has no file.
 
-    ``computes_power`` is True if the driver reports no power. The power is then voltage times
-    current, and its channel has no file of its own.
+    ``chargers`` are the folders of the supplies from outside, ``others`` those of the other
+    batteries.
     """
 
-    status: str = ""
-    computes_power: bool = False
+    folder: str = ""
+    derivations: tuple[_Derivation, ...] = ()
+    chargers: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
 
     def read(self) -> Sequence[Reading]:
         """Read the battery once."""
-        readings = {
-            each.role: each.read(self.files, self.clock)
-            for each in self.channels
-            if not (self.computes_power and each.role is Role.BATTERY_POWER)
+        if read_number_or_none(self.files, f"{self.folder}/present") == 0:
+            problem = "there is no battery in its place"
+            return [
+                each.make_empty_reading(ReadingStatus.ABSENT, problem, self.clock())
+                for each in self.channels
+            ]
+        channels = {channel.role: channel for channel in self.channels}
+        derived = {each.role for each in self.derivations}
+        found: dict[Role, Reading] = {
+            role: channel.read(self.files, self.clock)
+            for role, channel in channels.items()
+            if role not in derived and role is not Role.BATTERY_STATUS
         }
-        status_text = read_text(self.files, self.status)
-        for role in _FLOWS:
-            if role in readings:
-                readings[role] = _with_discharge_sign(readings[role], status_text)
-        if self.computes_power:
-            power = next(each for each in self.channels if each.role is Role.BATTERY_POWER)
-            readings[power.role] = _multiply_power(
-                power, readings[Role.BATTERY_VOLTAGE], readings[Role.BATTERY_CURRENT]
-            )
-        return list(readings.values())
+        found[Role.BATTERY_STATUS] = self._read_status(channels[Role.BATTERY_STATUS], found)
+        for role in found.keys() & set(_FLOWS):
+            found[role] = _with_direction(found[role], found[Role.BATTERY_STATUS])
+        for each in self.derivations:
+            factors = found[each.first], found[each.second]
+            found[each.role] = _derive(channels[each.role], each.compute, *factors)
+        return [found[role] for role in channels]
+
+    def _read_status(self, channel: Channel, found: Mapping[Role, Reading]) -> Reading:
+        text = read_text(self.files, channel.path)
+        external, flow = self._read_external_power(), _find_flow(found)
+        status = decide_status(parse_status(text), flow, external, self._does_another_discharge)
+        if status is not None:
+            return channel.make_reading(float(status), self.clock())
+        problem = (
+            f"the direction is unknown: the driver's status is {text!r}, its power is "
+            f"{flow.value}, external power is {external.value}"
+        )
+        return channel.make_empty_reading(ReadingStatus.INVALID, problem, self.clock())
+
+    def _read_external_power(self) -> ExternalPower:
+        states = [read_number_or_none(self.files, f"{each}/online") for each in self.chargers]
+        if any(states):
+            return ExternalPower.ONLINE
+        return ExternalPower.OFFLINE if states and None not in states else ExternalPower.UNKNOWN
+
+    def _does_another_discharge(self) -> bool:
+        texts = (read_text(self.files, f"{each}/status") for each in self.others)
+        return any(parse_status(text) is BatteryStatus.DISCHARGING for text in texts)
 
 
 def find(files: SystemFiles, _: Board, clock: Clock = time.monotonic_ns) -> list[Sensor]:
     """Return a sensor for each battery of the machine: ``battery/<name>/charge`` and more.
 
-    A battery with ``scope`` Device is skipped: it is in a mouse or a game pad.
+    A supply with ``scope`` Device is skipped: it is in a mouse or a game pad. So is an empty place.
     """
-    found: list[Sensor] = []
+    batteries, chargers = [], []
     for name in files.list(_FOLDER):
-        path = f"{_FOLDER}/{name}"
-        is_battery = read_text(files, f"{path}/type") == "Battery"
-        if is_battery and read_text(files, f"{path}/scope") != "Device":
-            battery = _make_battery(files, clock, f"battery/{name}", path)
-            found += [battery] if battery.channels else []
-    return found
+        folder = f"{_FOLDER}/{name}"
+        if read_text(files, f"{folder}/scope") == "Device":
+            continue
+        if read_text(files, f"{folder}/type") == "Battery":
+            if read_number_or_none(files, f"{folder}/present") != 0:
+                batteries.append(folder)
+        elif "online" in files.list(folder):
+            chargers.append(folder)
+    found = (
+        _make_battery(files, clock, each, chargers, [other for other in batteries if other != each])
+        for each in batteries
+    )
+    return [each for each in found if each is not None]
 
 
-def _make_battery(files: SystemFiles, clock: Clock, name: str, path: str) -> Battery:
-    names = files.list(path)
-    channels = []
-    if "capacity" in names:
-        file = f"{path}/capacity"
-        channels.append(
-            Channel(
-                f"{name}/charge",
-                file,
-                Quantity.SHARE,
-                divisor=100,
-                role=Role.BATTERY_CHARGE,
-                min_value=0,
-                max_value=1,
-            )
-        )
-    if "voltage_now" in names:
-        file = f"{path}/voltage_now"
-        role = Role.BATTERY_VOLTAGE
-        channels.append(
-            Channel(
-                f"{name}/voltage", file, Quantity.VOLTAGE, divisor=_MICRO, role=role, min_value=0
-            )
-        )
-    if "current_now" in names:
-        file = f"{path}/current_now"
-        role = Role.BATTERY_CURRENT
-        channels.append(
-            Channel(f"{name}/current", file, Quantity.CURRENT, divisor=_MICRO, role=role)
-        )
-    computes_power = "power_now" not in names and {"voltage_now", "current_now"} <= set(names)
-    if "power_now" in names or computes_power:
-        file = f"{path}/current_now" if computes_power else f"{path}/power_now"
-        role = Role.BATTERY_POWER
-        channels.append(Channel(f"{name}/power", file, Quantity.POWER, divisor=_MICRO, role=role))
-    energy = _make_energy_channel(files, name, path, names)
-    channels += [energy] if energy else []
-    return Battery(tuple(channels), files, clock, f"{path}/status", computes_power)
-
-
-def _make_energy_channel(
-    files: SystemFiles, name: str, path: str, names: Sequence[str]
-) -> Channel | None:
-    """Return the channel of the remaining energy, from the energy or the charge times voltage."""
-    if "energy_now" in names:
-        file, multiplier = f"{path}/energy_now", _SECONDS_PER_HOUR
-        divisor = _MICRO
-    elif "charge_now" in names:
-        volts = next(
-            (v for each in _VOLTAGES if (v := read_number_or_none(files, f"{path}/{each}"))), None
-        )
-        if volts is None:
-            return None
-        file, multiplier = f"{path}/charge_now", volts * _SECONDS_PER_HOUR
-        divisor = _MICRO * _MICRO
-    else:
+def _make_battery(
+    files: SystemFiles, clock: Clock, folder: str, chargers: Sequence[str], others: Sequence[str]
+) -> Battery | None:
+    """Return the battery; None if it reports nothing but a status."""
+    names = files.list(folder)
+    known = {each.role: f"{folder}/{each.file}" for each in _FILES if each.file in names}
+    if not read_number_or_none(files, f"{folder}/voltage_min_design"):
+        known.pop(Role.BATTERY_DESIGN_VOLTAGE, None)  # a driver that does not know it reports 0
+    derivations = []
+    for each in _DERIVATIONS:
+        if each.role not in known and {each.first, each.second} <= known.keys():
+            derivations.append(each)
+            known[each.role] = known[each.first]
+    if not known.keys() - {Role.BATTERY_STATUS}:
         return None
-    role = Role.BATTERY_ENERGY
-    return Channel(f"{name}/energy", file, Quantity.ENERGY, multiplier, divisor, role, min_value=0)
+    known.setdefault(Role.BATTERY_STATUS, f"{folder}/status")
+    device = f"battery/{folder.rpartition('/')[2]}"
+    channels = tuple(
+        Channel(
+            f"{device}/{each.suffix}",
+            known[each.role],
+            each.quantity,
+            each.multiplier,
+            each.divisor,
+            each.role,
+            each.min_value,
+            each.max_value,
+            device=device,
+        )
+        for each in _FILES
+        if each.role in known
+    )
+    return Battery(
+        channels, files, clock, folder, tuple(derivations), tuple(chargers), tuple(others)
+    )
 
 
-def _with_discharge_sign(reading: Reading, status_text: str) -> Reading:
-    """Give a power or current the sign that follows from the battery's status."""
-    if reading.value is None or reading.value == 0:
-        return reading
-    sign = _DISCHARGE_SIGNS.get(status_text.lower())
-    if sign is not None:
-        return replace(reading, value=sign * abs(reading.value))
-    if reading.value < 0:  # without a status, a negative value means discharging
-        return replace(reading, value=-reading.value)
-    problem = f"expected a battery status of charging or discharging, got {status_text!r}"
-    return replace(reading, value=None, status=ReadingStatus.INVALID, problem=problem)
+def _find_flow(found: Mapping[Role, Reading]) -> Flow:
+    values = [each.value for role in _FLOWS if (each := found.get(role)) and each.value is not None]
+    if not values:
+        return Flow.UNKNOWN
+    if any(value < 0 for value in values):
+        return Flow.NEGATIVE
+    return Flow.POSITIVE if any(values) else Flow.ZERO
 
 
-def _multiply_power(power: Channel, voltage: Reading, current: Reading) -> Reading:
-    for factor in (voltage, current):
-        if factor.value is None:
-            return power.make_empty_reading(factor.status, factor.problem, factor.stamp_ns)
-    assert voltage.value is not None and current.value is not None
-    return power.make_reading(voltage.value * current.value, current.stamp_ns)
+def _with_direction(flow: Reading, status: Reading) -> Reading:
+    """Return a power or current with the sign that follows from the battery's status."""
+    if not flow.value:
+        return flow
+    if status.value is None:
+        return replace(flow, value=None, status=ReadingStatus.INVALID, problem=status.problem)
+    sign = 1 if status.value == BatteryStatus.DISCHARGING else -1
+    return replace(flow, value=sign * abs(flow.value))
 
 
-_FILES = (
-    *("type", "scope", "status", "present", "online", "technology", "capacity", "temp"),
-    *("voltage_now", "voltage_min_design", "current_now", "power_now"),
-    *("charge_now", "charge_full", "charge_full_design"),
-    *("energy_now", "energy_full", "energy_full_design"),
+def _derive(
+    channel: Channel, compute: Callable[[float, float], float], first: Reading, second: Reading
+) -> Reading:
+    stamp_ns = min(first.stamp_ns, second.stamp_ns)
+    for each in (first, second):
+        if each.value is None:
+            return channel.make_empty_reading(each.status, each.problem, each.stamp_ns)
+    assert first.value is not None and second.value is not None
+    try:
+        return channel.make_reading(compute(first.value, second.value), stamp_ns)
+    except ZeroDivisionError:
+        problem = f"{second.name} is 0"
+        return channel.make_empty_reading(ReadingStatus.INVALID, problem, stamp_ns)
+
+
+PROBE = SensorProbe(
+    "power_supply",
+    find,
+    files=join_patterns(
+        [f"{_FOLDER}/*"],
+        (
+            *("type", "scope", "present", "online", "technology"),
+            *(each.file for each in _FILES),
+            *("charge_full_design", "energy_full_design"),
+        ),
+    ),
 )
-PROBE = SensorProbe("power_supply", find, files=join_patterns([f"{_FOLDER}/*"], _FILES))
