@@ -127,6 +127,7 @@ def test_all_quantities_of_a_gpu(library: Library) -> None:
     }
     assert {each.status for each in found.values()} == {ReadingStatus.OK}
     assert {each.stamp_ns for each in found.values()} == {7}
+    assert {each.device for each in found.values()} == {"nvml/0000:01:00.0"}
     temperature = found["temperature"]
     assert temperature.name == "nvml/0000:01:00.0/temperature"
     assert (temperature.role, temperature.throttle, temperature.critical) == (Role.CONTROL, 88, 98)

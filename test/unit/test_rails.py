@@ -72,6 +72,11 @@ def test_an_ina3221_gives_watts_volts_and_amperes() -> None:
     }
 
 
+def test_a_rail_is_a_device() -> None:
+    devices = {each.device for each in hwmon(ina3221()).values()}
+    assert devices == {"rail/VDD_IN", "rail/VDD_CPU_GPU_CV", "rail/VDD_SOC"}
+
+
 def test_the_input_rail_is_the_total_and_no_other() -> None:
     roles = {name: each.role for name, each in hwmon(ina3221()).items()}
     assert [name for name, role in roles.items() if role is not Role.NONE] == ["rail/VDD_IN"]

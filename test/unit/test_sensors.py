@@ -119,6 +119,7 @@ def test_a_gpu_has_a_clock_and_a_load() -> None:
         "gpu/17000000.gpu/clock": (306e6, Quantity.FREQUENCY),
         "gpu/17000000.gpu/load": (0.25, Quantity.SHARE),
     }
+    assert {each.device for each in readings.values()} == {"gpu/17000000.gpu"}
 
 
 def test_a_gpu_without_a_load() -> None:
