@@ -159,14 +159,16 @@ def test_private_data_is_removed(secret: str, tmp_path: Path, time: ManualTime) 
 def test_a_serial_number_is_removed_whatever_declares_its_file(
     tmp_path: Path, time: ManualTime
 ) -> None:
-    scope = replace(SCOPE, patterns=("run/bms/*",))
+    scope = replace(SCOPE, patterns=("run/bms/*", "run/bms/*/x"))
     contents: dict[str, bytes | int] = {
         "run/bms/serial_number": b"142472005\n",
         "run/bms/host": b"robot7, a4:53:85:0a:bc:de\n",
+        "run/bms/robot7/x": b"1\n",
     }
     record_files(FakeSystemFiles(contents), tmp_path / "r", time, host="robot7", scope=scope)
     files = RecordedFiles(tmp_path / "r")
     assert files.read("run/bms/serial_number") == b"removed"
+    assert files.list("run/bms") == ["host", "removed", "serial_number"]
     assert files.read("run/bms/host") == b"removed, 00:00:00:00:00:01\n"
 
 

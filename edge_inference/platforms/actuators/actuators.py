@@ -162,15 +162,15 @@ class Actuators:
     def _carry_out(self, name: str, value: str) -> None:
         if self._dry_run:
             outcome = self._dry_run_outcome(name, value)
-            if outcome is not None:
-                self._report(outcome)
-        elif value != _ORIGINAL:
-            outcome = self._session.set(name, value)
+            outcomes = [outcome] if outcome is not None else []
+        elif value == _ORIGINAL:
+            outcomes = self._session.restore(name)
+        else:
+            outcomes = self._session.set(name, value)
+        for outcome in outcomes:
             self._report(outcome)
             if outcome.result is ActuatorResult.REFUSED:
-                self._retry_later(name, value)
-        elif (outcome := self._session.restore(name)) is not None:
-            self._report(outcome)
+                self._retry_later(outcome.actuator, outcome.requested)
 
     def _retry_later(self, name: str, value: str) -> None:
         with self._changed:

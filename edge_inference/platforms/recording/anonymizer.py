@@ -29,8 +29,9 @@ class Anonymizer:
         self._aliases: dict[str, str] = {}
 
     def anonymize_path(self, path: str) -> str:
-        """Return a path without addresses: the battery of a mouse is named by its address."""
-        return self._numbered(path)
+        """Return a path without them: the battery of a mouse is named by its address."""
+        name = self._numbered(path)
+        return name if is_kernel_file(path) else self._without_host(name)
 
     def anonymize_content(self, path: str, content: bytes) -> bytes:
         """Return the content of a file without them."""

@@ -158,7 +158,9 @@ class _ChangeDetector:
             content = self._read(path)
             if content is None:
                 continue
-            name = self._anonymizer.anonymize_path(path)
+            # A board file names its files: under another name, a replay would not find them.
+            is_named = path in self._scope.numbers
+            name = path if is_named else self._anonymizer.anonymize_path(path)
             self.files[name] = content
             if is_rewritten or before.get(name) != content:
                 changed[name] = content
