@@ -21,7 +21,7 @@ from edge_inference.engines.serving.selection import Selection, prepare, select_
 from edge_inference.engines.serving.server import EngineServer
 from edge_inference.errors import BackendError, EdgeInferenceError, PluginError
 from edge_inference.optimize.compare import comparable_backends
-from installed_extension import installed, write_metadata
+from installed_extension import extension_package_installed, installed, write_metadata
 
 #: A backend of a package whose functions a test replaces by others, with errors.
 BROKEN = """
@@ -151,6 +151,26 @@ def test_the_command_line_checks_it(
     text = capsys.readouterr().out
     assert "backend opencv: requested" in text
     assert "self-check: passed" in text
+
+
+def test_its_costs_harm_nobody_when_its_package_is_gone(
+    tmp_path: Path,
+    model: ModelDescription,
+    cache: ArtifactCache,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("EDGE_INFERENCE_CACHE", str(cache.folder))
+    folder = tmp_path / "packages"
+    folder.mkdir()
+    with extension_package_installed(folder):
+        check_in_child(EngineRequest(model, "opencv"), cache, "off", "refuse", never)
+        assert run(["models", "--json"]) == 0
+        assert "OpenCV " in capsys.readouterr().out
+    assert run(["models", "--json"]) == 0
+    output, errors = capsys.readouterr()
+    assert "OpenCV " not in output
+    assert errors == ""
 
 
 # A broken one -----------------------------------------------------------------------------------
