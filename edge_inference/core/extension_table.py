@@ -18,11 +18,14 @@ result of one of them is kept.
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
@@ -34,8 +37,12 @@ if TYPE_CHECKING:
     from importlib.metadata import Distribution, EntryPoint
 
 PREFIX = "edge_inference."
+_METADATA = (".dist-info", ".egg-info", "EGG-INFO")
+_ENTRY_POINTS = "entry_points.txt"
+_GROUP = re.compile(rb"^\s*\[\s*edge_inference\.", re.MULTILINE)
 #: Names of rows appear in parameters, messages and files.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_VALUE = re.compile(r"[\w.]+\s*:\s*[\w.]+\s*(\[.*\])?")
 
 
 class _Named(Protocol):
@@ -154,6 +161,8 @@ class ExtensionTable(Generic[Row]):
         return _Loaded(MappingProxyType(rows), tuple(extensions))
 
     def _load_row(self, entry: EntryPoint, rows: Mapping[str, Row]) -> Row:
+        if not _VALUE.fullmatch(entry.value):
+            raise PluginError("expected module:object after the =")
         if not _NAME.fullmatch(entry.name):
             raise PluginError("expected a name of at most 64 letters, digits, '_', '-' and '.'")
         row = self._to_row(entry.load(), entry.name)
@@ -241,36 +250,64 @@ def _installed() -> _Installed:
 
 
 def _find_installed() -> _Installed:
-    # Imported here because it takes longer than everything else in this module.
-    from importlib.metadata import distributions
-
     groups: dict[str, list[tuple[EntryPoint, str]]] = {}
     faults = []
     seen = set()
-    for distribution in distributions():
+    for distribution in _find_distributions():
+        package = _name_of(distribution)
         try:
-            # Most packages are of no interest, and one with errors must not stop the others.
-            if PREFIX not in (distribution.read_text("entry_points.txt") or ""):
-                continue
-            entries = list(distribution.entry_points)
+            entries = [each for each in distribution.entry_points if each.group.startswith(PREFIX)]
         except Exception as error:
             faults.append(
-                f"package {_name_of(distribution)}: its entry points cannot be read: "
-                f"{format_error(error)}; install it again"
+                f"package {package}: its entry points cannot be read: {format_error(error)}; "
+                "install it again"
             )
             continue
-        package = _name_of(distribution)
         key = re.sub("[-_.]+", "-", package).lower()
         if key in seen:  # a workspace replaces a package that is installed below it
             continue
         seen.add(key)
         for entry in entries:
-            if entry.group.startswith(PREFIX):
-                groups.setdefault(entry.group, []).append((entry, package))
+            groups.setdefault(entry.group, []).append((entry, package))
     for found in groups.values():
         # The choice between packages with one name does not depend on the order of folders.
         found.sort(key=lambda each: (each[0].name, each[0].value))
     return _Installed(groups, tuple(faults))
+
+
+def _find_distributions() -> list[Distribution]:
+    """Return the installed packages with entry points for this one, in the order of sys.path.
+
+    Others are not read, so that damage in them is no problem here. importlib.metadata, which
+    takes 20 ms to import, is imported only if there is such a package; most machines have none.
+    """
+    folders = [folder for path in sys.path for folder in _metadata_folders(path)]
+    if not folders:
+        return []
+    from importlib.metadata import Distribution
+
+    return [Distribution.at(folder) for folder in folders]
+
+
+def _metadata_folders(path: str) -> list[str]:
+    """Return the folders of metadata in a folder of sys.path that name a group for this package.
+
+    An empty path is the working folder, in which nothing is installed.
+    """
+    try:
+        with os.scandir(path or os.devnull) as entries:
+            names = [each.name for each in entries if each.name.endswith(_METADATA)]
+    except OSError:  # there is no such folder, or it is an archive
+        return []
+    folders = [f"{path}/{name}" for name in sorted(names)]
+    return [folder for folder in folders if _names_our_group(folder)]
+
+
+def _names_our_group(folder: str) -> bool:
+    try:
+        return _GROUP.search(Path(folder, _ENTRY_POINTS).read_bytes()) is not None
+    except OSError:  # most packages have no entry points
+        return False
 
 
 def _name_of(distribution: Distribution) -> str:

@@ -175,6 +175,48 @@ def test_a_name_that_cannot_be_shown_is_refused(
     assert len(odd.problems()) == 1
 
 
+@pytest.mark.parametrize("value", ["odd_tools", "odd tools:AXE", "odd_tools:", ":AXE", "a:b:c"])
+def test_a_value_that_is_no_object_of_a_module_is_refused(
+    install: Install, tmp_path: Path, value: str
+) -> None:
+    write_metadata(tmp_path, "odd_tools", f"[edge_inference.tools]\naxe = {value}\n")
+    (problem,) = table().problems()
+    assert problem.endswith("expected module:object after the =")
+
+
+def test_nothing_is_installed_in_the_working_folder(
+    install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    monkeypatch.syspath_prepend("")
+    write_metadata(here, "trap", "[edge_inference.tools]\naxe = trap:AXE\n")
+    assert table().extensions() == ()
+
+
+def test_places_without_packages_are_no_problem(
+    install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install("good_tools", f"{ROW}PLANE = Tool('plane')", plane="PLANE")
+    (tmp_path / "file.egg-info").write_text("of distutils")
+    (tmp_path / "empty.dist-info").mkdir()
+    (tmp_path / "other.dist-info").mkdir()
+    (tmp_path / "other.dist-info" / "entry_points.txt").write_bytes(b"\xff damaged, of others")
+    for place in ("none", "file.egg-info"):
+        monkeypatch.syspath_prepend(tmp_path / place)
+    assert "plane" in table().rows()
+    assert table().problems() == ()
+    assert problems_of_packages(["edge_inference.tools"]) == []
+
+
+def test_without_such_packages_the_metadata_library_is_not_imported(
+    install: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "importlib.metadata", None)
+    assert list(table().rows()) == ["hammer", "saw"]
+
+
 def test_extras_of_an_entry_point_change_nothing(install: Install, tmp_path: Path) -> None:
     install("extra_tools", f"{ROW}AXE = Tool('axe')", axe="AXE [sharp]")
     assert "axe" in table().rows()
