@@ -18,28 +18,22 @@ result of one of them is kept.
 
 from __future__ import annotations
 
-import os
 import re
-import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
+from edge_inference.core.entry_points import PREFIX, forget_installed_entries, installed_entries
 from edge_inference.core.runtime.worker import format_error
 from edge_inference.core.settings import shorten, suggestion
 from edge_inference.errors import PluginError
 
 if TYPE_CHECKING:
-    from importlib.metadata import Distribution, EntryPoint
+    from importlib.metadata import EntryPoint
 
-PREFIX = "edge_inference."
-_METADATA = (".dist-info", ".egg-info", "EGG-INFO")
-_ENTRY_POINTS = "entry_points.txt"
-_GROUP = re.compile(rb"^\s*\[\s*edge_inference\.", re.MULTILINE)
 #: Names of rows appear in parameters, messages and files.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _VALUE = re.compile(r"[\w.]+\s*:\s*[\w.]+\s*(\[.*\])?")
@@ -109,7 +103,7 @@ class ExtensionTable(Generic[Row]):
         for extension in loaded.extensions:
             if extension.name == name:
                 raise PluginError(extension.problem)
-        faults = "".join(f"; {fault}" for fault in _installed().faults)
+        faults = "".join(f"; {fault}" for fault in installed_entries().faults)
         raise PluginError(
             f"unknown {self._what} {shorten(name)}{suggestion(name, loaded.rows)}{faults}"
         )
@@ -124,7 +118,8 @@ class ExtensionTable(Generic[Row]):
 
     def problems_so_far(self) -> tuple[str, ...]:
         """Return the problems if the entry points have been read; read nothing."""
-        return () if self._loaded is None else self._loaded.problems()
+        loaded = self._loaded
+        return () if loaded is None else (*installed_entries().faults, *loaded.problems())
 
     def forget(self) -> None:
         """Read the entry points again when they are next needed."""
@@ -148,7 +143,7 @@ class ExtensionTable(Generic[Row]):
     def _load_rows(self) -> _Loaded[Row]:
         rows = dict(self.own)
         extensions = []
-        for entry, package in _installed().groups.get(self.group, ()):
+        for entry, package in installed_entries().groups.get(self.group, ()):
             try:
                 rows[entry.name] = self._load_row(entry, rows)
                 problem = ""
@@ -187,28 +182,15 @@ class _Loaded(Generic[Row]):
         return tuple(each.problem for each in self.extensions if each.problem)
 
 
-@dataclass(frozen=True)
-class _Installed:
-    """The entry points for this package by group, each with the name of its package.
-
-    ``faults`` are the packages whose entry points cannot be read.
-    """
-
-    groups: Mapping[str, Sequence[tuple[EntryPoint, str]]]
-    faults: tuple[str, ...]
-
-
 _lock = threading.Lock()
 _tables: weakref.WeakSet[ExtensionTable[Any]] = weakref.WeakSet()
 _told: set[str] = set()
-_found: _Installed | None = None
 
 
 def new_problems() -> list[str]:
     """Return the problems of all tables that were read so far, each one once in a process."""
     with _lock:
-        problems = set(_found.faults if _found is not None else ())
-        problems.update(text for table in _tables for text in table.problems_so_far())
+        problems = {text for table in _tables for text in table.problems_so_far()}
         problems -= _told
         _told.update(problems)
     return sorted(problems)
@@ -220,7 +202,7 @@ def problems_of_packages(groups: Iterable[str]) -> list[str]:
     That is a package whose entry points cannot be read, and a group that is none of ``groups``.
     """
     known = list(groups)
-    installed = _installed()
+    installed = installed_entries()
     unknown = [
         f"package {package}: there is no group of entry points {group}{suggestion(group, known)}"
         for group, entries in sorted(installed.groups.items())
@@ -232,90 +214,11 @@ def problems_of_packages(groups: Iterable[str]) -> list[str]:
 
 def forget_installed() -> None:
     """Let all tables look again for installed packages when they are next read."""
-    global _found
+    forget_installed_entries()
     with _lock:
-        _found = None
         _told.clear()
         for table in _tables:
             table.forget()
-
-
-def _installed() -> _Installed:
-    """Return what is installed; one look serves all tables."""
-    global _found
-    found = _found
-    if found is None:
-        found = _found = _find_installed()
-    return found
-
-
-def _find_installed() -> _Installed:
-    groups: dict[str, list[tuple[EntryPoint, str]]] = {}
-    faults = []
-    seen = set()
-    for distribution in _find_distributions():
-        package = _name_of(distribution)
-        try:
-            entries = [each for each in distribution.entry_points if each.group.startswith(PREFIX)]
-        except Exception as error:
-            faults.append(
-                f"package {package}: its entry points cannot be read: {format_error(error)}; "
-                "install it again"
-            )
-            continue
-        key = re.sub("[-_.]+", "-", package).lower()
-        if key in seen:  # a workspace replaces a package that is installed below it
-            continue
-        seen.add(key)
-        for entry in entries:
-            groups.setdefault(entry.group, []).append((entry, package))
-    for found in groups.values():
-        # The choice between packages with one name does not depend on the order of folders.
-        found.sort(key=lambda each: (each[0].name, each[0].value))
-    return _Installed(groups, tuple(faults))
-
-
-def _find_distributions() -> list[Distribution]:
-    """Return the installed packages with entry points for this one, in the order of sys.path.
-
-    Others are not read, so that damage in them is no problem here. importlib.metadata, which
-    takes 20 ms to import, is imported only if there is such a package; most machines have none.
-    """
-    folders = [folder for path in sys.path for folder in _metadata_folders(path)]
-    if not folders:
-        return []
-    from importlib.metadata import Distribution
-
-    return [Distribution.at(folder) for folder in folders]
-
-
-def _metadata_folders(path: str) -> list[str]:
-    """Return the folders of metadata in a folder of sys.path that name a group for this package.
-
-    An empty path is the working folder, in which nothing is installed.
-    """
-    try:
-        with os.scandir(path or os.devnull) as entries:
-            names = [each.name for each in entries if each.name.endswith(_METADATA)]
-    except OSError:  # there is no such folder, or it is an archive
-        return []
-    folders = [f"{path}/{name}" for name in sorted(names)]
-    return [folder for folder in folders if _names_our_group(folder)]
-
-
-def _names_our_group(folder: str) -> bool:
-    try:
-        return _GROUP.search(Path(folder, _ENTRY_POINTS).read_bytes()) is not None
-    except OSError:  # most packages have no entry points
-        return False
-
-
-def _name_of(distribution: Distribution) -> str:
-    try:
-        name = distribution.metadata["Name"]
-    except Exception:  # without a file of metadata
-        name = None
-    return str(name) if name else f"without a name in {distribution.locate_file('')}"
 
 
 def _reason(error: BaseException) -> str:

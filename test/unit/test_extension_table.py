@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_inference.core import extension_table
+from edge_inference.core import entry_points, extension_table
 from edge_inference.core.extension_table import ExtensionTable, new_problems, problems_of_packages
 from edge_inference.errors import PluginError
 from installed_extension import installed, write_metadata
@@ -149,7 +149,7 @@ def test_an_own_row_needs_no_look_at_packages(monkeypatch: pytest.MonkeyPatch) -
     def refuse() -> None:
         raise AssertionError("packages were read")
 
-    monkeypatch.setattr(extension_table, "_installed", refuse)
+    monkeypatch.setattr(extension_table, "installed_entries", refuse)
     assert table().get("hammer") == Tool("hammer")
 
 
@@ -157,8 +157,8 @@ def test_all_tables_share_one_look_at_packages(
     install: Install, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looks = []
-    find = extension_table._find_installed
-    monkeypatch.setattr(extension_table, "_find_installed", lambda: looks.append(1) or find())
+    find = entry_points._find_entries
+    monkeypatch.setattr(entry_points, "_find_entries", lambda: looks.append(1) or find())
     for _ in range(3):
         table().rows()
     assert looks == [1]
