@@ -1,229 +1,124 @@
-"""Planning: from an intent to permitted steps, or to the reason of a refusal."""
+"""Finds the entry points for this package in all installed packages.
+
+A package is installed where its metadata (``.dist-info`` or ``.egg-info``) is in a folder of
+``sys.path``, which includes the folders of a colcon workspace.
+"""
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
-from typing import NamedTuple
+import os
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from edge_inference.core.voice import (
-    NO,
-    STOP,
-    UNKNOWN,
-    YES,
-    ActionPlan,
-    ActionStep,
-    Intent,
-    IntentArray,
-    Transcript,
-)
-from edge_inference.speech.actions.limits import VoiceLimits
-from edge_inference.speech.actions.slots import SlotValues, UnclearError, shorten_for_speech
-from edge_inference.speech.actions.table import (
-    describe_step,
-    find_action,
-    may_move,
-    step_objection,
-)
-from edge_inference.speech.language.affirmation import is_affirmation
-from edge_inference.speech.language.stop_phrases import STOP_WORDS, closes_question
+from edge_inference.core.runtime.worker import format_error
 
-# Reasons are spoken, so their length is limited.
-_MAX_REASON_CHARACTERS = 300
-_MAX_QUOTED_CHARACTERS = 60
-# Also of a long sequence, so that other processes accept the plan.
-_MAX_INTENT_CHARACTERS = 200
-_NOT_ASKED = "I have not asked anything"
-_CANCELLED = "Then I leave it"
+if TYPE_CHECKING:
+    from importlib.metadata import Distribution, EntryPoint
+
+#: What the names of all groups begin with.
+PREFIX = "edge_inference."
+_METADATA = (".dist-info", ".egg-info", "EGG-INFO")
+_ENTRY_POINTS = "entry_points.txt"
+_GROUP = re.compile(rb"^\s*\[\s*edge_inference\.", re.MULTILINE)
 
 
-class _Question(NamedTuple):
-    asked: IntentArray
-    asked_ns: int
-    asked_steady_ns: int
+@dataclass(frozen=True)
+class InstalledEntries:
+    """The entry points for this package by group, each with the name of its package.
 
-
-class ActionPlanner:
-    """Makes plans within limits.
-
-    It knows the intents of the table of actions, and the answers confirm and deny. Intents that
-    need confirmation give a refused plan whose reason is the question; the plan follows the answer.
-    The time to answer is also checked by ``steady_ns``. A stop word or negation after the question
-    closes it, even together with a yes; so does any other text that is neither understood nor a
-    yes. A later yes moves nothing and gets the reason. Besides the intent confirm,
-    :func:`is_affirmation` recognizes a yes. ``stop_words`` may be replaced between two calls;
-    ``observe`` and ``close_question`` may be called from other threads.
+    ``faults`` are the packages whose entry points cannot be read.
     """
 
-    def __init__(
-        self,
-        limits: VoiceLimits,
-        steady_ns: Callable[[], int] = time.monotonic_ns,
-        stop_words: Collection[str] = STOP_WORDS,
-    ) -> None:
-        self.limits = limits
-        self.stop_words = stop_words
-        self._steady_ns = steady_ns
-        self._lock = threading.RLock()
-        self._question: _Question | None = None
-        #: Why the last question is closed; empty if there was none, or if it was answered.
-        self._closed = ""
-        #: Whether the user must still be told that the question is closed.
-        self._must_report_closing = False
+    groups: Mapping[str, Sequence[tuple[EntryPoint, str]]]
+    faults: tuple[str, ...]
 
-    def plan(self, asked: IntentArray, now_ns: int | None = None) -> ActionPlan:
-        """Return the plan for an utterance; ``reason`` is spoken in either case.
 
-        With ``now_ns`` one that is too old is refused, because it would not be executed. A
-        question stays open until it is answered or closed, or until another command. The plan that
-        says "Then I leave it" is one for the intent deny.
-        """
-        with self._lock:
-            return self._plan(asked, now_ns)
+_found: InstalledEntries | None = None
 
-    def observe(self, transcript: Transcript) -> None:
-        """Record a transcript, final or partial: a stop or a negation closes the question.
 
-        A transcript from before the question, or the one that the question is about, does not
-        count.
-        """
-        with self._lock:
-            question = self._question
-            if question is None or 0 < transcript.stamp_ns <= question.asked.stamp_ns:
-                return
-            if closes_question(transcript.text, self.stop_words):
-                self._close_by_speech(transcript.text)
+def installed_entries() -> InstalledEntries:
+    """Return what is installed; one look serves all tables."""
+    global _found
+    found = _found
+    if found is None:
+        found = _found = _find_entries()
+    return found
 
-    def close_question(self, why: str) -> None:
-        """Close the open question, if any, for the reason ``why``."""
-        with self._lock:
-            if self._question is not None:
-                self._question, self._closed = None, why
 
-    def _close_by_speech(self, text: str) -> None:
-        if self._question is not None:
-            quoted = (
-                text if len(text) <= _MAX_QUOTED_CHARACTERS else f"{text[:_MAX_QUOTED_CHARACTERS]}…"
-            )
-            self.close_question(f"You said {quoted!r} after I had asked")
-            self._must_report_closing = True
-
-    def _plan(self, asked: IntentArray, now_ns: int | None) -> ActionPlan:
-        # An utterance with a problem has no meaning, except stop.
-        is_stop = asked.is_only(STOP)
-        is_nothing = not asked.intents or (bool(asked.problem) and not is_stop)
-        # A known text that is blocked or has low confidence is not a yes.
-        is_new = not asked.intents and asked.source == UNKNOWN
-        if is_new and self._question is not None and is_affirmation(asked.text):
-            is_nothing, asked = False, replace(asked, intents=(Intent(YES),), problem="")
-        if is_nothing and asked.text:
-            self._close_by_speech(asked.text)
-        must_report_closing, self._must_report_closing = self._must_report_closing, False
-        if must_report_closing and (is_nothing or asked.is_only(NO)):
-            return make_refusal(replace(asked, intents=(Intent(NO),)), _CANCELLED)
-        if is_nothing:
-            return make_refusal(asked, asked.problem or "I did not understand that")
-        is_answer = asked.is_only(YES, NO)
-        question, self._question = self._question, None
-        if question is not None and not is_answer:
-            self._closed = "You have asked for something else since"
-        if now_ns is not None and not is_stop and not asked.needs_confirmation:
-            age = self.limits.objection_to_age(asked.stamp_ns, now_ns)
-            if age:
-                return make_refusal(asked, age)
-        if is_answer:
-            return self._resolve_answer(asked, question)
-        plan = self._make_plan(asked)
-        if plan.is_refused or not asked.needs_confirmation:
-            return plan
-        asked_ns = asked.stamp_ns if now_ns is None else now_ns
-        self._question, self._closed = _Question(asked, asked_ns, self._steady_ns()), ""
-        return make_refusal(asked, f"Did you mean: {plan.reason}? Say yes or no")
-
-    def _resolve_answer(self, answer: IntentArray, question: _Question | None) -> ActionPlan:
-        closed, self._closed = self._closed, ""
-        if question is None:
-            again = f"{closed}, so I leave it; please say it again" if closed else _NOT_ASKED
-            return make_refusal(answer, again if answer.is_only(YES) else _NOT_ASKED)
-        if answer.is_only(NO):
-            self._closed = "You said no"
-            return make_refusal(answer, _CANCELLED)
-        objection = self._time_objection(answer, question)
-        if objection:
-            return make_refusal(answer, objection)
-        # The answer starts the plan: delays and ages count from its stamp.
-        return self._make_plan(
-            replace(question.asked, stamp_ns=answer.stamp_ns, frame_id=answer.frame_id)
-        )
-
-    def _time_objection(self, answer: IntentArray, question: _Question) -> str:
-        waited_ns = answer.stamp_ns - question.asked_ns
-        if waited_ns < 0:  # it was not an answer to this question
-            return _NOT_ASKED
-        waited_s = max(waited_ns, self._steady_ns() - question.asked_steady_ns) / 1e9
-        if waited_s > (max_wait_s := self.limits.plan.confirmation_s):
-            too_late = f"I asked {waited_s:.1f} seconds ago, and wait for {max_wait_s:g}"
-            return f"{too_late}; please say it again"
-        return ""
-
-    def _make_plan(self, asked: IntentArray) -> ActionPlan:
-        steps: list[ActionStep] = []
+def _find_entries() -> InstalledEntries:
+    groups: dict[str, list[tuple[EntryPoint, str]]] = {}
+    faults = []
+    seen = set()
+    for distribution in _find_distributions():
+        package = _name_of(distribution)
         try:
-            for intent in asked.intents:
-                steps += _plan_intent(intent, self.limits)
-        except UnclearError as unclear:
-            return make_refusal(asked, str(unclear))
-        # A stop ends the whole plan: no step follows it.
-        last = next((index for index, step in enumerate(steps) if step.action == STOP), len(steps))
-        steps = steps[: last + 1]
-        max_steps = self.limits.plan.max_steps
-        if len(steps) > max_steps:
-            return make_refusal(asked, f"{len(steps)} steps are too many. I may do {max_steps}")
-        for step in steps:
-            if objection := step_objection(step, self.limits):
-                return make_refusal(asked, objection)
-        return ActionPlan(
-            intent=_describe_intents(asked),
-            steps=tuple(steps),
-            stamp_ns=asked.stamp_ns,
-            reason=", then ".join(map(describe_step, steps)),
-            frame_id=asked.frame_id,
-        )
+            entries = [each for each in distribution.entry_points if each.group.startswith(PREFIX)]
+        except Exception as error:
+            faults.append(
+                f"package {package}: its entry points cannot be read: {format_error(error)}; "
+                "install it again"
+            )
+            continue
+        key = re.sub("[-_.]+", "-", package).lower()
+        if key in seen:  # a workspace replaces a package that is installed below it
+            continue
+        seen.add(key)
+        for entry in entries:
+            groups.setdefault(entry.group, []).append((entry, package))
+    for found in groups.values():
+        # The choice between packages with one name does not depend on the order of folders.
+        found.sort(key=lambda each: (each[0].name, each[0].value))
+    return InstalledEntries(groups, tuple(faults))
 
 
-def _describe_intents(asked: IntentArray) -> str:
-    text = " then ".join(asked.names)
-    return text if len(text) <= _MAX_INTENT_CHARACTERS else f"{text[:_MAX_INTENT_CHARACTERS]}…"
+def _find_distributions() -> list[Distribution]:
+    """Return the installed packages with entry points for this one, in the order of sys.path.
+
+    Others are not read, so that damage in them is no problem here. importlib.metadata, which
+    takes 20 ms to import, is imported only if there is such a package; most machines have none.
+    """
+    folders = [folder for path in sys.path for folder in _metadata_folders(path)]
+    if not folders:
+        return []
+    from importlib.metadata import Distribution
+
+    return [Distribution.at(folder) for folder in folders]
 
 
-def make_refusal(asked: IntentArray, reason: str) -> ActionPlan:
-    """Return a refused plan with a reason to speak, shortened if it is long."""
-    return ActionPlan(
-        intent=_describe_intents(asked),
-        steps=(),
-        stamp_ns=asked.stamp_ns,
-        is_refused=True,
-        reason=reason
-        if len(reason) <= _MAX_REASON_CHARACTERS
-        else f"{reason[:_MAX_REASON_CHARACTERS]}…",
-        frame_id=asked.frame_id,
-    )
+def _metadata_folders(path: str) -> list[str]:
+    """Return the folders of metadata in a folder of sys.path that name a group for this package.
+
+    An empty path is the working folder, in which nothing is installed.
+    """
+    try:
+        with os.scandir(path or os.devnull) as entries:
+            names = [each.name for each in entries if each.name.endswith(_METADATA)]
+    except OSError:  # there is no such folder, or it is an archive
+        return []
+    folders = [f"{path}/{name}" for name in sorted(names)]
+    return [folder for folder in folders if _names_our_group(folder)]
 
 
-def _plan_intent(intent: Intent, limits: VoiceLimits) -> Sequence[ActionStep]:
-    """Return the steps of one intent. Raises UnclearError."""
-    if intent.name == STOP:  # regardless of its slots
-        return [ActionStep(STOP)]
-    name = shorten_for_speech(intent.name.replace("_", " "))
-    action = find_action(intent.name)
-    if action is None or action.plan is None:
-        raise UnclearError(f"I do not know how to {name or 'do that'}")
-    steps = action.plan(SlotValues(intent, action.slots), limits)
-    if not steps:
-        raise UnclearError(f"I do not know what to do for {name}")
-    # Its intent needs no confirmation, so its steps must leave the robot standing.
-    if not action.moves_robot and any(may_move(step.action) for step in steps):
-        raise UnclearError(f"I may not move for {name}")
-    return steps
+def _names_our_group(folder: str) -> bool:
+    try:
+        return _GROUP.search(Path(folder, _ENTRY_POINTS).read_bytes()) is not None
+    except OSError:  # most packages have no entry points
+        return False
+
+
+def _name_of(distribution: Distribution) -> str:
+    try:
+        name = distribution.metadata["Name"]
+    except Exception:  # without a file of metadata
+        name = None
+    return str(name) if name else f"without a name in {distribution.locate_file('')}"
+
+
+def forget_installed_entries() -> None:
+    """Look again when the entry points are next needed."""
+    global _found
+    _found = None
