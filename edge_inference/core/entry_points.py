@@ -95,9 +95,9 @@ def _metadata_folders(path: str) -> list[str]:
     An empty path is the working folder, in which nothing is installed.
     """
     try:
-        with os.scandir(path or os.devnull) as entries:
+        with os.scandir(path) as entries:
             names = [each.name for each in entries if each.name.endswith(_METADATA)]
-    except OSError:  # there is no such folder, or it is an archive
+    except OSError:  # there is no such folder, or it is an archive, or the path is empty
         return []
     folders = [f"{path}/{name}" for name in sorted(names)]
     return [folder for folder in folders if _names_our_group(folder)]
