@@ -22,13 +22,12 @@ from edge_inference.core.images.media import sample_video
 from edge_inference.core.images.preprocess import Preprocessor
 from edge_inference.core.models.agreement import (
     OutputAgreement,
-    ResultAgreement,
     compare_outputs,
     compare_results,
 )
 from edge_inference.core.models.golden_check import read_image
 from edge_inference.core.models.model import ModelDescription
-from edge_inference.core.results import Result
+from edge_inference.core.results import Result, ResultAgreement
 from edge_inference.core.settings import change
 from edge_inference.errors import SourceError
 from edge_inference.optimize.images.calibration_images import calibration_images

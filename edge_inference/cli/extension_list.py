@@ -14,10 +14,11 @@ from edge_inference.core.extension_table import (
     ExtensionTable,
     problems_of_packages,
 )
+from edge_inference.core.results import RESULT_KINDS
 from edge_inference.core.text_line import one_line
 from edge_inference.engines.serving.backend_table import BACKENDS
 
-TABLES: tuple[ExtensionTable[Any], ...] = (DECODERS, BACKENDS)
+TABLES: tuple[ExtensionTable[Any], ...] = (RESULT_KINDS, DECODERS, BACKENDS)
 
 
 def list_extensions(as_json: bool) -> int:

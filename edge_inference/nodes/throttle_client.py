@@ -147,6 +147,13 @@ class ThrottleClient:
             self.meter.record_offered(now_ns, 1 + skipped)
             return self._rate_limiter.admits(now_ns, self.limits.max_rate_hz)
 
+    def demand_hz(self, now_ns: int) -> float | None:
+        """Return the rate of offered items within the limits; None before the first one."""
+        demand_hz, max_rate_hz = self.meter.demand_hz(now_ns), self.limits.max_rate_hz
+        if demand_hz is None or max_rate_hz is None:
+            return demand_hz
+        return min(demand_hz, max_rate_hz)
+
     def update(self) -> None:
         """Apply the limits of this moment and publish the workload; also called once a second.
 

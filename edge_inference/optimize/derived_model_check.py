@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from edge_inference.backends.base import Backend
 from edge_inference.backends.ort import OrtBackend
 from edge_inference.core.images.frame import Frame
-from edge_inference.core.models.agreement import ResultAgreement
 from edge_inference.core.models.golden import SelfCheckThresholds
 from edge_inference.core.models.golden_check import run_golden_check
 from edge_inference.core.models.model import ModelDescription
@@ -24,6 +23,7 @@ from edge_inference.core.models.self_check import (
     run_self_check,
     self_check_images,
 )
+from edge_inference.core.results import ResultAgreement
 from edge_inference.errors import CancelledError
 
 Tensors = Mapping[str, NDArray[Any]]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_inference.engines.serving import server
+from edge_inference.engines.serving import engine_opener
 from edge_inference.errors import BackendError, CancelledError, ModelError
 from perception_rig import Pipeline
 from rig import Outside, Rig, wait_for
@@ -25,7 +25,7 @@ def break_engine(pipeline: Pipeline, message: str, monkeypatch: pytest.MonkeyPat
     def fail(inputs):
         raise BackendError(message)
 
-    monkeypatch.setattr(pipeline.inference._server.engine.backend, "_infer", fail)
+    monkeypatch.setattr(pipeline.inference._selector.server.engine.backend, "_infer", fail)
 
 
 def test_the_others_follow_forth_and_back_without_a_frame_between(
@@ -50,11 +50,11 @@ def test_the_requested_engine_is_restored_though_it_cannot_run_here(
     def drift(*arguments) -> None:
         raise ModelError("self-check: failed")
 
-    monkeypatch.setattr(pipeline.inference._server, "_check", drift)
+    monkeypatch.setattr(pipeline.inference._selector.server._opener, "_check", drift)
     change(outside, "/ai/inference", backend="ort")
     wait_for(lambda: pipeline.states and pipeline.states[-1].problem == "self-check: failed")
     assert parameters(outside, "/ai/inference", "backend") == ["trt"]
-    assert pipeline.inference._server.preparation is None
+    assert pipeline.inference._selector.server.preparation is None
     assert pipeline.states[-1].problem == "self-check: failed"
 
 
@@ -77,7 +77,7 @@ def test_an_engine_that_fails_during_a_switch_does_not_end_the_switch(
 ) -> None:
     monkeypatch.setenv("EDGE_INFERENCE_CACHE", str(tmp_path))
     may_go_on = threading.Event()
-    prepare_in_child = server.prepare_in_child
+    prepare_in_child = engine_opener.prepare_in_child
 
     def prepare_later(request, cache, progress, cancelled) -> None:
         while not may_go_on.wait(0.01):
@@ -85,7 +85,7 @@ def test_an_engine_that_fails_during_a_switch_does_not_end_the_switch(
                 raise CancelledError("cancelled")
         prepare_in_child(request, cache, progress, cancelled)
 
-    monkeypatch.setattr(server, "prepare_in_child", prepare_later)
+    monkeypatch.setattr(engine_opener, "prepare_in_child", prepare_later)
     pipeline = Pipeline(rig, model="nanodet")
     change(outside, "/ai/inference", threads=2)
     wait_for(lambda: "2 thread" in pipeline.inference.health.notes()["backend"])
@@ -105,7 +105,7 @@ def test_a_timing_names_the_model_that_ran(
 ) -> None:
     pipeline = Pipeline(rig, model="nanodet")
     timings = rig.tap("/ai/stage_timing")
-    engines = pipeline.inference._server
+    engines = pipeline.inference._selector.server
     run = engines.run
 
     def run_just_before_a_switch(work):

@@ -31,13 +31,11 @@ from edge_inference.nodes.conversions.inference_state import InferenceStateAdapt
 from edge_inference.nodes.conversions.maps import (
     DepthAdapter,
     SegmentationAdapter,
-    depth_unit_warning,
 )
 from edge_inference.nodes.conversions.numbers import Float32Adapter
 from edge_inference.nodes.conversions.results import ClassificationAdapter, DetectionArrayAdapter
 from edge_inference.nodes.conversions.tensors import TensorListAdapter
 from edge_inference.nodes.conversions.timing import LatencyReportAdapter, StageTimingAdapter
-from edge_inference.nodes.perception.decode import top_score
 
 HEAD = {"model": "m", "stamp_ns": 1_000_000_002, "frame_id": "camera"}
 
@@ -247,21 +245,6 @@ def test_masks_survive(dtype) -> None:
 def test_a_mask_of_numbers_that_no_image_has() -> None:
     with pytest.raises(TensorError, match="expected uint8 or uint16, got int32"):
         SegmentationAdapter().to_message(Segmentation(np.zeros((2, 3), np.int32), (), 0.5))
-
-
-def test_depth_that_is_not_in_meters_is_warned_of() -> None:
-    depth = np.zeros((2, 3), np.float32)
-    assert (
-        depth_unit_warning(DepthMap(depth, "m"))
-        == depth_unit_warning(Segmentation(depth, (), 0.5))
-        == ""
-    )
-    assert "expect metres" in depth_unit_warning(DepthMap(depth, "relative"))
-
-
-def test_a_result_of_an_unknown_kind_has_no_score() -> None:
-    with pytest.raises(InputError, match=r"best score: .* is not handled"):
-        top_score([])
 
 
 def test_an_empty_mask_survives() -> None:

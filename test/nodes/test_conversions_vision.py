@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge_inference.core.results import Classification, Detections
+from edge_inference.core.results import CLASSIFICATION, DETECTION, Classification, Detections
 from edge_inference.nodes.conversions import results as own
 
 vision_msgs = pytest.importorskip("vision_msgs.msg", reason="vision_msgs is not installed here")
@@ -15,8 +15,8 @@ HEAD = {"stamp_ns": 1_000_000_002, "frame_id": "camera"}
 
 
 def test_they_are_preferred() -> None:
-    assert isinstance(own.detection_adapter(), vision.VisionDetectionAdapter)
-    assert isinstance(own.classification_adapter(), vision.VisionClassificationAdapter)
+    assert isinstance(own.result_adapter(DETECTION), vision.VisionDetectionAdapter)
+    assert isinstance(own.result_adapter(CLASSIFICATION), vision.VisionClassificationAdapter)
 
 
 def test_detections_survive() -> None:

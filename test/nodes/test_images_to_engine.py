@@ -12,7 +12,7 @@ from edge_inference.core.images.frame import Frame
 from edge_inference.core.images.input_spec import InputSpec
 from edge_inference.core.images.preprocess import Preprocessor
 from edge_inference.core.tensors import DeferredTensors
-from edge_inference.engines.serving import selection
+from edge_inference.engines.serving import backend_table
 from perception_rig import Pipeline
 from rig import Outside, Rig, wait_for
 
@@ -54,7 +54,7 @@ class Made:
 def pipeline(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> Pipeline:
     ImageBackend.taken = 0
     monkeypatch.setattr(
-        selection, "OrtBackend", lambda file, providers, threads, precision: ImageBackend(file)
+        backend_table, "OrtBackend", lambda file, providers, threads, precision: ImageBackend(file)
     )
     made = Pipeline(rig, {"backend": "ort"}, model="nanodet")
     wait_for(lambda: made.preprocess._is_deferring, "preprocess to know")

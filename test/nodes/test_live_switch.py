@@ -14,7 +14,7 @@ from edge_inference.engines.precision.int8_mode import (
     mode_in_use,
     weight_bits,
 )
-from edge_inference.engines.serving import server
+from edge_inference.engines.serving import engine_opener
 from edge_inference.errors import BackendError, ModelError
 from perception_rig import Pipeline
 from rig import Outside, Rig, wait_for
@@ -142,18 +142,18 @@ def test_an_engine_that_does_not_open_leaves_the_old_one_in_service(
 ) -> None:
     pipeline = Pipeline(rig, model="nanodet")
     pipeline.next(pipeline.detections)
-    select = server.select_backend
+    select = engine_opener.select_backend
 
     def fail(*arguments):
         raise BackendError("the engine does not fit")
 
-    monkeypatch.setattr(server, "select_backend", fail)
+    monkeypatch.setattr(engine_opener, "select_backend", fail)
     assert change(outside, "/ai/inference", threads=2) == [True, ""]
     wait_for(lambda: parameter(outside, "/ai/inference", "threads") == 1, "the old value back")
     assert pipeline.inference.health.take_errors() == [("engine", "the engine does not fit")]
     assert len(pipeline.next(pipeline.detections)) > 0
     wait_for(lambda: pipeline.states[-1].problem == "the engine does not fit")
-    monkeypatch.setattr(server, "select_backend", select)
+    monkeypatch.setattr(engine_opener, "select_backend", select)
     assert change(outside, "/ai/inference", threads=2) == [True, ""]
     wait_for(lambda: "2 thread" in pipeline.inference.health.notes()["backend"], "two threads")
     assert pipeline.states[-1].problem == ""
@@ -167,7 +167,7 @@ def test_a_drifting_engine_is_rolled_back_and_reported(
     def drift(*arguments) -> None:
         raise ModelError("self-check: failed: SQNR 3.0 dB")
 
-    monkeypatch.setattr(pipeline.inference._server, "_check", drift)
+    monkeypatch.setattr(pipeline.inference._selector.server._opener, "_check", drift)
     assert change(outside, "/ai/inference", precision="fp16") == [True, ""]
     wait_for(lambda: bool(pipeline.states and pipeline.states[-1].problem))
     assert parameter(outside, "/ai/inference", "precision") == "auto"
@@ -192,7 +192,7 @@ def test_an_impossible_engine_is_rejected_at_once(
     assert not successful
     assert reason in sentence
     assert len(pipeline.next(pipeline.detections)) > 0
-    assert pipeline.inference._server.preparation is None
+    assert pipeline.inference._selector.server.preparation is None
 
 
 def test_a_fallback_serves_for_an_engine_that_cannot_run_here(rig: Rig) -> None:

@@ -13,6 +13,7 @@ from edge_inference.core.measured_costs import Cost, Measurement, Spread
 from edge_inference.core.models.model import find_model
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.cache.cost_cache import CostCache
+from edge_inference.engines.serving import load_adaptation
 from edge_inference.engines.serving.backend_table import EngineRequest
 from edge_inference.engines.serving.cost_recording import engine_configuration
 from edge_inference.nodes.component import RELIABLE
@@ -98,7 +99,7 @@ def test_a_slower_point_is_not_offered_but_served_on_request(
     ask(rig, model="efficientnet_lite0")
     wait_for(lambda: workloads[-1].directive_id == 1)
     assert "efficientnet_lite0 fp32 is not faster here: it takes 2.00" in workloads[-1].problem
-    assert pipeline.inference._server.preparation is None
+    assert pipeline.inference._selector.server.preparation is None
     values = {"model": "efficientnet_lite0"}
     assert outside.set_parameters(node="/ai/inference", values=values) == [[True, ""]]
     wait_for(lambda: pipeline.states[-1].model_name == "efficientnet_lite0", "what the user names")
@@ -124,3 +125,29 @@ def test_the_cost_of_an_operating_point_is_scaled_to_the_present(
     wait_for(lambda: workloads[-1].operating_points[0].process_ms < 990, "a time of its own")
     own_ms, other_ms = (each.process_ms for each in workloads[-1].operating_points)
     assert other_ms == pytest.approx(0.25 * own_ms)
+
+
+def test_load_moves_the_node_below_its_own_point_and_back(
+    rig: Rig, costs: CostCache, outside: Outside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = {"nanodet": 1.0, "efficientnet_lite0": 0.25}
+    spreads = {point(name, costs): Spread(seconds, seconds) for name, seconds in names.items()}
+    costs.add(Measurement("a test", 1.0, tuple(Cost(p, 20, each) for p, each in spreads.items())))
+    pipeline = Pipeline(
+        rig, model="nanodet", inference={**SETTINGS, "variants": ["efficientnet_lite0:fp32"]}
+    )
+    pipeline.next(pipeline.detections)
+    meter = pipeline.inference._throttle.meter
+    monkeypatch.setattr(meter, "demand_hz", lambda now_ns: 1e4)
+    monkeypatch.setattr(load_adaptation, "SPARE_NS", 0)
+    states = len(pipeline.states) + 4
+    wait_for(lambda: len(pipeline.states) > states, "some updates")
+    assert pipeline.states[-1].model_name == "nanodet"  # only if the user wants it
+    values = {"adapt_to_load": True}
+    assert outside.set_parameters(node="/ai/inference", values=values) == [[True, ""]]
+    wait_for(lambda: pipeline.states[-1].model_name == "efficientnet_lite0", "the cheaper point")
+    assert outside.get_parameters(node="/ai/inference", names=["model"]) == ["nanodet"]
+    assert len(pipeline.next(pipeline.classes)) > 0
+    monkeypatch.setattr(meter, "demand_hz", lambda now_ns: 0.1)
+    wait_for(lambda: pipeline.states[-1].model_name == "nanodet", "the own point")
+    assert pipeline.lost() == {}

@@ -7,10 +7,10 @@ import pytest
 
 from edge_inference.composition.bus import Publisher
 from edge_inference.core.images.frame import Frame
-from edge_inference.core.results import Detections
+from edge_inference.core.results import DETECTION, Detections
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.images import ImageAdapter
-from edge_inference.nodes.conversions.results import detection_adapter
+from edge_inference.nodes.conversions.results import result_adapter
 from rig import Outside, Rig, wait_for
 
 
@@ -21,7 +21,7 @@ class Scene:
         self.rig, node = rig, rig.container.node
         self.images = rig.call(lambda: Publisher(node, ImageAdapter(), "/ai/image_raw", RELIABLE))
         self.results = rig.call(
-            lambda: Publisher(node, detection_adapter(), "/ai/detections", RELIABLE)
+            lambda: Publisher(node, result_adapter(DETECTION), "/ai/detections", RELIABLE)
         )
         self.node = node
 

@@ -15,7 +15,7 @@ from edge_inference.core.directives.manager_election import SILENCE_NS
 from edge_inference.core.reading import ReadingStatus
 from edge_inference.core.runtime.health import HealthLevel as Severity
 from edge_inference.core.settings import rules
-from edge_inference.engines.serving import server
+from edge_inference.engines.serving import engine_opener
 from edge_inference.errors import BackendError
 from edge_inference.nodes import throttle_client
 from edge_inference.nodes.perception import inference
@@ -209,14 +209,14 @@ def test_a_failing_model_parameter_returns_to_the_previous_model(
     fake = FakeManager(rig)
     fake.send(1, precision_ceiling="int8")
     wait_for(lambda: last(workloads).operating_point == 1, "int8")
-    select = server.select_backend
+    select = engine_opener.select_backend
 
     def fail(request, cache):
         if request.model.name != "nanodet":
             raise BackendError("this model does not fit")
         return select(request, cache)
 
-    monkeypatch.setattr(server, "select_backend", fail)
+    monkeypatch.setattr(engine_opener, "select_backend", fail)
     values = {"model": "efficientnet_lite0"}
     assert outside.set_parameters(node="/ai/inference", values=values) == [[True, ""]]
     wait_for(lambda: pipeline.inference.parameters.current.model == "nanodet", "the old model")

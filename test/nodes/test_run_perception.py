@@ -20,8 +20,8 @@ import rclpy
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import Image
 
-from edge_inference.core.models.golden import ExpectedObject
 from edge_inference.core.models.model import find_model
+from edge_inference.core.results import ExpectedObject
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = "import sys; from edge_inference.cli.main import console; sys.exit(console())"

@@ -17,7 +17,8 @@ from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from sensor_msgs.msg import Image
 
-from edge_inference.nodes.conversions.results import detection_adapter
+from edge_inference.core.results import DETECTION
+from edge_inference.nodes.conversions.results import result_adapter
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = "import sys; from edge_inference.cli.main import console; sys.exit(console())"
@@ -52,7 +53,7 @@ def test_a_second_pipeline_gets_another_namespace(tmp_path: Path) -> None:
     ]
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(nodes[0])
-    kind = detection_adapter().message_type
+    kind = result_adapter(DETECTION).message_type
     received: dict[str, list[object]] = {"/ai": [], "/ai_3": []}
     for namespace, found in received.items():
         nodes[0].create_subscription(kind, f"{namespace}/detections", found.append, 100)

@@ -47,6 +47,10 @@ REQUIRED_PACKAGES = {
     "rich": {"cli"},
     "yaml": set(ALLOWED),
 }
+# The rows of results name the classes that convert them to ROS messages, which core cannot import:
+# only nodes/conversions resolves these texts. No other text of a layer names one above it.
+CLASSES_IN_TEXTS = {"edge_inference.core.results": "edge_inference.nodes.conversions"}
+CLASS_PATH = re.compile(r"(edge_inference(?:\.\w+)+):(\w+)")
 MAX_FILES = 20
 ROS = re.compile(
     r"(rclpy|rosidl_\w+|launch|launch_\w+|ament_index_python|builtin_interfaces|\w+_interfaces"
@@ -107,6 +111,15 @@ def imports_of(source: str, module: str, *, is_package: bool = False) -> tuple[I
     return tuple(walk(ast.parse(source), True))
 
 
+def classes_in_texts(source: str) -> Iterator[tuple[str, str]]:
+    """Yield module and name of each class that a text names as ``module:Class``."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            found = CLASS_PATH.fullmatch(node.value)
+            if found:
+                yield found[1], found[2]
+
+
 def faults(source: str, module: str, *, is_package: bool = False) -> list[str]:
     """Return a sentence for each import that the layers do not allow."""
     package = [*module.split("."), ""][1]
@@ -129,6 +142,13 @@ def faults(source: str, module: str, *, is_package: bool = False) -> list[str]:
         users = REQUIRED_PACKAGES.get(item.root, {package})
         if package not in users:
             found.append(f"{where}: only {sorted(users)} use {item.root}")
+    above = next(
+        (to for name, to in CLASSES_IN_TEXTS.items() if f"{module}.".startswith(f"{name}.")), ""
+    )
+    for name, class_name in classes_in_texts(source):
+        is_allowed = name.split(".")[1] in allowed or (above and name.startswith(f"{above}."))
+        if not is_allowed:
+            found.append(f"{module}: the text {name}:{class_name} names a layer above it")
     return list(dict.fromkeys(found))
 
 
@@ -209,6 +229,21 @@ def test_every_module_imports_only_what_its_package_may() -> None:
         for fault in faults(source, module, is_package=module in packages)
     ]
     assert found == []
+
+
+def test_every_class_that_a_text_names_exists() -> None:
+    sources = package_sources()
+    named = {
+        (module, name) for source in sources.values() for module, name in classes_in_texts(source)
+    }
+    assert len(named) >= 6
+    defined = {
+        (module, node.name)
+        for module in {module for module, _ in named} & sources.keys()
+        for node in ast.parse(sources[module]).body
+        if isinstance(node, ast.ClassDef)
+    }
+    assert named - defined == set()
 
 
 def test_files_import_each_other_without_a_cycle() -> None:
@@ -309,6 +344,9 @@ def test_a_cycle_between_subpackages_is_found() -> None:
         ("backends.x", "import cv2"),
         ("core.x", "def f():\n    from rich.table import Table"),
         ("attic.x", "import os"),
+        ("core.x", "ADAPTER = 'edge_inference.nodes.conversions.x:Y'"),
+        ("core.results.x", "ADAPTERS = ('edge_inference.nodes.perception.x:Y',)"),
+        ("core.results.x", "from edge_inference.nodes.conversions.x import Y"),
     ],
 )
 def test_a_fault_is_found(module: str, line: str) -> None:
@@ -329,6 +367,7 @@ def test_a_fault_is_found(module: str, line: str) -> None:
         ("composition.pipeline", "import yaml"),
         ("nodes.x", "from edge_inference.composition import bus\nimport cv2"),
         ("cli.x", "def f():\n    from edge_inference.composition import container"),
+        ("core.results.x", "ADAPTERS = ('edge_inference.nodes.conversions.x:Y',)"),
     ],
 )
 def test_an_allowed_import_is_no_fault(module: str, line: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 import isolation
 from edge_inference.core.models.model import find_model
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
-from edge_inference.engines.serving import server as server_module
+from edge_inference.engines.serving import engine_opener
 from edge_inference.engines.serving.server import EngineServer
 from engine_server_fakes import CallbackRecorder, FakeEngines
 
@@ -40,8 +40,8 @@ def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
 @pytest.fixture
 def engines(monkeypatch: pytest.MonkeyPatch) -> FakeEngines:
     engines = FakeEngines(find_model("efficientnet_lite0"))
-    monkeypatch.setattr(server_module, "select_backend", engines.select)
-    monkeypatch.setattr(server_module, "prepare_in_child", engines.make)
+    monkeypatch.setattr(engine_opener, "select_backend", engines.select)
+    monkeypatch.setattr(engine_opener, "prepare_in_child", engines.make)
     return engines
 
 

@@ -18,7 +18,7 @@ from edge_inference.engines.cache.artifacts import ShippedFile
 from edge_inference.engines.serving.backend_table import EngineRequest
 from edge_inference.engines.serving.engine import Engine
 from edge_inference.engines.serving.selection import Selection
-from edge_inference.engines.serving.server import EngineServer
+from edge_inference.engines.serving.server import EngineFailure, EngineServer
 from edge_inference.errors import CancelledError, EdgeInferenceError
 
 DEADLINE_S = 20.0
@@ -36,6 +36,7 @@ class FakeEngines:
         self.broken_run: dict[str, EdgeInferenceError] = {}
         self.broken_open: dict[str, EdgeInferenceError] = {}
         self.drifting: dict[str, EdgeInferenceError] = {}
+        self.unbuildable: dict[str, EdgeInferenceError] = {}
         self.checks_until_cancelled: set[str] = set()
         self.checking = threading.Event()
         self.discarded: list[str] = []
@@ -67,6 +68,8 @@ class FakeEngines:
         while not self.may_finish.wait(0.01):
             if cancelled():
                 raise CancelledError("cancelled")
+        if request.precision in self.unbuildable:
+            raise self.unbuildable[request.precision]
         self.made.append(request.precision)
         self.missing.discard(request.precision)
         self.broken_open.pop(request.precision, None)
@@ -120,6 +123,7 @@ class CallbackRecorder:
     def __init__(self) -> None:
         self.changes: list[str] = []
         self.failures: list[tuple[str, str]] = []
+        self.failed_requests: list[str | None] = []
         self._told = threading.Condition()
 
     def changed(self, engine: Engine) -> None:
@@ -127,9 +131,11 @@ class CallbackRecorder:
             self.changes.append(engine.precision)
             self._told.notify_all()
 
-    def failed(self, error: EdgeInferenceError, engine: Engine) -> None:
+    def failed(self, failure: EngineFailure) -> None:
         with self._told:
-            self.failures.append((str(error), engine.precision))
+            self.failures.append((str(failure.error), failure.engine.precision))
+            request = failure.request
+            self.failed_requests.append(None if request is None else request.precision)
             self._told.notify_all()
 
     def wait_for(self, true: Callable[[], bool]) -> None:

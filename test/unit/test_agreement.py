@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from edge_inference.core.models.agreement import (
     OutputAgreement,
-    ResultAgreement,
     compare_outputs,
     compare_results,
 )
@@ -23,6 +22,7 @@ from edge_inference.core.results import (
     DepthMap,
     Detections,
     Result,
+    ResultAgreement,
     Segmentation,
 )
 from edge_inference.errors import TensorError

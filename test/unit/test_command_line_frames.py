@@ -9,13 +9,9 @@ import numpy as np
 import pytest
 
 from edge_inference.cli.error_reporter import ErrorReporter
+from edge_inference.cli.perception.frame_format import record_to_json
 from edge_inference.cli.perception.frame_tracker import STAGES, FrameRecord, FrameTracker
 from edge_inference.cli.perception.overlay_files import OverlayFiles
-from edge_inference.cli.perception.result_format import (
-    format_result,
-    record_to_json,
-    result_to_json,
-)
 from edge_inference.core.images.frame import Frame
 from edge_inference.core.results import (
     Classification,
@@ -23,6 +19,7 @@ from edge_inference.core.results import (
     Detections,
     Result,
     Segmentation,
+    kind_of,
 )
 from edge_inference.core.runtime.health import DUPLICATE_NODE_NAME, Health
 from edge_inference.core.runtime.latency import StageTiming
@@ -159,8 +156,9 @@ DEPTH = np.array([[1.0, 2.0], [4.0, np.nan]], np.float32)
     ],
 )
 def test_forms_of_a_result(result: Result, written: list[object], reported: list[str]) -> None:
-    assert result_to_json(result) == written
-    assert format_result(result, 5) == reported
+    assert kind_of(result).to_json(result) == written
+    assert kind_of(result).to_lines(result, 5) == reported
+    assert kind_of(result).to_lines(result, 0) == []
 
 
 def test_a_record_has_every_key_even_without_an_age() -> None:

@@ -20,7 +20,14 @@ from detector_outputs import (
     yolov8,
     yolox,
 )
-from edge_inference.core.decoders import find
+from edge_inference.core.decoders import (
+    Candidates,
+    OverlapSettings,
+    find,
+    select_best,
+    select_non_overlapping,
+    to_detections,
+)
 from edge_inference.core.images.geometry import Geometry
 from edge_inference.core.settings import build
 from edge_inference.errors import ConfigError, TensorError
@@ -264,3 +271,29 @@ def test_a_crop_reports_boxes_beyond_its_edge_within_the_image():
     outputs = yolov8(to_tensor(boxes, crop), IDS[:1], SCORES[:1])
     result = decode(FAMILIES["yolov8"], outputs, context(geometry=crop))
     np.testing.assert_allclose(result.boxes, boxes, atol=0.01)
+
+
+def candidates(count, **beside):
+    middle = SIZE / 2
+    boxes = np.tile(np.array([[middle - 9, middle - 9, middle, middle]], np.float32), (count, 1))
+    scores = np.linspace(0.5, 0.9, count, dtype=np.float32)
+    return Candidates(boxes, scores, np.zeros(count, np.int32), "boxes", beside)
+
+
+@pytest.mark.parametrize("select", [select_best, select_non_overlapping])
+@pytest.mark.parametrize("count", [0, 1, 5])
+def test_what_stands_beside_a_box_stays_beside_it(select, count):
+    masks = np.arange(count * 6).reshape(count, 2, 3)
+    angles = np.arange(count) / 10
+    settings = build(OverlapSettings, {"max_detections": 3})
+    kept = select(candidates(count, masks=masks, angles=angles), context(), settings)
+    expected = np.arange(count)[::-1][: 3 if select is select_best else 1]
+    np.testing.assert_array_equal(kept.beside["masks"], masks[expected])
+    np.testing.assert_array_equal(kept.beside["angles"], angles[expected])
+    assert len(to_detections(kept, context())) == len(expected)
+
+
+@pytest.mark.parametrize("shape", [(), (4,), (4, 5), (6, 2)])
+def test_what_stands_beside_other_boxes_is_refused(shape):
+    with pytest.raises(TensorError, match="'boxes': expected masks for 5 boxes, got shape"):
+        candidates(5, masks=np.zeros(shape))

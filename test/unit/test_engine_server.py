@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from edge_inference.core.models.model import find_model
-from edge_inference.engines.serving import server as server_module
+from edge_inference.engines.serving import engine_opener
 from edge_inference.engines.serving.engine import Engine
 from edge_inference.engines.serving.server import EngineServer
+from edge_inference.engines.serving.service_states import Asker
 from edge_inference.errors import BackendError, EngineFileError, ModelError
 from engine_server_fakes import DEADLINE_S, CallbackRecorder, FakeEngines, answer
 
@@ -38,7 +39,7 @@ def test_a_missing_engine_is_built_while_a_fallback_serves(
     preparation = server.preparation
     assert preparation is not None
     assert (preparation.phase, preparation.fraction) == ("building", 0.5)
-    assert "fp16: building 50%" in preparation.describe()
+    assert "fp16 for the user: building 50%" in preparation.describe()
     engines.may_finish.set()
     recorder.wait_for(lambda: recorder.changes == ["fp32", "fp16"])
     assert answer(server) == 16
@@ -135,7 +136,7 @@ def test_a_switch_loses_and_repeats_no_work(
     worker.start()
     try:
         for count, precision in enumerate(("int8", "fp16", "fp32") * 5, start=2):
-            server.switch(engines.request(precision))
+            server.ask(engines.request(precision), Asker.USER)
             recorder.wait_for(lambda count=count: len(recorder.changes) == count)  # type: ignore[misc]
     finally:
         stop.set()
@@ -151,7 +152,7 @@ def test_a_failed_switch_keeps_the_old_engine(
 ) -> None:
     server.open(engines.request("fp32"))
     engines.drifting["int8"] = ModelError("SQNR 3 dB")
-    server.switch(engines.request("int8"))
+    server.ask(engines.request("int8"), Asker.USER)
     recorder.wait_for(lambda: bool(recorder.failures))
     assert recorder.failures == [("SQNR 3 dB", "fp32")]
     assert answer(server) == 32
@@ -169,8 +170,8 @@ def test_a_crash_of_a_library_is_a_failure(
     def crash(*_: Any) -> None:
         raise RuntimeError("segment 7")
 
-    monkeypatch.setattr(server_module, "select_backend", crash)
-    server.switch(engines.request("int8"))
+    monkeypatch.setattr(engine_opener, "select_backend", crash)
+    server.ask(engines.request("int8"), Asker.USER)
     recorder.wait_for(lambda: bool(recorder.failures))
     assert recorder.failures == [("RuntimeError: segment 7", "fp32")]
 
@@ -181,10 +182,10 @@ def test_the_latest_switch_wins(
     server.open(engines.request("fp32"))
     engines.missing.add("int8")
     engines.may_finish.clear()
-    server.switch(engines.request("int8"))
+    server.ask(engines.request("int8"), Asker.USER)
     assert engines.making.wait(DEADLINE_S)
     assert server.target_request.precision == "int8"
-    server.switch(engines.request("fp16"))
+    server.ask(engines.request("fp16"), Asker.USER)
     recorder.wait_for(lambda: recorder.changes == ["fp32", "fp16"])
     assert answer(server) == 16
     assert engines.made == []
@@ -197,10 +198,9 @@ def test_a_switch_can_be_cancelled(
     server.open(engines.request("fp32"))
     engines.missing.add("int8")
     engines.may_finish.clear()
-    server.switch(engines.request("int8"))
+    server.ask(engines.request("int8"), Asker.USER)
     assert engines.making.wait(DEADLINE_S)
-    assert server.engine is not None
-    assert server.keep(server.engine)
+    assert server.ask(engines.request("fp32"), Asker.DIRECTIVE)
     assert server.preparation is None
     engines.may_finish.set()
     server.close()
@@ -211,7 +211,7 @@ def test_closing_cancels_a_preparation(server: EngineServer, engines: FakeEngine
     server.open(engines.request("fp32"))
     engines.missing.add("int8")
     engines.may_finish.clear()
-    server.switch(engines.request("int8"))
+    server.ask(engines.request("int8"), Asker.USER)
     assert engines.making.wait(DEADLINE_S)
     server.close()
     assert engines.open_backends() == []
@@ -224,7 +224,7 @@ def test_an_engine_that_fails_in_service_costs_no_frame(
     server: EngineServer, engines: FakeEngines, recorder: CallbackRecorder
 ) -> None:
     server.open(engines.request("fp16"))
-    server.switch(engines.request("int8"))
+    server.ask(engines.request("int8"), Asker.USER)
     recorder.wait_for(lambda: recorder.changes == ["fp16", "int8"])
     engines.broken_run["int8"] = BackendError("illegal memory access")
     assert answer(server) == 16
@@ -257,7 +257,7 @@ def test_the_previous_engine_serves_after_its_model_was_read_again(
 ) -> None:
     server.open(engines.request("fp16"))
     engines.model = find_model(engines.model.name)
-    server.switch(engines.request("int8"))
+    server.ask(engines.request("int8"), Asker.USER)
     recorder.wait_for(lambda: recorder.changes == ["fp16", "int8"])
     engines.broken_run["int8"] = BackendError("illegal memory access")
     assert answer(server) == 16
@@ -269,7 +269,7 @@ def test_the_previous_engine_may_differ_in_settings_only(
 ) -> None:
     with_graph = engines.request("fp16")
     server.open(dataclasses.replace(with_graph, cuda_graph=False))
-    server.switch(with_graph)
+    server.ask(with_graph, Asker.USER)
     recorder.wait_for(lambda: len(recorder.changes) == 2)
 
     def work(engine: Engine) -> bool:

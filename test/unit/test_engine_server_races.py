@@ -9,8 +9,9 @@ from pathlib import Path
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.serving.engine import Engine
 from edge_inference.engines.serving.preparation_thread import run_at_low_priority
-from edge_inference.engines.serving.server import EngineServer
-from edge_inference.errors import BackendError, EdgeInferenceError, ModelError
+from edge_inference.engines.serving.server import EngineFailure, EngineServer
+from edge_inference.engines.serving.service_states import Asker
+from edge_inference.errors import BackendError, ModelError
 from engine_server_fakes import DEADLINE_S, CallbackRecorder, FakeEngines, answer, until
 
 
@@ -20,27 +21,16 @@ def test_a_cancelled_engine_is_not_exchanged(
     server.open(engines.request("fp32"))
 
     def work(engine: Engine) -> None:
-        server.switch(engines.request("int8"))
+        server.ask(engines.request("int8"), Asker.USER)
         until(lambda: server.preparation is None)
         assert server.target_request.precision == "int8"
-        assert server.keep(engine)
+        assert server.ask(engines.request("fp32"), Asker.DIRECTIVE)
         assert server.target_request.precision == "fp32"
 
     server.run(work)
     assert answer(server) == 32
     assert engines.open_backends() == ["fp32"]
     assert recorder.changes == ["fp32"]
-
-
-def test_an_engine_out_of_service_cannot_be_kept(
-    server: EngineServer, engines: FakeEngines, recorder: CallbackRecorder
-) -> None:
-    server.open(engines.request("fp32"))
-    old = server.engine
-    assert old is not None
-    server.switch(engines.request("int8"))
-    recorder.wait_for(lambda: recorder.changes == ["fp32", "int8"])
-    assert not server.keep(old)
 
 
 def test_a_failing_engine_is_exchanged_for_the_next(
@@ -50,7 +40,7 @@ def test_a_failing_engine_is_exchanged_for_the_next(
 
     def work(engine: Engine) -> str:
         if engine.precision == "fp32":
-            server.switch(engines.request("int8"))
+            server.ask(engines.request("int8"), Asker.USER)
             until(lambda: server.preparation is None)
             raise BackendError("illegal memory access")
         return engine.precision
@@ -65,7 +55,7 @@ def test_closing_cancels_a_check(
 ) -> None:
     server.open(engines.request("fp32"))
     engines.checks_until_cancelled.add("int8")
-    server.switch(engines.request("int8"))
+    server.ask(engines.request("int8"), Asker.USER)
     assert engines.checking.wait(DEADLINE_S)
     server.close()
     assert engines.open_backends() == []
@@ -77,7 +67,7 @@ def test_closing_waits_for_a_callback(
 ) -> None:
     calls = []
 
-    def failed(error: EdgeInferenceError, engine: Engine) -> None:
+    def failed(failure: EngineFailure) -> None:
         closing.start()
         closing.join(0.2)
         calls.append(closing.is_alive())
@@ -86,7 +76,7 @@ def test_closing_waits_for_a_callback(
     closing = threading.Thread(target=server.close)
     server.open(engines.request("fp32"))
     engines.drifting["int8"] = ModelError("SQNR 3 dB")
-    server.switch(engines.request("int8"))
+    server.ask(engines.request("int8"), Asker.USER)
     until(lambda: bool(calls))
     closing.join(DEADLINE_S)
     assert calls == [True]

@@ -83,8 +83,16 @@ def test_everything_in_the_file_is_in_the_description(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("task: classification\n", "", "line 1, task: missing; expected one of detection"),
-        ("task: classification", "task: dancing", "line 1, task: expected one of detection"),
+        (
+            "task: classification\n",
+            "",
+            "line 1, task: unknown result kind ''; known: class",
+        ),
+        (
+            "task: classification",
+            "task: dancing",
+            "line 1, task: unknown result kind 'dancing'",
+        ),
         ("license: CC0", "licence: CC0", "line 2, licence: unknown key; did you mean 'license'?"),
         ("width: 8", "width: abc", "line 5, input.width: expected an integer from 1 to 16384"),
         ("width: 8", "widht: 8", "line 5, input.widht: unknown key; did you mean 'width'?"),

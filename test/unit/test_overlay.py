@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge_inference.core.images.overlay import class_colors, draw
+from edge_inference.core.images.canvas import class_colors
 from edge_inference.core.results import Classification, DepthMap, Detections, Segmentation
+from edge_inference.core.results.overlay import draw
 from edge_inference.errors import ImageError
 
 SIZES = [(1, 1), (7, 300), (300, 7), (48, 64), (480, 640), (1080, 1920)]

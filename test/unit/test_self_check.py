@@ -20,7 +20,7 @@ from detector_outputs import BOXES, IDS, LABELS, SCORES, SIZE, to_tensor, yolov8
 from edge_inference.core import decoders
 from edge_inference.core.images.frame import Frame
 from edge_inference.core.images.input_spec import InputSpec
-from edge_inference.core.models.golden import Golden, SelfCheckThresholds, Tolerance
+from edge_inference.core.models.golden import Golden, SelfCheckThresholds
 from edge_inference.core.models.golden_check import InferFunction
 from edge_inference.core.models.model import ModelDescription
 from edge_inference.core.models.self_check import (
@@ -28,6 +28,7 @@ from edge_inference.core.models.self_check import (
     run_self_check,
     self_check_images,
 )
+from edge_inference.core.results import Tolerance
 from edge_inference.core.settings import build
 from edge_inference.errors import BackendError, ModelError, TensorError
 

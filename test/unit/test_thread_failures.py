@@ -20,6 +20,7 @@ from edge_inference.engines.serving import service_costs as service_costs_module
 from edge_inference.engines.serving.engine import Engine
 from edge_inference.engines.serving.server import EngineServer
 from edge_inference.engines.serving.service_costs import RUNS, ServiceCosts
+from edge_inference.engines.serving.service_states import Asker
 from edge_inference.platforms.actuators.actuator import ActuatorResult
 from edge_inference.platforms.actuators.actuators import Actuators
 from edge_inference.platforms.actuators.machine import Machine
@@ -49,14 +50,14 @@ def test_a_preparation_that_breaks_is_given_up(
 ) -> None:
     server.open(engines.request("fp32"))
     engines.broken_open["int8"] = failure  # type: ignore[assignment]
-    server.switch(engines.request("int8"))
+    server.ask(engines.request("int8"), Asker.USER)
     recorder.wait_for(lambda: bool(recorder.failures))
     ((error, served),) = recorder.failures
     assert error.endswith(f"{type(failure).__name__}: injected")
     assert served == "fp32"
     assert server.preparation is None and answer(server) == 32
     del engines.broken_open["int8"]
-    server.switch(engines.request("int8"))
+    server.ask(engines.request("int8"), Asker.USER)
     recorder.wait_for(lambda: "int8" in recorder.changes)
     assert answer(server) == 8
 
@@ -72,7 +73,7 @@ def test_who_hears_of_an_exchange_and_fails_does_not_keep_it_from_serving(
     server.open(engines.request("fp32"))
     with monkeypatch.context() as patch:
         patch.setattr(server, "_on_changed", raising(failure))
-        server.switch(engines.request("int8"))
+        server.ask(engines.request("int8"), Asker.USER)
         recorder.wait_for(lambda: bool(recorder.failures))
     assert recorder.failures == [(f"{type(failure).__name__}: injected", "int8")]
     assert answer(server) == 8

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,16 +12,19 @@ import numpy as np
 import pytest
 
 from edge_inference.backends.trt.vendor import ErrorLog, make_logger
-from edge_inference.cli.perception import result_format
+from edge_inference.cli.perception.frame_format import record_to_json
+from edge_inference.cli.perception.frame_tracker import FrameRecord
+from edge_inference.cli.perception.run_output import RunPlainLines
 from edge_inference.cli.perception.run_summary import ResultCounts
 from edge_inference.cli.platform.sensor_format import make_rows
 from edge_inference.core.decoders import DecodeContext, find
 from edge_inference.core.decoders.activations import activate
 from edge_inference.core.images.geometry import Geometry
-from edge_inference.core.images.overlay import draw
+from edge_inference.core.models.agreement import compare_results
 from edge_inference.core.models.golden_check import GoldenReport
 from edge_inference.core.reading import Quantity, Reading
-from edge_inference.core.results import DepthMap, Segmentation
+from edge_inference.core.results import Detections
+from edge_inference.core.results.overlay import draw
 from edge_inference.core.settings import build
 from edge_inference.engines.build.network import require_precision
 from edge_inference.engines.serving import engine_check
@@ -32,7 +36,7 @@ class Keypoints:
     """A kind of result that does not exist yet, with the attributes of existing kinds."""
 
     depth = np.zeros((8, 8), np.float32)
-    unit = "m"
+    unit = model = "m"
     scores = np.zeros(0, np.float32)
 
     def __len__(self) -> int:
@@ -43,34 +47,31 @@ class Keypoints:
     "use",
     [
         lambda result: draw(np.zeros((8, 8, 3), np.uint8), result),
-        result_format.result_to_json,
-        lambda result: result_format.format_result(result, 3),
+        lambda result: record_to_json(FrameRecord(1, "", 0, result, {}, None)),
+        lambda result: RunPlainLines(StringIO()).frame(FrameRecord(1, "", 0, result, {}, None)),
         ResultCounts().add,
+        lambda result: compare_results(result, result),
     ],
-    ids=["draw", "json", "text", "summary"],
+    ids=["draw", "json", "text", "summary", "agreement"],
 )
 def test_an_unknown_result(use: Any) -> None:
-    with pytest.raises(InputError, match=r"Keypoints .* is not handled"):
+    with pytest.raises(
+        InputError, match="Keypoints is of no known kind; expected one of Detections"
+    ):
         use(Keypoints())
 
 
-def test_an_unknown_field_of_a_result(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(result_format, "result_to_json", lambda result: [{"pose": 1.0}])
-    with pytest.raises(InputError, match="expected a box, score or share"):
-        result_format.format_result(Keypoints(), 3)  # type: ignore[arg-type]
+def test_a_subclass_of_a_known_result_is_another_kind() -> None:
+    """Its decoder may mean something else by the same fields."""
 
+    @dataclass(frozen=True, eq=False)
+    class RotatedBoxes(Detections):
+        angles: Any = None
 
-@pytest.mark.parametrize(
-    "result",
-    [
-        Segmentation(np.zeros((2, 2), np.uint8), ("road",), 1.0),
-        DepthMap(np.zeros((2, 2), np.float32), "m"),
-    ],
-)
-def test_results_per_pixel_do_not_count_as_found_objects(result: Segmentation | DepthMap) -> None:
-    found = ResultCounts()
-    found.add(result)
-    assert not found.images
+    empty = np.zeros(0, np.float32)
+    found = RotatedBoxes(empty.reshape(0, 4), empty, empty.astype(np.int32), (), 8, 8)
+    with pytest.raises(InputError, match="RotatedBoxes is of no known kind"):
+        draw(np.zeros((8, 8, 3), np.uint8), found)
 
 
 def test_an_unknown_activation() -> None:

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 from edge_inference.cli.perception.frame_tracker import FrameRecord, FrameTracker
 from edge_inference.cli.perception.overlay_files import OverlayFiles
 from edge_inference.core.images.frame import Frame
+from edge_inference.core.results import RESULT_KINDS
 from edge_inference.core.runtime.latency import LatencyLog, StageTiming
 
 if TYPE_CHECKING:
     from edge_inference.composition.bus import Bus
-
-RESULT_TOPICS = ("detections", "classification", "segmentation", "depth")
 
 _MAX_WAITING_RECORDS = 64
 _RETRY_S = 0.1
@@ -52,7 +51,8 @@ class BusListener:
         self._records: queue.Queue[FrameRecord] = queue.Queue(_MAX_WAITING_RECORDS)
         self._closing = threading.Event()
         taps: list[tuple[str, Callable[[Any], None]]] = [
-            (f"{namespace}/{topic}", self.tracker.add_result) for topic in RESULT_TOPICS
+            (f"{namespace}/{kind.topic}", self.tracker.add_result)
+            for kind in RESULT_KINDS.rows().values()
         ]
         taps.append((f"{namespace}/stage_timing", self._add_timing))
         if image_topic is not None:

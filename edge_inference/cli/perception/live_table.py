@@ -11,7 +11,6 @@ from rich.live import Live
 from rich.text import Text
 
 from edge_inference.cli.perception.frame_tracker import FrameRecord
-from edge_inference.cli.perception.result_format import format_result
 from edge_inference.cli.perception.run_output import RunOutput, RunProgress
 from edge_inference.cli.perception.run_summary import RunSummary, sort_stages
 from edge_inference.cli.perception.summary_table import (
@@ -22,6 +21,7 @@ from edge_inference.cli.perception.summary_table import (
     print_on,
 )
 from edge_inference.cli.progress import ProgressBar, ProgressDisplay
+from edge_inference.core.results import kind_of
 from edge_inference.core.text_line import one_line
 
 _REDRAW_S = 0.25
@@ -89,6 +89,7 @@ class PerceptionLiveTable(RunOutput):
         """Return a fixed number of lines, so that the table does not jump."""
         if self._last is None:
             return Text("waiting for the first result" + "\n" * _MAX_FINDINGS, style="dim")
-        lines = format_result(self._last.result, _MAX_FINDINGS) or ["nothing found"]
+        result = self._last.result
+        lines = kind_of(result).to_lines(result, _MAX_FINDINGS) or ["nothing found"]
         lines += [""] * (_MAX_FINDINGS - len(lines))
         return Text(f"frame {self._last.number}\n" + "\n".join(f"  {line}" for line in lines))

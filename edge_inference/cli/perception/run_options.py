@@ -80,6 +80,10 @@ class RunOptions:
                 f"--confidence: the decoder {model.decoder} of model {model.name} has no such "
                 "setting"
             )
+        if self.save_overlay is not None and model.kind.draw is None:
+            raise UsageError(
+                f"--save-overlay: results of the kind {model.kind.name} have no drawing"
+            )
         if self.params_file and not is_regular_file(Path(self.params_file)):
             raise UsageError(f"--params-file {self.params_file}: no such file")
         if self.params_file:

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import Any, TextIO
 
 from edge_inference.cli.exit_status import print_error
+from edge_inference.cli.perception.frame_format import record_to_json
 from edge_inference.cli.perception.frame_tracker import FrameRecord
-from edge_inference.cli.perception.result_format import format_result, record_to_json
 from edge_inference.cli.perception.run_summary import EngineSummary, RunSummary
 from edge_inference.cli.progress import ProgressDisplay, show_progress
+from edge_inference.core.results import kind_of
 from edge_inference.core.runtime.latency import LatencyReport
 
 _FIRST_LINES = 3
@@ -105,7 +106,8 @@ class RunPlainLines(RunOutput):
             return
         self._shown += 1
         self._due_s = now_s + _LINE_PERIOD_S
-        findings = "; ".join(format_result(record.result, _MAX_FINDINGS)) or "nothing"
+        lines = kind_of(record.result).to_lines(record.result, _MAX_FINDINGS)
+        findings = "; ".join(lines) or "nothing"
         times = ", ".join(f"{stage} {ms:.1f}" for stage, ms in record.process_ms.items())
         self._write(f"frame {record.number}: {findings} ({times} ms)")
 

@@ -7,14 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from edge_inference.cli.perception.frame_tracker import STAGES
-from edge_inference.core.exhaustive import unhandled_error
-from edge_inference.core.results import (
-    Classification,
-    DepthMap,
-    Detections,
-    Result,
-    Segmentation,
-)
+from edge_inference.core.results import Result, kind_of
 from edge_inference.core.runtime.latency import LatencyReport, Percentiles, StageLatency
 
 
@@ -100,19 +93,13 @@ class ResultCounts:
         self.best_score: dict[str, float] = {}
 
     def add(self, result: Result) -> None:
-        """Count a result; of a classification only the best class."""
-        if isinstance(result, Detections):
-            counted = range(len(result))
-        elif isinstance(result, Classification):
-            counted = range(min(1, len(result)))
-        elif isinstance(result, Segmentation | DepthMap):
-            return  # pixels have no labels to count
-        else:
-            raise unhandled_error(result, "counts of a run's findings")
-        for label in {result.label(index) for index in counted}:
-            self.images[label] += 1
-        for index in counted:
-            label, score = result.label(index), float(result.scores[index])
+        """Count a result; of a kind without labels to count, nothing."""
+        kind = kind_of(result)
+        if kind.scores_by_label is None:
+            return
+        found = kind.scores_by_label(result)
+        self.images.update({label for label, _ in found})
+        for label, score in found:
             self.best_score[label] = max(score, self.best_score.get(label, score))
 
 

@@ -1,9 +1,9 @@
-"""Shared by all object detectors: settings, and the selection of candidates for the result."""
+"""Shared by all decoders of objects: settings, and the selection of candidates for the result."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from edge_inference.core.decoders.nms import non_maximum_suppression
 from edge_inference.core.decoders.registry import DecodeContext
 from edge_inference.core.results import Detections
 from edge_inference.core.settings import setting, shorten, suggestion
-from edge_inference.errors import ConfigError
+from edge_inference.errors import ConfigError, TensorError
 
 
 @dataclass(frozen=True)
@@ -46,29 +46,46 @@ class OverlapSettings(SelectionSettings):
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """Boxes above the confidence, before non-maximum suppression.
+    """Boxes above the confidence, and what stands beside each: a mask, keypoints, an angle.
 
-    ``boxes`` is ``(N, 4)`` x1, y1, x2, y2 in pixels of the model's input,
-    ``scores`` and ``class_ids`` are ``(N,)``; ``source`` is the name of the tensor
-    with the boxes.
+    ``boxes`` is ``(N, 4)`` x1, y1, x2, y2 in pixels of the model's input, ``scores`` and
+    ``class_ids`` are ``(N,)``; ``source`` is the name of the tensor with the boxes. ``beside``
+    are further arrays by name, whose first axis is that of the boxes.
     """
 
     boxes: NDArray[np.float32]
     scores: NDArray[np.float32]
     class_ids: NDArray[np.integer[Any]]
     source: str
+    beside: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        arrays = {"scores": self.scores, "class_ids": self.class_ids, **self.beside}
+        for name, array in arrays.items():
+            if array.shape[:1] != self.boxes.shape[:1]:
+                raise TensorError(
+                    f"output {self.source!r}: expected {name} for {len(self.boxes)} boxes, got "
+                    f"shape {list(array.shape)}; correct the outputs in model.yaml"
+                )
 
     def select(self, indices: NDArray[np.intp]) -> Candidates:
         """Return the candidates at ``indices``, in that order."""
         return Candidates(
-            self.boxes[indices], self.scores[indices], self.class_ids[indices], self.source
+            self.boxes[indices],
+            self.scores[indices],
+            self.class_ids[indices],
+            self.source,
+            {name: array[indices] for name, array in self.beside.items()},
         )
 
 
 def select_non_overlapping(
     candidates: Candidates, context: DecodeContext, settings: OverlapSettings
-) -> Detections:
-    """Return the detections after non-maximum suppression."""
+) -> Candidates:
+    """Return what non-maximum suppression keeps, best score first, with all that is beside it.
+
+    Classes that are not selected, and boxes without area or outside the image, are dropped first.
+    """
     visible = _filter_candidates(candidates, context, settings)
     kept = non_maximum_suppression(
         visible.boxes,
@@ -78,16 +95,29 @@ def select_non_overlapping(
         class_agnostic=settings.class_agnostic,
         limit=settings.max_detections,
     )
-    return _detections(visible.select(kept), context)
+    return visible.select(kept)
 
 
 def select_best(
     candidates: Candidates, context: DecodeContext, settings: SelectionSettings
-) -> Detections:
-    """Return the detections of a model that detects each object once, best score first."""
+) -> Candidates:
+    """Like :func:`select_non_overlapping`, for a model that finds each object only once."""
     visible = _filter_candidates(candidates, context, settings)
     order = np.argsort(-visible.scores, kind="stable")[: settings.max_detections]
-    return _detections(visible.select(order), context)
+    return visible.select(order)
+
+
+def to_detections(candidates: Candidates, context: DecodeContext) -> Detections:
+    """Return the selected candidates as a result, with boxes in source pixels."""
+    return Detections(
+        boxes=context.geometry.boxes_to_source(candidates.boxes),
+        scores=np.asarray(candidates.scores, dtype=np.float32),
+        class_ids=candidates.class_ids.astype(np.int32),
+        labels=context.labels,
+        source_width=context.geometry.source_width,
+        source_height=context.geometry.source_height,
+        model=context.model,
+    )
 
 
 def class_mask(classes: Sequence[str], labels: Sequence[str]) -> NDArray[np.bool_]:
@@ -130,15 +160,3 @@ def _filter_candidates(
     expect_finite(candidates.source, candidates.boxes)
     clipped = context.geometry.boxes_to_source(candidates.boxes)
     return candidates.select(np.flatnonzero((clipped[:, 2:] > clipped[:, :2]).all(axis=1)))
-
-
-def _detections(candidates: Candidates, context: DecodeContext) -> Detections:
-    return Detections(
-        boxes=context.geometry.boxes_to_source(candidates.boxes),
-        scores=np.asarray(candidates.scores, dtype=np.float32),
-        class_ids=candidates.class_ids.astype(np.int32),
-        labels=context.labels,
-        source_width=context.geometry.source_width,
-        source_height=context.geometry.source_height,
-        model=context.model,
-    )

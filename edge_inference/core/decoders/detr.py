@@ -21,6 +21,7 @@ from edge_inference.core.decoders.detection import (
     corners,
     input_size,
     select_best,
+    to_detections,
 )
 from edge_inference.core.decoders.registry import DecodeContext, register
 from edge_inference.core.results import Detections
@@ -83,9 +84,10 @@ def decode(
     rows = checks.to_floats(boxes)[0]
     indices = np.flatnonzero(best >= settings.confidence)
     size = input_size(context)
-    found = corners(rows[indices, :2] * size, rows[indices, 2:] * size)
-    return select_best(
-        Candidates(found, best[indices], scores[indices].argmax(axis=1), boxes.name),
-        context,
-        settings,
+    found = Candidates(
+        corners(rows[indices, :2] * size, rows[indices, 2:] * size),
+        best[indices],
+        scores[indices].argmax(axis=1),
+        boxes.name,
     )
+    return to_detections(select_best(found, context, settings), context)

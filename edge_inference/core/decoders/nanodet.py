@@ -18,6 +18,7 @@ from edge_inference.core.decoders.detection import (
     Candidates,
     OverlapSettings,
     select_non_overlapping,
+    to_detections,
 )
 from edge_inference.core.decoders.grid import grid
 from edge_inference.core.decoders.registry import DecodeContext, register
@@ -81,20 +82,17 @@ def decode(
     else:
         levels = [_pair(outputs, context, settings, i) for i in range(len(settings.strides))]
         strides = [(stride,) for stride in settings.strides]
-    found = [
+    parts = [
         _level(scores, distances, of, context, settings)
         for (scores, distances), of in zip(levels, strides, strict=True)
     ]
-    return select_non_overlapping(
-        Candidates(
-            np.concatenate([level.boxes for level in found]),
-            np.concatenate([level.scores for level in found]),
-            np.concatenate([level.class_ids for level in found]),
-            found[0].source,
-        ),
-        context,
-        settings,
+    found = Candidates(
+        np.concatenate([level.boxes for level in parts]),
+        np.concatenate([level.scores for level in parts]),
+        np.concatenate([level.class_ids for level in parts]),
+        parts[0].source,
     )
+    return to_detections(select_non_overlapping(found, context, settings), context)
 
 
 def _split(

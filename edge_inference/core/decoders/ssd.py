@@ -17,6 +17,7 @@ from edge_inference.core.decoders.detection import (
     input_size,
     select_best,
     select_non_overlapping,
+    to_detections,
 )
 from edge_inference.core.decoders.registry import DecodeContext, register
 from edge_inference.core.results import Detections
@@ -91,10 +92,10 @@ def decode(
         excluded=(boxes.name, settings.classes_output),
     )
     if scores.array.ndim == 2:
-        return select_best(
-            _read_lists(outputs, boxes, scores, context, settings), context, settings
-        )
-    return select_non_overlapping(_read_priors(boxes, scores, context, settings), context, settings)
+        lists = _read_lists(outputs, boxes, scores, context, settings)
+        return to_detections(select_best(lists, context, settings), context)
+    found = _read_priors(boxes, scores, context, settings)
+    return to_detections(select_non_overlapping(found, context, settings), context)
 
 
 def _read_priors(

@@ -17,6 +17,7 @@ from edge_inference.core.decoders.detection import (
     input_size,
     select_best,
     select_non_overlapping,
+    to_detections,
 )
 from edge_inference.core.decoders.registry import DecodeContext, register
 from edge_inference.core.results import Detections
@@ -67,9 +68,8 @@ def decode_yolov5(
     # Class scores are at most 1, so objectness alone excludes most rows.
     rows = rows[objectness >= settings.confidence]
     scores = checks.to_probabilities(output.name, rows[:, 5:], _SIGMOID_HINT) * rows[:, 4:5]
-    return select_non_overlapping(
-        _above_confidence(rows[:, :4], scores, output.name, context, settings), context, settings
-    )
+    found = _above_confidence(rows[:, :4], scores, output.name, context, settings)
+    return to_detections(select_non_overlapping(found, context, settings), context)
 
 
 @register("yolov8", Yolov8Settings)
@@ -86,7 +86,8 @@ def decode_yolov8(
     output = _choose(outputs, settings, "[1, 4 + C, N] or [1, N, 4 + C]")
     layout = _layout(output, context, settings)
     if layout == "end_to_end":
-        return select_best(_end_to_end(output, context, settings), context, settings)
+        found = _end_to_end(output, context, settings)
+        return to_detections(select_best(found, context, settings), context)
     axis = 1 if layout == "channels_first" else 2
     shape = (1, "4 + C", "N") if axis == 1 else (1, "N", "4 + C")
     checks.expect_shape(output, shape, "correct layout or boxes_output in model.yaml")
@@ -101,7 +102,7 @@ def decode_yolov8(
     best = checks.to_probabilities(output.name, columns[4:].max(axis=0), _SIGMOID_HINT)
     rows = columns[:, best >= settings.confidence].T
     found = _above_confidence(rows[:, :4], rows[:, 4:], output.name, context, settings)
-    return select_non_overlapping(found, context, settings)
+    return to_detections(select_non_overlapping(found, context, settings), context)
 
 
 _SIGMOID_HINT = "export the model with its sigmoid, or correct boxes_output in model.yaml"

@@ -15,6 +15,7 @@ from edge_inference.core.decoders.detection import (
     OverlapSettings,
     corners,
     select_non_overlapping,
+    to_detections,
 )
 from edge_inference.core.decoders.grid import grid
 from edge_inference.core.decoders.registry import DecodeContext, register
@@ -78,6 +79,5 @@ def decode(
         with np.errstate(over="ignore"):  # the check of the boxes rejects an infinite size
             lengths = np.exp(lengths) * sizes[indices]
     boxes = corners(centers, lengths)
-    return select_non_overlapping(
-        Candidates(boxes, best, class_ids, output.name), context, settings
-    )
+    found = Candidates(boxes, best, class_ids, output.name)
+    return to_detections(select_non_overlapping(found, context, settings), context)

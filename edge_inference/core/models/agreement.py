@@ -15,20 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_inference.core.models.golden_check import box_ious
-from edge_inference.core.results import (
-    Classification,
-    DepthMap,
-    Detections,
-    Result,
-    Segmentation,
-)
+from edge_inference.core.results import Leniency, Result, ResultAgreement, kind_of
+from edge_inference.core.results.result_agreement import expect_same_shape
 from edge_inference.errors import TensorError
-
-#: Minimum intersection over union of two boxes that match.
-MATCH_IOU = 0.5
-#: Maximum relative difference of two depths that agree.
-DEPTH_TOLERANCE = 0.05
 
 
 @dataclass(frozen=True)
@@ -139,22 +128,6 @@ def compare_outputs(
     )
 
 
-@dataclass(frozen=True)
-class ResultAgreement:
-    """How many of the ``compared`` images, boxes or pixels agree, by the kind of result."""
-
-    agreeing: int
-    compared: int
-
-    @property
-    def share(self) -> float:
-        """Return the share that agrees, 0..1; 1 if nothing was compared."""
-        return self.agreeing / self.compared if self.compared else 1.0
-
-    def __add__(self, other: ResultAgreement) -> ResultAgreement:
-        return ResultAgreement(self.agreeing + other.agreeing, self.compared + other.compared)
-
-
 def compare_results(
     reference: Result,
     candidate: Result,
@@ -163,40 +136,34 @@ def compare_results(
     lenient_reference: Result | None = None,
     lenient_candidate: Result | None = None,
 ) -> ResultAgreement:
-    """Count how much of two results of one image agrees.
+    """Count how much of two results of one image agrees, as their kind defines it.
 
-    - Classification counts one image: both name the same class first, or none. With a
-      ``margin``, the candidate may also name a class whose score in the reference is at most
-      ``margin`` below the first: a tie, which any rounding error can decide.
-    - Detections count the boxes of both sides: a box agrees if the other side has a box of the
-      same label with an intersection over union of at least 0.5. Each box matches once; boxes
-      with higher scores are matched first. Matches are taken from the other side's lenient
-      detections, if given. Those are decoded with a lower confidence, so that a box whose score
-      is just above the threshold on one side and just below it on the other still agrees.
-    - Segmentation counts the pixels that are not unknown on both sides; equal classes agree.
-    - Depth counts the pixels with a depth on at least one side; they agree within 5 %.
-
-    The agreements of several images can be added. Raises TensorError for results of different
-    kinds or of images of different sizes.
+    ``margin`` and the lenient results keep rounding errors at thresholds from counting
+    (:class:`Leniency`); without lenient results, the given ones are used. The agreements of
+    several images can be added. Raises TensorError for results of different kinds, of a kind
+    without an agreement, or of images of different sizes.
     """
-    if isinstance(reference, Classification) and isinstance(candidate, Classification):
-        return ResultAgreement(int(_is_same_class(reference, candidate, margin)), 1)
-    if isinstance(reference, Detections) and isinstance(candidate, Detections):
-        matches = _count_matches(reference, _lenient_or(lenient_candidate, candidate))
-        matches += _count_matches(candidate, _lenient_or(lenient_reference, reference))
-        return ResultAgreement(matches, len(reference) + len(candidate))
-    if isinstance(reference, Segmentation) and isinstance(candidate, Segmentation):
-        return _compare_pixels(reference, candidate)
-    if isinstance(reference, DepthMap) and isinstance(candidate, DepthMap):
-        return _compare_depths(reference, candidate)
-    raise TensorError(
-        f"results of one model: expected {type(reference).__name__} on both sides, got "
-        f"{type(candidate).__name__}; compare results of the same model"
+    kind = kind_of(reference)
+    for other in (candidate, lenient_reference, lenient_candidate):
+        if other is not None and type(other) is not kind.result_type:
+            raise TensorError(
+                f"results of one model: expected {kind.result_type.__name__} on both sides, got "
+                f"{type(other).__name__}; compare results of the same model"
+            )
+    if kind.agree is None:
+        raise TensorError(
+            f"results of the kind {kind.name} cannot be compared: its ResultKind has no agreement"
+        )
+    leniency = Leniency(
+        margin,
+        reference if lenient_reference is None else lenient_reference,
+        candidate if lenient_candidate is None else lenient_candidate,
     )
+    return kind.agree(reference, candidate, leniency)
 
 
 def _compare_tensor(name: str, reference: NDArray[Any], candidate: NDArray[Any]) -> TensorAgreement:
-    _check_shape(f"output {name!r}", reference, candidate)
+    expect_same_shape(f"output {name!r}", reference, candidate)
     expected = np.asarray(reference, np.float64).ravel()
     actual = np.asarray(candidate, np.float64).ravel()
     is_finite = np.isfinite(expected)
@@ -216,59 +183,4 @@ def _compare_tensor(name: str, reference: NDArray[Any], candidate: NDArray[Any])
         max_difference=float(np.abs(difference).max(initial=0.0)),
         nan_count=nan_count,
         inf_count=inf_count,
-    )
-
-
-def _check_shape(name: str, reference: NDArray[Any], candidate: NDArray[Any]) -> None:
-    if reference.shape != candidate.shape:
-        raise TensorError(
-            f"{name}: expected shape {list(reference.shape)} as in the reference, "
-            f"got {list(candidate.shape)}; was the candidate derived from this model?"
-        )
-
-
-def _is_same_class(reference: Classification, candidate: Classification, margin: float) -> bool:
-    if not (len(reference) and len(candidate)):
-        return len(reference) == len(candidate)
-    ranks = np.flatnonzero(reference.class_ids == candidate.class_ids[0])
-    return bool(ranks.size) and bool(
-        ranks[0] == 0 or reference.scores[0] - reference.scores[ranks[0]] <= margin
-    )
-
-
-def _lenient_or(lenient: Result | None, strict: Detections) -> Detections:
-    return lenient if isinstance(lenient, Detections) else strict
-
-
-def _count_matches(detections: Detections, others: Detections) -> int:
-    """Count the detections that match one of the others."""
-    is_free = np.ones(len(others), dtype=np.bool_)
-    labels = np.array([others.label(index) for index in range(len(others))], dtype=np.str_)
-    boxes = others.boxes.astype(np.float64)
-    for index in range(len(detections)):
-        same_label = np.flatnonzero(is_free & (labels == detections.label(index)))
-        ious = box_ious(detections.boxes[index].astype(np.float64), boxes[same_label])
-        if ious.max(initial=0.0) >= MATCH_IOU:
-            is_free[same_label[ious.argmax()]] = False
-    return int(np.count_nonzero(~is_free))
-
-
-def _compare_pixels(reference: Segmentation, candidate: Segmentation) -> ResultAgreement:
-    _check_shape("masks", reference.mask, candidate.mask)
-    is_known = (reference.mask != reference.unknown_id) | (candidate.mask != candidate.unknown_id)
-    return _count_agreeing(reference.mask == candidate.mask, is_known)
-
-
-def _compare_depths(reference: DepthMap, candidate: DepthMap) -> ResultAgreement:
-    _check_shape("depth maps", reference.depth, candidate.depth)
-    is_known = ~(np.isnan(reference.depth) & np.isnan(candidate.depth))
-    expected, actual = reference.depth.astype(np.float64), candidate.depth.astype(np.float64)
-    with np.errstate(invalid="ignore"):  # infinite on both sides
-        is_near = np.abs(actual - expected) <= DEPTH_TOLERANCE * np.abs(expected)
-    return _count_agreeing((actual == expected) | (is_near & np.isfinite(actual)), is_known)
-
-
-def _count_agreeing(agrees: NDArray[np.bool_], is_known: NDArray[np.bool_]) -> ResultAgreement:
-    return ResultAgreement(
-        int(np.count_nonzero(agrees & is_known)), int(np.count_nonzero(is_known))
     )

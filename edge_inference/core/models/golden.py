@@ -9,63 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edge_inference.core.results import RESULT_KINDS, ResultKind
 from edge_inference.core.settings import setting
 from edge_inference.core.yaml_file import Section
-
-
-@dataclass(frozen=True)
-class ExpectedObject:
-    """An object that a detector must find."""
-
-    label: str = setting(description="its class")
-    score: float = setting(description="its score", minimum=0.0, maximum=1.0)
-    box: tuple[float, ...] = setting(description="x, y, width, height", unit="source px")
-
-    def check(self) -> str | None:
-        """Return why the box is invalid, None if it is valid."""
-        if len(self.box) != 4 or min(self.box[2:]) <= 0:
-            return (
-                f"box: expected x, y, width, height with both sizes above 0, got {list(self.box)}"
-            )
-        return None
-
-
-@dataclass(frozen=True)
-class ExpectedClass:
-    """A class that a classifier must report; the first of a list must be the best."""
-
-    label: str = setting(description="the class")
-    score: float = setting(description="its probability", minimum=0.0, maximum=1.0)
-
-
-@dataclass(frozen=True)
-class ExpectedArea:
-    """The share of the image that a class must cover."""
-
-    label: str = setting(description="the class")
-    share: float = setting(description="its share of all pixels", minimum=0.0, maximum=1.0)
-
-
-Expected = ExpectedObject | ExpectedClass | ExpectedArea
-
-_EXPECTED: dict[str, tuple[str, type[Any]]] = {
-    "detection": ("objects", ExpectedObject),
-    "classification": ("classes", ExpectedClass),
-    "segmentation": ("areas", ExpectedArea),
-}
-
-
-@dataclass(frozen=True)
-class Tolerance:
-    """How far a result may differ from the expected one and still pass."""
-
-    iou: float = setting(0.8, "minimum overlap of boxes", minimum=0.0, maximum=1.0)
-    score: float = setting(
-        0.1, "maximum difference of a score, probability or share", minimum=0.0, maximum=1.0
-    )
-    extra: float = setting(
-        0.6, "minimum score of an unlisted object that fails the check", minimum=0.0, maximum=1.0
-    )
 
 
 @dataclass(frozen=True)
@@ -90,25 +36,35 @@ class SelfCheckThresholds:
 
 @dataclass(frozen=True)
 class Golden:
-    """An image, and what the model must find in it."""
+    """An image, and what the model must find in it.
+
+    ``expected`` are entries, and ``tolerance`` tolerances, in the form of the model's kind of
+    result (``ResultKind.golden``).
+    """
 
     image: Path
-    expected: tuple[Expected, ...]
-    tolerance: Tolerance
+    expected: tuple[Any, ...]
+    tolerance: Any
 
 
-def read_golden(section: Section, task: str, labels: tuple[str, ...], image: Path) -> Golden:
+def read_golden(
+    section: Section, kind: ResultKind[Any], labels: tuple[str, ...], image: Path
+) -> Golden:
     """Read one entry of ``golden`` in ``model.yaml``. Raises ConfigError with line and key."""
-    if task not in _EXPECTED:
-        raise section.error(None, f"golden images are for {', '.join(_EXPECTED)}, not {task}")
-    key, expected_class = _EXPECTED[task]
-    tolerance = section.read(Tolerance, "image", key)
+    form = kind.golden
+    if form is None:
+        usable = ", ".join(each.name for each in RESULT_KINDS.rows().values() if each.golden)
+        raise section.error(None, f"golden images are for {usable}, not {kind.name}")
+    tolerance = section.read(form.tolerance_class, "image", form.key)
     expected = []
-    for entry in section.section_list(key):
-        item = entry.read(expected_class)
-        if item.label not in labels:
-            raise entry.error("label", f"expected one of the model's labels, got {item.label!r}")
+    for entry in section.section_list(form.key):
+        item = entry.read(form.expected_class)
+        label = getattr(item, "label", None)
+        if label is not None and label not in labels:
+            raise entry.error("label", f"expected one of the model's labels, got {label!r}")
         expected.append(item)
-    if not expected and task != "detection":
-        raise section.error(key, "expected at least one entry, got none: there is nothing to check")
+    if not expected and not form.may_be_empty:
+        raise section.error(
+            form.key, "expected at least one entry, got none: there is nothing to check"
+        )
     return Golden(image, tuple(expected), tolerance)

@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -22,27 +23,13 @@ from edge_inference.core.checksum import sha256_of
 from edge_inference.core.images.geometry import Geometry
 from edge_inference.core.images.input_spec import InputSpec
 from edge_inference.core.models.golden import Golden, SelfCheckThresholds, read_golden
-from edge_inference.core.results import (
-    Classification,
-    DepthMap,
-    Detections,
-    Result,
-    Segmentation,
-)
+from edge_inference.core.results import RESULT_KINDS, Result, ResultKind
 from edge_inference.core.settings import setting, shorten, suggestion
 from edge_inference.core.yaml_file import Section, load_yaml
 from edge_inference.errors import ModelError, PluginError
 
 DESCRIPTION_FILE = "model.yaml"
 SEARCH_PATH_VARIABLE = "EDGE_INFERENCE_MODELS"
-#: The kind of result of each task.
-RESULT_TYPES: dict[str, type[Result]] = {
-    "detection": Detections,
-    "classification": Classification,
-    "segmentation": Segmentation,
-    "depth": DepthMap,
-}
-TASKS = tuple(RESULT_TYPES)
 PRECISIONS = ("fp32", "fp16", "int8")
 #: Maximum length of a list of a model's layers.
 MAX_LAYERS = 100_000
@@ -132,6 +119,16 @@ class ModelDescription:
     self_check: SelfCheckThresholds = field(default_factory=SelfCheckThresholds)
     engine: Section | None = None
 
+    @cached_property
+    def kind(self) -> ResultKind[Any]:
+        """Return the kind of the results, whose name is the task."""
+        return RESULT_KINDS.get(self.task)
+
+    @cached_property
+    def _decode_function(self) -> decoders.Decoder:
+        # Looked up once instead of for each frame.
+        return decoders.find(self.decoder).function
+
     @property
     def calibration(self) -> Path | None:
         """Return the file of calibrated ranges, None if the model has none."""
@@ -157,11 +154,11 @@ class ModelDescription:
             self.labels, geometry, self.input.width, self.input.height, self.name
         )
         settings = self.decoder_settings if settings is None else settings
-        result = decoders.find(self.decoder).function(outputs, context, settings)
-        if not isinstance(result, RESULT_TYPES[self.task]):
+        result = self._decode_function(outputs, context, settings)
+        if type(result) is not self.kind.result_type:
             raise ModelError(
                 f"model {self.name}: the decoder {self.decoder} returns {type(result).__name__}, "
-                f"expected {RESULT_TYPES[self.task].__name__} for the task {self.task}; correct "
+                f"expected {self.kind.result_type.__name__} for the task {self.task}; correct "
                 f"task or decoder in {DESCRIPTION_FILE}"
             )
         return result
@@ -169,8 +166,8 @@ class ModelDescription:
 
 @dataclass(frozen=True)
 class _TopSettings:
-    task: str = setting(description="what the model does", choices=TASKS)
     license: str = setting(description="license of the weights")
+    task: str = setting("", "what the model does: the kind of its results")
     description: str = setting("", "what the model is")
     source: str = setting("", "where the weights come from")
 
@@ -209,6 +206,7 @@ def load_model(folder: Path) -> ModelDescription:
         "engine",
         "self_check",
     )
+    kind = _result_kind(top, settings.task)
     decoder, decoder_settings = _decoder(top.section("decoder"))
     labels = _labels(top, folder)
     return ModelDescription(
@@ -224,7 +222,7 @@ def load_model(folder: Path) -> ModelDescription:
         labels=labels,
         variants=_variants(top, folder),
         golden=tuple(
-            read_golden(entry, settings.task, labels, path_inside(folder, entry, "image"))
+            read_golden(entry, kind, labels, path_inside(folder, entry, "image"))
             for entry in (top.section_list("golden") if "golden" in top else ())
         ),
         derive=_derivation(top, folder),
@@ -244,7 +242,7 @@ def find_model(name_or_path: str, search_path: Sequence[Path] | None = None) -> 
     the folders of ``search_path`` (by default ``default_search_path()``), in order. Raises
     ModelError with the available models.
     """
-    if _is_path(name_or_path):
+    if {"/", os.sep} & {*name_or_path} or name_or_path.startswith((".", "~")):
         return load_model(_expand_user(name_or_path))
     parents = default_search_path() if search_path is None else tuple(search_path)
     folders = available_models(parents)
@@ -316,6 +314,13 @@ def path_inside(folder: Path, section: Section, key: str) -> Path:
     return folder / text
 
 
+def _result_kind(top: Section, task: str) -> ResultKind[Any]:
+    try:
+        return RESULT_KINDS.get(task)
+    except PluginError as error:
+        raise top.error("task", str(error)) from error
+
+
 def _decoder(section: Section) -> tuple[str, Any]:
     name = section.get("name")
     if not isinstance(name, str):
@@ -372,10 +377,6 @@ def _variant(precision: str, section: Section, folder: Path) -> Variant:
         accuracy=tuple(entry.read(Accuracy) for entry in measured),
         note=values.note,
     )
-
-
-def _is_path(text: str) -> bool:
-    return "/" in text or os.sep in text or text.startswith((".", "~"))
 
 
 def _model_names(parent: Path) -> list[str]:

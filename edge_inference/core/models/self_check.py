@@ -21,13 +21,13 @@ from edge_inference.core.images.geometry import Geometry
 from edge_inference.core.images.preprocess import Preprocessor
 from edge_inference.core.models.agreement import (
     OutputAgreement,
-    ResultAgreement,
     compare_outputs,
     compare_results,
 )
 from edge_inference.core.models.golden import SelfCheckThresholds
 from edge_inference.core.models.golden_check import InferFunction, make_ramp_image, read_image
 from edge_inference.core.models.model import ModelDescription
+from edge_inference.core.results import ResultAgreement
 from edge_inference.core.settings import change
 from edge_inference.errors import TensorError
 
@@ -189,9 +189,9 @@ class _ImageComparison:
 
 
 def _lenient_settings(model: ModelDescription) -> Any:
-    """Return a detector's settings with a lower confidence, None for other decoders."""
+    """Return the decoder's settings with a lower confidence, None if it has no confidence."""
     names = {field.name for field in dataclasses.fields(model.decoder_settings)}
-    if model.task != "detection" or "confidence" not in names:
+    if "confidence" not in names:
         return None
     confidence = max(model.decoder_settings.confidence - SCORE_MARGIN, 0.0)
     return change(model.decoder_settings, {"confidence": confidence})

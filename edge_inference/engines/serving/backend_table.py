@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edge_inference.backends.base import Backend
@@ -42,6 +42,12 @@ class EngineRequest:
     cuda_graph: bool = True
     int8_mode: str = EXACT
     model_max_mb: int | None = None
+
+    def is_same(self, other: EngineRequest) -> bool:
+        """Tell whether both request the same engine; a model may have been read again."""
+        return replace(self, model=other.model) == other and (
+            self.model.folder == other.model.folder
+        )
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from edge_inference.core.runtime.worker import format_error
-from edge_inference.engines.cache.artifacts import Cancelled, Progress
 from edge_inference.engines.serving.backend_table import EngineRequest
 from edge_inference.engines.serving.engine import Engine
+from edge_inference.engines.serving.service_states import Asker
 from edge_inference.errors import BackendError, CancelledError, EdgeInferenceError
 
 Result = TypeVar("Result")
@@ -24,12 +24,17 @@ class PreparationStatus:
     """The engine in preparation and its progress; ``fraction`` is None where it is unknown."""
 
     request: EngineRequest
+    asker: Asker
     phase: str
     fraction: float | None
 
     def describe(self) -> str:
         """Return the status as one short text."""
-        what = f"{self.request.model.name}, {self.request.backend}, {self.request.precision}"
+        request = self.request
+        what = (
+            f"{request.model.name}, {request.backend}, {request.precision} for the "
+            f"{self.asker.describe()}"
+        )
         percent = "" if self.fraction is None else f" {self.fraction:.0%}"
         return f"{what}: {self.phase}{percent}"
 
@@ -37,18 +42,20 @@ class PreparationStatus:
 class PreparationThread:
     """Prepares one engine in a thread of its own.
 
-    The thread calls ``prepare(request, progress, cancelled)`` and passes the engine to
-    ``on_ready`` or the error to ``on_error``. After a CancelledError it calls neither.
+    The thread calls ``prepare`` with this object and passes the engine to ``on_ready`` or the
+    error to ``on_error``. After it was cancelled a CancelledError calls neither.
     """
 
     def __init__(
         self,
         request: EngineRequest,
-        prepare: Callable[[EngineRequest, Progress, Cancelled], Engine],
+        asker: Asker,
+        prepare: Callable[[PreparationThread], Engine],
         on_ready: Callable[[PreparationThread, Engine], None],
         on_error: Callable[[PreparationThread, EdgeInferenceError], None],
     ) -> None:
         self.request = request
+        self._asker = asker
         self._prepare = prepare
         self._on_ready = on_ready
         self._on_error = on_error
@@ -72,24 +79,28 @@ class PreparationThread:
         """Wait for the thread to end."""
         self._thread.join()
 
+    def is_cancelled(self) -> bool:
+        """Tell whether the end was requested."""
+        return self._cancelled.is_set()
+
+    def set_progress(self, phase: str, fraction: float | None) -> None:
+        """Set the progress that :meth:`status` returns."""
+        self._progress = (phase, fraction)
+
     def status(self) -> PreparationStatus:
         """Return the current progress."""
-        return PreparationStatus(self.request, *self._progress)
+        return PreparationStatus(self.request, self._asker, *self._progress)
 
     def _run(self) -> None:
         try:
-            engine = self._prepare(self.request, self._set_progress, self._cancelled.is_set)
-        except CancelledError:
-            return
+            engine = self._prepare(self)
         except EdgeInferenceError as error:
-            self._on_error(self, error)
+            if not (isinstance(error, CancelledError) and self.is_cancelled()):
+                self._on_error(self, error)
         except BaseException as error:  # a vendor's library may raise anything; the old one serves
             self._on_error(self, BackendError(format_error(error)))
         else:
             self._on_ready(self, engine)
-
-    def _set_progress(self, phase: str, fraction: float | None) -> None:
-        self._progress = (phase, fraction)
 
 
 def run_at_low_priority(function: Callable[[], Result]) -> Result:

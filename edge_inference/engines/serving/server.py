@@ -1,50 +1,65 @@
 """Keeps a model in service while its engine is built, exchanged, or fails.
 
-One engine is always in service. The server prepares, opens and checks the next one in the
-background and exchanges the two between two inferences. Until then, and if the next one
-fails, the engine in service stays.
+One engine is always in service. The server prepares, opens and checks the engine that was asked
+for in the background and exchanges the two between two inferences. Until then, and if it fails,
+the engine in service stays. ``service_states.py`` has the table of its states.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from edge_inference.backends.base import Backend
 from edge_inference.core.runtime.worker import format_error
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
-from edge_inference.engines.cache.artifacts import Cancelled, Progress
 from edge_inference.engines.serving.backend_table import EngineRequest
 from edge_inference.engines.serving.engine import Engine
-from edge_inference.engines.serving.preparation import prepare_in_child
+from edge_inference.engines.serving.engine_opener import Check, EngineOpener
 from edge_inference.engines.serving.preparation_thread import (
     PreparationStatus,
     PreparationThread,
-    run_at_low_priority,
 )
-from edge_inference.engines.serving.selection import Selection, fallback, select_backend
+from edge_inference.engines.serving.selection import (
+    Selection,
+    fallback,
+)
+from edge_inference.engines.serving.service_states import (
+    Asker,
+    RequestState,
+    ServiceEvent,
+    ServiceState,
+    ServiceStateMachine,
+)
 from edge_inference.errors import BackendError, CancelledError, EdgeInferenceError, EngineFileError
 
 Result = TypeVar("Result")
-
-#: Checks an opened engine and returns notes for diagnostics. Raises EdgeInferenceError to
-#: refuse the engine, and CancelledError soon after it is cancelled.
-Check = Callable[[Selection, Backend, Cancelled], Mapping[str, str]]
 
 
 def _never() -> bool:
     return False
 
 
+@dataclass(frozen=True)
+class EngineFailure:
+    """Why the server cannot serve ``request``; ``engine`` serves instead.
+
+    ``request`` is None where it is not given up: its file is built again, or it serves as it
+    should and only a callback failed.
+    """
+
+    error: EdgeInferenceError
+    request: EngineRequest | None
+    engine: Engine
+
+
 class EngineServer:
     """Serves one model.
 
     The server calls ``on_changed`` with an engine that it has put into service, before the
-    engine's first inference. It calls ``on_failed`` with the error when it cannot serve a
-    request, and with the engine that serves instead. Both callbacks run in the thread in
-    which the event happens and must not call ``run`` or ``close``.
+    engine's first inference. It calls ``on_failed`` when it cannot serve a request. Both callbacks
+    run in the thread in which the event happens and must not call ``run`` or ``close``.
     """
 
     def __init__(
@@ -52,22 +67,28 @@ class EngineServer:
         cache: ArtifactCache,
         check: Check,
         on_changed: Callable[[Engine], None],
-        on_failed: Callable[[EdgeInferenceError, Engine], None],
+        on_failed: Callable[[EngineFailure], None],
     ) -> None:
-        self._cache = cache
-        self._check = check
+        self._opener = EngineOpener(cache, check)
         self._on_changed = on_changed
         self._on_failed = on_failed
         #: Held during an inference, and to exchange the engine.
         self._in_use = threading.Lock()
         #: The request that was served before, and whether its engine was a fallback.
         self._previous: tuple[EngineRequest, bool] | None = None
-        #: Guards the engine in service and the next one. Taken after ``_in_use``, if both are.
+        #: Guards the states and the engines. Taken after ``_in_use``, if both are.
         self._planning = threading.Lock()
+        self._states = ServiceStateMachine()
         self._engine: Engine | None = None
-        self._next: Engine | None = None
+        self._ready: Engine | None = None
         self._preparation: PreparationThread | None = None
         self._started: list[PreparationThread] = []
+        self._is_closing = False
+
+    @property
+    def state(self) -> ServiceState:
+        """The state, as in the table."""
+        return self._states.state
 
     @property
     def engine(self) -> Engine | None:
@@ -76,11 +97,11 @@ class EngineServer:
 
     @property
     def target_request(self) -> EngineRequest:
-        """The request in preparation, or else the one in service."""
+        """The request under way, or else the one in service."""
         with self._planning:
             if self._preparation is not None:
                 return self._preparation.request
-            engine = self._next or self._engine
+            engine = self._ready or self._engine
         assert engine is not None
         return engine.request
 
@@ -97,207 +118,254 @@ class EngineServer:
         server prepares the requested one in the background. Without ``allow_fallback`` this
         method waits for the requested engine and raises its error.
         """
-        if not allow_fallback:
-            self._put_into_service(self._prepare_and_open(request, _ignore, _never))
-            return
+        self._handle(ServiceEvent.ASKED_BY_USER)
         try:
-            selection = select_backend(request, self._cache)
-        except BackendError as error:
-            self._put_into_service(self._open_fallback(request, error))
-            self._report(error)
-            return
-        if selection.backend is None:
-            self._put_into_service(self._open_fallback(request, None))
-            self.switch(request)
-            return
-        try:
-            engine = self._open_and_check(selection)
-        except EdgeInferenceError as error:
-            self._put_into_service(self._open_fallback(request, error))
-            self._report(error)
-            if isinstance(error, EngineFileError):  # a rebuilt file may open
-                self.switch(request)
-            return
-        self._put_into_service(engine)
+            if allow_fallback:
+                self._open_or_fall_back(request)
+            else:
+                self._put_first(self._opener.make_and_open(request, _ignore, _never, self._handle))
+        except BaseException:
+            with self._planning:
+                if self._engine is None and self.state.request is not RequestState.FAILED:
+                    self._states.handle(ServiceEvent.REFUSED)
+            raise
 
-    def switch(self, request: EngineRequest) -> None:
-        """Prepare another engine in the background and put it into service; returns at once.
+    def ask(self, request: EngineRequest, asker: Asker) -> bool:
+        """Serve another request: prepare its engine in the background; returns at once.
 
-        A switch that is under way is cancelled.
+        Whatever else is under way is cancelled. Returns False where the request is already under
+        way, or in service with nothing else under way, and during ``close``. An engine that is
+        asked for again belongs to the latest request.
         """
         preparation = PreparationThread(
-            request, self._prepare_and_open, self._on_prepared, self._on_preparation_error
+            request, asker, self._prepare, self._on_prepared, self._on_refused
         )
-        self._replace_preparation(preparation)
-        preparation.start()
+        with self._planning:
+            if self._is_closing or self._is_under_way(request):
+                return False
+            engine = self._engine
+            is_served = (
+                engine is not None and not engine.is_fallback and request.is_same(engine.request)
+            )
+            if engine is not None and is_served:
+                self._engine = replace(engine, request=request)
+                if self._preparation is None and self._ready is None:
+                    return False
+            dropped = self._drop_under_way()
+            if is_served:
+                self._states.handle(ServiceEvent.WITHDRAWN)
+            else:
+                self._states.handle(asker.value)
+                self._preparation = preparation
+                self._started.append(preparation)
+                preparation.start()
+        _end(*dropped)
+        return True
 
-    def keep(self, engine: Engine) -> bool:
-        """Cancel the switch that is under way, so that this engine stays in service.
+    def _is_under_way(self, request: EngineRequest) -> bool:
+        """Tell whether the same request is under way; it then belongs to this one."""
+        if self._preparation is not None and request.is_same(self._preparation.request):
+            self._preparation.request = request
+            return True
+        if self._ready is not None and request.is_same(self._ready.request):
+            self._ready = replace(self._ready, request=request)
+            return True
+        return False
 
-        Returns False where the engine is no longer in service.
-        """
-        return self._replace_preparation(None, only_if_serving=engine)
+    def withdraw(self) -> None:
+        """Cancel what is under way, so that what serves stays."""
+        with self._planning:
+            if self._preparation is None and self._ready is None:
+                return
+            dropped = self._drop_under_way()
+            self._states.handle(ServiceEvent.WITHDRAWN)
+        _end(*dropped)
 
     def run(self, work: Callable[[Engine], Result]) -> Result:
         """Call ``work`` with the engine in service and return its result.
 
         If the engine fails (BackendError), the server takes it out of service and repeats the
-        work on the previous engine, or on ONNX Runtime. The error passes through only where
-        neither is available.
+        work on the engine that is ready, on the previous engine, and on ONNX Runtime, until one
+        does it. The error passes through only where none of them does.
         """
         with self._in_use:
-            self._exchange()
-            assert self._engine is not None
-            try:
-                return work(self._engine)
-            except BackendError as error:
-                if not self._exchange():  # the next engine may be ready by now
-                    self._roll_back(error)
-                self._report(error)
-                return work(self._engine)
+            self._exchange_ready()
+            while True:
+                assert self._engine is not None
+                try:
+                    return work(self._engine)
+                except BackendError as error:
+                    failing = self._engine  # its request may be another one by now
+                    if not self._exchange_ready():
+                        self._roll_back(failing, error)
+                    self._previous = None  # it is the engine that failed, or was tried just now
+                    self._report(error, failing.request)
 
     def close(self) -> None:
-        """Cancel the preparation and free everything."""
-        self._replace_preparation(None)
+        """Cancel what is under way and free everything."""
+        with self._planning:
+            self._is_closing = True
+            dropped = self._drop_under_way()
+        _end(*dropped)
         for preparation in self._started:
             preparation.join()
         with self._in_use, self._planning:
+            self._is_closing = False
             engine, self._engine = self._engine, None
+            self._states.handle(ServiceEvent.CLOSED)
         if engine is not None:
             engine.backend.close()
 
-    def _open_fallback(self, request: EngineRequest, cause: EdgeInferenceError | None) -> Engine:
-        """Open ONNX Runtime instead; where that fails too, raise ``cause``, if any."""
+    def _open_or_fall_back(self, request: EngineRequest) -> None:
         try:
-            opened = self._open_and_check(select_backend(fallback(request), self._cache))
-            return replace(opened, is_fallback=True)
+            selection = self._opener.select(request)
+        except BackendError as error:
+            self._open_fallback(request, error)
+            return
+        if selection.backend is None:
+            self._open_fallback(request, None)
+            self.ask(request, Asker.USER)
+            return
+        self._handle(ServiceEvent.CHECK_BEGAN)
+        try:
+            engine = self._opener.open_and_check(selection, _never)
+        except EdgeInferenceError as error:
+            self._open_fallback(request, error)
+            if isinstance(error, EngineFileError):  # a rebuilt file may open
+                self.ask(request, Asker.USER)
+            return
+        self._put_first(engine)
+
+    def _open_fallback(self, request: EngineRequest, cause: EdgeInferenceError | None) -> None:
+        """Put ONNX Runtime into service instead; raise ``cause``, if any, where that fails too."""
+        if cause is not None:
+            self._handle(ServiceEvent.REFUSED)
+        try:
+            opened = self._opener.open_and_check(self._opener.select(fallback(request)), _never)
         except EdgeInferenceError as error:
             raise cause or error from error
+        with self._in_use:
+            self._put(replace(opened, is_fallback=True), ServiceEvent.FALLBACK_OPENED)
+        if cause is not None:
+            # An unusable file is built again.
+            self._report(cause, None if isinstance(cause, EngineFileError) else request)
 
-    def _replace_preparation(
-        self, preparation: PreparationThread | None, only_if_serving: Engine | None = None
-    ) -> bool:
-        """Cancel the current preparation and set another one.
+    def _drop_under_way(self) -> tuple[PreparationThread | None, Engine | None]:
+        """Forget what is under way and return it, for :func:`_end` without the lock."""
+        dropped = self._preparation, self._ready
+        self._preparation = self._ready = None
+        self._started = [each for each in self._started if each.is_running()]
+        return dropped
 
-        With ``only_if_serving`` nothing happens, and the result is False, unless that engine is
-        in service.
-        """
+    def _handle(self, event: ServiceEvent) -> None:
         with self._planning:
-            if only_if_serving not in (None, self._engine):
-                return False
-            cancelled, self._preparation = self._preparation, preparation
-            unused, self._next = self._next, None
-            self._started = [each for each in self._started if each.is_running()]
-            if preparation is not None:
-                self._started.append(preparation)
-        if cancelled is not None:
-            cancelled.cancel()
-        if unused is not None:
-            unused.backend.close()
-        return True
+            self._states.handle(event)
 
     # In the preparation's thread ----------------------------------------------------------------
+
+    def _prepare(self, preparation: PreparationThread) -> Engine:
+        def advance(event: ServiceEvent) -> None:
+            with self._planning:
+                if self._preparation is not preparation:
+                    raise CancelledError(f"{preparation.request.model.name}: cancelled")
+                self._states.handle(event)
+
+        return self._opener.make_and_open(
+            preparation.request, preparation.set_progress, preparation.is_cancelled, advance
+        )
 
     def _on_prepared(self, preparation: PreparationThread, engine: Engine) -> None:
         """Hand over a finished engine; this thread or the next ``run`` exchanges it."""
         with self._planning:
             is_current = self._preparation is preparation
             if is_current:
-                self._preparation, self._next = None, engine
+                engine = replace(engine, request=preparation.request)
+                self._preparation, self._ready = None, engine
+                self._states.handle(ServiceEvent.PASSED)
         if not is_current:
             engine.backend.close()
             return
         with self._in_use:
             try:
-                self._exchange()
+                self._exchange_ready()
             except BaseException as error:  # a callback failed; the engine is in service
-                self._report(BackendError(format_error(error)))
+                self._report(BackendError(format_error(error)), None)
 
-    def _on_preparation_error(
-        self, preparation: PreparationThread, error: EdgeInferenceError
-    ) -> None:
+    def _on_refused(self, preparation: PreparationThread, error: EdgeInferenceError) -> None:
         with self._planning:
             if self._preparation is not preparation:
                 return
             self._preparation = None
-        self._report(error)
-
-    def _prepare_and_open(
-        self, request: EngineRequest, progress: Progress, cancelled: Cancelled
-    ) -> Engine:
-        """Make a missing file and open the engine; an unusable file is rebuilt once."""
-        selection = select_backend(request, self._cache)
-        if selection.backend is not None:
-            progress("opening", None)
-            try:
-                return self._open_and_check(selection, cancelled)
-            except EngineFileError:
-                if not selection.artifact.discard(self._cache):
-                    raise
-        prepare_in_child(request, self._cache, progress, cancelled)
-        progress("opening", None)
-        selection = select_backend(request, self._cache)
-        if selection.backend is None:
-            raise BackendError(selection.damaged or f"{selection.reason}: nothing was made")
-        return self._open_and_check(selection, cancelled)
-
-    def _open_and_check(self, selection: Selection, cancelled: Cancelled = _never) -> Engine:
-        backend = selection.backend
-        assert backend is not None
-        if cancelled():
-            raise CancelledError(f"{selection.request.model.name}: cancelled")
-        backend.open()
-        try:
-            notes = run_at_low_priority(lambda: self._check(selection, backend, cancelled))
-        except BaseException:
-            backend.close()
-            raise
-        return Engine(selection.request, selection, backend, notes)
+            self._states.handle(ServiceEvent.REFUSED)
+        self._report(error, preparation.request)
 
     # With the engine in use ---------------------------------------------------------------------
 
-    def _put_into_service(self, engine: Engine) -> None:
-        with self._in_use:
-            self._exchange(engine)
-
-    def _exchange(self, engine: Engine | None = None) -> bool:
-        """Put an engine, by default the next one, into service; False where there is none."""
+    def _put_first(self, engine: Engine) -> None:
+        """Put the first engine into service."""
         with self._planning:
-            if engine is None:
-                engine, self._next = self._next, None
+            self._ready = engine
+            self._states.handle(ServiceEvent.PASSED)
+        with self._in_use:
+            self._exchange_ready()
+
+    def _exchange_ready(self) -> bool:
+        """Put the engine that is ready into service; False where there is none."""
+        with self._planning:
+            engine, self._ready = self._ready, None
             if engine is None:
                 return False
-            old, self._engine = self._engine, engine
+            old = self._replace(engine, ServiceEvent.EXCHANGED)
+        self._retire(old, engine)
+        return True
+
+    def _put(self, engine: Engine, event: ServiceEvent) -> None:
+        with self._planning:
+            old = self._replace(engine, event)
+        self._retire(old, engine)
+
+    def _replace(self, engine: Engine, event: ServiceEvent) -> Engine | None:
+        self._states.handle(event)
+        old, self._engine = self._engine, engine
+        return old
+
+    def _retire(self, old: Engine | None, engine: Engine) -> None:
         try:
             self._on_changed(engine)
         finally:
             if old is not None:
                 self._previous = (old.request, old.is_fallback)
                 old.backend.close()
-        return True
 
-    def _roll_back(self, error: BackendError) -> None:
+    def _roll_back(self, failing: Engine, error: BackendError) -> None:
         """Put the previous engine or ONNX Runtime into service; raise ``error`` without either."""
-        failing = self._engine
-        assert failing is not None
         for candidate in (self._previous, (fallback(failing.request), True)):
             if candidate is None or candidate[0].model.folder != failing.request.model.folder:
                 continue
+            request, is_fallback = candidate
             try:
-                selection = select_backend(candidate[0], self._cache)
+                selection = self._opener.select(request)
                 if _is_same_engine(selection, failing.selection) or selection.backend is None:
                     continue
                 backend = selection.backend.open()
             except EdgeInferenceError:
                 continue  # try the next candidate; without one the first error is raised
-            self._exchange(Engine(candidate[0], selection, backend, is_fallback=candidate[1]))
-            self._previous = None
+            event = ServiceEvent.FELL_BACK if is_fallback else ServiceEvent.ROLLED_BACK
+            self._put(Engine(request, selection, backend, is_fallback=is_fallback), event)
             return
         raise error
 
-    def _report(self, error: EdgeInferenceError) -> None:
+    def _report(self, error: EdgeInferenceError, request: EngineRequest | None) -> None:
         assert self._engine is not None
-        self._on_failed(error, self._engine)
+        self._on_failed(EngineFailure(error, request, self._engine))
+
+
+def _end(preparation: PreparationThread | None, engine: Engine | None) -> None:
+    """Cancel a preparation, and free an engine that was ready."""
+    if preparation is not None:
+        preparation.cancel()
+    if engine is not None:
+        engine.backend.close()
 
 
 def _is_same_engine(one: Selection, other: Selection) -> bool:

@@ -81,16 +81,6 @@ class DepthAdapter(Adapter[results.DepthMap]):
         )
 
 
-def depth_unit_warning(result: results.Result) -> str:
-    """Return a warning for a depth map that is not in metres, which an Image cannot state."""
-    if isinstance(result, results.DepthMap) and result.unit != "m":
-        return (
-            f"depth is {result.unit}, but subscribers of a depth Image expect metres "
-            "(REP 118): do not use it to keep a distance"
-        )
-    return ""
-
-
 def _plane(
     values: NDArray[Any], encoding: str, item: results.Segmentation | results.DepthMap
 ) -> Frame:

@@ -1,7 +1,8 @@
-"""Converts results: to vision_msgs where it is installed, else to this package's messages."""
+"""Finds the adapters of results, and converts results to this package's own messages."""
 
 from __future__ import annotations
 
+import importlib
 from array import array
 from collections.abc import Sequence
 from typing import Any
@@ -11,9 +12,10 @@ import numpy as np
 from edge_inference import msg as own
 from edge_inference.composition.adapter import Adapter
 from edge_inference.core import results
-from edge_inference.errors import InputError
+from edge_inference.core.results import ResultKind
+from edge_inference.core.runtime.worker import format_error
+from edge_inference.errors import InputError, PluginError
 from edge_inference.nodes.conversions.headers import stamp_ns, to_header
-from edge_inference.nodes.conversions.maps import DepthAdapter, SegmentationAdapter
 from edge_inference.nodes.conversions.result_bounds import RESULT_BOUNDS, to_boxes, to_scores
 
 # Limits the list of labels, which is as long as the largest class number of a message.
@@ -109,29 +111,30 @@ def _labels(class_ids: Sequence[int], names: Sequence[str]) -> tuple[str, ...]:
     return tuple(known.get(i, str(i)) for i in range(max(known, default=-1) + 1))
 
 
-def detection_adapter() -> Adapter[results.Detections]:
-    """Return the adapter for detections: vision_msgs where it can be imported."""
-    try:
-        from edge_inference.nodes.conversions.vision import VisionDetectionAdapter
-    except ImportError:
-        return DetectionArrayAdapter()
-    return VisionDetectionAdapter()
+def result_adapter(kind: ResultKind[Any]) -> Adapter[Any]:
+    """Return a new adapter of a kind: of the classes that it names, the first that can be used.
 
-
-def classification_adapter() -> Adapter[results.Classification]:
-    """Return the adapter for classifications: vision_msgs where it can be imported."""
-    try:
-        from edge_inference.nodes.conversions.vision import VisionClassificationAdapter
-    except ImportError:
-        return ClassificationAdapter()
-    return VisionClassificationAdapter()
-
-
-def result_adapters() -> dict[type[Any], Adapter[Any]]:
-    """Return the adapter of every result type."""
-    return {
-        results.Detections: detection_adapter(),
-        results.Classification: classification_adapter(),
-        results.Segmentation: SegmentationAdapter(),
-        results.DepthMap: DepthAdapter(),
-    }
+    A class whose message package is not installed is skipped. Raises PluginError if none is left,
+    and for a class that does not exist or cannot be used.
+    """
+    missing = []
+    for path in kind.adapters:
+        title = f"result kind {kind.name}: adapter {path}"
+        module_name, _, class_name = path.partition(":")
+        try:
+            adapter_class = getattr(importlib.import_module(module_name), class_name, None)
+            if isinstance(adapter_class, type) and issubclass(adapter_class, Adapter):
+                return adapter_class()
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # another package's code may raise anything
+            # The adapter's own module must exist; what it imports may be absent.
+            if not isinstance(error, ImportError) or f"{module_name}.".startswith(f"{error.name}."):
+                raise PluginError(f"{title}: {format_error(error)}") from error
+            missing.append(str(error))
+            continue
+        raise PluginError(f"{title}: expected a subclass of Adapter, got {adapter_class!r}")
+    raise PluginError(
+        f"result kind {kind.name}: expected the messages of one of {', '.join(kind.adapters)}, got "
+        f"{'; '.join(missing)}; install their package"
+    )

@@ -2,38 +2,28 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from edge_inference.composition.bus import Publisher
 from edge_inference.core.decoders.detection import check_classes
-from edge_inference.core.exhaustive import unhandled_error
-from edge_inference.core.models.model import RESULT_TYPES, ModelDescription
-from edge_inference.core.results import Classification, DepthMap, Detections, Result, Segmentation
+from edge_inference.core.models.model import ModelDescription
+from edge_inference.core.results import Result, ResultKind
 from edge_inference.core.tensors import TensorBatch
 from edge_inference.errors import ConfigError, TensorError
 from edge_inference.nodes.conversions.inference_state import InferenceStateAdapter
-from edge_inference.nodes.conversions.maps import depth_unit_warning
 from edge_inference.nodes.conversions.numbers import Float32Adapter
-from edge_inference.nodes.conversions.results import result_adapters
+from edge_inference.nodes.conversions.results import result_adapter
 from edge_inference.nodes.conversions.tensors import TensorListAdapter
 from edge_inference.nodes.parameters import NodeParameters
 from edge_inference.nodes.perception.model_settings import ModelFollower, ModelSettings
 from edge_inference.nodes.stage import FrameDropped, Stage
 
-#: Topic of each result type.
-TOPICS: dict[type[Any], str] = {
-    Detections: "detections",
-    Classification: "classification",
-    Segmentation: "segmentation",
-    DepthMap: "depth",
-}
-
 
 class Decode(Stage[TensorBatch]):
-    """Converts a model's raw outputs to detections, classifications, masks or depth maps.
+    """Converts a model's raw outputs to detections, classifications, masks or other results.
 
     While the node is configured, the decoder's settings (confidence, iou …) are parameters
     too; their defaults come from the model folder. The values of a previous model
@@ -53,17 +43,17 @@ class Decode(Stage[TensorBatch]):
         self._saved: dict[Path, Any] = {}
 
     def accept(self, settings: ModelSettings) -> None:
-        """Reject a model that cannot be read."""
+        """Reject a model that cannot be read, or whose results cannot be published."""
         if not settings.same_model(self.parameters.current):
-            settings.find_model()
+            result_adapter(settings.find_model().kind)
 
     def open(self) -> None:
         """Read the model's decoder and declare its parameters."""
         super().open()
-        self._adapters = result_adapters()
         self._saved.clear()
         self._follower = ModelFollower(self)
-        self._publishers_by_type: dict[type[Any], Any] = {}
+        #: The kinds of the models so far, with their publishers, by the type of the results.
+        self._outputs: dict[type[Any], tuple[ResultKind[Any], Publisher[Any]]] = {}
         self._scores = self.make_publisher("inference_result", Float32Adapter())
         self._load(self.parameters.current)
 
@@ -110,11 +100,11 @@ class Decode(Stage[TensorBatch]):
     def emit(self, output: list[Result]) -> None:
         """Publish the results and their best scores."""
         for result in output:
-            self._publishers_by_type[type(result)].publish(result)
-            self.health.set_warning(depth_unit_warning(result))
-            score = top_score(result)
-            if score is not None:
-                self._scores.publish(score)
+            kind, publisher = self._outputs[type(result)]
+            publisher.publish(result)
+            self.health.set_warning("" if kind.warning is None else kind.warning(result))
+            if kind.top_score is not None:
+                self._scores.publish(kind.top_score(result))
 
     def _find_decoder(self, name: str) -> tuple[ModelDescription, Any]:
         """Return model and decoder settings for a raw output of the current or previous model."""
@@ -130,10 +120,10 @@ class Decode(Stage[TensorBatch]):
 
     def _load(self, settings: ModelSettings) -> None:
         model = settings.find_model()
-        result_type = RESULT_TYPES[model.task]
-        if result_type not in self._publishers_by_type:
-            publisher = self.make_publisher(TOPICS[result_type], self._adapters[result_type])
-            self._publishers_by_type[result_type] = publisher
+        kind = model.kind
+        if kind.result_type not in self._outputs:
+            publisher = self.make_publisher(kind.topic, result_adapter(kind))
+            self._outputs[kind.result_type] = kind, publisher
         previous = (self._model, self._decoder.current) if self._decoder is not None else None
         self._declare(model)
         self._model, self._previous = model, previous
@@ -166,14 +156,3 @@ class Decode(Stage[TensorBatch]):
             parameters.close()
             raise ConfigError(f"parameter {error}") from error
         return parameters
-
-
-def top_score(result: Result) -> float | None:
-    """Return the best score, NaN where nothing was found, None for results without a score."""
-    if isinstance(result, DepthMap):
-        return None
-    if isinstance(result, Segmentation):
-        return result.score
-    if isinstance(result, Detections | Classification):
-        return float(result.scores[0]) if len(result) else math.nan
-    raise unhandled_error(result, "best score")

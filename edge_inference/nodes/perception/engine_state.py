@@ -9,7 +9,7 @@ from edge_inference.core.text_line import one_line
 from edge_inference.engines.serving.server import EngineServer
 from edge_inference.nodes.component import Component
 from edge_inference.nodes.conversions.inference_state import InferenceStateAdapter
-from edge_inference.nodes.perception.inference_settings import settings_of
+from edge_inference.nodes.perception.operating_points import settings_of
 
 
 class EngineStatePublisher:

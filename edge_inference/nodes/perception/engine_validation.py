@@ -11,8 +11,8 @@ from edge_inference.engines.serving.cost_recording import Report
 from edge_inference.engines.serving.engine_check import check_engine, record_check, warm_up
 from edge_inference.engines.serving.preparation import check_in_child
 from edge_inference.engines.serving.selection import Selection
-from edge_inference.nodes.perception.inference_settings import InferenceSettings, settings_of
-from edge_inference.nodes.perception.operating_points import OperatingPoints
+from edge_inference.nodes.perception.inference_settings import InferenceSettings
+from edge_inference.nodes.perception.operating_points import points_of
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,6 @@ class EngineValidation:
     """Checks an opened engine and measures its cost; ``report`` gets the warnings."""
 
     settings: InferenceSettings
-    points: OperatingPoints
     report: Report
 
     def __call__(
@@ -33,8 +32,9 @@ class EngineValidation:
         where it should save time or heat and is not faster.
         """
         golden, agreement = self.settings.golden_check, self.settings.self_check
-        settings = settings_of(selection.request)
-        baseline = self.points.baseline(settings)
+        request = selection.request
+        points = points_of(request)
+        baseline = points.baseline(request)
         if not in_service or (golden == agreement == "off" and baseline is None):
             checked = check_engine(
                 selection, backend, golden=golden, agreement=agreement, cancelled=cancelled
@@ -48,5 +48,5 @@ class EngineValidation:
         backend.precision_in_use = backend.precision_in_use or checked.precision
         for warning in checked.warnings:
             self.report(warning)
-        self.points.check_is_faster(settings)
+        points.check_is_faster(request)
         return checked.notes

@@ -13,16 +13,15 @@ from edge_inference.core.tensors import TensorBatch
 from edge_inference.engines.cache.artifacts import Cancelled, default_cache
 from edge_inference.engines.serving.batch_runner import BatchRunner
 from edge_inference.engines.serving.engine import Engine
+from edge_inference.engines.serving.engine_selector import EngineSelector, NotFasterError
 from edge_inference.engines.serving.selection import Selection, select_backend
-from edge_inference.engines.serving.server import EngineServer
+from edge_inference.engines.serving.server import EngineFailure
 from edge_inference.engines.serving.service_costs import ServiceCosts
-from edge_inference.errors import EdgeInferenceError
 from edge_inference.nodes.conversions.tensors import TensorListAdapter
 from edge_inference.nodes.perception.engine_state import EngineStatePublisher
 from edge_inference.nodes.perception.engine_validation import EngineValidation
-from edge_inference.nodes.perception.inference_settings import InferenceSettings, settings_of
+from edge_inference.nodes.perception.inference_settings import InferenceSettings
 from edge_inference.nodes.perception.operating_points import (
-    NotFasterError,
     OperatingPoints,
     timing_key,
 )
@@ -41,14 +40,11 @@ class Inference(Stage[TensorBatch]):
     default_name = "inference"
     default_namespace = "ai"
     settings_class = InferenceSettings
-    _points: OperatingPoints
 
     def __init__(self, **node_arguments: Any) -> None:
-        self._server: EngineServer | None = None
+        self._selector: EngineSelector[OperatingPoints] | None = None
         super().__init__(**node_arguments)
-        self._throttle = ThrottleClient(
-            self, lambda: self._apply_limits(retry=False), self._serving_state
-        )
+        self._throttle = ThrottleClient(self, self._apply_limits, self._serving_state)
         self._state_timer: Timer | None = None
         self._last_model = ""
 
@@ -62,21 +58,13 @@ class Inference(Stage[TensorBatch]):
 
     def on_change(self, settings: InferenceSettings) -> None:
         """Prepare another engine while the present one stays in service."""
-        if self._server is not None and self._server.engine is not None:
-            with self._throttle.lock:
-                previous = self._points.containing(settings_of(self._server.engine.request))
-                self._points = OperatingPoints(settings, previous, self.get_logger().warning)
-                self._apply_limits()
+        selector = self._selector
+        if selector is not None and selector.server.engine is not None:
+            selector.ask(OperatingPoints(settings, self.get_logger().warning))
 
-    def _apply_limits(self, *, retry: bool = True) -> None:
-        """Switch to the best engine within the limits of the platform manager, if necessary."""
-        with self._throttle.lock:
-            server = self._server
-            if server is None or server.engine is None:
-                return
-            if self._points.apply_limits(server, self._throttle.limits, retry=retry):
-                self._states.problem = ""
-        self._publish_state()
+    def _apply_limits(self) -> None:
+        if self._selector is not None:
+            self._selector.limit(self._throttle.limits)
 
     def open(self) -> None:
         """Open the model and check it on its golden images, which also warms it up."""
@@ -88,9 +76,16 @@ class Inference(Stage[TensorBatch]):
         self._runner = BatchRunner(self._service.add)
         self._last_model = ""
         settings = self.parameters.current
-        self._points = OperatingPoints(settings, None, self.get_logger().warning)
-        self._server = EngineServer(default_cache(), self._check, self._on_switch, self._on_failure)
-        self._server.open(settings.request(), allow_fallback=settings.fallback)
+        points = OperatingPoints(settings, self.get_logger().warning)
+        self._selector = EngineSelector(
+            default_cache(),
+            self._check,
+            self._on_switch,
+            self._on_failure,
+            lambda points: self.parameters.restore(points.restore_in(self.parameters.current)),
+            self._on_asked,
+        )
+        self._selector.open(points, allow_fallback=settings.fallback)
         self._state_timer = self.make_timer(STATE_PERIOD_S, self._update)
 
     def start(self) -> None:
@@ -105,9 +100,9 @@ class Inference(Stage[TensorBatch]):
             self.destroy_timer(self._state_timer)
             self._state_timer = None
         with self._throttle.lock:  # another thread may be handling a directive
-            server, self._server = self._server, None
-        if server is not None:
-            server.close()
+            selector, self._selector = self._selector, None
+        if selector is not None:
+            selector.close()
             self._service.close()
 
     def model_name(self) -> str:
@@ -120,8 +115,8 @@ class Inference(Stage[TensorBatch]):
 
     def process(self, item: TensorBatch, settings: InferenceSettings) -> TensorBatch:
         """Run the model once."""
-        assert self._server is not None
-        output = self._server.run(lambda engine: self._run_on(engine, item))
+        assert self._selector is not None
+        output = self._selector.server.run(lambda engine: self._run_on(engine, item))
         self._last_model = output.model
         return output
 
@@ -139,9 +134,9 @@ class Inference(Stage[TensorBatch]):
     def _check(
         self, selection: Selection, backend: Backend, cancelled: Cancelled
     ) -> Mapping[str, str]:
-        server = self._server  # None during close
-        in_service = server is None or server.engine is not None
-        check = EngineValidation(self.parameters.current, self._points, self.get_logger().warning)
+        selector = self._selector  # None during close
+        in_service = selector is None or selector.server.engine is not None
+        check = EngineValidation(self.parameters.current, self.get_logger().warning)
         return check(selection, backend, cancelled, in_service=in_service)
 
     def _on_switch(self, engine: Engine) -> None:
@@ -151,30 +146,34 @@ class Inference(Stage[TensorBatch]):
         self.health.replace_notes(engine.facts())
         self._publish_state()
 
-    def _on_failure(self, error: EdgeInferenceError, engine: Engine) -> None:
-        is_error = not isinstance(error, NotFasterError)  # the workload message reports that one
-        if is_error:
-            self.report_error(error, "engine", lost=False)
-        with self._throttle.lock:  # waits for the thread that started the switch
-            self._states.problem = str(error) if is_error else self._states.problem
-            if self._points.rule_out(error, self._throttle.limits):
-                # The platform manager requested this engine, not the user.
-                self._apply_limits()
-            elif self._server is not None:
-                # The server prepares the engine that was requested last.
-                self._points = self._points.containing(settings_of(self._server.target_request))
-                self.parameters.restore(self._points.restore_in(self.parameters.current))
-                self._apply_limits(retry=False)
+    def _on_failure(self, failure: EngineFailure) -> None:
+        if isinstance(failure.error, NotFasterError):
+            return  # the workload message reports it
+        self.report_error(failure.error, "engine", lost=False)
+        self._states.problem = str(failure.error)
+
+    def _on_asked(self, is_new: bool) -> None:
+        if is_new:
+            self._states.problem = ""
         self._publish_state()
 
     def _update(self) -> None:
         self._throttle.update()
-        self._service.save_if_due(time.monotonic_ns(), is_free=self._throttle.limits.is_free)
+        now_ns, throttle, selector = time.monotonic_ns(), self._throttle, self._selector
+        self._service.save_if_due(now_ns, is_free=throttle.limits.is_free)
+        if selector is not None:
+            adapts = self.parameters.current.adapt_to_load
+            demand_hz = throttle.demand_hz(now_ns) if adapts else None
+            times = selector.points.process_ms(selector.server.engine, throttle.meter)
+            selector.adapt(now_ns, demand_hz, times)
         self._publish_state()
 
     def _publish_state(self) -> None:
-        self._states.publish(self._server, self._throttle.limits.max_rate_hz)
+        server = self._selector.server if self._selector is not None else None
+        self._states.publish(server, self._throttle.limits.max_rate_hz)
 
     def _serving_state(self) -> ServingState:
-        engine = self._server.engine if self._server is not None else None
-        return self._points.serving_state(engine, self._throttle.limits, self._throttle.meter)
+        assert self._selector is not None
+        points, engine = self._selector.points, self._selector.server.engine
+        selected, throttle = self._selector.selected(), self._throttle
+        return points.serving_state(engine, selected, throttle.limits, throttle.meter)

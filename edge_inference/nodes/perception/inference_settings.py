@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from edge_inference.core.models.model import PRECISIONS
@@ -85,6 +85,12 @@ class InferenceSettings(ThrottleClientSettings, ModelSettings):
         "<model>:<precision>; empty: the cheaper precisions in which the model is available",
     )
 
+    adapt_to_load: bool = setting(
+        False,
+        "go to a cheaper operating point while images arrive faster than this node can process "
+        "them, and back when the better one can",
+    )
+
     def check(self) -> str | None:
         """Refuse a backend that no installed package has."""
         try:
@@ -99,22 +105,16 @@ class InferenceSettings(ThrottleClientSettings, ModelSettings):
 
     def engine_values(self) -> dict[str, Any]:
         """Return the values of the parameters that select an engine."""
-        return {name: getattr(self, name) for name in ("model", "model_path", *_ENGINE)}
+        return {
+            "model": self.model,
+            "model_path": self.model_path,
+            **self.engine_request_values(),
+        }
 
-    def request(self) -> InferenceRequest:
+    def request(self) -> EngineRequest:
         """Return the request for these settings; raises ModelError or ConfigError."""
-        values = {name: getattr(self, name) for name in _ENGINE}
-        return InferenceRequest(self.find_model(), **values, settings=self)
+        return EngineRequest(self.find_model(), **self.engine_request_values())
 
-
-@dataclass(frozen=True)
-class InferenceRequest(EngineRequest):
-    """The engine request of an inference node, with the node's settings that it comes from."""
-
-    settings: InferenceSettings = field(kw_only=True, compare=False)
-
-
-def settings_of(request: EngineRequest) -> InferenceSettings:
-    """Return the settings that a request of an inference node comes from."""
-    assert isinstance(request, InferenceRequest)
-    return request.settings
+    def engine_request_values(self) -> dict[str, Any]:
+        """Return the fields of the request besides the model."""
+        return {name: getattr(self, name) for name in _ENGINE}

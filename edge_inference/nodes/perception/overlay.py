@@ -7,14 +7,15 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
 
+from edge_inference.composition.adapter import Adapter
 from edge_inference.core.images.encodings import to_bgr
 from edge_inference.core.images.frame import Frame
-from edge_inference.core.images.overlay import draw
-from edge_inference.core.results import Result
+from edge_inference.core.results import RESULT_KINDS, Result
+from edge_inference.core.results.overlay import draw
 from edge_inference.core.settings import setting
+from edge_inference.errors import PluginError
 from edge_inference.nodes.conversions.images import ImageAdapter
-from edge_inference.nodes.conversions.results import result_adapters
-from edge_inference.nodes.perception.decode import TOPICS
+from edge_inference.nodes.conversions.results import result_adapter
 from edge_inference.nodes.perception.image_input import (
     Image,
     ImageSettings,
@@ -53,9 +54,15 @@ class Overlay(Stage[Any]):
         self._running = self._subscribed = False
 
     def open(self) -> None:
-        """Make the publisher."""
+        """Make the publisher, and find the adapters of all kinds of results."""
         super().open()
         self._overlays = self.make_publisher("overlay", ImageAdapter())
+        self._adapters: dict[str, Adapter[Any]] = {}
+        for kind in RESULT_KINDS.rows().values():
+            try:
+                self._adapters[kind.topic] = result_adapter(kind)
+            except PluginError as error:  # of another package; the other kinds are drawn
+                self.report_error(error, "kind", lost=False)
 
     def start(self) -> None:
         """Subscribe to images and results as soon as there is a subscriber."""
@@ -93,8 +100,8 @@ class Overlay(Stage[Any]):
 
     def _subscribe(self) -> None:
         subscribe_to_images(self, self._keep)
-        for result_type, adapter in result_adapters().items():
-            self.subscribe_to(TOPICS[result_type], adapter, self.receive)
+        for topic, adapter in self._adapters.items():
+            self.subscribe_to(topic, adapter, self.receive)
 
     def _keep(self, image: Image, by_reference: bool) -> None:
         del by_reference

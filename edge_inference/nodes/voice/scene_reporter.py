@@ -6,11 +6,11 @@ import threading
 from dataclasses import dataclass
 from typing import Any
 
-from edge_inference.core.results import Classification, Detections
+from edge_inference.core.results import CLASSIFICATION, DETECTION, Classification, Detections
 from edge_inference.core.settings import setting
 from edge_inference.nodes.component import Component
 from edge_inference.nodes.conversions.command import FeedbackAdapter
-from edge_inference.nodes.conversions.results import classification_adapter, detection_adapter
+from edge_inference.nodes.conversions.results import result_adapter
 from edge_inference.nodes.conversions.string_and_bool import StringAdapter
 from edge_inference.nodes.voice.parameter_files import load_scene_names
 from edge_inference.speech.planning.motion import MotionFeedback, MotionState
@@ -50,9 +50,9 @@ class SceneReporter(Component):
         """Subscribe to results and to the feedback of plans."""
         self._scene = Scene(self._names.spoken_name)
         self._answered_step: tuple[int, int] | None = None
-        results = self.subscribe_to("detections", detection_adapter(), self._on_result)
-        self._topic = results.topic
-        self.subscribe_to("classification", classification_adapter(), self._on_result)
+        objects = self.subscribe_to(DETECTION.topic, result_adapter(DETECTION), self._on_result)
+        self._topic = objects.topic
+        self.subscribe_to(CLASSIFICATION.topic, result_adapter(CLASSIFICATION), self._on_result)
         self.subscribe_to("command_feedback", FeedbackAdapter(), self._on_feedback)
 
     def _on_result(self, result: Detections | Classification, by_reference: bool) -> None:

@@ -9,8 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_inference.core.decoders import DecodeContext, checks, register
-from edge_inference.core.decoders.detection import Candidates, SelectionSettings, select_best
+from edge_inference.core.decoders import (
+    Candidates,
+    DecodeContext,
+    SelectionSettings,
+    checks,
+    input_size,
+    register,
+    select_best,
+    to_detections,
+)
 from edge_inference.core.results import Detections
 from edge_inference.core.settings import setting
 
@@ -38,13 +46,9 @@ def decode(
     checks.expect_classes(grid, grid.array.shape[3] - 1, context.labels)
     scores = checks.to_floats(grid)[0, :, :, 1:]
     rows, columns = np.nonzero(scores.max(axis=2) >= settings.confidence)
-    cell = np.array([context.input_width, context.input_height], np.float32) / (
-        scores.shape[1],
-        scores.shape[0],
-    )
+    cell = input_size(context) / (scores.shape[1], scores.shape[0])
     corners = np.stack([columns, rows], axis=1).astype(np.float32) * cell
     found = scores[rows, columns]
     boxes = np.concatenate([corners, corners + cell], axis=1).astype(np.float32)
-    return select_best(
-        Candidates(boxes, found.max(axis=1), found.argmax(axis=1), grid.name), context, settings
-    )
+    objects = Candidates(boxes, found.max(axis=1), found.argmax(axis=1), grid.name)
+    return to_detections(select_best(objects, context, settings), context)

@@ -1,0 +1,325 @@
+"""An engine selector on fake engines whose preparations run step by step, as a test says."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from edge_inference.backends.base import Backend
+from edge_inference.core.directives.directive import DirectiveLimits
+from edge_inference.core.models.model import ModelDescription
+from edge_inference.engines.cache.artifact_cache import ArtifactCache
+from edge_inference.engines.serving.backend_table import EngineRequest
+from edge_inference.engines.serving.engine import Engine
+from edge_inference.engines.serving.engine_selector import (
+    EngineSelector,
+    NotFasterError,
+    PointList,
+    PointRequest,
+)
+from edge_inference.engines.serving.selection import Selection
+from edge_inference.engines.serving.server import EngineFailure
+from edge_inference.engines.serving.service_states import (
+    TRANSITIONS,
+    ServiceEvent,
+    ServiceState,
+    ServiceStateMachine,
+)
+from edge_inference.errors import BackendError, EdgeInferenceError, EngineFileError
+from engine_server_fakes import DEADLINE_S, ONE, FakeEngines, answer
+
+NUMBERS = {"fp32": 32.0, "fp16": 16.0, "int8": 8.0}
+
+Edge = tuple[ServiceState, ServiceEvent]
+
+
+class CountingLock:
+    """A lock that counts the threads that wait for it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counting = threading.Lock()
+        self.waiting = 0
+
+    def __enter__(self) -> None:
+        with self._counting:
+            self.waiting += 1
+        self._lock.acquire()
+        with self._counting:
+            self.waiting -= 1
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+class RecordingMachine(ServiceStateMachine):
+    """Records every edge."""
+
+    def __init__(self, edges: set[Edge]) -> None:
+        super().__init__()
+        self.edges = edges
+
+    def handle(self, event: ServiceEvent) -> None:
+        """Change the state as always."""
+        edge = (self.state, event)
+        super().handle(event)
+        self.edges.add(edge)
+
+
+class SteppedEngines(FakeEngines):
+    """Fake engines whose builds and checks pause until they are stepped."""
+
+    def __init__(self, model: ModelDescription) -> None:
+        super().__init__(model)
+        self.paused: list[threading.Event] = []
+        self.is_stepped = True
+        #: Set once an engine serves; its own check does not pause.
+        self.serves = False
+        self.during_roll_back: Callable[[], None] = lambda: None
+
+    def pause(self) -> None:
+        name = threading.current_thread().name
+        if not self.is_stepped or not (name == "engine switch" or self.serves):
+            return
+        go = threading.Event()
+        self.paused.append(go)
+        assert go.wait(DEADLINE_S)
+
+    def select(self, request: EngineRequest, cache: ArtifactCache) -> Selection:
+        if threading.current_thread().name == "engine switch":
+            self.pause()
+        elif self.serves:
+            self.during_roll_back()
+        return super().select(request, cache)
+
+    def make(
+        self, request: EngineRequest, cache: ArtifactCache, progress: Any, cancelled: Any
+    ) -> None:
+        self.pause()
+        super().make(request, cache, progress, cancelled)
+
+    def check(self, selection: Selection, backend: Backend, cancelled: Any) -> Mapping[str, str]:
+        self.pause()
+        return super().check(selection, backend, cancelled)
+
+
+class _Points(PointList):
+    def __init__(self, model: ModelDescription, precisions: Sequence[str]) -> None:
+        requests = [PointRequest(model, "ort", each, points=self) for each in precisions]
+        super().__init__(requests, precisions)
+
+
+class ServiceRig:
+    """Drives one selector. The user's lists are fp32, fp16 and int8, or a part of them.
+
+    fp32 never fails: ONNX Runtime serves with it as the fallback.
+    """
+
+    def __init__(self, engines: SteppedEngines, folder: Path, edges: set[Edge]) -> None:
+        self.engines = engines
+        self.failures: list[EngineFailure] = []
+        self.restored: list[PointList] = []
+        self.on_failure: Callable[[], None] = lambda: None
+        self._closing: threading.Thread | None = None
+        self.served = 0
+        self.selector: EngineSelector[PointList] = EngineSelector(
+            ArtifactCache(folder),
+            engines.check,
+            self._on_changed,
+            self._failed,
+            self.restored.append,
+            lambda is_new: None,
+        )
+        self.server = self.selector.server
+        self.server._states = RecordingMachine(edges)
+        self.lock = CountingLock()
+        self.server._in_use = self.lock  # type: ignore[assignment]
+        self._inference: threading.Thread | None = None
+        self._answers: list[float] = []
+        self._go_on = threading.Event()
+        self._now_ns = 0
+
+    def points(self, *precisions: str) -> PointList:
+        """Return a list of the user, best first."""
+        return _Points(self.engines.model, precisions)
+
+    @property
+    def precision(self) -> str:
+        """The precision of the engine in service."""
+        assert self.server.engine is not None
+        return self.server.engine.precision
+
+    def _failed(self, failure: EngineFailure) -> None:
+        self.failures.append(failure)
+        self.on_failure()
+
+    def not_faster(self, index: int) -> NotFasterError:
+        """Withdraw a point as a measurement does, and return the error of its check."""
+        self.selector.points.withdrawn[index] = "no faster"
+        return NotFasterError("no faster")
+
+    def close_later(self) -> None:
+        """Close in another thread, and wait until it has begun."""
+        self._closing = threading.Thread(target=self.server.close)
+        self._closing.start()
+        while not self.server._is_closing:
+            time.sleep(0)
+
+    def wait_until_closed(self) -> None:
+        """Wait for the end of ``close_later``."""
+        assert self._closing is not None
+        self._closing.join(DEADLINE_S)
+
+    def _on_changed(self, engine: Engine) -> None:
+        assert engine.precision in NUMBERS
+        self.engines.serves = True
+
+    # What can happen ---------------------------------------------------------------------------
+
+    def open(self, *precisions: str, allow_fallback: bool = True) -> None:
+        """Open the first of the user's points."""
+        self.selector.open(self.points(*precisions), allow_fallback=allow_fallback)
+        self.settle()
+
+    def infer(self) -> None:
+        """Run one inference; it gives the answer of an engine, whatever fails."""
+        if self._inference is None:
+            assert answer(self.server) in NUMBERS.values()
+            self.served += 1
+            self.check()
+
+    def begin_inference(self) -> None:
+        """Begin an inference that takes until ``end_inference``."""
+        if self._inference is not None:
+            return
+        begun, self._go_on = threading.Event(), threading.Event()
+        self._inference = threading.Thread(target=self._infer_slowly, args=(begun, self._go_on))
+        self._inference.start()
+        assert begun.wait(DEADLINE_S)
+
+    def _infer_slowly(self, begun: threading.Event, go_on: threading.Event) -> None:
+        def work(engine: Engine) -> float:
+            begun.set()
+            assert go_on.wait(DEADLINE_S)
+            return float(engine.backend.infer(ONE)["x"][0])
+
+        self._answers.append(self.server.run(work))
+
+    def end_inference(self) -> None:
+        """End it."""
+        if self._inference is not None:
+            self._go_on.set()
+            self._inference.join(DEADLINE_S)
+            self._inference = None
+            assert self._answers.pop() in NUMBERS.values()
+            self.served += 1
+            self.settle()
+
+    def load(self, demand_hz: float) -> None:
+        """Let a demand last; every point takes 10 ms less than the one before."""
+        times = [30.0 - 10 * index for index in range(len(self.selector.points.requests))]
+        for _ in range(2):
+            self.selector.adapt(self._now_ns, demand_hz, times)
+            self._now_ns += 10_000_000_000
+
+    def step(self, number: int = 0) -> None:
+        """Let one paused preparation go on to its next pause or end."""
+        if self.engines.paused:
+            self.engines.paused.pop(number % len(self.engines.paused)).set()
+            self.settle()
+
+    def settle(self) -> None:
+        """Wait until every preparation is paused, waits for the inference, or has ended."""
+        end = time.monotonic() + DEADLINE_S
+        while len(self.engines.paused) + self.lock.waiting != sum(
+            each.is_running() for each in self.server._started
+        ):
+            assert time.monotonic() < end, "a preparation hangs"
+            time.sleep(0)
+
+    def check(self) -> None:
+        """Check what always holds."""
+        states = {state for state, _ in TRANSITIONS}
+        assert self.server.state in states
+        assert self.server.engine is not None
+        failed = {each.request.precision for each in self.failures if each.request is not None}
+        points = self.selector.points
+        ruled_out = {each for n, each in enumerate(points.precisions) if points.is_ruled_out(n)}
+        assert ruled_out <= failed, "ruled out without a failure"
+
+    def close(self) -> None:
+        """Let everything end, and free everything."""
+        self.engines.is_stepped = False
+        self._go_on.set()
+        if self._inference is not None:
+            self._inference.join(DEADLINE_S)
+        for paused in self.engines.paused:
+            paused.set()
+        self.selector.close()
+        assert self.engines.open_backends() == []
+
+
+FAULTS = (BackendError("fault"), EngineFileError("damaged"), NotFasterError("no faster"))
+LISTS = (("fp32", "fp16", "int8"), ("fp16", "int8"), ("int8",), ("fp32", "int8"), ("fp16",))
+CEILINGS = ("", "fp16", "int8")
+DEMANDS_HZ = (10.0, 45.0, 80.0)
+
+
+def random_events(rig: ServiceRig, draw: random.Random, count: int) -> None:
+    """Open an engine, let ``count`` random events happen, and check after each."""
+    engines, selector = rig.engines, rig.selector
+    faults: tuple[dict[str, Any], ...] = (
+        engines.drifting,
+        engines.broken_open,
+        engines.broken_run,
+        engines.unbuildable,
+        engines.impossible,
+    )
+
+    def fault() -> None:
+        precision = draw.choice(("fp16", "int8"))
+        for each in faults:
+            each.pop(precision, None)
+        kind = draw.choice(faults)
+        kind[precision] = FAULTS[0] if kind is engines.impossible else draw.choice(FAULTS)
+
+    def heal() -> None:
+        for each in faults:
+            each.clear()
+
+    def step() -> None:
+        rig.step(draw.randrange(4))
+
+    def perhaps_step() -> None:
+        if draw.random() < 0.3:
+            step()
+
+    events: dict[Callable[[], object], int] = {
+        step: 10,
+        rig.infer: 4,
+        rig.begin_inference: 1,
+        rig.end_inference: 2,
+        fault: 3,
+        lambda: engines.missing.add(draw.choice(("fp16", "int8"))): 2,
+        heal: 1,
+        lambda: selector.ask(rig.points(*draw.choice(LISTS))): 3,
+        lambda: selector.limit(DirectiveLimits(precision_ceiling=draw.choice(CEILINGS))): 3,
+        lambda: rig.load(draw.choice(DEMANDS_HZ)): 2,
+    }
+    engines.during_roll_back = perhaps_step
+    engines.missing.update(draw.sample(("fp16", "int8"), draw.randrange(3)))
+    if draw.random() < 0.5:
+        fault()
+    while rig.server.engine is None:
+        try:
+            rig.open(*draw.choice(LISTS), allow_fallback=draw.random() < 0.7)
+        except EdgeInferenceError:
+            heal()
+    for event in draw.choices(list(events), list(events.values()), k=count):
+        event()
+        rig.settle()
+        rig.check()
