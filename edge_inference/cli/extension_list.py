@@ -8,8 +8,8 @@ from typing import Any
 
 from edge_inference.cli.exit_status import print_error
 from edge_inference.core.decoders import DECODERS
+from edge_inference.core.entry_points import PREFIX
 from edge_inference.core.extension_table import (
-    PREFIX,
     Extension,
     ExtensionTable,
     problems_of_packages,
