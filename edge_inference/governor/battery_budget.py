@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from edge_inference.core.platform_state import PlatformState
 from edge_inference.core.reading import Role
-from edge_inference.governor.battery_sum import sum_batteries
+from edge_inference.governor.battery_sum import BatterySum, sum_batteries
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,8 @@ class BatteryBudget:
         """Start without a plan."""
         self._minutes = 0.0
         self._until_ns = 0
+        #: The last one of this plan; it holds while the energy is unknown.
+        self._budget_w: float | None = None
 
     def plan(
         self, state: PlatformState, now_ns: int, minutes_to_last: float, reserve: float
@@ -36,23 +38,29 @@ class BatteryBudget:
         if minutes_to_last != self._minutes:
             self._minutes = minutes_to_last
             self._until_ns = now_ns + int(minutes_to_last * 60e9)
+            self._budget_w = None
         if minutes_to_last <= 0.0:
             return BatteryPlan()
         left_s = min(minutes_to_last * 60.0, (self._until_ns - now_ns) / 1e9)
         if left_s <= 0.0:
             return BatteryPlan(minutes_left=0.0)
-        minutes_left = left_s / 60.0
         batteries = sum_batteries(state)
-        if batteries is None:
-            return BatteryPlan(None, minutes_left, "minutes_to_last: this machine has no battery")
-        if not batteries.delivers:
-            return BatteryPlan(minutes_left=minutes_left)
-        energy_j, full_j, problems = batteries.energy_j, batteries.full_energy_j, batteries.problems
+        if batteries is None or not batteries.delivers:
+            self._budget_w = None
+            problem = "" if batteries else "minutes_to_last: this machine has no battery"
+            return BatteryPlan(None, left_s / 60.0, problem)
+        problem = self._update_budget(batteries, left_s, reserve)
+        return BatteryPlan(self._budget_w, left_s / 60.0, problem)
+
+    def _update_budget(self, batteries: BatterySum, left_s: float, reserve: float) -> str:
+        """Divide the energy by the time; return what cannot be kept, empty if all can."""
+        energy_j, full_j = batteries.energy_j, batteries.full_energy_j
         if energy_j is None:
-            problem = problems[Role.BATTERY_ENERGY]
-            return BatteryPlan(None, minutes_left, f"minutes_to_last cannot be kept: {problem}")
+            problem = f"minutes_to_last cannot be kept: {batteries.problems[Role.BATTERY_ENERGY]}"
+            held = "" if self._budget_w is None else "; the last battery budget stays in force"
+            return problem + held
         if full_j is None and reserve > 0.0:
-            problem = f"battery_reserve cannot be kept: {problems[Role.BATTERY_FULL_ENERGY]}"
-            return BatteryPlan(energy_j / left_s, minutes_left, problem)
-        usable_j = max(0.0, energy_j - reserve * (full_j or 0.0))
-        return BatteryPlan(usable_j / left_s, minutes_left)
+            self._budget_w = energy_j / left_s
+            return f"battery_reserve cannot be kept: {batteries.problems[Role.BATTERY_FULL_ENERGY]}"
+        self._budget_w = max(0.0, energy_j - reserve * (full_j or 0.0)) / left_s
+        return ""

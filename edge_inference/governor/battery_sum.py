@@ -43,7 +43,7 @@ def sum_batteries(state: PlatformState) -> BatterySum | None:
         delivers = any(_may_discharge(each) for each in batteries)
         if delivers and power_w is not None:
             power_w = None
-            problems[Role.BATTERY_POWER] = "the batteries report a power of 0 W, but discharge"
+            problems[Role.BATTERY_POWER] = "the batteries report 0 W, but one may discharge"
     return BatterySum(power_w, energy_j, full_energy_j, delivers, problems)
 
 

@@ -134,6 +134,23 @@ def test_without_a_known_full_energy_there_is_no_reserve(given_charge: float | N
     assert BatteryBudget().plan(state(*first, *second), START_NS, 60.0, 0.0).problem == ""
 
 
+def test_the_last_budget_stays_in_force_while_an_energy_is_unknown() -> None:
+    budget = BatteryBudget()
+    known = battery("BAT0", watts=9.0, watt_hours=10.0, charge=0.5)
+    both = state(*known, *battery("BAT1", watts=9.0, watt_hours=10.0, charge=0.5))
+    lost = state(*known, *battery("BAT1", watts=9.0, charge=0.5))
+    assert "stays in force" not in budget.plan(lost, START_NS, 60.0, 0.0).problem
+    assert budget.plan(both, START_NS, 60.0, 0.0).budget_w == pytest.approx(20.0)
+    plan = budget.plan(lost, START_NS, 60.0, 0.0)
+    assert plan.budget_w == pytest.approx(20.0)
+    assert "battery/BAT1" in plan.problem and "stays in force" in plan.problem
+    # It belongs to its plan, and ends where batteries set no limit.
+    assert budget.plan(lost, START_NS, 30.0, 0.0).budget_w is None
+    budget.plan(both, START_NS, 30.0, 0.0)
+    assert budget.plan(state(), START_NS, 30.0, 0.0).budget_w is None
+    assert budget.plan(lost, START_NS, 30.0, 0.0).budget_w is None
+
+
 def test_a_power_that_one_battery_does_not_report_makes_the_sum_unknown() -> None:
     first = battery("BAT0", watts=9.0, watt_hours=10.0, charge=0.5)
     second = battery("BAT1", watt_hours=10.0, charge=0.5, status=IN)
@@ -144,6 +161,16 @@ def test_a_power_that_one_battery_does_not_report_makes_the_sum_unknown() -> Non
     budget = PowerTracker().update(state(*first, *second), 0.5, 0.5, START_NS, settings)
     assert budget.budget_w is None
     assert "battery/BAT1 does not report its power: why" in " ".join(budget.problems)
+
+
+@pytest.mark.parametrize("status", [OUT, None])
+def test_0_watts_of_a_battery_that_may_discharge_are_no_power(status: BatteryStatus | None) -> None:
+    drained = battery(watts=0.0, watt_hours=10.0, charge=0.5, status=status)
+    total = sum_batteries(state(*drained))
+    assert total is not None and (total.power_w, total.delivers) == (None, True)
+    assert "report 0 W, but one may discharge" in total.problems[Role.BATTERY_POWER]
+    idle = sum_batteries(state(*battery(watts=0.0, status=IDLE)))
+    assert idle is not None and (idle.power_w, idle.delivers) == (0.0, False)
 
 
 parts = st.lists(
