@@ -178,7 +178,10 @@ def test_file_that_is_not_written_is_stale(tmp_path: Path) -> None:
 def test_file_that_appears_later(tmp_path: Path) -> None:
     robot = Robot(tmp_path, errno.ENOENT)
     reading = robot.read()
-    assert (reading.status, reading.role) == (ReadingStatus.ABSENT, Role.CONTROL)
+    assert (reading.status, reading.role) == (ReadingStatus.STALE, Role.CONTROL)
+    assert reading.problem.startswith("run/bms/temperature does not exist")
+    # A missing file does not make all kinds search for sensors.
+    assert not robot.platform._sampler._probe_requested
     assert robot.read("3031.5\n", 40).status is ReadingStatus.STALE
     assert robot.read("3031.5\n").value == pytest.approx(30)
     state = robot.platform.sense(robot.clock())
