@@ -62,7 +62,8 @@ class BoardSensor:
     )
     limit: float = setting(
         math.inf,
-        "control temperature: the governor keeps it below this, where max_c is higher",
+        "control temperature of something else than the processor, such as a battery: the governor "
+        "keeps it below this, where max_c is higher",
         unit="°C",
     )
     throttle: float = setting(
