@@ -15,7 +15,8 @@ from edge_inference.core.reading import Reading, Role
 class PlatformState:
     """``stamp_ns`` is on the monotonic clock; ``mode`` names the power mode, empty if unknown.
 
-    ``problem`` says why the platform as a whole cannot be sensed; empty if it can.
+    ``problem`` says which sensors are not known, and why: a control temperature without a value,
+    a kind of sensor that fails; empty if all are known.
     """
 
     board: str

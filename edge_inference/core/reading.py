@@ -110,7 +110,8 @@ class Reading:
     does not change over reboots. ``device`` is what it belongs to: all readings of one battery,
     rail or GPU have the same. A reading without one is a device of its own. ``source`` is the file
     or API that was read. ``stamp_ns`` is the time of reading on the monotonic clock. ``throttle``
-    and ``critical`` are the trip points of the sensor in its unit, None if it has none.
+    and ``critical`` are the trip points of the sensor in its unit, None if it has none. ``limit``
+    is the highest value that the user allows, None without a limit.
     """
 
     name: str
@@ -124,6 +125,7 @@ class Reading:
     throttle: float | None = None
     critical: float | None = None
     device: str = ""
+    limit: float | None = None
 
     def __post_init__(self) -> None:
         """Raise ValueError for a value without OK, or OK without a value: a programming error."""

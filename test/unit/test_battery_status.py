@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from edge_inference.core.reading import BatteryStatus
-from edge_inference.platforms.sensors.battery_status import (
+from edge_inference.platforms.sensors.kernel.battery_status import (
     ExternalPower,
     Flow,
     decide_status,

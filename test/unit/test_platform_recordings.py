@@ -14,16 +14,18 @@ import pytest
 from edge_inference.core.platform_state import PlatformState
 from edge_inference.core.reading import ReadingStatus, Role
 from edge_inference.governor.battery_budget import BatteryBudget, BatteryPlan
+from edge_inference.platforms.board_files import find_board, load_boards
 from edge_inference.platforms.platform import Platform, open_platform
-from edge_inference.platforms.recording.file_patterns import is_recorded
 from edge_inference.platforms.recording.recording import read_recording
 from edge_inference.platforms.recording.replay import RecordedFiles
+from edge_inference.platforms.recording.scope import make_scope
 from edge_inference.platforms.system_files import SystemFiles
 
 ROOT = Path(__file__).parents[2]
 RECORDINGS = ROOT / "test" / "platform_recordings"
 FILES = sorted(RECORDINGS.glob("*.jsonl"))
 LARGEST = 60_000
+SCOPE = make_scope(find_board("pc", load_boards([ROOT / "config" / "platforms"])))
 
 
 class Player:
@@ -203,6 +205,9 @@ class Witness:
     def list(self, path: str) -> list[str]:
         return self._files.list(path)
 
+    def modified_ns(self, path: str) -> int:
+        return self._files.modified_ns(path)
+
 
 @pytest.mark.parametrize("player", sorted(EXPECTED), indirect=True)
 def test_every_file_that_sensors_read_is_recorded(player: Player) -> None:
@@ -210,13 +215,13 @@ def test_every_file_that_sensors_read_is_recorded(player: Player) -> None:
     with player.opened(witness) as platform:
         platform.sense(0)
     assert len(witness.read_paths) > 3
-    assert {path for path in witness.read_paths if not is_recorded(path)} == set()
+    assert {path for path in witness.read_paths if not SCOPE.includes(path)} == set()
 
 
 @pytest.mark.parametrize("player", sorted(EXPECTED), indirect=True)
 def test_every_recorded_file_matches_the_patterns(player: Player) -> None:
     (first, *_) = read_recording(RECORDINGS / f"{_name(player)}.jsonl").samples
-    assert {path for path in first.files if not is_recorded(path)} == set()
+    assert {path for path in first.files if not SCOPE.includes(path)} == set()
 
 
 @pytest.mark.parametrize("player", ["orin_nx_heats_up"], indirect=True)

@@ -9,7 +9,7 @@ import pytest
 
 from edge_inference.core.reading import BatteryStatus, Reading, ReadingStatus, Role
 from edge_inference.platforms.board_files import find_board, load_boards
-from edge_inference.platforms.sensors import power_supply
+from edge_inference.platforms.sensors.kernel import power_supply
 from machine_files import Files, MemoryFiles, read_sensors
 
 PC = find_board("pc", load_boards([Path(__file__).parents[2] / "config" / "platforms"]))

@@ -10,7 +10,7 @@ import pytest
 
 from edge_inference.core.reading import Quantity, Reading, ReadingStatus, Role
 from edge_inference.platforms.board_files import find_board, load_boards
-from edge_inference.platforms.sensors import hwmon_power, iio_power
+from edge_inference.platforms.sensors.kernel import hwmon_power, iio_power
 from edge_inference.platforms.sensors.rails_sum import sum_rails
 from machine_files import INA3221, Files, MemoryFiles, ina3221, orin_nx, read_sensors
 

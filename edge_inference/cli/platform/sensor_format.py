@@ -81,6 +81,7 @@ def _reading_as_json(reading: Reading) -> dict[str, Any]:
         "problem": reading.problem,
         "throttle": reading.throttle,
         "critical": reading.critical,
+        "limit": reading.limit,
         "source": reading.source,
     }
 
@@ -133,12 +134,14 @@ def _is_ok(group: Sequence[Reading]) -> bool | None:
 def _is_hot(reading: Reading) -> bool:
     if reading.role is Role.THROTTLE and reading.quantity is Quantity.STATE:
         return bool(reading.value)
-    limit = reading.throttle
-    return reading.value is not None and limit is not None and reading.value >= limit
+    limits = [each for each in (reading.throttle, reading.limit) if each is not None]
+    return reading.value is not None and any(reading.value >= each for each in limits)
 
 
 def _format_limits(reading: Reading) -> str:
     parts = []
+    if reading.limit is not None:
+        parts.append(f"limit {reading.limit:g}")
     if reading.throttle is not None:
         parts.append(f"throttles at {reading.throttle:g}")
     if reading.critical is not None:

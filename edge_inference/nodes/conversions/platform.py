@@ -166,6 +166,7 @@ def _to_reading(reading: Reading, now_ns: int) -> PlatformReading:
         age_s=max(0.0, (now_ns - reading.stamp_ns) / 1e9),
         throttle=from_optional(reading.throttle),
         critical=from_optional(reading.critical),
+        limit=from_optional(reading.limit),
         problem=one_line(reading.problem),
     )
 
@@ -190,6 +191,7 @@ def _from_reading(message: PlatformReading) -> Reading:
             problem=message.problem,
             throttle=known("throttle"),
             critical=known("critical"),
+            limit=known("limit"),
             device=message.device,
         )
     except InputError:

@@ -34,6 +34,7 @@ class Channel:
     throttle: float | None = None
     critical: float | None = None
     device: str = ""
+    limit: float | None = None
 
     def read(self, files: SystemFiles, clock: Clock) -> Reading:
         """Read the file once."""
@@ -60,6 +61,7 @@ class Channel:
                 self.throttle,
                 self.critical,
                 self.device,
+                self.limit,
             )
         return self.make_empty_reading(
             ReadingStatus.INVALID, self._describe_range_error(value), stamp_ns
@@ -79,6 +81,7 @@ class Channel:
             self.throttle,
             self.critical,
             self.device,
+            self.limit,
         )
 
     def _describe_range_error(self, value: float) -> str:

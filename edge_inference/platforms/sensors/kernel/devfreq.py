@@ -6,7 +6,9 @@ import time
 
 from edge_inference.core.reading import Quantity
 from edge_inference.platforms.board_files import Board, matches_any
+from edge_inference.platforms.file_patterns import join_patterns
 from edge_inference.platforms.sensors.channel import Channel, Clock, FileSensor
+from edge_inference.platforms.sensors.probe import SensorProbe
 from edge_inference.platforms.sensors.sensor import Sensor
 from edge_inference.platforms.system_files import SystemFiles
 
@@ -39,3 +41,10 @@ def find(files: SystemFiles, board: Board, clock: Clock = time.monotonic_ns) -> 
             )
         found.append(FileSensor(tuple(channels), files, clock))
     return found
+
+
+_FILES = (
+    *("name", "governor", "cur_freq", "min_freq", "max_freq"),
+    *("available_frequencies", "available_governors", "device/load"),
+)
+PROBE = SensorProbe("devfreq", find, files=join_patterns([f"{_FOLDER}/*"], _FILES))

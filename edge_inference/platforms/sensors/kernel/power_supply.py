@@ -15,13 +15,15 @@ from dataclasses import dataclass, replace
 from edge_inference.core.reading import BatteryStatus, Quantity, Reading, ReadingStatus, Role
 from edge_inference.platforms.attributes import read_number_or_none, read_text
 from edge_inference.platforms.board_files import Board
-from edge_inference.platforms.sensors.battery_status import (
+from edge_inference.platforms.file_patterns import join_patterns
+from edge_inference.platforms.sensors.channel import Channel, Clock, FileSensor
+from edge_inference.platforms.sensors.kernel.battery_status import (
     ExternalPower,
     Flow,
     decide_status,
     parse_status,
 )
-from edge_inference.platforms.sensors.channel import Channel, Clock, FileSensor
+from edge_inference.platforms.sensors.probe import SensorProbe
 from edge_inference.platforms.sensors.sensor import Sensor
 from edge_inference.platforms.system_files import SystemFiles
 
@@ -268,3 +270,17 @@ def _derive(
     except ZeroDivisionError:
         problem = f"{second.name} is 0"
         return channel.make_empty_reading(ReadingStatus.INVALID, problem, stamp_ns)
+
+
+PROBE = SensorProbe(
+    "power_supply",
+    find,
+    files=join_patterns(
+        [f"{_FOLDER}/*"],
+        (
+            *("type", "scope", "present", "online", "technology"),
+            *(each.file for each in _FILES),
+            *("charge_full_design", "energy_full_design"),
+        ),
+    ),
+)
