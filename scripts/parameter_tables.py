@@ -18,6 +18,7 @@ from edge_inference.core.models.model import Derivation
 from edge_inference.core.settings import Rule, rules
 from edge_inference.engines.build.build_options import BuildOptions
 from edge_inference.platforms.board_files import BoardSettings
+from edge_inference.platforms.board_sensor import BoardSensor
 
 FILE = Path(__file__).parents[1] / "docs" / "parameters.md"
 
@@ -61,6 +62,11 @@ def render_page() -> str:
         parts.append(_format_section(name, settings_class.__doc__, settings_class))
     parts.append("\n## Board files\n\nThe keys of `config/platforms/<board>.yaml`.\n")
     parts.append(_format_section("board", BoardSettings.__doc__, BoardSettings))
+    parts.append(
+        "\nThe key `sensors` is a list of sensors of your own ([sensing.md](sensing.md)); each has "
+        "these keys:\n"
+    )
+    parts.append(_format_section("sensors", BoardSensor.__doc__, BoardSensor))
     return "".join(parts)
 
 

@@ -17,8 +17,9 @@ from edge_inference.core.extension_table import (
 from edge_inference.core.results import RESULT_KINDS
 from edge_inference.core.text_line import one_line
 from edge_inference.engines.serving.backend_table import BACKENDS
+from edge_inference.platforms.sensors.probes import SENSOR_PROBES
 
-TABLES: tuple[ExtensionTable[Any], ...] = (RESULT_KINDS, DECODERS, BACKENDS)
+TABLES: tuple[ExtensionTable[Any], ...] = (RESULT_KINDS, DECODERS, BACKENDS, SENSOR_PROBES)
 
 
 def list_extensions(as_json: bool) -> int:
