@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_inference import nodes
-from edge_inference.core import decoders
+from edge_inference.core.decoders import DECODERS
 from edge_inference.core.images.input_spec import InputSpec
 from edge_inference.core.models.golden import SelfCheckThresholds
 from edge_inference.core.models.model import Derivation
@@ -52,8 +52,7 @@ def render_page() -> str:
         "while it is configured;\ntheir defaults come from the model folder (`decoder:` in "
         "`model.yaml`).\n"
     )
-    for name in decoders.names():
-        entry = decoders.find(name)
+    for name, entry in sorted(DECODERS.own.items()):  # not those of packages installed here
         parts.append(_format_section(name, entry.settings_class.__doc__, entry.settings_class))
     parts.append(
         "\n## Model folder\n\nThese are not parameters but keys of sections of `model.yaml`, "
