@@ -16,6 +16,7 @@ from edge_inference.speech.actions.action import (
     TURN_VALUES,
     Action,
     action_problem,
+    find_non_number,
     find_unused_value,
 )
 from edge_inference.speech.actions.limits import PlanLimits, VoiceLimits
@@ -98,6 +99,8 @@ def step_objection(step: ActionStep, limits: VoiceLimits) -> str:
         check = driving.turn_objection if is_turn(action.name) else driving.straight_objection
         if objection := check(step, limits):
             return objection
+    if wrong := find_non_number(step):
+        return f"The {wrong.replace('_', ' ')} is not a number"
     # An action without limits, or whose function forgets to return, must not run.
     own = None if action.objection is None else action.objection(step, limits)
     return own if isinstance(own, str) else f"I do not know what limits {step.action} has"
