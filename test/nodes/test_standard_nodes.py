@@ -174,7 +174,11 @@ def test_intents_with_a_problem_or_question_are_left_out(
     rig.load("HriIntents")
     intents = ours(rig, IntentArrayAdapter(), "/ai/intent")
     meant = IntentArray((Intent("look"), Intent("stop")), 0.9, "", "grammar", 5)
-    intents.publish(dataclasses.replace(meant, problem="that was cut off"))
+    for changes in ({"problem": "that was cut off"}, {"needs_confirmation": True}):
+        uncertain = dataclasses.replace(meant, **changes)
+        intents.publish(uncertain)
+        assert passed == [dataclasses.replace(uncertain, intents=meant.intents[1:])]
+        passed.clear()
     intents.publish(meant)
     # One message for each intent, in their order.
     assert passed == [dataclasses.replace(meant, intents=(each,)) for each in meant.intents]
