@@ -44,6 +44,18 @@ def test_a_stop_plan_stops_whatever_its_stamp(rig: Rig, tmp_path: Path, age_s: f
     robot.assert_drives()
 
 
+def test_a_plan_from_before_a_stop_plan_is_dropped(rig: Rig, tmp_path: Path) -> None:
+    limits = tmp_path / "limits.yaml"
+    limits.write_text("plan: {max_age_s: 60.0}\n")
+    robot = Robot(rig, str(limits))
+    robot.speaker.plan(ActionStep("stop"), age_s=1.0)
+    robot.speaker.plan(*FAR, age_s=2.0)
+    assert robot.node.health.drop_counts() == {"said_before_stop": 1}
+    assert (robot.state, set(robot.velocities)) == (MotionState.STOPPED, {STILL})
+    robot.speaker.plan(*FAR, age_s=0.5)
+    wait_for(lambda: robot.velocities[-1] != STILL, "driving")
+
+
 @pytest.mark.parametrize(
     "lines",
     [
@@ -77,6 +89,26 @@ def test_an_action_that_leaves_the_robot_standing_does_not_drive(
     robot.speaker.plan(wave(1.0))
     assert (robot.state, robot.said) == (MotionState.STOPPED, ["I may not move for wave"])
     assert module.calls == ["objection"]
+
+
+def test_a_step_that_is_canceled_before_its_thread_runs_does_not_start(
+    rig: Rig, install_wave: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = install_wave()
+    robot = Robot(rig, write_limits(tmp_path))
+    executor = robot.node._dispatcher._executors["wave"]
+    start_thread, late = executor._start_thread, []
+
+    def start_late(work: Callable[[], None], what: str) -> Any:
+        return late.append(work) if what == "step" else start_thread(work, what)
+
+    monkeypatch.setattr(executor, "_start_thread", start_late)
+    robot.speaker.plan(wave(1.0))
+    robot.speaker.say("stop")
+    (work,) = late
+    work()
+    assert "start" not in module.calls
+    assert "cancel" in module.calls
 
 
 def test_limits_that_fail_stop_the_robot(rig: Rig, install_wave: Install, tmp_path: Path) -> None:

@@ -85,7 +85,8 @@ class Executor(ActionExecutor):
 
 
 def plan(values, limits):
-    raise ZeroDivisionError("a bug")
+    calls.append("plan")
+    {plan}
 
 
 def objection(step, limits):
@@ -105,6 +106,7 @@ EXECUTOR_ENTRY = "[edge_inference.action_executors]\nwave = their_wave:EXECUTOR\
 def write_package(folder: Path, entries: str = ACTION_ENTRY + EXECUTOR_ENTRY, **lines: str) -> None:
     """Write the package ``their_wave`` with some lines of code."""
     code = {"make": "pass", "start": "pass", "outcome": "return None", "cancel": "pass"}
-    code |= {"body": "", "objection": "pass", "row": "", "name": "wave"}
+    code |= {"plan": "raise ZeroDivisionError('a bug')", "objection": "pass"}
+    code |= {"body": "", "row": "", "name": "wave"}
     (folder / "their_wave.py").write_text(CODE.format(**(code | lines)))
     write_metadata(folder, "their_wave", entries)

@@ -163,6 +163,7 @@ class PlanExecutor:
         # The planner says why it has refused a plan.
         self._reporter.announced = plan.reason if plan.is_refused else ""
         if is_stop:
+            self._drop_speech_until(plan.stamp_ns, now_ns)
             self._dispatcher.cancel_all()
         self._run_cycle(now_ns)
         return True
@@ -175,9 +176,13 @@ class PlanExecutor:
                 self.stop(_CANCELED)
             else:  # publish nothing: another node may drive
                 self._latest += 1
-                before_ns = self._stop_ns if self._stop_ns <= now_ns else -1
-                self._stop_ns = max(before_ns, no.stamp_ns if 0 < no.stamp_ns <= now_ns else now_ns)
+                self._drop_speech_until(no.stamp_ns, now_ns)
                 self._dispatcher.cancel_all()
+
+    def _drop_speech_until(self, stamp_ns: int, now_ns: int) -> None:
+        """Drop the plans of speech up to a moment; up to now, if it is none."""
+        before_ns = self._stop_ns if self._stop_ns <= now_ns else -1
+        self._stop_ns = max(before_ns, stamp_ns if 0 < stamp_ns <= now_ns else now_ns)
 
     def _run_cycle(self, now_ns: int) -> None:
         """Run one control cycle; the caller holds the lock."""

@@ -25,6 +25,9 @@ from edge_inference.speech.actions.limits import PlanLimits, VoiceLimits
 def _row_problem(action: Action, rows: Mapping[str, Action]) -> str | None:
     if action.is_default:
         return "is_default: expected False, because a user allows it in the limits file"
+    for other in rows.values():
+        if action.limits_class is not None and action.limits_class is other.limits_class:
+            return f"limits_class: {other.name} has the same; give each action one of its own"
     return action_problem(action)
 
 

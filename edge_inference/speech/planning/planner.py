@@ -58,8 +58,8 @@ class ActionPlanner:
     :func:`is_affirmation` recognizes a yes. A stop needs no confirmation, and a stop among intents
     that are refused, or that wait for an answer, stops at once.
 
-    ``stop_words`` may be replaced between two calls; ``observe`` and ``close_question`` may be
-    called from other threads, and never wait for a plan: it may come from another package.
+    Every method may be called from any thread, and none waits for the plan of another call: it may
+    come from another package. ``stop_words`` may be replaced between two calls.
     """
 
     def __init__(
@@ -89,16 +89,17 @@ class ActionPlanner:
             decided = self._decide(asked, now_ns)
         if isinstance(decided, ActionPlan):
             return decided
-        waits_for_answer = False
+        if not decided.needs_confirmation:
+            return self._make_plan(decided)
+        plan = None
         try:
             plan = self._make_plan(decided)
-            waits_for_answer = decided.needs_confirmation and not plan.is_refused
         finally:
-            if not waits_for_answer:
+            if plan is None or plan.is_refused:
                 self.close_question("")
-        if waits_for_answer:
-            return make_refusal(decided, f"Did you mean: {plan.reason}? Say yes or no")
-        return plan
+        if plan.is_refused:
+            return plan
+        return make_refusal(decided, f"Did you mean: {plan.reason}? Say yes or no")
 
     def observe(self, transcript: Transcript) -> None:
         """Record a transcript, final or partial: a stop or a negation closes the question.

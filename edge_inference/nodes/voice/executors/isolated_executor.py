@@ -174,7 +174,8 @@ class IsolatedExecutor(ActionExecutor):
     def _execute(self, run: _Run) -> None:
         outcome: str | None = None
         try:
-            self._executor.start(run.step)
+            if not run.is_canceled.is_set():  # a stop may have come before this thread
+                self._executor.start(run.step)
             while not run.is_canceled.is_set() and outcome is None:
                 outcome = _check_outcome(self._executor.outcome())
                 if outcome is None:
