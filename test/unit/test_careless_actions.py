@@ -56,6 +56,11 @@ from installed_extension import installed, write_metadata
             "I may not move for hop",
         ),
         (
+            "def object(step, limits):\n    return False",
+            "executor='legs', objection=object, plan=lambda v, l: [ActionStep('hop')]",
+            "I do not know what limits hop has",
+        ),
+        (
             "def object(step, limits):\n    pass",
             "executor='legs', objection=object, plan=lambda v, l: [ActionStep('hop')]",
             "I do not know what limits hop has",

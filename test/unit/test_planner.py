@@ -277,7 +277,7 @@ def test_intent_that_would_be_refused_gives_no_question() -> None:
     planner = ActionPlanner(LIMITS)
     far = replace(intent("move", distance=99.0), needs_confirmation=True)
     assert "too much" in planner.plan(far).reason
-    assert planner.plan(intent("confirm")).is_refused
+    assert planner.plan(intent("confirm")).reason == "I have not asked anything"
 
 
 def test_shipped_limits_are_valid() -> None:

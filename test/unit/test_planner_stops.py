@@ -8,7 +8,14 @@ from typing import Any
 
 import pytest
 
-from edge_inference.core.voice import ActionPlan, ActionStep, Intent, IntentArray, IntentSlot
+from edge_inference.core.voice import (
+    ActionPlan,
+    ActionStep,
+    Intent,
+    IntentArray,
+    IntentSlot,
+    Transcript,
+)
 from edge_inference.speech.actions.limits import PlanLimits, VoiceLimits
 from edge_inference.speech.planning.planner import ActionPlanner
 
@@ -99,3 +106,11 @@ def test_stop_with_a_problem_stops() -> None:
     assert planned(replace(intent("stop"), problem="that was cut off")).steps == (
         ActionStep("stop"),
     )
+
+
+def test_a_stop_with_a_problem_stops_after_a_question_that_speech_has_closed() -> None:
+    planner = ActionPlanner(LIMITS)
+    planner.plan(replace(intent("move"), needs_confirmation=True))
+    planner.observe(Transcript("no", 0.9, "free", 6))
+    asked = replace(STOP_LATER, problem="that was cut off", stamp_ns=7)
+    assert planner.plan(asked).steps == (ActionStep("stop"),)
