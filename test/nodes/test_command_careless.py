@@ -141,6 +141,34 @@ def test_limits_that_hang_delay_no_stop(
     assert robot.state is MotionState.STOPPED
 
 
+@pytest.mark.parametrize(
+    "interrupt",
+    [
+        lambda robot: robot.speaker.say("stop"),
+        lambda robot: robot.speaker.say("don't do that"),
+        lambda robot: robot.node.report_exception(RuntimeError("a bug")),
+        lambda robot: robot.rig.call(robot.node.trigger_deactivate),
+    ],
+    ids=["stop", "no", "failure", "deactivation"],
+)
+def test_a_plan_whose_check_is_interrupted_at_rest_never_begins(
+    rig: Rig,
+    install_wave: Install,
+    tmp_path: Path,
+    pool: ThreadPoolExecutor,
+    interrupt: Callable[[Robot], object],
+) -> None:
+    module = install_wave(objection="wait()")
+    robot = Robot(rig, write_limits(tmp_path))
+    plan = pool.submit(robot.speaker.plan, wave(1.0), *FAR, age_s=-1.0)
+    wait_for(lambda: "objection" in module.calls, "the question for its limits")
+    interrupt(robot)
+    module.is_released.set()
+    plan.result()
+    assert "start" not in module.calls
+    assert robot.node._motion.feedback(0).state is not MotionState.WAITING
+
+
 def test_a_plan_that_is_checked_for_long_replaces_no_later_one(
     rig: Rig, install_wave: Install, tmp_path: Path, pool: ThreadPoolExecutor
 ) -> None:
