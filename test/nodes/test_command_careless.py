@@ -145,7 +145,7 @@ def test_limits_that_hang_delay_no_stop(
     "interrupt",
     [
         lambda robot: robot.speaker.say("stop"),
-        lambda robot: robot.speaker.say("don't do that"),
+        lambda robot: robot.speaker.say("no no"),
         lambda robot: robot.node.report_exception(RuntimeError("a bug")),
         lambda robot: robot.rig.call(robot.node.trigger_deactivate),
     ],
