@@ -35,6 +35,7 @@ class FakeEngines:
         self.impossible: dict[str, EdgeInferenceError] = {}
         self.broken_run: dict[str, EdgeInferenceError] = {}
         self.broken_open: dict[str, EdgeInferenceError] = {}
+        self.broken_close: dict[str, EdgeInferenceError] = {}
         self.drifting: dict[str, EdgeInferenceError] = {}
         self.unbuildable: dict[str, EdgeInferenceError] = {}
         self.checks_until_cancelled: set[str] = set()
@@ -99,6 +100,11 @@ class _Numbered(NullBackend):
         if self.precision in self._engines.broken_open:
             raise self._engines.broken_open[self.precision]
         return super()._open()
+
+    def _close(self) -> None:
+        super()._close()
+        if self.precision in self._engines.broken_close:
+            raise self._engines.broken_close[self.precision]
 
     def _answer(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         if self.precision in self._engines.broken_run:

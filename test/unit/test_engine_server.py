@@ -184,7 +184,8 @@ def test_the_latest_switch_wins(
     engines.may_finish.clear()
     server.ask(engines.request("int8"), Asker.USER)
     assert engines.making.wait(DEADLINE_S)
-    assert server.target_request.precision == "int8"
+    assert server.preparation is not None
+    assert server.preparation.request.precision == "int8"
     server.ask(engines.request("fp16"), Asker.USER)
     recorder.wait_for(lambda: recorder.changes == ["fp32", "fp16"])
     assert answer(server) == 16

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from edge_inference.core.runtime.worker import format_error
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.serving.backend_table import EngineRequest
 from edge_inference.engines.serving.engine import Engine
@@ -45,8 +44,8 @@ def _never() -> bool:
 class EngineFailure:
     """Why the server cannot serve ``request``; ``engine`` serves instead.
 
-    ``request`` is None where it is not given up: its file is built again, or it serves as it
-    should and only a callback failed.
+    ``request`` is None where none is given up: its file is built again, or what failed is a
+    fallback, or the end of an engine that does not serve any more.
     """
 
     error: EdgeInferenceError
@@ -59,7 +58,8 @@ class EngineServer:
 
     The server calls ``on_changed`` with an engine that it has put into service, before the
     engine's first inference. It calls ``on_failed`` when it cannot serve a request. Both callbacks
-    run in the thread in which the event happens and must not call ``run`` or ``close``.
+    run in the thread in which the event happens; they must not raise an exception, and not call
+    ``run`` or ``close``.
     """
 
     def __init__(
@@ -96,16 +96,6 @@ class EngineServer:
         return self._engine
 
     @property
-    def target_request(self) -> EngineRequest:
-        """The request under way, or else the one in service."""
-        with self._planning:
-            if self._preparation is not None:
-                return self._preparation.request
-            engine = self._ready or self._engine
-        assert engine is not None
-        return engine.request
-
-    @property
     def preparation(self) -> PreparationStatus | None:
         """The status of the preparation, None without one."""
         with self._planning:
@@ -134,20 +124,18 @@ class EngineServer:
         """Serve another request: prepare its engine in the background; returns at once.
 
         Whatever else is under way is cancelled. Returns False where the request is already under
-        way, or in service with nothing else under way, and during ``close``. An engine that is
+        way, or in service with nothing else under way, and from ``close`` on. An engine that is
         asked for again belongs to the latest request.
         """
         preparation = PreparationThread(
             request, asker, self._prepare, self._on_prepared, self._on_refused
         )
         with self._planning:
-            if self._is_closing or self._is_under_way(request):
-                return False
             engine = self._engine
-            is_served = (
-                engine is not None and not engine.is_fallback and request.is_same(engine.request)
-            )
-            if engine is not None and is_served:
+            if self._is_closing or engine is None or self._hand_over(request, asker):
+                return False
+            is_served = not engine.is_fallback and request.is_same(engine.request)
+            if is_served:
                 self._engine = replace(engine, request=request)
                 if self._preparation is None and self._ready is None:
                     return False
@@ -159,13 +147,13 @@ class EngineServer:
                 self._preparation = preparation
                 self._started.append(preparation)
                 preparation.start()
-        _end(*dropped)
+        self._end(*dropped)
         return True
 
-    def _is_under_way(self, request: EngineRequest) -> bool:
-        """Tell whether the same request is under way; it then belongs to this one."""
+    def _hand_over(self, request: EngineRequest, asker: Asker) -> bool:
+        """Let what is under way belong to this request; False where it is not the same."""
         if self._preparation is not None and request.is_same(self._preparation.request):
-            self._preparation.request = request
+            self._preparation.request, self._preparation.asker = request, asker
             return True
         if self._ready is not None and request.is_same(self._ready.request):
             self._ready = replace(self._ready, request=request)
@@ -179,7 +167,7 @@ class EngineServer:
                 return
             dropped = self._drop_under_way()
             self._states.handle(ServiceEvent.WITHDRAWN)
-        _end(*dropped)
+        self._end(*dropped)
 
     def run(self, work: Callable[[Engine], Result]) -> Result:
         """Call ``work`` with the engine in service and return its result.
@@ -199,19 +187,19 @@ class EngineServer:
                     if not self._exchange_ready():
                         self._roll_back(failing, error)
                     self._previous = None  # it is the engine that failed, or was tried just now
-                    self._report(error, failing.request)
+                    self._report(error, None if failing.is_fallback else failing.request)
 
     def close(self) -> None:
         """Cancel what is under way and free everything."""
         with self._planning:
             self._is_closing = True
             dropped = self._drop_under_way()
-        _end(*dropped)
+        self._end(*dropped)
         for preparation in self._started:
             preparation.join()
         with self._in_use, self._planning:
             self._is_closing = False
-            engine, self._engine = self._engine, None
+            engine, self._engine, self._previous = self._engine, None, None
             self._states.handle(ServiceEvent.CLOSED)
         if engine is not None:
             engine.backend.close()
@@ -251,11 +239,25 @@ class EngineServer:
             self._report(cause, None if isinstance(cause, EngineFileError) else request)
 
     def _drop_under_way(self) -> tuple[PreparationThread | None, Engine | None]:
-        """Forget what is under way and return it, for :func:`_end` without the lock."""
+        """Forget what is under way and return it, for ``_end`` without the lock."""
         dropped = self._preparation, self._ready
         self._preparation = self._ready = None
         self._started = [each for each in self._started if each.is_running()]
         return dropped
+
+    def _end(self, preparation: PreparationThread | None, engine: Engine | None) -> None:
+        """Cancel a preparation, and free an engine that was ready."""
+        if preparation is not None:
+            preparation.cancel()
+        if engine is not None:
+            self._free(engine)
+
+    def _free(self, engine: Engine) -> None:
+        """Close an engine that does not serve any more; what serves instead goes on."""
+        try:
+            engine.backend.close()
+        except EdgeInferenceError as error:
+            self._report(error, None)
 
     def _handle(self, event: ServiceEvent) -> None:
         with self._planning:
@@ -283,13 +285,10 @@ class EngineServer:
                 self._preparation, self._ready = None, engine
                 self._states.handle(ServiceEvent.PASSED)
         if not is_current:
-            engine.backend.close()
+            self._free(engine)
             return
         with self._in_use:
-            try:
-                self._exchange_ready()
-            except BaseException as error:  # a callback failed; the engine is in service
-                self._report(BackendError(format_error(error)), None)
+            self._exchange_ready()
 
     def _on_refused(self, preparation: PreparationThread, error: EdgeInferenceError) -> None:
         with self._planning:
@@ -330,12 +329,10 @@ class EngineServer:
         return old
 
     def _retire(self, old: Engine | None, engine: Engine) -> None:
-        try:
-            self._on_changed(engine)
-        finally:
-            if old is not None:
-                self._previous = (old.request, old.is_fallback)
-                old.backend.close()
+        self._on_changed(engine)
+        if old is not None:
+            self._previous = (old.request, old.is_fallback)
+            self._free(old)
 
     def _roll_back(self, failing: Engine, error: BackendError) -> None:
         """Put the previous engine or ONNX Runtime into service; raise ``error`` without either."""
@@ -358,14 +355,6 @@ class EngineServer:
     def _report(self, error: EdgeInferenceError, request: EngineRequest | None) -> None:
         assert self._engine is not None
         self._on_failed(EngineFailure(error, request, self._engine))
-
-
-def _end(preparation: PreparationThread | None, engine: Engine | None) -> None:
-    """Cancel a preparation, and free an engine that was ready."""
-    if preparation is not None:
-        preparation.cancel()
-    if engine is not None:
-        engine.backend.close()
 
 
 def _is_same_engine(one: Selection, other: Selection) -> bool:
