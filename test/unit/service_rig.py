@@ -261,6 +261,11 @@ class ServiceRig:
             self.engines.paused.pop(number % len(self.engines.paused)).set()
             self.settle()
 
+    def finish(self) -> None:
+        """Let everything that is under way end."""
+        while self.engines.paused:
+            self.step()
+
     def settle(self) -> None:
         """Wait until every preparation is paused, waits for the inference, or has ended."""
         end = time.monotonic() + DEADLINE_S

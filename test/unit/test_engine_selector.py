@@ -23,21 +23,15 @@ def ruled_out(rig: ServiceRig) -> list[str]:
     return [name for n, name in enumerate(points.precisions) if points.is_ruled_out(n)]
 
 
-def finish(rig: ServiceRig) -> None:
-    """Let everything that is under way end."""
-    while rig.engines.paused:
-        rig.step()
-
-
 def test_what_fails_in_service_is_ruled_out_and_not_what_is_prepared(rig: ServiceRig) -> None:
     rig.open("fp32", "fp16", "int8")
     rig.selector.limit(DirectiveLimits(precision_ceiling="fp16"))
-    finish(rig)
+    rig.finish()
     rig.selector.limit(LOW)
     rig.engines.broken_run["fp16"] = BackendError("illegal memory access")
     rig.infer()
     assert ruled_out(rig) == ["fp16"]
-    finish(rig)
+    rig.finish()
     assert rig.precision == "int8"
     assert rig.server.state == ServiceState(Service.IN_SERVICE, RequestState.NONE)
 
@@ -46,23 +40,23 @@ def test_a_directives_point_that_fails_gives_way_to_the_next(rig: ServiceRig) ->
     rig.open("fp32", "fp16", "int8")
     rig.engines.drifting["fp16"] = ModelError("self-check: failed")
     rig.selector.limit(DirectiveLimits(precision_ceiling="fp16"))
-    finish(rig)
+    rig.finish()
     assert ruled_out(rig) == ["fp16"]
     assert rig.precision == "int8"
     rig.selector.limit(FREE)
-    finish(rig)
+    rig.finish()
     assert rig.precision == "fp32"
 
 
 def test_a_users_point_that_fails_brings_the_list_of_what_serves_back(rig: ServiceRig) -> None:
     rig.open("fp32", "int8")
     rig.selector.limit(LOW)
-    finish(rig)
+    rig.finish()
     before = rig.selector.points
     rig.engines.drifting["fp16"] = ModelError("self-check: failed")
     rig.selector.limit(FREE)
     rig.selector.ask(rig.points("fp16", "int8"))
-    finish(rig)
+    rig.finish()
     assert rig.selector.points is before
     assert rig.restored == [before]
     assert rig.precision == "fp32"
@@ -75,7 +69,7 @@ def test_a_list_with_the_same_point_is_the_one_that_comes_back(rig: ServiceRig) 
     assert rig.server.preparation is None
     rig.engines.drifting["int8"] = ModelError("self-check: failed")
     rig.selector.ask(rig.points("int8"))
-    finish(rig)
+    rig.finish()
     assert rig.selector.points is latest
 
 
@@ -83,7 +77,7 @@ def test_a_point_that_is_not_faster_is_not_ruled_out(rig: ServiceRig) -> None:
     rig.open("fp32", "int8")
     rig.engines.slower.add("int8")
     rig.selector.limit(LOW)
-    finish(rig)
+    rig.finish()
     assert ruled_out(rig) == []
     assert rig.precision == "fp32"
 
@@ -92,7 +86,7 @@ def test_a_directive_does_not_end_the_rebuild_of_the_users_engine(rig: ServiceRi
     rig.engines.broken_open["fp16"] = EngineFileError("the plan is cut off")
     rig.open("fp16", "int8")
     rig.selector.limit(FREE)
-    finish(rig)
+    rig.finish()
     assert rig.precision == "fp16"
     assert ruled_out(rig) == []
 
@@ -101,20 +95,20 @@ def test_after_a_failure_the_users_point_is_not_tried_again_by_itself(rig: Servi
     rig.engines.impossible["fp16"] = BackendError("no driver")
     rig.open("fp16", "int8")
     rig.selector.limit(LOW)
-    finish(rig)
+    rig.finish()
     assert rig.precision == "int8"
     rig.selector.limit(FREE)
     assert rig.server.preparation is None
     rig.engines.impossible.clear()
     rig.selector.ask(rig.points("fp16", "int8"))
-    finish(rig)
+    rig.finish()
     assert rig.precision == "fp16"
 
 
 def test_several_engines_that_fail_at_once_cost_no_frame(rig: ServiceRig) -> None:
     rig.open("fp16")
     rig.selector.ask(rig.points("int8"))
-    finish(rig)
+    rig.finish()
     for precision in ("int8", "fp16"):
         rig.engines.broken_run[precision] = BackendError("illegal memory access")
     rig.infer()
@@ -130,7 +124,7 @@ def test_a_fallback_that_fails_does_not_rule_out_what_it_replaces(rig: ServiceRi
     rig.engines.missing.add("fp16")
     rig.open("fp16", "int8")
     rig.begin_inference()
-    finish(rig)
+    rig.finish()
     assert rig.server.state == ServiceState(Service.FALLBACK, RequestState.READY)
     rig.engines.broken_run["fp32"] = BackendError("out of memory")
     rig.end_inference()
@@ -148,7 +142,7 @@ def test_an_engine_that_fails_to_close_costs_no_frame(rig: ServiceRig) -> None:
     assert ruled_out(rig) == ["fp16"]
     rig.engines.broken_close["fp32"] = error
     rig.selector.limit(LOW)
-    finish(rig)
+    rig.finish()
     rig.infer()
     assert rig.precision == "int8"
     assert [str(each.error) for each in rig.failures] == ["illegal memory access"] * 3
@@ -161,7 +155,7 @@ def test_what_failed_is_ruled_out_in_each_list_that_can_come_back(rig: ServiceRi
     rig.engines.broken_run["fp16"] = BackendError("illegal memory access")
     rig.infer()
     rig.engines.unbuildable["int8"] = BackendError("no memory to build")
-    finish(rig)
+    rig.finish()
     assert rig.selector.points.precisions == ("fp16", "int8")
     assert ruled_out(rig) == ["fp16", "int8"]
     assert rig.engines.made == []
@@ -175,15 +169,15 @@ def test_the_list_of_what_serves_comes_back_while_a_variant_is_prepared(rig: Ser
     rig.open("fp32", "int8")
     before = rig.selector.points
     rig.selector.ask(rig.points("fp16", "int8"))
-    finish(rig)
+    rig.finish()
     rig.selector.limit(LOW)
     rig.engines.broken_run["fp16"] = BackendError("illegal memory access")
     rig.infer()
     assert rig.restored == [before]
-    finish(rig)
+    rig.finish()
     assert rig.precision == "int8"
     rig.selector.limit(FREE)
-    finish(rig)
+    rig.finish()
     assert rig.precision == "fp32"
 
 
@@ -193,7 +187,7 @@ def test_the_users_point_is_not_refused_for_its_speed(rig: ServiceRig) -> None:
     rig.selector.limit(LOW)
     rig.step()  # the directive's check begins
     rig.selector.ask(rig.points("int8"))
-    finish(rig)
+    rig.finish()
     assert rig.precision == "int8"
     assert rig.restored == []
     assert ruled_out(rig) == []
@@ -205,7 +199,7 @@ def test_a_point_that_is_not_faster_is_withdrawn_from_the_latest_list(rig: Servi
     rig.selector.limit(LOW)
     rig.step()
     rig.selector.ask(rig.points("fp32", "int8"))
-    finish(rig)
+    rig.finish()
     assert rig.precision == "fp32"
     assert list(rig.selector.points.withdrawn) == [1]
     assert ruled_out(rig) == []
@@ -216,7 +210,7 @@ def test_limits_that_arrive_while_it_opens_apply(rig: ServiceRig) -> None:
     rig.engines.missing.add("fp16")
     rig.open("fp16", "int8")
     rig.on_changed = lambda: None
-    finish(rig)
+    rig.finish()
     assert rig.precision == "int8"
     assert rig.engines.made == []
 
@@ -233,7 +227,7 @@ def test_a_user_who_asks_again_while_the_failure_is_reported_gets_it(rig: Servic
         asking.join()
 
     rig.on_failure = ask_again
-    finish(rig)
+    rig.finish()
     assert rig.precision == "fp32"
     assert rig.selector.points is before
     assert rig.restored == [before]
@@ -277,7 +271,7 @@ def test_nothing_is_asked_for_after_the_close(rig: ServiceRig) -> None:
 def test_a_closed_server_forgets_the_previous_engine(rig: ServiceRig) -> None:
     rig.open("fp16")
     rig.selector.ask(rig.points("int8"))
-    finish(rig)
+    rig.finish()
     rig.server.close()
     rig.engines.serves = False
     rig.engines.impossible["int8"] = BackendError("no driver")
@@ -290,16 +284,16 @@ def test_a_closed_server_forgets_the_previous_engine(rig: ServiceRig) -> None:
 def test_load_moves_below_user_and_directive(rig: ServiceRig) -> None:
     rig.open("fp32", "fp16", "int8")
     rig.load(45.0)
-    finish(rig)
+    rig.finish()
     assert rig.precision == "fp16"
     rig.selector.limit(DirectiveLimits(precision_ceiling="fp16"))
     rig.load(60.0)
-    finish(rig)
+    rig.finish()
     assert rig.precision == "int8"
     rig.selector.limit(FREE)
     for _ in range(2):
         rig.load(10.0)
-    finish(rig)
+    rig.finish()
     assert rig.precision == "fp32"
 
 
@@ -308,7 +302,7 @@ def test_an_engine_that_fails_during_the_close_is_not_replaced(rig: ServiceRig) 
     rig.engines.drifting["fp16"] = ModelError("self-check: failed")
     rig.selector.limit(DirectiveLimits(precision_ceiling="fp16"))
     rig.on_failure = rig.close_later
-    finish(rig)
+    rig.finish()
     rig.wait_until_closed()
     assert rig.server.engine is None
     assert rig.engines.open_backends() == []

@@ -17,7 +17,7 @@ from edge_inference.engines.serving.service_states import (
     ServiceState,
     ServiceStateMachine,
 )
-from edge_inference.errors import BackendError, ModelError
+from edge_inference.errors import BackendError, EngineFileError, ModelError
 from service_rig import FREE, LOW, Edge, ServiceRig, random_events
 
 MakeRig = Callable[[], ServiceRig]
@@ -94,6 +94,21 @@ def test_every_edge_is_taken_by_a_server(make_rig: MakeRig, edges: set[Edge]) ->
             rig.step()
         rig.selector.limit(FREE)
         rig.end_inference()
+    rig.close()
+    rig = make_rig()
+    rig.engines.impossible["fp16"] = BackendError("no driver")
+    rig.open("fp16", "int8")
+    rig.load(80.0)
+    rig.close()
+    rig = make_rig()
+    rig.engines.broken_open["fp16"] = EngineFileError("the plan is cut off")
+    rig.open("fp16", allow_fallback=False)
+    rig.ask("fp32")
+    rig.finish()
+    rig.ask("int8")
+    rig.engines.broken_run["fp32"] = BackendError("illegal memory access")
+    rig.engines.during_roll_back = rig.finish
+    rig.infer()
     rig.close()
     rig = make_rig()
     rig.engines.impossible["int8"] = ModelError("no such variant")
