@@ -56,6 +56,7 @@ def server(
     engines: FakeEngines, recorder: CallbackRecorder, tmp_path: Path
 ) -> Iterator[EngineServer]:
     server = EngineServer(ArtifactCache(tmp_path), engines.check, recorder.changed, recorder.failed)
+    recorder.server = server
     yield server
     engines.may_finish.set()
     server.close()

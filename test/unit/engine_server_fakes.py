@@ -127,6 +127,7 @@ class CallbackRecorder:
     """Records the callbacks of the server, and waits for them."""
 
     def __init__(self) -> None:
+        self.server: EngineServer | None = None
         self.changes: list[str] = []
         self.failures: list[tuple[str, str]] = []
         self.failed_requests: list[str | None] = []
@@ -139,7 +140,8 @@ class CallbackRecorder:
 
     def failed(self, failure: EngineFailure) -> None:
         with self._told:
-            self.failures.append((str(failure.error), failure.engine.precision))
+            assert self.server is not None and self.server.engine is not None
+            self.failures.append((str(failure.error), self.server.engine.precision))
             request = failure.request
             self.failed_requests.append(None if request is None else request.precision)
             self._told.notify_all()

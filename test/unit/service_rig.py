@@ -287,7 +287,8 @@ class ServiceRig:
         # What is selected serves, or is under way, or has failed.
         selected, index = self.selector.selected()
         preparing = server._preparation or server._ready
-        wanted, under_way = selected.requests[index], preparing and preparing.request
+        wanted = selected.requests[index]
+        under_way = None if preparing is None else preparing.request
         serves = under_way is None and not is_fallback and wanted.is_same(server.engine.request)
         comes = under_way is not None and wanted.is_same(under_way)
         assert serves or comes or (under_way is None and selected.is_ruled_out(index))
@@ -340,8 +341,9 @@ def random_events(rig: ServiceRig, draw: random.Random, count: int) -> None:
         kind[precision] = FAULTS[0] if kind is engines.impossible else draw.choice(FAULTS)
 
     def heal() -> None:
-        for each in (*faults, engines.slower):
+        for each in faults:
             each.clear()
+        engines.slower.clear()
 
     def step() -> None:
         rig.step(draw.randrange(4))

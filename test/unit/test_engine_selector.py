@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from edge_inference.core.directives.directive import DirectiveLimits
-from edge_inference.engines.serving.engine_selector import PointList
+from edge_inference.engines.serving.engine_selector import PointList, PointRequest
 from edge_inference.engines.serving.service_states import (
     Asker,
     RequestState,
@@ -245,6 +245,49 @@ def test_what_a_failure_leads_to_belongs_to_whoever_chose_it(rig: ServiceRig) ->
     assert rig.server.preparation.asker is Asker.USER
 
 
+def test_a_point_that_is_listed_twice_is_tried_once(rig: ServiceRig) -> None:
+    rig.open("fp32", "int8", "int8")
+    rig.engines.drifting["int8"] = ModelError("self-check: failed")
+    rig.selector.limit(LOW)
+    rig.finish()
+    assert len(rig.failures) == 1
+    assert rig.precision == "fp32"
+
+
+def test_load_does_not_keep_the_node_from_a_new_point_of_the_user(rig: ServiceRig) -> None:
+    rig.open("fp32", "int8")
+    rig.load(80.0)
+    rig.finish()
+    rig.ask("fp32", "fp16", "int8")
+    rig.finish()
+    assert rig.precision == "fp16"  # another list, not another choice
+    rig.ask("fp16", "int8")
+    rig.finish()
+    assert rig.precision == "fp16"
+    assert rig.selector.selected()[1] == 0
+
+
+def test_closing_frees_everything_though_an_engine_fails_to_close(rig: ServiceRig) -> None:
+    rig.open("fp16")
+    rig.engines.broken_close["fp16"] = BackendError("illegal memory access")
+    rig.selector.close()
+    assert [str(each.error) for each in rig.failures] == ["illegal memory access"]
+    assert rig.engines.open_backends() == []
+    assert rig.server.state == ServiceState(Service.CLOSED, RequestState.NONE)
+
+
+def test_an_engine_that_is_ready_belongs_to_the_latest_list(rig: ServiceRig) -> None:
+    rig.open("fp32")
+    rig.begin_inference()
+    rig.ask("fp16")
+    rig.finish()
+    latest = rig.points("fp16", "int8")
+    rig.selector.ask(latest)
+    rig.end_inference()
+    request = rig.server.engine and rig.server.engine.request
+    assert isinstance(request, PointRequest) and request.points is latest
+
+
 def test_times_belong_to_the_list_that_is_current(rig: ServiceRig) -> None:
     rig.open("int8")
     rig.selector.ask(rig.points("fp32", "fp16", "int8"))
@@ -305,6 +348,7 @@ def test_an_engine_that_fails_during_the_close_is_not_replaced(rig: ServiceRig) 
     rig.finish()
     rig.wait_until_closed()
     assert rig.server.engine is None
+    assert "int8" not in [each.precision for each in rig.engines.backends]
     assert rig.engines.open_backends() == []
 
 

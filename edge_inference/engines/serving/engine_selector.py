@@ -67,11 +67,11 @@ class PointList:
         return index in self._ruled_out
 
     def rule_out(self, request: EngineRequest) -> int | None:
-        """Rule out a point that failed, and return its index; None for a foreign request."""
-        index = self.find(request)
-        if index is not None:
-            self._ruled_out.add(index)
-        return index
+        """Rule out a point that failed, wherever it is listed; return the index as ``find``."""
+        self._ruled_out.update(
+            index for index, each in enumerate(self.requests) if each.is_same(request)
+        )
+        return self.find(request)
 
     def find(self, request: EngineRequest) -> int | None:
         """Return the index of a request; None for a foreign one."""
@@ -123,6 +123,8 @@ class EngineSelector(Generic[Points]):
     def ask(self, points: Points) -> None:
         """Serve what the user asks for."""
         with self._lock:
+            if not points.requests[0].is_same(self.points.requests[0]):
+                self._load = LoadAdaptation()  # what load found out is of another choice
             self.points, self._given_up = points, []
             self._on_asked(self._ask())
 

@@ -42,7 +42,7 @@ def _never() -> bool:
 
 @dataclass(frozen=True)
 class EngineFailure:
-    """Why the server cannot serve ``request``; ``engine`` serves instead.
+    """Why the server cannot serve ``request``.
 
     ``request`` is None where none is given up: its file is built again, or what failed is a
     fallback, or the end of an engine that does not serve any more.
@@ -50,7 +50,6 @@ class EngineFailure:
 
     error: EdgeInferenceError
     request: EngineRequest | None
-    engine: Engine
 
 
 class EngineServer:
@@ -202,7 +201,7 @@ class EngineServer:
             engine, self._engine, self._previous = self._engine, None, None
             self._states.handle(ServiceEvent.CLOSED)
         if engine is not None:
-            engine.backend.close()
+            self._free(engine)
 
     def _open_or_fall_back(self, request: EngineRequest) -> None:
         try:
@@ -353,8 +352,7 @@ class EngineServer:
         raise error
 
     def _report(self, error: EdgeInferenceError, request: EngineRequest | None) -> None:
-        assert self._engine is not None
-        self._on_failed(EngineFailure(error, request, self._engine))
+        self._on_failed(EngineFailure(error, request))
 
 
 def _is_same_engine(one: Selection, other: Selection) -> bool:
