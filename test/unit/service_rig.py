@@ -41,22 +41,42 @@ Edge = tuple[ServiceState, ServiceEvent]
 
 
 class CountingLock:
-    """A lock that counts the threads that wait for it."""
+    """A lock that counts the threads that wait for it, and can hold preparations back."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._counting = threading.Lock()
-        self.waiting = 0
+        self._changed = threading.Condition()
+        self._is_held = False
+        self._is_holding_back = False
+        self._waiting = 0
 
     def __enter__(self) -> None:
-        with self._counting:
-            self.waiting += 1
-        self._lock.acquire()
-        with self._counting:
-            self.waiting -= 1
+        is_preparation = threading.current_thread().name == "engine switch"
+
+        def is_free() -> bool:
+            return not self._is_held and not (is_preparation and self._is_holding_back)
+
+        with self._changed:
+            self._waiting += 1
+            assert self._changed.wait_for(is_free, DEADLINE_S)
+            self._waiting -= 1
+            self._is_held = True
 
     def __exit__(self, *_: object) -> None:
-        self._lock.release()
+        with self._changed:
+            self._is_held = False
+            self._changed.notify_all()
+
+    def hold_back(self, is_holding_back: bool) -> None:
+        """Let preparations wait although nothing holds the lock, or no longer."""
+        with self._changed:
+            self._is_holding_back = is_holding_back
+            self._changed.notify_all()
+
+    def blocked(self) -> int | None:
+        """Return how many threads wait; None while one of them is about to go on."""
+        with self._changed:
+            is_closed = self._is_held or self._is_holding_back or not self._waiting
+            return self._waiting if is_closed else None
 
 
 class RecordingMachine(ServiceStateMachine):
@@ -269,11 +289,14 @@ class ServiceRig:
     def settle(self) -> None:
         """Wait until every preparation is paused, waits for the inference, or has ended."""
         end = time.monotonic() + DEADLINE_S
-        while len(self.engines.paused) + self.lock.waiting != sum(
-            each.is_running() for each in self.server._started
-        ):
+        while not self._is_settled():
             assert time.monotonic() < end, "a preparation hangs"
             time.sleep(0)
+
+    def _is_settled(self) -> bool:
+        running = sum(each.is_running() for each in self.server._started)
+        blocked = self.lock.blocked()
+        return blocked is not None and len(self.engines.paused) + blocked == running
 
     def check(self) -> None:
         """Check what always holds."""

@@ -276,14 +276,19 @@ def test_closing_frees_everything_though_an_engine_fails_to_close(rig: ServiceRi
     assert rig.server.state == ServiceState(Service.CLOSED, RequestState.NONE)
 
 
-def test_an_engine_that_is_ready_belongs_to_the_latest_list(rig: ServiceRig) -> None:
+@pytest.mark.parametrize("steps", range(4))
+def test_what_is_under_way_belongs_to_the_latest_list(rig: ServiceRig, steps: int) -> None:
     rig.open("fp32")
+    rig.engines.missing.add("fp16")
     rig.begin_inference()
     rig.ask("fp16")
-    rig.finish()
+    for _ in range(steps):
+        rig.step()
     latest = rig.points("fp16", "int8")
     rig.selector.ask(latest)
+    rig.finish()
     rig.end_inference()
+    assert rig.engines.made == ["fp16"]
     request = rig.server.engine and rig.server.engine.request
     assert isinstance(request, PointRequest) and request.points is latest
 
@@ -322,6 +327,16 @@ def test_a_closed_server_forgets_the_previous_engine(rig: ServiceRig) -> None:
     rig.engines.broken_run["fp32"] = BackendError("out of memory")
     with pytest.raises(BackendError, match="out of memory"):
         rig.infer()
+
+
+def test_an_engine_that_is_ready_serves_the_next_inference(rig: ServiceRig) -> None:
+    rig.open("fp32")
+    rig.lock.hold_back(True)  # the thread of the preparation comes too late
+    rig.ask("int8")
+    rig.finish()
+    rig.infer()
+    assert rig.precision == "int8"
+    rig.lock.hold_back(False)
 
 
 def test_load_moves_below_user_and_directive(rig: ServiceRig) -> None:

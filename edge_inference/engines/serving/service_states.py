@@ -47,10 +47,10 @@ closed              any → none                                serving → clos
 closed              none, failed → none                       closed =
 ==================  ========================================  ==========================
 
-The user names the best operating point, a directive is a ceiling, and load moves below both: who
-asked is an event of its own. ``fell_back`` and ``rolled_back`` follow an engine that failed in
-service: ONNX Runtime or the previous engine has taken over. An engine that fails while nothing
-can take over stays in service, and its error goes to whoever wanted the inference.
+The user names the best operating point, a directive is a ceiling, and load moves below both: whose
+choice the engine is, is an event of its own. ``fell_back`` and ``rolled_back`` follow an engine
+that failed in service: ONNX Runtime or the previous engine has taken over. An engine that fails
+while nothing can take over stays in service, and its error goes to whoever wanted the inference.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class ServiceEvent(enum.Enum):
 
 
 class Asker(enum.Enum):
-    """Who asks for an engine; the value is the event."""
+    """Whose choice an engine is; the value is the event."""
 
     USER = ServiceEvent.ASKED_BY_USER
     DIRECTIVE = ServiceEvent.ASKED_BY_DIRECTIVE
