@@ -170,7 +170,9 @@ def _battery(left_j: float, full_j: float | None, state: PlatformState) -> tuple
         (Role.BATTERY_CHARGE, Quantity.SHARE, charge),
     )
     return tuple(
-        Reading(role.value, quantity, value, "simulated", state.stamp_ns, role=role)
+        Reading(
+            role.value, quantity, value, "simulated", state.stamp_ns, role=role, device="battery"
+        )
         for role, quantity, value in values
     )
 

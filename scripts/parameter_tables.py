@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from edge_inference import nodes
-from edge_inference.core import decoders
+from edge_inference.core.decoders import DECODERS
 from edge_inference.core.images.input_spec import InputSpec
 from edge_inference.core.models.golden import SelfCheckThresholds
 from edge_inference.core.models.model import Derivation
 from edge_inference.core.settings import Rule, rules
 from edge_inference.engines.build.build_options import BuildOptions
 from edge_inference.platforms.board_files import BoardSettings
+from edge_inference.platforms.board_sensor import BoardSensor
 
 FILE = Path(__file__).parents[1] / "docs" / "parameters.md"
 
@@ -51,8 +52,7 @@ def render_page() -> str:
         "while it is configured;\ntheir defaults come from the model folder (`decoder:` in "
         "`model.yaml`).\n"
     )
-    for name in decoders.names():
-        entry = decoders.find(name)
+    for name, entry in sorted(DECODERS.own.items()):  # not those of packages installed here
         parts.append(_format_section(name, entry.settings_class.__doc__, entry.settings_class))
     parts.append(
         "\n## Model folder\n\nThese are not parameters but keys of sections of `model.yaml`, "
@@ -62,6 +62,11 @@ def render_page() -> str:
         parts.append(_format_section(name, settings_class.__doc__, settings_class))
     parts.append("\n## Board files\n\nThe keys of `config/platforms/<board>.yaml`.\n")
     parts.append(_format_section("board", BoardSettings.__doc__, BoardSettings))
+    parts.append(
+        "\nThe key `sensors` is a list of sensors of your own ([sensing.md](sensing.md)); each has "
+        "these keys:\n"
+    )
+    parts.append(_format_section("sensors", BoardSensor.__doc__, BoardSensor))
     return "".join(parts)
 
 

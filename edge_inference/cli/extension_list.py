@@ -8,8 +8,8 @@ from typing import Any
 
 from edge_inference.cli.exit_status import print_error
 from edge_inference.core.decoders import DECODERS
+from edge_inference.core.entry_points import PREFIX
 from edge_inference.core.extension_table import (
-    PREFIX,
     Extension,
     ExtensionTable,
     problems_of_packages,
@@ -17,8 +17,18 @@ from edge_inference.core.extension_table import (
 from edge_inference.core.results import RESULT_KINDS
 from edge_inference.core.text_line import one_line
 from edge_inference.engines.serving.backend_table import BACKENDS
+from edge_inference.platforms.sensors.probes import SENSOR_PROBES
+from edge_inference.speech.actions.executor import EXECUTORS
+from edge_inference.speech.actions.table import ACTIONS
 
-TABLES: tuple[ExtensionTable[Any], ...] = (RESULT_KINDS, DECODERS, BACKENDS)
+TABLES: tuple[ExtensionTable[Any], ...] = (
+    RESULT_KINDS,
+    DECODERS,
+    BACKENDS,
+    ACTIONS,
+    EXECUTORS,
+    SENSOR_PROBES,
+)
 
 
 def list_extensions(as_json: bool) -> int:

@@ -26,16 +26,17 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
+from edge_inference.core.entry_points import PREFIX, forget_installed_entries, installed_entries
 from edge_inference.core.runtime.worker import format_error
 from edge_inference.core.settings import shorten, suggestion
 from edge_inference.errors import PluginError
 
 if TYPE_CHECKING:
-    from importlib.metadata import Distribution, EntryPoint
+    from importlib.metadata import EntryPoint
 
-PREFIX = "edge_inference."
 #: Names of rows appear in parameters, messages and files.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_VALUE = re.compile(r"[\w.]+\s*:\s*[\w.]+\s*(\[.*\])?")
 
 
 class _Named(Protocol):
@@ -102,7 +103,7 @@ class ExtensionTable(Generic[Row]):
         for extension in loaded.extensions:
             if extension.name == name:
                 raise PluginError(extension.problem)
-        faults = "".join(f"; {fault}" for fault in _installed().faults)
+        faults = "".join(f"; {fault}" for fault in installed_entries().faults)
         raise PluginError(
             f"unknown {self._what} {shorten(name)}{suggestion(name, loaded.rows)}{faults}"
         )
@@ -117,7 +118,8 @@ class ExtensionTable(Generic[Row]):
 
     def problems_so_far(self) -> tuple[str, ...]:
         """Return the problems if the entry points have been read; read nothing."""
-        return () if self._loaded is None else self._loaded.problems()
+        loaded = self._loaded
+        return () if loaded is None else (*installed_entries().faults, *loaded.problems())
 
     def forget(self) -> None:
         """Read the entry points again when they are next needed."""
@@ -141,7 +143,7 @@ class ExtensionTable(Generic[Row]):
     def _load_rows(self) -> _Loaded[Row]:
         rows = dict(self.own)
         extensions = []
-        for entry, package in _installed().groups.get(self.group, ()):
+        for entry, package in installed_entries().groups.get(self.group, ()):
             try:
                 rows[entry.name] = self._load_row(entry, rows)
                 problem = ""
@@ -154,6 +156,8 @@ class ExtensionTable(Generic[Row]):
         return _Loaded(MappingProxyType(rows), tuple(extensions))
 
     def _load_row(self, entry: EntryPoint, rows: Mapping[str, Row]) -> Row:
+        if not _VALUE.fullmatch(entry.value):
+            raise PluginError("expected module:object after the =")
         if not _NAME.fullmatch(entry.name):
             raise PluginError("expected a name of at most 64 letters, digits, '_', '-' and '.'")
         row = self._to_row(entry.load(), entry.name)
@@ -178,28 +182,15 @@ class _Loaded(Generic[Row]):
         return tuple(each.problem for each in self.extensions if each.problem)
 
 
-@dataclass(frozen=True)
-class _Installed:
-    """The entry points for this package by group, each with the name of its package.
-
-    ``faults`` are the packages whose entry points cannot be read.
-    """
-
-    groups: Mapping[str, Sequence[tuple[EntryPoint, str]]]
-    faults: tuple[str, ...]
-
-
 _lock = threading.Lock()
 _tables: weakref.WeakSet[ExtensionTable[Any]] = weakref.WeakSet()
 _told: set[str] = set()
-_found: _Installed | None = None
 
 
 def new_problems() -> list[str]:
     """Return the problems of all tables that were read so far, each one once in a process."""
     with _lock:
-        problems = set(_found.faults if _found is not None else ())
-        problems.update(text for table in _tables for text in table.problems_so_far())
+        problems = {text for table in _tables for text in table.problems_so_far()}
         problems -= _told
         _told.update(problems)
     return sorted(problems)
@@ -211,7 +202,7 @@ def problems_of_packages(groups: Iterable[str]) -> list[str]:
     That is a package whose entry points cannot be read, and a group that is none of ``groups``.
     """
     known = list(groups)
-    installed = _installed()
+    installed = installed_entries()
     unknown = [
         f"package {package}: there is no group of entry points {group}{suggestion(group, known)}"
         for group, entries in sorted(installed.groups.items())
@@ -223,62 +214,11 @@ def problems_of_packages(groups: Iterable[str]) -> list[str]:
 
 def forget_installed() -> None:
     """Let all tables look again for installed packages when they are next read."""
-    global _found
+    forget_installed_entries()
     with _lock:
-        _found = None
         _told.clear()
         for table in _tables:
             table.forget()
-
-
-def _installed() -> _Installed:
-    """Return what is installed; one look serves all tables."""
-    global _found
-    found = _found
-    if found is None:
-        found = _found = _find_installed()
-    return found
-
-
-def _find_installed() -> _Installed:
-    # Imported here because it takes longer than everything else in this module.
-    from importlib.metadata import distributions
-
-    groups: dict[str, list[tuple[EntryPoint, str]]] = {}
-    faults = []
-    seen = set()
-    for distribution in distributions():
-        try:
-            # Most packages are of no interest, and one with errors must not stop the others.
-            if PREFIX not in (distribution.read_text("entry_points.txt") or ""):
-                continue
-            entries = list(distribution.entry_points)
-        except Exception as error:
-            faults.append(
-                f"package {_name_of(distribution)}: its entry points cannot be read: "
-                f"{format_error(error)}; install it again"
-            )
-            continue
-        package = _name_of(distribution)
-        key = re.sub("[-_.]+", "-", package).lower()
-        if key in seen:  # a workspace replaces a package that is installed below it
-            continue
-        seen.add(key)
-        for entry in entries:
-            if entry.group.startswith(PREFIX):
-                groups.setdefault(entry.group, []).append((entry, package))
-    for found in groups.values():
-        # The choice between packages with one name does not depend on the order of folders.
-        found.sort(key=lambda each: (each[0].name, each[0].value))
-    return _Installed(groups, tuple(faults))
-
-
-def _name_of(distribution: Distribution) -> str:
-    try:
-        name = distribution.metadata["Name"]
-    except Exception:  # without a file of metadata
-        name = None
-    return str(name) if name else f"without a name in {distribution.locate_file('')}"
 
 
 def _reason(error: BaseException) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from edge_inference.core.device import Device, group_by_device
 from edge_inference.core.directives.directive import DirectiveLevel
 from edge_inference.core.reading import Reading, Role
 
@@ -13,7 +15,8 @@ from edge_inference.core.reading import Reading, Role
 class PlatformState:
     """``stamp_ns`` is on the monotonic clock; ``mode`` names the power mode, empty if unknown.
 
-    ``problem`` says why the platform as a whole cannot be sensed; empty if it can.
+    ``problem`` says which sensors are not known, and why: a control temperature without a value,
+    a kind of sensor that fails; empty if all are known.
     """
 
     board: str
@@ -31,18 +34,36 @@ class PlatformState:
         return next((reading for reading in self.readings if reading.name == name), None)
 
     @property
+    def devices(self) -> tuple[Device, ...]:
+        """The devices with their readings."""
+        return group_by_device(self.readings)
+
+    @property
+    def batteries(self) -> tuple[Device, ...]:
+        """The batteries, including those that were removed."""
+        return tuple(device for device in self.devices if device.is_battery)
+
+    @property
     def power_w(self) -> float | None:
-        """Power of the whole board in watts, None without a sensor."""
-        return self._value(Role.TOTAL_POWER)
+        """Power of the whole board in watts, None without a sensor.
+
+        Where several devices measure it, one measures part of the other: the highest counts.
+        """
+        highest = self._highest(Role.TOTAL_POWER)
+        return None if highest is None else highest.value
 
     @property
     def hottest(self) -> Reading | None:
         """The hottest control temperature, None if none has a value."""
-        valid = [reading for reading in self.by_role(Role.CONTROL) if reading.value is not None]
-        return max(valid, key=lambda reading: reading.value or 0.0, default=None)
+        return self._highest(Role.CONTROL)
 
-    def _value(self, role: Role) -> float | None:
-        return next((each.value for each in self.by_role(role) if each.value is not None), None)
+    def _highest(self, role: Role) -> Reading | None:
+        valid = [
+            (reading.value, reading)
+            for reading in self.by_role(role)
+            if reading.value is not None and math.isfinite(reading.value)
+        ]
+        return max(valid, key=lambda each: each[0], default=(0.0, None))[1]
 
 
 @dataclass(frozen=True)
@@ -68,5 +89,14 @@ class StampedReading:
     """A single reading, stamped on the clock of the node; ``frame_id`` is its name."""
 
     reading: Reading
+    stamp_ns: int
+    frame_id: str
+
+
+@dataclass(frozen=True)
+class StampedDevice:
+    """A single device, stamped on the clock of the node; ``frame_id`` is its name."""
+
+    device: Device
     stamp_ns: int
     frame_id: str

@@ -28,12 +28,13 @@ class Quantity(enum.Enum):
     VOLTAGE = "voltage"
     CURRENT = "current"
     ENERGY = "energy"
+    ELECTRIC_CHARGE = "electric_charge"
     FREQUENCY = "frequency"
     #: A share from 0 to 1: load, state of charge, memory in use.
     SHARE = "share"
     #: A number of events since the machine started; it never falls.
     COUNT = "count"
-    #: Above 0 while the state is active (a throttle alert), else 0.
+    #: Above 0 while the state is active (a throttle alert), else 0; of a battery a BatteryStatus.
     STATE = "state"
 
     @property
@@ -48,6 +49,7 @@ _UNITS = {
     Quantity.VOLTAGE: "V",
     Quantity.CURRENT: "A",
     Quantity.ENERGY: "J",
+    Quantity.ELECTRIC_CHARGE: "C",
     Quantity.FREQUENCY: "Hz",
 }
 
@@ -64,14 +66,40 @@ class Role(enum.Enum):
     RAILS_SUM = "rails_sum"
     #: Rises, or is above 0, while the machine throttles.
     THROTTLE = "throttle"
-    #: Output power of the battery (positive: discharging).
+    #: Output power of a battery (positive: discharging), and the current of the same sign.
     BATTERY_POWER = "battery_power"
-    #: Remaining energy of the battery.
-    BATTERY_ENERGY = "battery_energy"
-    #: State of charge of the battery.
-    BATTERY_CHARGE = "battery_charge"
-    BATTERY_VOLTAGE = "battery_voltage"
     BATTERY_CURRENT = "battery_current"
+    BATTERY_VOLTAGE = "battery_voltage"
+    #: The voltage that converts energies to electric charges.
+    BATTERY_DESIGN_VOLTAGE = "battery_design_voltage"
+    #: State of charge of a battery, from 0 to 1.
+    BATTERY_CHARGE = "battery_charge"
+    #: Energy in a battery now, and when it is full.
+    BATTERY_ENERGY = "battery_energy"
+    BATTERY_FULL_ENERGY = "battery_full_energy"
+    #: The same as electric charge.
+    BATTERY_REMAINING_CHARGE = "battery_remaining_charge"
+    BATTERY_FULL_CHARGE = "battery_full_charge"
+    BATTERY_TEMPERATURE = "battery_temperature"
+    #: A BatteryStatus as a number.
+    BATTERY_STATUS = "battery_status"
+
+    @property
+    def is_of_battery(self) -> bool:
+        """Whether only batteries have readings with this role."""
+        return self.value.startswith("battery_")
+
+
+class BatteryStatus(enum.IntEnum):
+    """What a battery does, with the numbers of Linux and of ``sensor_msgs/BatteryState``.
+
+    An unknown status is a reading without a value.
+    """
+
+    CHARGING = 1
+    DISCHARGING = 2
+    NOT_CHARGING = 3
+    FULL = 4
 
 
 @dataclass(frozen=True)
@@ -79,9 +107,11 @@ class Reading:
     """``value`` is None unless ``status`` is OK; ``problem`` then says why in a sentence.
 
     ``name`` is ``<kind>/<name on the machine>`` (``zone/tj-thermal``, ``rail/VDD_IN``) and
-    does not change over reboots. ``source`` is the file or API that was read. ``stamp_ns`` is the
-    time of reading on the monotonic clock. ``throttle`` and ``critical`` are the trip points of
-    the sensor in its unit, None if it has none.
+    does not change over reboots. ``device`` is what it belongs to: all readings of one battery,
+    rail or GPU have the same. A reading without one is a device of its own. ``source`` is the file
+    or API that was read. ``stamp_ns`` is the time of reading on the monotonic clock. ``throttle``
+    and ``critical`` are the trip points of the sensor in its unit, None if it has none. ``limit``
+    is the highest value that the user allows, None without a limit.
     """
 
     name: str
@@ -94,8 +124,12 @@ class Reading:
     problem: str = ""
     throttle: float | None = None
     critical: float | None = None
+    device: str = ""
+    limit: float | None = None
 
     def __post_init__(self) -> None:
         """Raise ValueError for a value without OK, or OK without a value: a programming error."""
         if (self.value is not None) != (self.status is ReadingStatus.OK):
             raise ValueError(f"{self.name}: value {self.value} with status {self.status.value}")
+        if not self.device:
+            object.__setattr__(self, "device", self.name)

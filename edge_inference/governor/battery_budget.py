@@ -1,17 +1,17 @@
-"""The power that the battery may deliver to last for a given time."""
+"""The power that the batteries may deliver together to last for a given time."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from edge_inference.core.platform_state import PlatformState
 from edge_inference.core.reading import Role
+from edge_inference.governor.battery_sum import BatterySum, sum_batteries
 
 
 @dataclass(frozen=True)
 class BatteryPlan:
-    """``budget_w`` is None if there is no plan; ``problem`` says why one is not possible."""
+    """``budget_w`` is None without a limit; ``problem`` says what cannot be kept, and why."""
 
     budget_w: float | None = None
     minutes_left: float | None = None
@@ -25,34 +25,42 @@ class BatteryBudget:
         """Start without a plan."""
         self._minutes = 0.0
         self._until_ns = 0
+        #: The last one of this plan; it holds while the energy is unknown.
+        self._budget_w: float | None = None
 
     def plan(
         self, state: PlatformState, now_ns: int, minutes_to_last: float, reserve: float
     ) -> BatteryPlan:
-        """Return the power that the battery may deliver from now on."""
+        """Return the power that the batteries may deliver from now on.
+
+        Batteries that charge as a whole set no limit.
+        """
         if minutes_to_last != self._minutes:
             self._minutes = minutes_to_last
             self._until_ns = now_ns + int(minutes_to_last * 60e9)
+            self._budget_w = None
         if minutes_to_last <= 0.0:
             return BatteryPlan()
         left_s = min(minutes_to_last * 60.0, (self._until_ns - now_ns) / 1e9)
         if left_s <= 0.0:
             return BatteryPlan(minutes_left=0.0)
-        power = _value(state, Role.BATTERY_POWER)
-        if power is not None and power <= 0.0:
-            return BatteryPlan(minutes_left=left_s / 60.0)  # the battery is charging
-        energy = _value(state, Role.BATTERY_ENERGY)
-        charge = _value(state, Role.BATTERY_CHARGE)
-        if energy is None or energy < 0.0:
-            return BatteryPlan(
-                minutes_left=left_s / 60.0,
-                problem="minutes_to_last: no battery reports its remaining energy",
-            )
-        full = energy / charge if charge is not None and 0.0 < charge <= 1.0 else energy
-        usable = max(0.0, energy - reserve * full)
-        return BatteryPlan(usable / left_s, left_s / 60.0)
+        batteries = sum_batteries(state)
+        if batteries is None or not batteries.delivers:
+            self._budget_w = None
+            problem = "" if batteries else "minutes_to_last: this machine has no battery"
+            return BatteryPlan(None, left_s / 60.0, problem)
+        problem = self._update_budget(batteries, left_s, reserve)
+        return BatteryPlan(self._budget_w, left_s / 60.0, problem)
 
-
-def _value(state: PlatformState, role: Role) -> float | None:
-    values = (each.value for each in state.by_role(role))
-    return next((each for each in values if each is not None and math.isfinite(each)), None)
+    def _update_budget(self, batteries: BatterySum, left_s: float, reserve: float) -> str:
+        """Divide the energy by the time; return what cannot be kept, empty if all can."""
+        energy_j, full_j = batteries.energy_j, batteries.full_energy_j
+        if energy_j is None:
+            problem = f"minutes_to_last cannot be kept: {batteries.problems[Role.BATTERY_ENERGY]}"
+            held = "" if self._budget_w is None else "; the last battery budget stays in force"
+            return problem + held
+        if full_j is None and reserve > 0.0:
+            self._budget_w = energy_j / left_s
+            return f"battery_reserve cannot be kept: {batteries.problems[Role.BATTERY_FULL_ENERGY]}"
+        self._budget_w = max(0.0, energy_j - reserve * (full_j or 0.0)) / left_s
+        return ""

@@ -90,9 +90,13 @@ class SensorWatch:
             for each in usable
             if each.value is not None
         ]
-        if not zones:
+        # A limit of its own tells that a sensor is of something else, such as a battery: it says
+        # nothing about a processor whose temperatures are lost.
+        own = [each for each in control if each.limit is None] or control
+        stamps_ns = [each.stamp_ns for each in usable if each in own]
+        if not stamps_ns:
             return self._view_without_zones(control, now_ns, timeout_ns, settings)
-        self._last_ns = max(each.stamp_ns for each in usable)
+        self._last_ns = max(stamps_ns)
         gated = {each.name for each in control if each.status is ReadingStatus.GATED}
         self._remember(zones)
         present = {zone.name for zone in zones} | gated
@@ -155,7 +159,15 @@ class SensorWatch:
 
 
 def temperature_bounds(reading: Reading, settings: GovernorSettings) -> TemperatureBounds:
-    """Return the bounds of one temperature; without a trip point, the absolute ones."""
+    """Return the bounds of one temperature, at most up to the user's limit for it."""
+    bounds = _general_bounds(reading, settings)
+    if reading.limit is None or reading.limit >= bounds.max_c:
+        return bounds
+    return bounds.lower(bounds.max_c - reading.limit)
+
+
+def _general_bounds(reading: Reading, settings: GovernorSettings) -> TemperatureBounds:
+    """Return the bounds of the board; without a trip point, the absolute ones."""
     absolute = TemperatureBounds(settings.throttle_c, settings.max_c)
     if settings.limits_from != "board":
         return absolute

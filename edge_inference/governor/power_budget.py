@@ -9,7 +9,6 @@ with the span.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,8 +16,9 @@ from edge_inference.core.directives.directive import Workload
 from edge_inference.core.platform_state import PlatformState
 from edge_inference.core.reading import Role
 from edge_inference.governor.battery_budget import BatteryBudget, BatteryPlan
+from edge_inference.governor.battery_sum import sum_batteries
 from edge_inference.governor.directive_builder import inference_seconds, valid_number
-from edge_inference.governor.power_model import PowerModel
+from edge_inference.governor.power_model import PowerModel, measured_powers
 from edge_inference.governor.settings import GovernorSettings
 
 _SMOOTH_POWER_S = 6.0
@@ -82,7 +82,7 @@ class PowerTracker:
         if settings.power_limit_w > 0.0:
             self._add_user_limit(settings.power_limit_w, margins, problems)
         if battery.budget_w is not None:
-            self._add_battery_limit(battery.budget_w, margins, problems)
+            self._add_battery_limit(battery.budget_w, state, margins, problems)
         budget_w, reason = None, ""
         power_w = self._model.power_w
         if margins and power_w is not None:
@@ -113,25 +113,27 @@ class PowerTracker:
             margins.append((_AIM * limit_w - measured, f"the limit of {limit_w:g} W"))
 
     def _add_battery_limit(
-        self, budget_w: float, margins: list[tuple[float, str]], problems: list[str]
+        self,
+        budget_w: float,
+        state: PlatformState,
+        margins: list[tuple[float, str]],
+        problems: list[str],
     ) -> None:
         for role in (Role.BATTERY_POWER, Role.TOTAL_POWER):
             if role in self._smooth:
                 reason = f"the battery budget of {budget_w:.1f} W"
                 margins.append((budget_w - self._smooth[role], reason))
                 return
-        problems.append("minutes_to_last cannot be kept: this machine has no power sensor")
+        batteries = sum_batteries(state)
+        problem = batteries.problems.get(Role.BATTERY_POWER) if batteries is not None else None
+        problem = problem or "this machine has no power sensor"
+        problems.append(f"minutes_to_last cannot be kept: {problem}")
 
     def _update_smooth(self, state: PlatformState, elapsed_s: float) -> None:
-        values: dict[Role, float] = {}
-        for role in (Role.TOTAL_POWER, Role.RAILS_SUM, Role.BATTERY_POWER):
-            for reading in state.by_role(role):
-                if reading.value is not None and math.isfinite(reading.value):
-                    values.setdefault(role, reading.value)
         weight = min(1.0, elapsed_s / _SMOOTH_POWER_S)
         self._smooth = {
             role: before + weight * (value - before)
-            for role, value in values.items()
+            for role, value in measured_powers(state).items()
             for before in (self._smooth.get(role, value),)
         }
 

@@ -9,10 +9,10 @@ leakage or its other work changes. ``PowerDropCheck`` tells whether lower limits
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
 
 from edge_inference.core.platform_state import PlatformState
-from edge_inference.core.reading import Reading, Role
+from edge_inference.core.reading import Role
+from edge_inference.governor.battery_sum import sum_batteries
 from edge_inference.governor.directive_builder import valid_number
 
 #: Sources of the power, best first; the first one with a value counts.
@@ -59,20 +59,21 @@ class PowerModel:
 
     def update(self, state: PlatformState, utilization: float, elapsed_s: float) -> None:
         """Learn from the power of the machine and the utilization at the same time."""
-        reading = power_reading(state.readings)
-        if reading is None or reading.value is None:
+        measured = measure_power(state)
+        if measured is None:
             self.power_w = None
             return
-        if reading.role is not self.source:
+        source, measured_w = measured
+        if source is not self.source:
             self._reset()
-            self.source = reading.role
+            self.source = source
         if self.power_w is None:
-            self.power_w = reading.value
-            self.base_w = reading.value - (self._slope_w or 0.0) * utilization
-        self._learn(reading.value, utilization, elapsed_s)
+            self.power_w = measured_w
+            self.base_w = measured_w - (self._slope_w or 0.0) * utilization
+        self._learn(measured_w, utilization, elapsed_s)
         weight = min(1.0, elapsed_s / _SMOOTH_S)
-        self.power_w += weight * (reading.value - self.power_w)
-        rest_w = reading.value - (self._slope_w or 0.0) * utilization
+        self.power_w += weight * (measured_w - self.power_w)
+        rest_w = measured_w - (self._slope_w or 0.0) * utilization
         self.base_w += weight * (rest_w - self.base_w)
 
     def _learn(self, power_w: float, utilization: float, elapsed_s: float) -> None:
@@ -134,14 +135,23 @@ class PowerDropCheck:
         return True
 
 
-def power_reading(readings: Iterable[Reading]) -> Reading | None:
-    """Return the best power reading: of the board, else the sum of rails, else of the battery.
+def measure_power(state: PlatformState) -> tuple[Role, float] | None:
+    """Return the best power in watts with its source: the board, else the rails, else batteries.
 
-    The power of a charging battery does not count.
+    The power of batteries that charge does not count.
     """
-    found = {each.role: each for each in readings if each.role in _SOURCES and _is_positive(each)}
-    return next((found[role] for role in _SOURCES if role in found), None)
+    measured = measured_powers(state)
+    return next(((role, measured[role]) for role in _SOURCES if measured.get(role)), None)
 
 
-def _is_positive(reading: Reading) -> bool:
-    return bool(valid_number(reading.value))
+def measured_powers(state: PlatformState) -> dict[Role, float]:
+    """Return the measured powers of the whole machine in watts, by source; each is 0 or more."""
+    rails = next((each.value for each in state.by_role(Role.RAILS_SUM)), None)
+    batteries = sum_batteries(state)
+    powers = {
+        Role.TOTAL_POWER: state.power_w,
+        Role.RAILS_SUM: rails,
+        Role.BATTERY_POWER: None if batteries is None else batteries.power_w,
+    }
+    valid = {role: valid_number(power_w) for role, power_w in powers.items()}
+    return {role: power_w for role, power_w in valid.items() if power_w is not None}

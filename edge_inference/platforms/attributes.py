@@ -12,6 +12,8 @@ from edge_inference.platforms.system_files import SystemFiles
 
 #: No number of the kernel has more digits, so a longer text is not parsed.
 _MAX_NUMBER_BYTES = 24
+#: Neither ``nan``, ``inf`` and ``1_000``, which float() accepts, nor more than a number.
+_DECIMAL = re.compile(rb"\s*[-+]?(\d{1,20}(\.\d{0,20})?|\.\d{1,20})([eE][-+]?\d{1,2})?\s*")
 _MAX_QUOTE_CHARS = 40
 #: Longer than any name that a driver reports.
 _MAX_TEXT_CHARS = 80
@@ -34,6 +36,24 @@ def read_number(files: SystemFiles, path: str) -> int:
     if not data.strip():
         raise InputError("expected a number, got an empty file")
     raise InputError(f"expected a number, got {_quote(data)}")
+
+
+def read_decimal(files: SystemFiles, path: str) -> float:
+    """Return the decimal number in a file.
+
+    Raises the kernel's OSError, or InputError (a sentence) if the content is not a number.
+    """
+    data = files.read(path)
+    if is_decimal(data):
+        return float(data)
+    if not data.strip():
+        raise InputError("expected a number, got an empty file")
+    raise InputError(f"expected a number, got {_quote(data)}")
+
+
+def is_decimal(data: bytes) -> bool:
+    """Tell whether a file's content is one decimal number."""
+    return _DECIMAL.fullmatch(data) is not None
 
 
 def read_text(files: SystemFiles, path: str) -> str:

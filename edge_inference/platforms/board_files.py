@@ -17,10 +17,23 @@ from edge_inference.core.settings import setting, suggestion
 from edge_inference.core.yaml_file import load_yaml
 from edge_inference.errors import ConfigError
 from edge_inference.platforms.attributes import read_text
+from edge_inference.platforms.board_sensor import BoardSensor
+from edge_inference.platforms.file_patterns import join_patterns
 from edge_inference.platforms.system_files import SystemFiles
 
 _COMPATIBLE = ("proc/device-tree/compatible", "sys/firmware/devicetree/base/compatible")
-_DMI = ("sys/class/dmi/id/sys_vendor", "sys/class/dmi/id/product_name")
+_SENSORS = "sensors"
+_DMI_NAMES = ("sys_vendor", "product_name")
+_DMI = join_patterns(["sys/class/dmi/id"], _DMI_NAMES)
+
+#: Files that identify a machine, also to a reader of its recording.
+IDENTITY_FILES = (
+    *join_patterns(("proc/device-tree", "sys/firmware/devicetree/base"), ("model", "compatible")),
+    *join_patterns(
+        ["sys/class/dmi/id"],
+        (*_DMI_NAMES, "product_family", "board_vendor", "board_name", "chassis_type"),
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -76,10 +89,14 @@ class BoardSettings:
 
 @dataclass(frozen=True)
 class Board:
-    """A family of machines. ``name`` is the name of its file without ``.yaml``."""
+    """A family of machines. ``name`` is the name of its file without ``.yaml``.
+
+    ``sensors`` are those that the file declares besides the ones of the kernel.
+    """
 
     name: str
     settings: BoardSettings
+    sensors: tuple[BoardSensor, ...] = ()
 
     def power_role(self, name: str) -> Role:
         """Return the role of a power reading by its name."""
@@ -107,6 +124,30 @@ def matches_any(name: str, patterns: Iterable[str]) -> bool:
     return any(fnmatchcase(name.lower(), pattern.lower()) for pattern in patterns)
 
 
+def list_board_folders(path: str, shipped: Path) -> list[Path]:
+    """Return the folders of a colon-separated path, and last the one of the shipped boards.
+
+    Raises ConfigError for the home folder of an unknown user, and for a folder that is none.
+    """
+    folders = []
+    for part in filter(None, path.split(":")):
+        try:
+            folder = Path(part).expanduser()
+        except RuntimeError as error:
+            raise ConfigError(
+                f"{part}: this user does not exist; write the path without ~"
+            ) from error
+        if not folder.is_dir():
+            raise ConfigError(f"board files: expected a folder, got {folder}; correct the path")
+        folders.append(folder)
+    return [*folders, shipped]
+
+
+def choose_board(name: str, files: SystemFiles, boards: Sequence[Board]) -> Board:
+    """Return the board of this name, or without a name the one that the machine matches."""
+    return find_board(name, boards) if name else detect_board(files, boards)
+
+
 def load_boards(folders: Sequence[Path]) -> list[Board]:
     """Read all board files in these folders; a name in an earlier folder takes precedence.
 
@@ -117,11 +158,23 @@ def load_boards(folders: Sequence[Path]) -> list[Board]:
     for folder in folders:
         for file in sorted(Path(folder).glob("*.yaml")):
             if file.stem not in boards:
-                boards[file.stem] = Board(file.stem, load_yaml(file).read(BoardSettings))
+                boards[file.stem] = _load_board(file)
     if not boards:
         places = ", ".join(str(folder) for folder in folders) or "an empty list of folders"
         raise ConfigError(f"board files: expected <board>.yaml in {places}, got none")
     return list(boards.values())
+
+
+def _load_board(file: Path) -> Board:
+    section = load_yaml(file)
+    settings = section.read(BoardSettings, _SENSORS)
+    listed = section.section_list(_SENSORS) if _SENSORS in section else ()
+    sensors = tuple(each.read(BoardSensor) for each in listed)
+    names = [sensor.name for sensor in sensors]
+    for sensor, name in zip(listed, names, strict=True):
+        if names.count(name) > 1:
+            raise sensor.error("name", f"two sensors are called {name}; give each another name")
+    return Board(file.stem, settings, sensors)
 
 
 def detect_board(files: SystemFiles, boards: Sequence[Board]) -> Board:

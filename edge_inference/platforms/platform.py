@@ -8,16 +8,14 @@ from pathlib import Path
 from types import TracebackType
 
 from edge_inference.core.platform_state import PlatformState
-from edge_inference.core.reading import Reading, Role
-from edge_inference.platforms.board_files import Board, detect_board, find_board, load_boards
+from edge_inference.core.reading import Reading, ReadingStatus, Role
+from edge_inference.platforms.board_files import Board, choose_board, load_boards
 from edge_inference.platforms.recording.replay import RecordedFiles
 from edge_inference.platforms.sampler import Sampler
-from edge_inference.platforms.sensors import nvml
 from edge_inference.platforms.sensors.channel import Clock
 from edge_inference.platforms.sensors.power_mode import PowerModeSensor
-from edge_inference.platforms.sensors.probes import find_sensors
+from edge_inference.platforms.sensors.probes import SENSOR_PROBES, make_probes
 from edge_inference.platforms.sensors.rails_sum import sum_rails
-from edge_inference.platforms.sensors.sensor import Sensor
 from edge_inference.platforms.system_files import HostFiles, SystemFiles
 
 #: Less than the sampling period of half a second; a pass takes a few milliseconds.
@@ -25,7 +23,10 @@ _WAIT_S = 0.4
 
 
 class Platform:
-    """The sensors of a machine. ``sense`` never waits longer than ``wait_s``, even if one hangs."""
+    """The sensors of a machine. ``sense`` never waits longer than ``wait_s``, even if one hangs.
+
+    ``problems`` are known from the start, such as a kind of sensor that cannot be imported.
+    """
 
     def __init__(
         self,
@@ -34,12 +35,14 @@ class Platform:
         sampler: Sampler,
         mode: PowerModeSensor | None = None,
         *,
+        problems: Sequence[str] = (),
         wait_s: float = _WAIT_S,
     ) -> None:
         self.files = files
         self.board = board
         self._sampler = sampler
         self._mode = mode
+        self._problems = tuple(problems)
         self._wait_s = wait_s
 
     def sense(self, now_ns: int) -> PlatformState:
@@ -51,7 +54,7 @@ class Platform:
             readings=(*readings, total) if total else readings,
             stamp_ns=now_ns,
             mode=self._mode.mode_name if self._mode else "",
-            problem=self._find_problem(readings),
+            problem=self._describe_problems(readings),
         )
 
     def close(self) -> None:
@@ -73,19 +76,28 @@ class Platform:
         """Close."""
         self.close()
 
-    def _find_problem(self, readings: Sequence[Reading]) -> str:
-        if self._sampler.problem:
-            return self._sampler.problem
+    def _describe_problems(self, readings: Sequence[Reading]) -> str:
+        probes = self._sampler.problem
         control = [each for each in readings if each.role is Role.CONTROL]
+        # While a probe has not ended, or has failed, that is the reason.
+        temperatures = [] if probes and not control else self._list_lost(control)
+        return "; ".join(filter(None, [probes, *self._problems, *temperatures]))
+
+    def _list_lost(self, control: Sequence[Reading]) -> list[str]:
+        """Return which control temperatures are unknown, and why; not those of unpowered units."""
         if not control:
-            return (
+            return [
                 f"this machine has no control temperature (board {self.board.name}); "
                 "name one in the board's file, under 'control'"
-            )
+            ]
         if all(each.value is None for each in control):
             first = control[0]
-            return f"no control temperature has a value; {first.name}: {first.problem}"
-        return ""
+            return [f"no control temperature has a value; {first.name}: {first.problem}"]
+        return [
+            f"control temperature {each.name} has no value: {each.problem}"
+            for each in control
+            if each.value is None and each.status is not ReadingStatus.GATED
+        ]
 
 
 def open_platform(
@@ -98,19 +110,19 @@ def open_platform(
     """Open this machine, or the machine that ``files`` describe.
 
     ``folders`` hold the board files; ``board`` selects one of them by name, for a
-    machine that is not recognized. NVML is used only for this machine, because
-    ``files`` do not contain it. Raises ConfigError for an invalid file
-    and for an unknown board.
+    machine that is not recognized. Probes that read no files, such as NVML, run only for this
+    machine, because ``files`` do not contain what they read. Raises ConfigError for an invalid
+    file and for an unknown board.
     """
     source = HostFiles() if files is None else files
     boards = load_boards(folders)
-    chosen = find_board(board, boards) if board else detect_board(source, boards)
+    chosen = choose_board(board, source, boards)
     mode = PowerModeSensor(source, clock)
-
-    use_nvml = files is None and chosen.settings.nvml
-
-    def find() -> list[Sensor]:
-        gpus = nvml.find(clock=clock) if use_nvml else []
-        return [*find_sensors(source, chosen, clock), *gpus, mode]
-
-    return Platform(source, chosen, Sampler(find, clock=clock), mode)
+    probes = make_probes(source, chosen, clock, is_live=files is None)
+    return Platform(
+        source,
+        chosen,
+        Sampler({**probes, "power mode": lambda: [mode]}, clock=clock),
+        mode,
+        problems=SENSOR_PROBES.problems(),
+    )

@@ -5,76 +5,100 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from edge_inference.core.reading import Reading, ReadingStatus
 from edge_inference.core.runtime.worker import format_error
 from edge_inference.platforms.sensors.channel import Clock
-from edge_inference.platforms.sensors.sensor import AnnouncedSensor, Sensor
+from edge_inference.platforms.sensors.sensor import Sensor
 
 #: A sensor that vanishes triggers a new probe, but not more often than this.
 _MIN_PROBE_PERIOD_NS = 1_000_000_000
-_PROBE = "probe"
+_UNFINISHED = "the probe has not ended yet"
+_BLOCKED = "the probe has not returned; only sensors that it found before are read"
+
+#: Finds the sensors of one kind; it may block.
+Probe = Callable[[], Sequence[Sensor]]
 
 
 @dataclass
 class _Task:
-    """One step of the worker that may block: a read of a sensor, or a probe for sensors."""
+    """One step of the worker that may block: a read of a sensor, or a probe of one kind."""
 
     name: str
-    sensor: Sensor | None
+    work: Sensor | Probe
     started_ns: int = 0
     is_abandoned: bool = False
 
+    @property
+    def sensor(self) -> Sensor | None:
+        """The sensor to read; None for a probe."""
+        return None if callable(self.work) else self.work
+
+    @property
+    def key(self) -> tuple[bool, str]:
+        """Identify the task: a sensor may have the name of a kind."""
+        return callable(self.work), self.name
+
 
 class Sampler:
-    """Reads the sensors that ``find`` returns, pass by pass.
+    """Reads the sensors that ``probes`` find, pass by pass; ``probes`` are by kind of sensor.
 
     A sensor whose read takes longer than ``read_timeout_s`` is blocked: its readings
     are STALE and a new thread reads the others. The sensor is read again once its
-    read returns. There is one thread for each blocked sensor, and one more.
-    ``find`` runs again when a sensor vanishes and every ``probe_period_s``. If it
+    read returns. There is one thread for each blocked sensor or probe, and one more.
+    The probes run again when a sensor vanishes and every ``probe_period_s``. If one
     returns a sensor that equals a known one, the known one is kept with its state.
-    A name that ``find`` no longer returns stays among the readings as ABSENT.
+    A probe that fails or hangs delays no other kind; the sensors that it found before are read on.
+    A name that its probe no longer returns stays among the readings as ABSENT. Of two
+    sensors that give readings of one name, the later one is not read.
     """
 
     def __init__(
         self,
-        find: Callable[[], Sequence[Sensor]],
+        probes: Mapping[str, Probe],
         *,
         read_timeout_s: float = 0.25,
         probe_period_s: float = 30.0,
         clock: Clock = time.monotonic_ns,
     ) -> None:
-        self._find = find
+        self._probes = dict(probes)
         self._read_timeout_ns = int(read_timeout_s * 1e9)
         self._probe_period_ns = int(probe_period_s * 1e9)
         self._clock = clock
         self._changed = threading.Condition()
+        self._found: dict[str, list[Sensor]] = {}  # by kind, by the last probe that succeeded
         self._sensors: dict[str, Sensor] = {}
         self._latest: dict[str, Reading] = {}  # of every name since the start
         self._missing: set[str] = set()
-        self._blocked: dict[str, _Task] = {}
-        self._queue: deque[_Task] = deque()
+        self._blocked: dict[tuple[bool, str], _Task] = {}
+        # None stands for a read of each sensor that is known by then.
+        self._queue: deque[_Task | None] = deque()
         self._current: _Task | None = None
         self._worker: threading.Thread | None = None
         self._probed_ns: int | None = None
         self._probe_requested = False
-        self._problem = "the probe for sensors has not finished yet"
+        self._probe_problems = dict.fromkeys(self._probes, _UNFINISHED)
+        self._clashes: list[str] = []
         self._closed = False
 
     @property
     def problem(self) -> str:
-        """The reason why there are no sensors, as a sentence; empty if there are some."""
+        """The kinds whose sensors are not known, and why, as a sentence; empty if all are."""
         with self._changed:
-            return self._problem
+            kinds: dict[str, list[str]] = {}
+            for kind, problem in self._probe_problems.items():
+                if problem:
+                    kinds.setdefault(problem, []).append(kind)
+            failed = [f"sensor kind {', '.join(each)}: {text}" for text, each in kinds.items()]
+            return "; ".join([*failed, *self._clashes])
 
     @property
     def blocked_sensors(self) -> tuple[str, ...]:
         """The names of the sensors whose read has not returned."""
         with self._changed:
-            return tuple(self._blocked)
+            return tuple(task.name for task in self._blocked.values() if task.sensor)
 
     def read(self, wait_s: float) -> tuple[Reading, ...]:
         """Make one pass and return the latest reading of every name.
@@ -112,24 +136,20 @@ class Sampler:
         if self._is_probe_due():
             self._probe_requested = False
             self._probed_ns = self._clock()
-            self._queue.append(_Task(_PROBE, None))
-        else:
-            self._queue_reads()
+            for name, probe in self._probes.items():
+                self._add_unless_blocked(_Task(name, probe))
+        self._queue.append(None)
         self._wake_worker()
 
     def _is_probe_due(self) -> bool:
-        if _PROBE in self._blocked:
-            return False
         if self._probed_ns is None:
             return True
         age = self._clock() - self._probed_ns
         return age >= (_MIN_PROBE_PERIOD_NS if self._probe_requested else self._probe_period_ns)
 
-    def _queue_reads(self) -> None:
-        """Queue a read of each sensor that is not blocked."""
-        for name, sensor in self._sensors.items():
-            if name not in self._blocked:
-                self._queue.append(_Task(name, sensor))
+    def _add_unless_blocked(self, task: _Task) -> None:
+        if task.key not in self._blocked:
+            self._queue.append(task)
 
     def _wake_worker(self) -> None:
         if not self._queue:
@@ -155,11 +175,11 @@ class Sampler:
         if task is None or time.monotonic_ns() < task.started_ns + self._read_timeout_ns:
             return
         task.is_abandoned = True
-        self._blocked[task.name] = task
+        self._blocked[task.key] = task
         self._current = None
         self._worker = None  # that thread ends when its read returns
-        if task.sensor is None:  # the probe hangs: go on with the known sensors
-            self._queue_reads()
+        if task.sensor is None:
+            self._probe_problems[task.name] = _BLOCKED
         self._wake_worker()
 
     def _work(self) -> None:
@@ -168,7 +188,7 @@ class Sampler:
             self._do(task)
             with self._changed:
                 if task.is_abandoned:
-                    del self._blocked[task.name]
+                    del self._blocked[task.key]
                     return
                 self._current = None
                 if not self._queue:
@@ -178,57 +198,70 @@ class Sampler:
     def _next(self) -> _Task | None:
         """Wait for a task; None when closed."""
         with self._changed:
-            while not self._queue and not self._closed:
-                self._changed.wait()
-            if self._closed:
-                return None
-            task = self._current = self._queue.popleft()
-            task.started_ns = time.monotonic_ns()
-            return task
+            while not self._closed:
+                if not self._queue:
+                    self._changed.wait()
+                    continue
+                task = self._queue.popleft()
+                if task is None:
+                    for name, sensor in self._sensors.items():
+                        self._add_unless_blocked(_Task(name, sensor))
+                    self._changed.notify_all()  # the pass may have nothing to read
+                    continue
+                self._current = task
+                task.started_ns = time.monotonic_ns()
+                return task
+            return None
 
     def _do(self, task: _Task) -> None:
-        if task.sensor is None:
-            self._probe_sensors(task)
+        if callable(task.work):
+            self._run_probe(task.name, task.work)
             return
+        sensor = task.work
         try:
-            readings = task.sensor.read()
+            readings = sensor.read()
         except BaseException as error:  # an error in one sensor's code must not stop the others
-            readings = self._make_failed_readings(task.sensor, error)
+            readings = self._make_failed_readings(sensor, error)
         with self._changed:
-            if self._sensors.get(task.name) is not task.sensor:
+            if self._sensors.get(task.name) is not sensor:
                 return  # a probe has replaced the sensor during this read
             for reading in readings:
                 self._latest[reading.name] = reading
                 if reading.status is ReadingStatus.ABSENT:
                     self._probe_requested = True
 
-    def _probe_sensors(self, task: _Task) -> None:
-        try:
-            found = self._find()
-            with self._changed:
-                self._update_sensors(found)
-        except BaseException as error:  # reported as the problem; the known sensors go on
-            with self._changed:
-                self._problem = f"the probe for sensors failed: {format_error(error)}"
-        with self._changed:
-            if not task.is_abandoned:
-                self._queue_reads()
-
-    def _update_sensors(self, found: Sequence[Sensor]) -> None:
-        sensors: dict[str, Sensor] = {}
+    def _run_probe(self, kind: str, probe: Probe) -> None:
         problem = ""
-        for sensor in found:
-            if sensor.name in sensors:
-                problem = f"two sensors have the name {sensor.name}; the second is not read"
-                continue
-            old = self._sensors.get(sensor.name)
-            sensors[sensor.name] = sensor if old is None or old != sensor else old
-        self._sensors, self._problem = sensors, problem
+        try:
+            found = list(probe())
+            with self._changed:
+                self._found[kind] = found
+                self._merge_sensors()
+        except BaseException as error:  # reported as the problem; the known sensors go on
+            problem = f"the probe failed: {format_error(error)}"
+        with self._changed:
+            self._probe_problems[kind] = problem
+
+    def _merge_sensors(self) -> None:
+        """Make one list of the sensors of all kinds, in the order of the kinds."""
+        sensors: dict[str, Sensor] = {}
+        covered: set[str] = set()
+        self._clashes = []
+        for kind in self._probes:
+            for sensor in self._found.get(kind, ()):
+                names = {sensor.name, *sensor.names}
+                if taken := sorted(names & (covered | sensors.keys())):
+                    self._clashes.append(
+                        f"two sensors have the name {taken[0]}; the second ({kind}) is not read"
+                    )
+                    continue
+                old = self._sensors.get(sensor.name)
+                sensors[sensor.name] = sensor if old is None or old != sensor else old
+                covered.update(sensor.names)
+        self._sensors = sensors
         for sensor in sensors.values():
-            if isinstance(sensor, AnnouncedSensor):
-                for reading in sensor.announce(self._clock()):
-                    self._latest.setdefault(reading.name, reading)
-        covered = {name for sensor in self._sensors.values() for name in sensor.names}
+            for reading in sensor.announce(self._clock()):
+                self._latest.setdefault(reading.name, reading)
         self._missing = self._latest.keys() - covered
 
     def _make_failed_readings(self, sensor: Sensor, error: BaseException) -> list[Reading]:

@@ -22,6 +22,12 @@ class SystemFiles(Protocol):
     def list(self, path: str) -> list[str]:
         """Return the names in a folder, sorted; empty if the folder does not exist."""
 
+    def modified_ns(self, path: str) -> int:
+        """Return a number that changes when a file is written; raises OSError as ``read`` does.
+
+        It is not comparable with any clock. For the kernel's own files it means nothing.
+        """
+
 
 class HostFiles:
     """The files below a root folder; the default is this machine's own root."""
@@ -49,3 +55,7 @@ class HostFiles:
             return sorted(entry.name for entry in (self._root / path).iterdir())
         except (FileNotFoundError, NotADirectoryError, PermissionError):
             return []
+
+    def modified_ns(self, path: str) -> int:
+        """Return the time of the last write, as in ``SystemFiles``."""
+        return os.stat(self._prefix + path).st_mtime_ns  # noqa: PTH116 (quicker than Path)

@@ -198,7 +198,7 @@ class Tuning:
         try:
             for each in self.compare():
                 if each.steps and each.recommended is not None:
-                    outcomes.append(session.set(each.actuator, each.recommended))
+                    outcomes += session.set(each.actuator, each.recommended)
         finally:
             session.end()
         return outcomes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,13 +16,12 @@ from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.cache.cost_cache import CostCache
 from edge_inference.engines.serving.backend_table import BACKENDS, EngineRequest
 from edge_inference.engines.serving.cost_recording import engine_configuration
-from edge_inference.engines.serving.engine import Engine
 from edge_inference.engines.serving.preparation import check_in_child, prepare_in_child
 from edge_inference.engines.serving.selection import Selection, prepare, select_backend
-from edge_inference.engines.serving.server import EngineServer
-from edge_inference.errors import BackendError, EdgeInferenceError, PluginError
+from edge_inference.engines.serving.server import EngineFailure, EngineServer
+from edge_inference.errors import BackendError, PluginError
 from edge_inference.optimize.compare import comparable_backends
-from installed_extension import installed, write_metadata
+from installed_extension import extension_package_installed, installed, write_metadata
 
 #: A backend of a package whose functions a test replaces by others, with errors.
 BROKEN = """
@@ -53,6 +53,7 @@ def fail(*arguments):
     raise ValueError("a bug")
 """
 Install = Callable[[str], None]
+DEADLINE_S = 120.0
 
 
 @pytest.fixture
@@ -153,6 +154,26 @@ def test_the_command_line_checks_it(
     assert "self-check: passed" in text
 
 
+def test_its_costs_harm_nobody_when_its_package_is_gone(
+    tmp_path: Path,
+    model: ModelDescription,
+    cache: ArtifactCache,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("EDGE_INFERENCE_CACHE", str(cache.folder))
+    folder = tmp_path / "packages"
+    folder.mkdir()
+    with extension_package_installed(folder):
+        check_in_child(EngineRequest(model, "opencv"), cache, "off", "refuse", never)
+        assert run(["models", "--json"]) == 0
+        assert "OpenCV " in capsys.readouterr().out
+    assert run(["models", "--json"]) == 0
+    output, errors = capsys.readouterr()
+    assert "OpenCV " not in output
+    assert errors == ""
+
+
 # A broken one -----------------------------------------------------------------------------------
 
 
@@ -219,23 +240,24 @@ def test_another_engine_serves_instead_and_the_error_is_told(
     install: Install, model: ModelDescription, cache: ArtifactCache, changes: str
 ) -> None:
     install(changes)
-    errors: list[EdgeInferenceError] = []
+    failures: list[EngineFailure] = []
+    is_told = threading.Event()
 
     def check(selection: Selection, *arguments: object) -> dict[str, str]:
         return {}
 
-    def on_failed(error: EdgeInferenceError, engine: Engine) -> None:
-        errors.append(error)
+    def on_failed(failure: EngineFailure) -> None:
+        failures.append(failure)
+        is_told.set()
 
     server = EngineServer(cache, check, lambda engine: None, on_failed)
     try:
         server.open(EngineRequest(model, "broken"))
         assert server.engine is not None
         assert (server.engine.selection.name, server.engine.is_fallback) == ("ort", True)
-        if server.preparation is not None:
-            for started in server._started:
-                started.join()
+        assert is_told.wait(DEADLINE_S)
     finally:
         server.close()
-    (error,) = errors
-    assert "backend 'broken'" in str(error)
+    (failure,) = failures
+    assert "backend 'broken'" in str(failure.error)
+    assert failure.engine.selection.name == "ort"

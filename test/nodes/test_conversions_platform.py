@@ -9,8 +9,10 @@ from edge_inference.msg import PerformanceDirective, PlatformReading, PlatformSt
 from sensor_msgs.msg import BatteryState
 
 from edge_inference.core import platform_state as core
+from edge_inference.core.device import Device
 from edge_inference.core.directives.directive import DirectiveLevel, DirectiveLimits
-from edge_inference.core.reading import Quantity, Reading, ReadingStatus, Role
+from edge_inference.core.platform_state import StampedDevice
+from edge_inference.core.reading import BatteryStatus, Quantity, Reading, ReadingStatus, Role
 from edge_inference.errors import InputError
 from edge_inference.nodes.conversions.performance import DirectiveAdapter
 from edge_inference.nodes.conversions.platform import BatteryAdapter, PlatformReportAdapter
@@ -19,7 +21,7 @@ from edge_inference.nodes.conversions.platform import BatteryAdapter, PlatformRe
 def test_every_word_survives() -> None:
     readings = (
         *(Reading("a", quantity, 1.5, "file", 0, throttle=99.0) for quantity in Quantity),
-        *(Reading("b", Quantity.POWER, 1.5, "file", 0, role=role) for role in Role),
+        *(Reading("b", Quantity.POWER, 1.5, "file", 0, role=role, device="d") for role in Role),
         *(
             Reading("c", Quantity.POWER, None, "file", 0, status, problem="why")
             for status in ReadingStatus
@@ -33,28 +35,65 @@ def test_every_word_survives() -> None:
         assert adapter.from_bytes(adapter.to_bytes(sent)) == sent
 
 
-@pytest.mark.parametrize(
-    ("drawn", "status"),
-    [
-        (1.5, BatteryState.POWER_SUPPLY_STATUS_DISCHARGING),
-        (-1.5, BatteryState.POWER_SUPPLY_STATUS_CHARGING),
-        (None, BatteryState.POWER_SUPPLY_STATUS_UNKNOWN),
-    ],
-)
-def test_a_battery_that_gives_has_a_negative_current(drawn: float | None, status: int) -> None:
-    known = ReadingStatus.OK if drawn is not None else ReadingStatus.ABSENT
+def to_battery_state(**values: float | None) -> BatteryState:
+    """Convert a battery; the keywords are roles, and None is a value that cannot be read."""
     readings = tuple(
-        Reading("battery/BAT0", quantity, drawn, "file", 0, known, role)
-        for quantity, role in (
-            (Quantity.CURRENT, Role.BATTERY_CURRENT),
-            (Quantity.POWER, Role.BATTERY_POWER),
+        Reading(
+            f"battery/BAT1/{name}",
+            Quantity.STATE,
+            value,
+            "file",
+            0,
+            ReadingStatus.ABSENT if value is None else ReadingStatus.OK,
+            Role(f"battery_{name}"),
+            device="battery/BAT1",
         )
+        for name, value in values.items()
     )
-    state = core.PlatformState("board", readings, 0, "MAXN")
-    report = core.PlatformReport(state, 0.5, (), DirectiveLevel.FULL, "", 0, 1, "base")
-    message = BatteryAdapter().to_message(report)
-    assert message.power_supply_status == status
-    assert math.isnan(message.current) if drawn is None else message.current == -drawn
+    battery = StampedDevice(Device("battery/BAT1", readings), 1_000_000_002, "battery/BAT1")
+    return BatteryAdapter().to_message(battery)
+
+
+def test_a_battery_state_has_the_values_of_one_battery() -> None:
+    message = to_battery_state(
+        charge=0.5,
+        voltage=12.0,
+        current=1.5,
+        power=18.0,
+        energy=144000.0,
+        remaining_charge=7200.0,
+        full_charge=14400.0,
+        temperature=31.5,
+        status=2.0,
+    )
+    assert (message.header.frame_id, message.location) == ("battery/BAT1", "battery/BAT1")
+    assert (message.header.stamp.sec, message.header.stamp.nanosec) == (1, 2)
+    assert (message.percentage, message.voltage, message.current) == (0.5, 12.0, -1.5)
+    assert (message.charge, message.capacity, message.temperature) == (2.0, 4.0, 31.5)
+    assert message.present is True
+    assert message.power_supply_status == BatteryState.POWER_SUPPLY_STATUS_DISCHARGING
+
+
+def test_what_a_battery_does_not_report_is_nan() -> None:
+    message = to_battery_state(charge=0.5)
+    assert message.present is True
+    assert message.power_supply_status == BatteryState.POWER_SUPPLY_STATUS_UNKNOWN
+    fields = ("voltage", "temperature", "current", "charge", "capacity", "design_capacity")
+    assert all(math.isnan(getattr(message, name)) for name in fields)
+
+
+def test_a_battery_that_was_removed_is_not_present() -> None:
+    message = to_battery_state(charge=None, current=None, status=None)
+    assert message.present is False
+    assert math.isnan(message.percentage) and math.isnan(message.current)
+    assert to_battery_state(charge=0.5, current=None).present is True
+
+
+@pytest.mark.parametrize("status", list(BatteryStatus))
+def test_a_battery_status_keeps_its_name(status: BatteryStatus) -> None:
+    message = to_battery_state(status=float(status))
+    name = f"POWER_SUPPLY_STATUS_{status.name}"
+    assert message.power_supply_status == getattr(BatteryState, name)
 
 
 def reading(**given: object) -> PlatformReading:

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from actuator_machine import Workshop
 from edge_inference.core.directives.directive import DirectiveLimits
+from edge_inference.errors import ActuatorError
+from edge_inference.governor.governor import Governor
+from edge_inference.governor.state import GovernorDecision
 from edge_inference.nodes import throttle_client
 from edge_inference.nodes.perception import inference
+from edge_inference.nodes.platform import actuator_control
+from edge_inference.platforms.actuators.actuators import Actuators
+from edge_inference.platforms.actuators.clock_cap import ClockCap
 from manager_rig import TOPIC, FakeManager, last, manager, recorded
 from perception_rig import Pipeline, offer_everything
 from rig import Collected, Rig, wait_for
@@ -144,3 +155,69 @@ def test_a_deactivated_manager_counts_as_lost(rig: Rig, later) -> None:
     assert not any(each.is_release for each in directives)
     later(601.0)
     wait_for(lambda: last(workloads).limits_source == "safe_level", "the manager to be lost")
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["working", "failing"])
+def test_deactivation_lifts_the_clock_cap(
+    rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    workshop = Workshop(tmp_path)
+    before = workshop.settings()
+    caps: list[float | None] = [0.5]
+    decide = Governor.decide
+
+    def decide_with_cap(self: Governor, *arguments: Any) -> GovernorDecision:
+        return replace(decide(self, *arguments), clock_cap=caps[0])
+
+    monkeypatch.setattr(Governor, "decide", decide_with_cap)
+    machine = workshop.machine()
+    monkeypatch.setattr(actuator_control, "Actuators", partial(Actuators, machine=machine))
+    allowed = ["gpu_clock_cap", "cpu_clock_cap"]
+    node = rig.load("PlatformManager", rate_hz=10.0, actuators=allowed)
+    wait_for(lambda: workshop.settings() != before, "the clock cap")
+    if fails:
+        monkeypatch.setattr(Governor, "decide", broken)
+        wait_for(lambda: node.health.status(0).values.get("error: failed"), "failing updates")
+    rig.call(node.trigger_deactivate)
+    assert workshop.settings() == before
+    # Without a cap of the new governor, activation leaves the clocks as they are.
+    monkeypatch.setattr(Governor, "decide", decide_with_cap)
+    caps[0] = None
+    rig.call(node.trigger_activate)
+    count = len(states := rig.tap("/ai/platform_state"))
+    states.wait(count + 3)
+    assert workshop.settings() == before
+    # Then it caps them as before.
+    caps[0] = 0.5
+    wait_for(lambda: workshop.settings() != before, "the clock cap")
+    rig.call(node.trigger_deactivate)
+    rig.call(node.trigger_cleanup)
+    assert workshop.settings() == before
+
+
+def test_a_cap_that_cannot_be_lifted_is_reported(
+    rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workshop = Workshop(tmp_path)
+    before = workshop.settings()
+    decide = Governor.decide
+    monkeypatch.setattr(
+        Governor, "decide", lambda self, *each: replace(decide(self, *each), clock_cap=0.5)
+    )
+    machine = workshop.machine()
+    monkeypatch.setattr(actuator_control, "Actuators", partial(Actuators, machine=machine))
+    node = rig.load("PlatformManager", rate_hz=10.0, actuators=["gpu_clock_cap"])
+    wait_for(lambda: workshop.settings() != before, "the clock cap")
+    wait_for(lambda: node.health.status(0).values.get("board"), "a step")
+    with monkeypatch.context() as patch:
+        patch.setattr(ClockCap, "restore", refuse)
+        rig.call(node.trigger_deactivate)
+    assert "gpu_clock_cap: the kernel refuses" in str(node.health.status(0))
+
+
+def refuse(*_: Any) -> None:
+    raise ActuatorError("the kernel refuses")
+
+
+def broken(*_: Any) -> None:
+    raise RuntimeError("a fault in the governor")

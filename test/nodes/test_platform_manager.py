@@ -74,16 +74,6 @@ def test_readings_are_published_in_own_and_standard_messages(rig: Rig, outside: 
     assert directive["max_rate_hz"] == math.inf
 
 
-def test_a_battery_is_published(rig: Rig, outside: Outside) -> None:
-    batteries = outside.listen("/ai/battery_state", "sensor_msgs/BatteryState")
-    manager(rig, "laptop")
-    battery = batteries.wait(1)[0]
-    assert battery["present"]
-    assert 0 < battery["percentage"] < 1
-    assert battery["voltage"] > 3
-    assert math.isnan(battery["temperature"])
-
-
 def test_a_machine_without_sensors_leads_to_an_error_and_the_safe_level(rig: Rig) -> None:
     directives = rig.tap(TOPIC)
     node = manager(rig, "bare_machine")

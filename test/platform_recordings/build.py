@@ -13,6 +13,7 @@ from pathlib import Path
 import jetsons
 import other_machines as others
 from edge_inference.platforms.recording.recording import (
+    FileContent,
     RecordedSample,
     RecordingHeader,
     format_header,
@@ -45,6 +46,7 @@ def _still() -> Iterator[tuple[str, str, str, Sequence[Files]]]:
     yield "agx_thor", "Jetson AGX Thor", "6.8.12-tegra", [jetsons.thor()]
     yield "pc", "PC", "6.8.0-45-generic", list(_working_pc())
     yield "laptop", "laptop", "6.8.0-45-generic", list(_running_laptop())
+    yield "two_batteries", "notebook", "6.8.0-45-generic", list(_exchanging_batteries())
     yield "raspberry_pi", "Raspberry Pi 5", "6.6.31+rpt-rpi-2712", [others.raspberry_pi()]
     yield "server", "server", "5.15.0-122-generic", [others.server()]
     yield "bare_machine", "virtual machine", "6.1.0-25-cloud-amd64", [others.bare_machine()]
@@ -54,6 +56,7 @@ def _about(name: str) -> str:
     return {
         "pc": "a sample each half second at 20 W; the counter of the package wraps after 1 s",
         "laptop": "a sample each half second on battery",
+        "two_batteries": "on batteries, from 1 s on with a charger, from 2 s on without the second",
     }.get(name, "one sample")
 
 
@@ -68,6 +71,12 @@ def _working_pc() -> Iterator[Files]:
 def _running_laptop() -> Iterator[Files]:
     for sample in range(5):
         yield others.laptop(31_400_000 - sample * 2_000, 14_250_000 + sample * 10_000)
+
+
+def _exchanging_batteries() -> Iterator[Files]:
+    for sample in range(6):
+        time_s = sample * _PERIOD_S
+        yield others.two_batteries(charger=time_s >= 1.0, exchangeable=time_s < 2.0)
 
 
 def _warming_up() -> Iterator[Files]:
@@ -97,7 +106,9 @@ def _text(header: RecordingHeader, samples: Sequence[Files]) -> str:
     lines = [format_header(header)]
     before: Files = {}
     for number, files in enumerate(samples):
-        changed = {path: each for path, each in files.items() if before.get(path) != each}
+        gone = [path for path in before if path not in files]
+        changed: dict[str, FileContent | None] = dict.fromkeys(gone)
+        changed |= {path: each for path, each in files.items() if before.get(path) != each}
         lines.append(format_sample(RecordedSample(number * _PERIOD_S, changed)))
         before = files
     return "\n".join(lines) + "\n"

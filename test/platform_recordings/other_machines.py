@@ -82,6 +82,59 @@ def laptop(energy_uwh: int = 31400000, power_uw: int = 14250000) -> Files:
     }
 
 
+def two_batteries(charger: bool = False, exchangeable: bool = True) -> Files:
+    """A notebook with a nearly empty built-in battery and an exchangeable one.
+
+    Without its charger it empties the exchangeable battery first, and the driver of the other one
+    says that it is not charging. ``exchangeable`` is False when that battery is taken out.
+    """
+    place: dict[str, object] = {"type": "Battery", "status": "Unknown", "present": 0}
+    return {
+        **dmi("LENOVO", "20L50000GE", "20L50000GE", 10),
+        **zones(("acpitz", 48000), trips=(("critical", 128000),)),
+        **zones(("x86_pkg_temp", 49000), first=1),
+        **cooling(("Processor", 0, 3)),
+        **rapl("intel-rapl:0", "package-0", FORBIDDEN, RAPL_HIGHEST),
+        **power_supply("AC", {"type": "Mains", "online": int(charger)}),
+        **power_supply(
+            "BAT0",
+            {
+                "type": "Battery",
+                "status": "Charging" if charger else "Not charging",
+                "present": 1,
+                "technology": "Li-poly",
+                "capacity": 10,
+                "voltage_now": 11400000,
+                "voltage_min_design": 11400000,
+                "power_now": 20000000 if charger else 0,
+                "energy_now": 2400000,
+                "energy_full": 24000000,
+                "energy_full_design": 24000000,
+            },
+        ),
+        **power_supply(
+            "BAT1",
+            {
+                "type": "Battery",
+                "status": "Not charging" if charger else "Discharging",
+                "present": 1,
+                "technology": "Li-ion",
+                "capacity": 90,
+                "voltage_now": 12100000,
+                "voltage_min_design": 11100000,
+                "current_now": 0 if charger else 1000000,
+                "charge_now": 5800000,
+                "charge_full": 6400000,
+                "charge_full_design": 6500000,
+            }
+            if exchangeable
+            else place,
+        ),
+        **cpu({0: range(1), 1: range(1, 2)}, (400000, 1900000, 3600000)),
+        **processor(2, 15750),
+    }
+
+
 def raspberry_pi() -> Files:
     """Raspberry Pi 5: one zone, no power."""
     return {

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from actuator_machine import CPU, DEADLINE_S, GPU, STEPS_HZ, STEPS_KHZ, Workshop
-from edge_inference.errors import ConfigError
+from edge_inference.errors import ActuatorError, ConfigError
 from edge_inference.platforms.actuators.actuator import ActuatorOutcome, ActuatorResult
 from edge_inference.platforms.actuators.actuators import Actuators
+from edge_inference.platforms.actuators.journal import Journal
 from edge_inference.platforms.actuators.registry import ACTUATOR_NAMES, CLOCK_CAPS
 
 
@@ -147,3 +148,38 @@ def test_closing_restores_all_originals(workshop: Workshop, actuators: Rig) -> N
     assert not (workshop.state / "actuators.json").exists()
     results = {outcome.actuator: outcome.result for outcome in busy.outcomes()}
     assert results == dict.fromkeys(ACTUATOR_NAMES, ActuatorResult.RESTORED)
+
+
+def test_failure_after_a_lift_is_reported_again(workshop: Workshop, actuators: Rig) -> None:
+    for file in (workshop.root / GPU).iterdir():
+        file.unlink()
+    capped = actuators("gpu_clock_cap")
+    for _ in range(2):
+        for _ in range(2):  # the control loop repeats its request
+            capped.cap_clocks(0.5)
+            settled(capped)
+        (outcome,) = capped.take_outcomes()
+        assert outcome.result is ActuatorResult.FAILED
+        capped.cap_clocks(None)
+        settled(capped)
+        assert capped.take_outcomes() == ()
+
+
+def test_error_of_a_request_is_its_outcome(
+    workshop: Workshop, actuators: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A journal that cannot be written, then can, then cannot."""
+    capped = actuators("gpu_clock_cap")
+    for _ in range(2):
+        capped.cap_clocks(0.5)
+        assert settled(capped)["gpu_clock_cap"].result is ActuatorResult.SET
+        with monkeypatch.context() as patch:
+            patch.setattr(Journal, "store", fail_to_store)
+            capped.cap_clocks(None)
+            outcome = settled(capped)["gpu_clock_cap"]
+        assert (outcome.result, outcome.message) == (ActuatorResult.FAILED, "gpu_clock_cap: full")
+        assert [each.result for each in capped.take_outcomes()][-1] is ActuatorResult.FAILED
+
+
+def fail_to_store(self: Journal, record: object) -> None:
+    raise ActuatorError("full")

@@ -17,6 +17,7 @@ from edge_inference.engines.serving.backend_table import EngineRequest
 from edge_inference.engines.serving.preparation import check_in_child, prepare_in_child
 from edge_inference.platforms.actuators.guardian import Guardian
 from edge_inference.platforms.actuators.machine import Machine
+from installed_extension import write_metadata
 
 ROOT = Path(__file__).parents[2]
 DEADLINE_S = 300.0
@@ -103,17 +104,36 @@ def test_a_child_imports_nothing_from_the_working_folder(
 def test_the_command_imports_nothing_from_the_working_folder(
     imported: Callable[[], list[str]], tmp_path: Path, path: str, arguments: list[str]
 ) -> None:
-    text = TEMPLATE.read_text().replace("@Python3_EXECUTABLE@", sys.executable)
-    program = tmp_path / "edge-inference"
-    program.write_text(text.replace("@entry_point@", "edge-inference"))
     set_traps(FIRST, tmp_path / "found")
-    done = subprocess.run(
+    done = run_program(tmp_path, path.format(root=ROOT), arguments)
+    assert done.returncode == 0, done.stderr
+    assert imported() == []
+
+
+def test_a_package_in_the_working_folder_is_not_installed(
+    imported: Callable[[], list[str]], tmp_path: Path
+) -> None:
+    write_metadata(Path.cwd(), "trap", "[edge_inference.decoders]\ntrap = json:TRAP\n")
+    code = "from edge_inference.core.decoders import DECODERS; print(DECODERS.extensions())"
+    child = subprocess.run(
+        python_command(code), env=python_environment(), capture_output=True, text=True, check=True
+    )
+    assert child.stdout == "()\n"
+    done = run_program(tmp_path, f"{ROOT}::", ["extensions"])
+    assert (done.returncode, done.stderr) == (0, "")
+    assert imported() == []
+
+
+def run_program(folder: Path, path: str, arguments: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run edge-inference as it is installed, with this PYTHONPATH."""
+    text = TEMPLATE.read_text().replace("@Python3_EXECUTABLE@", sys.executable)
+    program = folder / "edge-inference"
+    program.write_text(text.replace("@entry_point@", "edge-inference"))
+    return subprocess.run(
         [sys.executable, str(program), *arguments],
-        env={**os.environ, "PYTHONPATH": path.format(root=ROOT)},
+        env={**os.environ, "PYTHONPATH": path},
         capture_output=True,
         text=True,
         timeout=DEADLINE_S,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
-    assert imported() == []

@@ -18,8 +18,9 @@ from actuator_machine import (
     wait_for,
 )
 from edge_inference.errors import ActuatorError
-from edge_inference.platforms.actuators.actuator import ActuatorResult
+from edge_inference.platforms.actuators.actuator import ActuatorResult, Saved
 from edge_inference.platforms.actuators.actuators import Actuators
+from edge_inference.platforms.actuators.clock_cap import ClockCap
 from edge_inference.platforms.actuators.power_mode import PowerModeActuator
 from edge_inference.platforms.actuators.registry import ACTUATOR_NAMES
 
@@ -258,3 +259,37 @@ def test_new_mode_restores_locked_clocks_and_caps_first(
     assert workshop.get(f"{CPU}/policy0/scaling_max_freq") == str(STEPS_KHZ[2])
     assert actuators.close(DEADLINE_S)
     assert workshop.settings() == before
+
+
+def test_clocks_that_are_not_locked_again_after_a_mode_change_are_reported(
+    workshop: Workshop, actuators: Actuators
+) -> None:
+    assert request_and_wait(actuators, "jetson_clocks", "on").result is ActuatorResult.SET
+    actuators.take_outcomes()
+    tool = workshop.tools / "jetson_clocks"
+    tool.write_text(tool.read_text().replace("elif not sys.argv[1:]:", "elif False:"))
+    assert request_and_wait(actuators, "power_mode", "MAXN").result is ActuatorResult.SET
+    first, second = actuators.take_outcomes()
+    assert (first.actuator, first.result) == ("power_mode", ActuatorResult.SET)
+    assert (second.actuator, second.result) == ("jetson_clocks", ActuatorResult.FAILED)
+
+
+def test_dependents_are_set_again_if_one_cannot_be_restored(
+    workshop: Workshop, actuators: Actuators, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request_and_wait(actuators, "cpu_clock_cap", "0.5")
+    request_and_wait(actuators, "gpu_clock_cap", "0.5")
+    capped = workshop.get(f"{GPU}/max_freq")
+    restore = ClockCap.restore
+
+    def refuse(self: ClockCap, saved: Saved) -> None:
+        if self.name == "cpu_clock_cap":
+            raise ActuatorError("the kernel refuses")
+        restore(self, saved)
+
+    monkeypatch.setattr(ClockCap, "restore", refuse)
+    outcome = request_and_wait(actuators, "power_mode", "MAXN")
+    assert (outcome.result, outcome.current_value) == (ActuatorResult.FAILED, "15W")
+    assert "cpu_clock_cap: the kernel refuses" in outcome.message
+    assert workshop.get(f"{GPU}/max_freq") == capped
+    monkeypatch.undo()

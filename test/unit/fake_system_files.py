@@ -18,6 +18,9 @@ class FakeSystemFiles:
             raise OSError(content, os.strerror(content), path)
         return content
 
+    def modified_ns(self, path: str) -> int:
+        return hash(self.read(path))
+
     def list(self, path: str) -> list[str]:
         start = f"{path}/"
         below = [file for file in self.contents if file.startswith(start)]

@@ -14,7 +14,7 @@ from edge_inference.core.directives.directive import (
     is_within_ceiling,
 )
 from edge_inference.core.platform_state import PlatformState
-from edge_inference.core.reading import Quantity, Reading, ReadingStatus, Role
+from edge_inference.core.reading import BatteryStatus, Quantity, Reading, ReadingStatus, Role
 from edge_inference.governor.governor import Governor
 from edge_inference.governor.state import GovernorDecision
 
@@ -40,7 +40,8 @@ def zone(
 
 
 def sensor(role: Role, value: float, quantity: Quantity, name: str = "") -> Reading:
-    return Reading(name or role.value, quantity, value, "test", START_NS, role=role)
+    device = "battery/BAT0" if role.is_of_battery else ""
+    return Reading(name or role.value, quantity, value, "test", START_NS, role=role, device=device)
 
 
 def watts(value: float, role: Role = Role.TOTAL_POWER) -> Reading:
@@ -49,6 +50,46 @@ def watts(value: float, role: Role = Role.TOTAL_POWER) -> Reading:
 
 def energy(joules: float) -> Reading:
     return sensor(Role.BATTERY_ENERGY, joules, Quantity.ENERGY)
+
+
+def battery(
+    name: str = "BAT0",
+    *,
+    watts: float | None = None,
+    watt_hours: float | None = None,
+    charge: float | None = None,
+    full_watt_hours: float | None = None,
+    status: BatteryStatus | None = None,
+    absent: bool = False,
+) -> list[Reading]:
+    """Make the readings of a battery; a value that is not given is INVALID, or all are ABSENT."""
+    values = {
+        Role.BATTERY_POWER: (Quantity.POWER, watts),
+        Role.BATTERY_ENERGY: (Quantity.ENERGY, _joules(watt_hours)),
+        Role.BATTERY_CHARGE: (Quantity.SHARE, charge),
+        Role.BATTERY_FULL_ENERGY: (Quantity.ENERGY, _joules(full_watt_hours)),
+        Role.BATTERY_STATUS: (Quantity.STATE, None if status is None else float(status)),
+    }
+    readings = []
+    for role, (quantity, value) in values.items():
+        known = ReadingStatus.INVALID if value is None else ReadingStatus.OK
+        reading = Reading(
+            f"battery/{name}/{role.value}",
+            quantity,
+            None if absent else value,
+            "test",
+            START_NS,
+            ReadingStatus.ABSENT if absent else known,
+            role,
+            "why" if absent or value is None else "",
+            device=f"battery/{name}",
+        )
+        readings.append(reading)
+    return readings
+
+
+def _joules(watt_hours: float | None) -> float | None:
+    return None if watt_hours is None else watt_hours * 3600.0
 
 
 def alert(value: float, quantity: Quantity = Quantity.STATE, name: str = "alert") -> Reading:

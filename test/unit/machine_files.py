@@ -21,6 +21,7 @@ class MemoryFiles:
     def __init__(self, contents: Mapping[str, str | int]) -> None:
         self.contents: dict[str, str | int] = dict(contents)
         self.reads: list[str] = []
+        self.writes: dict[str, int] = {}
 
     def read(self, path: str) -> bytes:
         self.reads.append(path)
@@ -33,6 +34,15 @@ class MemoryFiles:
         start = f"{path}/"
         inside = (each[len(start) :] for each in self.contents if each.startswith(start))
         return sorted({each.partition("/")[0] for each in inside})
+
+    def modified_ns(self, path: str) -> int:
+        self.read(path)
+        return self.writes.get(path, 0)
+
+    def write(self, path: str, content: str | int) -> None:
+        """Write a file, also with the content that it has."""
+        self.contents[path] = content
+        self.writes[path] = self.writes.get(path, 0) + 1
 
     def remove(self, start: str) -> None:
         """Remove every file below a path."""

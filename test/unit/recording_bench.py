@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from edge_inference.platforms.board_files import find_board, load_boards
 from edge_inference.platforms.recording.capture import CaptureSummary, record
 from edge_inference.platforms.recording.recording import (
     FileContent,
@@ -13,9 +14,12 @@ from edge_inference.platforms.recording.recording import (
     format_header,
     format_sample,
 )
+from edge_inference.platforms.recording.scope import RecordingScope, make_scope
 from edge_inference.platforms.system_files import SystemFiles
 
 ZONE = "sys/class/thermal/thermal_zone0"
+BOARDS = Path(__file__).parents[2] / "config" / "platforms"
+SCOPE = make_scope(find_board("generic", load_boards([BOARDS])))
 HEAD = RecordingHeader("a board", "6.1.0", "a note", False)
 
 
@@ -45,11 +49,13 @@ def record_files(
     duration_s: float = 0.0,
     header: RecordingHeader = HEAD,
     host: str = "",
+    scope: RecordingScope = SCOPE,
 ) -> CaptureSummary:
     return record(
         files,
         file,
         header,
+        scope,
         duration_s=duration_s,
         period_s=0.5,
         wait=time.wait,

@@ -207,6 +207,7 @@ def test_format_throttling(readings: list[tuple[str, Quantity, float | None]], w
         (Quantity.TEMPERATURE, -3.25, "-3.2 °C"),
         (Quantity.POWER, 0, "0.00 W"),
         (Quantity.ENERGY, 7200, "2.0 Wh"),
+        (Quantity.ELECTRIC_CHARGE, 7200, "2.00 Ah"),
         (Quantity.FREQUENCY, 1.4208e9, "1421 MHz"),
         (Quantity.SHARE, 1, "100%"),
         (Quantity.COUNT, 3, "3"),
@@ -240,17 +241,32 @@ def test_row_status(reading: Reading, is_ok: bool | None) -> None:
     assert reading.problem in row.remark
 
 
-def test_devices_of_one_kind_have_own_rows() -> None:
+def test_a_device_has_one_row() -> None:
     state = PlatformState(
         "b",
         (
             a_reading("rapl/package-0", Quantity.POWER, 20),
             a_reading("rapl/package-0/core", Quantity.POWER, 12),
-            a_reading("battery/0/voltage", Quantity.VOLTAGE, 15),
+            a_reading("battery/0/voltage", Quantity.VOLTAGE, 15, device="battery/0"),
+            a_reading("battery/1/voltage", Quantity.VOLTAGE, 12, device="battery/1"),
+            a_reading("battery/1/energy", Quantity.ENERGY, 36000, device="battery/1"),
+            a_reading("battery/1/other_energy", Quantity.ENERGY, 72000, device="battery/1"),
             a_reading(
-                "battery/0/current", Quantity.CURRENT, None, status=ReadingStatus.STALE, problem="?"
+                "battery/1/full_energy",
+                Quantity.ENERGY,
+                72000,
+                role=Role.BATTERY_FULL_ENERGY,
+                device="battery/1",
             ),
-            a_reading("gpu/x/load", Quantity.SHARE, 0.5),
+            a_reading(
+                "battery/0/current",
+                Quantity.CURRENT,
+                None,
+                status=ReadingStatus.STALE,
+                problem="?",
+                device="battery/0",
+            ),
+            a_reading("gpu/x/load", Quantity.SHARE, 0.5, device="gpu/x"),
         ),
         0,
     )
@@ -258,5 +274,18 @@ def test_devices_of_one_kind_have_own_rows() -> None:
         ("rapl/package-0", "20.00 W", ""),
         ("rapl/package-0/core", "12.00 W", ""),
         ("battery/0", "15.00 V", "?"),
+        ("battery/1", "12.00 V  10.0 Wh", ""),
+        ("battery/1/other_energy", "20.0 Wh", ""),
         ("gpu/x/load", "50%", ""),
     ]
+    assert state_as_json(state, 0.0)["readings"][2]["device"] == "battery/0"
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(1, "charging"), (2, "discharging"), (3, "not charging"), (4, "full"), (9, "status 9")],
+)
+def test_a_battery_status_is_a_word(value: float, words: str) -> None:
+    reading = a_reading("battery/0/status", Quantity.STATE, value, role=Role.BATTERY_STATUS)
+    (row,) = make_rows(PlatformState("b", (reading,), 0))
+    assert row.values == words

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_inference.core import extension_table
+from edge_inference.core import entry_points, extension_table
 from edge_inference.core.extension_table import ExtensionTable, new_problems, problems_of_packages
 from edge_inference.errors import PluginError
 from installed_extension import installed, write_metadata
@@ -149,7 +149,7 @@ def test_an_own_row_needs_no_look_at_packages(monkeypatch: pytest.MonkeyPatch) -
     def refuse() -> None:
         raise AssertionError("packages were read")
 
-    monkeypatch.setattr(extension_table, "_installed", refuse)
+    monkeypatch.setattr(extension_table, "installed_entries", refuse)
     assert table().get("hammer") == Tool("hammer")
 
 
@@ -157,8 +157,8 @@ def test_all_tables_share_one_look_at_packages(
     install: Install, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looks = []
-    find = extension_table._find_installed
-    monkeypatch.setattr(extension_table, "_find_installed", lambda: looks.append(1) or find())
+    find = entry_points._find_entries
+    monkeypatch.setattr(entry_points, "_find_entries", lambda: looks.append(1) or find())
     for _ in range(3):
         table().rows()
     assert looks == [1]
@@ -173,6 +173,48 @@ def test_a_name_that_cannot_be_shown_is_refused(
     odd = table()
     assert list(odd.rows()) == ["hammer", "saw"]
     assert len(odd.problems()) == 1
+
+
+@pytest.mark.parametrize("value", ["odd_tools", "odd tools:AXE", "odd_tools:", ":AXE", "a:b:c"])
+def test_a_value_that_is_no_object_of_a_module_is_refused(
+    install: Install, tmp_path: Path, value: str
+) -> None:
+    write_metadata(tmp_path, "odd_tools", f"[edge_inference.tools]\naxe = {value}\n")
+    (problem,) = table().problems()
+    assert problem.endswith("expected module:object after the =")
+
+
+def test_nothing_is_installed_in_the_working_folder(
+    install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    monkeypatch.syspath_prepend("")
+    write_metadata(here, "trap", "[edge_inference.tools]\naxe = trap:AXE\n")
+    assert table().extensions() == ()
+
+
+def test_places_without_packages_are_no_problem(
+    install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install("good_tools", f"{ROW}PLANE = Tool('plane')", plane="PLANE")
+    (tmp_path / "file.egg-info").write_text("of distutils")
+    (tmp_path / "empty.dist-info").mkdir()
+    (tmp_path / "other.dist-info").mkdir()
+    (tmp_path / "other.dist-info" / "entry_points.txt").write_bytes(b"\xff damaged, of others")
+    for place in ("none", "file.egg-info"):
+        monkeypatch.syspath_prepend(tmp_path / place)
+    assert "plane" in table().rows()
+    assert table().problems() == ()
+    assert problems_of_packages(["edge_inference.tools"]) == []
+
+
+def test_without_such_packages_the_metadata_library_is_not_imported(
+    install: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "importlib.metadata", None)
+    assert list(table().rows()) == ["hammer", "saw"]
 
 
 def test_extras_of_an_entry_point_change_nothing(install: Install, tmp_path: Path) -> None:

@@ -186,3 +186,30 @@ def test_directives_in_force_do_not_limit_a_node_that_becomes_critical(
     directives = by_name(decision.directives)
     assert directives["/detector"].limits.is_free
     assert directives["/detector"].id > by_name(before.directives)["/detector"].id
+
+
+def pack(value: float | None = 30.0) -> Reading:
+    return zone(value, "pack/temperature", limit=55.0)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_sensor_with_a_limit_of_its_own_does_not_stand_for_the_processor(preset: str) -> None:
+    simulation = machine(preset)
+    assert simulation.run(zone(50.0), pack(), seconds=5).level is DirectiveLevel.FULL
+    lost = simulation.run(zone(None), pack(), seconds=5)
+    assert (lost.level, lost.severity) == (DirectiveLevel.FAILSAFE, "error")
+    assert "zone/tj" in lost.reason
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_processor_is_protected_while_a_sensor_with_a_limit_is_lost(preset: str) -> None:
+    simulation = machine(preset)
+    simulation.run(zone(50.0), pack(), seconds=5)
+    lost = simulation.run(zone(50.0), pack(None), seconds=5)
+    assert lost.level is DirectiveLevel.FULL
+    assert "without pack/temperature" in lost.reason
+
+
+def test_a_machine_with_nothing_but_a_limited_sensor_is_sensed() -> None:
+    assert machine().run(pack(), seconds=5).level is DirectiveLevel.FULL
+    assert machine().run(pack(54.0), seconds=5).level is not DirectiveLevel.FULL

@@ -12,7 +12,6 @@ import pytest
 
 from edge_inference.core.reading import Quantity, Reading, ReadingStatus, Role
 from edge_inference.platforms.sensors import nvml as nvml_probe
-from edge_inference.platforms.sensors.sensor import AnnouncedSensor
 
 CONSTANTS = {
     "NVML_ERROR_UNINITIALIZED": 1,
@@ -128,6 +127,7 @@ def test_all_quantities_of_a_gpu(library: Library) -> None:
     }
     assert {each.status for each in found.values()} == {ReadingStatus.OK}
     assert {each.stamp_ns for each in found.values()} == {7}
+    assert {each.device for each in found.values()} == {"nvml/0000:01:00.0"}
     temperature = found["temperature"]
     assert temperature.name == "nvml/0000:01:00.0/temperature"
     assert (temperature.role, temperature.throttle, temperature.critical) == (Role.CONTROL, 88, 98)
@@ -273,7 +273,6 @@ def test_library_is_shut_down(library: Library) -> None:
 
 def test_readings_are_announced_before_the_first_read(library: Library) -> None:
     (sensor,) = nvml_probe.find(library)
-    assert isinstance(sensor, AnnouncedSensor)
     found = sensor.announce(5)
     assert [reading.name for reading in found] == list(sensor.names)
     assert {(reading.status, reading.stamp_ns) for reading in found} == {(ReadingStatus.STALE, 5)}

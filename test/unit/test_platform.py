@@ -23,7 +23,7 @@ from edge_inference.platforms.recording.replay import RecordedFiles
 from edge_inference.platforms.sampler import Sampler
 from edge_inference.platforms.sensors import nvml
 from edge_inference.platforms.sensors.power_mode import PowerModeSensor
-from edge_inference.platforms.sensors.probes import find_sensors
+from edge_inference.platforms.sensors.probes import make_probes
 from edge_inference.platforms.system_files import HostFiles
 from machine_files import (
     INA3221,
@@ -192,7 +192,7 @@ def test_an_unknown_board_is_refused() -> None:
 
 def test_probe_reads_no_file_that_may_block() -> None:
     files = MemoryFiles(orin_nx())
-    sensors = find_sensors(files, ORIN)
+    sensors = [each for probe in make_probes(files, ORIN).values() for each in probe()]
     static = ("/type", "/name", "_label", "_type", "_temp")
     assert [path for path in files.reads if not path.endswith(static)] == []
     assert read_sensors(sensors)
@@ -257,9 +257,7 @@ class RealMachine:
             pipe.unlink()
             os.mkfifo(pipe)
         self.files = HostFiles(root)
-        self.sampler = Sampler(
-            lambda: find_sensors(self.files, ORIN), read_timeout_s=0.4, probe_period_s=60
-        )
+        self.sampler = Sampler(make_probes(self.files, ORIN), read_timeout_s=0.4, probe_period_s=60)
         self.platform = Platform(self.files, ORIN, self.sampler, wait_s=20)
 
     def sense(self) -> PlatformState:

@@ -13,16 +13,19 @@ import pytest
 
 from edge_inference.core.platform_state import PlatformState
 from edge_inference.core.reading import ReadingStatus, Role
+from edge_inference.governor.battery_budget import BatteryBudget, BatteryPlan
+from edge_inference.platforms.board_files import find_board, load_boards
 from edge_inference.platforms.platform import Platform, open_platform
-from edge_inference.platforms.recording.file_patterns import is_recorded
 from edge_inference.platforms.recording.recording import read_recording
 from edge_inference.platforms.recording.replay import RecordedFiles
+from edge_inference.platforms.recording.scope import make_scope
 from edge_inference.platforms.system_files import SystemFiles
 
 ROOT = Path(__file__).parents[2]
 RECORDINGS = ROOT / "test" / "platform_recordings"
 FILES = sorted(RECORDINGS.glob("*.jsonl"))
 LARGEST = 60_000
+SCOPE = make_scope(find_board("pc", load_boards([ROOT / "config" / "platforms"])))
 
 
 class Player:
@@ -38,7 +41,8 @@ class Player:
 
     def at(self, seconds: float) -> PlatformState:
         self.now_ns = round(seconds * 1e9)
-        return self.platform.sense(self.now_ns)
+        self.state = self.platform.sense(self.now_ns)
+        return self.state
 
 
 @pytest.fixture
@@ -130,6 +134,9 @@ EXPECTED = {
         invalid={"rapl/package-0", "rapl/psys", "power/rails_sum"},
         lacking={"battery/hidpp_battery_0/charge"},
     ),
+    "two_batteries": Expected(
+        "pc", "zone/x86_pkg_temp", 49, invalid={"rapl/package-0", "power/rails_sum"}
+    ),
     "raspberry_pi": Expected("raspberry_pi", "zone/cpu-thermal", 56.1),
     "server": Expected("pc", "temp/k10temp/Tctl", 58.25),
     "bare_machine": Expected("generic", problem="this machine has no control temperature"),
@@ -198,6 +205,9 @@ class Witness:
     def list(self, path: str) -> list[str]:
         return self._files.list(path)
 
+    def modified_ns(self, path: str) -> int:
+        return self._files.modified_ns(path)
+
 
 @pytest.mark.parametrize("player", sorted(EXPECTED), indirect=True)
 def test_every_file_that_sensors_read_is_recorded(player: Player) -> None:
@@ -205,13 +215,13 @@ def test_every_file_that_sensors_read_is_recorded(player: Player) -> None:
     with player.opened(witness) as platform:
         platform.sense(0)
     assert len(witness.read_paths) > 3
-    assert {path for path in witness.read_paths if not is_recorded(path)} == set()
+    assert {path for path in witness.read_paths if not SCOPE.includes(path)} == set()
 
 
 @pytest.mark.parametrize("player", sorted(EXPECTED), indirect=True)
 def test_every_recorded_file_matches_the_patterns(player: Player) -> None:
     (first, *_) = read_recording(RECORDINGS / f"{_name(player)}.jsonl").samples
-    assert {path for path in first.files if not is_recorded(path)} == set()
+    assert {path for path in first.files if not SCOPE.includes(path)} == set()
 
 
 @pytest.mark.parametrize("player", ["orin_nx_heats_up"], indirect=True)
@@ -259,8 +269,32 @@ def test_laptop_battery_is_distinguished_from_the_mouse(player: Player) -> None:
         Role.BATTERY_VOLTAGE: 15.512,
         Role.BATTERY_POWER: 14.25,
         Role.BATTERY_ENERGY: pytest.approx(31.4 * 3600),
+        Role.BATTERY_FULL_ENERGY: pytest.approx(54.01 * 3600),
+        Role.BATTERY_REMAINING_CHARGE: pytest.approx(31.4 / 15.44 * 3600),
+        Role.BATTERY_FULL_CHARGE: pytest.approx(54.01 / 15.44 * 3600),
+        Role.BATTERY_DESIGN_VOLTAGE: 15.44,
+        Role.BATTERY_STATUS: 2.0,
     }
     assert player.at(2).named("battery/BAT0/energy").value == pytest.approx(31.392 * 3600)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("player", ["two_batteries"], indirect=True)
+def test_two_batteries_are_two_devices(player: Player) -> None:
+    def values(role: Role) -> dict[str, float | None]:
+        return {each.name: each.value(role) for each in player.state.batteries}
+
+    player.at(0)
+    assert values(Role.BATTERY_CHARGE) == {"battery/BAT0": 0.1, "battery/BAT1": 0.9}
+    assert values(Role.BATTERY_POWER) == {"battery/BAT0": 0.0, "battery/BAT1": 12.1}
+    plan = BatteryBudget().plan(player.state, 0, 60.0, 0.0)
+    assert plan.budget_w == pytest.approx(2.4 + 5.8 * 11.1)
+    player.at(1.0)  # with a charger
+    assert values(Role.BATTERY_POWER) == {"battery/BAT0": -20.0, "battery/BAT1": 0.0}
+    assert values(Role.BATTERY_STATUS) == {"battery/BAT0": 1.0, "battery/BAT1": 3.0}
+    assert BatteryBudget().plan(player.state, 0, 60.0, 0.0) == BatteryPlan(None, 60.0)
+    player.at(2.0)  # the second one is taken out
+    assert [each.is_absent for each in player.state.batteries] == [False, True]
+    assert values(Role.BATTERY_POWER) == {"battery/BAT0": -20.0, "battery/BAT1": None}
 
 
 def _names(state: PlatformState, status: ReadingStatus) -> set[str]:

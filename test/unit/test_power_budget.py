@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_inference.core.directives.directive import DirectiveLevel
-from edge_inference.core.reading import Reading, Role
+from edge_inference.core.reading import BatteryStatus, Reading, Role
 from edge_inference.governor.governor import Governor
 from edge_inference.governor.power_budget import PowerController, total_utilization
 from edge_inference.governor.settings import GovernorSettings
-from governor_cases import Machine, by_name, energy, node, watts, zone
+from governor_cases import Machine, battery, by_name, energy, node, watts, zone
 
 PRESETS = ("ramp", "predictive")
 
@@ -149,6 +149,23 @@ def test_without_a_power_sensor_a_limit_in_watts_is_reported(preset: str) -> Non
 def test_the_battery_limits_the_power(preset: str, role: Role) -> None:
     board = Board(
         preset, energy(12.0 * 3600.0), role=role, minutes_to_last=60.0, battery_reserve=0.0
+    )
+    board.run(200.0)
+    assert 10.0 < board.power_w < 13.0
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_an_idle_battery_counts_for_one_that_is_nearly_empty(preset: str) -> None:
+    idle = battery(
+        "BAT1", watts=0.0, watt_hours=11.5, charge=0.9, status=BatteryStatus.NOT_CHARGING
+    )
+    board = Board(
+        preset,
+        energy(0.5 * 3600.0),
+        *idle,
+        role=Role.BATTERY_POWER,
+        minutes_to_last=60.0,
+        battery_reserve=0.0,
     )
     board.run(200.0)
     assert 10.0 < board.power_w < 13.0

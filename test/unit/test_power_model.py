@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
 
 import pytest
 
-from edge_inference.core.reading import Reading, Role
+from edge_inference.core.reading import BatteryStatus, Reading, Role
 from edge_inference.governor.power_budget import total_utilization
-from edge_inference.governor.power_model import PowerDropCheck, PowerModel, power_reading
+from edge_inference.governor.power_model import PowerDropCheck, PowerModel, measure_power
 from edge_inference.governor.settings import GovernorSettings
-from governor_cases import node, state, watts
+from governor_cases import battery, node, state, watts
 
 
 @pytest.mark.parametrize(
@@ -27,8 +28,25 @@ from governor_cases import node, state, watts
     ],
 )
 def test_the_best_power_source_counts(readings: list[Reading], role: Role | None) -> None:
-    reading = power_reading(readings)
-    assert (reading.role if reading else None) is role
+    measured = measure_power(state(*readings))
+    assert (measured[0] if measured else None) is role
+
+
+def test_two_batteries_are_one_source_of_power() -> None:
+    out = BatteryStatus.DISCHARGING
+    both = [
+        *battery("BAT0", watts=4.0, status=out),
+        *battery("BAT1", watts=11.0, status=out),
+    ]
+    assert measure_power(state(*both)) == (Role.BATTERY_POWER, 15.0)
+    assert measure_power(state(*both, *battery("BAT2", status=out))) is None
+
+
+def test_two_measurements_of_the_board_do_not_add_up() -> None:
+    inner, outer = watts(7.0), replace(watts(9.0), name="rail/VIN", device="rail/VIN")
+    assert measure_power(state(inner, outer)) == (Role.TOTAL_POWER, 9.0)
+    assert measure_power(state(outer, inner)) == (Role.TOTAL_POWER, 9.0)
+    assert state(inner, outer).power_w == 9.0
 
 
 def test_the_power_of_inference_is_learned() -> None:

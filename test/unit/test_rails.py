@@ -10,7 +10,7 @@ import pytest
 
 from edge_inference.core.reading import Quantity, Reading, ReadingStatus, Role
 from edge_inference.platforms.board_files import find_board, load_boards
-from edge_inference.platforms.sensors import hwmon_power, iio_power
+from edge_inference.platforms.sensors.kernel import hwmon_power, iio_power
 from edge_inference.platforms.sensors.rails_sum import sum_rails
 from machine_files import INA3221, Files, MemoryFiles, ina3221, orin_nx, read_sensors
 
@@ -70,6 +70,11 @@ def test_an_ina3221_gives_watts_volts_and_amperes() -> None:
         "rail/VDD_SOC/voltage": (15.0, "V"),
         "rail/VDD_SOC/current": (1.5, "A"),
     }
+
+
+def test_a_rail_is_a_device() -> None:
+    devices = {each.device for each in hwmon(ina3221()).values()}
+    assert devices == {"rail/VDD_IN", "rail/VDD_CPU_GPU_CV", "rail/VDD_SOC"}
 
 
 def test_the_input_rail_is_the_total_and_no_other() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from edge_inference.core.reading import Reading, ReadingStatus, Role
 from edge_inference.platforms.board_files import find_board, load_boards
-from edge_inference.platforms.sensors import rapl
+from edge_inference.platforms.sensors.kernel import rapl
 from edge_inference.platforms.sensors.rails_sum import sum_rails
 from machine_files import Files, ManualClock, MemoryFiles, read_sensors
 

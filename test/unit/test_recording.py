@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,6 @@ from edge_inference.cli.platform.record import RecordOptions, record_platform
 from edge_inference.errors import ConfigError
 from edge_inference.platforms.recording import recording
 from edge_inference.platforms.recording.capture import CaptureSummary
-from edge_inference.platforms.recording.file_patterns import find_recorded_paths, is_recorded
 from edge_inference.platforms.recording.recording import (
     RecordingHeader,
     UnreadableFile,
@@ -22,7 +22,7 @@ from edge_inference.platforms.recording.recording import (
 from edge_inference.platforms.recording.replay import RecordedFiles
 from edge_inference.platforms.system_files import HostFiles
 from fake_system_files import FakeSystemFiles
-from recording_bench import HEAD, ZONE, ManualTime, read_or_errno, record_files
+from recording_bench import HEAD, SCOPE, ZONE, ManualTime, read_or_errno, record_files
 
 
 @pytest.fixture
@@ -156,6 +156,22 @@ def test_private_data_is_removed(secret: str, tmp_path: Path, time: ManualTime) 
     assert "status" in text
 
 
+def test_a_serial_number_is_removed_whatever_declares_its_file(
+    tmp_path: Path, time: ManualTime
+) -> None:
+    scope = replace(SCOPE, patterns=("run/bms/*", "run/bms/*/x"))
+    contents: dict[str, bytes | int] = {
+        "run/bms/serial_number": b"142472005\n",
+        "run/bms/host": b"robot7, a4:53:85:0a:bc:de\n",
+        "run/bms/robot7/x": b"1\n",
+    }
+    record_files(FakeSystemFiles(contents), tmp_path / "r", time, host="robot7", scope=scope)
+    files = RecordedFiles(tmp_path / "r")
+    assert files.read("run/bms/serial_number") == b"removed"
+    assert files.list("run/bms") == ["host", "removed", "serial_number"]
+    assert files.read("run/bms/host") == b"removed, 00:00:00:00:00:01\n"
+
+
 def test_equal_addresses_get_equal_replacements(tmp_path: Path, time: ManualTime) -> None:
     first, second = "a4:53:85:0a:bc:de", "a4:53:85:0a:bc:df"
     contents: dict[str, bytes | int] = {
@@ -214,8 +230,8 @@ def test_only_needed_lines_of_long_files_are_kept(tmp_path: Path, time: ManualTi
     ],
 )
 def test_which_files_are_recorded(path: str, expected: bool) -> None:
-    assert is_recorded(path) is expected
-    assert list(find_recorded_paths(FakeSystemFiles({path: b""}))) == ([path] if expected else [])
+    assert SCOPE.includes(path) is expected
+    assert list(SCOPE.find_paths(FakeSystemFiles({path: b""}))) == ([path] if expected else [])
 
 
 def test_unlistable_folder_skips_only_its_files(tmp_path: Path, time: ManualTime) -> None:

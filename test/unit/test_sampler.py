@@ -73,7 +73,7 @@ class Bench:
         self.probe_free.set()
         self.probe_error: Exception | None = None
         settings = {"read_timeout_s": LONG_S, "probe_period_s": 60.0, **options}
-        self.sampler = Sampler(self.find, clock=self.clock, **settings)
+        self.sampler = Sampler({"fake": self.find}, clock=self.clock, **settings)
         self.before = set(threading.enumerate())
 
     def find(self) -> Sequence[Sensor]:
@@ -330,7 +330,7 @@ def test_blocked_probe_does_not_stop_reads(impatient: Bench) -> None:
 def test_blocked_first_probe_is_a_problem(impatient: Bench) -> None:
     impatient.probe_free.clear()
     assert impatient.read() == {}
-    assert impatient.sampler.problem == "the probe for sensors has not finished yet"
+    assert impatient.sampler.problem.startswith("sensor kind fake: the probe has not returned; ")
     impatient.probe_free.set()
     until(lambda: impatient.sampler.problem == "")
     assert len(impatient.read()) == 3

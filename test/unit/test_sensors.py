@@ -9,13 +9,13 @@ import pytest
 
 from edge_inference.core.reading import Quantity, Reading, ReadingStatus, Role
 from edge_inference.platforms.board_files import find_board, load_boards
-from edge_inference.platforms.sensors import (
+from edge_inference.platforms.sensors import power_mode
+from edge_inference.platforms.sensors.kernel import (
     cooling_devices,
     cpu_clock,
     devfreq,
     hwmon_temperature,
     over_current,
-    power_mode,
     system_load,
 )
 from machine_files import Files, ManualClock, MemoryFiles, orin_nx, read_sensors
@@ -119,6 +119,7 @@ def test_a_gpu_has_a_clock_and_a_load() -> None:
         "gpu/17000000.gpu/clock": (306e6, Quantity.FREQUENCY),
         "gpu/17000000.gpu/load": (0.25, Quantity.SHARE),
     }
+    assert {each.device for each in readings.values()} == {"gpu/17000000.gpu"}
 
 
 def test_a_gpu_without_a_load() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from edge_inference.core.platform_state import PlatformState
 from edge_inference.core.reading import Reading, ReadingStatus, Role
 from edge_inference.platforms.board_files import Board, find_board, load_boards
-from edge_inference.platforms.sensors import thermal_zones
+from edge_inference.platforms.sensors.kernel import thermal_zones
 from edge_inference.platforms.sensors.sensor import Sensor
 from machine_files import ZONE, ManualClock, MemoryFiles, orin_nx, read_sensors, zones
 

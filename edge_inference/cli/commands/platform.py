@@ -86,9 +86,7 @@ def _add_show(actions: Commands) -> None:
         metavar="S",
         help="seconds between samples; default: 1",
     )
-    parser.add_argument(
-        "--board", default="", metavar="NAME", help="board of a machine that is not recognized"
-    )
+    _add_board_options(parser)
     parser.add_argument(
         "--root", type=given.non_empty_text, default="/", metavar="DIR", help=_ROOT_HELP
     )
@@ -129,10 +127,23 @@ def _add_record(actions: Commands) -> None:
         help="seconds between samples; default: 0.5",
     )
     parser.add_argument("--note", default="", metavar="TEXT", help="stored in the recording")
+    _add_board_options(parser)
     parser.add_argument(
         "--root", type=given.non_empty_text, default="/", metavar="DIR", help=_ROOT_HELP
     )
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
+
+
+def _add_board_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--board", default="", metavar="NAME", help="board of a machine that is not recognized"
+    )
+    parser.add_argument(
+        "--platform-path",
+        default="",
+        metavar="DIRS",
+        help="folders with your own board files, searched before the shipped ones; colon-separated",
+    )
 
 
 def _add_tune(actions: Commands) -> None:
@@ -154,6 +165,7 @@ def _start_show(options: argparse.Namespace, started_s: float) -> int:
         recording=options.recording,
         root=options.root,
         board=options.board,
+        platform_path=options.platform_path,
         period_s=options.period,
         speed=options.speed,
         loop=options.loop,
@@ -171,6 +183,8 @@ def _start_record(options: argparse.Namespace, started_s: float) -> int:
         duration_s=options.duration,
         period_s=options.period,
         note=options.note,
+        board=options.board,
+        platform_path=options.platform_path,
     )
     return record_platform(record_options, as_json=options.json)
 

@@ -12,9 +12,13 @@ from pathlib import Path
 from edge_inference.cli.exit_status import UsageError, print_error
 from edge_inference.cli.progress import show_progress
 from edge_inference.cli.signals import catch_signals
+from edge_inference.composition.pipeline import share_folder
 from edge_inference.platforms.attributes import read_text
+from edge_inference.platforms.board_files import choose_board, list_board_folders, load_boards
 from edge_inference.platforms.recording.capture import CaptureSummary, record
 from edge_inference.platforms.recording.recording import RecordingHeader, RecordingLimits
+from edge_inference.platforms.recording.scope import make_scope
+from edge_inference.platforms.sensors.probes import SENSOR_PROBES
 from edge_inference.platforms.system_files import HostFiles, SystemFiles
 
 _MODEL = ("proc/device-tree/model", "sys/firmware/devicetree/base/model")
@@ -30,6 +34,8 @@ class RecordOptions:
     duration_s: float = 60.0
     period_s: float = 0.5
     note: str = ""
+    board: str = ""
+    platform_path: str = ""
 
 
 def record_platform(options: RecordOptions, as_json: bool) -> int:
@@ -37,6 +43,8 @@ def record_platform(options: RecordOptions, as_json: bool) -> int:
     if not Path(options.root).is_dir():
         raise UsageError(f"--root {options.root}: expected a folder")
     files = HostFiles(Path(options.root))
+    folders = list_board_folders(options.platform_path, share_folder() / "config" / "platforms")
+    board = choose_board(options.board, files, load_boards(folders))
     header = RecordingHeader(machine_name(files), platform.release(), options.note, synthetic=False)
     start_s = time.monotonic()
     progress = show_progress(options.output, sys.stderr, as_json)
@@ -52,11 +60,14 @@ def record_platform(options: RecordOptions, as_json: bool) -> int:
             files,
             Path(options.output),
             header,
+            make_scope(board),
             duration_s=options.duration_s,
             period_s=options.period_s,
             wait=wait,
             host_name=platform.node(),
         )
+    for problem in SENSOR_PROBES.problems():
+        print_error(f"{options.output}: without these sensors: {problem}")
     _print_result(options.output, header, captured, as_json)
     return 0
 

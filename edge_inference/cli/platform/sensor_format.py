@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from edge_inference.core.device import Device, group_by_device
 from edge_inference.core.exhaustive import unhandled_error
 from edge_inference.core.platform_state import PlatformState
-from edge_inference.core.reading import Quantity, Reading, ReadingStatus, Role
+from edge_inference.core.reading import BatteryStatus, Quantity, Reading, ReadingStatus, Role
 
-_JOULES_PER_WATT_HOUR = 3600
+#: Joules in a watt-hour, and coulombs in an ampere-hour.
+_SECONDS_PER_HOUR = 3600
 _ROLES = {
     Role.CONTROL: "control temperature",
     Role.TOTAL_POWER: "total power",
     Role.RAILS_SUM: "sum of the measured rails",
     Role.THROTTLE: "throttling",
 }
+#: What does not change; only JSON has it.
+_CONSTANTS = (Role.BATTERY_FULL_ENERGY, Role.BATTERY_FULL_CHARGE, Role.BATTERY_DESIGN_VOLTAGE)
 _EVENTS = (Quantity.STATE, Quantity.COUNT)
 
 
@@ -60,14 +64,15 @@ def format_headline(state: PlatformState) -> str:
 
 
 def make_rows(state: PlatformState) -> list[SensorRow]:
-    """Return the rows of the table, without alerts and counters at 0."""
-    shown = [each for each in state.readings if not _is_at_rest(each)]
-    return [_make_row(name, group) for name, group in _group_readings(shown)]
+    """Return the rows of the table, without constants, and alerts and counters at 0."""
+    devices = group_by_device(each for each in state.readings if _is_of_interest(each))
+    return [_make_row(*row) for device in devices for row in _split_device(device)]
 
 
 def _reading_as_json(reading: Reading) -> dict[str, Any]:
     return {
         "name": reading.name,
+        "device": reading.device,
         "quantity": reading.quantity.value,
         "value": reading.value,
         "unit": reading.quantity.unit,
@@ -76,6 +81,7 @@ def _reading_as_json(reading: Reading) -> dict[str, Any]:
         "problem": reading.problem,
         "throttle": reading.throttle,
         "critical": reading.critical,
+        "limit": reading.limit,
         "source": reading.source,
     }
 
@@ -92,21 +98,17 @@ def _format_throttling(state: PlatformState) -> str:
     return "not throttled" if any(each.value is not None for each in found) else ""
 
 
-def _is_at_rest(reading: Reading) -> bool:
-    return reading.quantity in _EVENTS and reading.value == 0
+def _is_of_interest(reading: Reading) -> bool:
+    is_at_rest = reading.quantity in _EVENTS and reading.value == 0
+    return not is_at_rest and reading.role not in _CONSTANTS
 
 
-def _group_readings(readings: Iterable[Reading]) -> Iterator[tuple[str, list[Reading]]]:
-    """Group the readings of one device, such as power, voltage and current of a rail."""
-    found: dict[str, list[Reading]] = {}
-    for reading in readings:
-        device = "/".join(reading.name.split("/")[:2])
-        taken = found.get(device, [])
-        if any(each.quantity is reading.quantity for each in taken):
-            device = reading.name
-        found.setdefault(device, []).append(reading)
-    for device, group in found.items():
-        yield (group[0].name if len(group) == 1 else device), group
+def _split_device(device: Device) -> Iterator[tuple[str, list[Reading]]]:
+    """Yield one row for a device, and one for each further reading of a quantity."""
+    first = {each.quantity: each for each in reversed(device.readings)}
+    row = [each for each in device.readings if first[each.quantity] is each]
+    yield (row[0].name if len(row) == 1 else device.name), row
+    yield from ((each.name, [each]) for each in device.readings if each not in row)
 
 
 def _make_row(name: str, group: Sequence[Reading]) -> SensorRow:
@@ -132,12 +134,14 @@ def _is_ok(group: Sequence[Reading]) -> bool | None:
 def _is_hot(reading: Reading) -> bool:
     if reading.role is Role.THROTTLE and reading.quantity is Quantity.STATE:
         return bool(reading.value)
-    limit = reading.throttle
-    return reading.value is not None and limit is not None and reading.value >= limit
+    limits = [each for each in (reading.throttle, reading.limit) if each is not None]
+    return reading.value is not None and any(reading.value >= each for each in limits)
 
 
 def _format_limits(reading: Reading) -> str:
     parts = []
+    if reading.limit is not None:
+        parts.append(f"limit {reading.limit:g}")
     if reading.throttle is not None:
         parts.append(f"throttles at {reading.throttle:g}")
     if reading.critical is not None:
@@ -159,12 +163,21 @@ def _format_value(reading: Reading) -> str:
         case Quantity.CURRENT:
             return f"{value:.2f} A"
         case Quantity.ENERGY:
-            return f"{value / _JOULES_PER_WATT_HOUR:.1f} Wh"
+            return f"{value / _SECONDS_PER_HOUR:.1f} Wh"
+        case Quantity.ELECTRIC_CHARGE:
+            return f"{value / _SECONDS_PER_HOUR:.2f} Ah"
         case Quantity.FREQUENCY:
             return f"{value / 1e6:.0f} MHz"
         case Quantity.SHARE:
             return f"{value:.0%}"
+        case Quantity.STATE if reading.role is Role.BATTERY_STATUS:
+            return _format_battery_status(value)
         case Quantity.COUNT | Quantity.STATE:
             return f"{value:g}"
         case unknown:
             raise unhandled_error(unknown, reading.name)
+
+
+def _format_battery_status(value: float) -> str:
+    names = {float(each): each.name.lower().replace("_", " ") for each in BatteryStatus}
+    return names.get(value, f"status {value:g}")

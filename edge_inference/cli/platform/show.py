@@ -17,6 +17,7 @@ from edge_inference.cli.platform.sensor_format import format_headline, make_rows
 from edge_inference.cli.signals import catch_signals
 from edge_inference.composition.pipeline import share_folder
 from edge_inference.core.platform_state import PlatformState
+from edge_inference.platforms.board_files import list_board_folders
 from edge_inference.platforms.platform import Platform, open_platform
 from edge_inference.platforms.recording.replay import RecordedFiles
 from edge_inference.platforms.sensors.channel import Clock
@@ -36,6 +37,7 @@ class ShowOptions:
     recording: str | None = None
     root: str = "/"
     board: str = ""
+    platform_path: str = ""
     period_s: float = 1.0
     speed: float = 1.0
     loop: bool = False
@@ -141,7 +143,7 @@ def show(
 
 
 def _open(options: ShowOptions, files: HostFiles | RecordedFiles) -> Platform:
-    folders = [share_folder() / "config" / "platforms"]
+    folders = list_board_folders(options.platform_path, share_folder() / "config" / "platforms")
     if isinstance(files, RecordedFiles):
         return open_platform(folders, files, options.board, clock=files.now_ns)
     # None stands for this machine, where NVML is read besides the files.

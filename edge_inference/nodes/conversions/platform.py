@@ -11,8 +11,9 @@ from sensor_msgs.msg import BatteryState, Temperature
 from edge_inference.composition.adapter import Adapter
 from edge_inference.composition.message_bounds import MAX_PATH_BYTES, MessageBounds
 from edge_inference.core import platform_state as core
+from edge_inference.core.device import Device
 from edge_inference.core.directives.directive import DirectiveLevel
-from edge_inference.core.reading import Quantity, Reading, ReadingStatus, Role
+from edge_inference.core.reading import BatteryStatus, Quantity, Reading, ReadingStatus, Role
 from edge_inference.core.text_line import one_line
 from edge_inference.errors import InputError
 from edge_inference.msg import PlatformReading, PlatformState
@@ -31,6 +32,7 @@ _RANGES: Mapping[Quantity, NumberRange] = {
     Quantity.VOLTAGE: NumberRange(-1e6, 1e6),
     Quantity.CURRENT: NumberRange(-1e6, 1e6),
     Quantity.ENERGY: NumberRange(-1e15, 1e15),
+    Quantity.ELECTRIC_CHARGE: NumberRange(-1e12, 1e12),
     Quantity.FREQUENCY: NumberRange(0.0, 1e12),
     Quantity.SHARE: NumberRange(-1e3, 1e3),
     Quantity.COUNT: NumberRange(0.0, 2.0**64),
@@ -106,45 +108,55 @@ class TemperatureAdapter(Adapter[core.StampedReading]):
         return core.StampedReading(reading, stamp_ns(message.header), name)
 
 
-class BatteryAdapter(Adapter[core.PlatformReport]):
-    """The battery of a PlatformReport as ``sensor_msgs/BatteryState``; NaN is unknown."""
+class BatteryAdapter(Adapter[core.StampedDevice]):
+    """A battery as ``sensor_msgs/BatteryState``: its name is the frame_id and location.
+
+    NaN is unknown; ``present`` is False for a battery that was removed.
+    """
 
     message_type = BatteryState
 
-    def to_message(self, item: core.PlatformReport) -> BatteryState:
+    def to_message(self, item: core.StampedDevice) -> BatteryState:
         """Build the message; the current is negative while the battery discharges."""
-        power = _value(item, Role.BATTERY_POWER)
-        current = _value(item, Role.BATTERY_CURRENT)
-        charging = BatteryState.POWER_SUPPLY_STATUS_UNKNOWN
-        if power is not None and power > 0:
-            charging = BatteryState.POWER_SUPPLY_STATUS_DISCHARGING
-        elif power is not None and power < 0:
-            charging = BatteryState.POWER_SUPPLY_STATUS_CHARGING
+        battery = item.device
+        current_a = battery.value(Role.BATTERY_CURRENT)
+        status = battery.value(Role.BATTERY_STATUS)
         return BatteryState(
             header=to_header(item.stamp_ns, item.frame_id),
-            voltage=from_optional(_value(item, Role.BATTERY_VOLTAGE)),
-            temperature=math.nan,
-            current=from_optional(None if current is None else -current),
-            charge=math.nan,
-            capacity=math.nan,
+            voltage=from_optional(battery.value(Role.BATTERY_VOLTAGE)),
+            temperature=from_optional(battery.value(Role.BATTERY_TEMPERATURE)),
+            current=from_optional(None if current_a is None else -current_a),
+            charge=_ampere_hours(battery, Role.BATTERY_REMAINING_CHARGE),
+            capacity=_ampere_hours(battery, Role.BATTERY_FULL_CHARGE),
             design_capacity=math.nan,
-            percentage=from_optional(_value(item, Role.BATTERY_CHARGE)),
-            power_supply_status=charging,
-            present=True,
+            percentage=from_optional(battery.value(Role.BATTERY_CHARGE)),
+            power_supply_status=_STATUSES.get(status, BatteryState.POWER_SUPPLY_STATUS_UNKNOWN),
+            present=not battery.is_absent,
+            location=battery.name,
         )
 
-    def from_message(self, message: BatteryState) -> core.PlatformReport:
+    def from_message(self, message: BatteryState) -> core.StampedDevice:
         """Refuse the message: no node subscribes to batteries."""
         raise InputError("BatteryState: expected no message: this package only publishes it")
 
 
-def _value(report: core.PlatformReport, role: Role) -> float | None:
-    return next((each.value for each in report.state.by_role(role)), None)
+_STATUSES: Mapping[float | None, int] = {
+    float(BatteryStatus.CHARGING): BatteryState.POWER_SUPPLY_STATUS_CHARGING,
+    float(BatteryStatus.DISCHARGING): BatteryState.POWER_SUPPLY_STATUS_DISCHARGING,
+    float(BatteryStatus.NOT_CHARGING): BatteryState.POWER_SUPPLY_STATUS_NOT_CHARGING,
+    float(BatteryStatus.FULL): BatteryState.POWER_SUPPLY_STATUS_FULL,
+}
+
+
+def _ampere_hours(battery: Device, role: Role) -> float:
+    coulombs = battery.value(role)
+    return from_optional(None if coulombs is None else coulombs / 3600.0)
 
 
 def _to_reading(reading: Reading, now_ns: int) -> PlatformReading:
     return PlatformReading(
         name=reading.name,
+        device=reading.device,
         quantity=reading.quantity.value,
         value=from_optional(reading.value),
         unit=reading.quantity.unit,
@@ -154,6 +166,7 @@ def _to_reading(reading: Reading, now_ns: int) -> PlatformReading:
         age_s=max(0.0, (now_ns - reading.stamp_ns) / 1e9),
         throttle=from_optional(reading.throttle),
         critical=from_optional(reading.critical),
+        limit=from_optional(reading.limit),
         problem=one_line(reading.problem),
     )
 
@@ -178,6 +191,8 @@ def _from_reading(message: PlatformReading) -> Reading:
             problem=message.problem,
             throttle=known("throttle"),
             critical=known("critical"),
+            limit=known("limit"),
+            device=message.device,
         )
     except InputError:
         raise

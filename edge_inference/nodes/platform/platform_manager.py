@@ -13,21 +13,20 @@ from edge_inference.core.directives.manager_election import ManagerElection
 from edge_inference.core.platform_state import PlatformState
 from edge_inference.core.runtime.expiring_map import ExpiringMap
 from edge_inference.core.runtime.worker import Worker
-from edge_inference.errors import EdgeInferenceError, InputError
+from edge_inference.errors import InputError
 from edge_inference.governor.governor import Governor
 from edge_inference.governor.state import GovernorDecision
 from edge_inference.nodes.component import Component
 from edge_inference.nodes.conversions.performance import DirectiveAdapter, WorkloadAdapter
+from edge_inference.nodes.platform.actuator_control import ActuatorControl
 from edge_inference.nodes.platform.platform_reports import PlatformReports
 from edge_inference.nodes.platform.platform_settings import PlatformManagerSettings
-from edge_inference.platforms.actuators.actuators import Actuators
 
 #: A node that has not reported for this long is gone.
 _NODE_TIMEOUT_NS = 5_000_000_000
 #: The governor compares each node with every other one.
 _MAX_NODES = 64
-#: When the node closes, the executor waits this long for the actuators to restore the machine.
-_RESTORE_S = 10.0
+_LOG_PERIOD_NS = 60_000_000_000
 
 
 class PlatformManager(Component):
@@ -39,16 +38,15 @@ class PlatformManager(Component):
 
     def __init__(self, **node_arguments: Any) -> None:
         super().__init__(**node_arguments)
-        self._requests = self.parameters.current.actuator_requests()
         self._worker: Worker | None = None
-        self._workloads: ExpiringMap[Workload] = ExpiringMap(_MAX_NODES, _NODE_TIMEOUT_NS)
+        self._problem_logged_ns: int | None = None
 
     def open(self) -> None:
         """Open the sensors and the actuators."""
         settings = self.parameters.current
         shipped = share_folder() / "config" / "platforms"
         self._platform, self._machine_clock = settings.open_platform(shipped)
-        self._actuators = self._open_actuators(settings)
+        self._actuators = ActuatorControl(self, settings, self._platform.board.settings.gpus)
         self._directives = self.make_publisher("performance_directive", DirectiveAdapter())
         self._reports = PlatformReports(self)
         self.health.note("board", self._platform.board.name)
@@ -58,47 +56,37 @@ class PlatformManager(Component):
         # Several managers may have the same node name: each start gets a unique name.
         self._manager_name = f"{self.get_fully_qualified_name()}#{uuid.uuid4().hex[:8]}"
         self._governor = Governor(self.parameters.current, self._manager_name)
+        self._workloads: ExpiringMap[Workload] = ExpiringMap(_MAX_NODES, _NODE_TIMEOUT_NS)
         self._election = ManagerElection(self._manager_name, time.monotonic_ns())
         self.subscribe_to("workload", WorkloadAdapter(), self._receive_workload)
         self.subscribe_to("performance_directive", DirectiveAdapter(), self._receive_directive)
         self._worker = self.make_worker(self._run)
 
     def stop(self) -> None:
-        """Stop the worker; nodes go to their safe level if no other manager takes over."""
+        """Stop the worker, and lift the clock cap, which nobody would adapt any more.
+
+        Nodes go to their safe level if no other manager takes over.
+        """
         worker, self._worker = self._worker, None
         if worker is not None:
             worker.end()
+            self._actuators.lift_clock_cap()
 
     def close(self) -> None:
         """End all directives, and restore what was set on the machine."""
         pop = self.__dict__.pop
-        if pop("_election", None):
-            self._directives.publish(make_release_directive(self._manager_name, self.now_ns()))
-        actuators, platform = pop("_actuators", None), pop("_platform", None)
-        if actuators is not None and not actuators.close(_RESTORE_S):
-            self.get_logger().warning(
-                f"the settings of the machine are not restored after {_RESTORE_S:g} s; the "
-                "guardian process restores them when this process ends"
-            )
-        if platform is not None:
-            platform.close()
+        try:
+            if pop("_election", None):
+                self._directives.publish(make_release_directive(self._manager_name, self.now_ns()))
+        finally:
+            for resource in (pop("_actuators", None), pop("_platform", None)):
+                if resource is not None:
+                    resource.close()
 
     def on_change(self, settings: PlatformManagerSettings) -> None:
-        """Apply changed requests to the machine; an empty request restores the setting."""
-        before, self._requests = self._requests, settings.actuator_requests()
-        if hasattr(self, "_actuators") and not settings.recording:
-            for name in before.keys() | self._requests.keys():
-                if self._requests.get(name) != before.get(name):
-                    self._actuators.request(name, self._requests.get(name, ""))
-
-    def _open_actuators(self, settings: PlatformManagerSettings) -> Actuators:
-        # A recorded machine must not change settings of this one.
-        allowed = () if settings.recording else settings.actuators
-        gpus = self._platform.board.settings.gpus
-        actuators = Actuators(allowed, dry_run=settings.dry_run, gpu_names=gpus)
-        for name, value in settings.actuator_requests().items() if allowed else ():
-            actuators.request(name, value)
-        return actuators
+        """Apply changed requests to the machine."""
+        if hasattr(self, "_actuators"):
+            self._actuators.request(settings)
 
     # In the executor ----------------------------------------------------------------------------
 
@@ -128,6 +116,7 @@ class PlatformManager(Component):
             worker.wait((due_ns - now_ns) / 1e9)
 
     def _step(self) -> None:
+        self._actuators.report()
         now_ns = time.monotonic_ns()
         machine_ns = self._machine_clock()  # the clock of a recorded machine may run faster
         state = self._platform.sense(machine_ns)
@@ -160,12 +149,20 @@ class PlatformManager(Component):
     def _report(self, state: PlatformState, decision: GovernorDecision) -> None:
         self.health.count_processed()
         self.health.set_fault(decision.reason if decision.severity == "error" else "")
-        self.health.set_warning(decision.reason if decision.severity == "warn" else "")
+        warnings = [decision.reason if decision.severity == "warn" else "", state.problem]
+        self.health.set_warning("; ".join(filter(None, warnings)))
         missing = [each for each in state.readings if each.value is None]
         unknown = {each.name: f"{each.status.value}: {each.problem}" for each in missing}
+        unknown |= {"sensors": state.problem} if state.problem else {}
         self.health.replace_notes({"reason": decision.reason, **decision.diagnostics, **unknown})
-        for outcome in self._actuators.take_outcomes():
-            if outcome.is_problem:
-                self.report_error(EdgeInferenceError(outcome.message), "actuator", lost=False)
-            else:
-                self.get_logger().info(outcome.message)
+        self._log_problem(state)
+
+    def _log_problem(self, state: PlatformState) -> None:
+        """Log what is wrong with the sensors when it begins, and again each minute."""
+        if not state.problem:
+            self._problem_logged_ns = None
+        elif self._problem_logged_ns is None or (
+            state.stamp_ns - self._problem_logged_ns >= _LOG_PERIOD_NS
+        ):
+            self._problem_logged_ns = state.stamp_ns
+            self.get_logger().warning(f"sensors: {state.problem}")

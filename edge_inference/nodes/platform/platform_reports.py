@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from edge_inference.core.platform_state import PlatformReport, PlatformState, StampedReading
+from edge_inference.core.platform_state import (
+    PlatformReport,
+    PlatformState,
+    StampedDevice,
+    StampedReading,
+)
 from edge_inference.core.reading import Role
 from edge_inference.governor.state import GovernorDecision
 from edge_inference.nodes.component import Component
@@ -36,5 +41,5 @@ class PlatformReports:
         self._reports.publish(report)
         for reading in state.by_role(Role.CONTROL):
             self._temperatures.publish(StampedReading(reading, report.stamp_ns, reading.name))
-        if any(state.by_role(Role.BATTERY_CHARGE)):
-            self._batteries.publish(report)
+        for battery in state.batteries:
+            self._batteries.publish(StampedDevice(battery, report.stamp_ns, battery.name))

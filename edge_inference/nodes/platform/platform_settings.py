@@ -10,6 +10,7 @@ from edge_inference.core.settings import setting
 from edge_inference.errors import ConfigError
 from edge_inference.governor.settings import GovernorSettings
 from edge_inference.platforms.actuators.registry import ACTUATOR_NAMES
+from edge_inference.platforms.board_files import list_board_folders
 from edge_inference.platforms.platform import Platform, open_platform
 from edge_inference.platforms.recording.replay import RecordedFiles
 from edge_inference.platforms.sensors.channel import Clock
@@ -85,8 +86,7 @@ class PlatformManagerSettings(GovernorSettings):
 
         Raise ConfigError or InputError.
         """
-        folders = [_expand(part) for part in self.platform_path.split(":") if part]
-        folders.append(shipped)
+        folders = list_board_folders(self.platform_path, shipped)
         if not self.recording:
             return open_platform(folders, board=self.board), time.monotonic_ns
         file = _expand(self.recording)

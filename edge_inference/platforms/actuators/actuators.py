@@ -15,6 +15,7 @@ from edge_inference.platforms.actuators.actuator import ActuatorOutcome, Actuato
 from edge_inference.platforms.actuators.clock_domain import GPU_NAMES
 from edge_inference.platforms.actuators.guardian import JOURNAL_NAME, Guardian
 from edge_inference.platforms.actuators.machine import Machine
+from edge_inference.platforms.actuators.outcome_log import OutcomeLog
 from edge_inference.platforms.actuators.registry import ACTUATOR_NAMES, CLOCK_CAPS, make_actuators
 from edge_inference.platforms.actuators.restore import read_or_none
 from edge_inference.platforms.actuators.session import ActuatorSession
@@ -64,8 +65,7 @@ class Actuators:
         self._retry_at_s = 0.0
         self._busy = False
         self._ending = False
-        self._latest: dict[str, ActuatorOutcome] = {}
-        self._untaken_outcomes: list[ActuatorOutcome] = []
+        self._log = OutcomeLog()
         self._thread: threading.Thread | None = None
         if self.allowed:
             self._thread = threading.Thread(target=self._work, name="actuators", daemon=True)
@@ -98,13 +98,12 @@ class Actuators:
     def outcomes(self) -> tuple[ActuatorOutcome, ...]:
         """Return the outcome of the last request for each actuator."""
         with self._changed:
-            return tuple(self._latest.values())
+            return self._log.latest()
 
     def take_outcomes(self) -> tuple[ActuatorOutcome, ...]:
         """Return the outcomes since the last call, without repetitions."""
         with self._changed:
-            taken, self._untaken_outcomes = tuple(self._untaken_outcomes), []
-            return taken
+            return self._log.take()
 
     def wait_until_idle(self, timeout_s: float) -> bool:
         """Wait until every request has an outcome; return False after the timeout."""
@@ -132,7 +131,7 @@ class Actuators:
         if not self._dry_run:
             self._run_guarded(self._start)
         while (request := self._next()) is not None:
-            self._run_guarded(functools.partial(self._carry_out, *request))
+            self._run_guarded(functools.partial(self._carry_out, *request), *request)
             with self._changed:
                 self._busy = False
                 self._changed.notify_all()
@@ -163,15 +162,15 @@ class Actuators:
     def _carry_out(self, name: str, value: str) -> None:
         if self._dry_run:
             outcome = self._dry_run_outcome(name, value)
-            if outcome is not None:
-                self._report(outcome)
-        elif value != _ORIGINAL:
-            outcome = self._session.set(name, value)
+            outcomes = [outcome] if outcome is not None else []
+        elif value == _ORIGINAL:
+            outcomes = self._session.restore(name)
+        else:
+            outcomes = self._session.set(name, value)
+        for outcome in outcomes:
             self._report(outcome)
             if outcome.result is ActuatorResult.REFUSED:
-                self._retry_later(name, value)
-        elif (outcome := self._session.restore(name)) is not None:
-            self._report(outcome)
+                self._retry_later(outcome.actuator, outcome.requested)
 
     def _retry_later(self, name: str, value: str) -> None:
         with self._changed:
@@ -184,7 +183,7 @@ class Actuators:
         actuator = self._actuators[name]
         now = read_or_none(actuator)
         if value == _ORIGINAL:
-            before = self._latest.get(name)
+            before = self._log.find_latest(name)
             if before is None or before.result is not ActuatorResult.DRY_RUN:
                 return None
             return ActuatorOutcome(
@@ -214,18 +213,23 @@ class Actuators:
     def _start_guardian(self, writer: str) -> None:
         self._guardian = Guardian.start(self._machine, self._folder, writer, self._gpu_names)
 
-    def _run_guarded(self, action: Callable[[], None]) -> None:
+    def _run_guarded(self, action: Callable[[], None], name: str = "", value: str = "") -> None:
+        """Call an action; report its error as the outcome of the request that it carries out."""
         try:
             action()
         except ActuatorError as error:
-            self._report(ActuatorOutcome("", "", ActuatorResult.REFUSED, None, str(error)))
+            result = ActuatorResult.FAILED if name else ActuatorResult.REFUSED
+            message = f"{name}: {error}" if name else str(error)
+            self._report(ActuatorOutcome(name, value, result, None, message))
         except BaseException as error:
             # The thread must survive any error, so that it can restore the originals.
-            self._report(ActuatorOutcome("", "", ActuatorResult.FAILED, None, format_error(error)))
+            message = f"{name}: {format_error(error)}" if name else format_error(error)
+            self._report(ActuatorOutcome(name, value, ActuatorResult.FAILED, None, message))
 
     def _add_request(self, name: str, value: str) -> None:
         with self._changed:
             if not self._ending:
+                self._log.note_request(name, value)
                 self._requests.pop(name, None)
                 self._refused.pop(name, None)
                 self._requests[name] = value
@@ -233,15 +237,5 @@ class Actuators:
 
     def _report(self, outcome: ActuatorOutcome) -> None:
         with self._changed:
-            before = self._latest.get(outcome.actuator)
-            if before is not None and _is_repetition(before, outcome):
-                return
-            self._untaken_outcomes.append(outcome)
-            self._latest[outcome.actuator] = outcome
+            self._log.add(outcome)
             self._changed.notify_all()
-
-
-def _is_repetition(before: ActuatorOutcome, now: ActuatorOutcome) -> bool:
-    """Tell whether an outcome repeats the previous one: equal, or unchanged after a set."""
-    is_still_set = now.result is ActuatorResult.UNCHANGED and before.result is ActuatorResult.SET
-    return now == before or (is_still_set and now.requested == before.requested)

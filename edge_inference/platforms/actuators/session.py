@@ -67,37 +67,46 @@ class ActuatorSession:
             self._lock.release()
             raise
 
-    def set(self, name: str, value: str) -> ActuatorOutcome:
-        """Set one actuator and return the outcome; raises no ActuatorError."""
+    def set(self, name: str, value: str) -> list[ActuatorOutcome]:
+        """Set one actuator; raises no ActuatorError.
+
+        Returns its outcome, and those of dependent actuators that could not be set again.
+        """
         actuator = self._actuators[name]
         try:
             self.start()
         except ActuatorError as error:
-            return self._make_outcome(actuator, value, ActuatorResult.REFUSED, str(error))
+            return [self._make_outcome(actuator, value, ActuatorResult.REFUSED, str(error))]
+        dependents: list[tuple[str, str]] = []
         try:
             saved = self._record.originals.get(name)
-            if not actuator.plan(value, saved):
-                return self._make_outcome(actuator, value, ActuatorResult.UNCHANGED, "already set")
-            dependents = self._restore_dependents(name)
-            try:
-                return self._change(actuator, value)
-            finally:
-                for other, requested in reversed(dependents):
-                    self.set(other, requested)
+            if actuator.plan(value, saved):
+                self._restore_dependents(name, dependents)
+                outcome = self._change(actuator, value)
+            else:
+                result = ActuatorResult.UNCHANGED
+                outcome = self._make_outcome(actuator, value, result, "already set")
         except ActuatorError as error:
-            return self._make_outcome(actuator, value, ActuatorResult.FAILED, str(error))
+            outcome = self._make_outcome(actuator, value, ActuatorResult.FAILED, str(error))
+        return [outcome, *self._set_again(dependents)]
 
-    def restore(self, name: str) -> ActuatorOutcome | None:
-        """Restore one actuator; None if it was never changed."""
+    def restore(self, name: str) -> list[ActuatorOutcome]:
+        """Restore one actuator; raises no ActuatorError.
+
+        Returns no outcome if it was never changed, else as ``set``.
+        """
         if name not in self._record.originals:
-            return None
-        dependents = self._restore_dependents(name)
-        outcome = restore_actuator(self._actuators[name], self._record)
-        self._requested.pop(name, None)
-        self._journal.store(self._record)
-        for other, requested in reversed(dependents):
-            self.set(other, requested)
-        return outcome
+            return []
+        dependents: list[tuple[str, str]] = []
+        try:
+            self._restore_dependents(name, dependents)
+            outcome = restore_actuator(self._actuators[name], self._record)
+            self._requested.pop(name, None)
+            self._journal.store(self._record)
+        except ActuatorError as error:
+            actuator = self._actuators[name]
+            outcome = self._make_outcome(actuator, "", ActuatorResult.FAILED, str(error))
+        return [outcome, *self._set_again(dependents)]
 
     def restore_all(self) -> list[ActuatorOutcome]:
         """Restore all originals, newest change first."""
@@ -140,16 +149,23 @@ class ActuatorSession:
         shown = "" if now in (None, value) else f" ({now})"
         return self._make_outcome(actuator, value, ActuatorResult.SET, f"set to {value}{shown}")
 
-    def _restore_dependents(self, name: str) -> list[tuple[str, str]]:
-        """Restore the actuators that depend on this one; return what must be set again."""
-        dependents = []
+    def _restore_dependents(self, name: str, restored: list[tuple[str, str]]) -> None:
+        """Restore the actuators that depend on this one, and add what must be set again."""
         for other in reversed(tuple(self._record.originals)):
             if other in _DEPENDENTS.get(name, ()) and other in self._requested:
-                dependents.append((other, self._requested[other]))
+                restored.append((other, self._requested[other]))
                 outcome = restore_actuator(self._actuators[other], self._record)
                 if outcome.is_problem:
                     raise ActuatorError(outcome.message)
-        return dependents
+
+    def _set_again(self, dependents: list[tuple[str, str]]) -> list[ActuatorOutcome]:
+        """Set actuators again that were restored; return the outcomes that are problems."""
+        return [
+            outcome
+            for name, value in reversed(dependents)
+            for outcome in self.set(name, value)
+            if outcome.is_problem
+        ]
 
     def _make_outcome(
         self, actuator: Actuator, requested: str, result: ActuatorResult, message: str

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from edge_inference.platforms.file_patterns import is_kernel_file
+
 _HEX = "[0-9A-Fa-f]"
 _ADDRESS = re.compile(
     rf"(?<![0-9A-Fa-f:])(?:{_HEX}{{2}}(?P<sep>[:_-]))(?:{_HEX}{{2}}(?P=sep)){{4}}"
@@ -12,8 +14,6 @@ _ADDRESS = re.compile(
 _UUID = re.compile(rf"\b{_HEX}{{8}}-(?:{_HEX}{{4}}-){{3}}{_HEX}{{12}}\b")
 _SERIAL = re.compile(r"(?im)(serial[ \w-]*?[ \t]*[:=][ \t]*)[^\s,;]+")
 _REMOVED = "removed"
-# The kernel and the vendors write these files; they do not contain the host name.
-_WITHOUT_HOST_NAME = ("sys/", "proc/")
 
 
 class Anonymizer:
@@ -29,14 +29,17 @@ class Anonymizer:
         self._aliases: dict[str, str] = {}
 
     def anonymize_path(self, path: str) -> str:
-        """Return a path without addresses: the battery of a mouse is named by its address."""
-        return self._numbered(path)
+        """Return a path without them: the battery of a mouse is named by its address."""
+        name = self._numbered(path)
+        return name if is_kernel_file(path) else self._without_host(name)
 
     def anonymize_content(self, path: str, content: bytes) -> bytes:
         """Return the content of a file without them."""
+        if "serial" in path.rpartition("/")[2].lower():
+            return _REMOVED.encode()
         # latin-1 maps each byte to one character and back, so all other bytes stay the same.
         text = self._numbered(_SERIAL.sub(rf"\1{_REMOVED}", content.decode("latin-1")))
-        if not path.startswith(_WITHOUT_HOST_NAME):
+        if not is_kernel_file(path):  # a file of the kernel does not contain the host name
             text = self._without_host(text)
         return text.encode("latin-1")
 

@@ -14,7 +14,6 @@ from typing import IO
 from edge_inference.core.disk import describe_write_error
 from edge_inference.errors import ConfigError
 from edge_inference.platforms.recording.anonymizer import Anonymizer
-from edge_inference.platforms.recording.file_patterns import find_recorded_paths, keep_needed_lines
 from edge_inference.platforms.recording.recording import (
     FileContent,
     RecordedSample,
@@ -25,6 +24,7 @@ from edge_inference.platforms.recording.recording import (
     format_sample,
     open_for_writing,
 )
+from edge_inference.platforms.recording.scope import RecordingScope
 from edge_inference.platforms.system_files import SystemFiles
 
 _BLOCKS_AFTER_S = 1.0
@@ -48,6 +48,7 @@ def record(
     files: SystemFiles,
     destination: Path,
     header: RecordingHeader,
+    scope: RecordingScope,
     *,
     duration_s: float,
     period_s: float,
@@ -56,11 +57,12 @@ def record(
     clock: Callable[[], int] = time.monotonic_ns,
     blocks_after_s: float = _BLOCKS_AFTER_S,
 ) -> CaptureSummary:
-    """Record the files every ``period_s`` for ``duration_s``; 0 records a single sample.
+    """Record the files in ``scope`` every ``period_s`` for ``duration_s``.
 
-    ``wait`` sleeps for some seconds and returns True to stop early. Each sample is written
-    before the next one is read. The recording also stops at the limits of the format. Raises
-    ConfigError if the file exists or cannot be written; what is in it by then is valid.
+    A duration of 0 records a single sample. ``wait`` sleeps for some seconds and returns True to
+    stop early. Each sample is written before the next one is read. The recording also stops at
+    the limits of the format. Raises ConfigError if the file exists or cannot be written; what is
+    in it by then is valid.
     """
     anonymizer = Anonymizer(host_name)
     header = replace(
@@ -70,7 +72,7 @@ def record(
     )
     try:
         with open_for_writing(destination) as file, _TimeoutReader(files, blocks_after_s) as reader:
-            detector = _ChangeDetector(files, anonymizer, reader)
+            detector = _ChangeDetector(files, scope, anonymizer, reader)
             return _record(
                 detector,
                 file,
@@ -133,29 +135,55 @@ def _write(file: IO[str], line: str) -> None:
 class _ChangeDetector:
     """Finds the files that have changed since the last sample."""
 
-    def __init__(self, files: SystemFiles, anonymizer: Anonymizer, reader: _TimeoutReader) -> None:
+    def __init__(
+        self,
+        files: SystemFiles,
+        scope: RecordingScope,
+        anonymizer: Anonymizer,
+        reader: _TimeoutReader,
+    ) -> None:
         self._files = files
+        self._scope = scope
         self._anonymizer = anonymizer
         self._reader = reader
         self.files: dict[str, FileContent] = {}
+        self._modified_ns: dict[str, int] = {}
 
     def changes(self) -> dict[str, FileContent | None]:
         """Read all files and return the changes."""
-        before, self.files = self.files, self._read_files()
+        before, self.files = self.files, {}
+        changed: dict[str, FileContent | None] = {}
+        for path in self._scope.find_paths(self._files):
+            is_rewritten = self._scope.counts_age(path) and self._is_rewritten(path)
+            content = self._read(path)
+            if content is None:
+                continue
+            # A board file names its files: under another name, a replay would not find them.
+            is_named = path in self._scope.numbers
+            name = path if is_named else self._anonymizer.anonymize_path(path)
+            self.files[name] = content
+            if is_rewritten or before.get(name) != content:
+                changed[name] = content
         gone = [path for path in before if path not in self.files]
-        changed = {path: c for path, c in self.files.items() if before.get(path) != c}
         return {**changed, **dict.fromkeys(gone)}
 
-    def _read_files(self) -> dict[str, FileContent]:
-        found: dict[str, FileContent] = {}
-        for path in dict.fromkeys(find_recorded_paths(self._files)):
-            content = self._reader.read(path)
-            if isinstance(content, bytes):
-                content = self._anonymizer.anonymize_content(path, keep_needed_lines(path, content))
-            elif content.errno in _NOT_A_FILE:
-                continue
-            found[self._anonymizer.anonymize_path(path)] = content
-        return found
+    def _read(self, path: str) -> FileContent | None:
+        """Return what the recording holds of a file; None if it is not a file."""
+        content = self._reader.read(path)
+        if isinstance(content, bytes):
+            kept = self._scope.keep_needed(path, content)
+            return self._anonymizer.anonymize_content(path, kept)
+        return None if content.errno in _NOT_A_FILE else content
+
+    def _is_rewritten(self, path: str) -> bool:
+        """Tell whether a file was written since the last call, also with the same content."""
+        try:
+            modified_ns = self._files.modified_ns(path)
+        except OSError:
+            return False
+        before = self._modified_ns.get(path)
+        self._modified_ns[path] = modified_ns
+        return before is not None and before != modified_ns
 
 
 class _TimeoutReader:

@@ -45,6 +45,8 @@ class RecordedFiles:
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._files: dict[str, FileContent] = {}
+        self._written: dict[str, int] = {}
+        self._writes = 0
         self._played = 0
         self._round = 0
 
@@ -93,6 +95,13 @@ class RecordedFiles:
             below = (file for file in self._now() if file.startswith(start))
             return sorted({file[len(start) :].partition("/")[0] for file in below})
 
+    def modified_ns(self, path: str) -> int:
+        """Return a number that rises with each sample that holds the file."""
+        with self._lock:
+            if path not in self._now():
+                raise self._missing(path)
+            return self._written[path]
+
     def close(self) -> None:
         """Release the threads that are blocked in a read."""
         self._closed.set()
@@ -109,7 +118,8 @@ class RecordedFiles:
                 if content is None:
                     self._files.pop(path, None)
                 else:
-                    self._files[path] = content
+                    self._writes += 1
+                    self._files[path], self._written[path] = content, self._writes
             self._played += 1
         return self._files
 

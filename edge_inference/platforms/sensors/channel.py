@@ -20,7 +20,7 @@ Clock = Callable[[], int]
 class Channel:
     """One file: ``number * multiplier / divisor`` is the value in ``quantity.unit``.
 
-    A value outside ``min_value`` and ``max_value`` is INVALID.
+    A value outside ``min_value`` and ``max_value`` is INVALID. ``device`` is that of its readings.
     """
 
     name: str
@@ -33,6 +33,8 @@ class Channel:
     max_value: float = math.inf
     throttle: float | None = None
     critical: float | None = None
+    device: str = ""
+    limit: float | None = None
 
     def read(self, files: SystemFiles, clock: Clock) -> Reading:
         """Read the file once."""
@@ -58,6 +60,8 @@ class Channel:
                 "",
                 self.throttle,
                 self.critical,
+                self.device,
+                self.limit,
             )
         return self.make_empty_reading(
             ReadingStatus.INVALID, self._describe_range_error(value), stamp_ns
@@ -76,6 +80,8 @@ class Channel:
             problem,
             self.throttle,
             self.critical,
+            self.device,
+            self.limit,
         )
 
     def _describe_range_error(self, value: float) -> str:

@@ -16,8 +16,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from edge_inference.core.reading import Quantity, Reading, ReadingStatus, Role
+from edge_inference.platforms.board_files import Board
 from edge_inference.platforms.sensors.channel import Channel, Clock
+from edge_inference.platforms.sensors.probe import SensorProbe
 from edge_inference.platforms.sensors.sensor import Sensor
+from edge_inference.platforms.system_files import SystemFiles
 
 _MIN_C, _MAX_C = -40.0, 130.0
 #: The value of an unsigned field that means "not available".
@@ -48,6 +51,7 @@ class _GpuQuantity:
             role=self.role,
             min_value=self.min_value,
             max_value=self.max_value,
+            device=f"nvml/{gpu}",
         )
 
 
@@ -194,6 +198,10 @@ def find(
     return list(_find_gpus(library, clock, report))
 
 
+def _find_on_board(_: SystemFiles, board: Board, clock: Clock) -> list[Sensor]:
+    return find(clock=clock) if board.settings.nvml else []
+
+
 def _ignore(text: str) -> None:
     del text
 
@@ -278,3 +286,7 @@ def _classify_error(nvml: Any, error: Any) -> tuple[ReadingStatus, str]:
     if error.value in gone:
         return ReadingStatus.ABSENT, f"the GPU no longer exists ({error})"
     return ReadingStatus.INVALID, f"NVML cannot read it ({error})"
+
+
+#: It reads no files, so it runs only on the machine itself.
+PROBE = SensorProbe("nvml", _find_on_board)

@@ -17,6 +17,7 @@ from edge_inference.platforms.system_files import SystemFiles
 
 MODES_FILE = "etc/nvpmodel.conf"
 STATUS_FILE = "var/lib/nvpmodel/status"
+FILES = (MODES_FILE, STATUS_FILE)
 _MODE = re.compile(r"^\s*<\s*POWER_MODEL\s+ID=(\d+)\s+NAME=(\S+?)\s*>", re.MULTILINE)
 _STATUS = re.compile(r"pmode:\s*(\d+)")
 _WATTS = re.compile(r"(?:^|_)(\d+)W(?:$|_)", re.IGNORECASE)
@@ -64,6 +65,10 @@ class PowerModeSensor:
     @property
     def names(self) -> Sequence[str]:
         """None: it has no reading."""
+        return ()
+
+    def announce(self, stamp_ns: int) -> Sequence[Reading]:
+        """Return nothing: it has no reading."""
         return ()
 
     def read(self) -> Sequence[Reading]:

@@ -53,8 +53,18 @@ def make_rail_channels(
     path, divisor = power
     return (
         Channel(
-            name, path, Quantity.POWER, divisor=divisor, role=board.power_role(name), min_value=0
+            name,
+            path,
+            Quantity.POWER,
+            divisor=divisor,
+            role=board.power_role(name),
+            min_value=0,
+            device=name,
         ),
-        Channel(f"{name}/voltage", voltage, Quantity.VOLTAGE, divisor=1000, min_value=0),
-        Channel(f"{name}/current", current, Quantity.CURRENT, divisor=1000, min_value=0),
+        Channel(
+            f"{name}/voltage", voltage, Quantity.VOLTAGE, divisor=1000, min_value=0, device=name
+        ),
+        Channel(
+            f"{name}/current", current, Quantity.CURRENT, divisor=1000, min_value=0, device=name
+        ),
     )

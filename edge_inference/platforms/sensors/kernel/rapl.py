@@ -16,7 +16,9 @@ from edge_inference.platforms.attributes import (
     read_text,
 )
 from edge_inference.platforms.board_files import Board
+from edge_inference.platforms.file_patterns import join_patterns
 from edge_inference.platforms.sensors.channel import Channel, Clock, FileSensor
+from edge_inference.platforms.sensors.probe import SensorProbe
 from edge_inference.platforms.sensors.sensor import Sensor
 from edge_inference.platforms.system_files import SystemFiles
 
@@ -98,3 +100,7 @@ def _make_counter(
     )
     reach = read_number_or_none(files, f"{folder}/max_energy_range_uj")
     return EnergyCounter((channel,), files, clock, range_uj=reach, never_idle=not within)
+
+
+_FILES = ("name", "energy_uj", "max_energy_range_uj")
+PROBE = SensorProbe("rapl", find, files=join_patterns([f"{_FOLDER}/intel-rapl*"], _FILES))

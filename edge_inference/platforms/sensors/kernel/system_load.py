@@ -11,6 +11,7 @@ from edge_inference.core.reading import Quantity, Reading, ReadingStatus
 from edge_inference.platforms.attributes import classify_error
 from edge_inference.platforms.board_files import Board
 from edge_inference.platforms.sensors.channel import Channel, Clock, FileSensor
+from edge_inference.platforms.sensors.probe import SensorProbe
 from edge_inference.platforms.sensors.sensor import Sensor
 from edge_inference.platforms.system_files import SystemFiles
 
@@ -83,3 +84,12 @@ def find(files: SystemFiles, _: Board, clock: Clock = time.monotonic_ns) -> list
 
 def _make_channel(name: str, path: str) -> Channel:
     return Channel(name, path, Quantity.SHARE, min_value=0, max_value=1)
+
+
+# The other lines of these files are long, change in every sample and are not needed.
+PROBE = SensorProbe(
+    "system_load",
+    find,
+    files=(_STAT, _MEMINFO),
+    lines={_STAT: (b"cpu",), _MEMINFO: (b"Mem", b"Swap")},
+)

@@ -6,7 +6,9 @@ import time
 
 from edge_inference.platforms.attributes import list_numbered, make_unique, read_text
 from edge_inference.platforms.board_files import Board
+from edge_inference.platforms.file_patterns import join_patterns
 from edge_inference.platforms.sensors.channel import Clock
+from edge_inference.platforms.sensors.probe import SensorProbe
 from edge_inference.platforms.sensors.rail import Rail, is_connected, make_rail_channels
 from edge_inference.platforms.sensors.sensor import Sensor
 from edge_inference.platforms.system_files import SystemFiles
@@ -40,3 +42,8 @@ def _make_rail(
         current=f"{stem}_current{number}_input",
     )
     return Rail(channels, files, clock)
+
+
+_FOLDERS = ("sys/bus/i2c/drivers/ina*/*/iio:device*", "sys/bus/iio/devices/iio:device*")
+_FILES = ("name", "rail_name_[0-9]*", "in_power*_input", "in_voltage*_input", "in_current*_input")
+PROBE = SensorProbe("iio_power", find, files=join_patterns(_FOLDERS, _FILES))

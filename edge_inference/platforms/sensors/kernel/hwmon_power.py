@@ -12,7 +12,9 @@ from collections.abc import Iterator
 
 from edge_inference.platforms.attributes import list_numbered, make_unique, read_text
 from edge_inference.platforms.board_files import Board
+from edge_inference.platforms.file_patterns import join_patterns
 from edge_inference.platforms.sensors.channel import Clock
+from edge_inference.platforms.sensors.probe import SensorProbe
 from edge_inference.platforms.sensors.rail import Rail, is_connected, make_rail_channels
 from edge_inference.platforms.sensors.sensor import Sensor
 from edge_inference.platforms.system_files import SystemFiles
@@ -91,3 +93,11 @@ def _make_rail_with_power(
         current=f"{chip}/curr1_input",
     )
     return Rail(channels, files, clock)
+
+
+_FOLDERS = (f"{_HWMON}/hwmon*", f"{_DRIVERS}/ina*/*/hwmon/hwmon*")
+_FILES = (
+    *("name", "label", "in[0-9]*_label", "in[0-9]*_input", "curr[0-9]*_label", "curr[0-9]*_input"),
+    *("power[0-9]*_label", "power[0-9]*_input", "power[0-9]*_average"),
+)
+PROBE = SensorProbe("hwmon_power", find, files=join_patterns(_FOLDERS, _FILES))

@@ -8,7 +8,9 @@ import time
 from edge_inference.core.reading import Quantity, Role
 from edge_inference.platforms.attributes import list_numbered, read_text
 from edge_inference.platforms.board_files import Board
+from edge_inference.platforms.file_patterns import join_patterns
 from edge_inference.platforms.sensors.channel import Channel, Clock, FileSensor
+from edge_inference.platforms.sensors.probe import SensorProbe
 from edge_inference.platforms.sensors.sensor import Sensor
 from edge_inference.platforms.system_files import SystemFiles
 
@@ -30,3 +32,7 @@ def find(files: SystemFiles, _: Board, clock: Clock = time.monotonic_ns) -> list
 
 def _make_channel(name: str, path: str) -> Channel:
     return Channel(f"over_current/{name}", path, Quantity.COUNT, role=Role.THROTTLE, min_value=0)
+
+
+_FILES = ("name", "oc[0-9]*_event_cnt", "oc[0-9]*_throt_en")
+PROBE = SensorProbe("over_current", find, files=join_patterns([f"{_HWMON}/hwmon*"], _FILES))

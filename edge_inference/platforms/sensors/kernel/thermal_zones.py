@@ -13,7 +13,9 @@ from edge_inference.platforms.attributes import (
     read_text,
 )
 from edge_inference.platforms.board_files import Board, matches_any
+from edge_inference.platforms.file_patterns import join_patterns
 from edge_inference.platforms.sensors.channel import Clock
+from edge_inference.platforms.sensors.probe import SensorProbe
 from edge_inference.platforms.sensors.sensor import Sensor
 from edge_inference.platforms.sensors.temperature import Temperature, make_temperature_channel
 from edge_inference.platforms.system_files import SystemFiles
@@ -109,3 +111,14 @@ def _find_throttling_trips(
 def _find_lowest(trips: list[tuple[str, float]], kind: str, max_value: float) -> float | None:
     """Return the lowest trip point of a type; one at 0 or above ``max_value`` is disabled."""
     return min((at for what, at in trips if what == kind and 0 < at <= max_value), default=None)
+
+
+_ZONE = f"{_FOLDER}/thermal_zone*"
+PROBE = SensorProbe(
+    "thermal_zones",
+    find,
+    files=(
+        *join_patterns([_ZONE], ["type", "mode", "temp", "trip_point_*", "cdev[0-9]*_trip_point"]),
+        f"{_ZONE}/cdev[0-9]*/type",
+    ),
+)

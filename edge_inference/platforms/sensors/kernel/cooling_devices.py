@@ -16,7 +16,9 @@ from edge_inference.platforms.attributes import (
     read_text,
 )
 from edge_inference.platforms.board_files import Board, matches_any
+from edge_inference.platforms.file_patterns import join_patterns
 from edge_inference.platforms.sensors.channel import Channel, Clock, FileSensor
+from edge_inference.platforms.sensors.probe import SensorProbe
 from edge_inference.platforms.sensors.sensor import Sensor
 from edge_inference.platforms.system_files import SystemFiles
 
@@ -60,3 +62,9 @@ def find(files: SystemFiles, board: Board, clock: Clock = time.monotonic_ns) -> 
         )
         found[name] = CoolingDevice((channel,), files, clock)
     return list(found.values())
+
+
+_FILES = ("type", "cur_state", "max_state")
+PROBE = SensorProbe(
+    "cooling_devices", find, files=join_patterns([f"{_FOLDER}/cooling_device*"], _FILES)
+)

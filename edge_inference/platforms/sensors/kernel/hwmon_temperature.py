@@ -12,7 +12,9 @@ from edge_inference.platforms.attributes import (
     read_text,
 )
 from edge_inference.platforms.board_files import Board
+from edge_inference.platforms.file_patterns import join_patterns
 from edge_inference.platforms.sensors.channel import Clock
+from edge_inference.platforms.sensors.probe import SensorProbe
 from edge_inference.platforms.sensors.sensor import Sensor
 from edge_inference.platforms.sensors.temperature import Temperature, make_temperature_channel
 from edge_inference.platforms.system_files import SystemFiles
@@ -73,3 +75,9 @@ def _read_limit(files: SystemFiles, path: str, board: Board) -> float | None:
     number = read_number_or_none(files, path)
     in_range = number is not None and 0 < number / 1000 <= board.settings.max_c
     return number / 1000 if number is not None and in_range else None
+
+
+# The temperature of a power monitor is not read, but shown by its recording.
+_FOLDERS = (f"{_HWMON}/hwmon*", "sys/bus/i2c/drivers/ina*/*/hwmon/hwmon*")
+_FILES = ("name", *(f"temp[0-9]*_{kind}" for kind in ("label", "input", "max", "crit")))
+PROBE = SensorProbe("hwmon_temperature", find, files=join_patterns(_FOLDERS, _FILES))

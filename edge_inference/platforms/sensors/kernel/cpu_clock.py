@@ -7,7 +7,9 @@ import time
 from edge_inference.core.reading import Quantity
 from edge_inference.platforms.attributes import list_numbered, read_number_or_none
 from edge_inference.platforms.board_files import Board
+from edge_inference.platforms.file_patterns import join_patterns
 from edge_inference.platforms.sensors.channel import Channel, Clock, FileSensor
+from edge_inference.platforms.sensors.probe import SensorProbe
 from edge_inference.platforms.sensors.sensor import Sensor
 from edge_inference.platforms.system_files import SystemFiles
 
@@ -37,3 +39,19 @@ def find(files: SystemFiles, _: Board, clock: Clock = time.monotonic_ns) -> list
 def _make_channel(name: str, path: str) -> Channel:
     file = f"{path}/scaling_cur_freq"
     return Channel(f"cpu_clock/{name}", file, Quantity.FREQUENCY, multiplier=1000, min_value=0)
+
+
+_FILES = (
+    *("affected_cpus", "related_cpus", "cpuinfo_min_freq", "cpuinfo_max_freq"),
+    *("scaling_min_freq", "scaling_max_freq", "scaling_cur_freq", "scaling_governor"),
+    *("scaling_available_frequencies", "scaling_available_governors"),
+)
+_CPU = "sys/devices/system/cpu"
+PROBE = SensorProbe(
+    "cpu_clock",
+    find,
+    files=(
+        *join_patterns([f"{_FOLDER}/policy*"], _FILES),
+        *join_patterns([_CPU], ("online", "present", "possible", "cpu[0-9]*/online")),
+    ),
+)
