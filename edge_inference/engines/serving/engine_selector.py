@@ -104,7 +104,7 @@ class EngineSelector(Generic[Points]):
         self.server = EngineServer(cache, check, on_changed, self._handle_failure)
         self.points: Points
         #: What has failed since the user asked.
-        self._given_up: list[EngineRequest] = []
+        self._failed: list[EngineRequest] = []
         self._load = LoadAdaptation()
         self._limits = DirectiveLimits()
         self._on_failed = on_failed
@@ -115,7 +115,7 @@ class EngineSelector(Generic[Points]):
 
     def open(self, points: Points, *, allow_fallback: bool) -> None:
         """Put the user's point into service, see :meth:`EngineServer.open`."""
-        self.points = points
+        self.points, self._failed = points, []
         self.server.open(points.requests[0], allow_fallback=allow_fallback)
         with self._lock:
             self._on_asked(self._ask())  # within the limits that have arrived meanwhile
@@ -125,7 +125,7 @@ class EngineSelector(Generic[Points]):
         with self._lock:
             if not points.requests[0].is_same(self.points.requests[0]):
                 self._load = LoadAdaptation()  # what load found out is of another choice
-            self.points, self._given_up = points, []
+            self.points, self._failed = points, []
             self._on_asked(self._ask())
 
     def limit(self, limits: DirectiveLimits) -> None:
@@ -176,31 +176,31 @@ class EngineSelector(Generic[Points]):
             return False
         index, asker = self._select()
         if self.points.is_ruled_out(index):
-            self.server.withdraw()  # the user's point failed, and what serves stays
+            self.server.cancel()  # the user's point failed, and what serves stays
             return False
         return self.server.ask(self.points.requests[index], asker)
 
     def _handle_failure(self, failure: EngineFailure) -> None:
-        """Give up what failed, and nothing else.
+        """Rule out what failed, and nothing else.
 
-        A point that is not faster is not given up: the list of its check has withdrawn it, and
-        the current one may want it nevertheless.
+        A point that is not faster is not ruled out: the list that it was checked for has withdrawn
+        it, and the current one may want it nevertheless.
         """
         self._on_failed(failure)
         with self._lock:  # waits for the thread that asked for the engine
             if failure.request is not None and not isinstance(failure.error, NotFasterError):
-                self._give_up(failure.request)
+                self._rule_out(failure.request)
             self._ask()
             self._on_asked(False)
 
-    def _give_up(self, request: EngineRequest) -> None:
+    def _rule_out(self, request: EngineRequest) -> None:
         """Rule a point out; after the user's own, the list of what serves is the current one."""
-        self._given_up.append(request)
+        self._failed.append(request)
         if self.points.rule_out(request) != 0:
             return
         engine = self.server.engine
         assert engine is not None and isinstance(engine.request, PointRequest)
         failed, self.points = self.points, cast(Points, engine.request.points)
-        for each in self._given_up:
+        for each in self._failed:
             self.points.rule_out(each)
         self._on_restored(failed, self.points)

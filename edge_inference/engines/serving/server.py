@@ -44,8 +44,8 @@ def _never() -> bool:
 class EngineFailure:
     """Why the server cannot serve ``request``.
 
-    ``request`` is None where none is given up: its file is built again, or what failed is a
-    fallback, or the end of an engine that does not serve any more.
+    ``request`` is None where the server goes on with it: its file is built again, or what failed
+    is a fallback, or the closing of an engine that does not serve any more.
     """
 
     error: EdgeInferenceError
@@ -140,7 +140,7 @@ class EngineServer:
                     return False
             dropped = self._drop_under_way()
             if is_served:
-                self._states.handle(ServiceEvent.WITHDRAWN)
+                self._states.handle(ServiceEvent.CANCELLED)
             else:
                 self._states.handle(asker.value)
                 self._preparation = preparation
@@ -159,13 +159,13 @@ class EngineServer:
             return True
         return False
 
-    def withdraw(self) -> None:
+    def cancel(self) -> None:
         """Cancel what is under way, so that what serves stays."""
         with self._planning:
             if self._preparation is None and self._ready is None:
                 return
             dropped = self._drop_under_way()
-            self._states.handle(ServiceEvent.WITHDRAWN)
+            self._states.handle(ServiceEvent.CANCELLED)
         self._end(*dropped)
 
     def run(self, work: Callable[[Engine], Result]) -> Result:

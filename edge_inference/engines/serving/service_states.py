@@ -37,7 +37,7 @@ check_began         wanted, preparing → checking              any =
 passed              checking → ready                          any =
 exchanged           ready → none                              any → in_service
 refused             wanted, preparing, checking → failed      any =
-withdrawn           wanted, preparing, checking, ready → none  serving =
+cancelled           wanted, preparing, checking, ready → none  serving =
 fallback_opened     wanted, failed =                          closed → fallback
 fell_back           none → failed                             in_service → fallback
 fell_back           all others =                              in_service → fallback
@@ -97,7 +97,7 @@ class ServiceEvent(enum.Enum):
     PASSED = "passed"
     EXCHANGED = "exchanged"
     REFUSED = "refused"
-    WITHDRAWN = "withdrawn"
+    CANCELLED = "cancelled"
     FALLBACK_OPENED = "fallback_opened"
     FELL_BACK = "fell_back"
     ROLLED_BACK = "rolled_back"
@@ -141,7 +141,7 @@ _ROWS = (
     _Row(_E.PASSED, (_R.CHECKING,), _R.READY, _S, None),
     _Row(_E.EXCHANGED, (_R.READY,), _R.NONE, _S, _S.IN_SERVICE),
     _Row(_E.REFUSED, _IN_WORK, _R.FAILED, _S, None),
-    _Row(_E.WITHDRAWN, (*_IN_WORK, _R.READY), _R.NONE, _SERVING, None),
+    _Row(_E.CANCELLED, (*_IN_WORK, _R.READY), _R.NONE, _SERVING, None),
     _Row(_E.FALLBACK_OPENED, (_R.WANTED, _R.FAILED), None, (_S.CLOSED,), _S.FALLBACK),
     _Row(_E.FELL_BACK, (_R.NONE,), _R.FAILED, (_S.IN_SERVICE,), _S.FALLBACK),
     _Row(_E.FELL_BACK, (*_IN_WORK, _R.READY, _R.FAILED), None, (_S.IN_SERVICE,), _S.FALLBACK),
