@@ -32,51 +32,12 @@ from edge_inference.engines.serving.service_states import (
     ServiceStateMachine,
 )
 from edge_inference.errors import BackendError, CancelledError, EdgeInferenceError, EngineFileError
-from engine_server_fakes import DEADLINE_S, ONE, FakeEngines, answer
+from engine_server_fakes import DEADLINE_S, ONE, CountingLock, FakeEngines, answer
 
 FREE, LOW = DirectiveLimits(), DirectiveLimits(precision_ceiling="int8")
 NUMBERS = {"fp32": 32.0, "fp16": 16.0, "int8": 8.0}
 
 Edge = tuple[ServiceState, ServiceEvent]
-
-
-class CountingLock:
-    """A lock that counts the threads that wait for it, and can hold preparations back."""
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._is_held = False
-        self._is_holding_back = False
-        self._waiting = 0
-
-    def __enter__(self) -> None:
-        is_preparation = threading.current_thread().name == "engine switch"
-
-        def is_free() -> bool:
-            return not self._is_held and not (is_preparation and self._is_holding_back)
-
-        with self._changed:
-            self._waiting += 1
-            assert self._changed.wait_for(is_free, DEADLINE_S)
-            self._waiting -= 1
-            self._is_held = True
-
-    def __exit__(self, *_: object) -> None:
-        with self._changed:
-            self._is_held = False
-            self._changed.notify_all()
-
-    def hold_back(self, is_holding_back: bool) -> None:
-        """Let preparations wait although nothing holds the lock, or no longer."""
-        with self._changed:
-            self._is_holding_back = is_holding_back
-            self._changed.notify_all()
-
-    def blocked(self) -> int | None:
-        """Return how many threads wait; None while one of them is about to go on."""
-        with self._changed:
-            is_closed = self._is_held or self._is_holding_back or not self._waiting
-            return self._waiting if is_closed else None
 
 
 class RecordingMachine(ServiceStateMachine):
@@ -214,7 +175,7 @@ class ServiceRig:
         """Close in another thread, and wait until it has begun."""
         self._closing = threading.Thread(target=self.server.close)
         self._closing.start()
-        while not self.server._is_closing:
+        while not self.server._is_closed:
             time.sleep(0)
 
     def wait_until_closed(self) -> None:

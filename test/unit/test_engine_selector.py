@@ -276,7 +276,7 @@ def test_closing_frees_everything_though_an_engine_fails_to_close(rig: ServiceRi
     assert rig.server.state == ServiceState(Service.CLOSED, RequestState.NONE)
 
 
-@pytest.mark.parametrize("steps", range(4))
+@pytest.mark.parametrize("steps", range(5))
 def test_what_is_under_way_belongs_to_the_latest_list(rig: ServiceRig, steps: int) -> None:
     rig.open("fp32")
     rig.engines.missing.add("fp16")
@@ -314,19 +314,6 @@ def test_nothing_is_asked_for_after_the_close(rig: ServiceRig) -> None:
         assert not rig.server.ask(request, asker)
     assert rig.server.preparation is None
     assert rig.server.state == ServiceState(Service.CLOSED, RequestState.NONE)
-
-
-def test_a_closed_server_forgets_the_previous_engine(rig: ServiceRig) -> None:
-    rig.open("fp16")
-    rig.selector.ask(rig.points("int8"))
-    rig.finish()
-    rig.server.close()
-    rig.engines.serves = False
-    rig.engines.impossible["int8"] = BackendError("no driver")
-    rig.open("int8")
-    rig.engines.broken_run["fp32"] = BackendError("out of memory")
-    with pytest.raises(BackendError, match="out of memory"):
-        rig.infer()
 
 
 def test_an_engine_that_is_ready_serves_the_next_inference(rig: ServiceRig) -> None:

@@ -82,7 +82,7 @@ class EngineServer:
         self._ready: Engine | None = None
         self._preparation: PreparationThread | None = None
         self._started: list[PreparationThread] = []
-        self._is_closing = False
+        self._is_closed = False
 
     @property
     def state(self) -> ServiceState:
@@ -131,7 +131,7 @@ class EngineServer:
         )
         with self._planning:
             engine = self._engine
-            if self._is_closing or engine is None or self._hand_over(request, asker):
+            if self._is_closed or engine is None or self._hand_over(request, asker):
                 return False
             is_served = not engine.is_fallback and request.is_same(engine.request)
             if is_served:
@@ -189,16 +189,15 @@ class EngineServer:
                     self._report(error, None if failing.is_fallback else failing.request)
 
     def close(self) -> None:
-        """Cancel what is under way and free everything."""
+        """Cancel what is under way and free everything; the server does not open again."""
         with self._planning:
-            self._is_closing = True
+            self._is_closed = True
             dropped = self._drop_under_way()
         self._end(*dropped)
         for preparation in self._started:
             preparation.join()
         with self._in_use, self._planning:
-            self._is_closing = False
-            engine, self._engine, self._previous = self._engine, None, None
+            engine, self._engine = self._engine, None
             self._states.handle(ServiceEvent.CLOSED)
         if engine is not None:
             self._free(engine)
