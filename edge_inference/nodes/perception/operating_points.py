@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 from edge_inference.core.directives.directive import (
     DirectiveLimits,
@@ -62,12 +63,11 @@ class OperatingPoints(PointList):
                 for name in precisions(model)
                 if _is_cheaper(name, own)
             ]
-        points = [(settings, model, own.precision)]
-        points += [point for point in others if point[0] != settings]
-        super().__init__(
-            [self._make_request(changed, its_model) for changed, its_model, _ in points],
-            [precision for _, _, precision in points],
-        )
+        points: dict[tuple[Path, str], InferenceRequest] = {}
+        for changed, its_model, precision in [(settings, model, own.precision), *others]:
+            point = self._make_request(changed, its_model)
+            points.setdefault((its_model.folder, precision), point)  # each is listed once
+        super().__init__(list(points.values()), [precision for _, precision in points])
         self._costs = MeasuredCosts()
         self._configurations: list[EngineConfiguration | None] = [None] * len(points)
         self._look_up_costs()
