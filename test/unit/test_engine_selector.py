@@ -316,6 +316,19 @@ def test_nothing_is_asked_for_after_the_close(rig: ServiceRig) -> None:
     assert rig.server.state == ServiceState(Service.CLOSED, RequestState.NONE)
 
 
+def test_an_engine_that_fails_after_it_was_cancelled_changes_nothing(rig: ServiceRig) -> None:
+    rig.open("fp32")
+    rig.ask("fp16")
+    rig.step()  # its check begins
+    rig.ask("int8")
+    rig.engines.drifting["fp16"] = ModelError("self-check: failed")
+    rig.step(0)
+    assert rig.server.state == ServiceState(Service.IN_SERVICE, RequestState.WANTED)
+    assert rig.failures == []
+    rig.finish()
+    assert rig.precision == "int8"
+
+
 def test_an_engine_that_is_ready_serves_the_next_inference(rig: ServiceRig) -> None:
     rig.open("fp32")
     rig.lock.hold_back(True)  # the thread of the preparation comes too late

@@ -289,3 +289,15 @@ def test_onnxruntime_after_a_failure_is_a_fallback(
     engines.broken_run["fp16"] = BackendError("illegal memory access")
     assert answer(server) == 32
     assert server.engine is not None and server.engine.is_fallback
+
+
+def test_the_previous_engine_of_another_model_does_not_take_over(
+    server: EngineServer, engines: FakeEngines, recorder: CallbackRecorder
+) -> None:
+    server.open(engines.request("fp16"))
+    engines.model = find_model("nanodet")
+    server.ask(engines.request("int8"), Asker.USER)
+    recorder.wait_for(lambda: recorder.changes == ["fp16", "int8"])
+    engines.broken_run["int8"] = BackendError("illegal memory access")
+    assert answer(server) == 32
+    assert server.engine is not None and server.engine.request.model.name == "nanodet"
