@@ -32,6 +32,8 @@ class FakeEngines:
     def __init__(self, model: ModelDescription) -> None:
         self.model = model
         self.missing: set[str] = set()
+        #: Files in the model folder: they cannot be made again.
+        self.shipped: set[str] = set()
         self.impossible: dict[str, EdgeInferenceError] = {}
         self.broken_run: dict[str, EdgeInferenceError] = {}
         self.broken_open: dict[str, EdgeInferenceError] = {}
@@ -118,6 +120,8 @@ class _Artifact(ShippedFile):
     precision: str = ""
 
     def discard(self, cache: ArtifactCache) -> bool:
+        if self.precision in self.engines.shipped:
+            return False
         self.engines.discarded.append(self.precision)
         self.engines.missing.add(self.precision)
         return True

@@ -205,6 +205,16 @@ def test_a_point_that_is_not_faster_is_withdrawn_from_the_latest_list(rig: Servi
     assert ruled_out(rig) == []
 
 
+def test_an_engine_that_fails_to_close_hides_no_error_of_its_check(rig: ServiceRig) -> None:
+    rig.open("fp32", "int8")
+    rig.engines.slower.add("int8")
+    rig.engines.broken_close["int8"] = BackendError("illegal memory access")
+    rig.selector.limit(LOW)
+    rig.finish()
+    assert [str(each.error) for each in rig.failures] == ["no faster"]
+    assert ruled_out(rig) == []
+
+
 def test_limits_that_arrive_while_it_opens_apply(rig: ServiceRig) -> None:
     rig.on_changed = lambda: rig.selector.limit(LOW)
     rig.engines.missing.add("fp16")

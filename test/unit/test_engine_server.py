@@ -89,6 +89,18 @@ def test_an_engine_that_does_not_open_is_rebuilt(
     assert answer(server) == 16
 
 
+def test_a_file_of_the_model_folder_is_not_rebuilt(
+    server: EngineServer, engines: FakeEngines, recorder: CallbackRecorder
+) -> None:
+    engines.shipped.add("int8")
+    server.open(engines.request("fp32"))
+    engines.broken_open["int8"] = EngineFileError("the file is cut off")
+    server.ask(engines.request("int8"), Asker.USER)
+    recorder.wait_for(lambda: bool(recorder.failures))
+    assert recorder.failures == [("the file is cut off", "fp32")]
+    assert engines.made == []
+
+
 def test_an_engine_without_memory_is_not_rebuilt(
     server: EngineServer, engines: FakeEngines, recorder: CallbackRecorder
 ) -> None:
