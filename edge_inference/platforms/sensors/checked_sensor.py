@@ -9,7 +9,6 @@ from dataclasses import replace
 from edge_inference.core.reading import Quantity, Reading, ReadingStatus, Role
 from edge_inference.core.settings import shorten
 from edge_inference.errors import InputError
-from edge_inference.platforms.role_quantities import describe_role_error
 from edge_inference.platforms.sensors.channel import Clock
 from edge_inference.platforms.sensors.sensor import Sensor
 
@@ -110,7 +109,7 @@ def _describe_error(reading: Reading, now_ns: int) -> str:
         number = getattr(reading, field)
         if number is not None and not _is_finite(number):
             return f"{reading.name}: expected {field} to be a number or None, got {shorten(number)}"
-    if error := describe_role_error(reading.role, reading.quantity):
+    if error := reading.role.objection(reading.quantity):
         return f"{reading.name}: {error}"
     if not isinstance(reading.stamp_ns, int) or reading.stamp_ns > now_ns:
         return (
