@@ -45,20 +45,25 @@ def test_a_failure_does_not_overwrite_a_newer_change_of_the_user(
 
 
 def test_a_callback_that_fails_costs_no_frame(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    pipeline = Pipeline(rig, model="nanodet", inference={"threads": 2})
+    pipeline = Pipeline(rig, model="nanodet", inference={"precision": "fp16"})
     node = pipeline.inference
+    wait_for(lambda: node._selector.server.preparation is None)
+    failing = node._selector.server.engine
 
-    def fail(inputs):
-        raise BackendError("illegal memory access")
+    def work(engine: Engine) -> str:
+        if engine is failing:
+            raise BackendError("illegal memory access")
+        return engine.precision
 
     def fail_to_publish(*arguments) -> None:
         raise RuntimeError("publisher's context is invalid")
 
     with monkeypatch.context() as patch:
         patch.setattr(node._states, "publish", fail_to_publish)
-        patch.setattr(node._selector.server.engine.backend, "_infer", fail)
-        assert node._selector.server.run(lambda engine: engine.request.threads) == 2
-    assert pipeline.lost() == {}
+        assert node._selector.server.run(work) == "fp32"
+    assert node._selector.points.is_ruled_out(0)
+    errors = [text for _, text in node.health.take_errors()]
+    assert "RuntimeError: publisher's context is invalid" in errors
 
 
 def test_the_problem_stays_while_the_next_variant_is_prepared(

@@ -226,6 +226,13 @@ def test_an_engine_that_fails_to_close_hides_no_error_of_its_check(rig: ServiceR
     assert ruled_out(rig) == []
 
 
+def test_the_cheapest_point_serves_where_none_is_cheap_enough(rig: ServiceRig) -> None:
+    rig.open("fp32", "fp16")
+    rig.selector.limit(LOW)
+    rig.finish()
+    assert rig.precision == "fp16"
+
+
 def test_limits_that_arrive_while_it_opens_apply(rig: ServiceRig) -> None:
     rig.on_changed = lambda: rig.selector.limit(LOW)
     rig.engines.missing.add("fp16")
@@ -273,19 +280,6 @@ def test_a_point_that_is_listed_twice_is_tried_once(rig: ServiceRig) -> None:
     rig.finish()
     assert len(rig.failures) == 1
     assert rig.precision == "fp32"
-
-
-def test_load_does_not_keep_the_node_from_a_new_point_of_the_user(rig: ServiceRig) -> None:
-    rig.open("fp32", "int8")
-    rig.load(80.0)
-    rig.finish()
-    rig.ask("fp32", "fp16", "int8")
-    rig.finish()
-    assert rig.precision == "fp16"  # another list, not another choice
-    rig.ask("fp16", "int8")
-    rig.finish()
-    assert rig.precision == "fp16"
-    assert rig.selector.selected()[1] == 0
 
 
 def test_closing_frees_everything_though_an_engine_fails_to_close(rig: ServiceRig) -> None:
@@ -358,22 +352,6 @@ def test_an_engine_that_is_ready_serves_the_next_inference(rig: ServiceRig) -> N
     rig.infer()
     assert rig.precision == "int8"
     rig.lock.hold_back(False)
-
-
-def test_load_moves_below_user_and_directive(rig: ServiceRig) -> None:
-    rig.open("fp32", "fp16", "int8")
-    rig.load(45.0)
-    rig.finish()
-    assert rig.precision == "fp16"
-    rig.selector.limit(DirectiveLimits(precision_ceiling="fp16"))
-    rig.load(60.0)
-    rig.finish()
-    assert rig.precision == "int8"
-    rig.selector.limit(FREE)
-    for _ in range(2):
-        rig.load(10.0)
-    rig.finish()
-    assert rig.precision == "fp32"
 
 
 def test_an_engine_that_fails_during_the_close_is_not_replaced(rig: ServiceRig) -> None:
