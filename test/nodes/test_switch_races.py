@@ -18,17 +18,21 @@ def change(outside: Outside, **values) -> None:
     assert outside.set_parameters(node="/ai/inference", values=values) == [[True, ""]]
 
 
+@pytest.mark.parametrize("new", [{"threads": 3}, {"variants": ["fp16"]}], ids=str)
 def test_a_failure_does_not_overwrite_a_newer_change_of_the_user(
-    rig: Rig, outside: Outside, monkeypatch: pytest.MonkeyPatch
+    rig: Rig, outside: Outside, monkeypatch: pytest.MonkeyPatch, new: dict
 ) -> None:
     pipeline = Pipeline(rig, model="nanodet")
     change(outside, threads=2)
     wait_for(lambda: "2 thread" in pipeline.inference.health.notes()["backend"])
-    make_points = inference.OperatingPoints
+    make_points, handled = inference.OperatingPoints, threading.Event()
 
     def fail_first(settings, *arguments):
         """Let the engine fail after the parameters have changed, before they are handled."""
+        if not arguments:
+            return make_points(settings)  # the check of the new parameters
         monkeypatch.undo()
+        handled.set()
 
         def work(engine: Engine) -> None:
             if engine.request.threads == 2:
@@ -38,10 +42,13 @@ def test_a_failure_does_not_overwrite_a_newer_change_of_the_user(
         return make_points(settings, *arguments)
 
     monkeypatch.setattr(inference, "OperatingPoints", fail_first)
-    change(outside, threads=3)
-    wait_for(lambda: "3 thread" in pipeline.inference.health.notes()["backend"], "3 threads")
-    found = outside.get_parameters(node="/ai/inference", names=["threads"])
-    assert found == [3]
+    change(outside, **new)
+    wait_for(handled.is_set)
+    expected = {"threads": 2, "variants": [], **new}
+    threads = f"{expected['threads']} thread"
+    wait_for(lambda: threads in pipeline.inference.health.notes()["backend"], threads)
+    found = outside.get_parameters(node="/ai/inference", names=list(expected))
+    assert found == list(expected.values())
 
 
 def test_a_callback_that_fails_costs_no_frame(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
