@@ -23,8 +23,8 @@ from pathlib import Path
 
 from benchmarks.report import Report, interleave
 from benchmarks.unseen_images import Fp32Reference, unseen_images
-from edge_inference.backends.cpu_instructions import CpuInstructions, find_cpu_instructions
 from edge_inference.backends.base import Backend
+from edge_inference.backends.cpu_instructions import CpuInstructions, find_cpu_instructions
 from edge_inference.backends.ort import OrtBackend
 from edge_inference.core.models.model import ModelDescription, find_model
 from edge_inference.engines.precision.calibration import Calibration
