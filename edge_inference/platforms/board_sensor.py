@@ -48,10 +48,14 @@ class BoardSensor:
     scale: float = setting(1.0, "the value is number * scale + offset, in the unit of quantity")
     offset: float = setting(0.0, "see scale; such as -273.15 for a number in kelvin")
     min_value: float = setting(
-        -math.inf, "a lower value is invalid; -inf: every one (a temperature: the board's min_c)"
+        -math.inf,
+        "a lower value is invalid; so is one that the quantity cannot have: below the board's "
+        "min_c, or a share, count, frequency, energy or electric charge below 0",
     )
     max_value: float = setting(
-        math.inf, "a higher value is invalid; inf: none (a temperature: the board's max_c)"
+        math.inf,
+        "a higher value is invalid; so is one that the quantity cannot have: above the board's "
+        "max_c, or a share above 1",
     )
     max_age_s: float = setting(
         math.inf,

@@ -35,6 +35,15 @@ def test_every_word_survives() -> None:
         assert adapter.from_bytes(adapter.to_bytes(sent)) == sent
 
 
+def test_a_whole_number_of_another_package_survives() -> None:
+    reading = Reading("a", Quantity.POWER, 3, "bus", 0, throttle=5, critical=6, limit=7)
+    report = core.PlatformReport(
+        core.PlatformState("board", (reading,), 0), 1, (), DirectiveLevel.FULL, "", 0
+    )
+    adapter = PlatformReportAdapter()
+    assert adapter.from_bytes(adapter.to_bytes(report)) == report
+
+
 def to_battery_state(**values: float | None) -> BatteryState:
     """Convert a battery; the keywords are roles, and None is a value that cannot be read."""
     readings = tuple(

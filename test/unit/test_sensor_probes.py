@@ -15,7 +15,7 @@ from edge_inference.cli.command_line import run
 from edge_inference.core.platform_state import PlatformState
 from edge_inference.core.reading import Quantity, Reading, ReadingStatus, Role
 from edge_inference.errors import InputError, PluginError
-from edge_inference.platforms.board_files import find_board, load_boards
+from edge_inference.platforms.board_files import Board, BoardSettings, find_board, load_boards
 from edge_inference.platforms.platform import Platform, open_platform
 from edge_inference.platforms.recording.replay import RecordedFiles
 from edge_inference.platforms.recording.scope import make_scope
@@ -263,6 +263,7 @@ def test_a_probe_that_hangs_delays_no_other_kind(clock: ManualClock) -> None:
         sampler.close()
 
 
+BOARD = Board("mine", BoardSettings("it", fallback=True, max_c=110.0))
 GOOD = Reading("bms", Quantity.TEMPERATURE, 30.0, "a bus", 5, role=Role.CONTROL)
 EMPTY = replace(GOOD, value=None, status=ReadingStatus.STALE, problem="not yet")
 
@@ -285,7 +286,7 @@ class Fake:
 
 
 def checked(*readings: Any, **options: Any) -> CheckedSensor:
-    return CheckedSensor(Fake(*readings, **options), lambda: 10)
+    return CheckedSensor(Fake(*readings, **options), BOARD, lambda: 10)
 
 
 def test_readings_of_an_honest_sensor_pass() -> None:
@@ -311,6 +312,14 @@ def test_readings_of_an_honest_sensor_pass() -> None:
         (replace(GOOD, device=1), "expected device to be a str"),
         (replace(GOOD, role="control"), "expected role to be a Role"),
         (replace(GOOD, quantity=Quantity.POWER), "expected quantity temperature for role control"),
+        # Neither a message nor JSON can hold these.
+        (replace(GOOD, source=Path("/dev/i2c-1")), "expected source to be a str"),
+        (replace(GOOD, source="\udcff"), "expected source to be a short text"),
+        (replace(GOOD, source="x" * 5000), "expected source to be a short text"),
+        (replace(EMPTY, problem=OSError("no bus")), "expected problem to be a str"),
+        # What a chip that is off answers is no cold processor.
+        (replace(GOOD, value=-256.0), "expected -40 to 110 °C, got -256"),
+        (replace(GOOD, value=110.5), "expected -40 to 110 °C, got 110.5"),
         (replace(GOOD, stamp_ns=11), "expected a time up to now"),
         (replace(GOOD, stamp_ns=None), "expected a time up to now"),
     ],
@@ -335,13 +344,13 @@ def test_sensor_that_breaks_the_contract(attribute: str, value: Any, problem: st
     fake = Fake(GOOD)
     setattr(fake, attribute, value)
     with pytest.raises(InputError, match=problem):
-        CheckedSensor(fake, lambda: 10)
+        CheckedSensor(fake, BOARD, lambda: 10)
 
 
 def test_an_unchanged_sensor_is_equal() -> None:
     files = MemoryFiles({})
     one, same, other = (
-        CheckedSensor(FileSensor((Channel("a", path, Quantity.POWER),), files), lambda: 10)
+        CheckedSensor(FileSensor((Channel("a", path, Quantity.POWER),), files), BOARD, lambda: 10)
         for path in ("x", "x", "y")
     )
     assert one == same
@@ -351,7 +360,8 @@ def test_an_unchanged_sensor_is_equal() -> None:
         def __eq__(self, _: object) -> bool:
             raise ZeroDivisionError
 
-    assert CheckedSensor(Incomparable(), lambda: 10) != CheckedSensor(Fake(), lambda: 10)
+    mine = CheckedSensor(Incomparable(), BOARD, lambda: 10)
+    assert mine != CheckedSensor(Fake(), BOARD, lambda: 10)
 
 
 def test_rows_of_this_package_are_valid() -> None:

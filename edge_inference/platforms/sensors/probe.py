@@ -33,7 +33,7 @@ class SensorProbe:
     def run(self, files: SystemFiles, board: Board, clock: Clock) -> list[Sensor]:
         """Find the sensors. Raises InputError for one that breaks the contract of sensors."""
         found = self.find(_DeclaredFiles(files, self), board, clock)
-        return [CheckedSensor(sensor, clock) for sensor in found]
+        return [CheckedSensor(sensor, board, clock) for sensor in found]
 
 
 def describe_probe_error(probe: SensorProbe, _: Mapping[str, SensorProbe]) -> str | None:
