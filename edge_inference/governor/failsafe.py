@@ -91,8 +91,10 @@ class SensorWatch:
             if each.value is not None
         ]
         # A limit of its own tells that a sensor is of something else, such as a battery: it says
-        # nothing about a processor whose temperatures are lost.
-        own = [each for each in control if each.limit is None] or control
+        # nothing about a processor whose temperatures are lost, or not found yet.
+        own = [each for each in control if each.limit is None]
+        if not own and not state.problem:  # this machine surely has no other one
+            own = control
         stamps_ns = [each.stamp_ns for each in usable if each in own]
         if not stamps_ns:
             return self._view_without_zones(control, now_ns, timeout_ns, settings)

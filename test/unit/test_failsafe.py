@@ -213,3 +213,11 @@ def test_a_processor_is_protected_while_a_sensor_with_a_limit_is_lost(preset: st
 def test_a_machine_with_nothing_but_a_limited_sensor_is_sensed() -> None:
     assert machine().run(pack(), seconds=5).level is DirectiveLevel.FULL
     assert machine().run(pack(54.0), seconds=5).level is not DirectiveLevel.FULL
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_limited_sensor_does_not_stand_for_a_processor_that_is_not_found(preset: str) -> None:
+    """Nothing but the problem tells of temperatures whose probe fails from the start."""
+    simulation = machine(preset)
+    simulation.problem = "sensor kind thermal_zones: the probe failed: OSError"
+    assert simulation.run(pack(), seconds=5).level is DirectiveLevel.FAILSAFE
