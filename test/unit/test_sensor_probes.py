@@ -141,7 +141,19 @@ BROKEN = {
     "no function": ("ROW = SensorProbe('mine', None)", "expected find to be a function"),
     "absolute": ("ROW = SensorProbe('mine', list, ('/run/x',))", "without a leading '/'"),
     "outside": ("ROW = SensorProbe('mine', list, ('../run/x',))", "'..'"),
-    "one text": ("ROW = SensorProbe('mine', list, 'run/x')", "several patterns, got a text"),
+    "one text": ("ROW = SensorProbe('mine', list, 'run/x')", "a tuple of patterns, got 'run/x'"),
+    "no text": (
+        "import pathlib\nROW = SensorProbe('mine', list, (pathlib.Path('run/x'),))",
+        "expected files to be a tuple of patterns, got",
+    ),
+    "lines that are no bytes": (
+        "ROW = SensorProbe('mine', list, ('run/x',), {'run/x': 'MemTotal'})",
+        "expected lines to be a tuple of bytes for a file, got run/x: 'MemTotal'",
+    ),
+    "lines of another file": (
+        "ROW = SensorProbe('mine', list, ('run/x',), {'proc/stat': (b'x',)})",
+        "expected lines to be a tuple of bytes for a file, got proc/stat",
+    ),
     "raises on find": (
         "def find(*_): raise OSError('no bus')\nROW = SensorProbe('mine', find, ('run/x',))",
         "sensor kind mine: the probe failed: OSError: no bus",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -40,7 +41,8 @@ class ProgramFile(FileSensor):
             if status is ReadingStatus.ABSENT:
                 # That asks for a search for sensors, but the file may come at any time.
                 status = ReadingStatus.STALE
-                problem = f"{channel.path} does not exist; what provides it may not run"
+                code = errno.errorcode[error.errno or 0]
+                problem = f"{channel.path} does not exist ({code}); its program may not run"
             return channel.make_empty_reading(status, problem, self.clock())
         except InputError as error:
             return channel.make_empty_reading(ReadingStatus.INVALID, str(error), self.clock())
