@@ -334,6 +334,19 @@ def test_a_declared_file_is_recorded_and_replayed(tmp_path: Path) -> None:
     assert readings["b"].status is ReadingStatus.INVALID
 
 
+def test_a_recording_keeps_the_name_of_a_declared_file(tmp_path: Path) -> None:
+    """Others lose the addresses in their names, but the board file asks for this one."""
+    file = "run/bms/aa:bb:cc:dd:ee:ff/power"
+    sensor = {"name": "pack/power", "file": file, "quantity": "power"}
+    folder = write_board(tmp_path / "boards", sensor)
+    (board,) = load_boards([folder])
+    files = MemoryFiles({file: "12\n"})
+    record_files(files, tmp_path / "r.jsonl", ManualTime(), 0.0, scope=make_scope(board))
+    with open_platform([folder], RecordedFiles(tmp_path / "r.jsonl")) as platform:
+        (reading,) = platform.sense(0).readings
+    assert reading.value == 12
+
+
 def test_board_files_of_the_user_on_the_command_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -115,6 +115,13 @@ def test_a_reading_with_an_old_stamp_is_lost() -> None:
     assert decision.level is DirectiveLevel.FAILSAFE
 
 
+def test_a_reading_from_the_future_is_lost() -> None:
+    """Its age would never grow while the clock that it has catches up."""
+    ahead = state(zone(50.0), now_ns=START_NS + 10 * SECOND)
+    decision = Governor(GovernorSettings()).decide(ahead, [node()], START_NS)
+    assert decision.level is DirectiveLevel.FAILSAFE
+
+
 def test_an_intermittent_sensor_does_not_end_the_safe_level() -> None:
     simulation = machine()
     simulation.run(zone(50.0), seconds=5)

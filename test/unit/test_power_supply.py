@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 from pathlib import Path
 
 import pytest
@@ -342,3 +343,22 @@ def test_three_batteries_have_a_device_each() -> None:
         files |= supply(f"BAT{number}", status=status, power_now=f"{watts}000000", capacity="50")
     readings = batteries(files | charger("AC", "1\n"))
     assert [readings[f"battery/BAT{n}/power"].value for n in range(3)] == [9.0, -3.0, 0.0]
+
+
+def test_a_supply_without_online_decides_nothing() -> None:
+    """A second charger chip of a phone's processor has none."""
+    files = supply(status="Full\n", power_now="15000000\n") | charger("AC", "0\n")
+    assert batteries(files | {f"{ROOT}/parallel/type": "USB\n"})["battery/BAT0/power"].value == 15.0
+
+
+def test_a_computed_value_is_as_old_as_the_older_of_its_two() -> None:
+    clock = itertools.count(1).__next__
+    files = MemoryFiles(supply(voltage_now="12000000\n", current_now="1500000\n"))
+    readings = read_sensors(power_supply.find(files, PC, clock))
+    voltage, current = (readings[f"battery/BAT0/{name}"] for name in ("voltage", "current"))
+    oldest_ns = min(voltage.stamp_ns, current.stamp_ns)
+    assert (
+        readings["battery/BAT0/power"].stamp_ns
+        == oldest_ns
+        < max(voltage.stamp_ns, current.stamp_ns)
+    )

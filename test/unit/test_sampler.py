@@ -327,6 +327,22 @@ def test_blocked_probe_does_not_stop_reads(impatient: Bench) -> None:
     until(lambda: "d" in impatient.read())
 
 
+def test_a_probe_does_not_make_unread_sensors_stale() -> None:
+    bench = Bench(probe_period_s=1.0)
+    try:
+        bench.read()
+        bench.sensors[0].free.clear()
+        bench.clock.forward(1.0)
+        bench.read(0.0)
+        until(lambda: bench.sensors[0].reads == 2)
+        assert bench.probes == 2
+        statuses = [each.status for each in bench.read(0.0).values()]
+        assert statuses == [ReadingStatus.OK] * 3
+    finally:
+        bench.release_all()
+        bench.sampler.close()
+
+
 def test_blocked_first_probe_is_a_problem(impatient: Bench) -> None:
     impatient.probe_free.clear()
     assert impatient.read() == {}

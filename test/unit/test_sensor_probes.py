@@ -367,6 +367,11 @@ def test_an_unchanged_sensor_is_equal() -> None:
     )
     assert one == same
     assert one != other
+    throttled = replace(EMPTY, throttle=90.0)
+    fake = type("Alike", (Fake,), {"__eq__": lambda *_: True})
+    assert CheckedSensor(fake(), BOARD, lambda: 10) == CheckedSensor(fake(), BOARD, lambda: 10)
+    changed = CheckedSensor(fake(announced=(throttled,)), BOARD, lambda: 10)
+    assert CheckedSensor(fake(), BOARD, lambda: 10) != changed
 
     class Incomparable(Fake):
         def __eq__(self, _: object) -> bool:
