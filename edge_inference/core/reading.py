@@ -43,6 +43,9 @@ class Quantity(enum.Enum):
         return _UNITS.get(self, "")
 
 
+#: Trip points of a temperature outside this range are placeholders of firmware.
+PLAUSIBLE_TRIP_C = (50.0, 125.0)
+
 _UNITS = {
     Quantity.TEMPERATURE: "Cel",
     Quantity.POWER: "W",

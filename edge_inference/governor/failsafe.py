@@ -11,11 +11,15 @@ import math
 from dataclasses import dataclass
 
 from edge_inference.core.platform_state import PlatformState
-from edge_inference.core.reading import Quantity, Reading, ReadingStatus, Role
+from edge_inference.core.reading import (
+    PLAUSIBLE_TRIP_C,
+    Quantity,
+    Reading,
+    ReadingStatus,
+    Role,
+)
 from edge_inference.governor.settings import GovernorSettings
 
-#: Trip points outside this range are placeholders of the firmware.
-_PLAUSIBLE_TRIP_C = (50.0, 125.0)
 #: A board without a throttle trip point starts to throttle about this far below the critical one.
 _THROTTLE_BEFORE_CRITICAL_C = 6.0
 #: A lost zone lowers the bounds of the other zones by at most this much.
@@ -189,7 +193,7 @@ def _throttle_trip(reading: Reading) -> float | None:
 
 
 def _is_plausible(trip_c: float | None) -> bool:
-    lowest, highest = _PLAUSIBLE_TRIP_C
+    lowest, highest = PLAUSIBLE_TRIP_C
     return trip_c is not None and lowest <= trip_c <= highest
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from edge_inference.core.reading import Quantity, Role
+from edge_inference.core.reading import PLAUSIBLE_TRIP_C, Quantity, Role
 from edge_inference.core.settings import setting
 from edge_inference.platforms.file_patterns import (
     describe_path_error,
@@ -15,8 +15,6 @@ from edge_inference.platforms.file_patterns import (
 from edge_inference.platforms.role_quantities import describe_role_error
 
 _MAX_NAME_CHARS = 80
-#: The governor uses no trip points outside this range, which firmware uses as placeholders.
-_TRIP_RANGE_C = (50.0, 125.0)
 
 
 @dataclass(frozen=True)
@@ -123,7 +121,7 @@ class BoardSensor:
     def _describe_limit_error(self, role: Role) -> str | None:
         if role is not Role.CONTROL:
             return "limit: only for role control" if self.limit < math.inf else None
-        lowest, highest = _TRIP_RANGE_C
+        lowest, highest = PLAUSIBLE_TRIP_C
         for name in ("throttle", "critical"):
             trip = getattr(self, name)
             if trip < math.inf and not lowest <= trip <= highest:

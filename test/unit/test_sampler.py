@@ -343,6 +343,31 @@ def test_a_probe_does_not_make_unread_sensors_stale() -> None:
         bench.sampler.close()
 
 
+def test_a_comparison_that_hangs_does_not_stop_reads(impatient: Bench) -> None:
+    """A sensor of another package may ask its bus whether it is the same one."""
+    free = threading.Event()
+
+    class Slow(FakeSensor):
+        def __eq__(self, other: object) -> bool:
+            return free.wait() and self is other
+
+        __hash__ = None  # type: ignore[assignment]
+
+    impatient.sensors.append(Slow("d", impatient.clock))
+    until(lambda: len(impatient.read()) == 4)
+    impatient.clock.forward(100)
+    impatient.sensors[0].value = 2.0
+    answers: list[dict[str, Reading]] = []
+    reader = threading.Thread(target=lambda: answers.append(impatient.read(2.0)), daemon=True)
+    reader.start()
+    try:
+        until(lambda: bool(answers))
+        assert answers[0]["a"].value == 2.0
+        assert impatient.sampler.problem.startswith("sensor kind fake: the probe has not returned")
+    finally:
+        free.set()
+
+
 def test_blocked_first_probe_is_a_problem(impatient: Bench) -> None:
     impatient.probe_free.clear()
     assert impatient.read() == {}
