@@ -28,12 +28,13 @@ from benchmarks.voice_delays import SpokenCommand
 from benchmarks.voice_offline import OfflinePipeline
 from benchmarks.voice_scores import WRONG, ScoreCounts
 from benchmarks.voice_sentences import SETS, Voice
+from edge_inference.core.voice import NO, YES
+from edge_inference.speech.actions.table import may_move
 from edge_inference.speech.language.grammar import GrammarSentence
 
 _PARTS = ("accuracy", "delays", "quiet")
 _ACCURACY_BOUND = 0.97
 _MOVING = ("move", "turn")
-_ACTIVE = frozenset({*_MOVING, "go_to", "pick", "place"})
 _NOISE = "white 20 dB"
 _STOP_ROUNDS = 3
 _GOLDEN_ROUNDS = 10
@@ -115,11 +116,12 @@ def _accuracy(report: Report, label: str, trial: Trial) -> None:
 
 
 def _moving(tally: ScoreCounts) -> int:
-    """Return the number of non-commands that would have moved the robot or its arm."""
+    """Return the number of intents in non-commands that would have moved the robot or its arm."""
+    answers = (YES, NO)
     return sum(
         count
-        for intents, count in tally.false_intents.items()
-        if not _ACTIVE.isdisjoint(intents.split(" then "))
+        for intent, count in tally.false_intents.items()
+        if intent not in answers and may_move(intent)
     )
 
 

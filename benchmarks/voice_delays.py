@@ -28,7 +28,7 @@ from benchmarks.voice_events import (
 from benchmarks.voice_observer import STAGES, Event, Playback
 from benchmarks.voice_offline import meaning_of
 from benchmarks.voice_scores import RIGHT, ScoreCounts, score_command
-from edge_inference.core.voice import Intent
+from edge_inference.core.voice import IntentArray
 from edge_inference.speech.language.grammar import GrammarSentence
 
 _BEFORE_S, _AFTER_S = 0.5, 1.0
@@ -85,8 +85,8 @@ class Speaker:
         played: Playback = self._outside.ask("say", add_condition(sound))
         to.events += played.events
         to.cycles += control_periods_ns(played.events)
-        intents: list[Intent] = select_since(played.events, "/ai/intent", played.start_ns)
-        result = [meaning_of(intent) for intent in intents if intent.name]
+        heard: list[IntentArray] = select_since(played.events, "/ai/intent", played.start_ns)
+        result = [meaning_of(each) for each in heard if each.intents]
         outcome = score_command(meaning_of(said.sentence), result)
         to.tally.add_command(outcome)
         if outcome != RIGHT:

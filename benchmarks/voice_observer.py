@@ -27,7 +27,7 @@ from edge_inference.nodes.conversions.headers import stamp_ns
 from edge_inference.nodes.conversions.timing import StageTimingAdapter
 from edge_inference.nodes.conversions.voice import (
     ActionPlanAdapter,
-    IntentAdapter,
+    IntentArrayAdapter,
     TranscriptAdapter,
 )
 
@@ -51,7 +51,7 @@ _AHEAD = 50
 class Event(NamedTuple):
     """A message of the pipeline with its arrival time.
 
-    ``content`` is a Transcript, Intent, ActionPlan or StageTiming; a velocity is (m/s, rad/s).
+    ``content`` is a Transcript, IntentArray, ActionPlan or StageTiming; a velocity is (m/s, rad/s).
     """
 
     arrival_ns: int
@@ -92,7 +92,7 @@ class PipelineObserver(SpinningNode):
         listen(msg.StageTiming, "/ai/stage_timing", self._on_timing, _QOS)
         for topic, message, adapter in (
             ("/ai/transcript", msg.Transcript, TranscriptAdapter()),
-            ("/ai/intent", msg.Intent, IntentAdapter()),
+            ("/ai/intent", msg.IntentArray, IntentArrayAdapter()),
             ("/ai/action_plan", msg.ActionPlan, ActionPlanAdapter()),
         ):
             listen(message, topic, self._noter(topic, adapter.from_message), _QOS)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from benchmarks.voice_audio import Audio
 from edge_inference.backends.base import Backend
 from edge_inference.core.audio import SAMPLE_RATE, AudioChunk, SpeechSegment
-from edge_inference.core.voice import Intent, Transcript
+from edge_inference.core.voice import IntentArray, Transcript
 from edge_inference.nodes.voice.intent_parser import IntentParserSettings
 from edge_inference.nodes.voice.parameter_files import load_grammar, load_speech_model, open_backend
 from edge_inference.nodes.voice.speech_recognition import SpeechRecognitionSettings
@@ -99,13 +99,13 @@ class OfflinePipeline:
                 continue
             self.elapsed_ns.append(time.perf_counter_ns() - started)
             self.cpu_ns.append(time.thread_time_ns() - worked)
-            intent = self._parse(command.text, command.confidence)
-            if intent.name:
-                result.meanings.append(meaning_of(intent))
-                result.intents.append(intent.name)
+            spoken = self._parse(command.text, command.confidence)
+            if spoken.intents:
+                result.meanings.append(meaning_of(spoken))
+                result.intents.extend(spoken.names)
                 result.texts.append(command.text)
             else:
-                result.refused.append(command.problem or intent.problem)
+                result.refused.append(command.problem or spoken.problem)
         return result._replace(stops_early=stops_early)
 
     def transcribe_freely(self, sound: Audio) -> str:
@@ -114,11 +114,18 @@ class OfflinePipeline:
             self.recognizer.transcribe(each.samples).text for each in self.segments(sound)
         )
 
-    def _parse(self, text: str, confidence: float) -> Intent:
+    def _parse(self, text: str, confidence: float) -> IntentArray:
         return self._understanding.parse(Transcript(text, confidence, "command", stamp_ns=0))
 
 
-def meaning_of(said: GrammarSentence | Intent) -> Hashable:
-    """Return intent and slots, to compare the expected meaning with the result."""
-    name = said.intent if isinstance(said, GrammarSentence) else said.name
-    return name, frozenset((slot.name, slot.value, slot.unit) for slot in said.slots.values())
+def meaning_of(said: GrammarSentence | IntentArray) -> Hashable:
+    """Return intents and slots, to compare the expected meaning with the result."""
+    intents = (
+        [(said.intent, said.slots)]
+        if isinstance(said, GrammarSentence)
+        else [(intent.name, intent.slots) for intent in said.intents]
+    )
+    return tuple(
+        (name, frozenset((slot.name, slot.value, slot.unit) for slot in slots.values()))
+        for name, slots in intents
+    )

@@ -36,7 +36,8 @@ class SentenceSet:
     def commands(self, sentences: Sequence[GrammarSentence]) -> list[GrammarSentence]:
         """Return this set's commands of a grammar; the sets have no common command."""
         drawn = []
-        for intent, count in _DRAWN.items():
+        others = sorted({sentence.intent for sentence in sentences} - _DRAWN.keys())
+        for intent, count in {**_DRAWN, **dict.fromkeys(others, 1)}.items():
             of_intent = sorted((s for s in sentences if s.intent == intent), key=lambda s: s.text)
             random.Random(_SEED).shuffle(of_intent)
             drawn += of_intent[self.draw * count : (self.draw + 1) * count]
@@ -44,6 +45,7 @@ class SentenceSet:
 
 
 _SEED = 5
+#: Commands of a draw by intent; one of every other intent.
 _DRAWN = {
     "stop": 2,
     "move": 16,

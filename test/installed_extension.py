@@ -34,17 +34,19 @@ def installed(folder: Path) -> Iterator[None]:
     Packages that are written later are visible until a table has been read.
     """
     known = set(sys.modules)
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.syspath_prepend(folder)
-        paths = [str(folder), *filter(None, [os.environ.get("PYTHONPATH")])]
-        monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
+    try:
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            monkeypatch.syspath_prepend(folder)
+            paths = [str(folder), *filter(None, [os.environ.get("PYTHONPATH")])]
+            monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
+            extension_table.forget_installed()
+            yield
+    finally:
+        for name in set(sys.modules) - known:
+            file = getattr(sys.modules[name], "__file__", None)
+            if file is not None and Path(file).is_relative_to(folder):
+                del sys.modules[name]
         extension_table.forget_installed()
-        yield
-    for name in set(sys.modules) - known:
-        file = getattr(sys.modules[name], "__file__", None)
-        if file is not None and Path(file).is_relative_to(folder):
-            del sys.modules[name]
-    extension_table.forget_installed()
 
 
 @contextmanager

@@ -18,8 +18,17 @@ from edge_inference.core.results import RESULT_KINDS
 from edge_inference.core.text_line import one_line
 from edge_inference.engines.serving.backend_table import BACKENDS
 from edge_inference.platforms.sensors.probes import SENSOR_PROBES
+from edge_inference.speech.actions.executor import EXECUTORS
+from edge_inference.speech.actions.table import ACTIONS
 
-TABLES: tuple[ExtensionTable[Any], ...] = (RESULT_KINDS, DECODERS, BACKENDS, SENSOR_PROBES)
+TABLES: tuple[ExtensionTable[Any], ...] = (
+    RESULT_KINDS,
+    DECODERS,
+    BACKENDS,
+    ACTIONS,
+    EXECUTORS,
+    SENSOR_PROBES,
+)
 
 
 def list_extensions(as_json: bool) -> int:

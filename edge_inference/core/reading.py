@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
+from typing import NamedTuple
 
 
 class ReadingStatus(enum.Enum):
@@ -21,7 +22,7 @@ class ReadingStatus(enum.Enum):
 
 
 class Quantity(enum.Enum):
-    """The measured quantity; all its readings have the same ``unit``."""
+    """The measured quantity; ``_QUANTITIES`` has a row for each."""
 
     TEMPERATURE = "temperature"
     POWER = "power"
@@ -40,25 +41,48 @@ class Quantity(enum.Enum):
     @property
     def unit(self) -> str:
         """The unit in UCUM notation; empty for a number without a unit."""
-        return _UNITS.get(self, "")
+        return _QUANTITIES[self].unit
+
+    @property
+    def valid(self) -> tuple[float, float]:
+        """The lowest and the highest value that a sensor of any computer may report."""
+        return _QUANTITIES[self].valid
+
+    def describe(self, value: float) -> str:
+        """Return a value as text for people."""
+        row = _QUANTITIES[self]
+        return row.text.format(value / row.divisor)
 
 
 #: Trip points of a temperature outside this range are placeholders of firmware.
 PLAUSIBLE_TRIP_C = (50.0, 125.0)
 
-_UNITS = {
-    Quantity.TEMPERATURE: "Cel",
-    Quantity.POWER: "W",
-    Quantity.VOLTAGE: "V",
-    Quantity.CURRENT: "A",
-    Quantity.ENERGY: "J",
-    Quantity.ELECTRIC_CHARGE: "C",
-    Quantity.FREQUENCY: "Hz",
+
+class _QuantityRow(NamedTuple):
+    """Everything about a quantity; ``text`` is that of a value for people, after ``divisor``."""
+
+    unit: str
+    valid: tuple[float, float]
+    text: str
+    divisor: float = 1.0
+
+
+_QUANTITIES = {
+    Quantity.TEMPERATURE: _QuantityRow("Cel", (-273.15, 1e4), "{:.1f} °C"),
+    Quantity.POWER: _QuantityRow("W", (-1e6, 1e6), "{:.2f} W"),
+    Quantity.VOLTAGE: _QuantityRow("V", (-1e6, 1e6), "{:.2f} V"),
+    Quantity.CURRENT: _QuantityRow("A", (-1e6, 1e6), "{:.2f} A"),
+    Quantity.ENERGY: _QuantityRow("J", (0.0, 1e15), "{:.1f} Wh", 3600),
+    Quantity.ELECTRIC_CHARGE: _QuantityRow("C", (0.0, 1e12), "{:.2f} Ah", 3600),
+    Quantity.FREQUENCY: _QuantityRow("Hz", (0.0, 1e12), "{:.0f} MHz", 1e6),
+    Quantity.SHARE: _QuantityRow("", (0.0, 1.0), "{:.0%}"),
+    Quantity.COUNT: _QuantityRow("", (0.0, 2.0**64), "{:g}"),
+    Quantity.STATE: _QuantityRow("", (-(2.0**63), 2.0**64), "{:g}"),
 }
 
 
 class Role(enum.Enum):
-    """The purpose of a reading, besides being displayed."""
+    """The use of a reading; ``_ROLES`` has a row for each."""
 
     NONE = "none"
     #: A temperature that the governor limits: of the die, or the vendor's maximum of several.
@@ -88,9 +112,47 @@ class Role(enum.Enum):
     BATTERY_STATUS = "battery_status"
 
     @property
+    def remark(self) -> str:
+        """The role as text for people; empty where the name of the reading says enough."""
+        return _ROLES[self].remark
+
+    @property
     def is_of_battery(self) -> bool:
         """Whether only batteries have readings with this role."""
         return self.value.startswith("battery_")
+
+    def objection(self, quantity: Quantity) -> str | None:
+        """Return why readings of a quantity cannot have this role, None if they can."""
+        suitable = _ROLES[self].quantities
+        if quantity in suitable:
+            return None
+        names = " or ".join(each.value for each in suitable)
+        return f"expected quantity {names} for role {self.value}, got {quantity.value}"
+
+
+class _RoleRow(NamedTuple):
+    quantities: tuple[Quantity, ...]
+    remark: str = ""
+
+
+_ROLES = {
+    Role.NONE: _RoleRow(tuple(Quantity)),
+    Role.CONTROL: _RoleRow((Quantity.TEMPERATURE,), "control temperature"),
+    Role.TOTAL_POWER: _RoleRow((Quantity.POWER,), "total power"),
+    Role.RAILS_SUM: _RoleRow((Quantity.POWER,), "sum of the measured rails"),
+    Role.THROTTLE: _RoleRow((Quantity.STATE, Quantity.COUNT), "throttling"),
+    Role.BATTERY_POWER: _RoleRow((Quantity.POWER,)),
+    Role.BATTERY_CURRENT: _RoleRow((Quantity.CURRENT,)),
+    Role.BATTERY_VOLTAGE: _RoleRow((Quantity.VOLTAGE,)),
+    Role.BATTERY_DESIGN_VOLTAGE: _RoleRow((Quantity.VOLTAGE,)),
+    Role.BATTERY_CHARGE: _RoleRow((Quantity.SHARE,)),
+    Role.BATTERY_ENERGY: _RoleRow((Quantity.ENERGY,)),
+    Role.BATTERY_FULL_ENERGY: _RoleRow((Quantity.ENERGY,)),
+    Role.BATTERY_REMAINING_CHARGE: _RoleRow((Quantity.ELECTRIC_CHARGE,)),
+    Role.BATTERY_FULL_CHARGE: _RoleRow((Quantity.ELECTRIC_CHARGE,)),
+    Role.BATTERY_TEMPERATURE: _RoleRow((Quantity.TEMPERATURE,)),
+    Role.BATTERY_STATUS: _RoleRow((Quantity.STATE,)),
+}
 
 
 class BatteryStatus(enum.IntEnum):

@@ -1,13 +1,13 @@
-"""The results of the voice pipeline's stages: transcript, intent, action plan."""
+"""The results of the voice pipeline's stages: transcript, intents, action plan."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-#: Where an intent can come from; ``unknown``: no phrase of the grammar is similar.
+#: Where intents can come from; ``unknown``: no phrase of the grammar is similar.
 INTENT_SOURCES = ("grammar", "fuzzy", "embedding", "language_model", "unknown")
-#: Source of an intent without a name: the text is not similar to any phrase of the grammar.
+#: Source without an intent: the text is not similar to any phrase of the grammar.
 UNKNOWN = "unknown"
 #: Intents that answer a question of the planner.
 YES, NO = "confirm", "deny"
@@ -38,7 +38,7 @@ class Transcript:
 
 @dataclass(frozen=True)
 class IntentSlot:
-    """One value of an intent: a number in ``unit`` (m, rad, s, m/s), or a word."""
+    """One value of an intent or a step: a number in ``unit`` (m, rad, s, m/s …), or a text."""
 
     name: str
     value: float | str
@@ -47,15 +47,22 @@ class IntentSlot:
 
 @dataclass(frozen=True)
 class Intent:
-    """The meaning of an utterance.
-
-    ``name`` is empty if the text matches nothing in the grammar; ``problem`` gives the reason.
-    ``source`` is one of ``INTENT_SOURCES``. An intent with ``needs_confirmation`` must not act
-    before the user has confirmed it.
-    """
+    """One thing that an utterance asks for: an action with its values, or an answer."""
 
     name: str
-    slots: Mapping[str, IntentSlot]
+    slots: Mapping[str, IntentSlot] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class IntentArray:
+    """The meaning of an utterance: its intents in order.
+
+    There are none if the text matches nothing in the grammar; ``problem`` gives the reason.
+    ``source`` is one of ``INTENT_SOURCES``; of several, the least certain. Intents with
+    ``needs_confirmation`` must not act before the user has confirmed them.
+    """
+
+    intents: tuple[Intent, ...]
     confidence: float
     text: str
     source: str
@@ -64,14 +71,27 @@ class Intent:
     problem: str = ""
     frame_id: str = ""
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the intents."""
+        return tuple(intent.name for intent in self.intents)
+
+    def is_only(self, *names: str) -> bool:
+        """Tell whether there is one intent, with one of these names."""
+        return len(self.intents) == 1 and self.intents[0].name in names
+
+
+#: The values of a step that have a field; all others are in ``ActionStep.values``.
+STEP_VALUES = ("distance_m", "angle_rad", "speed_mps", "rate_radps", "target")
+
 
 @dataclass(frozen=True)
 class ActionStep:
-    """One action. Values that do not apply are None.
+    """One action, by its name in the table of actions. Values that do not apply are None.
 
-    ``action`` is move, turn, go_to, pick, place, stop, look or say. ``distance_m`` is
-    positive ahead, ``angle_rad`` positive to the left (REP 103); ``speed_mps`` and ``rate_radps``
-    are magnitudes. ``target`` is the name of a place or an object.
+    ``distance_m`` is positive ahead, ``angle_rad`` positive to the left (REP 103); ``speed_mps``
+    and ``rate_radps`` are magnitudes. ``target`` is the name of a place or an object. ``values``
+    are other values of the action.
     """
 
     action: str
@@ -80,11 +100,19 @@ class ActionStep:
     speed_mps: float | None = None
     rate_radps: float | None = None
     target: str = ""
+    values: tuple[IntentSlot, ...] = ()
+
+    def value(self, name: str) -> float | str | None:
+        """Return one of ``values``; None if there is none of this name."""
+        return next((slot.value for slot in self.values if slot.name == name), None)
 
 
 @dataclass(frozen=True)
 class ActionPlan:
-    """The steps to execute, in order. A refused plan has no steps and a ``reason`` to speak."""
+    """The steps to execute, in order. A refused plan has no steps and a ``reason`` to speak.
+
+    ``intent`` has the names of the intents, for people to read.
+    """
 
     intent: str
     steps: tuple[ActionStep, ...]

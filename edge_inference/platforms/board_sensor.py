@@ -12,7 +12,6 @@ from edge_inference.platforms.file_patterns import (
     has_wildcards,
     is_kernel_file,
 )
-from edge_inference.platforms.role_quantities import describe_role_error
 
 _MAX_NAME_CHARS = 80
 
@@ -29,7 +28,9 @@ class BoardSensor:
         description="path of the file from the root, such as run/bms/temperature; without '..'"
     )
     quantity: str = setting(
-        description="what is measured, in °C, W, V, A, J, C or Hz, or as a share from 0 to 1",
+        description="what is measured, in "
+        + ", ".join(each.unit for each in Quantity if each.unit)
+        + " (UCUM), or as a share from 0 to 1",
         choices=[each.value for each in Quantity],
     )
     role: str = setting(
@@ -97,7 +98,7 @@ class BoardSensor:
             return f"min_value ({self.min_value:g}) must be below max_value ({self.max_value:g})"
         role = Role(self.role)
         return (
-            describe_role_error(role, Quantity(self.quantity))
+            role.objection(Quantity(self.quantity))
             or self._describe_age_error(role)
             or self._describe_limit_error(role)
         )

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from edge_inference.backends.ort import OrtBackend
-from edge_inference.core.voice import Intent, Transcript
+from edge_inference.core.voice import IntentArray, Transcript
 from edge_inference.errors import ModelError
 from edge_inference.speech.language.grammar import Grammar
 from edge_inference.speech.language.grammar_file import read_grammar
@@ -40,8 +40,8 @@ def opened(folder: Path, grammar: Grammar) -> PlanGenerator:
     return PlanGenerator(decoder, tokens, grammar, prompt, examples)
 
 
-def unknown(text: str) -> Intent:
-    return Intent("", {}, 0.0, text, "unknown", 7, problem="I do not understand")
+def unknown(text: str) -> IntentArray:
+    return IntentArray((), 0.0, text, "unknown", 7, problem="I do not understand")
 
 
 @pytest.mark.parametrize(
@@ -73,8 +73,9 @@ def test_the_model_decides_what_is_meant(
     slots: dict[str, str | float],
 ) -> None:
     intent = opened(language_model(tmp_path, follows), grammar).parse(unknown(text))
-    assert intent.name == name
-    assert {key: slot.value for key, slot in intent.slots.items()} == slots
+    assert [each.name for each in intent.intents] == ([name] if name else [])
+    for each in intent.intents:
+        assert {key: slot.value for key, slot in each.slots.items()} == slots
     assert intent.needs_confirmation is (name in ("move", "turn"))
 
 
@@ -131,7 +132,11 @@ def test_vectors_have_length_one_and_are_those_of_the_text(tmp_path: Path) -> No
 def test_what_is_near_in_meaning_is_asked_about(tmp_path: Path, grammar: Grammar) -> None:
     understanding = Understanding(grammar, embed=embedding(tmp_path))
     intent = understanding.parse(Transcript("around turn", 0.9, "free", 7))
-    assert (intent.name, intent.source, intent.needs_confirmation) == ("turn", "embedding", True)
+    assert (intent.names, intent.source, intent.needs_confirmation) == (
+        ("turn",),
+        "embedding",
+        True,
+    )
 
 
 def test_another_kind_of_encoder_is_refused(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from benchmarks import ros_domain
 from edge_inference.composition import container as container_module
 from edge_inference.nodes.voice import command
 from edge_inference.nodes.voice.navigation.client import NavigationClient
-from edge_inference.speech.planning.limits import VoiceLimits
+from edge_inference.speech.actions.limits import VoiceLimits
 from navigation_rig import Navigator
 from rig import Outside, Rig, wait_for
 

@@ -12,7 +12,8 @@ import pytest
 from command_rig import FAR, STILL, Speaker
 from edge_inference.core.voice import ActionStep
 from edge_inference.nodes.voice import command, plan_executor
-from edge_inference.speech.planning.limits import VoiceLimits
+from edge_inference.speech.actions.limits import VoiceLimits
+from edge_inference.speech.planning import motion
 from edge_inference.speech.planning.motion import MotionState
 from rig import Outside, Rig, later, wait_for
 
@@ -208,25 +209,18 @@ def test_an_unreadable_message_stops_the_robot(
     wait_for(is_driving, "the robot to set off")
 
 
-class Unbounded(VoiceLimits):
-    """Limits that allow every action."""
-
-    def objection(self, step: ActionStep) -> str:
-        return ""
-
-
 @pytest.mark.parametrize(
     ("step", "words"),
     [
         (ActionStep("dance"), "I do not know how to dance"),
         (ActionStep("go_to", target="moon"), "I do not know where moon is"),
-        (ActionStep("place", target="cup"), "I have no arm"),
+        (ActionStep("place", target="cup"), "I cannot put things down"),
     ],
 )
 def test_an_unsupported_step_ends_the_plan(
     rig: Rig, speaker: Speaker, monkeypatch: pytest.MonkeyPatch, step: ActionStep, words: str
 ) -> None:
-    monkeypatch.setattr(command, "load_limits", lambda file: Unbounded())
+    monkeypatch.setattr(motion, "step_objection", lambda step, limits: "")
     velocities, said = rig.tap("/cmd_vel"), rig.tap("/ai/say")
     feedback = rig.tap("/ai/command_feedback")
     rig.load("Command")

@@ -20,7 +20,7 @@ from edge_inference.nodes.conversions.platform import BatteryAdapter, PlatformRe
 
 def test_every_word_survives() -> None:
     readings = (
-        *(Reading("a", quantity, 1.5, "file", 0, throttle=99.0) for quantity in Quantity),
+        *(Reading("a", quantity, 0.5, "file", 0, throttle=1.0) for quantity in Quantity),
         *(Reading("b", Quantity.POWER, 1.5, "file", 0, role=role, device="d") for role in Role),
         *(
             Reading("c", Quantity.POWER, None, "file", 0, status, problem="why")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import struct
 import sys
@@ -14,7 +15,7 @@ from std_msgs.msg import Header
 
 import standard_messages as standard
 from edge_inference.core.audio import AudioChunk
-from edge_inference.core.voice import Intent, IntentSlot, Transcript
+from edge_inference.core.voice import Intent, IntentArray, IntentSlot, Transcript
 from edge_inference.errors import ConfigError, InputError
 from edge_inference.nodes.conversions.audio_common import (
     AudioDataStampedAdapter,
@@ -268,8 +269,9 @@ def test_an_invalid_confidence_is_refused() -> None:
 # Intents -----------------------------------------------------------------------------------------
 
 
-def meant(name: str, *slots: IntentSlot) -> Intent:
-    return Intent(name, {slot.name: slot for slot in slots}, 0.5, "said", "grammar", STAMP)
+def meant(name: str, *slots: IntentSlot) -> IntentArray:
+    intent = Intent(name, {slot.name: slot for slot in slots})
+    return IntentArray((intent,), 0.5, "said", "grammar", STAMP)
 
 
 @pytest.mark.parametrize(
@@ -289,17 +291,24 @@ def meant(name: str, *slots: IntentSlot) -> Intent:
             {"other_data": {"direction": "forward", "distance": {"value": 2.0, "unit": "m"}}},
         ),
     ],
-    ids=lambda value: value.name if isinstance(value, Intent) else "",
+    ids=lambda value: value.names[0] if isinstance(value, IntentArray) else "",
 )
-def test_an_intent(intent: Intent, name: str, data: dict) -> None:
+def test_an_intent(intent: IntentArray, name: str, data: dict) -> None:
     adapter = HriIntentAdapter(HRI_INTENT)
     message = adapter.to_message(intent)
     assert (message.intent, json.loads(message.data)) == (name, data)
     assert message.source == "__unknown_agent__" and message.modality == "__modality_speech__"
-    assert message.priority == (255 if intent.name == "stop" else 128)
+    assert message.priority == (255 if intent.names == ("stop",) else 128)
     assert message.confidence == 0.5
     back = adapter.from_message(message)
-    assert (back.name, back.slots) == (intent.name, intent.slots)
+    assert back.intents == intent.intents
+
+
+@pytest.mark.parametrize("intents", [(), (Intent("stop"), Intent("look"))])
+def test_a_message_has_one_intent(intents: tuple[Intent, ...]) -> None:
+    item = dataclasses.replace(meant("stop"), intents=intents)
+    with pytest.raises(InputError, match=f"expected one intent, got {len(intents)}"):
+        HriIntentAdapter(HRI_INTENT).to_message(item)
 
 
 ODD_DATA = ["{", "[]", '{"other_data": 3}', '{"goal": null}', '{"goal": {"value": "x"}}']

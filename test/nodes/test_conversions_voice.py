@@ -13,6 +13,7 @@ from edge_inference.msg import (
     ActionStep,
     AudioChunk,
     Intent,
+    IntentArray,
     IntentSlot,
     SpeechSegment,
     Transcript,
@@ -26,7 +27,7 @@ from edge_inference.errors import InputError
 from edge_inference.nodes.conversions.audio import AudioChunkAdapter, SpeechSegmentAdapter
 from edge_inference.nodes.conversions.voice import (
     ActionPlanAdapter,
-    IntentAdapter,
+    IntentArrayAdapter,
     TranscriptAdapter,
 )
 
@@ -78,14 +79,15 @@ def test_an_empty_mode_means_free() -> None:
     assert TranscriptAdapter().from_message(Transcript(text="stop")).mode == "free"
 
 
-def test_an_intent_survives() -> None:
+def test_several_intents_survive() -> None:
     slots = {
         "distance": voice.IntentSlot("distance", -2.5, "m"),
         "count": voice.IntentSlot("count", 0.0),
         "place": voice.IntentSlot("place", "kitchen"),
     }
-    item = voice.Intent("move", slots, 0.25, "go", "fuzzy", STAMP, True, "but", "microphone")
-    assert through(IntentAdapter(), item) == item
+    intents = (voice.Intent("move", slots), voice.Intent("move"), voice.Intent("stop"))
+    item = voice.IntentArray(intents, 0.25, "go", "fuzzy", STAMP, True, "but", "microphone")
+    assert through(IntentArrayAdapter(), item) == item
 
 
 def test_a_plan_survives_without_its_facts() -> None:
@@ -94,6 +96,9 @@ def test_a_plan_survives_without_its_facts() -> None:
         voice.ActionStep("turn", angle_rad=0.0, rate_radps=0.25),
         voice.ActionStep("go_to", target="kitchen"),
         voice.ActionStep("stop"),
+        voice.ActionStep(
+            "look", values=(voice.IntentSlot("times", 3.0), voice.IntentSlot("side", "left"))
+        ),
     )
     item = voice.ActionPlan("move", steps, STAMP, facts={"a": "b"}, frame_id="microphone")
     assert through(ActionPlanAdapter(), item) == dataclasses.replace(item, facts={})
@@ -126,24 +131,41 @@ def test_a_plan_survives_without_its_facts() -> None:
         (TranscriptAdapter(), Transcript(mode="x"), "mode: expected command or free, got 'x'"),
         (TranscriptAdapter(), Transcript(mode="free", confidence=1.5), "from 0 to 1, got 1.5"),
         (TranscriptAdapter(), Transcript(mode="free", confidence=math.nan), "got nan"),
-        (IntentAdapter(), Intent(confidence=-1.0), "Intent: confidence"),
+        (IntentArrayAdapter(), IntentArray(confidence=-1.0), "IntentArray: confidence"),
+        (IntentArrayAdapter(), IntentArray(intents=[Intent()]), "Intent: name: expected the name"),
         (
-            IntentAdapter(),
-            Intent(slots=[IntentSlot(name="far", value=math.inf)]),
+            IntentArrayAdapter(),
+            IntentArray(
+                intents=[Intent(name="go", slots=[IntentSlot(name="far", value=math.inf)])]
+            ),
             "'far': expected a text or a number",
         ),
         (
-            IntentAdapter(),
-            Intent(slots=[IntentSlot(name="far"), IntentSlot(name="far")]),
+            IntentArrayAdapter(),
+            IntentArray(
+                intents=[Intent(name="go", slots=[IntentSlot(name="far"), IntentSlot(name="far")])]
+            ),
             "each slot once, got far, far",
         ),
         (
-            IntentAdapter(),
-            Intent(name="move", source="oracle"),
-            "'move': source: expected one of grammar, fuzzy, embedding, language_model, unknown, "
+            IntentArrayAdapter(),
+            IntentArray(source="oracle"),
+            "source: expected one of grammar, fuzzy, embedding, language_model, unknown, "
             "got 'oracle'",
         ),
-        (IntentAdapter(), Intent(name="move"), "source: .* got ''"),
+        (IntentArrayAdapter(), IntentArray(), "source: .* got ''"),
+        (
+            ActionPlanAdapter(),
+            ActionPlan(
+                steps=[
+                    ActionStep(
+                        action="look",
+                        values=[IntentSlot(name="a", text="b"), IntentSlot(name="a", text="b")],
+                    )
+                ]
+            ),
+            "ActionStep look: expected each slot once",
+        ),
         (ActionPlanAdapter(), ActionPlan(steps=[ActionStep(action="fly")]), "got 'fly'"),
         (
             ActionPlanAdapter(),

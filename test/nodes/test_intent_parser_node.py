@@ -30,8 +30,8 @@ def test_intents_of_the_grammar(rig: Rig, transcripts: Publisher) -> None:
     transcripts.publish(make_transcript("go forward", is_final=False))
     transcripts.publish(make_transcript("Go forward ten meters."))
     (intent,) = intents.wait()
-    assert (intent.name, intent.stamp_ns, intent.frame_id) == ("move", 7, "microphone")
-    assert intent.slots["distance"] == IntentSlot("distance", 10.0, "m")
+    assert (intent.names, intent.stamp_ns, intent.frame_id) == (("move",), 7, "microphone")
+    assert intent.intents[0].slots["distance"] == IntentSlot("distance", 10.0, "m")
     assert intent.confidence == 0.9
     assert timings.wait()[0].stage == "intent_parser"
 
@@ -44,7 +44,7 @@ def test_an_unknown_text_has_no_name_but_a_reason(
     rig.load("IntentParser")
     transcripts.publish(make_transcript(text))
     (intent,) = intents.wait()
-    assert (intent.name, intent.slots, intent.text) == ("", {}, text)
+    assert (intent.intents, intent.text) == ((), text)
     assert intent.problem
 
 
@@ -62,7 +62,7 @@ def test_an_own_grammar(rig: Rig, transcripts: Publisher, tmp_path: Path) -> Non
     intents = rig.tap("/ai/intent")
     rig.load("IntentParser", grammar=str(file))
     transcripts.publish(make_transcript("basta"))
-    assert intents.wait()[0].name == "stop"
+    assert intents.wait()[0].names == ("stop",)
 
 
 @pytest.mark.parametrize("text", ["", "intents: {}\n", "intents: [\n"])
@@ -76,12 +76,13 @@ def test_an_invalid_grammar_names_its_file(rig: Rig, tmp_path: Path, text: str) 
 
 def test_seen_from_another_process(rig: Rig, transcripts: Publisher, outside: Outside) -> None:
     node = rig.load("IntentParser")
-    received = outside.listen("/ai/intent", "edge_inference/Intent")
+    received = outside.listen("/ai/intent", "edge_inference/IntentArray")
     rig.wait_for_subscribers(node, "/ai/intent")
     transcripts.publish(make_transcript("turn left ninety degrees"))
     message = received.wait()[0]
-    slots = {slot["name"]: slot for slot in message["slots"]}
-    assert message["name"] == "turn"
+    (intent,) = message["intents"]
+    slots = {slot["name"]: slot for slot in intent["slots"]}
+    assert intent["name"] == "turn"
     assert slots["direction"]["text"] == "left"
     assert slots["angle"]["value"] == pytest.approx(1.5708, abs=1e-4)
     assert slots["angle"]["unit"] == "rad"
@@ -91,7 +92,7 @@ def test_the_grammar_can_change_and_an_invalid_one_is_refused(
     rig: Rig, transcripts: Publisher, tmp_path: Path
 ) -> None:
     bad, mine = tmp_path / "bad.yaml", tmp_path / "mine.yaml"
-    bad.write_text("intents:\n  go: {phrases: [basta]}\n  stop: {phrases: [basta]}\n")
+    bad.write_text("intents:\n  look: {phrases: [basta]}\n  stop: {phrases: [basta]}\n")
     mine.write_text("intents:\n  stop: {phrases: [basta]}\n")
     intents = rig.tap("/ai/intent")
     node = rig.load("IntentParser")
@@ -101,10 +102,10 @@ def test_the_grammar_can_change_and_an_invalid_one_is_refused(
 
     answer = take(bad)
     assert not answer.successful
-    assert answer.reason.startswith(f"{bad}, lines 2 and 3: 'basta' is said by 'basta' of go and")
+    assert answer.reason.startswith(f"{bad}, lines 2 and 3: 'basta' is said by 'basta' of look and")
     transcripts.publish(make_transcript("go forward"))
-    assert intents.wait()[0].name == "move"
+    assert intents.wait()[0].names == ("move",)
     assert take(mine).successful
     transcripts.publish(make_transcript("basta"))
-    assert intents.wait(2)[1].name == "stop"
+    assert intents.wait(2)[1].names == ("stop",)
     assert node.health.notes()["grammar"] == str(mine)

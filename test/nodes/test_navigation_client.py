@@ -16,7 +16,7 @@ from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.voice import ActionPlanAdapter, TranscriptAdapter
 from edge_inference.nodes.voice.navigation import client
 from edge_inference.nodes.voice.navigation.client import to_pose
-from edge_inference.speech.planning.limits import NamedPlace
+from edge_inference.speech.actions.limits import NamedPlace
 from edge_inference.speech.planning.motion import MotionState
 from rig import Rig, wait_for
 

@@ -16,11 +16,12 @@ from rclpy.parameter import Parameter
 
 from edge_inference.composition.bus import Publisher
 from edge_inference.core.runtime.health import HealthLevel
-from edge_inference.core.voice import ActionPlan, ActionStep, Intent
+from edge_inference.core.voice import ActionPlan, ActionStep, IntentArray
 from edge_inference.nodes.component import RELIABLE
-from edge_inference.nodes.conversions.voice import ActionPlanAdapter, IntentAdapter
+from edge_inference.nodes.conversions.voice import ActionPlanAdapter, IntentArrayAdapter
 from edge_inference.nodes.perception import latency
 from edge_inference.nodes.perception.latency import Latency
+from edge_inference.nodes.voice.action_dispatcher import _Current
 from edge_inference.nodes.voice.audio_reader import RealTimePacer
 from edge_inference.nodes.voice.language_model import LanguageModel
 from edge_inference.nodes.voice.navigation.abandoned_goals import AbandonedGoal, AbandonedGoals
@@ -238,8 +239,9 @@ def test_a_failure_stops_the_robot_until_the_next_plan(
     wait_for(lambda: velocities and velocities[-1] != STILL, "motion")
     with monkeypatch.context() as patch:
         failed = fail(patch, *target(node), kind)
-        if target(node)[1] == "cancel":
-            node._dispatcher._navigation_step = (0, 0)  # as while navigation drives
+        if target(node)[1] == "cancel":  # as while navigation drives
+            executor = node._dispatcher._executors["navigation"]
+            node._dispatcher._current = _Current(0, 0, ActionStep("go_to"), executor)
         wait_for(lambda: failed, "the failure")
         wait_for(lambda: velocities[-1] == STILL, "standing")
         wait_for(lambda: is_error(node), "the error in /diagnostics")
@@ -343,16 +345,16 @@ def test_a_listener_goes_on_after_its_timer_fails(
 @pytest.mark.parametrize("kind", FAILURES)
 def test_a_failing_language_model_still_answers(rig: Rig, kind: str) -> None:
     class Broken:
-        def intent(self, item: Intent) -> Intent:
+        def intent(self, item: IntentArray) -> IntentArray:
             raise FAILURES[kind]()
 
     intents = rig.tap("/ai/intent")
     node: LanguageModel = rig.load("LanguageModel", model="nope")
     node._model = Broken()
     stamp_ns = rig.container.node.get_clock().now().nanoseconds
-    item = Intent("", {}, 0.0, "the moon", "none", stamp_ns, problem="I did not understand")
+    item = IntentArray((), 0.0, "the moon", "none", stamp_ns, problem="I did not understand")
     rig.call(
-        lambda: Publisher(rig.container.node, IntentAdapter(), "/ai/intent_unknown", RELIABLE)
+        lambda: Publisher(rig.container.node, IntentArrayAdapter(), "/ai/intent_unknown", RELIABLE)
     ).publish(item)
     (answer,) = intents.wait()
     assert answer.problem == "I did not understand; the language model failed"

@@ -11,21 +11,24 @@ import pytest
 from rclpy.parameter import Parameter
 
 from edge_inference.composition.bus import Publisher
-from edge_inference.core.voice import Intent, IntentSlot, Transcript
+from edge_inference.core.voice import Intent, IntentArray, IntentSlot, Transcript
 from edge_inference.nodes.component import RELIABLE
-from edge_inference.nodes.conversions.voice import IntentAdapter, TranscriptAdapter
+from edge_inference.nodes.conversions.voice import IntentArrayAdapter, TranscriptAdapter
 from rig import Outside, Rig, wait_for
 
 
-def intent(name: str, text: str = "something", age_s: float = 0.1, **slots: IntentSlot) -> Intent:
+def intent(
+    name: str, text: str = "something", age_s: float = 0.1, **slots: IntentSlot
+) -> IntentArray:
     stamp_ns = time.time_ns() - round(age_s * 1e9)
-    return Intent(name, slots, 0.9, text, "grammar", stamp_ns, frame_id="microphone")
+    intents = (Intent(name, slots),) if name else ()
+    return IntentArray(intents, 0.9, text, "grammar", stamp_ns, frame_id="microphone")
 
 
 @pytest.fixture
 def intents(rig: Rig) -> Publisher:
     node = rig.container.node
-    return rig.call(lambda: Publisher(node, IntentAdapter(), "/ai/intent", RELIABLE))
+    return rig.call(lambda: Publisher(node, IntentArrayAdapter(), "/ai/intent", RELIABLE))
 
 
 def test_a_plan_keeps_the_stamp_of_the_speech(rig: Rig, intents: Publisher) -> None:
@@ -71,9 +74,10 @@ def test_seen_from_another_process(rig: Rig, outside: Outside) -> None:
     node = rig.load("Planner")
     plans = outside.listen("/ai/action_plan", "edge_inference/ActionPlan")
     rig.wait_for_subscribers(node, "/ai/action_plan")
-    send = outside.speak("/ai/intent", "edge_inference/Intent")
+    send = outside.speak("/ai/intent", "edge_inference/IntentArray")
     rig.wait_for_publishers(node, "/ai/intent")
-    send(name="stop", text="stop", source="grammar", confidence=1.0)
+    intents = [{"name": "stop", "slots": []}]
+    send(intents=intents, text="stop", source="grammar", confidence=1.0)
     message = plans.wait()[0]
     assert [step["action"] for step in message["steps"]] == ["stop"]
     assert message["is_refused"] is False

@@ -52,7 +52,8 @@ def test_recorded_speech_becomes_velocities(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     utterance, last = map(json.loads, done.stdout.splitlines())
     assert utterance["text"] == "Go forward ten meters."  # the grammar's phrases are not like this
-    assert (utterance["intent"], utterance["slots"]["distance"]) == ("move", 10.0)
+    slots = {"direction": "forward", "distance": 10.0}
+    assert utterance["intents"] == [{"name": "move", "slots": slots}]
     assert utterance["steps"][0].startswith("move 10 m")
     times = list(utterance["ms"].values())
     assert list(utterance["ms"]) == ["speech", "text", "intent", "plan", "command"]
@@ -99,7 +100,7 @@ def test_expected_results_are_checked(tmp_path: Path, intent: str, code: int) ->
     file = tmp_path / "expected.yaml"
     file.write_text(
         f"sentences: [{{file: {PERSON.name}, said: x, text: go forward ten meters, "
-        f"intent: {intent}, slots: {{direction: forward, distance: 10}}, "
+        f"intents: [{{name: {intent}, slots: {{direction: forward, distance: 10}}}}], "
         "steps: [], held: []}]"
     )
     # The plan is refused: the robot may drive one meter only.
@@ -112,7 +113,7 @@ def test_expected_results_are_checked(tmp_path: Path, intent: str, code: int) ->
     assert done.returncode == code
     assert (checked["file"], checked["refused"]) == (PERSON.name, True)
     assert checked["velocities"]["held"] == []
-    assert [words.partition(":")[0] for words in checked["wrong"]] == ["intent"] * code
+    assert [words.partition(":")[0] for words in checked["wrong"]] == ["intents"] * code
     assert (last["summary"]["right"], last["summary"]["expected"]) == (1 - code, 1)
 
 

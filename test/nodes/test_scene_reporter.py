@@ -7,11 +7,18 @@ from pathlib import Path
 import pytest
 
 from edge_inference.composition.bus import Publisher
-from edge_inference.core.voice import ActionPlan, ActionStep, Intent, IntentSlot, Transcript
+from edge_inference.core.voice import (
+    ActionPlan,
+    ActionStep,
+    Intent,
+    IntentArray,
+    IntentSlot,
+    Transcript,
+)
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.voice import (
     ActionPlanAdapter,
-    IntentAdapter,
+    IntentArrayAdapter,
     TranscriptAdapter,
 )
 from perception_rig import Pipeline
@@ -30,7 +37,7 @@ def publish(rig: Rig):
     plans, intents, words = rig.call(
         lambda: (
             Publisher(node, ActionPlanAdapter(), "/ai/action_plan", RELIABLE),
-            Publisher(node, IntentAdapter(), "/ai/intent", RELIABLE),
+            Publisher(node, IntentArrayAdapter(), "/ai/intent", RELIABLE),
             Publisher(node, TranscriptAdapter(), "/ai/transcript", RELIABLE),
         )
     )
@@ -39,10 +46,11 @@ def publish(rig: Rig):
         def plan(self, *steps: ActionStep) -> None:
             plans.publish(ActionPlan("test", steps, node.get_clock().now().nanoseconds))
 
-        def intent(self, name: str, **slots: str) -> None:
+        def intents(self, *names: str, **slots: str) -> None:
             made = {key: IntentSlot(key, value) for key, value in slots.items()}
             now_ns = node.get_clock().now().nanoseconds
-            intents.publish(Intent(name, made, 0.9, name, "grammar", now_ns))
+            spoken = tuple(Intent(name, made) for name in names)
+            intents.publish(IntentArray(spoken, 0.9, "look", "grammar", now_ns))
 
         def words(self, text: str) -> None:
             words.publish(Transcript(text, 0.9, "command", node.get_clock().now().nanoseconds))
@@ -118,10 +126,10 @@ def test_plans_without_a_step_to_look_are_not_answered(rig: Rig, publish) -> Non
 def test_the_planner_does_not_answer_a_step_to_look(rig: Rig, publish) -> None:
     said, plans = rig.tap("/ai/say"), rig.tap("/ai/action_plan")
     rig.load("Planner")
-    publish.intent("look")
-    publish.intent("look", thing="cup")
-    publish.intent("look", thing="unicorn")
-    publish.intent("look then stop")
+    publish.intents("look")
+    publish.intents("look", thing="cup")
+    publish.intents("look", thing="unicorn")
+    publish.intents("look", "stop")
     plans.wait(4)
     assert said.wait() == ["looking, then stopping"]
 

@@ -6,12 +6,14 @@ import pytest
 from rclpy.parameter import Parameter
 
 from edge_inference.composition.bus import Publisher
-from edge_inference.core.voice import Intent
+from edge_inference.core.voice import Intent, IntentArray
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.audio import SpeechSegmentAdapter
-from edge_inference.nodes.conversions.voice import IntentAdapter
+from edge_inference.nodes.conversions.voice import IntentArrayAdapter
 from recognizer_rig import FakeCommandMode, Opened, make_segment, replace_models
 from rig import Rig, wait_for
+
+MAYBE = IntentArray((Intent("move"),), 0.9, "go", "embedding", 7, needs_confirmation=True)
 
 
 @pytest.fixture(autouse=True)
@@ -52,8 +54,10 @@ def test_mixed_speech_is_no_answer_to_a_question(
     rig: Rig, speech: Publisher, mixed: Publisher
 ) -> None:
     node = rig.load("SpeechRecognition")
-    ask = rig.call(lambda: Publisher(rig.container.node, IntentAdapter(), "/ai/intent", RELIABLE))
-    ask.publish(Intent("move", {}, 0.9, "go", "embedding", 7, needs_confirmation=True))
+    ask = rig.call(
+        lambda: Publisher(rig.container.node, IntentArrayAdapter(), "/ai/intent", RELIABLE)
+    )
+    ask.publish(MAYBE)
     speech.publish(make_segment(0.5))
     wait_for(
         lambda: node._model.transcriber.command_mode.expects_answer, "an answer to be listened for"
@@ -68,7 +72,9 @@ def test_another_mode_or_activation_ends_the_wait_for_an_answer(
     rig: Rig, speech: Publisher
 ) -> None:
     node = rig.load("SpeechRecognition", mode="both")
-    ask = rig.call(lambda: Publisher(rig.container.node, IntentAdapter(), "/ai/intent", RELIABLE))
+    ask = rig.call(
+        lambda: Publisher(rig.container.node, IntentArrayAdapter(), "/ai/intent", RELIABLE)
+    )
 
     def is_asked() -> bool:
         speech.publish(make_segment(0.5))
@@ -76,7 +82,7 @@ def test_another_mode_or_activation_ends_the_wait_for_an_answer(
         return node._model.transcriber.command_mode.expects_answer
 
     def question() -> None:
-        ask.publish(Intent("move", {}, 0.9, "go", "embedding", 7, needs_confirmation=True))
+        ask.publish(MAYBE)
         assert is_asked()
 
     question()

@@ -12,12 +12,12 @@ from rclpy.parameter import Parameter
 from edge_inference.composition.bus import Publisher
 from edge_inference.core.directives.directive import Directive, DirectiveLevel, DirectiveLimits
 from edge_inference.core.settings import rules
-from edge_inference.core.voice import Intent
+from edge_inference.core.voice import Intent, IntentArray
 from edge_inference.errors import ConfigError
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.audio import SpeechSegmentAdapter
 from edge_inference.nodes.conversions.performance import DirectiveAdapter
-from edge_inference.nodes.conversions.voice import IntentAdapter
+from edge_inference.nodes.conversions.voice import IntentArrayAdapter
 from edge_inference.nodes.throttle_client import ThrottleClientSettings
 from edge_inference.nodes.voice import recognizer_model
 from recognizer_rig import FakeCommandMode, Opened, make_segment, replace_models
@@ -101,9 +101,11 @@ def test_an_answer_is_expected_after_a_question(
 ) -> None:
     node = rig.load("SpeechRecognition")
     intents = rig.call(
-        lambda: Publisher(rig.container.node, IntentAdapter(), "/ai/intent", RELIABLE)
+        lambda: Publisher(rig.container.node, IntentArrayAdapter(), "/ai/intent", RELIABLE)
     )
-    question = Intent("move", {}, 0.7, "", "embedding", stamp_ns=10**11, needs_confirmation=True)
+    question = IntentArray(
+        (Intent("move"),), 0.7, "", "embedding", stamp_ns=10**11, needs_confirmation=True
+    )
     intents.publish(replace(question, stamp_ns=question.stamp_ns + question_ns))
     wait_for(lambda: node._question_ns > 0, "the question")
     transcripts = rig.tap("/ai/transcript")

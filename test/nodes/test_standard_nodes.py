@@ -12,10 +12,10 @@ from rclpy.qos import QoSProfile, qos_profile_sensor_data
 import standard_messages as standard
 from edge_inference.composition.bus import Publisher
 from edge_inference.core.audio import AudioChunk
-from edge_inference.core.voice import Intent, IntentSlot, Transcript
+from edge_inference.core.voice import Intent, IntentArray, IntentSlot, Transcript
 from edge_inference.nodes.component import LATCHED, RELIABLE
 from edge_inference.nodes.conversions.audio import AudioChunkAdapter
-from edge_inference.nodes.conversions.voice import IntentAdapter, TranscriptAdapter
+from edge_inference.nodes.conversions.voice import IntentArrayAdapter, TranscriptAdapter
 from edge_inference.nodes.voice import hri_intents
 from rig import Collected, Rig, wait_for
 
@@ -169,14 +169,15 @@ def test_transcripts_as_live_speech(rig: Rig) -> None:
 def test_intents_with_a_problem_or_question_are_left_out(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hri_intents, "hri_intent_adapter", IntentAdapter)  # it may be absent
+    monkeypatch.setattr(hri_intents, "hri_intent_adapter", IntentArrayAdapter)  # it may be absent
     passed = rig.tap("/ai/hri_intents")
     rig.load("HriIntents")
-    intents = ours(rig, IntentAdapter(), "/ai/intent")
-    meant = Intent("stop", {}, 0.9, "stop", "grammar", 5)
+    intents = ours(rig, IntentArrayAdapter(), "/ai/intent")
+    meant = IntentArray((Intent("look"), Intent("stop")), 0.9, "", "grammar", 5)
     intents.publish(dataclasses.replace(meant, problem="that was cut off"))
     intents.publish(meant)
-    assert passed == [meant]
+    # One message for each intent, in their order.
+    assert passed == [dataclasses.replace(meant, intents=(each,)) for each in meant.intents]
 
 
 def test_intents_as_ros4hri_intents(rig: Rig) -> None:
@@ -184,11 +185,11 @@ def test_intents_as_ros4hri_intents(rig: Rig) -> None:
     received = listen(rig, messages.Intent, "/intents")
     node = rig.load("HriIntents", "-r", "hri_intents:=/intents")
     rig.wait_for_subscribers(node, "/intents")
-    intents = ours(rig, IntentAdapter(), "/ai/intent")
-    place = {"place": IntentSlot("place", "kitchen")}
-    intents.publish(Intent("go_to", place, 0.7, "", "embedding", 4, needs_confirmation=True))
-    intents.publish(Intent("", {}, 0.1, "what", "grammar", 5, problem="not in the grammar"))
-    intents.publish(Intent("go_to", place, 0.5, "go to the kitchen", "grammar", 6))
+    intents = ours(rig, IntentArrayAdapter(), "/ai/intent")
+    go = (Intent("go_to", {"place": IntentSlot("place", "kitchen")}),)
+    intents.publish(IntentArray(go, 0.7, "", "embedding", 4, needs_confirmation=True))
+    intents.publish(IntentArray((), 0.1, "what", "grammar", 5, problem="not in the grammar"))
+    intents.publish(IntentArray(go, 0.5, "go to the kitchen", "grammar", 6))
     (intent,) = received.wait()
     assert (intent.intent, intent.data) == (messages.Intent.MOVE_TO, '{"goal": "kitchen"}')
     assert (intent.priority, intent.confidence) == (128, 0.5)

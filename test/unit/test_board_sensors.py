@@ -165,6 +165,7 @@ def test_declared_readings_of_a_battery_are_one_device(tmp_path: Path) -> None:
         ("frequency", "-1"),
         ("energy", "-5"),
         ("electric_charge", "-5"),
+        ("power", "1e99"),
     ],
 )
 def test_value_that_its_quantity_cannot_have(tmp_path: Path, quantity: str, number: str) -> None:

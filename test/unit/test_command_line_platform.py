@@ -289,3 +289,15 @@ def test_a_battery_status_is_a_word(value: float, words: str) -> None:
     reading = a_reading("battery/0/status", Quantity.STATE, value, role=Role.BATTERY_STATUS)
     (row,) = make_rows(PlatformState("b", (reading,), 0))
     assert row.values == words
+
+
+def test_a_state_without_a_role_has_a_row_of_its_own() -> None:
+    gpu = [
+        Reading("gpu/0/power", Quantity.POWER, 300.0, "nvml", 0, device="gpu/0"),
+        Reading("gpu/0/power_cap", Quantity.STATE, 1.0, "nvml", 0, device="gpu/0"),
+    ]
+    rows = make_rows(PlatformState("b", tuple(gpu), 0))
+    assert [(row.name, row.values) for row in rows] == [
+        ("gpu/0/power", "300.00 W"),
+        ("gpu/0/power_cap", "1"),
+    ]

@@ -36,11 +36,11 @@ from edge_inference.optimize.quantized_folder import StagedFolder
 from edge_inference.optimize.sentence_encoder import read_bert_config, read_safetensors
 from edge_inference.platforms.board_files import load_boards
 from edge_inference.platforms.recording.recording import read_recording
+from edge_inference.speech.actions.limits_file import read_limits
 from edge_inference.speech.audio.audio_file import read_blocks
 from edge_inference.speech.audio.sources import open_audio_input
 from edge_inference.speech.language.grammar_file import read_grammar
 from edge_inference.speech.language_model.json_tokenizer import load_json_tokenizer
-from edge_inference.speech.planning.limits import read_limits
 from edge_inference.speech.planning.scene_sentences import read_names
 from edge_inference.speech.recognition.speech_model import load_speech_model
 from edge_inference.speech.recognition.tokenizer import load_tokenizer

@@ -12,15 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from edge_inference.core.voice import Intent
+from edge_inference.core.voice import Intent, IntentArray
 from edge_inference.errors import ConfigError, ModelError
+from edge_inference.speech.actions.limits_file import read_limits
+from edge_inference.speech.actions.table import step_objection
 from edge_inference.speech.language.grammar import Grammar
 from edge_inference.speech.language.grammar_file import read_grammar
 from edge_inference.speech.language_model.constrained_decoding import Constraint, Vocabulary
 from edge_inference.speech.language_model.model import LanguageModelSettings, PlanGenerator
 from edge_inference.speech.language_model.plan_schema import PlanSchema
 from edge_inference.speech.language_model.prompt import Prompt, read_prompt, select_examples
-from edge_inference.speech.planning.limits import read_limits
 from edge_inference.speech.planning.planner import ActionPlanner
 from edge_inference.speech.recognition.speech_model import load_speech_model
 from language_doubles import END, PIECES, Decoder, Pieces, Spec, saying
@@ -47,36 +48,36 @@ def model_of(
     )
 
 
-def unknown(text: str = "scoot ahead") -> Intent:
-    return Intent(
-        "", {}, 0.0, text, "unknown", 7, problem="I do not understand", frame_id="microphone"
+def unknown(text: str = "scoot ahead") -> IntentArray:
+    return IntentArray(
+        (), 0.0, text, "unknown", 7, problem="I do not understand", frame_id="microphone"
     )
 
 
 def test_plan_becomes_an_intent_that_needs_confirmation() -> None:
     said = unknown("scoot ahead two meters")
     intent = model_of(saying("move direction=forward distance=two meters")).parse(said)
-    assert (intent.name, intent.source, intent.needs_confirmation) == (
-        "move",
+    assert (intent.names, intent.source, intent.needs_confirmation) == (
+        ("move",),
         "language_model",
         True,
     )
-    assert intent.slots["distance"].value == 2.0
+    assert intent.intents[0].slots["distance"].value == 2.0
     assert (intent.text, intent.stamp_ns, intent.frame_id) == (said.text, 7, "microphone")
     assert (intent.problem, intent.confidence) == ("", pytest.approx(1.0, abs=1e-3))
 
 
-def test_several_steps_become_one_intent() -> None:
+def test_several_steps_become_several_intents() -> None:
     intent = model_of(saying("turn direction=left; stop")).parse(unknown())
-    assert intent.name == "turn then stop"
-    assert intent.slots["1.direction"].value == "left"
+    assert intent.names == ("turn", "stop")
+    assert intent.intents[0].slots["direction"].value == "left"
     assert intent.needs_confirmation
 
 
 @pytest.mark.parametrize("plan", ["stop", "look", "look thing=cup"])
 def test_motionless_intent_needs_no_confirmation(plan: str) -> None:
     intent = model_of(saying(plan)).parse(unknown("what about my cup"))
-    assert (intent.name, intent.needs_confirmation) == (plan.partition(" ")[0], False)
+    assert (intent.names, intent.needs_confirmation) == ((plan.partition(" ")[0],), False)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +90,7 @@ def test_motionless_intent_needs_no_confirmation(plan: str) -> None:
 )
 def test_plan_without_a_quantity_of_the_text_is_rejected(text: str, plan: str) -> None:
     intent = model_of(saying(plan)).parse(unknown(text))
-    assert (intent.name, intent.problem) == ("", f"I am not sure what {text!r} means")
+    assert (intent.names, intent.problem) == ((), f"I am not sure what {text!r} means")
 
 
 @pytest.mark.parametrize("plan", ["move direction=forward distance=two meters", "look thing=cup"])
@@ -114,7 +115,7 @@ def test_texts_that_the_model_does_not_get(text: str) -> None:
 
 def test_low_confidence_is_rejected() -> None:
     intent = model_of(saying("move direction=forward", sure=1.0)).parse(unknown())
-    assert (intent.name, intent.problem) == ("", "I am not sure what 'scoot ahead' means")
+    assert (intent.names, intent.problem) == ((), "I am not sure what 'scoot ahead' means")
 
 
 def test_preference_for_other_text_lowers_confidence() -> None:
@@ -128,7 +129,7 @@ def test_time_limit_ends_decoding() -> None:
     settings = LanguageModelSettings(time_limit_s=2.0)
     decoder = saying("move direction=forward; turn direction=left; stop")
     intent = model_of(decoder, settings, ticks).parse(unknown())
-    assert intent.name == ""
+    assert intent.names == ()
     assert intent.problem == "I do not understand; the language model took too long"
     assert decoder.runs <= 5
 
@@ -190,14 +191,14 @@ def test_random_scores_give_plans_that_the_planner_accepts(seed: int, sharpness:
     assert readings is not None, written.text
     assert 0.0 <= written.confidence <= 1.0
     intent = model.parse(unknown(text))
-    assert intent.name not in ("confirm", "deny")
+    assert not {"confirm", "deny"} & set(intent.names)
     limits = read_limits(VOICE / "limits.yaml")
     planner = ActionPlanner(limits)
     asked = planner.plan(intent)
-    still = {part for part in intent.name.split(" then ") if part} <= {"stop", "look"}
+    still = set(intent.names) <= {"stop", "look"}
     assert still or (asked.is_refused and not asked.steps)
-    for step in planner.plan(Intent("confirm", {}, 1.0, "yes", "grammar", 8)).steps:
-        assert limits.objection(step) == ""
+    for step in planner.plan(IntentArray((Intent("confirm"),), 1.0, "yes", "grammar", 8)).steps:
+        assert step_objection(step, limits) == ""
 
 
 def test_tokens_outside_plans_are_never_allowed() -> None:

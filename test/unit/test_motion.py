@@ -7,12 +7,10 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
 
 from edge_inference.core.voice import ActionPlan, ActionStep
-from edge_inference.speech.planning import limits
-from edge_inference.speech.planning.limits import MotionLimits, PlanLimits, VoiceLimits
+from edge_inference.speech.actions.limits import MotionLimits, NamedPlace, PlanLimits, VoiceLimits
+from edge_inference.speech.actions.table import step_objection
 from edge_inference.speech.planning.motion import Motion, MotionState
 
 LIMITS = VoiceLimits(
@@ -228,105 +226,33 @@ def test_external_step_is_awaited() -> None:
 
 
 def test_stop_with_other_values_is_a_stop() -> None:
-    assert LIMITS.objection(replace(STOP, distance_m=1.0, target="cup")) == ""
+    assert step_objection(replace(STOP, distance_m=1.0, target="cup"), LIMITS) == ""
 
 
 def test_unused_zero_is_ignored() -> None:
-    assert LIMITS.objection(replace(LOOK, distance_m=0.0, angle_rad=0.0)) == ""
+    assert step_objection(replace(LOOK, distance_m=0.0, angle_rad=0.0), LIMITS) == ""
 
 
-def test_action_without_limits_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "ACTIONS", (*limits.ACTIONS, "dance"))
-    allowed = replace(LIMITS, plan=replace(LIMITS.plan, actions=("dance", "stop")))
-    assert allowed.objection(ActionStep("dance")) == "I do not know what limits dance has"
-    assert LIMITS.objection(ActionStep("dance")) == "I may not dance"
-    assert [LIMITS.objection(step) for step in (LOOK, STOP)] == ["", ""]
-
-
-def test_failed_external_step_ends_the_plan() -> None:
-    motion = Motion(LIMITS, steady_ns=lambda: 0)
-    motion.begin(plan(LOOK, AHEAD), 0)
-    motion.step_failed("the camera is dark", 1)
-    assert motion.command(1) == (0.0, 0.0)
-    assert motion.feedback(1).problem == "the camera is dark"
-    motion.step_done(2)
-    assert motion.command(2) == (0.0, 0.0)
-
-
-numbers = st.floats(-20.0, 20.0) | st.none() | st.floats()
-any_steps = st.builds(
-    ActionStep,
-    st.sampled_from(["move", "turn", "stop", "look", "fly"]),
-    distance_m=numbers,
-    angle_rad=numbers,
-    speed_mps=numbers,
-    rate_radps=numbers,
+@pytest.mark.parametrize("clock", ["node", "steady"])
+@pytest.mark.parametrize(
+    ("step", "is_limited"), [(LOOK, True), (ActionStep("go_to", target="kitchen"), False)]
 )
-safe_steps = st.builds(
-    lambda way, size, speed: (
-        ActionStep("move", distance_m=way * size, speed_mps=speed)
-        if size > 0.5
-        else ActionStep("turn", angle_rad=way * size, rate_radps=speed)
-    ),
-    st.sampled_from([-1.0, 1.0]),
-    st.floats(0.01, 5.0),
-    st.floats(0.05, 0.5),
-)
-events = st.lists(
-    st.tuples(
-        st.none() | st.just("stop") | st.lists(safe_steps | any_steps, max_size=3),
-        st.integers(0, 60),
-        st.integers(0, 260_000_000),
-    ),
-    max_size=20,
-)
-
-
-@given(events)
-@example([([AHEAD, LEFT], 60, PERIOD_NS)])
-@example([([replace(AHEAD, speed_mps=0.5)], 60, PERIOD_NS), ([BACK], 60, PERIOD_NS)])
-@example([([replace(AHEAD, speed_mps=-1.0)], 60, PERIOD_NS)])
-@example([([replace(AHEAD, speed_mps=math.nan), AHEAD], 60, PERIOD_NS)])
-def test_velocity_never_exceeds_the_limits(happenings) -> None:
-    motion, now_ns = Motion(LIMITS, steady_ns=lambda: 0), 0
-    for event, cycles, period_ns in happenings:
-        if event == "stop":
-            motion.stop(now_ns)
-            assert motion.command(now_ns) == (0.0, 0.0)
-        elif event is not None:
-            motion.begin(plan(*event, stamp_ns=now_ns), now_ns)
-        commands, now_ns = drive(motion, now_ns, cycles, period_ns)
-        speeds = [
-            LIMITS.motion.default_speed_mps if step.speed_mps is None else step.speed_mps
-            for step in event or ()
-            if event != "stop"
-        ]
-        assert all(abs(linear) <= LIMITS.motion.max_speed_mps for linear, _ in commands)
-        assert all(abs(angular) <= LIMITS.motion.max_rate_radps for _, angular in commands)
-        if speeds and len(happenings) == 1:
-            # A plan with a negative speed is refused as a whole and causes no motion.
-            assert all(abs(linear) <= max(0.0, *speeds) for linear, _ in commands)
-    motion.stop(now_ns)
-    assert set(drive(motion, now_ns, 20)[0]) == {(0.0, 0.0)}
-
-
-@given(st.lists(safe_steps, min_size=1, max_size=3), st.lists(st.integers(1, 240), min_size=5))
-def test_every_safe_plan_ends_at_its_target(steps, gaps_ms) -> None:
-    motion, now_ns = Motion(LIMITS, steady_ns=lambda: 0), 0
-    motion.begin(plan(*steps), 0)
-    ways = {"move": 0.0, "turn": 0.0}
-    for count in range(200_000):
-        linear, angular = motion.command(now_ns)
-        if motion.feedback(now_ns).state is not MotionState.MOVING:
-            break
-        gap_ns = gaps_ms[count % len(gaps_ms)] * 1_000_000
-        now_ns += gap_ns
-        ways["move"] += linear * gap_ns / 1e9
-        ways["turn"] += angular * gap_ns / 1e9
-    state = motion.feedback(now_ns)
-    if "longer than" in state.problem or "would take" in state.problem:
-        return
-    assert state.state is MotionState.DONE
-    asked = sum(step.distance_m or 0.0 for step in steps)
-    # Without odometry the error is up to one late cycle at full speed per step.
-    assert ways["move"] == pytest.approx(asked, abs=len(steps) * 0.5 * 0.24)
+def test_awaited_step_has_a_time_limit_unless_it_is_a_journey(
+    step: ActionStep, is_limited: bool, clock: str
+) -> None:
+    now_ns = {"node": 0, "steady": 0}
+    limits = replace(
+        LIMITS,
+        plan=replace(LIMITS.plan, actions=("look", "go_to", "stop")),
+        places={"kitchen": NamedPlace(1.0, 2.0)},
+    )
+    motion = Motion(limits, steady_ns=lambda: now_ns["steady"])
+    motion.begin(plan(step), 0)
+    motion.command(0)
+    for part, is_over in ((0.999, False), (1.001, is_limited)):
+        now_ns["node"] = now_ns["steady"] = round(part * limits.plan.max_step_s * 1e9)
+        now_ns["node" if clock == "steady" else "steady"] -= 10**9
+        motion.command(now_ns["node"])
+        feedback = motion.feedback(now_ns["node"])
+        assert (feedback.state is MotionState.STOPPED) is is_over
+        assert feedback.problem == ("The step took longer than 60 seconds" if is_over else "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edge_inference.core.voice import ActionPlan, ActionStep, Transcript
-from edge_inference.speech.planning.limits import MotionLimits, PlanLimits, VoiceLimits
+from edge_inference.speech.actions.limits import MotionLimits, PlanLimits, VoiceLimits
 from edge_inference.speech.planning.motion import Motion, MotionState
 
 LIMITS = VoiceLimits(motion=MotionLimits(), plan=PlanLimits(actions=("move", "look", "stop")))

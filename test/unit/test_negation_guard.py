@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from edge_inference.core.voice import ActionPlan, ActionStep, Transcript
+from edge_inference.speech.actions.limits import PlanLimits, VoiceLimits
 from edge_inference.speech.language.grammar_file import read_grammar
 from edge_inference.speech.language.stop_phrases import STOP_WORDS, is_rejection
 from edge_inference.speech.language.understanding import Understanding, UnderstandingSettings
-from edge_inference.speech.planning.limits import PlanLimits, VoiceLimits
 from edge_inference.speech.planning.motion import Motion
 
 GRAMMAR = read_grammar(Path(__file__).parents[2] / "config" / "voice" / "grammar.yaml")
@@ -43,7 +43,7 @@ def test_command_after_a_negation_is_blocked(text: str, pause_s: float, is_held_
     understanding = Understanding(GRAMMAR)
     understanding.parse(transcript(text, 0.0, 1.0))
     meant = understanding.parse(command(pause_s))
-    assert meant.name == ("" if is_held_back else "move")
+    assert meant.names == (() if is_held_back else ("move",))
     assert ("I heard" in meant.problem) is is_held_back
 
 
@@ -52,7 +52,7 @@ def test_negation_outside_the_grammar_blocks_too() -> None:
     problem = "that is none of the phrases"
     beside = Transcript("Don't.", 0.4, "command", BEGUN + S, problem=problem, start_ns=BEGUN)
     assert understanding.parse(beside).problem == problem
-    assert understanding.parse(command(0.8)).name == ""
+    assert understanding.parse(command(0.8)).names == ()
 
 
 @pytest.mark.parametrize(
@@ -61,13 +61,13 @@ def test_negation_outside_the_grammar_blocks_too() -> None:
 def test_motionless_intents_are_not_blocked(text: str, name: str) -> None:
     understanding = Understanding(GRAMMAR)
     understanding.parse(transcript("don't", 0.0, 1.0))
-    assert understanding.parse(transcript(text, 1.8, 1.0)).name == name
+    assert understanding.parse(transcript(text, 1.8, 1.0)).names == (name,)
 
 
 def test_yes_is_blocked_too() -> None:
     understanding = Understanding(GRAMMAR)
     understanding.parse(transcript("don't", 0.0, 1.0))
-    assert understanding.parse(transcript("yes", 1.8, 0.5)).name == ""
+    assert understanding.parse(transcript("yes", 1.8, 0.5)).names == ()
 
 
 @pytest.mark.parametrize("text", ["yeah", "okay"])
@@ -76,7 +76,7 @@ def test_yes_outside_the_grammar_is_blocked_too(text: str) -> None:
     assert understanding.parse(transcript(text, -20.0, 0.5)).source == "unknown"
     understanding.parse(transcript("don't", 0.0, 1.0))
     meant = understanding.parse(transcript(text, 1.8, 0.5))
-    assert (meant.name, meant.source) == ("", "grammar")
+    assert (meant.names, meant.source) == ((), "grammar")
     assert "I heard" in meant.problem
 
 
@@ -91,8 +91,8 @@ def test_yes_with_low_confidence_is_not_unknown() -> None:
 def test_repeated_command_is_accepted() -> None:
     understanding = Understanding(GRAMMAR)
     understanding.parse(transcript("don't", 0.0, 1.0))
-    assert understanding.parse(command(0.5)).name == ""
-    assert understanding.parse(transcript(COMMAND, 7.0, 2.0)).name == "move"
+    assert understanding.parse(command(0.5)).names == ()
+    assert understanding.parse(transcript(COMMAND, 7.0, 2.0)).names == ("move",)
 
 
 class Robot:

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from edge_inference.core.voice import ActionPlan, ActionStep, Intent, IntentSlot
+from edge_inference.core.voice import ActionPlan, ActionStep, Intent, IntentArray, IntentSlot
 from edge_inference.errors import ConfigError
+from edge_inference.speech.actions.limits import NamedPlace, PlanLimits, VoiceLimits
+from edge_inference.speech.actions.limits_file import read_limits
 from edge_inference.speech.language.grammar_file import read_grammar
-from edge_inference.speech.language.intent_sequence import join_intents, split_intent
 from edge_inference.speech.language.stop_phrases import is_stop
-from edge_inference.speech.planning.limits import NamedPlace, PlanLimits, VoiceLimits, read_limits
 from edge_inference.speech.planning.planner import ActionPlanner
 
 SHIPPED = Path(__file__).parents[2] / "config" / "voice" / "limits.yaml"
@@ -23,17 +23,21 @@ LIMITS = VoiceLimits(
 )
 
 
-def intent(name: str, **slots: float | str) -> Intent:
-    made = {key: IntentSlot(key, value) for key, value in slots.items()}
-    return Intent(name, made, 0.9, name, "grammar", stamp_ns=5, frame_id="microphone")
+def intent(name: str, **slots: float | str) -> IntentArray:
+    return given(name, *(IntentSlot(key, value) for key, value in slots.items()))
 
 
-def given(name: str, *slots: IntentSlot) -> Intent:
-    return replace(intent(name), slots={slot.name: slot for slot in slots})
+def given(name: str, *slots: IntentSlot) -> IntentArray:
+    intents = (Intent(name, {slot.name: slot for slot in slots}),) if name else ()
+    return IntentArray(intents, 0.9, name, "grammar", stamp_ns=5, frame_id="microphone")
 
 
-def planned(*intents: Intent) -> ActionPlan:
-    return ActionPlanner(LIMITS).plan(join_intents(intents))
+def join(*parts: IntentArray) -> IntentArray:
+    return replace(parts[0], intents=tuple(each for part in parts for each in part.intents))
+
+
+def planned(*parts: IntentArray) -> ActionPlan:
+    return ActionPlanner(LIMITS).plan(join(*parts))
 
 
 @pytest.mark.parametrize(
@@ -84,12 +88,12 @@ def planned(*intents: Intent) -> ActionPlan:
         (intent("stop"), [ActionStep("stop")], "stopping"),
     ],
 )
-def test_an_intent_becomes_steps(asked: Intent, steps: list[ActionStep], said: str) -> None:
+def test_an_intent_becomes_steps(asked: IntentArray, steps: list[ActionStep], said: str) -> None:
     plan = planned(asked)
     assert plan.steps == tuple(steps)
     assert not plan.is_refused
     assert plan.reason.startswith(said)
-    assert (plan.stamp_ns, plan.frame_id, plan.intent) == (5, "microphone", asked.name)
+    assert (plan.stamp_ns, plan.frame_id, plan.intent) == (5, "microphone", *asked.names)
 
 
 @pytest.mark.parametrize(
@@ -123,18 +127,15 @@ def test_an_intent_becomes_steps(asked: Intent, steps: list[ActionStep], said: s
         (intent("move", duration=1e300, speed=1e300), "The distance is not a number"),
         (intent("move", distance=10.0, speed=0.01), "would take 1e+03 seconds. I may take 60"),
         (intent("go_to", place=3.0), "The place is a number. I need a word"),
-        (intent("move then "), "I do not know how to do that"),
+        (replace(intent(""), intents=(Intent(""),)), "I do not know how to do that"),
+        (join(intent("move"), intent("confirm")), "I do not know how to confirm"),
+        (intent("say"), "I do not know how to say"),
         (intent(""), "I did not understand that"),
         (replace(intent(""), problem="the place is not known"), "the place is not known"),
         (replace(intent("move"), problem="that was cut off"), "that was cut off"),
-        (intent("move then turn", distance=2.0), "which part of that a value belongs to"),
-        (
-            given("look then look", IntentSlot("3.thing", "cup")),
-            "which part of that a value belongs to",
-        ),
     ],
 )
-def test_unknown_or_unsafe_intent_is_refused(asked: Intent, reason: str) -> None:
+def test_unknown_or_unsafe_intent_is_refused(asked: IntentArray, reason: str) -> None:
     plan = planned(asked)
     assert plan.is_refused
     assert plan.steps == ()
@@ -192,15 +193,6 @@ def test_too_long_a_sequence_is_refused() -> None:
     assert "9 steps are too many" in planned(*[intent("look")] * 9).reason
 
 
-def test_sequence_round_trips() -> None:
-    both = (intent("move", distance=2.0), intent("turn", direction="left"))
-    whole = join_intents(both)
-    assert whole.name == "move then turn"
-    assert set(whole.slots) == {"1.distance", "2.direction"}
-    assert all(slot.name == name for name, slot in whole.slots.items())
-    assert [(p.name, p.slots) for p in split_intent(whole)] == [(p.name, p.slots) for p in both]
-
-
 UNSURE = replace(intent("move", distance=2.0), source="embedding", needs_confirmation=True)
 
 
@@ -228,8 +220,7 @@ def test_uncertain_intent_waits_for_an_answer(
 
 
 def test_sequence_with_an_uncertain_part_waits_as_a_whole() -> None:
-    whole = join_intents([intent("turn", direction="left"), UNSURE])
-    assert (whole.source, whole.needs_confirmation) == ("embedding", True)
+    whole = replace(join(intent("turn", direction="left"), UNSURE), needs_confirmation=True)
     assert "then going forward 2 meters? Say yes" in ActionPlanner(LIMITS).plan(whole).reason
 
 
@@ -305,7 +296,9 @@ def test_shipped_limits_are_valid() -> None:
         ("motion:\n  default_speed_mps: 2.0\n", "line 2, motion: default_speed_mps: 2 is above"),
         ("motion: 1\n", "expected a mapping"),
         ("plan:\n  actions: [move]\n", "stop must be among them"),
-        ("plan:\n  actions: [fly, stop]\n", "got 'fly'"),
+        ("plan:\n  actions: [fly, stop]\n", "line 2, plan.actions: unknown action 'fly'"),
+        ("plan:\n  actions: []\n", "line 2, plan.actions: expected at least stop"),
+        ("action_limits:\n  move: {}\n", "line 2, action_limits.move: unknown key"),
         ("places:\n  here: {x_m: 1.0}\n", "line 2, places.here.y_m: missing"),
         ("places:\n  '': {x_m: 1, y_m: 2}\n", "line 2, places: expected a name for the place"),
         ("places:\n  here: {x_m: 1, y_m: 2, frame_id: ''}\n", "frame_id: expected the name"),

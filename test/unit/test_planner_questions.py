@@ -6,20 +6,21 @@ from dataclasses import replace
 
 import pytest
 
-from edge_inference.core.voice import ActionPlan, Intent, IntentSlot, Transcript
-from edge_inference.speech.planning.limits import PlanLimits, VoiceLimits
+from edge_inference.core.voice import ActionPlan, Intent, IntentArray, IntentSlot, Transcript
+from edge_inference.speech.actions.limits import PlanLimits, VoiceLimits
 from edge_inference.speech.planning.planner import ActionPlanner
 
 LIMITS = VoiceLimits(plan=PlanLimits(actions=("move", "turn", "go_to", "look", "stop")))
 
 
-def intent(name: str) -> Intent:
-    return Intent(name, {}, 0.9, name, "grammar", stamp_ns=5, frame_id="microphone")
+def intent(name: str) -> IntentArray:
+    intents = (Intent(name),) if name else ()
+    return IntentArray(intents, 0.9, name, "grammar", stamp_ns=5, frame_id="microphone")
 
 
 UNSURE = replace(
     intent("move"),
-    slots={"distance": IntentSlot("distance", 2.0)},
+    intents=(Intent("move", {"distance": IntentSlot("distance", 2.0)}),),
     source="embedding",
     needs_confirmation=True,
 )
@@ -83,7 +84,7 @@ def test_affirmation_outside_the_grammar_is_a_yes(text: str) -> None:
     planner = ActionPlanner(LIMITS)
     planner.plan(UNSURE)
     planner.observe(make_transcript(text, 2))
-    unknown = Intent("", {}, 0.0, text, "unknown", UNSURE.stamp_ns + 2 * 10**9, "what is that")
+    unknown = IntentArray((), 0.0, text, "unknown", UNSURE.stamp_ns + 2 * 10**9, "what is that")
     assert [step.action for step in planner.plan(unknown).steps] == ["move"]
     assert planner.plan(unknown).is_refused  # it answers only one question
 
@@ -117,7 +118,7 @@ def test_text_other_than_a_yes_closes_the_question(text: str) -> None:
     planner = ActionPlanner(LIMITS)
     planner.plan(UNSURE)
     planner.observe(make_transcript(text, 2))
-    unknown = Intent("", {}, 0.0, text, "unknown", UNSURE.stamp_ns + 2 * 10**9, "what is that")
+    unknown = IntentArray((), 0.0, text, "unknown", UNSURE.stamp_ns + 2 * 10**9, "what is that")
     assert planner.plan(unknown).reason == "Then I leave it"
     late = answered(planner)
     assert late.reason == f"You said {text!r} after I had asked, so I leave it; please say it again"
@@ -131,7 +132,7 @@ def test_text_other_than_a_yes_closes_the_question(text: str) -> None:
         (intent("stop"), "stopping"),
     ],
 )
-def test_no_is_answered_once(meant: Intent, reason: str) -> None:
+def test_no_is_answered_once(meant: IntentArray, reason: str) -> None:
     planner = ActionPlanner(LIMITS)
     planner.plan(UNSURE)
     planner.observe(make_transcript("don't", 2, is_final=False))

@@ -331,8 +331,9 @@ def test_readings_of_an_honest_sensor_pass() -> None:
         (replace(GOOD, source="x" * 5000), "expected source to be a short text"),
         (replace(EMPTY, problem=OSError("no bus")), "expected problem to be a str"),
         # What a chip that is off answers is no cold processor.
-        (replace(GOOD, value=-256.0), "expected -40 to 110 °C, got -256"),
-        (replace(GOOD, value=110.5), "expected -40 to 110 °C, got 110.5"),
+        (replace(GOOD, value=-256.0), "expected value from -40 to 110, got -256"),
+        (replace(GOOD, value=110.5), "expected value from -40 to 110, got 110.5"),
+        (replace(GOOD, critical=1e30), "expected critical from -273.15 to 10000, got 1e"),
         (replace(GOOD, stamp_ns=11), "expected a time up to now"),
         (replace(GOOD, stamp_ns=None), "expected a time up to now"),
     ],

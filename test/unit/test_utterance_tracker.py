@@ -6,7 +6,14 @@ import numpy as np
 
 from edge_inference.cli.voice.utterance_tracker import Utterance, UtteranceTracker
 from edge_inference.core.audio import SpeechSegment
-from edge_inference.core.voice import ActionPlan, ActionStep, Intent, IntentSlot, Transcript
+from edge_inference.core.voice import (
+    ActionPlan,
+    ActionStep,
+    Intent,
+    IntentArray,
+    IntentSlot,
+    Transcript,
+)
 from edge_inference.speech.planning.motion import MotionFeedback, MotionState
 
 SAID_NS = 1_000_000_000
@@ -31,16 +38,17 @@ def transcript(text: str, problem: str = "") -> Transcript:
     return Transcript(text, 0.9, "command", SAID_NS, problem=problem)
 
 
-def intent(name: str, **more) -> Intent:
+def intent(name: str, **more) -> IntentArray:
     slots = {"distance": IntentSlot("distance", 10.0, "m")}
-    return Intent(name, slots, 0.9, "go forward", "grammar", SAID_NS, **more)
+    intents = (Intent(name, slots),) if name else ()
+    return IntentArray(intents, 0.9, "go forward", "grammar", SAID_NS, **more)
 
 
 def test_an_utterance_goes_through_all_stages() -> None:
     listener = Listener()
     listener.at(200).add_speech(speech())
     listener.at(250).add_transcript(transcript("go forward ten meters"))
-    listener.at(251).add_intent(intent("move"))
+    listener.at(251).add_intents(intent("move"))
     assert listener.finished == []
     plan = ActionPlan("move", (ActionStep("move", distance_m=10.0, speed_mps=0.25),), SAID_NS)
     listener.at(252).add_plan(plan)
@@ -51,11 +59,8 @@ def test_an_utterance_goes_through_all_stages() -> None:
     output = utterance.as_json()
     times = {"speech": 200.0, "text": 250.0, "intent": 251.0, "plan": 252.0, "command": 260.0}
     assert output["ms"] == times
-    assert (output["intent"], output["slots"], output["steps"]) == (
-        "move",
-        {"distance": 10.0},
-        ["move 10 m 0.25 m/s"],
-    )
+    assert output["intents"] == [{"name": "move", "slots": {"distance": 10.0}}]
+    assert output["steps"] == ["move 10 m 0.25 m/s"]
     assert utterance.describe().startswith('"go forward ten meters" -> move 10 m 0.25 m/s (ms ')
     assert (listener.tracker.begun, listener.tracker.ended) == (1, 1)
 
@@ -66,7 +71,7 @@ def test_an_utterance_without_a_plan_has_a_reason() -> None:
         listener.at(200).add_speech(speech())
         if problem == "unknown place":
             listener.at(250).add_transcript(transcript("go to the moon"))
-            listener.at(251).add_intent(intent("", problem=problem))
+            listener.at(251).add_intents(intent("", problem=problem))
         else:
             listener.at(250).add_transcript(transcript("", problem))
         (utterance,) = listener.finished
@@ -77,7 +82,7 @@ def test_an_utterance_without_a_plan_has_a_reason() -> None:
 def test_an_intent_that_needs_confirmation_is_not_planned() -> None:
     listener = Listener()
     listener.at(200).add_speech(speech())
-    listener.at(251).add_intent(intent("move", needs_confirmation=True))
+    listener.at(251).add_intents(intent("move", needs_confirmation=True))
     assert listener.finished[0].as_json()["needs_confirmation"]
 
 
@@ -102,7 +107,7 @@ def stop(listener: Listener, start_ns: int) -> None:
     segment = SpeechSegment(np.zeros(16, np.float32), start_ns, SAID_NS)
     listener.at(200).add_speech(segment)
     listener.at(250).add_transcript(transcript("stop"))
-    listener.at(251).add_intent(intent("stop"))
+    listener.at(251).add_intents(intent("stop"))
     listener.at(252).add_plan(ActionPlan("stop", (ActionStep("stop"),), SAID_NS))
 
 
@@ -146,7 +151,7 @@ def test_the_latest_utterance_is_available_while_it_is_processed() -> None:
 def drive(listener: Listener) -> None:
     listener.at(200).add_speech(speech())
     listener.at(250).add_transcript(transcript("go forward"))
-    listener.at(251).add_intent(intent("move"))
+    listener.at(251).add_intents(intent("move"))
     listener.at(252).add_plan(ActionPlan("move", (ActionStep("move", distance_m=1.0),), SAID_NS))
 
 

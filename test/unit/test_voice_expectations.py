@@ -11,6 +11,7 @@ import pytest
 from edge_inference.cli.voice.expectations import (
     EXPECTED_FILE,
     Expectation,
+    ExpectedIntent,
     ExpectedSentence,
     compare_sentence,
     load_expectation,
@@ -25,7 +26,14 @@ from edge_inference.cli.voice.run import sample_folder
 from edge_inference.cli.voice.utterance_tracker import Utterance
 from edge_inference.cli.voice.velocity_record import CommandedMotion, VelocityRecord
 from edge_inference.core.audio import AudioChunk
-from edge_inference.core.voice import ActionPlan, ActionStep, Intent, IntentSlot, Transcript
+from edge_inference.core.voice import (
+    ActionPlan,
+    ActionStep,
+    Intent,
+    IntentArray,
+    IntentSlot,
+    Transcript,
+)
 from edge_inference.errors import ConfigError
 from edge_inference.speech.audio.sources import open_audio_input
 
@@ -34,8 +42,7 @@ TURN = ExpectedSentence(
     "turn.flac",
     "turn left",
     "turn left",
-    "turn",
-    {"direction": "left", "angle": 1.5708},
+    (ExpectedIntent("turn", {"direction": "left", "angle": 1.5708}),),
     ("turn 1.5708 rad 0.5 rad/s",),
     ("0.5 rad/s",),
     angle_rad=1.5708,
@@ -51,7 +58,7 @@ def turn(stamp_ns: int = 1, text: str = "Turn left!") -> Utterance:
     return Utterance(
         stamp_ns,
         transcript=Transcript(text, 0.9, "command", stamp_ns),
-        intent=Intent("turn", slots, 0.9, text, "grammar", stamp_ns),
+        spoken=IntentArray((Intent("turn", slots),), 0.9, text, "grammar", stamp_ns),
         plan=ActionPlan(
             "turn", (ActionStep("turn", angle_rad=1.570796, rate_radps=0.5),), stamp_ns
         ),
@@ -70,9 +77,14 @@ def test_an_expected_result_is_right() -> None:
     ("change", "words"),
     [
         ({"text": "turn right"}, "text: expected 'turn right'"),
-        ({"intent": "move"}, "intent: expected 'move'"),
-        ({"slots": {"direction": "left", "angle": 0.7854}}, "slots: expected"),
-        ({"slots": {"direction": "left"}}, "slots: expected"),
+        ({"intents": ()}, "intents: expected []"),
+        ({"intents": TURN.intents * 2}, "intents: expected"),
+        ({"intents": (ExpectedIntent("move", TURN.intents[0].slots),)}, "intents: expected"),
+        (
+            {"intents": (ExpectedIntent("turn", {"direction": "left", "angle": 0.7854}),)},
+            "intents: expected",
+        ),
+        ({"intents": (ExpectedIntent("turn", {"direction": "left"}),)}, "intents: expected"),
         ({"steps": ()}, "steps: expected []"),
         ({"held": ("0.25 m/s",)}, "held: expected ['0.25 m/s']"),
         ({"held": ()}, "held: expected []"),
@@ -131,7 +143,8 @@ def test_every_shipped_sentence_has_a_file_and_an_expected_result() -> None:
     found = select_sentences(str(sample_folder()), names, expectation, SHIPPED)
     assert [sentence.file for sentence in found] == names
     assert names[0] == "go_forward_ten_meters.wav"
-    assert {sentence.intent for sentence in found} == {"move", "turn", "look", "stop", ""}
+    intents = {intent.name for sentence in found for intent in sentence.intents}
+    assert intents == {"move", "turn", "look", "stop"}
     # It has to stay a short show: a machine that is not busy adds about three seconds.
     assert sum(length_s for _, length_s in files) < 36.0
     piece = open_audio_input(str(sample_folder() / names[1])).read()

@@ -20,7 +20,14 @@ from edge_inference.cli.voice.output import VoiceJson, VoiceLines, VoiceSummary
 from edge_inference.cli.voice.utterance_tracker import Utterance
 from edge_inference.cli.voice.velocity_record import CommandedMotion
 from edge_inference.core.audio import AudioChunk, SpeechSegment
-from edge_inference.core.voice import ActionPlan, ActionStep, Intent, IntentSlot, Transcript
+from edge_inference.core.voice import (
+    ActionPlan,
+    ActionStep,
+    Intent,
+    IntentArray,
+    IntentSlot,
+    Transcript,
+)
 
 
 class Clock:
@@ -53,7 +60,9 @@ def partial(text: str) -> Transcript:
 UTTERANCE = Utterance(
     2,
     transcript=Transcript("go forward", 0.91, "command", 2),
-    intent=Intent("move", {"direction": IntentSlot("direction", "forward")}, 0.9, "", "grammar", 2),
+    spoken=IntentArray(
+        (Intent("move", {"direction": IntentSlot("direction", "forward")}),), 0.9, "", "grammar", 2
+    ),
     plan=ActionPlan("move", (ActionStep("move", distance_m=0.5),), 2),
     after_ms={"speech": 200.0, "text": 290.0},
 )
@@ -176,7 +185,7 @@ def test_the_live_area_shows_all_stages_and_is_removed_at_the_end(
         "yes",
         "turn",
         '"go forward" 0.91',
-        "move direction=forward",
+        "move direction forward",
         "move 0.5 m",
         "speech 200, text 290 ms after the last word",
         "0.25 m/s",

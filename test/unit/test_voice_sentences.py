@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -33,8 +34,11 @@ def test_sets_are_disjoint(grammar: Grammar) -> None:
 
 @pytest.mark.parametrize("name", SETS)
 def test_set_has_every_intent_and_each_sentence_once(name: str, grammar: Grammar) -> None:
-    drawn = SETS[name].commands(grammar.sentences())
-    assert {sentence.intent for sentence in drawn} == set(grammar.intents)
+    sentences = grammar.sentences()
+    drawn = SETS[name].commands(sentences)
+    counts = Counter(sentence.intent for sentence in sentences)
+    in_both = {intent for intent, count in counts.items() if count >= len(SETS)}
+    assert {sentence.intent for sentence in drawn} >= in_both >= {"move", "turn", "stop", "deny"}
     assert len({sentence.text for sentence in drawn}) == len(drawn) >= 40
     assert len(set(SETS[name].others)) == len(SETS[name].others)
 
@@ -54,4 +58,4 @@ def test_non_commands_have_no_intent(grammar: Grammar) -> None:
         for text in (*TUNING.others, *REPORTED.others):
             with cases(text):
                 heard = Transcript(text, 1.0, "free", stamp_ns=0)
-                assert understanding.parse(heard).name == ""
+                assert understanding.parse(heard).names == ()

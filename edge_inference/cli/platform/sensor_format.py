@@ -7,18 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from edge_inference.core.device import Device, group_by_device
-from edge_inference.core.exhaustive import unhandled_error
 from edge_inference.core.platform_state import PlatformState
 from edge_inference.core.reading import BatteryStatus, Quantity, Reading, ReadingStatus, Role
 
-#: Joules in a watt-hour, and coulombs in an ampere-hour.
-_SECONDS_PER_HOUR = 3600
-_ROLES = {
-    Role.CONTROL: "control temperature",
-    Role.TOTAL_POWER: "total power",
-    Role.RAILS_SUM: "sum of the measured rails",
-    Role.THROTTLE: "throttling",
-}
 #: What does not change; only JSON has it.
 _CONSTANTS = (Role.BATTERY_FULL_ENERGY, Role.BATTERY_FULL_CHARGE, Role.BATTERY_DESIGN_VOLTAGE)
 _EVENTS = (Quantity.STATE, Quantity.COUNT)
@@ -104,17 +95,26 @@ def _is_of_interest(reading: Reading) -> bool:
 
 
 def _split_device(device: Device) -> Iterator[tuple[str, list[Reading]]]:
-    """Yield one row for a device, and one for each further reading of a quantity."""
+    """Yield one row for a device, and one for each reading that would not be clear in it.
+
+    That is a second one of a quantity, and a state or count whose name alone says what it is.
+    """
     first = {each.quantity: each for each in reversed(device.readings)}
-    row = [each for each in device.readings if first[each.quantity] is each]
-    yield (row[0].name if len(row) == 1 else device.name), row
+    row = [
+        each
+        for each in device.readings
+        if first[each.quantity] is each
+        and not (each.quantity in _EVENTS and each.role is Role.NONE)
+    ]
+    if row:
+        yield (row[0].name if len(row) == 1 else device.name), row
     yield from ((each.name, [each]) for each in device.readings if each not in row)
 
 
 def _make_row(name: str, group: Sequence[Reading]) -> SensorRow:
     values = "  ".join(_format_value(each) for each in group if each.value is not None)
     faults = [each for each in group if each.status is not ReadingStatus.OK]
-    remarks = [_ROLES[each.role] for each in group if each.role in _ROLES]
+    remarks = [each.role.remark for each in group]
     remarks += [_format_limits(each) for each in group if each.value is not None]
     remarks += dict.fromkeys(each.problem for each in faults)
     return SensorRow(
@@ -150,32 +150,11 @@ def _format_limits(reading: Reading) -> str:
 
 
 def _format_value(reading: Reading) -> str:
-    value = reading.value
-    if value is None:
+    if reading.value is None:
         return reading.status.value
-    match reading.quantity:
-        case Quantity.TEMPERATURE:
-            return f"{value:.1f} °C"
-        case Quantity.POWER:
-            return f"{value:.2f} W"
-        case Quantity.VOLTAGE:
-            return f"{value:.2f} V"
-        case Quantity.CURRENT:
-            return f"{value:.2f} A"
-        case Quantity.ENERGY:
-            return f"{value / _SECONDS_PER_HOUR:.1f} Wh"
-        case Quantity.ELECTRIC_CHARGE:
-            return f"{value / _SECONDS_PER_HOUR:.2f} Ah"
-        case Quantity.FREQUENCY:
-            return f"{value / 1e6:.0f} MHz"
-        case Quantity.SHARE:
-            return f"{value:.0%}"
-        case Quantity.STATE if reading.role is Role.BATTERY_STATUS:
-            return _format_battery_status(value)
-        case Quantity.COUNT | Quantity.STATE:
-            return f"{value:g}"
-        case unknown:
-            raise unhandled_error(unknown, reading.name)
+    if reading.role is Role.BATTERY_STATUS:
+        return _format_battery_status(reading.value)
+    return reading.quantity.describe(reading.value)
 
 
 def _format_battery_status(value: float) -> str:

@@ -7,8 +7,8 @@ A YAML file beside the audio files holds them::
       - file: turn_left.flac         # files are played in the order of their names
         said: turn left ninety degrees
         text: turn left ninety degrees   # the transcript; empty: no command
-        intent: turn
-        slots: {direction: left, angle: 1.5708}
+        intents:
+          - {name: turn, slots: {direction: left, angle: 1.5708}}
         steps: [turn 1.5708 rad 0.5 rad/s]
         held: [0.5 rad/s]            # velocities that are held, in their order, without ramps
         angle_rad: 1.5708           # optional: distance_m and angle_rad in total, to 5 %
@@ -25,7 +25,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edge_inference.cli.voice.utterance_tracker import Utterance, format_step
+from edge_inference.cli.voice.utterance_tracker import (
+    Utterance,
+    format_intents,
+    format_step,
+)
 from edge_inference.cli.voice.velocity_record import CommandedMotion, format_velocity
 from edge_inference.core.yaml_file import Section, load_yaml
 
@@ -39,8 +43,7 @@ _KEYS = (
     ("file", str),
     ("said", str),
     ("text", str),
-    ("intent", str),
-    ("slots", Section),
+    ("intents", list),
     ("steps", list),
     ("held", list),
     ("distance_m", (int, float)),
@@ -50,14 +53,21 @@ _KEYS = (
 
 
 @dataclass(frozen=True)
+class ExpectedIntent:
+    """An expected intent; numbers of ``slots`` are in SI."""
+
+    name: str
+    slots: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class ExpectedSentence:
     """The expected result of one file."""
 
     file: str
     said: str
     text: str
-    intent: str = ""
-    slots: dict[str, Any] = field(default_factory=dict)
+    intents: tuple[ExpectedIntent, ...] = ()
     steps: tuple[str, ...] = ()
     held: tuple[str, ...] = ()
     distance_m: float | None = None
@@ -69,7 +79,6 @@ class ExpectedSentence:
         actual = utterance.as_json()
         pairs = [
             ("text", self.text, _normalize(actual["text"])),
-            ("intent", self.intent, actual["intent"]),
             ("steps", list(self.steps), actual["steps"]),
             ("held", list(self.held), [format_velocity(velocity) for velocity, _ in moves.held]),
             ("stopped", self.stopped, moves.stopped),
@@ -79,8 +88,9 @@ class ExpectedSentence:
             for name, expected, got in pairs
             if expected != got
         ]
-        if not _are_equal(self.slots, actual["slots"]):
-            found.append(f"slots: expected {self.slots}, got {actual['slots']}")
+        intents = [{"name": intent.name, "slots": intent.slots} for intent in self.intents]
+        if not _are_equal(intents, actual["intents"]):
+            found.append(f"intents: expected {intents}, got {actual['intents']}")
         for name, expected, got in (
             ("distance_m", self.distance_m, moves.distance_m),
             ("angle_rad", self.angle_rad, moves.angle_rad),
@@ -122,14 +132,11 @@ class SentenceResult:
         rows = []
         if utterance is not None:
             actual = utterance.as_json()
-            slots = ", ".join(
-                f"{name} {_format_value(value)}" for name, value in actual["slots"].items()
-            )
             text = f'"{actual["text"]}" ({actual["confidence"] or 0:.2f})'
             times = ", ".join(f"{stage} {ms:.0f}" for stage, ms in utterance.after_ms.items())
             rows = [
                 ("text", text if actual["text"] else f"no command: {utterance.reason}"),
-                ("intent", f"{actual['intent']} {slots}".strip() or "none"),
+                ("intents", format_intents(actual["intents"]) or "none"),
                 ("plan", _format_plan(utterance)),
                 ("velocity", str(self.moves)),
                 ("times", f"{times} ms after the last word"),
@@ -190,11 +197,21 @@ def _read_sentence(section: Section) -> ExpectedSentence:
     values = section.plain()
     for name in ("steps", "held"):
         values[name] = tuple(map(str, values.get(name, ())))
+    if "intents" in section:
+        values["intents"] = tuple(map(_read_intent, section.section_list("intents")))
     return ExpectedSentence(**values)
 
 
+def _read_intent(section: Section) -> ExpectedIntent:
+    section.require_known("name", "slots")
+    name = section.get("name")
+    if not isinstance(name, str):
+        raise section.error("name", f"expected a text, got {name!r}")
+    return ExpectedIntent(name, section.section("slots").plain() if "slots" in section else {})
+
+
 def _describe_type(kind: type[Any] | tuple[type[Any], ...]) -> str:
-    names = {str: "a text", Section: "a mapping", list: "a list", bool: "true or false"}
+    names = {str: "a text", list: "a list", bool: "true or false"}
     return "a number" if isinstance(kind, tuple) else names[kind]
 
 
@@ -211,18 +228,18 @@ def _normalize(text: str) -> str:
     return " ".join("".join(c for c in text.lower() if c.isalnum() or c in " '").split())
 
 
-def _are_equal(expected: dict[str, Any], actual: dict[str, Any]) -> bool:
-    return expected.keys() == actual.keys() and all(
-        math.isclose(value, actual[name], rel_tol=_SLOT_TOLERANCE)
-        if _is_number(value) and _is_number(actual[name])
-        else value == actual[name]
-        for name, value in expected.items()
-    )
+def _are_equal(expected: Any, actual: Any) -> bool:
+    """Tell whether plain values are equal, numbers within a tolerance."""
+    if isinstance(expected, dict) and isinstance(actual, dict):
+        return expected.keys() == actual.keys() and all(
+            _are_equal(value, actual[name]) for name, value in expected.items()
+        )
+    if isinstance(expected, list) and isinstance(actual, list):
+        return len(expected) == len(actual) and all(map(_are_equal, expected, actual))
+    if _is_number(expected) and _is_number(actual):
+        return math.isclose(expected, actual, rel_tol=_SLOT_TOLERANCE)
+    return bool(expected == actual)
 
 
 def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _format_value(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -15,7 +15,7 @@ from rich.text import Text
 from edge_inference.cli.voice.expectations import SentenceResult
 from edge_inference.cli.voice.live_state import VoiceLiveState
 from edge_inference.cli.voice.output import VoiceOutput, VoiceSummary
-from edge_inference.cli.voice.utterance_tracker import Utterance
+from edge_inference.cli.voice.utterance_tracker import Utterance, format_intents
 from edge_inference.cli.voice.velocity_record import format_velocity
 from edge_inference.core.text_line import one_line
 
@@ -102,9 +102,8 @@ def _stage_rows(latest: Utterance | None) -> list[tuple[str, str]]:
     text, intent, plan, times = "", "", "", ""
     if latest is not None:
         actual = latest.as_json()
-        slots = " ".join(f"{name}={value}" for name, value in actual["slots"].items())
         text = f'"{actual["text"]}" {actual["confidence"]:.2f}' if actual["text"] else latest.reason
-        intent = f"{actual['intent']} {slots}".strip()
+        intent = format_intents(actual["intents"])
         plan = ", then ".join(actual["steps"]) or (latest.reason if actual["text"] else "")
         words = [f"{name} {ms:.0f}" for name, ms in latest.after_ms.items()]
         times = f"{', '.join(words)} ms after the last word" if words else ""

@@ -213,7 +213,7 @@ class _VoiceRun:
             ("speech", tracker.add_speech),
             ("transcript", meter.add_transcript),
             ("transcript", tracker.add_transcript),
-            ("intent", tracker.add_intent),
+            ("intent", tracker.add_intents),
             ("action_plan", tracker.add_plan),
             ("command_feedback", tracker.add_feedback),
         ]
@@ -309,7 +309,7 @@ class _VoiceRun:
     def _report(self, utterance: Utterance) -> None:
         self._count += 1
         self._planned += utterance.plan is not None
-        self._understood += utterance.intent is not None
+        self._understood += utterance.spoken is not None
         for stage, ms in utterance.after_ms.items():
             self._times[stage].append(ms)
         if self._checks is None:

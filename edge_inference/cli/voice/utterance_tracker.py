@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from edge_inference.core.audio import SpeechSegment
-from edge_inference.core.voice import ActionPlan, ActionStep, Intent, Transcript
+from edge_inference.core.voice import (
+    STOP,
+    ActionPlan,
+    ActionStep,
+    Intent,
+    IntentArray,
+    Transcript,
+)
+from edge_inference.speech.actions.table import is_velocity
 from edge_inference.speech.planning.motion import MotionFeedback, MotionState
 
 #: Forward in m/s, counterclockwise in rad/s.
 Velocity: TypeAlias = tuple[float, float]
 #: The stages in their order.
 STAGES = ("speech", "text", "intent", "plan", "command")
-#: Actions that the robot does by its velocity.
-_MOTIONS = ("move", "turn")
 
 
 @dataclass
@@ -26,7 +32,7 @@ class Utterance:
     stamp_ns: int
     start_ns: int = 0
     transcript: Transcript | None = None
-    intent: Intent | None = None
+    spoken: IntentArray | None = None
     plan: ActionPlan | None = None
     #: Why the plan was not executed.
     problem: str = ""
@@ -34,15 +40,13 @@ class Utterance:
 
     def as_json(self) -> dict[str, Any]:
         """Return it as ``--json`` prints it."""
-        intent, plan, transcript = self.intent, self.plan, self.transcript
-        slots = {} if intent is None else {name: s.value for name, s in intent.slots.items()}
+        spoken, plan, transcript = self.spoken, self.plan, self.transcript
         return {
             "stamp": self.stamp_ns / 1e9,
             "text": "" if transcript is None else transcript.text,
             "confidence": None if transcript is None else transcript.confidence,
-            "intent": "" if intent is None else intent.name,
-            "slots": slots,
-            "needs_confirmation": intent is not None and intent.needs_confirmation,
+            "intents": [] if spoken is None else list(map(_intent_as_json, spoken.intents)),
+            "needs_confirmation": spoken is not None and spoken.needs_confirmation,
             "steps": [] if plan is None else [format_step(step) for step in plan.steps],
             "refused": plan is not None and plan.is_refused,
             "reason": self.reason,
@@ -56,7 +60,7 @@ class Utterance:
             return "it was not recognized"
         if self.problem:
             return self.problem
-        for each in (self.transcript, self.intent):
+        for each in (self.transcript, self.spoken):
             if each is not None and each.problem:
                 return each.problem
         return self.plan.reason if self.plan is not None else ""
@@ -87,7 +91,28 @@ def format_step(step: ActionStep) -> str:
         "rad/s": step.rate_radps,
     }
     parts = [f"{value:g} {unit}" for unit, value in numbers.items() if value is not None]
+    parts += [f"{slot.name} {format_value(slot.value)}" for slot in step.values]
     return " ".join([step.action, *([step.target] if step.target else []), *parts])
+
+
+def format_intents(intents: Sequence[Mapping[str, Any]]) -> str:
+    """Return the intents of an utterance, as ``--json`` prints them, as text."""
+    return ", then ".join(
+        " ".join([intent["name"], *(f"{k} {format_value(v)}" for k, v in intent["slots"].items())])
+        for intent in intents
+    )
+
+
+def format_value(value: float | str) -> str:
+    """Return the value of a slot as text."""
+    return f"{value:g}" if isinstance(value, float) else value
+
+
+def _intent_as_json(intent: Intent) -> dict[str, Any]:
+    return {
+        "name": intent.name,
+        "slots": {name: slot.value for name, slot in intent.slots.items()},
+    }
 
 
 class UtteranceTracker:
@@ -134,22 +159,22 @@ class UtteranceTracker:
             if not transcript.text:
                 self._finish(transcript.stamp_ns)
 
-    def add_intent(self, intent: Intent) -> None:
-        """Add the intent; an unknown one, or one that needs a confirmation, ends the utterance."""
-        self._record(intent.stamp_ns, "intent", intent=intent)
-        if not intent.name or intent.needs_confirmation:
-            self._finish(intent.stamp_ns)
+    def add_intents(self, spoken: IntentArray) -> None:
+        """Add the intents; none, or a need of confirmation, ends the utterance."""
+        self._record(spoken.stamp_ns, "intent", spoken=spoken)
+        if not spoken.intents or spoken.needs_confirmation:
+            self._finish(spoken.stamp_ns)
 
     def add_plan(self, plan: ActionPlan) -> None:
         """Add the plan; one that neither drives nor stops ends the utterance."""
         self._record(plan.stamp_ns, "plan", plan=plan)
         first = plan.steps[0].action if plan.steps else ""
-        if first in _MOTIONS:
+        if is_velocity(first):
             self._awaiting_motion = plan.stamp_ns
-        elif first == "stop" and self._is_moving:
+        elif first == STOP and self._is_moving:
             self._awaiting_stop = plan.stamp_ns
         else:
-            if first == "stop":
+            if first == STOP:
                 self._record_stop(plan.stamp_ns)
             self._finish(plan.stamp_ns)
 

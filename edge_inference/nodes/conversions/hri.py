@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
 from edge_inference.composition.adapter import Adapter
 from edge_inference.core.bounded_file import parse_json
-from edge_inference.core.voice import Intent, IntentSlot, Transcript
+from edge_inference.core.voice import STOP, Intent, IntentArray, IntentSlot, Transcript
 from edge_inference.errors import ConfigError, InputError
 from edge_inference.nodes.conversions.headers import stamp_ns, to_header
 from edge_inference.nodes.conversions.numbers import SHARE, SLOT_VALUE, to_number
+from edge_inference.speech.actions.action import StandardIntent
+from edge_inference.speech.actions.table import ACTIONS, find_action
 
-#: Intents with a standard name: its constant in the message, and the role of each slot.
-_STANDARD: dict[str, tuple[str, Mapping[str, str]]] = {
-    "go_to": ("MOVE_TO", {"place": "goal"}),
-    "pick": ("GRAB_OBJECT", {"thing": "object"}),
-    "place": ("PLACE_OBJECT", {"thing": "object", "place": "recipient"}),
-    "stop": ("STOP_ACTIVITY", {}),
-}
 _OTHER = "other_data"
 _USUAL_PRIORITY = 128
 _STOP_PRIORITY = 255
@@ -86,8 +80,8 @@ class LiveSpeechAdapter(Adapter[Transcript]):
         )
 
 
-class HriIntentAdapter(Adapter[Intent]):
-    """An intent as ``hri_actions_msgs/Intent``.
+class HriIntentAdapter(Adapter[IntentArray]):
+    """One intent as ``hri_actions_msgs/Intent``; several are several messages.
 
     Intents without a standard name keep their own. Slots without a role are in ``other_data``,
     numbers as ``{"value": 2.0, "unit": "m"}``. The message has no stamp and no text.
@@ -96,11 +90,16 @@ class HriIntentAdapter(Adapter[Intent]):
     def __init__(self, message_type: Any) -> None:
         self.message_type = message_type
 
-    def to_message(self, item: Intent) -> Any:
-        """Build the message."""
-        constant, roles = _STANDARD.get(item.name, ("", {}))
+    def to_message(self, item: IntentArray) -> Any:
+        """Build the message; raises InputError unless there is one intent."""
+        if len(item.intents) != 1:
+            raise InputError(f"IntentArray: expected one intent, got {len(item.intents)}")
+        (intent,) = item.intents
+        action = find_action(intent.name)
+        standard = (action and action.standard_intent) or StandardIntent("")
+        constant, roles = standard.constant, standard.roles
         data: dict[str, Any] = {}
-        for slot in item.slots.values():
+        for slot in intent.slots.values():
             target = data if slot.name in roles else data.setdefault(_OTHER, {})
             target[roles.get(slot.name, slot.name)] = (
                 slot.value
@@ -108,28 +107,28 @@ class HriIntentAdapter(Adapter[Intent]):
                 else {"value": slot.value, "unit": slot.unit}
             )
         return self.message_type(
-            intent=getattr(self.message_type, constant) if constant else item.name,
+            intent=getattr(self.message_type, constant) if constant else intent.name,
             data=json.dumps(data),
             source=self.message_type.UNKNOWN_AGENT,
             modality=self.message_type.MODALITY_SPEECH,
-            priority=_STOP_PRIORITY if item.name == "stop" else _USUAL_PRIORITY,
+            priority=_STOP_PRIORITY if intent.name == STOP else _USUAL_PRIORITY,
             confidence=float(item.confidence),
         )
 
-    def from_message(self, message: Any) -> Intent:
+    def from_message(self, message: Any) -> IntentArray:
         """Build the object; raises InputError for data that is not a JSON object."""
         name, roles = message.intent, dict[str, str]()
-        for own, (constant, its_roles) in _STANDARD.items():
-            if message.intent == getattr(self.message_type, constant):
-                name, roles = own, {role: slot for slot, role in its_roles.items()}
+        for action in ACTIONS.rows().values():
+            standard = action.standard_intent
+            if standard and message.intent == getattr(self.message_type, standard.constant):
+                name, roles = action.name, {role: slot for slot, role in standard.roles.items()}
         data = _json_object(message.data)
         others = data.pop(_OTHER, {})
         if not isinstance(others, dict):
             raise InputError(f"Intent: data: {_OTHER}: expected a JSON object, got {others!r}")
         values = {**{roles.get(role, role): value for role, value in data.items()}, **others}
-        return Intent(
-            name=name,
-            slots={key: _slot(key, value) for key, value in values.items()},
+        return IntentArray(
+            intents=(Intent(name, {key: _slot(key, value) for key, value in values.items()}),),
             confidence=to_number(message.confidence, SHARE, "Intent: confidence"),
             text="",
             source="grammar",

@@ -25,19 +25,6 @@ from edge_inference.nodes.conversions.numbers import (
     to_optional,
 )
 
-#: Valid values of a reading, in the unit of its quantity: far beyond those of any computer.
-_RANGES: Mapping[Quantity, NumberRange] = {
-    Quantity.TEMPERATURE: NumberRange(-273.15, 1e4),
-    Quantity.POWER: NumberRange(-1e6, 1e6),
-    Quantity.VOLTAGE: NumberRange(-1e6, 1e6),
-    Quantity.CURRENT: NumberRange(-1e6, 1e6),
-    Quantity.ENERGY: NumberRange(-1e15, 1e15),
-    Quantity.ELECTRIC_CHARGE: NumberRange(-1e12, 1e12),
-    Quantity.FREQUENCY: NumberRange(0.0, 1e12),
-    Quantity.SHARE: NumberRange(-1e3, 1e3),
-    Quantity.COUNT: NumberRange(0.0, 2.0**64),
-    Quantity.STATE: NumberRange(-(2.0**63), 2.0**64),
-}
 _HEADROOM = NumberRange(-1e3, 1e3)
 # The age of a sensor that has never answered is the uptime of the machine.
 _AGE_S = NumberRange(0.0, 1e9)
@@ -100,7 +87,7 @@ class TemperatureAdapter(Adapter[core.StampedReading]):
 
     def from_message(self, message: Temperature) -> core.StampedReading:
         """Build the object; raise InputError for an impossible temperature."""
-        allowed = _RANGES[Quantity.TEMPERATURE]
+        allowed = _valid(Quantity.TEMPERATURE)
         value = to_optional(message.temperature, allowed, "Temperature: temperature")
         status = ReadingStatus.STALE if value is None else ReadingStatus.OK
         name = message.header.frame_id
@@ -171,12 +158,16 @@ def _to_reading(reading: Reading, now_ns: int) -> PlatformReading:
     )
 
 
+def _valid(quantity: Quantity) -> NumberRange:
+    return NumberRange(*quantity.valid)
+
+
 def _from_reading(message: PlatformReading) -> Reading:
     quantity = _member(Quantity, message, "quantity")
 
     def known(field: str) -> float | None:
         name = f"PlatformReading {message.name!r}: {field}"
-        return to_optional(getattr(message, field), _RANGES[quantity], name)
+        return to_optional(getattr(message, field), _valid(quantity), name)
 
     age_s = to_number(message.age_s, _AGE_S, f"PlatformReading {message.name!r}: age_s")
     try:

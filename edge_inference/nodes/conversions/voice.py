@@ -1,15 +1,23 @@
-"""Adapters for Transcript, Intent and ActionPlan."""
+"""Adapters for Transcript, IntentArray and ActionPlan."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from edge_inference.composition.adapter import Adapter
 from edge_inference.composition.message_bounds import MessageBounds
 from edge_inference.core import voice as core
 from edge_inference.errors import InputError
-from edge_inference.msg import ActionPlan, ActionStep, Intent, IntentSlot, Transcript
+from edge_inference.msg import (
+    ActionPlan,
+    ActionStep,
+    Intent,
+    IntentArray,
+    IntentSlot,
+    Transcript,
+)
 from edge_inference.nodes.conversions.headers import stamp_ns, time_ns, to_header, to_time
 from edge_inference.nodes.conversions.numbers import (
     SHARE,
@@ -17,7 +25,7 @@ from edge_inference.nodes.conversions.numbers import (
     from_optional,
     to_number,
 )
-from edge_inference.speech.planning.limits import ACTIONS
+from edge_inference.speech.actions.table import step_actions
 
 _MODES = ("command", "free")
 #: The largest magnitude of a step, in m, rad, m/s or rad/s.
@@ -70,18 +78,20 @@ class TranscriptAdapter(Adapter[core.Transcript]):
         )
 
 
-class IntentAdapter(Adapter[core.Intent]):
-    """An intent with its slots."""
+class IntentArrayAdapter(Adapter[core.IntentArray]):
+    """The intents of an utterance, with their slots."""
 
-    message_type = Intent
-    bounds = MessageBounds(counts={"slots": 300})
+    message_type = IntentArray
+    bounds = MessageBounds(counts={"intents": 100, "slots": 50})
 
-    def to_message(self, item: core.Intent) -> Intent:
+    def to_message(self, item: core.IntentArray) -> IntentArray:
         """Build the message."""
-        return Intent(
+        return IntentArray(
             header=to_header(item.stamp_ns, item.frame_id),
-            name=item.name,
-            slots=[_to_slot(slot) for slot in item.slots.values()],
+            intents=[
+                Intent(name=intent.name, slots=[_to_slot(slot) for slot in intent.slots.values()])
+                for intent in item.intents
+            ],
             confidence=item.confidence,
             text=item.text,
             source=item.source,
@@ -89,26 +99,21 @@ class IntentAdapter(Adapter[core.Intent]):
             problem=item.problem,
         )
 
-    def from_message(self, message: Intent) -> core.Intent:
+    def from_message(self, message: IntentArray) -> core.IntentArray:
         """Build the object.
 
-        Raises InputError for a slot without a value, a slot that occurs twice and an unknown source
-        (the source tells how far an intent can be trusted).
+        Raises InputError for an intent without a name, a slot without a value, a slot that occurs
+        twice and an unknown source (the source tells how far the intents can be trusted).
         """
-        slots = {slot.name: _from_slot(slot) for slot in message.slots}
-        if len(slots) != len(message.slots):
-            names = ", ".join(slot.name for slot in message.slots)
-            raise InputError(f"Intent {message.name!r}: expected each slot once, got {names}")
+        intents = tuple(map(_from_intent, message.intents))
         confidence = _confidence(message)
         if message.source not in core.INTENT_SOURCES:
             raise InputError(
-                f"Intent {message.name!r}: source: expected one of "
-                f"{', '.join(core.INTENT_SOURCES)}, got {message.source!r}; use grammar for an "
-                "intent that is written by hand"
+                f"IntentArray: source: expected one of {', '.join(core.INTENT_SOURCES)}, got "
+                f"{message.source!r}; use grammar for intents that are written by hand"
             )
-        return core.Intent(
-            name=message.name,
-            slots=slots,
+        return core.IntentArray(
+            intents=intents,
             confidence=confidence,
             text=message.text,
             source=message.source,
@@ -123,7 +128,7 @@ class ActionPlanAdapter(Adapter[core.ActionPlan]):
     """A plan; its ``facts`` are not part of the message."""
 
     message_type = ActionPlan
-    bounds = MessageBounds(counts={"steps": 100})
+    bounds = MessageBounds(counts={"steps": 100, "values": 20})
 
     def to_message(self, item: core.ActionPlan) -> ActionPlan:
         """Build the message."""
@@ -156,6 +161,20 @@ def _confidence(message: Any) -> float:
     return to_number(message.confidence, SHARE, f"{type(message).__name__}: confidence")
 
 
+def _from_intent(message: Intent) -> core.Intent:
+    if not message.name:
+        raise InputError("Intent: name: expected the name of an intent, got none")
+    return core.Intent(message.name, _from_slots(message.slots, f"Intent {message.name!r}"))
+
+
+def _from_slots(messages: Sequence[IntentSlot], owner: str) -> dict[str, core.IntentSlot]:
+    slots = {slot.name: _from_slot(slot) for slot in messages}
+    if len(slots) != len(messages):
+        names = ", ".join(slot.name for slot in messages)
+        raise InputError(f"{owner}: expected each slot once, got {names}")
+    return slots
+
+
 def _to_slot(slot: core.IntentSlot) -> IntentSlot:
     if isinstance(slot.value, str):
         return IntentSlot(name=slot.name, text=slot.value, value=math.nan, unit=slot.unit)
@@ -183,14 +202,15 @@ def to_step(step: core.ActionStep) -> ActionStep:
         speed_mps=from_optional(step.speed_mps),
         rate_radps=from_optional(step.rate_radps),
         target=step.target,
+        values=[_to_slot(slot) for slot in step.values],
     )
 
 
 def from_step(message: ActionStep) -> core.ActionStep:
     """Return the step of a message; raises InputError for an invalid one."""
-    if message.action not in ACTIONS:
+    if message.action not in (actions := step_actions()):
         raise InputError(
-            f"ActionStep: action: expected one of {', '.join(ACTIONS)}, got {message.action!r}"
+            f"ActionStep: action: expected one of {', '.join(actions)}, got {message.action!r}"
         )
     return core.ActionStep(
         action=message.action,
@@ -199,6 +219,7 @@ def from_step(message: ActionStep) -> core.ActionStep:
         speed_mps=_number(message, "speed_mps", minimum=0.0),
         rate_radps=_number(message, "rate_radps", minimum=0.0),
         target=message.target,
+        values=tuple(_from_slots(message.values, f"ActionStep {message.action}").values()),
     )
 
 

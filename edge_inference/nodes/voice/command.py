@@ -22,6 +22,7 @@ from edge_inference.nodes.conversions.string_and_bool import StringAdapter
 from edge_inference.nodes.conversions.timing import StageTimingAdapter
 from edge_inference.nodes.conversions.voice import ActionPlanAdapter, TranscriptAdapter
 from edge_inference.nodes.voice.action_dispatcher import ActionDispatcher
+from edge_inference.nodes.voice.executors.executor_set import make_executors
 from edge_inference.nodes.voice.navigation.client import NavigationClient
 from edge_inference.nodes.voice.parameter_files import load_limits
 from edge_inference.nodes.voice.plan_executor import PlanExecutor
@@ -45,8 +46,9 @@ class CommandSettings(StopSettings):
     )
     cancel_timeout_s: float = setting(
         1.0,
-        "a canceled goal of navigation that has not ended after this time is an error; a request "
-        "that is rejected or not answered is repeated, up to five in all",
+        "a canceled goal of navigation, or step of another package's executor, that has not ended "
+        "after this time is an error; a request to navigation that is rejected or not answered is "
+        "repeated, up to five in all",
         unit="s",
         minimum=0.1,
         maximum=60.0,
@@ -85,16 +87,14 @@ class Command(Component):
         self._plan_executor: PlanExecutor | None = None
 
     def open(self) -> None:
-        """Read the limits; make the publishers and the client of navigation."""
+        """Read the limits; make the publishers and the executors."""
         settings = self.parameters.current
         self._motion = Motion(load_limits(settings.limits))
         self._velocities = self.make_publisher("/cmd_vel", settings.velocity_adapter(self.now_ns))
         self._feedback = self.make_publisher("command_feedback", FeedbackAdapter())
         self._say = self.make_publisher("say", StringAdapter())
         self._navigation = NavigationClient(self, lambda: self.parameters.current.cancel_timeout_s)
-        self._dispatcher = ActionDispatcher(
-            self._navigation, self._motion.limits.places, self._say.publish
-        )
+        self._dispatcher = self._make_dispatcher()
         self._timings = self.make_publisher("stage_timing", StageTimingAdapter())
 
     def start(self) -> None:
@@ -126,9 +126,24 @@ class Command(Component):
         super().report_exception(error, reason, lost)
 
     def close(self) -> None:
-        """Destroy the client of navigation."""
+        """Free the executors and the client of navigation."""
+        if (dispatcher := self.__dict__.pop("_dispatcher", None)) is not None:
+            dispatcher.close()
         if (navigation := self.__dict__.pop("_navigation", None)) is not None:
             navigation.close()
+
+    def _make_dispatcher(self) -> ActionDispatcher:
+        executors, problems = make_executors(
+            self,
+            self._motion.limits,
+            self._navigation,
+            self._say.publish,
+            lambda: self.parameters.current.cancel_timeout_s,
+        )
+        for problem in problems:
+            self.get_logger().warning(problem)
+        self.health.set_warning("; ".join(problems))
+        return ActionDispatcher(executors, self._say.publish)
 
     def _on_plan(self, plan: ActionPlan, _: bool) -> None:
         started_ns = time.monotonic_ns()

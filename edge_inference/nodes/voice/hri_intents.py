@@ -1,13 +1,13 @@
-"""Intents in, hri_actions_msgs/Intent out."""
+"""Intents in, hri_actions_msgs/Intent out: one message for each intent."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from edge_inference.core.voice import Intent
+from edge_inference.core.voice import IntentArray
 from edge_inference.nodes.component import Component
 from edge_inference.nodes.conversions.hri import hri_intent_adapter
-from edge_inference.nodes.conversions.voice import IntentAdapter
+from edge_inference.nodes.conversions.voice import IntentArrayAdapter
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,11 @@ class HriIntents(Component):
 
     def start(self) -> None:
         """Subscribe to intents."""
-        self.subscribe_to("intent", IntentAdapter(), self._on_intent)
+        self.subscribe_to("intent", IntentArrayAdapter(), self._on_intent)
 
-    def _on_intent(self, intent: Intent, by_reference: bool) -> None:
+    def _on_intent(self, spoken: IntentArray, by_reference: bool) -> None:
         del by_reference
-        if intent.name and not intent.problem and not intent.needs_confirmation:
-            self._intents.publish(intent)
+        if spoken.intents and not spoken.problem and not spoken.needs_confirmation:
+            for intent in spoken.intents:
+                self._intents.publish(replace(spoken, intents=(intent,)))
             self.health.count_processed()

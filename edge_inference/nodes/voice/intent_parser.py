@@ -7,9 +7,9 @@ from typing import Any
 
 from edge_inference.backends.base import Backend
 from edge_inference.core.settings import setting
-from edge_inference.core.voice import Intent, Transcript
+from edge_inference.core.voice import IntentArray, Transcript
 from edge_inference.errors import EdgeInferenceError
-from edge_inference.nodes.conversions.voice import IntentAdapter, TranscriptAdapter
+from edge_inference.nodes.conversions.voice import IntentArrayAdapter, TranscriptAdapter
 from edge_inference.nodes.stage import Stage, StageSettings
 from edge_inference.nodes.voice.parameter_files import (
     GrammarSettings,
@@ -50,7 +50,7 @@ class IntentParserSettings(
 
 
 class IntentParser(Stage[Transcript]):
-    """Finds the intent of each final transcript."""
+    """Finds the intents of each final transcript."""
 
     default_name = "intent_parser"
     default_namespace = "ai"
@@ -69,8 +69,8 @@ class IntentParser(Stage[Transcript]):
         self._missing = self._open_embedding(settings) if settings.embedding_model else ""
         self.health.set_warning(self._missing)
         self._make_understanding(settings)
-        self._intents = self.make_publisher("intent", IntentAdapter())
-        self._unknown = self.make_publisher("intent_unknown", IntentAdapter())
+        self._intents = self.make_publisher("intent", IntentArrayAdapter())
+        self._unknown = self.make_publisher("intent_unknown", IntentArrayAdapter())
         self.health.note("grammar", str(self._grammar.file))
 
     def start(self) -> None:
@@ -97,12 +97,12 @@ class IntentParser(Stage[Transcript]):
             self.health.note("grammar", str(self._grammar.file))
         self._make_understanding(new)
 
-    def process(self, item: Transcript, settings: IntentParserSettings) -> Intent:
-        """Find the intent of one transcript."""
+    def process(self, item: Transcript, settings: IntentParserSettings) -> IntentArray:
+        """Find the intents of one transcript."""
         return self._understanding.parse(item)
 
-    def emit(self, output: Intent) -> None:
-        """Publish the intent; for an unknown one exactly one of two nodes answers."""
+    def emit(self, output: IntentArray) -> None:
+        """Publish the intents; for an unknown text exactly one of two nodes answers."""
         is_known = output.source != UNKNOWN or is_affirmation(output.text)  # the planner answers
         if is_known or not self.active_settings.language_model:
             self._intents.publish(output)

@@ -8,9 +8,9 @@ from typing import Any
 
 from edge_inference.backends.ort import OrtBackend
 from edge_inference.core.settings import setting
-from edge_inference.core.voice import Intent
+from edge_inference.core.voice import IntentArray
 from edge_inference.errors import EdgeInferenceError
-from edge_inference.nodes.conversions.voice import IntentAdapter
+from edge_inference.nodes.conversions.voice import IntentArrayAdapter
 from edge_inference.nodes.stage import Stage, StageSettings
 from edge_inference.nodes.voice.parameter_files import (
     GrammarSettings,
@@ -40,8 +40,8 @@ class LanguageModelNodeSettings(
     )
 
 
-class LanguageModel(Stage[Intent]):
-    """Finds the intent of texts that the intent parser does not understand.
+class LanguageModel(Stage[IntentArray]):
+    """Finds the intents of texts that the intent parser does not understand.
 
     Without its model it still answers, and says what is missing, so that the speaker gets a reply.
     """
@@ -61,7 +61,7 @@ class LanguageModel(Stage[Intent]):
         super().open()
         settings = self.parameters.current
         grammar = load_grammar(settings.grammar)
-        self._intents = self.make_publisher("intent", IntentAdapter())
+        self._intents = self.make_publisher("intent", IntentArrayAdapter())
         try:
             self._open_model(settings)
             self._model = self._make_generator(grammar, settings)
@@ -76,7 +76,7 @@ class LanguageModel(Stage[Intent]):
     def start(self) -> None:
         """Subscribe to intents that are unknown."""
         super().start()
-        self.subscribe_to("intent_unknown", IntentAdapter(), self.receive)
+        self.subscribe_to("intent_unknown", IntentArrayAdapter(), self.receive)
 
     def close(self) -> None:
         """Free the model."""
@@ -104,8 +104,8 @@ class LanguageModel(Stage[Intent]):
             self._model = self._make_generator(load_grammar(new.grammar), new)
         self._model.settings = new
 
-    def process(self, item: Intent, settings: LanguageModelNodeSettings) -> Intent:
-        """Find the intent of one text."""
+    def process(self, item: IntentArray, settings: LanguageModelNodeSettings) -> IntentArray:
+        """Find the intents of one text."""
         if self._model is None:
             missing = f"the language model {settings.model!r} is not available"
             return replace(item, problem=f"{item.problem}; {missing}")
@@ -116,8 +116,8 @@ class LanguageModel(Stage[Intent]):
             self.report_exception(error)
             return replace(item, problem=f"{item.problem}; the language model failed")
 
-    def emit(self, output: Intent) -> None:
-        """Publish the intent."""
+    def emit(self, output: IntentArray) -> None:
+        """Publish the intents."""
         self._intents.publish(output)
 
     def _open_model(self, settings: LanguageModelNodeSettings) -> None:

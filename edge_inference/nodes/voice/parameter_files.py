@@ -11,9 +11,11 @@ from edge_inference.composition.pipeline import share_folder
 from edge_inference.core.models.model import default_search_path, parse_search_path
 from edge_inference.core.settings import setting
 from edge_inference.errors import ConfigError, ModelError
+from edge_inference.speech.actions.limits import VoiceLimits
+from edge_inference.speech.actions.limits_file import read_limits
 from edge_inference.speech.language.grammar import Grammar
+from edge_inference.speech.language.grammar_actions import check_actions
 from edge_inference.speech.language.grammar_file import read_grammar
-from edge_inference.speech.planning.limits import VoiceLimits, read_limits
 from edge_inference.speech.planning.scene_sentences import SceneNames, read_names
 from edge_inference.speech.recognition.speech_model import SpeechModel, find_speech_model
 
@@ -40,8 +42,13 @@ class ModelPathSettings:
 
 
 def load_grammar(file: str) -> Grammar:
-    """Read a grammar file, the shipped one for an empty name; ConfigError with file and line."""
-    return read_grammar(_path(file, "grammar.yaml"))
+    """Read a grammar file, the shipped one for an empty name; ConfigError with file and line.
+
+    Each intent must have an action, and each slot must be one that the action reads.
+    """
+    grammar = read_grammar(_path(file, "grammar.yaml"))
+    check_actions(grammar)
+    return grammar
 
 
 def load_limits(file: str) -> VoiceLimits:

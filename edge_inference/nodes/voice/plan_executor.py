@@ -8,7 +8,7 @@ import time
 from edge_inference.composition.bus import Publisher
 from edge_inference.core.runtime.health import Health
 from edge_inference.core.runtime.worker import call_each
-from edge_inference.core.voice import ActionPlan, Transcript
+from edge_inference.core.voice import STOP, ActionPlan, Transcript
 from edge_inference.nodes.component import Component
 from edge_inference.nodes.conversions.command import Velocity
 from edge_inference.nodes.voice.action_dispatcher import ActionDispatcher
@@ -62,7 +62,7 @@ class PlanExecutor:
             # A stop in the future was set before the clock ran back.
             if plan.stamp_ns <= self._stop_ns <= now_ns:
                 self._node.health.count_dropped("said_before_stop")
-                if any(step.action != "stop" for step in plan.steps):
+                if any(step.action != STOP for step in plan.steps):
                     self._say.publish(_CANCELED)  # the planner has announced the plan
                 return False
             self._motion.begin(plan, now_ns)
@@ -70,7 +70,7 @@ class PlanExecutor:
                 self._keep_publishing()
             # The planner says why it has refused a plan.
             self._reporter.announced = plan.reason if plan.is_refused else ""
-            if plan.steps and plan.steps[0].action == "stop":
+            if plan.steps and plan.steps[0].action == STOP:
                 self._dispatcher.cancel_all()
             self._run_cycle(now_ns)
         return True
@@ -146,10 +146,10 @@ class PlanExecutor:
         self._dispatcher.update(self._motion, now_ns, self._velocity == _ZERO)
         is_moving = self._motion.feedback(now_ns).state is MotionState.MOVING
         is_moving |= {before, self._velocity} != {_ZERO}  # a late change to zero is published too
-        if is_moving or self._dispatcher.may_still_drive:
+        if is_moving or self._dispatcher.may_still_move or self._dispatcher.needs_standing:
             self._keep_publishing()
         # While navigation drives, only navigation publishes velocities.
-        if time.monotonic() < self._publish_until_s and not self._dispatcher.is_navigating:
+        if time.monotonic() < self._publish_until_s and not self._dispatcher.is_driving:
             self._velocities.publish(self._velocity)
         self._reporter.report(now_ns)
 

@@ -5,18 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from edge_inference.core.runtime.worker import format_error
 from edge_inference.core.settings import setting
-from edge_inference.core.voice import ActionPlan, Intent, Transcript
+from edge_inference.core.voice import ActionPlan, IntentArray, Transcript
 from edge_inference.errors import EdgeInferenceError
 from edge_inference.nodes.component import SPEECH
 from edge_inference.nodes.conversions.string_and_bool import StringAdapter
 from edge_inference.nodes.conversions.voice import (
     ActionPlanAdapter,
-    IntentAdapter,
+    IntentArrayAdapter,
     TranscriptAdapter,
 )
 from edge_inference.nodes.stage import Stage, StageSettings
 from edge_inference.nodes.voice.parameter_files import load_limits
+from edge_inference.speech.actions.action import SCENE
+from edge_inference.speech.actions.table import executor_of
 from edge_inference.speech.language.stop_phrases import StopSettings
 from edge_inference.speech.planning import planner
 
@@ -29,7 +32,7 @@ class PlannerSettings(StopSettings, StageSettings):
     limits: str = setting("", "file with the limits of the robot; empty for the shipped one")
 
 
-class Planner(Stage[Intent]):
+class Planner(Stage[IntentArray]):
     """Makes plans; says aloud what the robot does, or why it does not."""
 
     default_name = "planner"
@@ -68,12 +71,17 @@ class Planner(Stage[Intent]):
             SPEECH,
             on_error=self._on_unreadable,
         )
-        self.subscribe_to("intent", IntentAdapter(), self.receive)
+        self.subscribe_to("intent", IntentArrayAdapter(), self.receive)
 
-    def process(self, item: Intent, settings: Any) -> tuple[ActionPlan, str]:
-        """Plan one intent; return the plan and what to say about it."""
-        plan = self._planner.plan(item, self.now_ns())
-        if plan.steps and all(step.action == "look" for step in plan.steps):
+    def process(self, item: IntentArray, settings: Any) -> tuple[ActionPlan, str]:
+        """Plan one utterance; return the plan and what to say about it."""
+        try:
+            plan = self._planner.plan(item, self.now_ns())
+        except BaseException as error:
+            # Of an action of another package; the speaker gets an answer.
+            self.report_exception(error)
+            plan = planner.make_refusal(item, f"I cannot plan that: {format_error(error)}")
+        if plan.steps and all(executor_of(step.action) == SCENE for step in plan.steps):
             return plan, ""  # the scene reporter answers
         # The robot does not answer speech that is no command at all.
         return plan, plan.reason if plan.intent or item.text else ""

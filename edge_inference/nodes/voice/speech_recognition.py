@@ -13,9 +13,9 @@ from edge_inference.composition.allocator import release_free_memory
 from edge_inference.core.audio import SAMPLE_RATE, SpeechSegment
 from edge_inference.core.directives.directive import OperatingPoint
 from edge_inference.core.settings import setting
-from edge_inference.core.voice import Intent, Transcript
+from edge_inference.core.voice import IntentArray, Transcript
 from edge_inference.nodes.conversions.audio import SpeechSegmentAdapter
-from edge_inference.nodes.conversions.voice import IntentAdapter, TranscriptAdapter
+from edge_inference.nodes.conversions.voice import IntentArrayAdapter, TranscriptAdapter
 from edge_inference.nodes.stage import FrameDropped, Stage, StageSettings
 from edge_inference.nodes.throttle_client import (
     ServingState,
@@ -84,7 +84,7 @@ class SpeechRecognition(Stage[SpeechSegment]):
         self._throttle_client.start()
         self.subscribe_to("speech", SpeechSegmentAdapter(), self.receive)
         self.subscribe_to("mixed_speech", SpeechSegmentAdapter(), self._receive_mixed)
-        self.subscribe_to("intent", IntentAdapter(), self._on_intent)
+        self.subscribe_to("intent", IntentArrayAdapter(), self._on_intent)
 
     def close(self) -> None:
         """Free the model."""
@@ -161,11 +161,11 @@ class SpeechRecognition(Stage[SpeechSegment]):
     def _receive_mixed(self, segment: SpeechSegment, by_reference: bool) -> None:
         self.receive(replace(segment, is_mixed=True), by_reference)
 
-    def _on_intent(self, intent: Intent, by_reference: bool) -> None:
-        """Expect a yes or no after an intent for which the planner asks a question."""
+    def _on_intent(self, spoken: IntentArray, by_reference: bool) -> None:
+        """Expect a yes or no after intents for which the planner asks a question."""
         del by_reference
-        if intent.needs_confirmation:
-            self._question_ns = intent.stamp_ns
+        if spoken.needs_confirmation:
+            self._question_ns = spoken.stamp_ns
 
     def _serving(self) -> ServingState:
         limits, name = self._throttle_client.limits, self._model_name

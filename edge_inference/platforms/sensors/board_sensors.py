@@ -29,7 +29,8 @@ def _make_sensor(
     files: SystemFiles, board: Board, clock: Clock, declared: BoardSensor
 ) -> ProgramFile:
     quantity = Quantity(declared.quantity)
-    lowest, highest = _find_range(quantity, board)
+    is_temperature = quantity is Quantity.TEMPERATURE
+    lowest, highest = board.temperature_range if is_temperature else quantity.valid
     channel = Channel(
         declared.name,
         declared.file,
@@ -45,19 +46,6 @@ def _make_sensor(
     return ProgramFile(
         (channel,), files, clock, declared.scale, declared.offset, declared.max_age_s
     )
-
-
-def _find_range(quantity: Quantity, board: Board) -> tuple[float, float]:
-    """Return the lowest and the highest value that a quantity can have on this board."""
-    match quantity:
-        case Quantity.TEMPERATURE:
-            return board.settings.min_c, board.settings.max_c
-        case Quantity.SHARE:
-            return 0.0, 1.0
-        case Quantity.POWER | Quantity.VOLTAGE | Quantity.CURRENT | Quantity.STATE:
-            return -math.inf, math.inf
-        case _:
-            return 0.0, math.inf
 
 
 def _finite_or_none(value: float) -> float | None:

@@ -10,7 +10,6 @@ from edge_inference.core.reading import Quantity, Reading, ReadingStatus, Role
 from edge_inference.core.settings import shorten
 from edge_inference.errors import InputError
 from edge_inference.platforms.board_files import Board
-from edge_inference.platforms.role_quantities import describe_role_error
 from edge_inference.platforms.sensors.channel import Clock
 from edge_inference.platforms.sensors.sensor import Sensor
 
@@ -121,12 +120,14 @@ def _describe_error(reading: Reading, board: Board, now_ns: int) -> str:
         number = getattr(reading, field)
         if number is not None and not _is_finite(number):
             return f"{reading.name}: expected {field} to be a number or None, got {shorten(number)}"
-    if error := describe_role_error(reading.role, reading.quantity):
+        is_control = field == "value" and reading.role is Role.CONTROL
+        lowest, highest = board.temperature_range if is_control else reading.quantity.valid
+        if number is not None and not lowest <= number <= highest:
+            return (
+                f"{reading.name}: expected {field} from {lowest:g} to {highest:g}, got {number:g}"
+            )
+    if error := reading.role.objection(reading.quantity):
         return f"{reading.name}: {error}"
-    lowest, highest = board.settings.min_c, board.settings.max_c
-    value = reading.value
-    if reading.role is Role.CONTROL and value is not None and not lowest <= value <= highest:
-        return f"{reading.name}: expected {lowest:g} to {highest:g} °C, got {value:g}"
     if not isinstance(reading.stamp_ns, int) or reading.stamp_ns > now_ns:
         return (
             f"{reading.name}: expected a time up to now ({now_ns} ns), got {reading.stamp_ns!r}; "

@@ -86,6 +86,11 @@ class Grammar:
         self._check_conflicts()
 
     @property
+    def definitions(self) -> tuple[Phrase, ...]:
+        """The phrases as the file defines them, in its order."""
+        return self._phrases
+
+    @property
     def intents(self) -> tuple[str, ...]:
         """The names of the intents."""
         return tuple(dict.fromkeys(phrase.intent for phrase in self._phrases))

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from edge_inference.core.settings import setting
 from edge_inference.core.voice import ActionPlan, Transcript
+from edge_inference.speech.actions.table import may_move
 from edge_inference.speech.language.text_normalization import split_clauses, split_words
 
 STOP_WORDS = frozenset(
@@ -53,7 +54,6 @@ _GUARD_NS = 1_500_000_000
 _MAX_QUOTED = 60
 _MAX_REMEMBERED = 16
 _TRUNCATED_TEXT = "something that a gap in the audio cut off"
-_STILL_ACTIONS = frozenset({"stop", "look", "say"})
 # "Go on and stop": the robot stops at the end.
 _JOINERS = frozenset({"and", "then"})
 # Objects with "stop" in their name.
@@ -261,7 +261,7 @@ class NegationGuard:
 
     def problem(self, plan: ActionPlan, now_ns: int) -> str:
         """Return why a plan must not be executed; empty if it may be."""
-        if not any(step.action not in _STILL_ACTIONS for step in plan.steps):
+        if not any(may_move(step.action) for step in plan.steps):
             return ""
         if plan.stamp_ns in self._blocked_ns:
             return self._problem()

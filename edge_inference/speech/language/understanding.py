@@ -6,10 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from edge_inference.core.settings import setting
-from edge_inference.core.voice import UNKNOWN, Intent, Transcript
+from edge_inference.core.voice import (
+    NO,
+    STOP,
+    UNKNOWN,
+    Intent,
+    IntentArray,
+    Transcript,
+)
+from edge_inference.speech.actions.table import may_move
 from edge_inference.speech.language.affirmation import is_affirmation
 from edge_inference.speech.language.grammar import Grammar, PhraseReading
-from edge_inference.speech.language.intent_sequence import join_intents
 from edge_inference.speech.language.stop_phrases import (
     NegationGuard,
     StopSettings,
@@ -28,8 +35,6 @@ __all__ = ["UNKNOWN", "Understanding", "UnderstandingSettings", "is_stop"]
 
 #: Sources whose intents act without confirmation.
 _UNCONFIRMED_SOURCES = ("grammar", "fuzzy")
-# Intents that are allowed after a negation before a pause.
-_STILL_INTENTS = frozenset({"stop", "look", "deny"})
 #: A longer text is conversation, not a command.
 MAX_WORDS = 100
 MAX_CHARACTERS = 1000
@@ -80,8 +85,8 @@ class Understanding:
         self._embedding_matcher = EmbeddingMatcher(grammar, embed) if embed else None
         self._negation_guard = NegationGuard()
 
-    def parse(self, transcript: Transcript) -> Intent:
-        """Return the intent of a transcript; an intent without a name has a ``problem``.
+    def parse(self, transcript: Transcript) -> IntentArray:
+        """Return the intents of a transcript; without any there is a ``problem``.
 
         Call it with all transcripts, in order: the meaning of a command depends on a negation that
         a pause has separated from it. If a transcript has no start time, motion checks this by the
@@ -90,13 +95,14 @@ class Understanding:
         blocked = ""
         if transcript.start_ns:
             blocked = self._negation_guard.observe(transcript, transcript.stamp_ns)
-        intent = self._parse(transcript)
-        may_move = bool(intent.name) or is_affirmation(intent.text)
-        if blocked and may_move and intent.name not in _STILL_INTENTS:
+        found = self._parse(transcript)
+        moves = any(name != NO and may_move(name) for name in found.names)
+        may_answer = not found.intents and is_affirmation(found.text)
+        if blocked and (moves or may_answer):
             return self._make_unknown(transcript, blocked)
-        return intent
+        return found
 
-    def _parse(self, transcript: Transcript) -> Intent:
+    def _parse(self, transcript: Transcript) -> IntentArray:
         if transcript.problem:  # the text of a problem is no command and needs no answer
             return replace(self._make_unknown(transcript, transcript.problem), text="")
         if len(transcript.text) > MAX_CHARACTERS:
@@ -113,18 +119,18 @@ class Understanding:
             is_answer = is_affirmation(transcript.text) and self._is_confident(transcript)
             return replace(nothing, source=UNKNOWN) if is_answer else nothing
         text, stop_words = transcript.text, self._settings.stop_words
-        stop = self._make_intent(PhraseReading("stop", {}), "grammar", 1.0, transcript)
+        stop = self._make_intents([PhraseReading(STOP, {})], "grammar", 1.0, transcript)
         result = self._parse_exact(words, transcript)
         if result is None and is_stop(text, stop_words):
             result = stop
         # "Slow down and stop" is no sequence of known commands, but it is a stop.
         otherwise = stop if find_stop_word(text, stop_words, in_turn=False) else None
         if not self._is_confident(transcript):
-            if result is None or result.name != "stop":
+            if result is None or not result.is_only(STOP):
                 result = otherwise or self._make_unknown(transcript, "I did not hear that well")
         elif result is None:
             result = self._match_approximately(words, transcript)
-            result = result if result.name else otherwise or result
+            result = result if result.intents else otherwise or result
         return replace(result, text=text)
 
     def _is_confident(self, transcript: Transcript) -> bool:
@@ -142,11 +148,9 @@ class Understanding:
             return None
         return FuzzyMatcher(self._grammar, similarity)
 
-    def _parse_exact(self, words: Sequence[str], transcript: Transcript) -> Intent | None:
+    def _parse_exact(self, words: Sequence[str], transcript: Transcript) -> IntentArray | None:
         readings = self._parse_sequence(words)
-        if not readings:
-            return None
-        return join_intents([self._make_intent(r, "grammar", 1.0, transcript) for r in readings])
+        return self._make_intents(readings, "grammar", 1.0, transcript) if readings else None
 
     def _parse_sequence(self, words: Sequence[str]) -> list[PhraseReading]:
         """Return the readings of one or several commands; none if one does not match."""
@@ -161,50 +165,52 @@ class Understanding:
                 return [first, *rest]
         return []
 
-    def _match_approximately(self, words: Sequence[str], transcript: Transcript) -> Intent:
-        """Return the intent of a text that does not match the grammar exactly."""
-        intent = self._match_fuzzy(words, transcript)
-        if intent is None:
-            intent = self._parse_parts(words, transcript)
-        if intent is None and self._embedding_matcher:
+    def _match_approximately(self, words: Sequence[str], transcript: Transcript) -> IntentArray:
+        """Return the intents of a text that does not match the grammar exactly."""
+        found = self._match_fuzzy(words, transcript)
+        if found is None:
+            found = self._parse_parts(words, transcript)
+        if found is None and self._embedding_matcher:
             match = self._embedding_matcher.find(words, self._settings.embedding_threshold)
             if match:
-                intent = self._make_intent(match.reading, "embedding", match.score, transcript)
-        if intent is not None:
-            return intent
+                found = self._make_intents([match.reading], "embedding", match.score, transcript)
+        if found is not None:
+            return found
         problem = self._grammar.explain_mismatch(words)
         if problem:
             return self._make_unknown(transcript, problem)
         unknown = self._make_unknown(transcript, f"I do not understand {' '.join(words)!r}")
         return replace(unknown, source=UNKNOWN)
 
-    def _match_fuzzy(self, words: Sequence[str], transcript: Transcript) -> Intent | None:
+    def _match_fuzzy(self, words: Sequence[str], transcript: Transcript) -> IntentArray | None:
         if self._fuzzy_matcher is None:
             return None
         settings = self._settings
         match = self._fuzzy_matcher.find(
             words, settings.fuzzy_threshold, settings.fuzzy_word_threshold
         )
-        return self._make_intent(match.reading, "fuzzy", match.score, transcript) if match else None
+        if match is None:
+            return None
+        return self._make_intents([match.reading], "fuzzy", match.score, transcript)
 
-    def _parse_parts(self, words: Sequence[str], transcript: Transcript) -> Intent | None:
-        """Return the intent of several commands, at least one of which does not match exactly."""
+    def _parse_parts(self, words: Sequence[str], transcript: Transcript) -> IntentArray | None:
+        """Return the intents of several commands, at least one of which does not match exactly."""
         joiners = self._find_joiners(words)
         if not joiners:
             return None
         starts = [0, *(end for _, end in joiners)]
         ends = [*(start for start, _ in joiners), len(words)]
-        parts = []
+        parts: list[IntentArray] = []
         for start, end in zip(starts, ends, strict=True):
             part = self._strip_ignored(words[start:end])
-            intent = self._parse_exact(part, transcript) or self._match_fuzzy(part, transcript)
-            if intent is None:
+            found = self._parse_exact(part, transcript) or self._match_fuzzy(part, transcript)
+            if found is None:
                 problem = self._grammar.explain_mismatch(part)
                 return self._make_unknown(transcript, problem) if problem else None
-            if intent.problem:
-                return intent
-            parts.append(intent)
-        return join_intents(parts)
+            if found.problem:
+                return found
+            parts.append(found)
+        return _join(parts)
 
     def _find_joiners(self, words: Sequence[str]) -> list[tuple[int, int]]:
         """Return the start of each joiner between words, and the index after it."""
@@ -233,14 +239,14 @@ class Understanding:
                 return before
         return left
 
-    def _make_intent(
-        self, reading: PhraseReading, source: str, score: float, transcript: Transcript
-    ) -> Intent:
-        if reading.problem:
-            return self._make_unknown(transcript, reading.problem)
-        return Intent(
-            name=reading.intent,
-            slots=reading.slots,
+    def _make_intents(
+        self, readings: Sequence[PhraseReading], source: str, score: float, transcript: Transcript
+    ) -> IntentArray:
+        problem = next((reading.problem for reading in readings if reading.problem), "")
+        if problem:
+            return self._make_unknown(transcript, problem)
+        return IntentArray(
+            intents=tuple(Intent(reading.intent, reading.slots) for reading in readings),
             confidence=transcript.confidence * score,
             text=transcript.text,
             source=source,
@@ -249,10 +255,9 @@ class Understanding:
             frame_id=transcript.frame_id,
         )
 
-    def _make_unknown(self, transcript: Transcript, problem: str) -> Intent:
-        return Intent(
-            name="",
-            slots={},
+    def _make_unknown(self, transcript: Transcript, problem: str) -> IntentArray:
+        return IntentArray(
+            intents=(),
             confidence=0.0,
             text=transcript.text,
             source="grammar",
@@ -260,3 +265,14 @@ class Understanding:
             problem=problem,
             frame_id=transcript.frame_id,
         )
+
+
+def _join(parts: Sequence[IntentArray]) -> IntentArray:
+    """Return the intents of all parts; the least certain part decides for all."""
+    return replace(
+        parts[0],
+        intents=tuple(intent for part in parts for intent in part.intents),
+        confidence=min(part.confidence for part in parts),
+        source=next((part.source for part in parts if part.source != "grammar"), "grammar"),
+        needs_confirmation=any(part.needs_confirmation for part in parts),
+    )

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Collection
 from typing import NamedTuple
 
-from edge_inference.core.voice import ActionPlan, Transcript
+from edge_inference.core.voice import STOP, ActionPlan, Transcript
 from edge_inference.speech.language.stop_phrases import find_stop_word, starts_with_no
 
 _REMEMBERED = 16
@@ -28,7 +28,7 @@ class UnplannedText(NamedTuple):
         """Tell whether a plan carries out the text: it moves for a no, ends in stop for a stop."""
         if plan.is_refused:
             return False
-        return not self.is_stop or any(step.action == "stop" for step in plan.steps)
+        return not self.is_stop or any(step.action == STOP for step in plan.steps)
 
 
 class UnplannedTextTracker:

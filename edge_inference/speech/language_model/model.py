@@ -9,10 +9,10 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 from edge_inference.core.settings import setting
-from edge_inference.core.voice import Intent
+from edge_inference.core.voice import Intent, IntentArray
 from edge_inference.errors import ModelError
-from edge_inference.speech.language.grammar import Grammar, PhraseReading
-from edge_inference.speech.language.intent_sequence import join_intents
+from edge_inference.speech.actions.table import may_move
+from edge_inference.speech.language.grammar import Grammar
 from edge_inference.speech.language.stop_phrases import NEGATIONS_AND_CONDITIONS
 from edge_inference.speech.language.text_normalization import split_words
 from edge_inference.speech.language_model.constrained_decoding import (
@@ -30,8 +30,6 @@ from edge_inference.speech.language_model.prompt import Prompt
 from edge_inference.speech.model_runner import ModelRunner
 
 SOURCE = "language_model"
-#: Intents without motion; they need no confirmation.
-MOTIONLESS_INTENTS = frozenset({"stop", "look"})
 #: Characters of spoken quantities.
 _IN_QUANTITIES = string.ascii_lowercase + string.digits + " .-/°"
 #: A longer text is conversation, not a command.
@@ -106,10 +104,10 @@ class PlanGenerator:
             tokens.encode(prompt.prefix(prompt_examples), add_special_tokens=True)
         )
 
-    def parse(self, unknown: Intent) -> Intent:
-        """Return the intent of a text outside the grammar.
+    def parse(self, unknown: IntentArray) -> IntentArray:
+        """Return the intents of a text outside the grammar.
 
-        An intent that moves the robot needs confirmation. Without a name it has a ``problem``.
+        If one may move the robot, they need confirmation. Without any there is a ``problem``.
         """
         words = split_words(unknown.text[: MAX_CHARACTERS + 1])
         is_too_long = len(unknown.text) > MAX_CHARACTERS or len(words) > MAX_WORDS
@@ -127,8 +125,13 @@ class PlanGenerator:
         is_sure = generated.confidence >= self.settings.min_model_confidence
         if not is_sure or not _has_quantities(generated.text, words):
             return replace(unknown, problem=f"I am not sure what {unknown.text!r} means")
-        return join_intents(
-            [_make_intent(reading, unknown, generated.confidence) for reading in readings]
+        return replace(
+            unknown,
+            intents=tuple(Intent(reading.intent, reading.slots) for reading in readings),
+            confidence=generated.confidence,
+            source=SOURCE,
+            needs_confirmation=any(may_move(reading.intent) for reading in readings),
+            problem="",
         )
 
     def generate(self, text: str) -> DecodedPlan:
@@ -157,15 +160,3 @@ def _has_quantities(plan: str, words: Sequence[str]) -> bool:
         if quantity.unit or words[start] != "one"
     }
     return all(re.search(rf"={re.escape(each)}(?= \w+=|;|$)", plan) for each in spoken)
-
-
-def _make_intent(reading: PhraseReading, unknown: Intent, confidence: float) -> Intent:
-    return replace(
-        unknown,
-        name=reading.intent,
-        slots=reading.slots,
-        confidence=confidence,
-        source=SOURCE,
-        needs_confirmation=reading.intent not in MOTIONLESS_INTENTS,
-        problem="",
-    )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from edge_inference.core.settings import setting
 from edge_inference.core.yaml_file import Section, load_yaml
+from edge_inference.speech.actions.table import ACTIONS
 from edge_inference.speech.language.grammar import Grammar, PhraseReading
 from edge_inference.speech.language.text_normalization import split_words
 from edge_inference.speech.language_model.plan_schema import NONE, PlanSchema
@@ -18,7 +19,8 @@ _SYSTEM = (
     f"Answer {NONE} for whatever is no command for a robot that moves."
 )
 #: Examples in words outside the grammar, mixed with conversation: a small model imitates the last
-#: examples. Only examples whose plan the grammar knows are used.
+#: examples. Only examples whose plan the grammar knows are used. Their order is the one that was
+#: measured, so they are not in the rows of the actions; those have examples of other actions.
 _EXAMPLES = (
     ("move ahead", "move direction=forward"),
     ("nice weather today", NONE),
@@ -127,7 +129,10 @@ def select_examples(
             )
     if own:
         return [(text, plan) for text, plan, _ in own]
-    known = [(text, plan) for text, plan in _EXAMPLES if fits(text, plan)]
+    others = [example for action in ACTIONS.rows().values() for example in action.examples]
+    # Conversation remains the last.
+    built_in = [*_EXAMPLES[:-1], *others, _EXAMPLES[-1]]
+    known = [(text, plan) for text, plan in built_in if fits(text, plan)]
     if any(plan != NONE for _, plan in known):
         return known
     found: dict[tuple[str, frozenset[str]], tuple[str, str]] = {}

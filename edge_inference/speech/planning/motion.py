@@ -8,10 +8,16 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from enum import Enum
 
-from edge_inference.core.voice import ActionPlan, ActionStep, Transcript
+from edge_inference.core.voice import STOP, ActionPlan, ActionStep, Transcript
+from edge_inference.speech.actions.limits import VoiceLimits
+from edge_inference.speech.actions.table import (
+    find_action,
+    is_turn,
+    is_velocity,
+    step_objection,
+)
 from edge_inference.speech.language.stop_phrases import NegationGuard, is_rejection, may_retract
 from edge_inference.speech.planning.clock_monitor import ClockMonitor
-from edge_inference.speech.planning.limits import VoiceLimits
 
 #: A step ends at this remaining distance or angle, in m or rad.
 TOLERANCE = 0.001
@@ -24,7 +30,7 @@ _STEADY_MARGIN = 1.05
 
 
 class MotionState(Enum):
-    """The state of a plan. WAITING: another node executes the step (go_to, pick, say …)."""
+    """The state of a plan. WAITING: the step is not a velocity (go_to, pick, say …)."""
 
     IDLE = "idle"
     MOVING = "moving"
@@ -145,8 +151,8 @@ class Motion:
         gap_s = (now_ns - self._last_ns) / 1e9
         steady_gap_s = self._start_clock(now_ns)
         if self._state is not MotionState.MOVING and not self._is_braking:
-            problem = self._clock_monitor.problem(self.limits.plan.dead_man_s)
-            if problem and self._state is MotionState.WAITING:
+            problem = self._find_waiting_fault(now_ns)
+            if problem:
                 self._halt(MotionState.STOPPED, problem)
             return 0.0, 0.0
         problem = self._find_fault(gap_s, steady_gap_s, now_ns)
@@ -191,11 +197,11 @@ class Motion:
         return (
             self._time_objection(plan, now_ns)
             or self._negation_guard.problem(plan, now_ns)
-            or next(filter(None, map(self.limits.objection, plan.steps)), "")
+            or next(filter(None, (step_objection(step, self.limits) for step in plan.steps)), "")
         )
 
     def _time_objection(self, plan: ActionPlan, now_ns: int) -> str:
-        only_stops = all(step.action == "stop" for step in plan.steps)
+        only_stops = all(step.action == STOP for step in plan.steps)
         steady_age_s = self._clock_monitor.steady_age_s(plan.stamp_ns)
         return self.limits.objection_to_age(
             plan.stamp_ns, now_ns, only_stops=only_stops, steady_age_s=steady_age_s
@@ -206,21 +212,33 @@ class Motion:
         self._last_ns = now_ns
         return self._clock_monitor.update(now_ns)
 
+    def _find_waiting_fault(self, now_ns: int) -> str:
+        if self._state is not MotionState.WAITING:
+            return ""
+        problem = self._clock_monitor.problem(self.limits.plan.dead_man_s)
+        action = find_action(self._step().action)
+        if not problem and (action is None or action.has_time_limit):
+            problem = self._duration_problem(now_ns)
+        return problem
+
     def _find_fault(self, gap_s: float, steady_gap_s: float, now_ns: int) -> str:
-        limits, steady_ns = self.limits.plan, self._steady_ns()
+        limits = self.limits.plan
         if gap_s < 0:
             return f"The clock ran back by {-gap_s:.3f} seconds"
         if (max_gap_s := max(gap_s, steady_gap_s)) > limits.dead_man_s:
             return f"There was no control cycle for {max_gap_s:.2f} seconds"
-        if (
-            max(now_ns - self._started_ns, steady_ns - self._started_steady_ns) / 1e9
-            > limits.max_step_s
-        ):
-            return f"The step took longer than {limits.max_step_s:g} seconds"
+        if too_long := self._duration_problem(now_ns):
+            return too_long
         self._steady_distance += abs(self._velocity) * steady_gap_s
         if self._steady_distance > self._max_step_distance() * _STEADY_MARGIN:
             return "The clock is slow: by a steady one I have come further than any step may go"
         return self._clock_monitor.problem(limits.dead_man_s)
+
+    def _duration_problem(self, now_ns: int) -> str:
+        """Return why the step takes too long, by either clock."""
+        steady_ns, max_s = self._steady_ns(), self.limits.plan.max_step_s
+        took_s = max(now_ns - self._started_ns, steady_ns - self._started_steady_ns) / 1e9
+        return f"The step took longer than {max_s:g} seconds" if took_s > max_s else ""
 
     def _is_active(self) -> bool:
         return self._state in (MotionState.MOVING, MotionState.WAITING)
@@ -239,10 +257,10 @@ class Motion:
             self._state = MotionState.DONE
             return
         step = self._plan.steps[self._index]
-        if step.action == "stop":
+        if step.action == STOP:
             self._halt(MotionState.STOPPED, "")
-        elif step.action in ("move", "turn"):
-            distance = step.angle_rad if step.action == "turn" else step.distance_m
+        elif is_velocity(step.action):
+            distance = step.angle_rad if is_turn(step.action) else step.distance_m
             self._state = MotionState.MOVING
             self._step_size = self._remaining = distance or 0.0
         else:
@@ -265,7 +283,7 @@ class Motion:
     def _drive(self, gap_s: float, now_ns: int) -> None:
         self._remaining -= self._velocity * gap_s
         if self._velocity == 0.0:
-            self._is_turning = self._step().action == "turn"
+            self._is_turning = is_turn(self._step().action)
         elif abs(self._remaining) <= TOLERANCE or self._remaining * self._step_size < 0:
             self._finish_step(gap_s, now_ns)
             return

@@ -20,7 +20,7 @@ from edge_inference.nodes.component import Component
 from edge_inference.nodes.conversions.headers import to_header
 from edge_inference.nodes.voice.navigation.abandoned_goals import AbandonedGoal, AbandonedGoals
 from edge_inference.nodes.voice.navigation.active_goals import ActiveGoals
-from edge_inference.speech.planning.limits import NamedPlace
+from edge_inference.speech.actions.limits import NamedPlace
 
 _NO_NAVIGATION = "I have no navigation"
 _ACTION = "/navigate_to_pose"

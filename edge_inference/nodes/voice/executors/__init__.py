@@ -1,0 +1,1 @@
+"""Who executes the steps of a plan that are not velocities."""
