@@ -23,6 +23,7 @@ from pathlib import Path
 
 from benchmarks.report import Report, interleave
 from benchmarks.unseen_images import Fp32Reference, unseen_images
+from edge_inference.backends.base import Backend
 from edge_inference.backends.cpu_instructions import CpuInstructions, find_cpu_instructions
 from edge_inference.backends.ort import OrtBackend
 from edge_inference.core.models.model import ModelDescription, find_model
@@ -102,7 +103,7 @@ def _measure(
         report.figure(f"{model.name}: unseen images and crops", len(reference.inputs))
         inputs = {model.input.name: reference.inputs[0][0]}
         sides = {"fp32": lambda: fp32.infer(inputs)} | {
-            variant.title: lambda engine=engines[variant]: engine.infer(inputs)  # type: ignore[misc]
+            variant.title: lambda engine=engines[variant]: engine.infer(inputs)
             for variant in variants
         }
         times = interleave(sides, 120 if report.quick else 300, now_ns=time.thread_time_ns)
@@ -125,7 +126,7 @@ def _measure(
 def _report_agreement(
     report: Report,
     reference: Fp32Reference,
-    engine: OrtBackend,
+    engine: Backend,
     variant: DerivedVariant,
     model: str,
     stride: int,

@@ -45,13 +45,17 @@ class Quantity(enum.Enum):
 
     @property
     def valid(self) -> tuple[float, float]:
-        """The lowest and the highest valid value, far beyond those of any computer."""
+        """The lowest and the highest value that a sensor of any computer may report."""
         return _QUANTITIES[self].valid
 
     def describe(self, value: float) -> str:
         """Return a value as text for people."""
         row = _QUANTITIES[self]
         return row.text.format(value / row.divisor)
+
+
+#: Trip points of a temperature outside this range are placeholders of firmware.
+PLAUSIBLE_TRIP_C = (50.0, 125.0)
 
 
 class _QuantityRow(NamedTuple):
@@ -68,10 +72,10 @@ _QUANTITIES = {
     Quantity.POWER: _QuantityRow("W", (-1e6, 1e6), "{:.2f} W"),
     Quantity.VOLTAGE: _QuantityRow("V", (-1e6, 1e6), "{:.2f} V"),
     Quantity.CURRENT: _QuantityRow("A", (-1e6, 1e6), "{:.2f} A"),
-    Quantity.ENERGY: _QuantityRow("J", (-1e15, 1e15), "{:.1f} Wh", 3600),
-    Quantity.ELECTRIC_CHARGE: _QuantityRow("C", (-1e12, 1e12), "{:.2f} Ah", 3600),
+    Quantity.ENERGY: _QuantityRow("J", (0.0, 1e15), "{:.1f} Wh", 3600),
+    Quantity.ELECTRIC_CHARGE: _QuantityRow("C", (0.0, 1e12), "{:.2f} Ah", 3600),
     Quantity.FREQUENCY: _QuantityRow("Hz", (0.0, 1e12), "{:.0f} MHz", 1e6),
-    Quantity.SHARE: _QuantityRow("", (-1e3, 1e3), "{:.0%}"),
+    Quantity.SHARE: _QuantityRow("", (0.0, 1.0), "{:.0%}"),
     Quantity.COUNT: _QuantityRow("", (0.0, 2.0**64), "{:g}"),
     Quantity.STATE: _QuantityRow("", (-(2.0**63), 2.0**64), "{:g}"),
 }

@@ -44,20 +44,22 @@ class BatteryBudget:
         left_s = min(minutes_to_last * 60.0, (self._until_ns - now_ns) / 1e9)
         if left_s <= 0.0:
             return BatteryPlan(minutes_left=0.0)
-        batteries = sum_batteries(state)
-        if batteries is None or not batteries.delivers:
-            self._budget_w = None
-            problem = "" if batteries else "minutes_to_last: this machine has no battery"
-            return BatteryPlan(None, left_s / 60.0, problem)
-        problem = self._update_budget(batteries, left_s, reserve)
+        problem = self._update_budget(sum_batteries(state), left_s, reserve)
         return BatteryPlan(self._budget_w, left_s / 60.0, problem)
 
-    def _update_budget(self, batteries: BatterySum, left_s: float, reserve: float) -> str:
+    def _update_budget(self, batteries: BatterySum | None, left_s: float, reserve: float) -> str:
         """Divide the energy by the time; return what cannot be kept, empty if all can."""
+        held = "" if self._budget_w is None else "; the last battery budget stays in force"
+        if batteries is None:
+            # A battery that delivered is hardly taken out, but its sensor may be lost.
+            known = "no battery is left" if held else "this machine has no battery"
+            return f"minutes_to_last: {known}{held}"
+        if not batteries.delivers:
+            self._budget_w = None
+            return ""
         energy_j, full_j = batteries.energy_j, batteries.full_energy_j
         if energy_j is None:
             problem = f"minutes_to_last cannot be kept: {batteries.problems[Role.BATTERY_ENERGY]}"
-            held = "" if self._budget_w is None else "; the last battery budget stays in force"
             return problem + held
         if full_j is None and reserve > 0.0:
             self._budget_w = energy_j / left_s

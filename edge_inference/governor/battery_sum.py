@@ -38,12 +38,13 @@ def sum_batteries(state: PlatformState) -> BatterySum | None:
     power_w = _sum(batteries, Role.BATTERY_POWER, problems)
     energy_j = _sum(batteries, Role.BATTERY_ENERGY, problems)
     full_energy_j = _sum(batteries, Role.BATTERY_FULL_ENERGY, problems)
-    delivers = power_w is None or power_w > 0.0
-    if not power_w:  # unknown, or 0 where a driver may not measure it
-        delivers = any(_may_discharge(each) for each in batteries)
-        if delivers and power_w is not None:
-            power_w = None
-            problems[Role.BATTERY_POWER] = "the batteries report 0 W, but one may discharge"
+    discharging = [each for each in batteries if _may_discharge(each)]
+    unmeasured = [each for each in discharging if each.value(Role.BATTERY_POWER) == 0.0]
+    if power_w is not None and power_w <= 0.0 and unmeasured:
+        power_w = None
+        problem = f"{unmeasured[0].name} reports 0 W, but may discharge"
+        problems[Role.BATTERY_POWER] = problem
+    delivers = bool(discharging) if power_w is None else power_w > 0.0
     return BatterySum(power_w, energy_j, full_energy_j, delivers, problems)
 
 
@@ -77,9 +78,11 @@ def _full_energy_j(battery: Device) -> float | None:
 
 
 def _may_discharge(battery: Device) -> bool:
-    return battery.value(Role.BATTERY_STATUS) in (None, float(BatteryStatus.DISCHARGING))
+    """Tell whether a battery discharges, or nothing that is known says what it does."""
+    return battery.value(Role.BATTERY_STATUS) not in _IDLE_OR_CHARGING
 
 
+_IDLE_OR_CHARGING = {float(each) for each in BatteryStatus if each is not BatteryStatus.DISCHARGING}
 #: What a sum adds up, and how a problem names it.
 _VALUES: Mapping[Role, Callable[[Device], float | None]] = {
     Role.BATTERY_POWER: lambda battery: battery.value(Role.BATTERY_POWER),

@@ -11,11 +11,15 @@ import math
 from dataclasses import dataclass
 
 from edge_inference.core.platform_state import PlatformState
-from edge_inference.core.reading import Quantity, Reading, ReadingStatus, Role
+from edge_inference.core.reading import (
+    PLAUSIBLE_TRIP_C,
+    Quantity,
+    Reading,
+    ReadingStatus,
+    Role,
+)
 from edge_inference.governor.settings import GovernorSettings
 
-#: Trip points outside this range are placeholders of the firmware.
-_PLAUSIBLE_TRIP_C = (50.0, 125.0)
 #: A board without a throttle trip point starts to throttle about this far below the critical one.
 _THROTTLE_BEFORE_CRITICAL_C = 6.0
 #: A lost zone lowers the bounds of the other zones by at most this much.
@@ -91,8 +95,10 @@ class SensorWatch:
             if each.value is not None
         ]
         # A limit of its own tells that a sensor is of something else, such as a battery: it says
-        # nothing about a processor whose temperatures are lost.
-        own = [each for each in control if each.limit is None] or control
+        # nothing about a processor whose temperatures are lost, or not found yet.
+        own = [each for each in control if each.limit is None]
+        if not own and not state.problem:  # this machine surely has no other one
+            own = control
         stamps_ns = [each.stamp_ns for each in usable if each in own]
         if not stamps_ns:
             return self._view_without_zones(control, now_ns, timeout_ns, settings)
@@ -187,7 +193,7 @@ def _throttle_trip(reading: Reading) -> float | None:
 
 
 def _is_plausible(trip_c: float | None) -> bool:
-    lowest, highest = _PLAUSIBLE_TRIP_C
+    lowest, highest = PLAUSIBLE_TRIP_C
     return trip_c is not None and lowest <= trip_c <= highest
 
 

@@ -141,11 +141,14 @@ def measure_power(state: PlatformState) -> tuple[Role, float] | None:
     The power of batteries that charge does not count.
     """
     measured = measured_powers(state)
-    return next(((role, measured[role]) for role in _SOURCES if measured.get(role)), None)
+    return next(((role, measured[role]) for role in _SOURCES if role in measured), None)
 
 
 def measured_powers(state: PlatformState) -> dict[Role, float]:
-    """Return the measured powers of the whole machine in watts, by source; each is 0 or more."""
+    """Return the measured powers of the whole machine in watts, by source; each is above 0.
+
+    No machine that runs takes 0 W: a sensor that says so measures nothing.
+    """
     rails = next((each.value for each in state.by_role(Role.RAILS_SUM)), None)
     batteries = sum_batteries(state)
     powers = {
@@ -154,4 +157,4 @@ def measured_powers(state: PlatformState) -> dict[Role, float]:
         Role.BATTERY_POWER: None if batteries is None else batteries.power_w,
     }
     valid = {role: valid_number(power_w) for role, power_w in powers.items()}
-    return {role: power_w for role, power_w in valid.items() if power_w is not None}
+    return {role: power_w for role, power_w in valid.items() if power_w}

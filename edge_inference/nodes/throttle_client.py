@@ -159,9 +159,9 @@ class ThrottleClient:
 
         An inactive node has no subscription: it misses no manager and has no workload to report.
         """
-        if self._subscription is None or not self._subscription.is_open:
-            return
         with self.lock:
+            if self._subscription is None or not self._subscription.is_open:
+                return
             before = self.active
             policy = self._node.parameters.current.failsafe_policy()
             self.active = self._arbiter.resolve(policy, time.monotonic_ns())

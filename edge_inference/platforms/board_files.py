@@ -98,6 +98,11 @@ class Board:
     settings: BoardSettings
     sensors: tuple[BoardSensor, ...] = ()
 
+    @property
+    def temperature_range(self) -> tuple[float, float]:
+        """The lowest and the highest valid temperature, in °C."""
+        return self.settings.min_c, self.settings.max_c
+
     def power_role(self, name: str) -> Role:
         """Return the role of a power reading by its name."""
         is_total = matches_any(name, self.settings.total_power)

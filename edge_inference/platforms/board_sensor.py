@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from edge_inference.core.reading import Quantity, Role
+from edge_inference.core.reading import PLAUSIBLE_TRIP_C, Quantity, Role
 from edge_inference.core.settings import setting
 from edge_inference.platforms.file_patterns import (
     describe_path_error,
@@ -14,8 +14,6 @@ from edge_inference.platforms.file_patterns import (
 )
 
 _MAX_NAME_CHARS = 80
-#: The governor uses no trip points outside this range, which firmware uses as placeholders.
-_TRIP_RANGE_C = (50.0, 125.0)
 
 
 @dataclass(frozen=True)
@@ -49,10 +47,14 @@ class BoardSensor:
     scale: float = setting(1.0, "the value is number * scale + offset, in the unit of quantity")
     offset: float = setting(0.0, "see scale; such as -273.15 for a number in kelvin")
     min_value: float = setting(
-        -math.inf, "a lower value is invalid; -inf: every one (a temperature: the board's min_c)"
+        -math.inf,
+        "a lower value is invalid; so is one that the quantity cannot have: below the board's "
+        "min_c, or a share, count, frequency, energy or electric charge below 0",
     )
     max_value: float = setting(
-        math.inf, "a higher value is invalid; inf: none (a temperature: the board's max_c)"
+        math.inf,
+        "a higher value is invalid; so is one that the quantity cannot have: above the board's "
+        "max_c, or a share above 1",
     )
     max_age_s: float = setting(
         math.inf,
@@ -120,7 +122,7 @@ class BoardSensor:
     def _describe_limit_error(self, role: Role) -> str | None:
         if role is not Role.CONTROL:
             return "limit: only for role control" if self.limit < math.inf else None
-        lowest, highest = _TRIP_RANGE_C
+        lowest, highest = PLAUSIBLE_TRIP_C
         for name in ("throttle", "critical"):
             trip = getattr(self, name)
             if trip < math.inf and not lowest <= trip <= highest:

@@ -233,7 +233,9 @@ class Sampler:
     def _run_probe(self, kind: str, probe: Probe) -> None:
         problem = ""
         try:
-            found = list(probe())
+            # Compared without the lock, because this may call code of another package.
+            known = self._sensors
+            found = [_keep_if_equal(known.get(sensor.name), sensor) for sensor in probe()]
             with self._changed:
                 self._found[kind] = found
                 self._merge_sensors()
@@ -255,8 +257,7 @@ class Sampler:
                         f"two sensors have the name {taken[0]}; the second ({kind}) is not read"
                     )
                     continue
-                old = self._sensors.get(sensor.name)
-                sensors[sensor.name] = sensor if old is None or old != sensor else old
+                sensors[sensor.name] = sensor
                 covered.update(sensor.names)
         self._sensors = sensors
         for sensor in sensors.values():
@@ -299,6 +300,11 @@ class Sampler:
 def without_value(reading: Reading, status: ReadingStatus, problem: str, stamp_ns: int) -> Reading:
     """Return the same reading without a value."""
     return replace(reading, value=None, status=status, problem=problem, stamp_ns=stamp_ns)
+
+
+def _keep_if_equal(old: Sensor | None, new: Sensor) -> Sensor:
+    """Return the known sensor, which has a state, if the new one reads the same."""
+    return old if old is not None and old == new else new
 
 
 def _describe_block(task: _Task) -> str:

@@ -34,9 +34,9 @@ FACTORIES: dict[type[Any], Callable[[], Adapter]] = {
 
 def adapter_classes() -> list[type[Any]]:
     """Return every adapter class in the conversions."""
-    for module in pkgutil.iter_modules(conversions.__path__):
+    for module in pkgutil.walk_packages(conversions.__path__, f"{conversions.__name__}."):
         with contextlib.suppress(ImportError):  # of packages that are not installed
-            importlib.import_module(f"{conversions.__name__}.{module.name}")
+            importlib.import_module(module.name)
     classes, queue = [], list(Adapter.__subclasses__())
     while queue:
         class_ = queue.pop()

@@ -28,12 +28,13 @@ from edge_inference.core.runtime import latency
 from edge_inference.core.tensors import TensorBatch
 from edge_inference.errors import ImageError, InputError, TensorError
 from edge_inference.nodes.conversions.inference_state import InferenceStateAdapter
-from edge_inference.nodes.conversions.maps import (
+from edge_inference.nodes.conversions.numbers import Float32Adapter
+from edge_inference.nodes.conversions.results.classification import ClassificationAdapter
+from edge_inference.nodes.conversions.results.detection import DetectionArrayAdapter
+from edge_inference.nodes.conversions.results.maps import (
     DepthAdapter,
     SegmentationAdapter,
 )
-from edge_inference.nodes.conversions.numbers import Float32Adapter
-from edge_inference.nodes.conversions.results import ClassificationAdapter, DetectionArrayAdapter
 from edge_inference.nodes.conversions.tensors import TensorListAdapter
 from edge_inference.nodes.conversions.timing import LatencyReportAdapter, StageTimingAdapter
 

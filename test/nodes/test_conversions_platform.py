@@ -20,7 +20,7 @@ from edge_inference.nodes.conversions.platform import BatteryAdapter, PlatformRe
 
 def test_every_word_survives() -> None:
     readings = (
-        *(Reading("a", quantity, 1.5, "file", 0, throttle=99.0) for quantity in Quantity),
+        *(Reading("a", quantity, 0.5, "file", 0, throttle=1.0) for quantity in Quantity),
         *(Reading("b", Quantity.POWER, 1.5, "file", 0, role=role, device="d") for role in Role),
         *(
             Reading("c", Quantity.POWER, None, "file", 0, status, problem="why")
@@ -33,6 +33,15 @@ def test_every_word_survives() -> None:
     for level in DirectiveLevel:
         sent = core.PlatformReport(state, 0.5, ("alert",), level, "hot", 0, 1_000_000_002, "base")
         assert adapter.from_bytes(adapter.to_bytes(sent)) == sent
+
+
+def test_a_whole_number_of_another_package_survives() -> None:
+    reading = Reading("a", Quantity.POWER, 3, "bus", 0, throttle=5, critical=6, limit=7)
+    report = core.PlatformReport(
+        core.PlatformState("board", (reading,), 0), 1, (), DirectiveLevel.FULL, "", 0
+    )
+    adapter = PlatformReportAdapter()
+    assert adapter.from_bytes(adapter.to_bytes(report)) == report
 
 
 def to_battery_state(**values: float | None) -> BatteryState:

@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 
 from edge_inference.core.results import CLASSIFICATION, DETECTION, Classification, Detections
-from edge_inference.nodes.conversions import results as own
+from edge_inference.nodes.conversions.results.adapter_choice import result_adapter
 
 vision_msgs = pytest.importorskip("vision_msgs.msg", reason="vision_msgs is not installed here")
-vision = pytest.importorskip("edge_inference.nodes.conversions.vision")
+vision = pytest.importorskip("edge_inference.nodes.conversions.results.vision")
 
 HEAD = {"stamp_ns": 1_000_000_002, "frame_id": "camera"}
 
 
 def test_they_are_preferred() -> None:
-    assert isinstance(own.result_adapter(DETECTION), vision.VisionDetectionAdapter)
-    assert isinstance(own.result_adapter(CLASSIFICATION), vision.VisionClassificationAdapter)
+    assert isinstance(result_adapter(DETECTION), vision.VisionDetectionAdapter)
+    assert isinstance(result_adapter(CLASSIFICATION), vision.VisionClassificationAdapter)
 
 
 def test_detections_survive() -> None:

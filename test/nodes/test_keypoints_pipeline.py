@@ -13,7 +13,7 @@ from rclpy.serialization import serialize_message
 
 from edge_inference.core.results import RESULT_KINDS
 from edge_inference.errors import InputError
-from edge_inference.nodes.conversions.results import result_adapter
+from edge_inference.nodes.conversions.results.adapter_choice import result_adapter
 from keypoints_model import IMAGE_SIZE, KEYPOINTS, SCORE, source_points, write_keypoints_model
 from perception_rig import Pipeline
 from rig import Outside, Rig

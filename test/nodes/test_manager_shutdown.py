@@ -18,6 +18,7 @@ from edge_inference.governor.state import GovernorDecision
 from edge_inference.nodes import throttle_client
 from edge_inference.nodes.perception import inference
 from edge_inference.nodes.platform import actuator_control
+from edge_inference.nodes.platform.platform_reports import PlatformReports
 from edge_inference.platforms.actuators.actuators import Actuators
 from edge_inference.platforms.actuators.clock_cap import ClockCap
 from manager_rig import TOPIC, FakeManager, last, manager, recorded
@@ -215,9 +216,25 @@ def test_a_cap_that_cannot_be_lifted_is_reported(
     assert "gpu_clock_cap: the kernel refuses" in str(node.health.status(0))
 
 
+def test_a_report_that_cannot_be_sent_does_not_hold_the_clock_cap_back(
+    rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workshop = Workshop(tmp_path)
+    before = workshop.settings()
+    decide = Governor.decide
+    monkeypatch.setattr(
+        Governor, "decide", lambda self, *each: replace(decide(self, *each), clock_cap=0.5)
+    )
+    monkeypatch.setattr(PlatformReports, "publish", broken)
+    machine = workshop.machine()
+    monkeypatch.setattr(actuator_control, "Actuators", partial(Actuators, machine=machine))
+    rig.load("PlatformManager", rate_hz=10.0, actuators=["gpu_clock_cap"])
+    wait_for(lambda: workshop.settings() != before, "the clock cap")
+
+
 def refuse(*_: Any) -> None:
     raise ActuatorError("the kernel refuses")
 
 
 def broken(*_: Any) -> None:
-    raise RuntimeError("a fault in the governor")
+    raise RuntimeError("a fault of the test")

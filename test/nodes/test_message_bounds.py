@@ -44,10 +44,10 @@ from edge_inference.composition.adapter import Adapter
 from edge_inference.composition.message_bounds import BoundsChecker, MessageBounds
 from edge_inference.errors import InputError
 from edge_inference.nodes.conversions.images import CompressedImageAdapter, ImageAdapter
-from edge_inference.nodes.conversions.maps import SegmentationAdapter
 from edge_inference.nodes.conversions.performance import DirectiveAdapter, WorkloadAdapter
 from edge_inference.nodes.conversions.platform import PlatformReportAdapter, TemperatureAdapter
-from edge_inference.nodes.conversions.results import DetectionArrayAdapter
+from edge_inference.nodes.conversions.results.detection import DetectionArrayAdapter
+from edge_inference.nodes.conversions.results.maps import SegmentationAdapter
 from edge_inference.nodes.conversions.tensors import TensorListAdapter
 from edge_inference.nodes.conversions.timing import LatencyReportAdapter, StageTimingAdapter
 from edge_inference.nodes.conversions.voice import ActionPlanAdapter, TranscriptAdapter

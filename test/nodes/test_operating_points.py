@@ -18,6 +18,8 @@ from edge_inference.engines.serving.backend_table import EngineRequest
 from edge_inference.engines.serving.cost_recording import engine_configuration
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.performance import DirectiveAdapter
+from edge_inference.nodes.perception.inference_settings import InferenceSettings
+from edge_inference.nodes.perception.operating_points import OperatingPoints
 from perception_rig import Pipeline
 from rig import Outside, Rig, wait_for
 
@@ -151,3 +153,15 @@ def test_load_moves_the_node_below_its_own_point_and_back(
     monkeypatch.setattr(meter, "demand_hz", lambda now_ns: 0.1)
     wait_for(lambda: pipeline.states[-1].model_name == "nanodet", "the own point")
     assert pipeline.lost() == {}
+
+
+def test_a_variant_that_is_listed_already_is_left_out() -> None:
+    variants = ("fp32", "fp16", "efficientnet_lite0:fp16", "nanodet:fp16", "int8", "fp16")
+    points = OperatingPoints(InferenceSettings(model="efficientnet_lite0", variants=variants))
+    listed = zip(points.requests, points.precisions, strict=True)
+    assert [(request.model.name, precision) for request, precision in listed] == [
+        ("efficientnet_lite0", "fp32"),
+        ("efficientnet_lite0", "fp16"),
+        ("nanodet", "fp16"),
+        ("efficientnet_lite0", "int8"),
+    ]

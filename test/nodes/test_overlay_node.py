@@ -10,7 +10,7 @@ from edge_inference.core.images.frame import Frame
 from edge_inference.core.results import DETECTION, Detections
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.images import ImageAdapter
-from edge_inference.nodes.conversions.results import result_adapter
+from edge_inference.nodes.conversions.results.adapter_choice import result_adapter
 from rig import Outside, Rig, wait_for
 
 

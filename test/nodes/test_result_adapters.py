@@ -19,11 +19,9 @@ from edge_inference.core.results.kinds import check_kind
 from edge_inference.errors import PluginError
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.images import ImageAdapter
-from edge_inference.nodes.conversions.results import (
-    ClassificationAdapter,
-    DetectionArrayAdapter,
-    result_adapter,
-)
+from edge_inference.nodes.conversions.results.adapter_choice import result_adapter
+from edge_inference.nodes.conversions.results.classification import ClassificationAdapter
+from edge_inference.nodes.conversions.results.detection import DetectionArrayAdapter
 from rig import Rig, wait_for
 
 WriteModule = Callable[[str], None]
@@ -59,7 +57,7 @@ def test_without_vision_msgs_the_own_messages_are_used() -> None:
     assert type(result_adapter(CLASSIFICATION)) is ClassificationAdapter
 
 
-FALLBACK = "edge_inference.nodes.conversions.results:DetectionArrayAdapter"
+FALLBACK = "edge_inference.nodes.conversions.results.detection:DetectionArrayAdapter"
 
 
 def test_an_adapter_whose_messages_are_missing_is_skipped(write_module: WriteModule) -> None:

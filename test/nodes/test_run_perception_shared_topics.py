@@ -18,7 +18,7 @@ from rclpy.executors import SingleThreadedExecutor
 from sensor_msgs.msg import Image
 
 from edge_inference.core.results import DETECTION
-from edge_inference.nodes.conversions.results import result_adapter
+from edge_inference.nodes.conversions.results.adapter_choice import result_adapter
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = "import sys; from edge_inference.cli.main import console; sys.exit(console())"

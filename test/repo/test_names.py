@@ -39,6 +39,7 @@ BOUND = re.compile(r"(?:least|most|lowest|highest|shortest|longest|smallest|larg
 ADAPTER_FOLDERS = {
     "cli/commands",
     "nodes/conversions",
+    "nodes/conversions/results",
     "nodes/perception",
     "nodes/platform",
     "nodes/voice",

@@ -32,9 +32,12 @@ class FakeEngines:
     def __init__(self, model: ModelDescription) -> None:
         self.model = model
         self.missing: set[str] = set()
+        #: Files in the model folder: they cannot be made again.
+        self.shipped: set[str] = set()
         self.impossible: dict[str, EdgeInferenceError] = {}
         self.broken_run: dict[str, EdgeInferenceError] = {}
         self.broken_open: dict[str, EdgeInferenceError] = {}
+        self.broken_close: dict[str, EdgeInferenceError] = {}
         self.drifting: dict[str, EdgeInferenceError] = {}
         self.unbuildable: dict[str, EdgeInferenceError] = {}
         self.checks_until_cancelled: set[str] = set()
@@ -100,6 +103,11 @@ class _Numbered(NullBackend):
             raise self._engines.broken_open[self.precision]
         return super()._open()
 
+    def _close(self) -> None:
+        super()._close()
+        if self.precision in self._engines.broken_close:
+            raise self._engines.broken_close[self.precision]
+
     def _answer(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         if self.precision in self._engines.broken_run:
             raise self._engines.broken_run[self.precision]
@@ -112,6 +120,8 @@ class _Artifact(ShippedFile):
     precision: str = ""
 
     def discard(self, cache: ArtifactCache) -> bool:
+        if self.precision in self.engines.shipped:
+            return False
         self.engines.discarded.append(self.precision)
         self.engines.missing.add(self.precision)
         return True
@@ -121,6 +131,7 @@ class CallbackRecorder:
     """Records the callbacks of the server, and waits for them."""
 
     def __init__(self) -> None:
+        self.server: EngineServer | None = None
         self.changes: list[str] = []
         self.failures: list[tuple[str, str]] = []
         self.failed_requests: list[str | None] = []
@@ -133,7 +144,8 @@ class CallbackRecorder:
 
     def failed(self, failure: EngineFailure) -> None:
         with self._told:
-            self.failures.append((str(failure.error), failure.engine.precision))
+            assert self.server is not None and self.server.engine is not None
+            self.failures.append((str(failure.error), self.server.engine.precision))
             request = failure.request
             self.failed_requests.append(None if request is None else request.precision)
             self._told.notify_all()
@@ -141,6 +153,45 @@ class CallbackRecorder:
     def wait_for(self, true: Callable[[], bool]) -> None:
         with self._told:
             assert self._told.wait_for(true, DEADLINE_S), (self.changes, self.failures)
+
+
+class CountingLock:
+    """A lock that counts the threads that wait for it, and can hold preparations back."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._is_held = False
+        self._is_holding_back = False
+        self._waiting = 0
+
+    def __enter__(self) -> None:
+        is_preparation = threading.current_thread().name == "engine switch"
+
+        def is_free() -> bool:
+            return not self._is_held and not (is_preparation and self._is_holding_back)
+
+        with self._changed:
+            self._waiting += 1
+            assert self._changed.wait_for(is_free, DEADLINE_S)
+            self._waiting -= 1
+            self._is_held = True
+
+    def __exit__(self, *_: object) -> None:
+        with self._changed:
+            self._is_held = False
+            self._changed.notify_all()
+
+    def hold_back(self, is_holding_back: bool) -> None:
+        """Let preparations wait although nothing holds the lock, or no longer."""
+        with self._changed:
+            self._is_holding_back = is_holding_back
+            self._changed.notify_all()
+
+    def blocked(self) -> int | None:
+        """Return how many threads wait; None while one of them is about to go on."""
+        with self._changed:
+            is_closed = self._is_held or self._is_holding_back or not self._waiting
+            return self._waiting if is_closed else None
 
 
 def until(true: Callable[[], bool]) -> None:

@@ -96,10 +96,9 @@ def alert(value: float, quantity: Quantity = Quantity.STATE, name: str = "alert"
     return sensor(Role.THROTTLE, value, quantity, name)
 
 
-def state(*readings: Reading, now_ns: int = START_NS) -> PlatformState:
-    return PlatformState(
-        "board", tuple(replace(each, stamp_ns=now_ns) for each in readings), now_ns
-    )
+def state(*readings: Reading, now_ns: int = START_NS, problem: str = "") -> PlatformState:
+    stamped = tuple(replace(each, stamp_ns=now_ns) for each in readings)
+    return PlatformState("board", stamped, now_ns, problem=problem)
 
 
 def node(name: str = "/detector", **more: Any) -> Workload:
@@ -128,6 +127,7 @@ class Machine:
         self.workloads = list(workloads)
         self.now_ns = START_NS
         self.engines_ready = True
+        self.problem = ""  # of the sensors
         self.decisions: list[GovernorDecision] = []
 
     def run(
@@ -136,7 +136,7 @@ class Machine:
         """Run for some time with constant readings; return the last decision."""
         for _ in range(round(seconds / 0.5)):
             self.now_ns += SECOND // 2
-            platform = state(*readings, now_ns=self.now_ns)
+            platform = state(*readings, now_ns=self.now_ns, problem=self.problem)
             decision = self.governor.decide(platform, self.workloads, self.now_ns)
             self.decisions.append(decision)
             if compliant:

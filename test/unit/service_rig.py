@@ -6,6 +6,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,36 +25,19 @@ from edge_inference.engines.serving.engine_selector import (
 from edge_inference.engines.serving.selection import Selection
 from edge_inference.engines.serving.server import EngineFailure
 from edge_inference.engines.serving.service_states import (
-    TRANSITIONS,
+    RequestState,
+    Service,
     ServiceEvent,
     ServiceState,
     ServiceStateMachine,
 )
-from edge_inference.errors import BackendError, EdgeInferenceError, EngineFileError
-from engine_server_fakes import DEADLINE_S, ONE, FakeEngines, answer
+from edge_inference.errors import BackendError, CancelledError, EdgeInferenceError, EngineFileError
+from engine_server_fakes import DEADLINE_S, ONE, CountingLock, FakeEngines, answer
 
+FREE, LOW = DirectiveLimits(), DirectiveLimits(precision_ceiling="int8")
 NUMBERS = {"fp32": 32.0, "fp16": 16.0, "int8": 8.0}
 
 Edge = tuple[ServiceState, ServiceEvent]
-
-
-class CountingLock:
-    """A lock that counts the threads that wait for it."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._counting = threading.Lock()
-        self.waiting = 0
-
-    def __enter__(self) -> None:
-        with self._counting:
-            self.waiting += 1
-        self._lock.acquire()
-        with self._counting:
-            self.waiting -= 1
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
 
 
 class RecordingMachine(ServiceStateMachine):
@@ -80,6 +64,8 @@ class SteppedEngines(FakeEngines):
         #: Set once an engine serves; its own check does not pause.
         self.serves = False
         self.during_roll_back: Callable[[], None] = lambda: None
+        #: Precisions that turn out to be no faster than the first point of their list.
+        self.slower: set[str] = set()
 
     def pause(self) -> None:
         name = threading.current_thread().name
@@ -104,12 +90,30 @@ class SteppedEngines(FakeEngines):
 
     def check(self, selection: Selection, backend: Backend, cancelled: Any) -> Mapping[str, str]:
         self.pause()
+        request = selection.request
+        assert isinstance(request, PointRequest)
+        index = request.points.find(request)
+        if selection.precision in self.slower and index:
+            if cancelled():
+                raise CancelledError("cancelled")
+            request.points.withdrawn[index] = "no faster"
+            raise NotFasterError("no faster")
         return super().check(selection, backend, cancelled)
+
+
+@dataclass(frozen=True)
+class _Request(PointRequest):
+    """The same as another one of the same point, as in the inference node: also a fallback's."""
+
+    point: str = field(kw_only=True, compare=False)
+
+    def is_same(self, other: EngineRequest) -> bool:
+        return isinstance(other, _Request) and self.point == other.point
 
 
 class _Points(PointList):
     def __init__(self, model: ModelDescription, precisions: Sequence[str]) -> None:
-        requests = [PointRequest(model, "ort", each, points=self) for each in precisions]
+        requests = [_Request(model, "ort", each, points=self, point=each) for each in precisions]
         super().__init__(requests, precisions)
 
 
@@ -123,7 +127,10 @@ class ServiceRig:
         self.engines = engines
         self.failures: list[EngineFailure] = []
         self.restored: list[PointList] = []
+        #: Precisions that have failed since the user asked.
+        self.given_up: set[str] = set()
         self.on_failure: Callable[[], None] = lambda: None
+        self.on_changed: Callable[[], None] = lambda: None
         self._closing: threading.Thread | None = None
         self.served = 0
         self.selector: EngineSelector[PointList] = EngineSelector(
@@ -131,7 +138,7 @@ class ServiceRig:
             engines.check,
             self._on_changed,
             self._failed,
-            self.restored.append,
+            lambda failed, points: self.restored.append(points),
             lambda is_new: None,
         )
         self.server = self.selector.server
@@ -153,20 +160,22 @@ class ServiceRig:
         assert self.server.engine is not None
         return self.server.engine.precision
 
+    def ask(self, *precisions: str) -> None:
+        """Ask as the user."""
+        self.given_up.clear()
+        self.selector.ask(self.points(*precisions))
+
     def _failed(self, failure: EngineFailure) -> None:
         self.failures.append(failure)
+        if failure.request is not None and not isinstance(failure.error, NotFasterError):
+            self.given_up.add(failure.request.precision)
         self.on_failure()
-
-    def not_faster(self, index: int) -> NotFasterError:
-        """Withdraw a point as a measurement does, and return the error of its check."""
-        self.selector.points.withdrawn[index] = "no faster"
-        return NotFasterError("no faster")
 
     def close_later(self) -> None:
         """Close in another thread, and wait until it has begun."""
         self._closing = threading.Thread(target=self.server.close)
         self._closing.start()
-        while not self.server._is_closing:
+        while not self.server._is_closed:
             time.sleep(0)
 
     def wait_until_closed(self) -> None:
@@ -177,6 +186,7 @@ class ServiceRig:
     def _on_changed(self, engine: Engine) -> None:
         assert engine.precision in NUMBERS
         self.engines.serves = True
+        self.on_changed()
 
     # What can happen ---------------------------------------------------------------------------
 
@@ -223,7 +233,7 @@ class ServiceRig:
         """Let a demand last; every point takes 10 ms less than the one before."""
         times = [30.0 - 10 * index for index in range(len(self.selector.points.requests))]
         for _ in range(2):
-            self.selector.adapt(self._now_ns, demand_hz, times)
+            self.selector.adapt(self._now_ns, demand_hz, lambda points: times)
             self._now_ns += 10_000_000_000
 
     def step(self, number: int = 0) -> None:
@@ -232,20 +242,41 @@ class ServiceRig:
             self.engines.paused.pop(number % len(self.engines.paused)).set()
             self.settle()
 
+    def finish(self) -> None:
+        """Let everything that is under way end."""
+        while self.engines.paused:
+            self.step()
+
     def settle(self) -> None:
         """Wait until every preparation is paused, waits for the inference, or has ended."""
         end = time.monotonic() + DEADLINE_S
-        while len(self.engines.paused) + self.lock.waiting != sum(
-            each.is_running() for each in self.server._started
-        ):
+        while not self._is_settled():
             assert time.monotonic() < end, "a preparation hangs"
             time.sleep(0)
 
+    def _is_settled(self) -> bool:
+        running = sum(each.is_running() for each in self.server._started)
+        blocked = self.lock.blocked()
+        return blocked is not None and len(self.engines.paused) + blocked == running
+
     def check(self) -> None:
         """Check what always holds."""
-        states = {state for state, _ in TRANSITIONS}
-        assert self.server.state in states
-        assert self.server.engine is not None
+        server, state = self.server, self.server.state
+        assert server.engine is not None
+        is_fallback = state.service is Service.FALLBACK
+        assert (state.service is Service.CLOSED, is_fallback) == (False, server.engine.is_fallback)
+        in_work = (RequestState.WANTED, RequestState.PREPARING, RequestState.CHECKING)
+        assert (state.request in in_work) == (server.preparation is not None)
+        assert (state.request is RequestState.READY) == (server._ready is not None)
+        # What is selected serves, or is under way, or has failed.
+        selected, index = self.selector.selected()
+        preparing = server._preparation or server._ready
+        wanted = selected.requests[index]
+        under_way = None if preparing is None else preparing.request
+        serves = under_way is None and not is_fallback and wanted.is_same(server.engine.request)
+        comes = under_way is not None and wanted.is_same(under_way)
+        assert serves or comes or (under_way is None and selected.is_ruled_out(index))
+        assert under_way is None or under_way.precision not in self.given_up, "tried again"
         failed = {each.request.precision for each in self.failures if each.request is not None}
         points = self.selector.points
         ruled_out = {each for n, each in enumerate(points.precisions) if points.is_ruled_out(n)}
@@ -254,6 +285,7 @@ class ServiceRig:
     def close(self) -> None:
         """Let everything end, and free everything."""
         self.engines.is_stepped = False
+        self.engines.broken_close.clear()
         self._go_on.set()
         if self._inference is not None:
             self._inference.join(DEADLINE_S)
@@ -263,7 +295,7 @@ class ServiceRig:
         assert self.engines.open_backends() == []
 
 
-FAULTS = (BackendError("fault"), EngineFileError("damaged"), NotFasterError("no faster"))
+FAULTS = (BackendError("fault"), EngineFileError("damaged"))
 LISTS = (("fp32", "fp16", "int8"), ("fp16", "int8"), ("int8",), ("fp32", "int8"), ("fp16",))
 CEILINGS = ("", "fp16", "int8")
 DEMANDS_HZ = (10.0, 45.0, 80.0)
@@ -278,18 +310,24 @@ def random_events(rig: ServiceRig, draw: random.Random, count: int) -> None:
         engines.broken_run,
         engines.unbuildable,
         engines.impossible,
+        engines.broken_close,
     )
 
     def fault() -> None:
         precision = draw.choice(("fp16", "int8"))
         for each in faults:
             each.pop(precision, None)
+        engines.slower.discard(precision)
+        if draw.random() < 0.1:
+            engines.slower.add(precision)
+            return
         kind = draw.choice(faults)
         kind[precision] = FAULTS[0] if kind is engines.impossible else draw.choice(FAULTS)
 
     def heal() -> None:
         for each in faults:
             each.clear()
+        engines.slower.clear()
 
     def step() -> None:
         rig.step(draw.randrange(4))
@@ -306,7 +344,7 @@ def random_events(rig: ServiceRig, draw: random.Random, count: int) -> None:
         fault: 3,
         lambda: engines.missing.add(draw.choice(("fp16", "int8"))): 2,
         heal: 1,
-        lambda: selector.ask(rig.points(*draw.choice(LISTS))): 3,
+        lambda: rig.ask(*draw.choice(LISTS)): 3,
         lambda: selector.limit(DirectiveLimits(precision_ceiling=draw.choice(CEILINGS))): 3,
         lambda: rig.load(draw.choice(DEMANDS_HZ)): 2,
     }

@@ -147,7 +147,7 @@ def test_the_last_budget_stays_in_force_while_an_energy_is_unknown() -> None:
     # It belongs to its plan, and ends where batteries set no limit.
     assert budget.plan(lost, START_NS, 30.0, 0.0).budget_w is None
     budget.plan(both, START_NS, 30.0, 0.0)
-    assert budget.plan(state(), START_NS, 30.0, 0.0).budget_w is None
+    assert budget.plan(state(*battery(status=IN)), START_NS, 30.0, 0.0).budget_w is None
     assert budget.plan(lost, START_NS, 30.0, 0.0).budget_w is None
 
 
@@ -168,9 +168,43 @@ def test_0_watts_of_a_battery_that_may_discharge_are_no_power(status: BatterySta
     drained = battery(watts=0.0, watt_hours=10.0, charge=0.5, status=status)
     total = sum_batteries(state(*drained))
     assert total is not None and (total.power_w, total.delivers) == (None, True)
-    assert "report 0 W, but one may discharge" in total.problems[Role.BATTERY_POWER]
+    assert total.problems[Role.BATTERY_POWER] == "battery/BAT0 reports 0 W, but may discharge"
     idle = sum_batteries(state(*battery(watts=0.0, status=IDLE)))
     assert idle is not None and (idle.power_w, idle.delivers) == (0.0, False)
+
+
+def test_0_watts_beside_a_battery_that_charges_are_no_power() -> None:
+    """One that delivers an unknown power may deliver more than the other one takes."""
+    readings = [*battery(watts=0.0, status=OUT), *battery("BAT1", watts=-5.0, status=IN)]
+    total = sum_batteries(state(*readings))
+    assert total is not None and (total.power_w, total.delivers) == (None, True)
+    # Beside one that delivers, an idle one of which Linux knows no more is usual.
+    readings = [*battery(watts=0.0), *battery("BAT1", watts=9.0, status=OUT)]
+    total = sum_batteries(state(*readings))
+    assert total is not None and (total.power_w, total.delivers) == (9.0, True)
+
+
+@pytest.mark.parametrize("number", [0.0, 1.5, 5.0, -2.0])
+def test_a_number_that_is_no_status_is_an_unknown_one(number: float) -> None:
+    """0 is what sensor_msgs/BatteryState calls unknown; a program may write it into its file."""
+    readings = battery(watt_hours=10.0, status=OUT)[:-1]
+    readings.append(sensor(Role.BATTERY_STATUS, number, Quantity.STATE))
+    total = sum_batteries(state(*readings))
+    assert total is not None and total.delivers
+
+
+def test_the_last_budget_stays_in_force_when_the_batteries_vanish() -> None:
+    """A battery that delivered is hardly taken out, but its sensor may be lost."""
+    budget = BatteryBudget()
+    used = state(*battery(watts=9.0, watt_hours=10.0, status=OUT))
+    assert budget.plan(used, START_NS, 60.0, 0.0).budget_w == pytest.approx(10.0)
+    plan = budget.plan(state(*battery(absent=True)), START_NS, 60.0, 0.0)
+    assert plan.budget_w == pytest.approx(10.0)
+    assert "no battery is left" in plan.problem and "stays in force" in plan.problem
+    charging = state(*battery(watts=-9.0, watt_hours=10.0, status=IN))
+    assert budget.plan(charging, START_NS, 60.0, 0.0).budget_w is None
+    plan = budget.plan(state(*battery(absent=True)), START_NS, 60.0, 0.0)
+    assert (plan.budget_w, plan.problem) == (None, "minutes_to_last: this machine has no battery")
 
 
 parts = st.lists(

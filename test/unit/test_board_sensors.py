@@ -156,6 +156,26 @@ def test_declared_readings_of_a_battery_are_one_device(tmp_path: Path) -> None:
     assert (battery.value(Role.BATTERY_POWER), battery.value(Role.BATTERY_ENERGY)) == (12, 12)
 
 
+@pytest.mark.parametrize(
+    ("quantity", "number"),
+    [
+        ("share", "90"),
+        ("share", "-0.1"),
+        ("count", "-1"),
+        ("frequency", "-1"),
+        ("energy", "-5"),
+        ("electric_charge", "-5"),
+        ("power", "1e99"),
+    ],
+)
+def test_value_that_its_quantity_cannot_have(tmp_path: Path, quantity: str, number: str) -> None:
+    """Such as a percentage where a share is expected: 'scale' is missing."""
+    changes = {"quantity": quantity, "role": None, "limit": None, "scale": None, "offset": None}
+    reading = value_of(tmp_path, number, **changes)
+    assert (reading.status, reading.value) == (ReadingStatus.INVALID, None)
+    assert value_of(tmp_path, "0.5", **changes).value == 0.5
+
+
 def test_value_of_a_huge_scale_is_invalid(tmp_path: Path) -> None:
     changes = {"quantity": "energy", "role": None, "scale": 1e300, "limit": None, "offset": None}
     reading = value_of(tmp_path, "1e20\n", **changes)
@@ -175,8 +195,9 @@ def test_file_that_is_not_written_is_stale(tmp_path: Path) -> None:
     robot.platform.close()
 
 
-def test_file_that_appears_later(tmp_path: Path) -> None:
-    robot = Robot(tmp_path, errno.ENOENT)
+@pytest.mark.parametrize("error", [errno.ENOENT, errno.ENOTDIR, errno.ENODEV, errno.ENXIO])
+def test_file_that_appears_later(tmp_path: Path, error: int) -> None:
+    robot = Robot(tmp_path, error)
     reading = robot.read()
     assert (reading.status, reading.role) == (ReadingStatus.STALE, Role.CONTROL)
     assert reading.problem.startswith("run/bms/temperature does not exist")
@@ -312,6 +333,19 @@ def test_a_declared_file_is_recorded_and_replayed(tmp_path: Path) -> None:
         readings = {each.name: each for each in platform.sense(clock()).readings}
     assert readings["battery_pack/temperature"].value == pytest.approx(31.0)
     assert readings["b"].status is ReadingStatus.INVALID
+
+
+def test_a_recording_keeps_the_name_of_a_declared_file(tmp_path: Path) -> None:
+    """Others lose the addresses in their names, but the board file asks for this one."""
+    file = "run/bms/aa:bb:cc:dd:ee:ff/power"
+    sensor = {"name": "pack/power", "file": file, "quantity": "power"}
+    folder = write_board(tmp_path / "boards", sensor)
+    (board,) = load_boards([folder])
+    files = MemoryFiles({file: "12\n"})
+    record_files(files, tmp_path / "r.jsonl", ManualTime(), 0.0, scope=make_scope(board))
+    with open_platform([folder], RecordedFiles(tmp_path / "r.jsonl")) as platform:
+        (reading,) = platform.sense(0).readings
+    assert reading.value == 12
 
 
 def test_board_files_of_the_user_on_the_command_line(

@@ -293,6 +293,19 @@ def test_what_stands_beside_a_box_stays_beside_it(select, count):
     assert len(to_detections(kept, context())) == len(expected)
 
 
+def test_shapes_beside_the_boxes_are_compared_instead_of_them():
+    angles = np.array([[0.0], [0.1], [1.5], [0.05], [1.4]])
+    settings = build(OverlapSettings, {"iou": 0.5})
+
+    def overlaps(some, others, iou):
+        return np.abs(some - others.T) < iou
+
+    kept = select_non_overlapping(
+        candidates(5, angles=angles), context(), settings, shapes="angles", overlaps=overlaps
+    )
+    np.testing.assert_array_equal(kept.beside["angles"], angles[[4, 3]])
+
+
 @pytest.mark.parametrize("shape", [(), (4,), (4, 5), (6, 2)])
 def test_what_stands_beside_other_boxes_is_refused(shape):
     with pytest.raises(TensorError, match="'boxes': expected masks for 5 boxes, got shape"):

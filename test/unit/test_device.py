@@ -37,6 +37,14 @@ def test_values_of_a_device() -> None:
     assert device.value(Role.NONE) == 1.0
 
 
+def test_a_number_that_is_none_is_not_the_hottest() -> None:
+    warm = replace(reading("a", role=Role.CONTROL), value=40.0)
+    for odd in (math.nan, math.inf):
+        broken = replace(reading("b", role=Role.CONTROL), value=odd)
+        assert PlatformState("b", (broken, warm), 0).hottest == warm
+        assert PlatformState("b", (warm, broken), 0).hottest == warm
+
+
 def test_a_device_is_absent_if_nothing_of_it_is_left() -> None:
     one, other = reading("a/p", "a"), reading("a/q", "a")
     assert not Device("a", (absent(one), other)).is_absent

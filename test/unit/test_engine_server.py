@@ -89,6 +89,18 @@ def test_an_engine_that_does_not_open_is_rebuilt(
     assert answer(server) == 16
 
 
+def test_a_file_of_the_model_folder_is_not_rebuilt(
+    server: EngineServer, engines: FakeEngines, recorder: CallbackRecorder
+) -> None:
+    engines.shipped.add("int8")
+    server.open(engines.request("fp32"))
+    engines.broken_open["int8"] = EngineFileError("the file is cut off")
+    server.ask(engines.request("int8"), Asker.USER)
+    recorder.wait_for(lambda: bool(recorder.failures))
+    assert recorder.failures == [("the file is cut off", "fp32")]
+    assert engines.made == []
+
+
 def test_an_engine_without_memory_is_not_rebuilt(
     server: EngineServer, engines: FakeEngines, recorder: CallbackRecorder
 ) -> None:
@@ -184,7 +196,8 @@ def test_the_latest_switch_wins(
     engines.may_finish.clear()
     server.ask(engines.request("int8"), Asker.USER)
     assert engines.making.wait(DEADLINE_S)
-    assert server.target_request.precision == "int8"
+    assert server.preparation is not None
+    assert server.preparation.request.precision == "int8"
     server.ask(engines.request("fp16"), Asker.USER)
     recorder.wait_for(lambda: recorder.changes == ["fp32", "fp16"])
     assert answer(server) == 16
@@ -288,3 +301,15 @@ def test_onnxruntime_after_a_failure_is_a_fallback(
     engines.broken_run["fp16"] = BackendError("illegal memory access")
     assert answer(server) == 32
     assert server.engine is not None and server.engine.is_fallback
+
+
+def test_the_previous_engine_of_another_model_does_not_take_over(
+    server: EngineServer, engines: FakeEngines, recorder: CallbackRecorder
+) -> None:
+    server.open(engines.request("fp16"))
+    engines.model = find_model("nanodet")
+    server.ask(engines.request("int8"), Asker.USER)
+    recorder.wait_for(lambda: recorder.changes == ["fp16", "int8"])
+    engines.broken_run["int8"] = BackendError("illegal memory access")
+    assert answer(server) == 32
+    assert server.engine is not None and server.engine.request.model.name == "nanodet"

@@ -10,7 +10,7 @@ from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.serving.engine import Engine
 from edge_inference.engines.serving.preparation_thread import run_at_low_priority
 from edge_inference.engines.serving.server import EngineFailure, EngineServer
-from edge_inference.engines.serving.service_states import Asker
+from edge_inference.engines.serving.service_states import Asker, RequestState
 from edge_inference.errors import BackendError, ModelError
 from engine_server_fakes import DEADLINE_S, CallbackRecorder, FakeEngines, answer, until
 
@@ -23,9 +23,9 @@ def test_a_cancelled_engine_is_not_exchanged(
     def work(engine: Engine) -> None:
         server.ask(engines.request("int8"), Asker.USER)
         until(lambda: server.preparation is None)
-        assert server.target_request.precision == "int8"
+        assert server.state.request is RequestState.READY
         assert server.ask(engines.request("fp32"), Asker.DIRECTIVE)
-        assert server.target_request.precision == "fp32"
+        assert server.state.request is RequestState.NONE
 
     server.run(work)
     assert answer(server) == 32

@@ -115,6 +115,13 @@ def test_a_reading_with_an_old_stamp_is_lost() -> None:
     assert decision.level is DirectiveLevel.FAILSAFE
 
 
+def test_a_reading_from_the_future_is_lost() -> None:
+    """Its age would never grow while the clock that it has catches up."""
+    ahead = state(zone(50.0), now_ns=START_NS + 10 * SECOND)
+    decision = Governor(GovernorSettings()).decide(ahead, [node()], START_NS)
+    assert decision.level is DirectiveLevel.FAILSAFE
+
+
 def test_an_intermittent_sensor_does_not_end_the_safe_level() -> None:
     simulation = machine()
     simulation.run(zone(50.0), seconds=5)
@@ -213,3 +220,11 @@ def test_a_processor_is_protected_while_a_sensor_with_a_limit_is_lost(preset: st
 def test_a_machine_with_nothing_but_a_limited_sensor_is_sensed() -> None:
     assert machine().run(pack(), seconds=5).level is DirectiveLevel.FULL
     assert machine().run(pack(54.0), seconds=5).level is not DirectiveLevel.FULL
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_limited_sensor_does_not_stand_for_a_processor_that_is_not_found(preset: str) -> None:
+    """Nothing but the problem tells of temperatures whose probe fails from the start."""
+    simulation = machine(preset)
+    simulation.problem = "sensor kind thermal_zones: the probe failed: OSError"
+    assert simulation.run(pack(), seconds=5).level is DirectiveLevel.FAILSAFE

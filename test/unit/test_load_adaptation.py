@@ -6,7 +6,9 @@ import itertools
 
 import pytest
 
+from edge_inference.core.directives.directive import DirectiveLimits
 from edge_inference.engines.serving.load_adaptation import BUSY_NS, SPARE_NS, LoadAdaptation
+from service_rig import FREE, ServiceRig
 
 TIMES = [40.0, 20.0, 10.0]
 SECOND = 1_000_000_000
@@ -82,3 +84,57 @@ def test_without_a_demand_the_best_point_serves(bench: Bench) -> None:
 def test_fewer_points_than_before_are_no_error(bench: Bench) -> None:
     bench.run(100.0, 30)
     assert bench.run(100.0, 1, [40.0]) == [0]
+
+
+def test_each_step_takes_its_time(bench: Bench) -> None:
+    steps = bench.run(1000.0, 30)
+    assert steps.count(1) >= BUSY_NS // SECOND
+
+
+# In the selector ----------------------------------------------------------------------------------
+
+
+def test_load_moves_below_user_and_directive(rig: ServiceRig) -> None:
+    rig.open("fp32", "fp16", "int8")
+    rig.load(45.0)
+    rig.finish()
+    assert rig.precision == "fp16"
+    rig.selector.limit(DirectiveLimits(precision_ceiling="fp16"))
+    rig.load(60.0)
+    rig.finish()
+    assert rig.precision == "int8"
+    rig.selector.limit(FREE)
+    for _ in range(2):
+        rig.load(10.0)
+    rig.finish()
+    assert rig.precision == "fp32"
+
+
+def test_load_counts_from_what_a_directive_allows(rig: ServiceRig) -> None:
+    rig.open("fp32", "fp16", "int8")
+    rig.selector.limit(DirectiveLimits(precision_ceiling="fp16"))
+    rig.load(45.0)  # too much for fp32 only
+    rig.finish()
+    assert rig.precision == "fp16"
+
+
+def test_load_goes_at_most_to_the_cheapest_point(rig: ServiceRig) -> None:
+    rig.open("fp32", "fp16", "int8")
+    for _ in range(2):
+        rig.load(80.0)
+    rig.selector.limit(DirectiveLimits(precision_ceiling="fp16"))
+    rig.finish()
+    assert rig.precision == "int8"
+
+
+def test_load_does_not_keep_the_node_from_a_new_point_of_the_user(rig: ServiceRig) -> None:
+    rig.open("fp32", "int8")
+    rig.load(80.0)
+    rig.finish()
+    rig.ask("fp32", "fp16", "int8")
+    rig.finish()
+    assert rig.precision == "fp16"  # another list, not another choice
+    rig.ask("fp16", "int8")
+    rig.finish()
+    assert rig.precision == "fp16"
+    assert rig.selector.selected()[1] == 0

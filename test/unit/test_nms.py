@@ -103,3 +103,23 @@ def test_arguments_are_not_modified():
     non_maximum_suppression(boxes, scores, class_ids, 0.3)
     for now, before in zip((boxes, scores, class_ids), copies, strict=True):
         np.testing.assert_array_equal(now, before)
+
+
+def _circles_overlap(some, others, iou):
+    """Compare circles x, y, radius by their distance, for a radius of 1."""
+    distance = np.hypot(
+        some[:, None, 0] - others[None, :, 0], some[:, None, 1] - others[None, :, 1]
+    )
+    return distance < 2 * (1 - iou)
+
+
+def test_other_shapes_than_upright_boxes_are_compared_by_a_function():
+    circles = np.array([[0, 0, 1], [0.5, 0, 1], [5, 0, 1], [1.5, 0, 1]], np.float32)
+    kept = non_maximum_suppression(
+        circles,
+        np.array([0.9, 0.8, 0.7, 0.6]),
+        np.zeros(4, np.int32),
+        0.5,
+        overlaps=_circles_overlap,
+    )
+    assert kept.tolist() == [0, 2, 3]

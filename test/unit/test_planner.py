@@ -304,7 +304,7 @@ def test_shipped_limits_are_valid() -> None:
         ("plan:\n  actions: [move]\n", "stop must be among them"),
         ("plan:\n  actions: [fly, stop]\n", "line 2, plan.actions: unknown action 'fly'"),
         ("plan:\n  actions: []\n", "line 2, plan.actions: expected at least stop"),
-        ("action_limits:\n  move: {}\n", "line 2, action_limits.move: unknown key; known: none"),
+        ("action_limits:\n  move: {}\n", "line 2, action_limits.move: unknown key"),
         ("places:\n  here: {x_m: 1.0}\n", "line 2, places.here.y_m: missing"),
         ("places:\n  '': {x_m: 1, y_m: 2}\n", "line 2, places: expected a name for the place"),
         ("places:\n  here: {x_m: 1, y_m: 2, frame_id: ''}\n", "frame_id: expected the name"),

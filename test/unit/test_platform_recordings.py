@@ -267,6 +267,7 @@ def test_laptop_battery_is_distinguished_from_the_mouse(player: Player) -> None:
     assert found == {
         Role.BATTERY_CHARGE: 0.58,
         Role.BATTERY_VOLTAGE: 15.512,
+        Role.BATTERY_CURRENT: pytest.approx(14.25 / 15.512),
         Role.BATTERY_POWER: 14.25,
         Role.BATTERY_ENERGY: pytest.approx(31.4 * 3600),
         Role.BATTERY_FULL_ENERGY: pytest.approx(54.01 * 3600),

@@ -144,6 +144,13 @@ def test_without_a_power_sensor_a_limit_in_watts_is_reported(preset: str) -> Non
     assert "minutes_to_last cannot be kept" in decision.reason
 
 
+@pytest.mark.parametrize("role", [Role.TOTAL_POWER, Role.RAILS_SUM])
+def test_a_sensor_that_reports_0_watts_keeps_no_limit(role: Role) -> None:
+    machine = Machine(Governor(GovernorSettings(power_limit_w=10.0)), node())
+    decision = machine.run(zone(50.0), watts(0.0, role), seconds=30)
+    assert "power_limit_w cannot be kept: this board has no power sensor" in decision.reason
+
+
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("role", [Role.TOTAL_POWER, Role.BATTERY_POWER])
 def test_the_battery_limits_the_power(preset: str, role: Role) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 from pathlib import Path
 
 import pytest
@@ -82,7 +83,7 @@ def test_power_is_voltage_times_current_without_a_power_file() -> None:
 def test_power_needs_voltage_and_current(lost: str) -> None:
     values: dict[str, str | int] = {"voltage_now": "12000000\n", "current_now": "1500000\n"}
     reading = by_role(**{**values, lost: errno.ENODEV})[Role.BATTERY_POWER]
-    assert (reading.value, reading.status) == (None, ReadingStatus.ABSENT)
+    assert (reading.value, reading.status) == (None, ReadingStatus.INVALID)
 
 
 def test_energy_is_charge_times_design_voltage() -> None:
@@ -219,11 +220,6 @@ def test_impossible_values_are_invalid(file: str, content: str) -> None:
     assert [each.status for each in broken] == [ReadingStatus.INVALID]
 
 
-def test_removed_battery_is_absent() -> None:
-    readings = by_role(**{**FULL, "capacity": errno.ENODEV})
-    assert readings[Role.BATTERY_CHARGE].status is ReadingStatus.ABSENT
-
-
 def test_battery_of_a_mouse_is_skipped() -> None:
     assert batteries(supply("hidpp_battery_0", scope="Device\n", capacity="50\n")) == {}
 
@@ -288,3 +284,81 @@ def test_a_battery_is_kept_over_probes() -> None:
     assert power_supply.find(files, PC) == before
     files.contents |= charger("usb", "1\n", "USB")
     assert power_supply.find(files, PC) != before
+
+
+def test_a_battery_that_vanishes_is_absent_beside_a_charger() -> None:
+    """Without files nothing tells what it does, and no charger may make up for that."""
+    files = MemoryFiles(supply(**FULL) | charger("AC", "0\n"))
+    sensors = power_supply.find(files, PC)
+    files.remove(f"{ROOT}/BAT0")
+    assert {each.status for each in read_sensors(sensors).values()} == {ReadingStatus.ABSENT}
+
+
+@pytest.mark.parametrize("error", [errno.ENODEV, errno.ENXIO, errno.ENODATA, errno.EAGAIN])
+@pytest.mark.parametrize("file", ["power_now", "energy_now", "capacity"])
+def test_a_value_that_its_driver_does_not_know_is_invalid(file: str, error: int) -> None:
+    """The ACPI driver answers ENODEV; to search for sensors each second would not help."""
+    broken = [each for each in by_role(**{**FULL, file: error}).values() if each.value is None]
+    assert [each.status for each in broken] == [ReadingStatus.INVALID]
+    assert f"has no value ({errno.errorcode[error]})" in broken[0].problem
+
+
+def test_a_battery_of_0_volts_measures_nothing() -> None:
+    readings = by_role(voltage_now="0\n", current_now="1500000\n", charge_now="2000000\n")
+    for role in (Role.BATTERY_VOLTAGE, Role.BATTERY_POWER, Role.BATTERY_ENERGY):
+        assert readings[role].status is ReadingStatus.INVALID
+
+
+def test_current_is_power_divided_by_voltage() -> None:
+    readings = by_role(voltage_now="12000000\n", power_now="-18000000\n")
+    assert readings[Role.BATTERY_CURRENT].value == pytest.approx(1.5)
+    assert Role.BATTERY_CURRENT not in by_role(power_now="18000000\n")
+
+
+@pytest.mark.parametrize("online", ["-1\n", "on\n", ""])
+def test_an_online_that_means_nothing_decides_nothing(online: str) -> None:
+    readings = batteries(supply(status="Full\n", power_now="15000000\n") | charger("AC", online))
+    assert readings["battery/BAT0/power"].value is None
+
+
+@pytest.mark.parametrize("kind", ["Mains", "USB", "USB_C", "USB_PD", "Wireless", "UPS", "Unknown"])
+def test_what_is_no_battery_feeds_the_machine(kind: str) -> None:
+    """As in the kernel's power_supply_is_system_supplied; a UPS has a battery of its own."""
+    other = charger("x", "1\n", kind) | {f"{ROOT}/x/capacity": "50\n"}
+    readings = batteries(supply(status="Full\n", power_now="-15000000\n") | other)
+    assert readings["battery/BAT0/status"].value == BatteryStatus.FULL
+    assert {each.device for each in readings.values()} == {"battery/BAT0"}
+
+
+def test_a_driver_that_reports_nothing_but_a_status_is_no_battery() -> None:
+    """A charger chip, such as a bq24190, shows one beside the fuel gauge."""
+    files = supply("bq24190-battery", online="1\n", technology="Li-ion\n")
+    assert batteries(files) == {}
+
+
+def test_three_batteries_have_a_device_each() -> None:
+    files: Files = {}
+    for number, watts in enumerate((9, -3, 0)):
+        status = ("Discharging", "Charging", "Not charging")[number]
+        files |= supply(f"BAT{number}", status=status, power_now=f"{watts}000000", capacity="50")
+    readings = batteries(files | charger("AC", "1\n"))
+    assert [readings[f"battery/BAT{n}/power"].value for n in range(3)] == [9.0, -3.0, 0.0]
+
+
+def test_a_supply_without_online_decides_nothing() -> None:
+    """A second charger chip of a phone's processor has none."""
+    files = supply(status="Full\n", power_now="15000000\n") | charger("AC", "0\n")
+    assert batteries(files | {f"{ROOT}/parallel/type": "USB\n"})["battery/BAT0/power"].value == 15.0
+
+
+def test_a_computed_value_is_as_old_as_the_older_of_its_two() -> None:
+    clock = itertools.count(1).__next__
+    files = MemoryFiles(supply(voltage_now="12000000\n", current_now="1500000\n"))
+    readings = read_sensors(power_supply.find(files, PC, clock))
+    voltage, current = (readings[f"battery/BAT0/{name}"] for name in ("voltage", "current"))
+    oldest_ns = min(voltage.stamp_ns, current.stamp_ns)
+    assert (
+        readings["battery/BAT0/power"].stamp_ns
+        == oldest_ns
+        < max(voltage.stamp_ns, current.stamp_ns)
+    )

@@ -3,107 +3,12 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 
 import pytest
 
-from edge_inference.core.reading import Quantity, Reading, ReadingStatus
-from edge_inference.platforms.sampler import Sampler
-from edge_inference.platforms.sensors.channel import Channel
-from edge_inference.platforms.sensors.sensor import Sensor
-from machine_files import ManualClock
-
-LONG_S = 30.0
-# A busy machine may not run a healthy sensor for a tenth of a second.
-READ_TIMEOUT_S = 0.4
-
-
-@dataclass(eq=False)
-class FakeSensor:
-    """A sensor with values set by the test; it blocks while ``free`` is not set."""
-
-    name: str
-    clock: Callable[[], int] = time.monotonic_ns
-    status: ReadingStatus = ReadingStatus.OK
-    value: float = 1.0
-    error: Exception | None = None
-    free: threading.Event = field(default_factory=threading.Event)
-    reads: int = 0
-    reading: int = 0
-    max_concurrent: int = 0
-
-    def __post_init__(self) -> None:
-        self.free.set()
-
-    @property
-    def names(self) -> Sequence[str]:
-        return (self.name,)
-
-    @property
-    def _channel(self) -> Channel:
-        return Channel(self.name, "made", Quantity.TEMPERATURE)
-
-    def announce(self, stamp_ns: int) -> Sequence[Reading]:
-        problem = "the sensor has not been read yet"
-        return [self._channel.make_empty_reading(ReadingStatus.STALE, problem, stamp_ns)]
-
-    def read(self) -> Sequence[Reading]:
-        self.reads += 1
-        self.reading += 1
-        self.max_concurrent = max(self.max_concurrent, self.reading)
-        self.free.wait()
-        self.reading -= 1
-        if self.error:
-            raise self.error
-        if self.status is ReadingStatus.OK:
-            return [self._channel.make_reading(self.value, self.clock())]
-        return [self._channel.make_empty_reading(self.status, "made so", self.clock())]
-
-
-class Bench:
-    """Sensors a, b and c, and the sampler that reads them."""
-
-    def __init__(self, **options: float) -> None:
-        self.clock = ManualClock()
-        self.sensors: list[FakeSensor] = [FakeSensor(name, self.clock) for name in "abc"]
-        self.probes = 0
-        self.probe_free = threading.Event()
-        self.probe_free.set()
-        self.probe_error: Exception | None = None
-        settings = {"read_timeout_s": LONG_S, "probe_period_s": 60.0, **options}
-        self.sampler = Sampler({"fake": self.find}, clock=self.clock, **settings)
-        self.before = set(threading.enumerate())
-
-    def find(self) -> Sequence[Sensor]:
-        self.probes += 1
-        self.probe_free.wait()
-        if self.probe_error:
-            raise self.probe_error
-        return list(self.sensors)
-
-    def read(self, wait_s: float = LONG_S) -> dict[str, Reading]:
-        return {reading.name: reading for reading in self.sampler.read(wait_s)}
-
-    def statuses(self) -> dict[str, ReadingStatus]:
-        return {name: reading.status for name, reading in self.read().items()}
-
-    def threads(self) -> int:
-        mine = set(threading.enumerate()) - self.before
-        return len([thread for thread in mine if thread.name == "sensors"])
-
-    def release_all(self) -> None:
-        for event in [self.probe_free, *(sensor.free for sensor in self.sensors)]:
-            event.set()
-
-
-def until(predicate: Callable[[], bool]) -> None:
-    """Wait until another thread makes a condition true."""
-    end = time.monotonic() + 20
-    while not predicate():
-        assert time.monotonic() < end, "the condition did not become true"
-        threading.Event().wait(0.002)
+from edge_inference.core.reading import Reading, ReadingStatus
+from sampler_bench import LONG_S, READ_TIMEOUT_S, Bench, FakeSensor, until
 
 
 @pytest.fixture
@@ -325,6 +230,47 @@ def test_blocked_probe_does_not_stop_reads(impatient: Bench) -> None:
     impatient.sensors.append(FakeSensor("d", impatient.clock))
     impatient.probe_free.set()
     until(lambda: "d" in impatient.read())
+
+
+def test_a_probe_does_not_make_unread_sensors_stale() -> None:
+    bench = Bench(probe_period_s=1.0)
+    try:
+        bench.read()
+        bench.sensors[0].free.clear()
+        bench.clock.forward(1.0)
+        bench.read(0.0)
+        until(lambda: bench.sensors[0].reads == 2)
+        assert bench.probes == 2
+        statuses = [each.status for each in bench.read(0.0).values()]
+        assert statuses == [ReadingStatus.OK] * 3
+    finally:
+        bench.release_all()
+        bench.sampler.close()
+
+
+def test_a_comparison_that_hangs_does_not_stop_reads(impatient: Bench) -> None:
+    """A sensor of another package may ask its bus whether it is the same one."""
+    free = threading.Event()
+
+    class Slow(FakeSensor):
+        def __eq__(self, other: object) -> bool:
+            return free.wait() and self is other
+
+        __hash__ = None  # type: ignore[assignment]
+
+    impatient.sensors.append(Slow("d", impatient.clock))
+    until(lambda: len(impatient.read()) == 4)
+    impatient.clock.forward(100)
+    impatient.sensors[0].value = 2.0
+    answers: list[dict[str, Reading]] = []
+    reader = threading.Thread(target=lambda: answers.append(impatient.read(2.0)), daemon=True)
+    reader.start()
+    try:
+        until(lambda: bool(answers))
+        assert answers[0]["a"].value == 2.0
+        assert impatient.sampler.problem.startswith("sensor kind fake: the probe has not returned")
+    finally:
+        free.set()
 
 
 def test_blocked_first_probe_is_a_problem(impatient: Bench) -> None:

@@ -18,6 +18,8 @@ from edge_inference.platforms.sensors.kernel import (
     over_current,
     system_load,
 )
+from edge_inference.platforms.sensors.probe import SensorProbe
+from edge_inference.platforms.sensors.probes import SENSOR_PROBES
 from machine_files import Files, ManualClock, MemoryFiles, orin_nx, read_sensors
 
 BOARDS = load_boards([Path(__file__).parents[2] / "config" / "platforms"])
@@ -35,11 +37,9 @@ def cooling(*devices: tuple[str, str | int]) -> Files:
     return files
 
 
-@pytest.mark.parametrize(
-    "module", [cooling_devices, over_current, devfreq, cpu_clock, system_load, hwmon_temperature]
-)
-def test_an_empty_machine_has_no_sensors(module: object) -> None:
-    assert module.find(MemoryFiles({}), ORIN) == []  # type: ignore[attr-defined]
+@pytest.mark.parametrize("probe", SENSOR_PROBES.own.values(), ids=lambda probe: probe.name)
+def test_an_empty_machine_has_no_sensors(probe: SensorProbe) -> None:
+    assert probe.find(MemoryFiles({}), ORIN, ManualClock()) == []
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ A decoder is a plain function; :func:`register` gives it a name::
 ``model.yaml`` refers to it as ``package.module:decode``, or as ``mine`` where an installed package
 lists it as an entry point, see ``docs/extending.md``.
 
-What decoders share is here too: ``checks`` of the outputs, activations, the selection among
-overlapping boxes with all that stands beside them, and maps in the size of the source image.
+What decoders share is here too: ``checks`` of the outputs, activations, the best class of each
+row, the selection among overlapping boxes with all that stands beside them, and maps in the size
+of the source image.
 """
 
 from __future__ import annotations
@@ -22,12 +23,14 @@ from edge_inference.core.decoders.detection import (
     Candidates,
     OverlapSettings,
     SelectionSettings,
+    best_classes,
     corners,
     input_size,
     select_best,
     select_non_overlapping,
     to_detections,
 )
+from edge_inference.core.decoders.nms import Overlaps
 from edge_inference.core.decoders.registry import DecodeContext, Decoder, DecoderEntry, register
 from edge_inference.core.decoders.source_maps import linear_to_source, nearest_to_source
 
@@ -38,8 +41,10 @@ __all__ = [
     "Decoder",
     "DecoderEntry",
     "OverlapSettings",
+    "Overlaps",
     "SelectionSettings",
     "activate",
+    "best_classes",
     "checks",
     "corners",
     "find",

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from edge_inference.core.settings import suggestion
 from edge_inference.errors import TensorError
 
+#: Hint for scores of boxes that are logits.
+SIGMOID_HINT = "export the model with its sigmoid, or correct boxes_output in model.yaml"
 _TOLERANCE = 0.01
 """How far a probability may exceed 0..1, because half precision and INT8 round."""
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_inference.core.decoders.checks import expect_finite
-from edge_inference.core.decoders.nms import non_maximum_suppression
+from edge_inference.core.decoders.nms import Overlaps, non_maximum_suppression, upright_overlaps
 from edge_inference.core.decoders.registry import DecodeContext
 from edge_inference.core.results import Detections
 from edge_inference.core.settings import setting, shorten, suggestion
@@ -80,20 +80,28 @@ class Candidates:
 
 
 def select_non_overlapping(
-    candidates: Candidates, context: DecodeContext, settings: OverlapSettings
+    candidates: Candidates,
+    context: DecodeContext,
+    settings: OverlapSettings,
+    *,
+    shapes: str | None = None,
+    overlaps: Overlaps = upright_overlaps,
 ) -> Candidates:
     """Return what non-maximum suppression keeps, best score first, with all that is beside it.
 
     Classes that are not selected, and boxes without area or outside the image, are dropped first.
+    Where the boxes only surround the objects, ``overlaps`` compares the array ``shapes`` that
+    stands beside them, such as rotated boxes ``(N, 5)``.
     """
     visible = _filter_candidates(candidates, context, settings)
     kept = non_maximum_suppression(
-        visible.boxes,
+        visible.boxes if shapes is None else visible.beside[shapes],
         visible.scores,
         visible.class_ids,
         settings.iou,
         class_agnostic=settings.class_agnostic,
         limit=settings.max_detections,
+        overlaps=overlaps,
     )
     return visible.select(kept)
 
@@ -118,6 +126,18 @@ def to_detections(candidates: Candidates, context: DecodeContext) -> Detections:
         source_height=context.geometry.source_height,
         model=context.model,
     )
+
+
+def best_classes(
+    scores: NDArray[np.float32], confidence: float
+) -> tuple[NDArray[np.intp], NDArray[np.float32], NDArray[np.intp]]:
+    """Return indices, best score and class of the rows whose best score is at least that.
+
+    ``scores`` is ``(N, C)`` with at least one class.
+    """
+    best = scores.max(axis=1)
+    indices = np.flatnonzero(best >= confidence)
+    return indices, best[indices], scores[indices].argmax(axis=1)
 
 
 def class_mask(classes: Sequence[str], labels: Sequence[str]) -> NDArray[np.bool_]:

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from edge_inference.core.decoders import checks
@@ -18,6 +17,7 @@ from edge_inference.core.decoders.activations import activate
 from edge_inference.core.decoders.detection import (
     Candidates,
     SelectionSettings,
+    best_classes,
     corners,
     input_size,
     select_best,
@@ -80,14 +80,13 @@ def decode(
             f"{list(logits.array.shape)}; set activation to sigmoid in model.yaml"
         )
     scores = activate(settings.activation, checks.to_floats(logits)[0])[:, :classes]
-    best = scores.max(axis=1)
+    indices, best, class_ids = best_classes(scores, settings.confidence)
     rows = checks.to_floats(boxes)[0]
-    indices = np.flatnonzero(best >= settings.confidence)
     size = input_size(context)
     found = Candidates(
         corners(rows[indices, :2] * size, rows[indices, 2:] * size),
-        best[indices],
-        scores[indices].argmax(axis=1),
+        best,
+        class_ids,
         boxes.name,
     )
     return to_detections(select_best(found, context, settings), context)

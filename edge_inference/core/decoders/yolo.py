@@ -13,6 +13,7 @@ from edge_inference.core.decoders import checks
 from edge_inference.core.decoders.detection import (
     Candidates,
     OverlapSettings,
+    best_classes,
     corners,
     input_size,
     select_best,
@@ -64,10 +65,10 @@ def decode_yolov5(
         "use decoder yolov8 if it has no objectness",
     )
     rows = checks.to_floats(output)[0]
-    objectness = checks.to_probabilities(output.name, rows[:, 4], _SIGMOID_HINT)
+    objectness = checks.to_probabilities(output.name, rows[:, 4], checks.SIGMOID_HINT)
     # Class scores are at most 1, so objectness alone excludes most rows.
     rows = rows[objectness >= settings.confidence]
-    scores = checks.to_probabilities(output.name, rows[:, 5:], _SIGMOID_HINT) * rows[:, 4:5]
+    scores = checks.to_probabilities(output.name, rows[:, 5:], checks.SIGMOID_HINT) * rows[:, 4:5]
     found = _above_confidence(rows[:, :4], scores, output.name, context, settings)
     return to_detections(select_non_overlapping(found, context, settings), context)
 
@@ -99,13 +100,10 @@ def decode_yolov8(
     )
     values = checks.to_floats(output)[0]
     columns = values if axis == 1 else values.T
-    best = checks.to_probabilities(output.name, columns[4:].max(axis=0), _SIGMOID_HINT)
+    best = checks.to_probabilities(output.name, columns[4:].max(axis=0), checks.SIGMOID_HINT)
     rows = columns[:, best >= settings.confidence].T
     found = _above_confidence(rows[:, :4], rows[:, 4:], output.name, context, settings)
     return to_detections(select_non_overlapping(found, context, settings), context)
-
-
-_SIGMOID_HINT = "export the model with its sigmoid, or correct boxes_output in model.yaml"
 
 
 def _choose(
@@ -153,7 +151,7 @@ def _end_to_end(
 ) -> Candidates:
     checks.expect_shape(output, (1, "N", 6), "correct layout or boxes_output in model.yaml")
     rows = checks.to_floats(output)[0]
-    scores = checks.to_probabilities(output.name, rows[:, 4], _SIGMOID_HINT)
+    scores = checks.to_probabilities(output.name, rows[:, 4], checks.SIGMOID_HINT)
     above = scores >= settings.confidence
     class_ids = checks.expect_class_ids(output, rows[above, 5], context.labels)
     boxes = rows[above, :4]
@@ -170,15 +168,8 @@ def _above_confidence(
     settings: Yolov5Settings,
 ) -> Candidates:
     """Return the best class of each row whose score reaches the confidence."""
-    class_ids = scores.argmax(axis=1)
-    best = np.take_along_axis(scores, class_ids[:, None], axis=1)[:, 0]
-    indices = np.flatnonzero(best >= settings.confidence)
+    indices, best, class_ids = best_classes(scores, settings.confidence)
     boxes = boxes[indices]
     if settings.normalized:
         boxes = boxes * np.tile(input_size(context), 2)
-    return Candidates(
-        corners(boxes[:, :2], boxes[:, 2:]),
-        np.minimum(best[indices], 1),
-        class_ids[indices],
-        source,
-    )
+    return Candidates(corners(boxes[:, :2], boxes[:, 2:]), np.minimum(best, 1), class_ids, source)

@@ -13,6 +13,7 @@ from edge_inference.core.decoders import checks
 from edge_inference.core.decoders.detection import (
     Candidates,
     OverlapSettings,
+    best_classes,
     corners,
     select_non_overlapping,
     to_detections,
@@ -64,15 +65,13 @@ def decode(
     )
     checks.expect_classes(output, output.array.shape[2] - 5, context.labels)
     rows = checks.to_floats(output)[0]
-    hint = "export the model with its sigmoid, or correct boxes_output in model.yaml"
-    objectness = checks.to_probabilities(output.name, rows[:, 4], hint)
+    objectness = checks.to_probabilities(output.name, rows[:, 4], checks.SIGMOID_HINT)
     # Class scores are at most 1, so objectness alone excludes most rows.
     indices = np.flatnonzero(objectness >= settings.confidence)
-    scores = checks.to_probabilities(output.name, rows[indices, 5:], hint)
+    scores = checks.to_probabilities(output.name, rows[indices, 5:], checks.SIGMOID_HINT)
     scores = scores * objectness[indices, None]
-    best = scores.max(axis=1)
-    above = best >= settings.confidence
-    indices, best, class_ids = indices[above], best[above], scores[above].argmax(axis=1)
+    above, best, class_ids = best_classes(scores, settings.confidence)
+    indices = indices[above]
     centers, lengths = rows[indices, :2], rows[indices, 2:4]
     if not settings.decoded:
         centers = (centers + cells[indices]) * sizes[indices]

@@ -113,8 +113,8 @@ CLASSIFICATION = ResultKind(
     result_type=Classification,
     topic="classification",
     adapters=(
-        "edge_inference.nodes.conversions.vision:VisionClassificationAdapter",
-        "edge_inference.nodes.conversions.results:ClassificationAdapter",
+        "edge_inference.nodes.conversions.results.vision:VisionClassificationAdapter",
+        "edge_inference.nodes.conversions.results.classification:ClassificationAdapter",
     ),
     to_json=_to_json,
     to_lines=_to_lines,

@@ -163,8 +163,8 @@ DETECTION = ResultKind(
     result_type=Detections,
     topic="detections",
     adapters=(
-        "edge_inference.nodes.conversions.vision:VisionDetectionAdapter",
-        "edge_inference.nodes.conversions.results:DetectionArrayAdapter",
+        "edge_inference.nodes.conversions.results.vision:VisionDetectionAdapter",
+        "edge_inference.nodes.conversions.results.detection:DetectionArrayAdapter",
     ),
     to_json=_to_json,
     to_lines=_to_lines,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 from edge_inference.backends.base import Backend
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
@@ -13,7 +14,7 @@ from edge_inference.engines.serving.preparation import prepare_in_child
 from edge_inference.engines.serving.preparation_thread import run_at_low_priority
 from edge_inference.engines.serving.selection import Selection, select_backend
 from edge_inference.engines.serving.service_states import ServiceEvent
-from edge_inference.errors import BackendError, CancelledError, EngineFileError
+from edge_inference.errors import BackendError, EdgeInferenceError, EngineFileError
 
 #: Checks an opened engine and returns notes for diagnostics. Raises EdgeInferenceError to
 #: refuse the engine, and CancelledError soon after it is cancelled.
@@ -40,7 +41,8 @@ class EngineOpener:
     ) -> Engine:
         """Make a missing file and open the engine; an unusable file is rebuilt once.
 
-        Calls ``advance`` before each build and each check. Raises EdgeInferenceError.
+        Calls ``advance`` before each build and each check; it raises CancelledError to end the
+        work. Raises EdgeInferenceError.
         """
         selection = self.select(request)
         if selection.backend is not None:
@@ -64,12 +66,11 @@ class EngineOpener:
         """Open the engine of an existing file, and check it at low priority."""
         backend = selection.backend
         assert backend is not None
-        if cancelled():
-            raise CancelledError(f"{selection.request.model.name}: cancelled")
         backend.open()
         try:
             notes = run_at_low_priority(lambda: self._check(selection, backend, cancelled))
         except BaseException:
-            backend.close()
+            with suppress(EdgeInferenceError):  # the first error says more
+                backend.close()
             raise
         return Engine(selection.request, selection, backend, notes)

@@ -67,11 +67,11 @@ class PointList:
         return index in self._ruled_out
 
     def rule_out(self, request: EngineRequest) -> int | None:
-        """Rule out a point that failed, and return its index; None for a foreign request."""
-        index = self.find(request)
-        if index is not None:
-            self._ruled_out.add(index)
-        return index
+        """Rule out a point that failed, wherever it is listed; return the index as ``find``."""
+        self._ruled_out.update(
+            index for index, each in enumerate(self.requests) if each.is_same(request)
+        )
+        return self.find(request)
 
     def find(self, request: EngineRequest) -> int | None:
         """Return the index of a request; None for a foreign one."""
@@ -85,10 +85,11 @@ Points = TypeVar("Points", bound=PointList)
 class EngineSelector(Generic[Points]):
     """Asks an engine server for the best point that user, directive and load allow.
 
-    When the user's point fails, the list of what serves, or is to serve, becomes the current one
-    again; ``on_restored`` gets it. ``on_failed`` gets every failure before that, ``on_asked`` is
-    called after each decision. Callbacks run in the thread in which the event happens.
-    Thread-safe.
+    When the user's point fails, the list of what serves becomes the current one again;
+    ``on_restored`` gets the list that failed, and this one. ``on_failed`` gets every failure before
+    that. ``on_asked`` is called after each decision, with True where user, directive or load have
+    asked for another engine. Callbacks run in the thread in which the event happens, and must not
+    raise an exception. Thread-safe.
     """
 
     def __init__(
@@ -97,83 +98,109 @@ class EngineSelector(Generic[Points]):
         check: Check,
         on_changed: Callable[[Engine], None],
         on_failed: Callable[[EngineFailure], None],
-        on_restored: Callable[[Points], None],
+        on_restored: Callable[[Points, Points], None],
         on_asked: Callable[[bool], None],
     ) -> None:
         self.server = EngineServer(cache, check, on_changed, self._handle_failure)
         self.points: Points
+        #: What has failed since the user asked.
+        self._failed: list[EngineRequest] = []
         self._load = LoadAdaptation()
         self._limits = DirectiveLimits()
         self._on_failed = on_failed
         self._on_restored = on_restored
         self._on_asked = on_asked
+        #: Taken before the locks of the server, except for the one held during an inference.
         self._lock = threading.RLock()
 
     def open(self, points: Points, *, allow_fallback: bool) -> None:
         """Put the user's point into service, see :meth:`EngineServer.open`."""
-        self.points = points
+        self.points, self._failed = points, []
         self.server.open(points.requests[0], allow_fallback=allow_fallback)
+        with self._lock:
+            self._on_asked(self._ask())  # within the limits that have arrived meanwhile
 
     def ask(self, points: Points) -> None:
         """Serve what the user asks for."""
         with self._lock:
-            self.points = points
-            self._ask(Asker.USER)
+            if not points.requests[0].is_same(self.points.requests[0]):
+                self._load = LoadAdaptation()  # what load found out is of another choice
+            self.points, self._failed = points, []
+            self._on_asked(self._ask())
 
     def limit(self, limits: DirectiveLimits) -> None:
         """Stay within the limits of a directive."""
         with self._lock:
             self._limits = limits
-            self._ask(Asker.DIRECTIVE)
+            self._on_asked(self._ask())
 
     def adapt(
-        self, now_ns: int, demand_hz: float | None, process_ms: Sequence[float | None]
+        self,
+        now_ns: int,
+        demand_hz: float | None,
+        process_ms: Callable[[Points], Sequence[float | None]],
     ) -> None:
         """Go below the best allowed point while it cannot process the demand.
 
-        ``process_ms`` are the times of one inference at all points. No demand means no load.
+        ``process_ms`` returns the times of one inference at all points of a list. No demand means
+        no load.
         """
         with self._lock:
             before = self._load.steps
+            times = process_ms(self.points)
             allowed = self.points.allowed(self._limits)
-            self._load.update(now_ns, demand_hz, [process_ms[index] for index in allowed])
+            self._load.update(now_ns, demand_hz, [times[index] for index in allowed])
             if self._load.steps != before:
-                self._ask(Asker.LOAD)
+                self._on_asked(self._ask())
 
-    def selected(self) -> int:
-        """Return the index of the point that is to serve."""
+    def selected(self) -> tuple[Points, int]:
+        """Return the current list, and the index of its point that is to serve."""
         with self._lock:
-            allowed = self.points.allowed(self._limits)
-            return allowed[min(self._load.steps, len(allowed) - 1)]
+            return self.points, self._select()[0]
 
     def close(self) -> None:
         """Free everything."""
         self.server.close()
 
-    def _ask(self, asker: Asker) -> None:
+    def _select(self) -> tuple[int, Asker]:
+        """Return the index of the point that is to serve, and whose choice it is."""
+        allowed = self.points.allowed(self._limits)
+        steps = min(self._load.steps, len(allowed) - 1)
+        if steps:
+            return allowed[steps], Asker.LOAD
+        return allowed[0], Asker.DIRECTIVE if allowed[0] else Asker.USER
+
+    def _ask(self) -> bool:
+        """Ask for the selected point; True where its engine is another one than before."""
         if self.server.engine is None:
-            return
-        index = self.selected()
+            return False
+        index, asker = self._select()
         if self.points.is_ruled_out(index):
-            self.server.withdraw()  # the user's point failed, and what serves stays
-            is_new = False
-        else:
-            is_new = self.server.ask(self.points.requests[index], asker)
-        self._on_asked(is_new)
+            self.server.cancel()  # the user's point failed, and what serves stays
+            return False
+        return self.server.ask(self.points.requests[index], asker)
 
     def _handle_failure(self, failure: EngineFailure) -> None:
-        """Rule out what failed, and nothing else; a point that is not faster is withdrawn."""
+        """Rule out what failed, and nothing else.
+
+        A point that is not faster is not ruled out: the list that it was checked for has withdrawn
+        it, and the current one may want it nevertheless.
+        """
         self._on_failed(failure)
         with self._lock:  # waits for the thread that asked for the engine
-            request = failure.request
-            is_withdrawn = isinstance(failure.error, NotFasterError) and (
-                request is not None and self.points.find(request) in self.points.withdrawn
-            )
-            if request is not None and not is_withdrawn and self.points.rule_out(request) == 0:
-                self._restore(self.server.target_request)
-            self._ask(Asker.DIRECTIVE)
+            if failure.request is not None and not isinstance(failure.error, NotFasterError):
+                self._rule_out(failure.request)
+            self._ask()
+            self._on_asked(False)
 
-    def _restore(self, target: EngineRequest) -> None:
-        assert isinstance(target, PointRequest)
-        self.points = cast(Points, target.points)
-        self._on_restored(self.points)
+    def _rule_out(self, request: EngineRequest) -> None:
+        """Rule a point out; after the user's own, the list of what serves is the current one."""
+        self._failed.append(request)
+        if self.points.rule_out(request) != 0:
+            return
+        engine = self.server.engine
+        assert engine is not None and isinstance(engine.request, PointRequest)
+        failed, self.points = self.points, cast(Points, engine.request.points)
+        for each in self._failed:
+            self.points.rule_out(each)
+        self._on_restored(failed, self.points)

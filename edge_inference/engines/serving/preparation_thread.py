@@ -55,7 +55,7 @@ class PreparationThread:
         on_error: Callable[[PreparationThread, EdgeInferenceError], None],
     ) -> None:
         self.request = request
-        self._asker = asker
+        self.asker = asker
         self._prepare = prepare
         self._on_ready = on_ready
         self._on_error = on_error
@@ -89,7 +89,7 @@ class PreparationThread:
 
     def status(self) -> PreparationStatus:
         """Return the current progress."""
-        return PreparationStatus(self.request, self._asker, *self._progress)
+        return PreparationStatus(self.request, self.asker, *self._progress)
 
     def _run(self) -> None:
         try:

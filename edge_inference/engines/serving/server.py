@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from edge_inference.core.runtime.worker import format_error
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.serving.backend_table import EngineRequest
 from edge_inference.engines.serving.engine import Engine
@@ -43,15 +42,14 @@ def _never() -> bool:
 
 @dataclass(frozen=True)
 class EngineFailure:
-    """Why the server cannot serve ``request``; ``engine`` serves instead.
+    """Why the server cannot serve ``request``.
 
-    ``request`` is None where it is not given up: its file is built again, or it serves as it
-    should and only a callback failed.
+    ``request`` is None where the server goes on with it: its file is built again, or what failed
+    is a fallback, or the closing of an engine that does not serve any more.
     """
 
     error: EdgeInferenceError
     request: EngineRequest | None
-    engine: Engine
 
 
 class EngineServer:
@@ -59,7 +57,8 @@ class EngineServer:
 
     The server calls ``on_changed`` with an engine that it has put into service, before the
     engine's first inference. It calls ``on_failed`` when it cannot serve a request. Both callbacks
-    run in the thread in which the event happens and must not call ``run`` or ``close``.
+    run in the thread in which the event happens; they must not raise an exception, and not call
+    ``run`` or ``close``.
     """
 
     def __init__(
@@ -83,7 +82,7 @@ class EngineServer:
         self._ready: Engine | None = None
         self._preparation: PreparationThread | None = None
         self._started: list[PreparationThread] = []
-        self._is_closing = False
+        self._is_closed = False
 
     @property
     def state(self) -> ServiceState:
@@ -94,16 +93,6 @@ class EngineServer:
     def engine(self) -> Engine | None:
         """The engine in service."""
         return self._engine
-
-    @property
-    def target_request(self) -> EngineRequest:
-        """The request under way, or else the one in service."""
-        with self._planning:
-            if self._preparation is not None:
-                return self._preparation.request
-            engine = self._ready or self._engine
-        assert engine is not None
-        return engine.request
 
     @property
     def preparation(self) -> PreparationStatus | None:
@@ -134,52 +123,50 @@ class EngineServer:
         """Serve another request: prepare its engine in the background; returns at once.
 
         Whatever else is under way is cancelled. Returns False where the request is already under
-        way, or in service with nothing else under way, and during ``close``. An engine that is
+        way, or in service with nothing else under way, and from ``close`` on. An engine that is
         asked for again belongs to the latest request.
         """
         preparation = PreparationThread(
             request, asker, self._prepare, self._on_prepared, self._on_refused
         )
         with self._planning:
-            if self._is_closing or self._is_under_way(request):
-                return False
             engine = self._engine
-            is_served = (
-                engine is not None and not engine.is_fallback and request.is_same(engine.request)
-            )
-            if engine is not None and is_served:
+            if self._is_closed or engine is None or self._hand_over(request, asker):
+                return False
+            is_served = not engine.is_fallback and request.is_same(engine.request)
+            if is_served:
                 self._engine = replace(engine, request=request)
                 if self._preparation is None and self._ready is None:
                     return False
             dropped = self._drop_under_way()
             if is_served:
-                self._states.handle(ServiceEvent.WITHDRAWN)
+                self._states.handle(ServiceEvent.CANCELLED)
             else:
                 self._states.handle(asker.value)
                 self._preparation = preparation
                 self._started.append(preparation)
                 preparation.start()
-        _end(*dropped)
+        self._end(*dropped)
         return True
 
-    def _is_under_way(self, request: EngineRequest) -> bool:
-        """Tell whether the same request is under way; it then belongs to this one."""
+    def _hand_over(self, request: EngineRequest, asker: Asker) -> bool:
+        """Let what is under way belong to this request; False where it is not the same."""
         if self._preparation is not None and request.is_same(self._preparation.request):
-            self._preparation.request = request
+            self._preparation.request, self._preparation.asker = request, asker
             return True
         if self._ready is not None and request.is_same(self._ready.request):
             self._ready = replace(self._ready, request=request)
             return True
         return False
 
-    def withdraw(self) -> None:
+    def cancel(self) -> None:
         """Cancel what is under way, so that what serves stays."""
         with self._planning:
             if self._preparation is None and self._ready is None:
                 return
             dropped = self._drop_under_way()
-            self._states.handle(ServiceEvent.WITHDRAWN)
-        _end(*dropped)
+            self._states.handle(ServiceEvent.CANCELLED)
+        self._end(*dropped)
 
     def run(self, work: Callable[[Engine], Result]) -> Result:
         """Call ``work`` with the engine in service and return its result.
@@ -199,22 +186,21 @@ class EngineServer:
                     if not self._exchange_ready():
                         self._roll_back(failing, error)
                     self._previous = None  # it is the engine that failed, or was tried just now
-                    self._report(error, failing.request)
+                    self._report(error, None if failing.is_fallback else failing.request)
 
     def close(self) -> None:
-        """Cancel what is under way and free everything."""
+        """Cancel what is under way and free everything; the server does not open again."""
         with self._planning:
-            self._is_closing = True
+            self._is_closed = True
             dropped = self._drop_under_way()
-        _end(*dropped)
+        self._end(*dropped)
         for preparation in self._started:
             preparation.join()
         with self._in_use, self._planning:
-            self._is_closing = False
             engine, self._engine = self._engine, None
             self._states.handle(ServiceEvent.CLOSED)
         if engine is not None:
-            engine.backend.close()
+            self._free(engine)
 
     def _open_or_fall_back(self, request: EngineRequest) -> None:
         try:
@@ -251,11 +237,25 @@ class EngineServer:
             self._report(cause, None if isinstance(cause, EngineFileError) else request)
 
     def _drop_under_way(self) -> tuple[PreparationThread | None, Engine | None]:
-        """Forget what is under way and return it, for :func:`_end` without the lock."""
+        """Forget what is under way and return it, for ``_end`` without the lock."""
         dropped = self._preparation, self._ready
         self._preparation = self._ready = None
         self._started = [each for each in self._started if each.is_running()]
         return dropped
+
+    def _end(self, preparation: PreparationThread | None, engine: Engine | None) -> None:
+        """Cancel a preparation, and free an engine that was ready."""
+        if preparation is not None:
+            preparation.cancel()
+        if engine is not None:
+            self._free(engine)
+
+    def _free(self, engine: Engine) -> None:
+        """Close an engine that does not serve any more; what serves instead goes on."""
+        try:
+            engine.backend.close()
+        except EdgeInferenceError as error:
+            self._report(error, None)
 
     def _handle(self, event: ServiceEvent) -> None:
         with self._planning:
@@ -283,13 +283,10 @@ class EngineServer:
                 self._preparation, self._ready = None, engine
                 self._states.handle(ServiceEvent.PASSED)
         if not is_current:
-            engine.backend.close()
+            self._free(engine)
             return
         with self._in_use:
-            try:
-                self._exchange_ready()
-            except BaseException as error:  # a callback failed; the engine is in service
-                self._report(BackendError(format_error(error)), None)
+            self._exchange_ready()
 
     def _on_refused(self, preparation: PreparationThread, error: EdgeInferenceError) -> None:
         with self._planning:
@@ -330,12 +327,10 @@ class EngineServer:
         return old
 
     def _retire(self, old: Engine | None, engine: Engine) -> None:
-        try:
-            self._on_changed(engine)
-        finally:
-            if old is not None:
-                self._previous = (old.request, old.is_fallback)
-                old.backend.close()
+        self._on_changed(engine)
+        if old is not None:
+            self._previous = (old.request, old.is_fallback)
+            self._free(old)
 
     def _roll_back(self, failing: Engine, error: BackendError) -> None:
         """Put the previous engine or ONNX Runtime into service; raise ``error`` without either."""
@@ -356,16 +351,7 @@ class EngineServer:
         raise error
 
     def _report(self, error: EdgeInferenceError, request: EngineRequest | None) -> None:
-        assert self._engine is not None
-        self._on_failed(EngineFailure(error, request, self._engine))
-
-
-def _end(preparation: PreparationThread | None, engine: Engine | None) -> None:
-    """Cancel a preparation, and free an engine that was ready."""
-    if preparation is not None:
-        preparation.cancel()
-    if engine is not None:
-        engine.backend.close()
+        self._on_failed(EngineFailure(error, request))
 
 
 def _is_same_engine(one: Selection, other: Selection) -> bool:

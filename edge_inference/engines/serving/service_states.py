@@ -37,7 +37,7 @@ check_began         wanted, preparing → checking              any =
 passed              checking → ready                          any =
 exchanged           ready → none                              any → in_service
 refused             wanted, preparing, checking → failed      any =
-withdrawn           wanted, preparing, checking, ready → none  serving =
+cancelled           wanted, preparing, checking, ready → none  serving =
 fallback_opened     wanted, failed =                          closed → fallback
 fell_back           none → failed                             in_service → fallback
 fell_back           all others =                              in_service → fallback
@@ -47,10 +47,10 @@ closed              any → none                                serving → clos
 closed              none, failed → none                       closed =
 ==================  ========================================  ==========================
 
-The user names the best operating point, a directive is a ceiling, and load moves below both: who
-asked is an event of its own. ``fell_back`` and ``rolled_back`` follow an engine that failed in
-service: ONNX Runtime or the previous engine has taken over. An engine that fails while nothing
-can take over stays in service, and its error goes to whoever wanted the inference.
+The user names the best operating point, a directive is a ceiling, and load moves below both: whose
+choice the engine is, is an event of its own. ``fell_back`` and ``rolled_back`` follow an engine
+that failed in service: ONNX Runtime or the previous engine has taken over. An engine that fails
+while nothing can take over stays in service, and its error goes to whoever wanted the inference.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class ServiceEvent(enum.Enum):
     PASSED = "passed"
     EXCHANGED = "exchanged"
     REFUSED = "refused"
-    WITHDRAWN = "withdrawn"
+    CANCELLED = "cancelled"
     FALLBACK_OPENED = "fallback_opened"
     FELL_BACK = "fell_back"
     ROLLED_BACK = "rolled_back"
@@ -105,7 +105,7 @@ class ServiceEvent(enum.Enum):
 
 
 class Asker(enum.Enum):
-    """Who asks for an engine; the value is the event."""
+    """Whose choice an engine is; the value is the event."""
 
     USER = ServiceEvent.ASKED_BY_USER
     DIRECTIVE = ServiceEvent.ASKED_BY_DIRECTIVE
@@ -141,7 +141,7 @@ _ROWS = (
     _Row(_E.PASSED, (_R.CHECKING,), _R.READY, _S, None),
     _Row(_E.EXCHANGED, (_R.READY,), _R.NONE, _S, _S.IN_SERVICE),
     _Row(_E.REFUSED, _IN_WORK, _R.FAILED, _S, None),
-    _Row(_E.WITHDRAWN, (*_IN_WORK, _R.READY), _R.NONE, _SERVING, None),
+    _Row(_E.CANCELLED, (*_IN_WORK, _R.READY), _R.NONE, _SERVING, None),
     _Row(_E.FALLBACK_OPENED, (_R.WANTED, _R.FAILED), None, (_S.CLOSED,), _S.FALLBACK),
     _Row(_E.FELL_BACK, (_R.NONE,), _R.FAILED, (_S.IN_SERVICE,), _S.FALLBACK),
     _Row(_E.FELL_BACK, (*_IN_WORK, _R.READY, _R.FAILED), None, (_S.IN_SERVICE,), _S.FALLBACK),

@@ -41,8 +41,11 @@ AGE_MS = NumberRange(0.0, 1e13)
 
 
 def from_optional(value: float | None, unknown: float = math.nan) -> float:
-    """Return the number for a message; ``unknown`` stands for None."""
-    return unknown if value is None else value
+    """Return the number for a message; ``unknown`` stands for None.
+
+    The number is a float: rclpy writes the bytes of an int into the message as if it were one.
+    """
+    return unknown if value is None else float(value)
 
 
 def to_number(value: float, allowed: NumberRange, name: str) -> float:

@@ -15,7 +15,7 @@ from edge_inference.core.tensors import TensorBatch
 from edge_inference.errors import ConfigError, TensorError
 from edge_inference.nodes.conversions.inference_state import InferenceStateAdapter
 from edge_inference.nodes.conversions.numbers import Float32Adapter
-from edge_inference.nodes.conversions.results import result_adapter
+from edge_inference.nodes.conversions.results.adapter_choice import result_adapter
 from edge_inference.nodes.conversions.tensors import TensorListAdapter
 from edge_inference.nodes.parameters import NodeParameters
 from edge_inference.nodes.perception.model_settings import ModelFollower, ModelSettings

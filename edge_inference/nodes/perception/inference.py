@@ -21,10 +21,7 @@ from edge_inference.nodes.conversions.tensors import TensorListAdapter
 from edge_inference.nodes.perception.engine_state import EngineStatePublisher
 from edge_inference.nodes.perception.engine_validation import EngineValidation
 from edge_inference.nodes.perception.inference_settings import InferenceSettings
-from edge_inference.nodes.perception.operating_points import (
-    OperatingPoints,
-    timing_key,
-)
+from edge_inference.nodes.perception.operating_points import OperatingPoints, timing_key
 from edge_inference.nodes.stage import Stage
 from edge_inference.nodes.throttle_client import ServingState, ThrottleClient
 
@@ -80,10 +77,10 @@ class Inference(Stage[TensorBatch]):
         self._selector = EngineSelector(
             default_cache(),
             self._check,
-            self._on_switch,
-            self._on_failure,
-            lambda points: self.parameters.restore(points.restore_in(self.parameters.current)),
-            self._on_asked,
+            self.guard(self._on_switch),
+            self.guard(self._on_failure),
+            self.guard(self._on_restored),
+            self.guard(self._on_asked),
         )
         self._selector.open(points, allow_fallback=settings.fallback)
         self._state_timer = self.make_timer(STATE_PERIOD_S, self._update)
@@ -152,6 +149,9 @@ class Inference(Stage[TensorBatch]):
         self.report_error(failure.error, "engine", lost=False)
         self._states.problem = str(failure.error)
 
+    def _on_restored(self, failed: OperatingPoints, points: OperatingPoints) -> None:
+        self.parameters.restore(points.restore_in(self.parameters.current, failed))
+
     def _on_asked(self, is_new: bool) -> None:
         if is_new:
             self._states.problem = ""
@@ -164,8 +164,8 @@ class Inference(Stage[TensorBatch]):
         if selector is not None:
             adapts = self.parameters.current.adapt_to_load
             demand_hz = throttle.demand_hz(now_ns) if adapts else None
-            times = selector.points.process_ms(selector.server.engine, throttle.meter)
-            selector.adapt(now_ns, demand_hz, times)
+            engine, meter = selector.server.engine, throttle.meter
+            selector.adapt(now_ns, demand_hz, lambda points: points.process_ms(engine, meter))
         self._publish_state()
 
     def _publish_state(self) -> None:
@@ -174,6 +174,6 @@ class Inference(Stage[TensorBatch]):
 
     def _serving_state(self) -> ServingState:
         assert self._selector is not None
-        points, engine = self._selector.points, self._selector.server.engine
-        selected, throttle = self._selector.selected(), self._throttle
+        engine, throttle = self._selector.server.engine, self._throttle
+        points, selected = self._selector.selected()
         return points.serving_state(engine, selected, throttle.limits, throttle.meter)

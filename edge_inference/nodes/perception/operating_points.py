@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 from edge_inference.core.directives.directive import (
     DirectiveLimits,
@@ -62,19 +63,24 @@ class OperatingPoints(PointList):
                 for name in precisions(model)
                 if _is_cheaper(name, own)
             ]
-        points = [(settings, model, own.precision)]
-        points += [point for point in others if point[0] != settings]
-        super().__init__(
-            [self._make_request(changed, its_model) for changed, its_model, _ in points],
-            [precision for _, _, precision in points],
-        )
+        points: dict[tuple[Path, str], InferenceRequest] = {}
+        for changed, its_model, precision in [(settings, model, own.precision), *others]:
+            point = self._make_request(changed, its_model)
+            points.setdefault((its_model.folder, precision), point)  # each is listed once
+        super().__init__(list(points.values()), [precision for _, precision in points])
         self._costs = MeasuredCosts()
         self._configurations: list[EngineConfiguration | None] = [None] * len(points)
         self._look_up_costs()
 
-    def restore_in(self, settings: InferenceSettings) -> InferenceSettings:
-        """Return ``settings`` with the engine and the variants of the node's own point."""
-        own = settings_of(self.requests[0])
+    def restore_in(self, settings: InferenceSettings, failed: PointList) -> InferenceSettings:
+        """Return ``settings`` with the engine and the variants of this list's own point.
+
+        They are unchanged if they are not those of the list that has failed: the user has changed
+        them since.
+        """
+        old, own = (settings_of(points.requests[0]) for points in (failed, self))
+        if not settings.same_engine(old) or settings.variants != old.variants:
+            return settings
         return dataclasses.replace(settings, **own.engine_values(), variants=own.variants)
 
     def baseline(self, request: EngineRequest) -> EngineRequest | None:
@@ -86,9 +92,9 @@ class OperatingPoints(PointList):
     def check_is_faster(self, request: EngineRequest) -> None:
         """Raise NotFasterError where a point is not faster than the node's own."""
         self._look_up_costs()
-        index = self.find(request)
-        if index in self.withdrawn:
-            raise NotFasterError(self.withdrawn[index])
+        index, withdrawn = self.find(request), self.withdrawn
+        if index in withdrawn:
+            raise NotFasterError(withdrawn[index])
 
     def serving_state(
         self, engine: Engine | None, selected: int, limits: DirectiveLimits, meter: WorkMeter
@@ -118,7 +124,8 @@ class OperatingPoints(PointList):
         elif limits.model not in ("", model):
             problem = f"model {limits.model!r} is requested and not served{reasons}"
         elif used != selected and not limits.is_free:
-            problem = f"{model} {precision} is being prepared"
+            what = "has failed" if self.is_ruled_out(selected) else "is being prepared"
+            problem = f"{model} {precision} {what}"
         return ServingState(
             operating_points, offered.index(used) if used in offered else None, problem
         )

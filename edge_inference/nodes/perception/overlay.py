@@ -15,7 +15,7 @@ from edge_inference.core.results.overlay import draw
 from edge_inference.core.settings import setting
 from edge_inference.errors import PluginError
 from edge_inference.nodes.conversions.images import ImageAdapter
-from edge_inference.nodes.conversions.results import result_adapter
+from edge_inference.nodes.conversions.results.adapter_choice import result_adapter
 from edge_inference.nodes.perception.image_input import (
     Image,
     ImageSettings,

@@ -126,8 +126,8 @@ class PlatformManager(Component):
         others = self._election.others(now_ns)
         if self._election.is_active(now_ns):
             self._publish_directives(decision)
-            self._reports.publish(state, decision, machine_ns)
             self._actuators.cap_clocks(decision.clock_cap)
+            self._reports.publish(state, decision, machine_ns)
         else:  # another manager is active: this decision is not published
             self._governor.reset_escalations()
             self._actuators.cap_clocks(None)

@@ -10,7 +10,7 @@ from edge_inference.core.results import CLASSIFICATION, DETECTION, Classificatio
 from edge_inference.core.settings import setting
 from edge_inference.nodes.component import Component
 from edge_inference.nodes.conversions.command import FeedbackAdapter
-from edge_inference.nodes.conversions.results import result_adapter
+from edge_inference.nodes.conversions.results.adapter_choice import result_adapter
 from edge_inference.nodes.conversions.string_and_bool import StringAdapter
 from edge_inference.nodes.voice.parameter_files import load_scene_names
 from edge_inference.speech.actions.action import SCENE

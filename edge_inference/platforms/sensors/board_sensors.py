@@ -30,9 +30,7 @@ def _make_sensor(
 ) -> ProgramFile:
     quantity = Quantity(declared.quantity)
     is_temperature = quantity is Quantity.TEMPERATURE
-    lowest, highest = (
-        (board.settings.min_c, board.settings.max_c) if is_temperature else (-math.inf, math.inf)
-    )
+    lowest, highest = board.temperature_range if is_temperature else quantity.valid
     channel = Channel(
         declared.name,
         declared.file,

@@ -36,12 +36,17 @@ class Channel:
     device: str = ""
     limit: float | None = None
 
-    def read(self, files: SystemFiles, clock: Clock) -> Reading:
-        """Read the file once."""
+    def read(
+        self,
+        files: SystemFiles,
+        clock: Clock,
+        classify: Callable[[OSError], tuple[ReadingStatus, str]] = classify_error,
+    ) -> Reading:
+        """Read the file once; ``classify`` returns the status and the problem of a read error."""
         try:
             number = read_number(files, self.path)
         except OSError as error:
-            return self.make_empty_reading(*classify_error(error), clock())
+            return self.make_empty_reading(*classify(error), clock())
         except InputError as error:
             return self.make_empty_reading(ReadingStatus.INVALID, str(error), clock())
         return self.make_reading(number * self.multiplier / self.divisor, clock())

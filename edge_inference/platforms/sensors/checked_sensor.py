@@ -9,11 +9,16 @@ from dataclasses import replace
 from edge_inference.core.reading import Quantity, Reading, ReadingStatus, Role
 from edge_inference.core.settings import shorten
 from edge_inference.errors import InputError
+from edge_inference.platforms.board_files import Board
 from edge_inference.platforms.sensors.channel import Clock
 from edge_inference.platforms.sensors.sensor import Sensor
 
 _MAX_NAME_CHARS = 200
-_KINDS = {"status": ReadingStatus, "role": Role, "quantity": Quantity, "device": str}
+_MAX_TEXT_CHARS = 4096
+_KINDS = {
+    **{"status": ReadingStatus, "role": Role, "quantity": Quantity},
+    **{"device": str, "source": str, "problem": str},
+}
 _FIXED_FIELDS = ("role", "quantity", "device")
 
 
@@ -21,12 +26,14 @@ class CheckedSensor:
     """A sensor whose names are asked once, and whose readings are what it has announced.
 
     The constructor and ``read`` raise InputError for a sensor that breaks the contract: a reading
-    of another sensor's name, a changed role or quantity, a value that is no number, or a time in
-    the future could otherwise hide a temperature from the governor.
+    of another sensor's name, a changed role or quantity, a value that is no number, a control
+    temperature that the board cannot have, or a time in the future could otherwise hide a
+    temperature from the governor.
     """
 
-    def __init__(self, sensor: Sensor, clock: Clock) -> None:
+    def __init__(self, sensor: Sensor, board: Board, clock: Clock) -> None:
         self._sensor = sensor
+        self._board = board
         self._clock = clock
         self.name = _check_name(sensor.name)
         self.names = tuple(_check_name(name) for name in sensor.names)
@@ -81,7 +88,7 @@ class CheckedSensor:
         now_ns = self._clock()
         for reading in found:
             problem = (
-                _describe_error(reading, now_ns)
+                _describe_error(reading, self._board, now_ns)
                 if isinstance(reading, Reading)
                 else f"expected a Reading, got {shorten(reading)}"
             )
@@ -99,16 +106,26 @@ def _check_name(name: object) -> str:
     return name
 
 
-def _describe_error(reading: Reading, now_ns: int) -> str:
+def _describe_error(reading: Reading, board: Board, now_ns: int) -> str:
     """Return what is wrong with a reading; empty if nothing is."""
     for field, kind in _KINDS.items():
         if not isinstance(getattr(reading, field), kind):
             got = getattr(reading, field)
             return f"{reading.name}: expected {field} to be a {kind.__name__}, got {shorten(got)}"
+    for field in ("device", "source"):
+        text = getattr(reading, field)
+        if not text.isprintable() or len(text) > _MAX_TEXT_CHARS:
+            return f"{reading.name}: expected {field} to be a short text, got {shorten(text)}"
     for field in ("value", "throttle", "critical", "limit"):
         number = getattr(reading, field)
         if number is not None and not _is_finite(number):
             return f"{reading.name}: expected {field} to be a number or None, got {shorten(number)}"
+        is_control = field == "value" and reading.role is Role.CONTROL
+        lowest, highest = board.temperature_range if is_control else reading.quantity.valid
+        if number is not None and not lowest <= number <= highest:
+            return (
+                f"{reading.name}: expected {field} from {lowest:g} to {highest:g}, got {number:g}"
+            )
     if error := reading.role.objection(reading.quantity):
         return f"{reading.name}: {error}"
     if not isinstance(reading.stamp_ns, int) or reading.stamp_ns > now_ns:

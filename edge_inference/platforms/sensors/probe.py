@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from edge_inference.core.settings import shorten
 from edge_inference.errors import PluginError
 from edge_inference.platforms.board_files import Board
 from edge_inference.platforms.file_patterns import FilePatterns, describe_path_error, matches_path
@@ -33,16 +34,25 @@ class SensorProbe:
     def run(self, files: SystemFiles, board: Board, clock: Clock) -> list[Sensor]:
         """Find the sensors. Raises InputError for one that breaks the contract of sensors."""
         found = self.find(_DeclaredFiles(files, self), board, clock)
-        return [CheckedSensor(sensor, clock) for sensor in found]
+        return [CheckedSensor(sensor, board, clock) for sensor in found]
 
 
 def describe_probe_error(probe: SensorProbe, _: Mapping[str, SensorProbe]) -> str | None:
     """Return why the probe of another package cannot be used, None if it can."""
     if not callable(probe.find):
         return f"expected find to be a function, got {probe.find!r}"
-    if isinstance(probe.files, str):
-        return "expected files to be several patterns, got a text"
+    if not _are_all(probe.files, str):
+        return f"expected files to be a tuple of patterns, got {shorten(probe.files)}"
+    for path, starts in probe.lines.items():
+        if path not in probe.files or not _are_all(starts, bytes):
+            return (
+                f"expected lines to be a tuple of bytes for a file, got {path}: {shorten(starts)}"
+            )
     return next((error for each in probe.files if (error := describe_path_error(each))), None)
+
+
+def _are_all(values: object, kind: type) -> bool:
+    return isinstance(values, tuple) and all(isinstance(each, kind) for each in values)
 
 
 class _DeclaredFiles:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -35,12 +36,14 @@ class ProgramFile(FileSensor):
             # Before the read: a write in between is seen next time, so no old number looks new.
             stale = self._describe_age(channel.path)
             number = read_decimal(self.files, channel.path)
-        except FileNotFoundError:
-            # Not ABSENT, which asks for a search for sensors: the file may come at any time.
-            problem = f"{channel.path} does not exist; the program that writes it may not run"
-            return channel.make_empty_reading(ReadingStatus.STALE, problem, self.clock())
         except OSError as error:
-            return channel.make_empty_reading(*classify_error(error), self.clock())
+            status, problem = classify_error(error)
+            if status is ReadingStatus.ABSENT:
+                # That asks for a search for sensors, but the file may come at any time.
+                status = ReadingStatus.STALE
+                code = errno.errorcode[error.errno or 0]
+                problem = f"{channel.path} does not exist ({code}); its program may not run"
+            return channel.make_empty_reading(status, problem, self.clock())
         except InputError as error:
             return channel.make_empty_reading(ReadingStatus.INVALID, str(error), self.clock())
         if stale:

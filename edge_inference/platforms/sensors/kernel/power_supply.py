@@ -6,6 +6,7 @@ In readings, positive means discharging. ``battery_status`` decides the directio
 
 from __future__ import annotations
 
+import errno
 import math
 import operator
 import time
@@ -13,7 +14,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from edge_inference.core.reading import BatteryStatus, Quantity, Reading, ReadingStatus, Role
-from edge_inference.platforms.attributes import read_number_or_none, read_text
+from edge_inference.platforms.attributes import (
+    classify_error,
+    read_number_or_none,
+    read_text,
+)
 from edge_inference.platforms.board_files import Board
 from edge_inference.platforms.file_patterns import join_patterns
 from edge_inference.platforms.sensors.channel import Channel, Clock, FileSensor
@@ -28,8 +33,11 @@ from edge_inference.platforms.sensors.sensor import Sensor
 from edge_inference.platforms.system_files import SystemFiles
 
 _FOLDER = "sys/class/power_supply"
+_BATTERY = "Battery"
 _MICRO = 1_000_000
 _HOUR_S = 3600
+#: A driver that reports 0 V measures nothing; energies computed from it would be 0.
+_MIN_VOLTAGE_V = 0.01
 _FLOWS = (Role.BATTERY_POWER, Role.BATTERY_CURRENT)
 _CHARGE_OF_ENERGY = (
     (Role.BATTERY_ENERGY, Role.BATTERY_REMAINING_CHARGE),
@@ -55,7 +63,9 @@ _FILES = (
     _BatteryFile(
         "charge", "capacity", Quantity.SHARE, Role.BATTERY_CHARGE, divisor=100, max_value=1
     ),
-    _BatteryFile("voltage", "voltage_now", Quantity.VOLTAGE, Role.BATTERY_VOLTAGE),
+    _BatteryFile(
+        "voltage", "voltage_now", Quantity.VOLTAGE, Role.BATTERY_VOLTAGE, min_value=_MIN_VOLTAGE_V
+    ),
     _BatteryFile(
         "current", "current_now", Quantity.CURRENT, Role.BATTERY_CURRENT, min_value=-math.inf
     ),
@@ -101,6 +111,7 @@ class _Derivation:
 #: The best ones first; one may use the results of those before it.
 _DERIVATIONS = (
     _Derivation(Role.BATTERY_POWER, Role.BATTERY_CURRENT, Role.BATTERY_VOLTAGE, operator.mul),
+    _Derivation(Role.BATTERY_CURRENT, Role.BATTERY_POWER, Role.BATTERY_VOLTAGE, operator.truediv),
     *(
         _Derivation(energy, charge, voltage, operator.mul)
         for voltage in (Role.BATTERY_DESIGN_VOLTAGE, Role.BATTERY_VOLTAGE)
@@ -135,7 +146,7 @@ class Battery(FileSensor):
 
     def read(self) -> Sequence[Reading]:
         """Read the battery once."""
-        if read_number_or_none(self.files, f"{self.folder}/present") == 0:
+        if not _is_in_place(self.files, self.folder):
             problem = "there is no battery in its place"
             return [
                 each.make_empty_reading(ReadingStatus.ABSENT, problem, self.clock())
@@ -144,7 +155,7 @@ class Battery(FileSensor):
         channels = {channel.role: channel for channel in self.channels}
         derived = {each.role for each in self.derivations}
         found: dict[Role, Reading] = {
-            role: channel.read(self.files, self.clock)
+            role: channel.read(self.files, self.clock, _classify_error)
             for role, channel in channels.items()
             if role not in derived and role is not Role.BATTERY_STATUS
         }
@@ -170,9 +181,9 @@ class Battery(FileSensor):
 
     def _read_external_power(self) -> ExternalPower:
         states = [read_number_or_none(self.files, f"{each}/online") for each in self.chargers]
-        if any(states):
+        if any(state is not None and state > 0 for state in states):  # 2: at another voltage
             return ExternalPower.ONLINE
-        return ExternalPower.OFFLINE if states and None not in states else ExternalPower.UNKNOWN
+        return ExternalPower.OFFLINE if set(states) == {0} else ExternalPower.UNKNOWN
 
     def _does_another_discharge(self) -> bool:
         texts = (read_text(self.files, f"{each}/status") for each in self.others)
@@ -189,8 +200,8 @@ def find(files: SystemFiles, _: Board, clock: Clock = time.monotonic_ns) -> list
         folder = f"{_FOLDER}/{name}"
         if read_text(files, f"{folder}/scope") == "Device":
             continue
-        if read_text(files, f"{folder}/type") == "Battery":
-            if read_number_or_none(files, f"{folder}/present") != 0:
+        if read_text(files, f"{folder}/type") == _BATTERY:
+            if _is_in_place(files, folder):
                 batteries.append(folder)
         elif "online" in files.list(folder):
             chargers.append(folder)
@@ -236,6 +247,24 @@ def _make_battery(
     return Battery(
         channels, files, clock, folder, tuple(derivations), tuple(chargers), tuple(others)
     )
+
+
+def _is_in_place(files: SystemFiles, folder: str) -> bool:
+    """Tell whether a folder still is of a battery, and the battery in its place."""
+    is_battery = read_text(files, f"{folder}/type") == _BATTERY
+    return is_battery and read_number_or_none(files, f"{folder}/present") != 0
+
+
+def _classify_error(error: OSError) -> tuple[ReadingStatus, str]:
+    """Classify an error of a battery in its place: a value may be missing, but not the battery.
+
+    Drivers answer ENODEV or ENODATA for a value that they do not know.
+    """
+    status, problem = classify_error(error)
+    if status in (ReadingStatus.ABSENT, ReadingStatus.GATED):
+        code = errno.errorcode[error.errno or 0]
+        return ReadingStatus.INVALID, f"the driver has no value ({code})"
+    return status, problem
 
 
 def _find_flow(found: Mapping[Role, Reading]) -> Flow:

@@ -15,7 +15,7 @@ from vision_msgs.msg import (
 from edge_inference.composition.adapter import Adapter
 from edge_inference.core import results
 from edge_inference.nodes.conversions.headers import stamp_ns, to_header
-from edge_inference.nodes.conversions.result_bounds import RESULT_BOUNDS, to_boxes, to_scores
+from edge_inference.nodes.conversions.results.bounds import RESULT_BOUNDS, to_boxes, to_scores
 
 
 class VisionDetectionAdapter(Adapter[results.Detections]):

@@ -18,6 +18,10 @@ _MAX_DISTANCE = 1e6
 _TOLERANCE = 1e-4
 
 
+# Limits the list of labels, which is as long as the largest class number of a message.
+_MAX_CLASS_ID = 65535
+
+
 def to_boxes(corners: Sequence[Sequence[float]], name: str) -> NDArray[np.float32]:
     """Return float32 [n, 4]; raises InputError for invalid corners."""
     boxes = np.array(corners, np.float64).reshape(-1, 4)
@@ -39,3 +43,15 @@ def to_scores(values: Sequence[float], name: str) -> NDArray[np.float32]:
             f"{name}: expected scores from 0 to 1, got {scores.min():g} to {scores.max():g}"
         )
     return scores.astype(np.float32)
+
+
+def labels_by_class(class_ids: Sequence[int], names: Sequence[str]) -> tuple[str, ...]:
+    """Return the labels of a message by class number; other classes have their number as name.
+
+    Raises InputError for a class number that would make the list too long.
+    """
+    for class_id in class_ids:
+        if not 0 <= class_id <= _MAX_CLASS_ID:
+            raise InputError(f"class_id: expected 0 to {_MAX_CLASS_ID}, got {class_id}")
+    known = dict(zip(class_ids, names, strict=True))
+    return tuple(known.get(i, str(i)) for i in range(max(known, default=-1) + 1))
