@@ -47,7 +47,7 @@ from edge_inference.nodes.conversions.images import CompressedImageAdapter, Imag
 from edge_inference.nodes.conversions.performance import DirectiveAdapter, WorkloadAdapter
 from edge_inference.nodes.conversions.platform import PlatformReportAdapter, TemperatureAdapter
 from edge_inference.nodes.conversions.results.detection import DetectionArrayAdapter
-from edge_inference.nodes.conversions.results.maps import SegmentationAdapter
+from edge_inference.nodes.conversions.results.segmentation import SegmentationAdapter
 from edge_inference.nodes.conversions.tensors import TensorListAdapter
 from edge_inference.nodes.conversions.timing import LatencyReportAdapter, StageTimingAdapter
 from edge_inference.nodes.conversions.voice import ActionPlanAdapter, TranscriptAdapter
