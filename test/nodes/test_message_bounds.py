@@ -303,7 +303,7 @@ def test_a_map_has_a_size_and_a_score() -> None:
         ):
             SegmentationAdapter().from_bytes(serialize_message(Segmentation(mask=mask)))
     mask = Image(width=1, height=1, step=1, encoding="mono8", data=[0])
-    message = Segmentation(mask=mask, score=math.nan)
+    message = Segmentation(mask=mask, score=1.5)
     with pytest.raises(InputError, match="Segmentation: score: expected a number from 0 to 1"):
         SegmentationAdapter().from_bytes(serialize_message(message))
 
