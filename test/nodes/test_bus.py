@@ -14,7 +14,7 @@ from edge_inference.composition.bus import Bus, Publisher, Subscription
 from edge_inference.core.images.frame import Frame
 from edge_inference.errors import EdgeInferenceError, ImageError
 from edge_inference.nodes.conversions.images import ImageAdapter
-from edge_inference.nodes.conversions.results.maps import DepthAdapter
+from edge_inference.nodes.conversions.results.depth import DepthAdapter
 from rig import DEADLINE_S, Collected, Outside, Rig, as_base64, wait_for
 
 TOPIC = "/images"

@@ -30,11 +30,9 @@ from edge_inference.errors import ImageError, InputError, TensorError
 from edge_inference.nodes.conversions.inference_state import InferenceStateAdapter
 from edge_inference.nodes.conversions.numbers import Float32Adapter
 from edge_inference.nodes.conversions.results.classification import ClassificationAdapter
+from edge_inference.nodes.conversions.results.depth import DepthAdapter
 from edge_inference.nodes.conversions.results.detection import DetectionArrayAdapter
-from edge_inference.nodes.conversions.results.maps import (
-    DepthAdapter,
-    SegmentationAdapter,
-)
+from edge_inference.nodes.conversions.results.segmentation import SegmentationAdapter
 from edge_inference.nodes.conversions.tensors import TensorListAdapter
 from edge_inference.nodes.conversions.timing import LatencyReportAdapter, StageTimingAdapter
 
@@ -237,6 +235,8 @@ def test_masks_survive(dtype) -> None:
     mask = np.arange(6, dtype=dtype).reshape(2, 3)
     sent = Segmentation(mask, ("a", "b"), 0.5, unknown_id=9, **HEAD)
     assert same(through(SegmentationAdapter(), sent), sent)
+    without_score = through(SegmentationAdapter(), dataclasses.replace(sent, score=math.nan))
+    assert math.isnan(without_score.score)
     assert same(
         through(SegmentationAdapter(), dataclasses.replace(sent, mask=mask[:, ::2])),
         dataclasses.replace(sent, mask=mask[:, ::2]),

@@ -47,7 +47,7 @@ from edge_inference.nodes.conversions.images import CompressedImageAdapter, Imag
 from edge_inference.nodes.conversions.performance import DirectiveAdapter, WorkloadAdapter
 from edge_inference.nodes.conversions.platform import PlatformReportAdapter, TemperatureAdapter
 from edge_inference.nodes.conversions.results.detection import DetectionArrayAdapter
-from edge_inference.nodes.conversions.results.maps import SegmentationAdapter
+from edge_inference.nodes.conversions.results.segmentation import SegmentationAdapter
 from edge_inference.nodes.conversions.tensors import TensorListAdapter
 from edge_inference.nodes.conversions.timing import LatencyReportAdapter, StageTimingAdapter
 from edge_inference.nodes.conversions.voice import ActionPlanAdapter, TranscriptAdapter
@@ -303,7 +303,7 @@ def test_a_map_has_a_size_and_a_score() -> None:
         ):
             SegmentationAdapter().from_bytes(serialize_message(Segmentation(mask=mask)))
     mask = Image(width=1, height=1, step=1, encoding="mono8", data=[0])
-    message = Segmentation(mask=mask, score=math.nan)
+    message = Segmentation(mask=mask, score=1.5)
     with pytest.raises(InputError, match="Segmentation: score: expected a number from 0 to 1"):
         SegmentationAdapter().from_bytes(serialize_message(message))
 

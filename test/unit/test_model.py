@@ -86,7 +86,7 @@ def test_everything_in_the_file_is_in_the_description(tmp_path: Path) -> None:
         (
             "task: classification\n",
             "",
-            "line 1, task: unknown result kind ''; known: class",
+            "line 1, task: unknown result kind ''; known: ",
         ),
         (
             "task: classification",

@@ -63,24 +63,6 @@ def test_a_preparation_that_breaks_is_given_up(
 
 
 @failing
-def test_who_hears_of_an_exchange_and_fails_does_not_keep_it_from_serving(
-    server: EngineServer,
-    engines: FakeEngines,
-    recorder: CallbackRecorder,
-    monkeypatch: pytest.MonkeyPatch,
-    failure: BaseException,
-) -> None:
-    server.open(engines.request("fp32"))
-    with monkeypatch.context() as patch:
-        patch.setattr(server, "_on_changed", raising(failure))
-        server.ask(engines.request("int8"), Asker.USER)
-        recorder.wait_for(lambda: bool(recorder.failures))
-    assert recorder.failures == [(f"{type(failure).__name__}: injected", "int8")]
-    assert answer(server) == 8
-    assert engines.open_backends() == ["int8"]
-
-
-@failing
 def test_costs_that_cannot_be_written_are_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: BaseException
 ) -> None:

@@ -156,5 +156,24 @@ def to_probabilities(
     return np.clip(scores, 0, 1)
 
 
+def to_plane(output: Output, hint: str) -> NDArray[np.float32]:
+    """Return the ``(h, w)`` of ``[1, h, w]``, ``[1, 1, h, w]`` or ``[1, h, w, 1]``.
+
+    ``hint`` ends the error for another shape. Also raises the errors of :func:`to_floats`.
+    """
+    shape = output.array.shape
+    plane = output.array
+    if len(shape) == 4 and shape[1] == 1:
+        plane = plane[:, 0]
+    elif len(shape) == 4 and shape[3] == 1:
+        plane = plane[..., 0]
+    if plane.ndim != 3 or plane.shape[0] != 1 or not plane.size:
+        raise TensorError(
+            f"output {output.name!r}: expected shape [1, h, w], [1, 1, h, w] or [1, h, w, 1], "
+            f"got {list(shape)}; {hint}"
+        )
+    return np.asarray(to_floats(Output(output.name, plane))[0])
+
+
 def _shape(shape: Sequence[int | str]) -> str:
     return "[" + ", ".join(str(length) for length in shape) + "]"

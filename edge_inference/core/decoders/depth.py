@@ -14,7 +14,6 @@ from edge_inference.core.decoders.registry import DecodeContext, register
 from edge_inference.core.decoders.source_maps import linear_to_source, nearest_to_source
 from edge_inference.core.results import DepthMap
 from edge_inference.core.settings import setting
-from edge_inference.errors import TensorError
 
 _RESAMPLERS: dict[str, Callable[..., NDArray[Any]]] = {
     "linear": linear_to_source,
@@ -56,17 +55,7 @@ def decode(
         fits=lambda array: array.ndim in (3, 4),
         keywords=("depth", "disparity"),
     )
-    shape = output.array.shape
-    plane = output.array
-    if len(shape) == 4 and shape[1] == 1:
-        plane = plane[:, 0]
-    elif len(shape) == 4 and shape[3] == 1:
-        plane = plane[..., 0]
-    if plane.ndim != 3 or plane.shape[0] != 1 or not plane.size:
-        raise TensorError(
-            f"output {output.name!r}: expected shape [1, h, w], [1, 1, h, w] or [1, h, w, 1], "
-            f"got {list(shape)}; name the depth map with depth_output in model.yaml"
-        )
-    values = checks.to_floats(checks.Output(output.name, plane))[0] * np.float32(settings.scale)
+    plane = checks.to_plane(output, "name the depth map with depth_output in model.yaml")
+    values = plane * np.float32(settings.scale)
     resample = _RESAMPLERS[settings.interpolation]
     return DepthMap(resample(values, context, float("nan")), settings.unit, context.model)
