@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import os
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 from edge_inference.action import Listen
@@ -19,8 +22,10 @@ from edge_inference.composition import container as container_module
 from edge_inference.nodes.voice import command
 from edge_inference.nodes.voice.navigation.client import NavigationClient
 from edge_inference.speech.actions.limits import VoiceLimits
+from installed_extension import installed
 from navigation_rig import Navigator
 from rig import Outside, Rig, wait_for
+from wave_rig import write_package
 
 
 def pytest_configure() -> None:
@@ -104,3 +109,19 @@ def navigator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Navigator]:
     navigator = Navigator()
     yield navigator
     navigator.vanish()
+
+
+@pytest.fixture
+def install_wave(tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    """Provide a function that installs the package of ``wave_rig``; gives its module."""
+    with installed(tmp_path):
+        modules = []
+
+        def install(*entries: str, **lines: str) -> Any:
+            write_package(tmp_path, *entries, **lines)
+            modules.append(importlib.import_module("their_wave"))
+            return modules[-1]
+
+        yield install
+        for module in modules:
+            module.is_released.set()

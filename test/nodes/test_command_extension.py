@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from command_rig import FAR, STILL, Speaker
+from command_rig import FAR, STILL
 from edge_inference.composition.bus import Publisher
 from edge_inference.core.runtime.health import HealthLevel
-from edge_inference.core.voice import ActionStep, Intent, IntentArray, IntentSlot
+from edge_inference.core.voice import ActionStep, Intent, IntentArray
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.voice import IntentArrayAdapter
 from edge_inference.speech.planning.motion import MotionState
-from installed_extension import installed, write_metadata
 from rig import Collected, Outside, Rig, wait_for
+from wave_rig import ACTION_ENTRY, Robot, wave, write_limits
 
 pytestmark = pytest.mark.usefixtures("patient")
 
@@ -30,45 +29,6 @@ intents:
   look: {phrases: [look around]}
   wave: {phrases: ["wave [{times} times]"]}
 """
-
-
-def wave(times: float) -> ActionStep:
-    return ActionStep("wave", values=(IntentSlot("times", times),))
-
-
-def write_limits(folder: Path, more: str = "") -> str:
-    file = folder / "limits.yaml"
-    file.write_text(
-        f"plan: {{actions: [wave, move, look, stop], dead_man_s: 2.0, max_age_s: 60.0{more}}}\n"
-    )
-    return str(file)
-
-
-class Robot:
-    """A command node with the action wave."""
-
-    def __init__(self, rig: Rig, limits: str, **parameters: Any) -> None:
-        self.rig, self.speaker = rig, Speaker(rig)
-        self.velocities, self.said = rig.tap("/cmd_vel"), rig.tap("/ai/say")
-        self.feedback = rig.tap("/ai/command_feedback")
-        self.node = rig.load("Command", limits=limits, zero_velocity_s=0.1, **parameters)
-
-    @property
-    def state(self) -> MotionState:
-        return self.feedback[-1].state
-
-    def wait_for_state(self, state: MotionState) -> None:
-        wait_for(lambda: self.feedback and self.state is state, f"the state {state.value}")
-
-    def assert_drives(self) -> None:
-        self.speaker.plan(*FAR)
-        wait_for(lambda: self.velocities[-1] != STILL, "driving")
-        self.speaker.say("stop")
-        assert self.velocities[-1] == STILL
-
-    def has_error(self, text: str) -> bool:
-        status = self.node.health.status(0)
-        return status.level is HealthLevel.ERROR and text in status.message
 
 
 class Arm:
@@ -186,65 +146,6 @@ def test_from_another_process(robot: Robot, outside: Outside) -> None:
 
 # Executors with errors ----------------------------------------------------------------------------
 
-CODE = """
-import threading
-from edge_inference.speech.actions.action import Action, never_objects
-from edge_inference.speech.actions.executor import ActionExecutor, ExecutorRow
-
-calls, is_released = [], threading.Event()
-
-
-def wait():
-    is_released.wait()
-
-
-class Executor(ActionExecutor):
-    def __init__(self, node, limits):
-        self.node = node
-        {make}
-
-    def start(self, step):
-        calls.append("start")
-        {start}
-        calls.append("started")
-
-    def outcome(self):
-        {outcome}
-
-    def cancel(self):
-        calls.append("cancel")
-        {cancel}
-
-
-def plan(values, limits):
-    raise ZeroDivisionError("a bug")
-
-
-WAVE = Action("wave", "I cannot wave", plan, (), "wave", ("times",), never_objects)
-EXECUTOR = ExecutorRow("wave", Executor)
-ARM = ExecutorRow("arm", Executor)
-"""
-ACTION_ENTRY = "[edge_inference.actions]\nwave = their_wave:WAVE\n"
-EXECUTOR_ENTRY = "[edge_inference.action_executors]\nwave = their_wave:EXECUTOR\n"
-
-
-@pytest.fixture
-def install(tmp_path: Path) -> Iterator[Callable[..., Any]]:
-    """Provide a function that installs an executor with some lines of code; gives its module."""
-    with installed(tmp_path):
-        modules = []
-
-        def install(entries: str = ACTION_ENTRY + EXECUTOR_ENTRY, **lines: str) -> Any:
-            code = {"make": "pass", "start": "pass", "outcome": "return None", "cancel": "pass"}
-            (tmp_path / "their_wave.py").write_text(CODE.format(**{**code, **lines}))
-            write_metadata(tmp_path, "their_wave", entries)
-            modules.append(importlib.import_module("their_wave"))
-            return modules[-1]
-
-        yield install
-        for module in modules:
-            module.is_released.set()
-
 
 @pytest.mark.parametrize(
     ("lines", "problem"),
@@ -257,9 +158,9 @@ def install(tmp_path: Path) -> Iterator[Callable[..., Any]]:
     ],
 )
 def test_an_exception_fails_the_plan_aloud(
-    rig: Rig, install: Callable[..., Any], tmp_path: Path, lines: dict[str, str], problem: str
+    rig: Rig, install_wave: Callable[..., Any], tmp_path: Path, lines: dict[str, str], problem: str
 ) -> None:
-    module = install(**lines)
+    module = install_wave(**lines)
     robot = Robot(rig, write_limits(tmp_path))
     robot.speaker.plan(wave(1.0), *FAR)
     assert robot.said.wait() == ["wave has failed"]
@@ -271,9 +172,9 @@ def test_an_exception_fails_the_plan_aloud(
 
 
 def test_an_executor_that_does_not_begin_leaves_the_others(
-    rig: Rig, install: Callable[..., Any], tmp_path: Path
+    rig: Rig, install_wave: Callable[..., Any], tmp_path: Path
 ) -> None:
-    install(make="raise OSError('no such port')")
+    install_wave(make="raise OSError('no such port')")
     robot = Robot(rig, write_limits(tmp_path))
     status = robot.node.health.status(0)
     assert status.level is HealthLevel.WARN
@@ -284,9 +185,9 @@ def test_an_executor_that_does_not_begin_leaves_the_others(
 
 
 def test_an_action_without_an_executor_is_refused_aloud(
-    rig: Rig, install: Callable[..., Any], tmp_path: Path
+    rig: Rig, install_wave: Callable[..., Any], tmp_path: Path
 ) -> None:
-    install(entries=ACTION_ENTRY)
+    install_wave(entries=ACTION_ENTRY)
     robot = Robot(rig, write_limits(tmp_path))
     assert "unknown action executor 'wave'" in robot.node.health.status(0).message
     robot.speaker.plan(wave(1.0), *FAR)
@@ -294,9 +195,9 @@ def test_an_action_without_an_executor_is_refused_aloud(
 
 
 def test_an_arm_of_a_package_picks_things_up(
-    rig: Rig, install: Callable[..., Any], tmp_path: Path
+    rig: Rig, install_wave: Callable[..., Any], tmp_path: Path
 ) -> None:
-    module = install(
+    module = install_wave(
         "[edge_inference.action_executors]\narm = their_wave:ARM\n", outcome="return ''"
     )
     limits = tmp_path / "limits.yaml"
@@ -309,9 +210,9 @@ def test_an_arm_of_a_package_picks_things_up(
 
 
 def test_an_executor_may_drive_the_base_itself(
-    rig: Rig, install: Callable[..., Any], tmp_path: Path
+    rig: Rig, install_wave: Callable[..., Any], tmp_path: Path
 ) -> None:
-    module = install(make="self.drives_base = True")
+    module = install_wave(make="self.drives_base = True")
     robot = Robot(rig, write_limits(tmp_path))
     cycles = robot.node._motion
     robot.speaker.plan(wave(1.0))
@@ -324,9 +225,9 @@ def test_an_executor_may_drive_the_base_itself(
 
 
 def test_an_action_that_cannot_be_planned_is_answered(
-    rig: Rig, install: Callable[..., Any], tmp_path: Path
+    rig: Rig, install_wave: Callable[..., Any], tmp_path: Path
 ) -> None:
-    install()
+    install_wave()
     said, plans = rig.tap("/ai/say"), rig.tap("/ai/action_plan")
     node = rig.load("Planner", limits=write_limits(tmp_path))
     container = rig.container.node
@@ -341,9 +242,9 @@ def test_an_action_that_cannot_be_planned_is_answered(
 
 @pytest.mark.parametrize("place", ["start", "outcome"])
 def test_a_call_that_hangs_delays_no_stop(
-    rig: Rig, install: Callable[..., Any], tmp_path: Path, place: str
+    rig: Rig, install_wave: Callable[..., Any], tmp_path: Path, place: str
 ) -> None:
-    module = install(**{place: "wait()"})
+    module = install_wave(**{place: "wait()"})
     robot = Robot(rig, write_limits(tmp_path), cancel_timeout_s=0.1)
     robot.speaker.plan(wave(1.0), *FAR)
     wait_for(lambda: "start" in module.calls, "the start")
@@ -365,9 +266,9 @@ def test_a_call_that_hangs_delays_no_stop(
 
 
 def test_a_call_that_hangs_ends_by_the_time_limit(
-    rig: Rig, install: Callable[..., Any], tmp_path: Path
+    rig: Rig, install_wave: Callable[..., Any], tmp_path: Path
 ) -> None:
-    module = install(start="wait()", cancel="wait()")
+    module = install_wave(start="wait()", cancel="wait()")
     robot = Robot(rig, write_limits(tmp_path, ", max_step_s: 0.3"))
     robot.speaker.plan(wave(1.0))
     robot.wait_for_state(MotionState.STOPPED)
@@ -378,7 +279,7 @@ def test_a_call_that_hangs_ends_by_the_time_limit(
 
 @pytest.mark.parametrize("body", ["wait()", "raise SystemExit(3)"])
 def test_a_callback_that_hangs_or_fails_delays_no_stop(
-    rig: Rig, install: Callable[..., Any], tmp_path: Path, body: str
+    rig: Rig, install_wave: Callable[..., Any], tmp_path: Path, body: str
 ) -> None:
     make = f"""
         def callback():
@@ -386,7 +287,7 @@ def test_a_callback_that_hangs_or_fails_delays_no_stop(
             {body}
         node.create_timer(0.01, callback)
     """
-    module = install(make=make)
+    module = install_wave(make=make)
     robot = Robot(rig, write_limits(tmp_path))
     robot.speaker.plan(wave(1.0))
     wait_for(lambda: "callback" in module.calls, "the callback")

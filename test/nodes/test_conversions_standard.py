@@ -8,6 +8,8 @@ import struct
 import sys
 import types
 from array import array
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -309,6 +311,17 @@ def test_a_message_has_one_intent(intents: tuple[Intent, ...]) -> None:
     item = dataclasses.replace(meant("stop"), intents=intents)
     with pytest.raises(InputError, match=f"expected one intent, got {len(intents)}"):
         HriIntentAdapter(HRI_INTENT).to_message(item)
+
+
+def test_a_package_with_an_unknown_constant_has_no_message(
+    install_wave: Callable[..., Any],
+) -> None:
+    install_wave(row=", standard_intent=StandardIntent('WAVE_TAIL')")
+    adapter = HriIntentAdapter(HRI_INTENT)
+    with pytest.raises(InputError, match="action wave: hri_actions_msgs/Intent has no WAVE_TAIL"):
+        adapter.to_message(meant("wave"))
+    stop = meant("stop")
+    assert adapter.from_message(adapter.to_message(stop)).names == ("stop",)
 
 
 ODD_DATA = ["{", "[]", '{"other_data": 3}', '{"goal": null}', '{"goal": {"value": "x"}}']

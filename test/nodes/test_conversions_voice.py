@@ -194,3 +194,46 @@ def test_a_segment_that_ends_before_it_starts() -> None:
     message.start.sec = 5
     with pytest.raises(InputError, match="after start"):
         SpeechSegmentAdapter().from_message(message)
+
+
+def many(count: int) -> tuple[voice.IntentSlot, ...]:
+    return tuple(voice.IntentSlot(f"value {number}", 1.0) for number in range(count))
+
+
+@pytest.mark.parametrize(
+    ("adapter", "make", "most"),
+    [
+        (
+            ActionPlanAdapter(),
+            lambda n: voice.ActionPlan("", (voice.ActionStep("move", values=many(n)),), STAMP),
+            20,
+        ),
+        (
+            ActionPlanAdapter(),
+            lambda n: voice.ActionPlan("", (voice.ActionStep("move"),) * n, STAMP),
+            100,
+        ),
+        (
+            IntentArrayAdapter(),
+            lambda n: voice.IntentArray((voice.Intent("stop"),) * n, 1.0, "", "grammar", STAMP),
+            100,
+        ),
+        (
+            IntentArrayAdapter(),
+            lambda n: voice.IntentArray(
+                (voice.Intent("move", {slot.name: slot for slot in many(n)}),),
+                1.0,
+                "",
+                "grammar",
+                STAMP,
+            ),
+            50,
+        ),
+    ],
+    ids=["values", "steps", "intents", "slots"],
+)
+def test_a_longer_list_is_refused(adapter, make, most: int) -> None:
+    item = make(most)
+    assert through(adapter, item) == item
+    with pytest.raises(InputError, match=f"expected at most {most} elements, got {most + 1}"):
+        adapter.from_bytes(adapter.to_bytes(make(most + 1)))

@@ -23,6 +23,7 @@ from edge_inference.nodes.conversions.voice import (
 )
 from perception_rig import Pipeline
 from rig import Outside, Rig, wait_for
+from wave_rig import ACTION_ENTRY, wave, write_limits
 
 DETECTIONS = "/ai/detections"
 BLIND = f"I cannot see: no detections arrive on {DETECTIONS}."
@@ -109,6 +110,15 @@ def test_the_step_is_answered_when_it_begins(rig: Rig, publish) -> None:
     assert [*said] == [BLIND, BLIND]
     assert any(velocity.linear_mps for velocity in velocities)
     assert velocities[-1].linear_mps == 0.0
+
+
+def test_an_action_of_a_package_looks_too(rig: Rig, publish, install_wave, tmp_path: Path) -> None:
+    install_wave(ACTION_ENTRY, name="scene", row=", moves_robot=False")
+    said = rig.tap("/ai/say")
+    rig.load("SceneReporter", max_age_s=600.0)
+    rig.load("Command", limits=write_limits(tmp_path))
+    publish.plan(wave(1.0))
+    assert said.wait() == [BLIND]
 
 
 def test_plans_without_a_step_to_look_are_not_answered(rig: Rig, publish) -> None:

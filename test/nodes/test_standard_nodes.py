@@ -13,6 +13,7 @@ import standard_messages as standard
 from edge_inference.composition.bus import Publisher
 from edge_inference.core.audio import AudioChunk
 from edge_inference.core.voice import Intent, IntentArray, IntentSlot, Transcript
+from edge_inference.errors import InputError
 from edge_inference.nodes.component import LATCHED, RELIABLE
 from edge_inference.nodes.conversions.audio import AudioChunkAdapter
 from edge_inference.nodes.conversions.voice import IntentArrayAdapter, TranscriptAdapter
@@ -174,10 +175,33 @@ def test_intents_with_a_problem_or_question_are_left_out(
     rig.load("HriIntents")
     intents = ours(rig, IntentArrayAdapter(), "/ai/intent")
     meant = IntentArray((Intent("look"), Intent("stop")), 0.9, "", "grammar", 5)
-    intents.publish(dataclasses.replace(meant, problem="that was cut off"))
+    for changes in ({"problem": "that was cut off"}, {"needs_confirmation": True}):
+        uncertain = dataclasses.replace(meant, **changes)
+        intents.publish(uncertain)
+        assert passed == [dataclasses.replace(uncertain, intents=meant.intents[1:])]
+        passed.clear()
     intents.publish(meant)
     # One message for each intent, in their order.
     assert passed == [dataclasses.replace(meant, intents=(each,)) for each in meant.intents]
+
+
+def test_an_intent_without_a_message_does_not_hold_up_a_stop(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hri_intents, "hri_intent_adapter", IntentArrayAdapter)
+    node = rig.load("HriIntents")
+    passed: list[str] = []
+
+    def publish(item: IntentArray) -> None:
+        if item.is_only("wave"):
+            raise InputError("action wave: no constant")
+        passed.extend(item.names)
+
+    monkeypatch.setattr(node._intents, "publish", publish)
+    intents = ours(rig, IntentArrayAdapter(), "/ai/intent")
+    intents.publish(IntentArray((Intent("wave"), Intent("stop")), 0.9, "", "grammar", 5))
+    assert passed == ["stop"]
+    assert "no constant" in node.health.status(0).message
 
 
 def test_intents_as_ros4hri_intents(rig: Rig) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from action_package import install_action, limits_of, said
 from edge_inference.core.voice import ActionStep, Intent, IntentArray, IntentSlot
 from edge_inference.errors import ConfigError, PluginError
 from edge_inference.speech.actions.action import action_problem
@@ -22,7 +23,7 @@ from edge_inference.speech.language.grammar_file import read_grammar
 from edge_inference.speech.language_model.plan_schema import PlanSchema
 from edge_inference.speech.language_model.prompt import select_examples
 from edge_inference.speech.planning.planner import ActionPlanner
-from installed_extension import installed, write_metadata
+from installed_extension import installed
 
 SHIPPED = Path(__file__).parents[2] / "config" / "voice"
 
@@ -51,25 +52,13 @@ def test_without_a_list_the_robot_has_what_needs_only_a_base() -> None:
         ({"executor": "arm", "objection": None}, "objection: expected a function"),
         ({"uses": ("distance_m",)}, "uses: expected"),
         ({"moves_robot": False}, "moves_robot: expected True"),
+        ({"executor": "navigation", "moves_robot": False}, "moves_robot: expected True"),
         ({"slots": (WordSlot("a"), NumberSlot("a"))}, "slots: expected each name once, got a, a"),
         ({"limits_class": dict}, "limits_class: "),
     ],
 )
 def test_a_wrong_row_has_a_problem(changes: dict[str, Any], problem: str) -> None:
     assert problem in (action_problem(replace(MOVE, **changes)) or "")
-
-
-def install_action(folder: Path, name: str, row: str, others: str = "") -> None:
-    code = f"""
-from dataclasses import replace
-from edge_inference.core.voice import ActionStep, IntentSlot
-from edge_inference.speech.actions.driving import MOVE, TURN
-{others}
-ROW = {row}
-"""
-    (folder / "their_actions.py").write_text(code)
-    entries = f"[edge_inference.actions]\n{name} = their_actions:ROW\n"
-    write_metadata(folder, "their_actions", entries)
 
 
 @pytest.mark.parametrize(
@@ -91,15 +80,6 @@ def test_a_wrong_action_of_a_package_is_not_in_the_table(
         assert problem in ACTIONS.problems()[0]
 
 
-def said(name: str, *slots: IntentSlot) -> IntentArray:
-    intent = Intent(name, {slot.name: slot for slot in slots})
-    return IntentArray((intent,), 1.0, name, "grammar", 5)
-
-
-def limits_of(*actions: str) -> VoiceLimits:
-    return VoiceLimits(plan=PlanLimits(actions=(*actions, "stop")))
-
-
 def test_a_velocity_of_another_package_is_within_the_limits_of_motion(tmp_path: Path) -> None:
     row = "replace(MOVE, name='hop', is_default=False, plan=hop)"
     hop = "def hop(values, limits):\n    return [ActionStep('hop', distance_m=50.0)]"
@@ -111,45 +91,6 @@ def test_a_velocity_of_another_package_is_within_the_limits_of_motion(tmp_path: 
         assert step_objection(near, limits_of("hop")) == ""
         assert step_objection(near, limits_of("move")) == "I cannot drive"
         assert "angle_rad" in step_objection(replace(near, angle_rad=1.0), limits_of("hop"))
-
-
-@pytest.mark.parametrize(
-    ("others", "changes", "reason"),
-    [
-        ("def plan(values, limits):\n    return []", "plan=plan", "what to do for hop"),
-        (
-            "def plan(values, limits):\n    return [ActionStep('turn', angle_rad=1.0)]",
-            "plan=plan, executor='', moves_robot=False",
-            "I may not move for hop",
-        ),
-        (
-            "def object(step, limits):\n    pass",
-            "executor='legs', objection=object, plan=lambda v, l: [ActionStep('hop')]",
-            "I do not know what limits hop has",
-        ),
-        (
-            "",
-            "executor='', plan=lambda v, l: [ActionStep('hop', distance_m=1.0)]",
-            "I do not know how to hop",
-        ),
-        (
-            "",
-            "plan=lambda v, l: [ActionStep('hop', distance_m=1.0, "
-            "values=(IntentSlot('distance_m', 9.0),))]",
-            "I do not know what distance_m means for hop",
-        ),
-    ],
-)
-def test_a_careless_action_is_refused_aloud(
-    tmp_path: Path, others: str, changes: str, reason: str
-) -> None:
-    row = f"replace(MOVE, name='hop', is_default=False, {changes})"
-    install_action(tmp_path, "hop", row, others)
-    with installed(tmp_path):
-        assert ACTIONS.problems() == ()
-        plan = ActionPlanner(limits_of("hop", "turn")).plan(said("hop"))
-        assert (plan.is_refused, plan.reason) == (True, reason) or reason in plan.reason
-        assert not plan.steps
 
 
 def test_an_undeclared_slot_is_an_error_of_the_row() -> None:

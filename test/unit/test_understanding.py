@@ -161,11 +161,22 @@ def test_few_wrong_letters_are_accepted(text: str, name: str, slots: dict[str, f
 
 
 @pytest.mark.parametrize(
-    ("source", "asks"),
-    [("grammar", False), ("fuzzy", False), ("embedding", True), ("a new way", True)],
+    ("source", "name", "asks"),
+    [
+        ("grammar", "move", False),
+        ("fuzzy", "move", False),
+        ("embedding", "move", True),
+        ("a new way", "move", True),
+        ("embedding", "of another package", True),
+        ("embedding", "confirm", True),
+        ("embedding", "look", False),
+        ("embedding", "stop", False),
+    ],
 )
-def test_only_exact_and_fuzzy_matches_act_without_confirmation(source: str, asks: bool) -> None:
-    made = by_grammar()._make_intents([PhraseReading("move", {})], source, 1.0, transcript("move"))
+def test_only_exact_and_fuzzy_matches_move_without_confirmation(
+    source: str, name: str, asks: bool
+) -> None:
+    made = by_grammar()._make_intents([PhraseReading(name, {})], source, 1.0, transcript("move"))
     assert made.needs_confirmation is asks
 
 

@@ -91,13 +91,16 @@ class HriIntentAdapter(Adapter[IntentArray]):
         self.message_type = message_type
 
     def to_message(self, item: IntentArray) -> Any:
-        """Build the message; raises InputError unless there is one intent."""
+        """Build the message; raises InputError unless there is one intent, with a known name."""
         if len(item.intents) != 1:
             raise InputError(f"IntentArray: expected one intent, got {len(item.intents)}")
         (intent,) = item.intents
         action = find_action(intent.name)
         standard = (action and action.standard_intent) or StandardIntent("")
         constant, roles = standard.constant, standard.roles
+        name = getattr(self.message_type, constant, None) if constant else intent.name
+        if name is None:
+            raise InputError(f"action {intent.name}: hri_actions_msgs/Intent has no {constant}")
         data: dict[str, Any] = {}
         for slot in intent.slots.values():
             target = data if slot.name in roles else data.setdefault(_OTHER, {})
@@ -107,7 +110,7 @@ class HriIntentAdapter(Adapter[IntentArray]):
                 else {"value": slot.value, "unit": slot.unit}
             )
         return self.message_type(
-            intent=getattr(self.message_type, constant) if constant else intent.name,
+            intent=name,
             data=json.dumps(data),
             source=self.message_type.UNKNOWN_AGENT,
             modality=self.message_type.MODALITY_SPEECH,
@@ -120,7 +123,7 @@ class HriIntentAdapter(Adapter[IntentArray]):
         name, roles = message.intent, dict[str, str]()
         for action in ACTIONS.rows().values():
             standard = action.standard_intent
-            if standard and message.intent == getattr(self.message_type, standard.constant):
+            if standard and message.intent == getattr(self.message_type, standard.constant, None):
                 name, roles = action.name, {role: slot for slot, role in standard.roles.items()}
         data = _json_object(message.data)
         others = data.pop(_OTHER, {})

@@ -105,6 +105,8 @@ class ActionDispatcher:
         executor = self._executors.get(action.executor)
         if executor is None:
             return action.refusal
+        if executor.drives_base and not action.moves_robot:  # nobody was asked for a confirmation
+            return f"I may not move for {action.name.replace('_', ' ')}"
         self._current = _Current(feedback.stamp_ns, feedback.index, step, executor)
         executor.start(step)
         return executor.outcome()

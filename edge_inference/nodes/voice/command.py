@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from edge_inference.core.runtime.latency import StageTiming
 from edge_inference.core.runtime.worker import Worker, format_error
 from edge_inference.core.settings import setting
 from edge_inference.core.voice import ActionPlan, Transcript
@@ -100,7 +99,13 @@ class Command(Component):
     def start(self) -> None:
         """Start the control cycle; subscribe to plans and transcripts."""
         self._plan_executor = PlanExecutor(
-            self, self._motion, self._dispatcher, self._velocities, self._feedback, self._say
+            self,
+            self._motion,
+            self._dispatcher,
+            self._velocities,
+            self._feedback,
+            self._say,
+            self._timings,
         )
         self._worker = self.make_worker(self._run)
         on_error = self._on_unreadable
@@ -145,15 +150,9 @@ class Command(Component):
         self.health.set_warning("; ".join(problems))
         return ActionDispatcher(executors, self._say.publish)
 
-    def _on_plan(self, plan: ActionPlan, _: bool) -> None:
-        started_ns = time.monotonic_ns()
+    def _on_plan(self, plan: ActionPlan, by_reference: bool) -> None:
         assert self._plan_executor is not None, "the node is started"
-        if not self._plan_executor.begin(plan):
-            return
-        self.health.count_processed()
-        name, took_ms = self.get_fully_qualified_name(), (time.monotonic_ns() - started_ns) / 1e6
-        stamps = plan.stamp_ns, self.now_ns(), plan.frame_id
-        self._timings.publish(StageTiming.at_once(self.default_name, name, took_ms, *stamps))
+        self._plan_executor.add_plan(plan, by_reference)
 
     def _on_transcript(self, transcript: Transcript, _: bool) -> None:
         assert self._plan_executor is not None, "the node is started"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from edge_inference.core.voice import IntentArray
+from edge_inference.core.voice import STOP, IntentArray
+from edge_inference.errors import InputError
 from edge_inference.nodes.component import Component
 from edge_inference.nodes.conversions.hri import hri_intent_adapter
 from edge_inference.nodes.conversions.voice import IntentArrayAdapter
@@ -18,7 +19,7 @@ class HriIntentsSettings:
 class HriIntents(Component):
     """Publishes intents for robots whose tasks start from ROS4HRI intents.
 
-    Intents that have a problem, or that wait for a confirmation, are left out.
+    Intents that have a problem, or that wait for a confirmation, are left out, except a stop.
     """
 
     default_name = "hri_intents"
@@ -35,7 +36,12 @@ class HriIntents(Component):
 
     def _on_intent(self, spoken: IntentArray, by_reference: bool) -> None:
         del by_reference
-        if spoken.intents and not spoken.problem and not spoken.needs_confirmation:
-            for intent in spoken.intents:
+        is_uncertain = spoken.problem or spoken.needs_confirmation
+        intents = [each for each in spoken.intents if each.name == STOP or not is_uncertain]
+        for intent in intents:
+            try:
                 self._intents.publish(replace(spoken, intents=(intent,)))
+            except InputError as error:  # the next one may be a stop
+                self.report_error(error)
+        if intents:
             self.health.count_processed()

@@ -7,17 +7,20 @@ import time
 
 from edge_inference.composition.bus import Publisher
 from edge_inference.core.runtime.health import Health
+from edge_inference.core.runtime.latency import StageTiming
 from edge_inference.core.runtime.worker import call_each
 from edge_inference.core.voice import STOP, ActionPlan, Transcript
 from edge_inference.nodes.component import Component
 from edge_inference.nodes.conversions.command import Velocity
 from edge_inference.nodes.voice.action_dispatcher import ActionDispatcher
 from edge_inference.nodes.voice.command_interrupts import CommandInterrupts
+from edge_inference.speech.actions.table import ACTIONS
 from edge_inference.speech.planning.motion import Motion, MotionFeedback, MotionState
 
 _ZERO = Velocity(0.0, 0.0)
 _ACTIVE_STATES = (MotionState.MOVING, MotionState.WAITING)
 _CANCELED = "All right, I leave that"
+_STILL_CHECKING = "I am still checking what you asked before"
 #: A base that does not take the last velocity must not hold up the end of the process.
 _DELIVERY_TIMEOUT_S = 0.5
 
@@ -36,6 +39,7 @@ class PlanExecutor:
         velocities: Publisher[Velocity],
         feedback: Publisher[MotionFeedback],
         say: Publisher[str],
+        timings: Publisher[StageTiming],
     ) -> None:
         #: Plans, transcripts and control cycles arrive in different threads.
         self.lock = threading.RLock()
@@ -44,36 +48,31 @@ class PlanExecutor:
         self._dispatcher = dispatcher
         self._velocities = velocities
         self._say = say
+        self._timings = timings
         self._reporter = FeedbackReporter(motion, feedback, say, node.health)
         self._interrupts = CommandInterrupts(motion, self.lock, self.stop, self._cancel)
         self._velocity = _ZERO
         #: Plans of speech up to this moment are dropped.
         self._stop_ns = -1
+        #: Increases with each plan and each stop: a plan begins if nothing has come after it.
+        self._latest = 0
+        #: Checks a plan from another process that has steps of another package.
+        self._check: threading.Thread | None = None
         self._publish_until_s = 0.0
         self._is_active = True
 
-    def begin(self, plan: ActionPlan) -> bool:
-        """Begin a plan; return False if a stop or a no after its speech cancels it."""
-        with self.lock:
-            if not self._is_active:
-                return False
-            self._interrupts.add_plan(plan)
-            now_ns = self._node.now_ns()
-            # A stop in the future was set before the clock ran back.
-            if plan.stamp_ns <= self._stop_ns <= now_ns:
-                self._node.health.count_dropped("said_before_stop")
-                if any(step.action != STOP for step in plan.steps):
-                    self._say.publish(_CANCELED)  # the planner has announced the plan
-                return False
-            self._motion.begin(plan, now_ns)
-            if not plan.is_refused:
-                self._keep_publishing()
-            # The planner says why it has refused a plan.
-            self._reporter.announced = plan.reason if plan.is_refused else ""
-            if plan.steps and plan.steps[0].action == STOP:
-                self._dispatcher.cancel_all()
-            self._run_cycle(now_ns)
-        return True
+    def add_plan(self, plan: ActionPlan, by_reference: bool) -> None:
+        """Begin a plan, unless a stop, a no or another plan has come after it."""
+        if by_reference or all(step.action in ACTIONS.own for step in plan.steps):
+            self._check_and_begin(plan)
+        elif self._check is not None and self._check.is_alive():
+            self._node.health.count_dropped("checking_another_plan")
+            self._say.publish(_STILL_CHECKING)
+        else:
+            # Another package may take long to check its steps, and this thread receives stop too.
+            check_and_begin = self._node.guard(self._check_and_begin)
+            self._check = threading.Thread(target=check_and_begin, args=(plan,), daemon=True)
+            self._check.start()
 
     def add_transcript(self, transcript: Transcript) -> None:
         """Stop or cancel the plan if a transcript says so."""
@@ -90,6 +89,7 @@ class PlanExecutor:
         with self.lock:
             if self._is_active:
                 self._interrupts.clear()
+                self._latest += 1
                 # Every earlier plan is dropped, whatever its stamp and the stamp of the stop.
                 now_ns = self._stop_ns = self._node.now_ns()
                 self._motion.stop(now_ns, problem)
@@ -100,6 +100,7 @@ class PlanExecutor:
     def stop_after_failure(self, problem: str) -> None:
         """Stop the robot although parts of the node may fail."""
         with self.lock:
+            self._latest += 1
             if self._is_active:
                 call_each(
                     lambda: self._velocities.publish(_ZERO),
@@ -129,6 +130,44 @@ class PlanExecutor:
             # The process may end next, and would take the zero velocity with it.
             self._velocities.wait_until_received(_DELIVERY_TIMEOUT_S)
 
+    def _check_and_begin(self, plan: ActionPlan) -> None:
+        started_ns = time.monotonic_ns()
+        with self.lock:
+            self._latest += not plan.is_refused
+            number = self._latest
+        # Without the lock, which a stop needs.
+        objection = self._motion.objection_to_steps(plan)
+        with self.lock:
+            if not self._is_active or not self._begin(plan, number, objection):
+                return
+        self._node.health.count_processed()
+        name, took_ns = self._node.get_fully_qualified_name(), time.monotonic_ns() - started_ns
+        stamps = plan.stamp_ns, self._node.now_ns(), plan.frame_id
+        stage = self._node.default_name
+        self._timings.publish(StageTiming.at_once(stage, name, took_ns / 1e6, *stamps))
+
+    def _begin(self, plan: ActionPlan, number: int, objection: str) -> bool:
+        self._interrupts.add_plan(plan)
+        now_ns = self._node.now_ns()
+        is_stop = bool(plan.steps) and plan.steps[0].action == STOP
+        # A stop in the future was set before the clock ran back.
+        is_before_stop = plan.stamp_ns <= self._stop_ns <= now_ns
+        if not is_stop and (is_before_stop or number != self._latest):
+            self._node.health.count_dropped("said_before_stop" if is_before_stop else "replaced")
+            if plan.steps:
+                self._say.publish(_CANCELED)  # the planner has announced the plan
+            return False
+        self._motion.begin(plan, now_ns, objection)
+        if not plan.is_refused:
+            self._keep_publishing()
+        # The planner says why it has refused a plan.
+        self._reporter.announced = plan.reason if plan.is_refused else ""
+        if is_stop:
+            self._drop_speech_until(plan.stamp_ns, now_ns)
+            self._dispatcher.cancel_all()
+        self._run_cycle(now_ns)
+        return True
+
     def _cancel(self, no: Transcript) -> None:
         """Stop what is active, and drop plans of speech before the no that are still to come."""
         with self.lock:
@@ -136,9 +175,14 @@ class PlanExecutor:
             if self._velocity != _ZERO or self._motion.feedback(now_ns).state in _ACTIVE_STATES:
                 self.stop(_CANCELED)
             else:  # publish nothing: another node may drive
-                before_ns = self._stop_ns if self._stop_ns <= now_ns else -1
-                self._stop_ns = max(before_ns, no.stamp_ns if 0 < no.stamp_ns <= now_ns else now_ns)
+                self._latest += 1
+                self._drop_speech_until(no.stamp_ns, now_ns)
                 self._dispatcher.cancel_all()
+
+    def _drop_speech_until(self, stamp_ns: int, now_ns: int) -> None:
+        """Drop the plans of speech up to a moment; up to now, if it is none."""
+        before_ns = self._stop_ns if self._stop_ns <= now_ns else -1
+        self._stop_ns = max(before_ns, stamp_ns if 0 < stamp_ns <= now_ns else now_ns)
 
     def _run_cycle(self, now_ns: int) -> None:
         """Run one control cycle; the caller holds the lock."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from edge_inference.core.runtime.worker import format_error
 from edge_inference.core.settings import setting
-from edge_inference.core.voice import ActionPlan, IntentArray, Transcript
+from edge_inference.core.voice import STOP, ActionPlan, Intent, IntentArray, Transcript
 from edge_inference.errors import EdgeInferenceError
 from edge_inference.nodes.component import SPEECH
 from edge_inference.nodes.conversions.string_and_bool import StringAdapter
@@ -71,7 +71,8 @@ class Planner(Stage[IntentArray]):
             SPEECH,
             on_error=self._on_unreadable,
         )
-        self.subscribe_to("intent", IntentArrayAdapter(), self.receive)
+        on_error = self._on_unreadable_intent
+        self.subscribe_to("intent", IntentArrayAdapter(), self._on_intent, on_error=on_error)
 
     def process(self, item: IntentArray, settings: Any) -> tuple[ActionPlan, str]:
         """Plan one utterance; return the plan and what to say about it."""
@@ -97,7 +98,22 @@ class Planner(Stage[IntentArray]):
         self._planner.stop_words = self.parameters.current.stop_words
         self._planner.observe(transcript)
 
+    def _on_intent(self, asked: IntentArray, by_reference: bool) -> None:
+        if asked.is_only(STOP):  # it waits neither for other intents nor for a plan of a package
+            self.emit(self.process(asked, self.parameters.current))
+            self.health.count_processed()
+        else:
+            self.receive(asked, by_reference)
+
+    def _on_unreadable_intent(self, error: EdgeInferenceError) -> None:
+        """Stop: unreadable intents may have been a stop or a no."""
+        self._on_unreadable(error)
+        reason = f"I stop, because I cannot read a message: {error}"
+        stop = IntentArray((Intent(STOP),), 1.0, "", "grammar", self.now_ns())
+        plan = planner.make_refusal(stop, reason)
+        self.emit((plan, plan.reason))
+
     def _on_unreadable(self, error: EdgeInferenceError) -> None:
-        """Close the question: unreadable words may have been a stop."""
+        """Close the question: what is unreadable may have been a stop or a no."""
         self._planner.close_question("I could not read what was said since I asked")
         self.report_error(error)

@@ -13,6 +13,8 @@ from edge_inference.nodes.conversions.command import FeedbackAdapter
 from edge_inference.nodes.conversions.results.adapter_choice import result_adapter
 from edge_inference.nodes.conversions.string_and_bool import StringAdapter
 from edge_inference.nodes.voice.parameter_files import load_scene_names
+from edge_inference.speech.actions.action import SCENE
+from edge_inference.speech.actions.table import executor_of
 from edge_inference.speech.planning.motion import MotionFeedback, MotionState
 from edge_inference.speech.planning.scene import Scene, SceneSettings
 from edge_inference.speech.planning.scene_sentences import format_answer
@@ -64,7 +66,9 @@ class SceneReporter(Component):
     def _on_feedback(self, feedback: MotionFeedback, by_reference: bool) -> None:
         del by_reference
         step = feedback.step
-        if feedback.state is not MotionState.WAITING or step is None or step.action != "look":
+        if feedback.state is not MotionState.WAITING or step is None:
+            return
+        if executor_of(step.action) != SCENE:
             return
         settings = self.parameters.current
         look_step = (feedback.stamp_ns, feedback.index)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -89,11 +90,11 @@ def action_problem(action: Action) -> str | None:
         return "expected plan (for an intent), executor (for steps) or both, got neither"
     if action.executor and action.objection is None:
         return "objection: expected a function, as a step without limits must not be executed"
-    if action.executor == MOTION and action.name != STOP:
-        if action.uses not in (STRAIGHT_VALUES, TURN_VALUES):
+    if action.name != STOP:
+        if action.executor == MOTION and action.uses not in (STRAIGHT_VALUES, TURN_VALUES):
             return f"uses: expected {STRAIGHT_VALUES} or {TURN_VALUES}, got {action.uses}"
-        if not action.moves_robot:
-            return "moves_robot: expected True for steps that are executed as velocities"
+        if action.executor in (MOTION, NAVIGATION) and not action.moves_robot:
+            return "moves_robot: expected True for steps that drive the base"
     names = [slot.name for slot in action.slots]
     if len(set(names)) != len(names):
         return f"slots: expected each name once, got {', '.join(names)}"
@@ -111,8 +112,22 @@ def _limits_class_problem(action: Action) -> str | None:
 
 
 def find_unused_value(step: ActionStep, uses: Sequence[str]) -> str:
-    """Return the name of a value that an action does not use; it may mean another step."""
+    """Return the name of a value that an action does not use; it may mean another step.
+
+    Of two values of one name, one is not used.
+    """
     unused = [name for name in STEP_VALUES if getattr(step, name) and name not in uses]
     others = set(uses) - set(STEP_VALUES)
-    unused += [value.name for value in step.values if value.name not in others]
+    for value in step.values:
+        if value.name not in others:
+            unused.append(value.name)
+        others.discard(value.name)
     return unused[0] if unused else ""
+
+
+def find_non_number(step: ActionStep) -> str:
+    """Return the name of a value that is NaN or infinite."""
+    values = [(name, getattr(step, name)) for name in STEP_VALUES]
+    values += [(value.name, value.value) for value in step.values]
+    wrong = (n for n, value in values if isinstance(value, float) and not math.isfinite(value))
+    return next(wrong, "")

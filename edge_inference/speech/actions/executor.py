@@ -23,8 +23,8 @@ class ActionExecutor(ABC):
     """Executes one step at a time, from ``start`` until ``outcome`` or ``cancel``.
 
     A step starts only while the base stands still, and the base stays at zero velocity until it has
-    ended. A step is canceled when the user says stop or no, when another plan begins, when the
-    clock or the time limit says so, and when the command node ends.
+    ended or is canceled. A step is canceled when the user says stop or no, when another plan
+    begins, when the clock or the time limit says so, and when the command node ends.
 
     An executor of another package is called in threads of its own; an exception or a call that
     takes too long ends the plan, never the command node. ``cancel`` may come from another thread at
@@ -50,12 +50,18 @@ class ActionExecutor(ABC):
         """End the step at once."""
 
     def cancel_all(self) -> None:
-        """End the step because the user said stop; also what other clients have started."""
+        """End the step because the user said stop; also what other clients have started.
+
+        Only executors of this package have their own; those of others get ``cancel``.
+        """
         self.cancel()
 
     @property
     def warning(self) -> str:
-        """What is said aloud while a canceled step may still be going on; empty if none is."""
+        """What is said aloud while a canceled step may still be going on; empty if none is.
+
+        Only executors of this package have their own.
+        """
         return ""
 
     def close(self) -> None:

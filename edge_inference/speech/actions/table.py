@@ -16,6 +16,7 @@ from edge_inference.speech.actions.action import (
     TURN_VALUES,
     Action,
     action_problem,
+    find_non_number,
     find_unused_value,
 )
 from edge_inference.speech.actions.limits import PlanLimits, VoiceLimits
@@ -24,6 +25,9 @@ from edge_inference.speech.actions.limits import PlanLimits, VoiceLimits
 def _row_problem(action: Action, rows: Mapping[str, Action]) -> str | None:
     if action.is_default:
         return "is_default: expected False, because a user allows it in the limits file"
+    for other in rows.values():
+        if action.limits_class is not None and action.limits_class is other.limits_class:
+            return f"limits_class: {other.name} has the same; give each action one of its own"
     return action_problem(action)
 
 
@@ -98,6 +102,8 @@ def step_objection(step: ActionStep, limits: VoiceLimits) -> str:
         check = driving.turn_objection if is_turn(action.name) else driving.straight_objection
         if objection := check(step, limits):
             return objection
+    if wrong := find_non_number(step):
+        return f"The {wrong.replace('_', ' ')} is not a number"
     # An action without limits, or whose function forgets to return, must not run.
     own = None if action.objection is None else action.objection(step, limits)
     return own if isinstance(own, str) else f"I do not know what limits {step.action} has"

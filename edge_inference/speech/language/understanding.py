@@ -69,7 +69,8 @@ class Understanding:
     """Finds intents by grammar, then by letters, then by meaning if ``embed`` is given.
 
     A stop has priority over everything that does not match the grammar exactly. An intent that is
-    found by meaning needs confirmation. ``notes`` lists the disabled steps and the reasons.
+    found by meaning needs confirmation if it may move the robot. ``notes`` lists the disabled steps
+    and the reasons.
     """
 
     def __init__(
@@ -251,7 +252,8 @@ class Understanding:
             text=transcript.text,
             source=source,
             stamp_ns=transcript.stamp_ns,
-            needs_confirmation=source not in _UNCONFIRMED_SOURCES,
+            needs_confirmation=source not in _UNCONFIRMED_SOURCES
+            and any(may_move(reading.intent) for reading in readings),
             frame_id=transcript.frame_id,
         )
 

@@ -90,17 +90,25 @@ class Motion:
         self._velocity = 0.0
         self._is_braking = False
 
-    def begin(self, plan: ActionPlan, now_ns: int) -> None:
+    def objection_to_steps(self, plan: ActionPlan) -> str:
+        """Return, in any thread, the spoken objection to the steps of a plan; empty without one.
+
+        It may take long: an action of another package checks its own limits.
+        """
+        return next(filter(None, (step_objection(step, self.limits) for step in plan.steps)), "")
+
+    def begin(self, plan: ActionPlan, now_ns: int, objection_to_steps: str | None = None) -> None:
         """Start a plan in place of the current one; a moving robot brakes first.
 
         A plan that is empty, unsafe or older than ``max_age_s`` stops the robot instead, and one
         whose first step is stop does so at once. A plan that the planner refused does not end the
         current plan: it may come from conversation. ``feedback`` has the reason.
+        ``objection_to_steps`` is the method's result; without it, it is called here.
         """
         if plan.is_refused and (self._is_active() or self._is_braking):
             return
         self._clock_monitor.update(now_ns)
-        objection = self._objection(plan, now_ns)
+        objection = self._objection(plan, now_ns, objection_to_steps)
         self._plan = plan
         self._index = 0
         if objection:
@@ -187,17 +195,19 @@ class Motion:
             stamp_ns=plan.stamp_ns,
         )
 
-    def _objection(self, plan: ActionPlan, now_ns: int) -> str:
+    def _objection(self, plan: ActionPlan, now_ns: int, objection_to_steps: str | None) -> str:
         if plan.is_refused:
             return plan.reason or "That was refused without a reason"
         if not plan.steps:
             return "There is nothing to do in that plan"
         if len(plan.steps) > self.limits.plan.max_steps:
             return f"{len(plan.steps)} steps are too many. I may do {self.limits.plan.max_steps}"
+        if objection_to_steps is None:
+            objection_to_steps = self.objection_to_steps(plan)
         return (
             self._time_objection(plan, now_ns)
             or self._negation_guard.problem(plan, now_ns)
-            or next(filter(None, (step_objection(step, self.limits) for step in plan.steps)), "")
+            or objection_to_steps
         )
 
     def _time_objection(self, plan: ActionPlan, now_ns: int) -> str:

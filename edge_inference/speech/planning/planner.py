@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import NamedTuple
 
 from edge_inference.core.voice import (
@@ -24,6 +25,7 @@ from edge_inference.speech.actions.slots import SlotValues, UnclearError, shorte
 from edge_inference.speech.actions.table import (
     describe_step,
     find_action,
+    is_allowed,
     may_move,
     step_objection,
 )
@@ -53,8 +55,11 @@ class ActionPlanner:
     The time to answer is also checked by ``steady_ns``. A stop word or negation after the question
     closes it, even together with a yes; so does any other text that is neither understood nor a
     yes. A later yes moves nothing and gets the reason. Besides the intent confirm,
-    :func:`is_affirmation` recognizes a yes. ``stop_words`` may be replaced between two calls;
-    ``observe`` and ``close_question`` may be called from other threads.
+    :func:`is_affirmation` recognizes a yes. A stop needs no confirmation, and a stop among intents
+    that are refused, or that wait for an answer, stops at once.
+
+    Every method may be called from any thread, and none waits for the plan of another call: it may
+    come from another package. ``stop_words`` may be replaced between two calls.
     """
 
     def __init__(
@@ -81,7 +86,20 @@ class ActionPlanner:
         says "Then I leave it" is one for the intent deny.
         """
         with self._lock:
-            return self._plan(asked, now_ns)
+            decided = self._decide(asked, now_ns)
+        if isinstance(decided, ActionPlan):
+            return decided
+        if not decided.needs_confirmation:
+            return self._make_plan(decided)
+        plan = None
+        try:
+            plan = self._make_plan(decided)
+        finally:
+            if plan is None or plan.is_refused:
+                self.close_question("")
+        if plan.is_refused:
+            return plan
+        return make_refusal(decided, f"Did you mean: {plan.reason}? Say yes or no")
 
     def observe(self, transcript: Transcript) -> None:
         """Record a transcript, final or partial: a stop or a negation closes the question.
@@ -104,16 +122,18 @@ class ActionPlanner:
 
     def _close_by_speech(self, text: str) -> None:
         if self._question is not None:
-            quoted = (
-                text if len(text) <= _MAX_QUOTED_CHARACTERS else f"{text[:_MAX_QUOTED_CHARACTERS]}…"
-            )
+            quoted = _shorten(text, _MAX_QUOTED_CHARACTERS)
             self.close_question(f"You said {quoted!r} after I had asked")
             self._must_report_closing = True
 
-    def _plan(self, asked: IntentArray, now_ns: int | None) -> ActionPlan:
-        # An utterance with a problem has no meaning, except stop.
+    def _decide(self, asked: IntentArray, now_ns: int | None) -> ActionPlan | IntentArray:
+        """Return a refused plan, or the intents to plan, after opening or closing a question."""
         is_stop = asked.is_only(STOP)
-        is_nothing = not asked.intents or (bool(asked.problem) and not is_stop)
+        if is_stop:  # whatever else there is to say about it
+            asked = replace(asked, needs_confirmation=False, problem="")
+        # An uncertain yes is none. An utterance with a problem has no meaning.
+        is_uncertain = asked.is_only(YES) and asked.needs_confirmation
+        is_nothing = not asked.intents or bool(asked.problem) or is_uncertain
         # A known text that is blocked or has low confidence is not a yes.
         is_new = not asked.intents and asked.source == UNKNOWN
         if is_new and self._question is not None and is_affirmation(asked.text):
@@ -121,7 +141,7 @@ class ActionPlanner:
         if is_nothing and asked.text:
             self._close_by_speech(asked.text)
         must_report_closing, self._must_report_closing = self._must_report_closing, False
-        if must_report_closing and (is_nothing or asked.is_only(NO)):
+        if must_report_closing and (is_nothing or asked.is_only(NO)) and STOP not in asked.names:
             return make_refusal(replace(asked, intents=(Intent(NO),)), _CANCELLED)
         if is_nothing:
             return make_refusal(asked, asked.problem or "I did not understand that")
@@ -135,14 +155,15 @@ class ActionPlanner:
                 return make_refusal(asked, age)
         if is_answer:
             return self._resolve_answer(asked, question)
-        plan = self._make_plan(asked)
-        if plan.is_refused or not asked.needs_confirmation:
-            return plan
-        asked_ns = asked.stamp_ns if now_ns is None else now_ns
-        self._question, self._closed = _Question(asked, asked_ns, self._steady_ns()), ""
-        return make_refusal(asked, f"Did you mean: {plan.reason}? Say yes or no")
+        if asked.needs_confirmation:
+            # Before it is asked, so that speech during the planning closes it too.
+            asked_ns = asked.stamp_ns if now_ns is None else now_ns
+            self._question, self._closed = _Question(asked, asked_ns, self._steady_ns()), ""
+        return asked
 
-    def _resolve_answer(self, answer: IntentArray, question: _Question | None) -> ActionPlan:
+    def _resolve_answer(
+        self, answer: IntentArray, question: _Question | None
+    ) -> ActionPlan | IntentArray:
         closed, self._closed = self._closed, ""
         if question is None:
             again = f"{closed}, so I leave it; please say it again" if closed else _NOT_ASKED
@@ -154,8 +175,11 @@ class ActionPlanner:
         if objection:
             return make_refusal(answer, objection)
         # The answer starts the plan: delays and ages count from its stamp.
-        return self._make_plan(
-            replace(question.asked, stamp_ns=answer.stamp_ns, frame_id=answer.frame_id)
+        return replace(
+            question.asked,
+            stamp_ns=answer.stamp_ns,
+            frame_id=answer.frame_id,
+            needs_confirmation=False,
         )
 
     def _time_objection(self, answer: IntentArray, question: _Question) -> str:
@@ -188,28 +212,33 @@ class ActionPlanner:
             intent=_describe_intents(asked),
             steps=tuple(steps),
             stamp_ns=asked.stamp_ns,
-            reason=", then ".join(map(describe_step, steps)),
+            reason=_shorten(", then ".join(map(describe_step, steps)), _MAX_REASON_CHARACTERS),
             frame_id=asked.frame_id,
         )
 
 
 def _describe_intents(asked: IntentArray) -> str:
-    text = " then ".join(asked.names)
-    return text if len(text) <= _MAX_INTENT_CHARACTERS else f"{text[:_MAX_INTENT_CHARACTERS]}…"
+    return _shorten(" then ".join(asked.names), _MAX_INTENT_CHARACTERS)
 
 
 def make_refusal(asked: IntentArray, reason: str) -> ActionPlan:
-    """Return a refused plan with a reason to speak, shortened if it is long."""
+    """Return a refused plan with a reason to speak, shortened if it is long.
+
+    If there is a stop among the intents, the plan is this stop.
+    """
+    is_stop = STOP in asked.names
     return ActionPlan(
         intent=_describe_intents(asked),
-        steps=(),
+        steps=(ActionStep(STOP),) if is_stop else (),
         stamp_ns=asked.stamp_ns,
-        is_refused=True,
-        reason=reason
-        if len(reason) <= _MAX_REASON_CHARACTERS
-        else f"{reason[:_MAX_REASON_CHARACTERS]}…",
+        is_refused=not is_stop,
+        reason=_shorten(reason, _MAX_REASON_CHARACTERS),
         frame_id=asked.frame_id,
     )
+
+
+def _shorten(text: str, max_characters: int) -> str:
+    return text if len(text) <= max_characters else f"{text[:max_characters]}…"
 
 
 def _plan_intent(intent: Intent, limits: VoiceLimits) -> Sequence[ActionStep]:
@@ -220,7 +249,11 @@ def _plan_intent(intent: Intent, limits: VoiceLimits) -> Sequence[ActionStep]:
     action = find_action(intent.name)
     if action is None or action.plan is None:
         raise UnclearError(f"I do not know how to {name or 'do that'}")
-    steps = action.plan(SlotValues(intent, action.slots), limits)
+    if not is_allowed(action, limits.plan):  # its steps may be those of other actions
+        raise UnclearError(action.refusal)
+    planned = action.plan(SlotValues(intent, action.slots), limits)
+    # One more than allowed is enough to refuse them.
+    steps = tuple(islice(planned, limits.plan.max_steps + 1))
     if not steps:
         raise UnclearError(f"I do not know what to do for {name}")
     # Its intent needs no confirmation, so its steps must leave the robot standing.

@@ -80,23 +80,25 @@ class IsolatedExecutor(ActionExecutor):
         self._next: ActionStep | None = None
         self._refusal = ""
         self._is_closing = threading.Event()
-        self._node = _make_node(owner, row.name)
         self._ros_executor = make_executor(owner.context)
+        node: Node | None = None
         try:
-            self._executor = row.make(self._node, limits)
+            self._node = node = _make_node(owner, row.name)
+            self._executor = row.make(node, limits)
             if not isinstance(self._executor, ActionExecutor):
                 raise TypeError(
                     f"make: expected an ActionExecutor, got {type(self._executor).__name__}"
                 )
+            self.drives_base = bool(self._executor.drives_base)
         except BaseException as error:
-            self._node.destroy_node()
+            if node is not None:
+                node.destroy_node()
             self._ros_executor.shutdown()
             if isinstance(error, KeyboardInterrupt):
                 raise
             raise EdgeInferenceError(
                 f"action executor {row.name!r} cannot be made: {format_error(error)}"
             ) from error
-        self.drives_base = bool(self._executor.drives_base)
         self._ros_executor.add_node(self._node)
         self._spinner = self._start_thread(self._spin, "spin")
 
@@ -172,7 +174,8 @@ class IsolatedExecutor(ActionExecutor):
     def _execute(self, run: _Run) -> None:
         outcome: str | None = None
         try:
-            self._executor.start(run.step)
+            if not run.is_canceled.is_set():  # a stop may have come before this thread
+                self._executor.start(run.step)
             while not run.is_canceled.is_set() and outcome is None:
                 outcome = _check_outcome(self._executor.outcome())
                 if outcome is None:
