@@ -37,7 +37,7 @@ def test_keypoints_reach_their_topic_and_the_overlay(
     drawn = rig.tap("/ai/overlay")  # before the node, which works for a subscriber only
     rig.load("Overlay", "-r", "image_raw:=/image", when_full="wait")
     clouds = outside.listen("/ai/keypoints", "sensor_msgs/PointCloud2")
-    rig.wait_for_subscribers(pipeline.decode, "/ai/keypoints")
+    rig.wait_for_subscribers(pipeline.decode, "/ai/keypoints", 2)  # the overlay, and from outside
     pipeline.image = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
     stamp = pipeline.send()
     found = people.wait()[0]
