@@ -42,7 +42,7 @@ def test_each_battery_has_messages_of_its_own(rig: Rig, outside: Outside, tmp_pa
     assert idle["header"]["frame_id"] == "battery/BAT0"
     assert idle["power_supply_status"] == NOT_CHARGING
     assert idle["percentage"] == pytest.approx(0.1)
-    assert math.isnan(idle["current"])  # its driver reports a power only
+    assert str(idle["current"]) == "0.0"  # of 0 W, and not -0.0
     assert used["power_supply_status"] == DISCHARGING
     assert (used["percentage"], used["current"]) == (pytest.approx(0.9), -1.0)
     assert (used["charge"], used["capacity"]) == (pytest.approx(5.8), pytest.approx(6.4))

@@ -112,7 +112,7 @@ class BatteryAdapter(Adapter[core.StampedDevice]):
             header=to_header(item.stamp_ns, item.frame_id),
             voltage=from_optional(battery.value(Role.BATTERY_VOLTAGE)),
             temperature=from_optional(battery.value(Role.BATTERY_TEMPERATURE)),
-            current=from_optional(None if current_a is None else -current_a),
+            current=from_optional(None if current_a is None else 0.0 - current_a),  # never -0.0
             charge=_ampere_hours(battery, Role.BATTERY_REMAINING_CHARGE),
             capacity=_ampere_hours(battery, Role.BATTERY_FULL_CHARGE),
             design_capacity=math.nan,
