@@ -40,6 +40,8 @@ _WAIT_S = 60.0
 _LOOK_S = 0.01
 #: Wait this long after the end of the audio for a transcript, and after it for motion.
 _ANSWER_S, _MOTION_S = 3.0, 0.2
+#: A command soon behind a negation ("don't move") is held back.
+_HELD_BACK_S = 2.0
 #: Slightly below the default speed of the shipped limits.
 _STEADY_MPS = 0.24
 #: The diagnostic message of a stage that is not active.
@@ -146,6 +148,7 @@ class PipelineObserver(SpinningNode):
     def drive(self) -> None:
         """Make the robot drive ahead for 10 m; return at constant velocity."""
         self._take_events()
+        time.sleep(_HELD_BACK_S)
         step = ActionStep(action="move", distance_m=10.0)
         plan = ActionPlan("move", (step,), stamp_ns=self._now_ns())
         self._plans.publish(ActionPlanAdapter().to_message(plan))
