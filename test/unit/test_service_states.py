@@ -127,9 +127,10 @@ def test_every_edge_is_taken_by_a_server(make_rig: MakeRig, edges: set[Edge]) ->
     assert edges == set(TRANSITIONS)
 
 
-def test_random_sequences(make_rig: MakeRig) -> None:
+@pytest.mark.parametrize("part", range(20))  # on a loaded machine each takes minutes
+def test_random_sequences(make_rig: MakeRig, part: int) -> None:
     served = 0
-    for seed in range(10_000):
+    for seed in range(500 * part, 500 * (part + 1)):
         rig = make_rig()
         try:
             random_events(rig, random.Random(f"{seed}"), 10)
@@ -139,4 +140,4 @@ def test_random_sequences(make_rig: MakeRig) -> None:
             raise
         finally:
             rig.close()
-    assert served > 10_000  # each inference was answered
+    assert served > 500  # each inference was answered
