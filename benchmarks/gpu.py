@@ -36,7 +36,8 @@ from edge_inference.composition.bus import Bus, Publisher
 from edge_inference.composition.container import Container
 from edge_inference.core.images.frame import Frame
 from edge_inference.core.images.preprocess import Preprocessor
-from edge_inference.core.models.model import ModelDescription, find_model
+from edge_inference.core.models.model import ModelDescription
+from edge_inference.core.models.model_search import find_model
 from edge_inference.core.tensors import TensorBatch
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.cache.artifacts import engine_plan

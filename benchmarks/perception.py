@@ -21,7 +21,7 @@ from edge_inference.composition.pipeline import load_pipeline
 from edge_inference.composition.process import load_components
 from edge_inference.core.images.frame import Frame
 from edge_inference.core.images.preprocess import Preprocessor
-from edge_inference.core.models.model import find_model
+from edge_inference.core.models.model_search import find_model
 from edge_inference.core.results import Result
 from edge_inference.engines.serving.engine_check import reference_backend
 from edge_inference.nodes.conversions.images import ImageAdapter

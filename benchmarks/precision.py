@@ -26,7 +26,8 @@ from benchmarks.unseen_images import Fp32Reference, unseen_images
 from edge_inference.backends.base import Backend
 from edge_inference.backends.cpu_instructions import CpuInstructions, find_cpu_instructions
 from edge_inference.backends.ort import OrtBackend
-from edge_inference.core.models.model import ModelDescription, find_model
+from edge_inference.core.models.model import ModelDescription
+from edge_inference.core.models.model_search import find_model
 from edge_inference.engines.precision.calibration import Calibration
 from edge_inference.engines.precision.derive import derive
 from edge_inference.engines.precision.int8_mode import EXACT, FAST, FULL_BITS, weight_bits

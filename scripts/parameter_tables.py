@@ -14,7 +14,7 @@ from edge_inference import nodes
 from edge_inference.core.decoders import DECODERS
 from edge_inference.core.images.input_spec import InputSpec
 from edge_inference.core.models.golden import SelfCheckThresholds
-from edge_inference.core.models.model import Derivation
+from edge_inference.core.models.variants import Derivation
 from edge_inference.core.settings import Rule, rules
 from edge_inference.engines.build.build_options import BuildOptions
 from edge_inference.platforms.board_files import BoardSettings

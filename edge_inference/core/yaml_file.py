@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, TypeVar
 
 import yaml
@@ -304,3 +304,19 @@ def _reason(error: yaml.MarkedYAMLError) -> str:
     if "'\\t'" in problem:
         problem += "; indent YAML with spaces, not with tabs"
     return f"{problem} ({error.context})" if error.context else problem
+
+
+def path_inside(folder: Path, section: Section, key: str) -> Path:
+    """Return the file that ``key`` names, which must be inside the folder.
+
+    Links are not resolved: a colcon symlink install consists of links to the source tree.
+    """
+    text = section.get(key)
+    if not isinstance(text, str) or not text:
+        raise section.error(key, f"expected a file name relative to the folder, got {text!r}")
+    absolute = PurePosixPath(text).is_absolute() or PureWindowsPath(text).drive
+    if absolute or ".." in PurePosixPath(text.replace("\\", "/")).parts:
+        raise section.error(key, f"expected a file inside the model folder, got {text!r}")
+    if "\0" in text:
+        raise section.error(key, f"expected a file name without a NUL, got {text!r}")
+    return folder / text

@@ -19,7 +19,7 @@ from edge_inference.core.directives.directive_arbiter import (
     DirectiveArbiter,
     FailsafePolicy,
 )
-from edge_inference.core.models.model import PRECISIONS
+from edge_inference.core.models.variants import PRECISIONS
 from edge_inference.core.runtime.rate_limit import RateLimiter
 from edge_inference.core.runtime.work_meter import WorkMeter
 from edge_inference.core.settings import setting

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from edge_inference.backends.base import Backend
 from edge_inference.core.images.preprocess import Preprocessor
 from edge_inference.core.measured_costs import MeasuredCosts
-from edge_inference.core.models.model import PRECISIONS, ModelDescription
+from edge_inference.core.models.model import ModelDescription
 from edge_inference.core.models.self_check import run_self_check
+from edge_inference.core.models.variants import PRECISIONS
 from edge_inference.core.results import Classification
 from edge_inference.core.runtime.latency import Percentiles
 from edge_inference.core.settings import suggestion

@@ -4,7 +4,7 @@ From a script::
 
     from pathlib import Path
 
-    from edge_inference.core.models.model import find_model
+    from edge_inference.core.models.model_search import find_model
     from edge_inference.optimize.quantize import QuantizeRequest, quantize
 
     request = QuantizeRequest(find_model("nanodet"), Path("nanodet_int8"), calibration="images/")

@@ -13,7 +13,7 @@ from edge_inference.backends.base import Backend, TensorSpec
 from edge_inference.backends.contract import check_contract
 from edge_inference.backends.null import NullBackend
 from edge_inference.backends.ort import OrtBackend
-from edge_inference.core.models.model import find_model
+from edge_inference.core.models.model_search import find_model
 from edge_inference.errors import BackendError
 
 F32 = np.dtype(np.float32)

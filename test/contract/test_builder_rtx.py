@@ -18,7 +18,8 @@ from onnx import TensorProto, helper, numpy_helper
 from edge_inference.backends.trt.layers import main_precision
 from edge_inference.backends.trt.metadata import read_sidecar, verify_plan
 from edge_inference.backends.trt.vendor import Vendor, import_tensorrt
-from edge_inference.core.models.model import ModelDescription, find_model
+from edge_inference.core.models.model import ModelDescription
+from edge_inference.core.models.model_search import find_model
 from edge_inference.core.settings import build
 from edge_inference.engines.build.build_options import BuildOptions
 from edge_inference.engines.build.build_progress import BuildProgress

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from edge_inference.core.models.golden import SelfCheckThresholds
-from edge_inference.core.models.model import ModelDescription, available_models, load_model
+from edge_inference.core.models.model import ModelDescription, load_model
+from edge_inference.core.models.model_search import available_models
 from edge_inference.core.models.self_check import self_check_images
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.precision.used_precision import onnxruntime_precisions

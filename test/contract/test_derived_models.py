@@ -17,7 +17,8 @@ from benchmarks.unseen_images import (
 from edge_inference.backends.ort import OrtBackend
 from edge_inference.core.images.media import sample_video
 from edge_inference.core.models.golden_check import run_golden_check
-from edge_inference.core.models.model import ModelDescription, find_model
+from edge_inference.core.models.model import ModelDescription
+from edge_inference.core.models.model_search import find_model
 from edge_inference.engines.precision.calibration import Calibration
 from edge_inference.engines.precision.onnx_file import file_sha256
 from edge_inference.errors import SourceError

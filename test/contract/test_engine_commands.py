@@ -15,7 +15,7 @@ from onnx import TensorProto, helper
 from edge_inference.backends.trt.metadata import read_sidecar, write_sidecar
 from edge_inference.backends.trt.vendor import import_tensorrt
 from edge_inference.cli.command_line import run
-from edge_inference.core.models.model import find_model
+from edge_inference.core.models.model_search import find_model
 from edge_inference.engines.cache.artifacts import default_cache, engine_plan
 from edge_inference.errors import BackendError
 

@@ -11,7 +11,8 @@ import pytest
 
 from edge_inference.cli.command_line import run
 from edge_inference.core.measured_costs import MeasuredCosts
-from edge_inference.core.models.model import ModelDescription, find_model
+from edge_inference.core.models.model import ModelDescription
+from edge_inference.core.models.model_search import find_model
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.cache.cost_cache import CostCache
 from edge_inference.engines.serving.backend_table import BACKENDS, EngineRequest

@@ -11,7 +11,8 @@ import pytest
 from edge_inference.backends.base import Backend
 from edge_inference.core.images.preprocess import Preprocessor
 from edge_inference.core.models.golden_check import read_image, run_golden_check
-from edge_inference.core.models.model import ModelDescription, available_models, find_model
+from edge_inference.core.models.model import ModelDescription
+from edge_inference.core.models.model_search import available_models, find_model
 from edge_inference.engines.serving.engine_check import reference_backend
 
 SHIPPED = Path(__file__).parents[2] / "models"

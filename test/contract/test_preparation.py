@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from edge_inference.core.models.model import ModelDescription, find_model
+from edge_inference.core.models.model import ModelDescription
+from edge_inference.core.models.model_search import find_model
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.serving import preparation
 from edge_inference.engines.serving.backend_table import EngineRequest

@@ -13,7 +13,9 @@ import onnxruntime
 import pytest
 
 from edge_inference.backends import gpu
-from edge_inference.core.models.model import Derivation, ModelDescription, Variant, find_model
+from edge_inference.core.models.model import ModelDescription
+from edge_inference.core.models.model_search import find_model
+from edge_inference.core.models.variants import Derivation, Variant
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.serving import backend_table
 from edge_inference.engines.serving import selection as select_module

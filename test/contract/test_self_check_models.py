@@ -11,7 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from edge_inference.backends.ort import OrtBackend
-from edge_inference.core.models.model import available_models, load_model
+from edge_inference.core.models.model import load_model
+from edge_inference.core.models.model_search import available_models
 from edge_inference.core.models.self_check import SelfCheckReport, run_self_check, self_check_images
 
 MODELS = available_models([Path(__file__).parents[2] / "models"])

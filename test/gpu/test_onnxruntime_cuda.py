@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edge_inference.core.models.golden_check import run_golden_check
-from edge_inference.core.models.model import find_model
+from edge_inference.core.models.model_search import find_model
 from edge_inference.engines.serving.backend_table import EngineRequest
 from edge_inference.engines.serving.selection import prepare
 from edge_inference.errors import BackendError

@@ -14,7 +14,7 @@ from edge_inference.backends.ort import OrtBackend
 from edge_inference.core.images.frame import Frame
 from edge_inference.core.images.geometry import Geometry
 from edge_inference.core.images.preprocess import Preprocessor
-from edge_inference.core.models.model import find_model
+from edge_inference.core.models.model_search import find_model
 from edge_inference.core.tensors import TensorBatch
 from edge_inference.nodes import component
 from edge_inference.nodes.conversions.tensors import TensorListAdapter

@@ -10,7 +10,7 @@ from edge_inference.composition.bus import Publisher
 from edge_inference.core.directives.directive import Directive, DirectiveLevel, DirectiveLimits
 from edge_inference.core.engine_configuration import EngineConfiguration
 from edge_inference.core.measured_costs import Cost, Measurement, Spread
-from edge_inference.core.models.model import find_model
+from edge_inference.core.models.model_search import find_model
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.cache.cost_cache import CostCache
 from edge_inference.engines.serving import load_adaptation

@@ -20,7 +20,7 @@ import rclpy
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import Image
 
-from edge_inference.core.models.model import find_model
+from edge_inference.core.models.model_search import find_model
 from edge_inference.core.results import ExpectedObject
 
 ROOT = Path(__file__).parents[2]

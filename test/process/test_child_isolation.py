@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_inference.core.models.model import find_model
+from edge_inference.core.models.model_search import find_model
 from edge_inference.core.runtime.child_process import python_command, python_environment
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.serving.backend_table import EngineRequest

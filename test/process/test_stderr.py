@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from onnx import ModelProto, TensorProto, helper
 
-from edge_inference.core.models.model import find_model
+from edge_inference.core.models.model_search import find_model
 from hostile_models import make_network, write_model
 
 ROOT = Path(__file__).parents[2]

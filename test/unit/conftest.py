@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 import isolation
-from edge_inference.core.models.model import ModelDescription, find_model
+from edge_inference.core.models.model import ModelDescription
+from edge_inference.core.models.model_search import find_model
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.serving import engine_opener
 from edge_inference.engines.serving.server import EngineServer

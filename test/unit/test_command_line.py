@@ -13,7 +13,7 @@ from edge_inference.cli.command_line import run
 from edge_inference.cli.exit_status import UsageError
 from edge_inference.cli.perception.run_options import RunOptions
 from edge_inference.cli.perception.source import SourceKind, source_kind
-from edge_inference.core.models.model import find_model
+from edge_inference.core.models.model_search import find_model
 
 ROOT = Path(__file__).parents[2]
 RUN = ["run", "perception", "--source"]

@@ -12,7 +12,7 @@ from edge_inference.cli.command_line import run
 from edge_inference.cli.sizes import parse_size
 from edge_inference.core.engine_configuration import EngineConfiguration
 from edge_inference.core.measured_costs import Cost, Measurement, Spread
-from edge_inference.core.models.model import find_model
+from edge_inference.core.models.model_search import find_model
 from edge_inference.engines.cache.artifact_cache import ArtifactCache, key_of
 from edge_inference.engines.cache.cost_cache import CostCache
 

@@ -10,7 +10,7 @@ from edge_inference.cli.models.comparison_format import print_comparison, row_as
 from edge_inference.cli.models.cost_format import cost_as_text, ratio_to_reference
 from edge_inference.core.engine_configuration import EngineConfiguration
 from edge_inference.core.measured_costs import Cost, Measurement, Spread
-from edge_inference.core.models.model import find_model
+from edge_inference.core.models.model_search import find_model
 from edge_inference.core.models.self_check import SelfCheckReport
 from edge_inference.core.runtime.latency import Percentiles
 from edge_inference.optimize.comparison import CompareRow, Comparison

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from edge_inference.core.models.model import find_model
+from edge_inference.core.models.model_search import find_model
 from edge_inference.engines.serving import engine_opener
 from edge_inference.engines.serving.engine import Engine
 from edge_inference.engines.serving.server import EngineServer

@@ -23,7 +23,8 @@ from edge_inference.composition.pipeline import load_pipeline
 from edge_inference.core.bounded_file import parse_json, read_bytes, read_text
 from edge_inference.core.images.media import ImageFiles, open_media
 from edge_inference.core.models.golden_check import read_image
-from edge_inference.core.models.model import find_model, load_model, parse_search_path
+from edge_inference.core.models.model import load_model
+from edge_inference.core.models.model_search import find_model, parse_search_path
 from edge_inference.core.yaml_file import load_yaml
 from edge_inference.engines.cache.cache_entry import read_entry
 from edge_inference.engines.precision.calibration import Calibration

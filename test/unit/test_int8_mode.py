@@ -10,7 +10,9 @@ import pytest
 
 from benchmarks.precision import int8_variants_of
 from edge_inference.backends.cpu_instructions import CpuInstructions
-from edge_inference.core.models.model import ModelDescription, Variant, find_model
+from edge_inference.core.models.model import ModelDescription
+from edge_inference.core.models.model_search import find_model
+from edge_inference.core.models.variants import Variant
 from edge_inference.engines.cache import artifacts
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.cache.artifacts import DerivedModel, ShippedFile, onnx_for

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from edge_inference.core.decoders.classification import ClassificationSettings
-from edge_inference.core.models.model import (
+from edge_inference.core.models.model import load_model
+from edge_inference.core.models.model_search import (
     SEARCH_PATH_VARIABLE,
-    Accuracy,
     available_models,
     default_search_path,
     find_model,
-    load_model,
 )
+from edge_inference.core.models.variants import Accuracy
 from edge_inference.errors import ConfigError, ModelError
 
 WEIGHTS = b"not really weights"

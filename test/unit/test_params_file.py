@@ -8,7 +8,7 @@ import pytest
 
 from edge_inference.cli.params_file import find_unused_entries
 from edge_inference.cli.perception.run_options import RunOptions
-from edge_inference.core.models.model import find_model
+from edge_inference.core.models.model_search import find_model
 from edge_inference.errors import ConfigError
 
 NODES = {

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from edge_inference.core.measured_costs import Measurement
-from edge_inference.core.models.model import find_model
+from edge_inference.core.models.model_search import find_model
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.cache.artifacts import ShippedFile
 from edge_inference.engines.cache.cost_cache import CostCache

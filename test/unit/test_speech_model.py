@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_inference.core.models.model import available_models
+from edge_inference.core.models.model_search import available_models
 from edge_inference.errors import ConfigError, ModelError
 from edge_inference.speech.recognition.speech_model import (
     available_speech_models,

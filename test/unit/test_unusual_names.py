@@ -22,7 +22,7 @@ from edge_inference.cli.perception.source import SourceKind, is_topic_name, sour
 from edge_inference.composition.parameter_format import format_value, parse_value
 from edge_inference.composition.pipeline import load_pipeline
 from edge_inference.core.images.media import open_media
-from edge_inference.core.models.model import find_model, parse_search_path
+from edge_inference.core.models.model_search import find_model, parse_search_path
 from edge_inference.core.results import Detections
 from edge_inference.errors import ModelError, SourceError
 

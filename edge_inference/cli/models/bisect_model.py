@@ -19,7 +19,7 @@ from edge_inference.cli.perception.summary_table import new_table
 from edge_inference.cli.progress import show_progress
 from edge_inference.cli.signals import cancel_on_signal
 from edge_inference.core.models.golden import SelfCheckThresholds
-from edge_inference.core.models.model import find_model
+from edge_inference.core.models.model_search import find_model
 from edge_inference.core.models.self_check import SelfCheckReport
 from edge_inference.core.settings import change
 from edge_inference.optimize.bisect import DEFAULT_TRIES, BisectReport, BisectRequest, bisect

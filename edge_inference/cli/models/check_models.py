@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from edge_inference.cli.exit_status import print_error
 from edge_inference.cli.perception.run_options import check_int8_mode, search_path
 from edge_inference.cli.signals import cancel_on_signal
-from edge_inference.core.models.model import ModelDescription, find_model
+from edge_inference.core.models.model import ModelDescription
+from edge_inference.core.models.model_search import find_model
 from edge_inference.engines.precision.int8_mode import EXACT
 from edge_inference.errors import EdgeInferenceError
 

@@ -19,7 +19,8 @@ from edge_inference.cli.models.image_choice import choose_images
 from edge_inference.cli.perception.run_options import search_path
 from edge_inference.cli.progress import show_progress
 from edge_inference.cli.signals import cancel_on_signal
-from edge_inference.core.models.model import PRECISIONS, find_model
+from edge_inference.core.models.model_search import find_model
+from edge_inference.core.models.variants import PRECISIONS
 from edge_inference.engines.cache.environment import machine_facts
 from edge_inference.engines.precision.int8_mode import INT8_MODES
 from edge_inference.optimize.compare import (

@@ -17,7 +17,8 @@ from edge_inference.cli.models.engine_plans import DEFAULT_PRECISION
 from edge_inference.cli.perception.run_options import search_path
 from edge_inference.cli.progress import show_progress
 from edge_inference.cli.signals import cancel_on_signal
-from edge_inference.core.models.model import ModelDescription, find_model
+from edge_inference.core.models.model import ModelDescription
+from edge_inference.core.models.model_search import find_model
 from edge_inference.core.settings import change
 from edge_inference.engines.build.build_options import BuildOptions
 from edge_inference.engines.build.builder import build_engine, write_engine

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from edge_inference.cli.perception.run_options import search_path
 from edge_inference.core.bounded_file import is_regular_file
-from edge_inference.core.models.model import ModelDescription, find_model
+from edge_inference.core.models.model import ModelDescription
+from edge_inference.core.models.model_search import find_model
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.cache.artifacts import (
     Artifact,

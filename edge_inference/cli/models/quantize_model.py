@@ -12,7 +12,8 @@ from edge_inference.cli.models.quantize_format import print_report
 from edge_inference.cli.perception.run_options import search_path
 from edge_inference.cli.progress import show_progress
 from edge_inference.cli.signals import cancel_on_signal
-from edge_inference.core.models.model import ModelDescription, find_model
+from edge_inference.core.models.model import ModelDescription
+from edge_inference.core.models.model_search import find_model
 from edge_inference.engines.precision.ranges import METHODS
 from edge_inference.errors import ModelError
 from edge_inference.optimize.calibrate import DEFAULT_METHOD

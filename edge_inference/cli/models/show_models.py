@@ -12,13 +12,9 @@ from edge_inference.cli.models.cost_format import cost_as_json, cost_as_text
 from edge_inference.cli.perception.run_options import search_path
 from edge_inference.cli.sizes import format_megabytes
 from edge_inference.core.measured_costs import Cost, Measurement
-from edge_inference.core.models.model import (
-    Accuracy,
-    ModelDescription,
-    Variant,
-    available_models,
-    load_model,
-)
+from edge_inference.core.models.model import ModelDescription, load_model
+from edge_inference.core.models.model_search import available_models
+from edge_inference.core.models.variants import Accuracy, Variant
 from edge_inference.engines.cache.artifacts import default_cache, precisions
 from edge_inference.engines.cache.cost_cache import CostCache
 from edge_inference.engines.serving.cost_recording import current_costs

@@ -36,7 +36,8 @@ from edge_inference.cli.run_namespace import NamespacedPipeline, unique_namespac
 from edge_inference.cli.signals import Interrupt, catch_signals
 from edge_inference.composition.pipeline import ComponentDescription, Pipeline, load_pipeline
 from edge_inference.core.images.media import open_media
-from edge_inference.core.models.model import ModelDescription, find_model
+from edge_inference.core.models.model import ModelDescription
+from edge_inference.core.models.model_search import find_model
 from edge_inference.errors import CancelledError, ConfigError
 
 if TYPE_CHECKING:

@@ -9,11 +9,8 @@ from edge_inference.cli.exit_status import UsageError
 from edge_inference.cli.perception.source import SourceKind, source_kind
 from edge_inference.composition.parameter_format import format_value, parse_value
 from edge_inference.core.bounded_file import is_regular_file
-from edge_inference.core.models.model import (
-    ModelDescription,
-    default_search_path,
-    parse_search_path,
-)
+from edge_inference.core.models.model import ModelDescription
+from edge_inference.core.models.model_search import default_search_path, parse_search_path
 from edge_inference.core.yaml_file import load_yaml
 
 _COMPRESSED = "/compressed"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-from edge_inference.core.models.model import PRECISIONS
+from edge_inference.core.models.variants import PRECISIONS
 
 
 class DirectiveLevel(enum.IntEnum):

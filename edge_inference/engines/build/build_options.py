@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from edge_inference.core.models.model import MAX_LAYERS, PRECISIONS
+from edge_inference.core.models.variants import MAX_LAYERS, PRECISIONS
 from edge_inference.core.settings import setting
 from edge_inference.engines.build.profiles import Profile, check_batch, parse_profile
 from edge_inference.errors import ConfigError

@@ -18,7 +18,8 @@ from edge_inference.backends.gpu import find_gpu
 from edge_inference.backends.trt.metadata import Environment
 from edge_inference.backends.trt.vendor import import_tensorrt
 from edge_inference.core.checksum import sha256_of
-from edge_inference.core.models.model import ModelDescription, Variant
+from edge_inference.core.models.model import ModelDescription
+from edge_inference.core.models.variants import Variant
 from edge_inference.core.settings import change
 from edge_inference.engines.build.build_options import BuildOptions
 from edge_inference.engines.cache.artifact_cache import ArtifactCache, default_cache_folder, key_of

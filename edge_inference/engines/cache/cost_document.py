@@ -33,7 +33,7 @@ from edge_inference.core.measured_costs import (
     Measurement,
     Spread,
 )
-from edge_inference.core.models.model import PRECISIONS
+from edge_inference.core.models.variants import PRECISIONS
 from edge_inference.core.settings import rules, setting
 from edge_inference.engines.cache.cache_entry import canonical
 from edge_inference.errors import CacheError, ConfigError

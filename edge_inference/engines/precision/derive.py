@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_inference.core.models.model import PRECISIONS
+from edge_inference.core.models.variants import PRECISIONS
 from edge_inference.engines.precision.calibration import Calibration
 from edge_inference.engines.precision.exclude import named_nodes, tail_nodes
 from edge_inference.engines.precision.folding import fold

@@ -13,7 +13,8 @@ from edge_inference.backends.null import NullBackend
 from edge_inference.backends.ort import CPU, CUDA, OrtBackend, import_onnxruntime
 from edge_inference.backends.trt.vendor import import_tensorrt
 from edge_inference.core.extension_table import ExtensionTable
-from edge_inference.core.models.model import PRECISIONS, ModelDescription
+from edge_inference.core.models.model import ModelDescription
+from edge_inference.core.models.variants import PRECISIONS
 from edge_inference.engines.cache.artifacts import Artifact, engine_plan, onnx_for
 from edge_inference.engines.precision.int8_mode import EXACT, weight_bits
 from edge_inference.errors import EdgeInferenceError

@@ -7,7 +7,7 @@ import math
 from edge_inference.composition.adapter import Adapter
 from edge_inference.composition.message_bounds import MessageBounds
 from edge_inference.core.directives import directive as core
-from edge_inference.core.models.model import PRECISIONS
+from edge_inference.core.models.variants import PRECISIONS
 from edge_inference.core.text_line import one_line
 from edge_inference.errors import InputError
 from edge_inference.msg import OperatingPoint, PerformanceDirective, Workload

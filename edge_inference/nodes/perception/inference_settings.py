@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from edge_inference.core.models.model import PRECISIONS
+from edge_inference.core.models.variants import PRECISIONS
 from edge_inference.core.settings import setting
 from edge_inference.engines.precision.int8_mode import EXACT, INT8_MODES
 from edge_inference.engines.serving.backend_table import EngineRequest, check_backend_name

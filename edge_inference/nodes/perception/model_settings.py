@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from edge_inference.core.inference_state import InferenceState, is_model_name, quote
-from edge_inference.core.models.model import (
-    ModelDescription,
+from edge_inference.core.models.model import ModelDescription
+from edge_inference.core.models.model_search import (
     default_search_path,
     find_model,
     parse_search_path,

@@ -12,7 +12,8 @@ from edge_inference.core.directives.directive import (
 )
 from edge_inference.core.engine_configuration import EngineConfiguration
 from edge_inference.core.measured_costs import MeasuredCosts
-from edge_inference.core.models.model import PRECISIONS, ModelDescription
+from edge_inference.core.models.model import ModelDescription
+from edge_inference.core.models.variants import PRECISIONS
 from edge_inference.core.runtime.work_meter import WorkMeter
 from edge_inference.core.settings import suggestion
 from edge_inference.engines.cache.artifacts import default_cache, precisions

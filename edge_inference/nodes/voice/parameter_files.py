@@ -8,7 +8,7 @@ from pathlib import Path
 from edge_inference.backends.base import Backend
 from edge_inference.backends.ort import OrtBackend
 from edge_inference.composition.pipeline import share_folder
-from edge_inference.core.models.model import default_search_path, parse_search_path
+from edge_inference.core.models.model_search import default_search_path, parse_search_path
 from edge_inference.core.settings import setting
 from edge_inference.errors import ConfigError, ModelError
 from edge_inference.speech.actions.limits import VoiceLimits

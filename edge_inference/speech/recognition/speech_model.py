@@ -14,9 +14,9 @@ from pathlib import Path, PurePosixPath
 
 from edge_inference.core.bounded_file import is_regular_file
 from edge_inference.core.checksum import sha256_of
-from edge_inference.core.models.model import default_search_path, path_inside
+from edge_inference.core.models.model_search import default_search_path
 from edge_inference.core.settings import rules, setting, suggestion
-from edge_inference.core.yaml_file import Section, load_yaml
+from edge_inference.core.yaml_file import Section, load_yaml, path_inside
 from edge_inference.errors import ModelError
 
 DESCRIPTION_FILE = "speech.yaml"
@@ -143,8 +143,8 @@ def load_speech_model(folder: Path) -> SpeechModel:
 def find_speech_model(name_or_path: str, search_path: Sequence[Path] | None = None) -> SpeechModel:
     """Load a speech model by the name of its folder, or by a path to it.
 
-    The rules are those of other models (see ``core.models.model.find_model``). Raises ModelError,
-    which lists the searched folders.
+    The rules are those of other models (see ``core.models.model_search.find_model``). Raises
+    ModelError, which lists the searched folders.
     """
     if "/" in name_or_path or name_or_path.startswith((".", "~")):
         try:

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[3]
 AS_TENSORRT = [ROOT / "test" / "cuda_double" / "as_tensorrt", ROOT / "test" / "unit"]
 PROGRAM = "import sys; from edge_inference.cli.main import console; sys.exit(console())"
 TIME_WITH_RIVAL = """
-from edge_inference.core.models.model import find_model
+from edge_inference.core.models.model_search import find_model
 from edge_inference.engines.serving.preparation import check_in_child
 from edge_inference.engines.serving.backend_table import EngineRequest
 from edge_inference.engines.serving.selection import prepare

@@ -11,7 +11,7 @@ import pytest
 
 from double_control import Double
 from edge_inference.core.models.golden_check import read_image, run_golden_check
-from edge_inference.core.models.model import find_model
+from edge_inference.core.models.model_search import find_model
 from edge_inference.engines.serving.engine_check import reference_backend
 from trt_on_double import make_backend
 

@@ -1,0 +1,98 @@
+"""Finds models by name on a search path."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from edge_inference.core.models.model import DESCRIPTION_FILE, ModelDescription, load_model
+from edge_inference.core.settings import shorten, suggestion
+from edge_inference.errors import ModelError
+
+SEARCH_PATH_VARIABLE = "EDGE_INFERENCE_MODELS"
+
+_MAX_FOLDERS = 64
+_SHARED_MODELS = Path("share", "edge_inference", "models")
+
+
+def find_model(name_or_path: str, search_path: Sequence[Path] | None = None) -> ModelDescription:
+    """Load a model by the name of its folder, or by the path to it.
+
+    A text with a slash, or with a dot or tilde at the start, is a path. A name is searched in
+    the folders of ``search_path`` (by default ``default_search_path()``), in order. Raises
+    ModelError with the available models.
+    """
+    if {"/", os.sep} & {*name_or_path} or name_or_path.startswith((".", "~")):
+        return load_model(_expand_user(name_or_path))
+    parents = default_search_path() if search_path is None else tuple(search_path)
+    folders = available_models(parents)
+    if name_or_path in folders:
+        return load_model(folders[name_or_path])
+    listing = "; ".join(
+        f"{parent}: {', '.join(_model_names(parent)) or 'none'}" for parent in parents
+    )
+    hint = suggestion(name_or_path, folders) if folders else ""
+    raise ModelError(
+        f"unknown model {shorten(name_or_path)}{hint}; searched in "
+        f"{listing or 'no folder'}; add folders with {SEARCH_PATH_VARIABLE}, or give a path"
+    )
+
+
+def available_models(search_path: Sequence[Path]) -> dict[str, Path]:
+    """Return the folder of every model on a search path by name; earlier folders win."""
+    folders: dict[str, Path] = {}
+    for parent in search_path:
+        for name in _model_names(parent):
+            folders.setdefault(name, parent / name)
+    return folders
+
+
+def default_search_path(environ: Mapping[str, str] | None = None) -> tuple[Path, ...]:
+    """Return the parent folders of models, most specific first.
+
+    The folders of ``$EDGE_INFERENCE_MODELS`` come first (they need not exist), then those of the
+    source tree, of every colcon prefix, and of the virtual environment.
+    """
+    environ = os.environ if environ is None else environ
+    named = parse_search_path(environ.get(SEARCH_PATH_VARIABLE, ""))
+    tree = Path(__file__).parents[3]
+    shipped = [tree / "models"] if (tree / "package.xml").is_file() else []
+    prefixes = environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep)
+    shipped += [Path(text) / _SHARED_MODELS for text in prefixes if text]
+    shipped.append(Path(sys.prefix) / _SHARED_MODELS)
+    folders = named + [folder for folder in shipped if folder.is_dir()]
+    return tuple(dict.fromkeys(folders))
+
+
+def parse_search_path(text: str) -> list[Path]:
+    """Return the folders of a colon-separated list.
+
+    Raises ModelError for an unknown ~user, and for more than 64 folders.
+    """
+    entries = [entry for entry in text.split(os.pathsep) if entry]
+    if len(entries) > _MAX_FOLDERS:
+        raise ModelError(
+            f"model path: expected at most {_MAX_FOLDERS} folders, got {len(entries)}: "
+            f"{shorten(text)}; put the models into fewer folders"
+        )
+    return [_expand_user(entry) for entry in entries]
+
+
+def _model_names(parent: Path) -> list[str]:
+    try:
+        return sorted(entry.parent.name for entry in parent.glob(f"*/{DESCRIPTION_FILE}"))
+    except OSError as error:
+        raise ModelError(f"{parent}: cannot be listed: {error.strerror}") from error
+
+
+def _expand_user(text: str) -> Path:
+    if "\0" in text:
+        raise ModelError(f"{shorten(text)}: not a valid path; remove the NUL character")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise ModelError(
+            f"{text}: no such user on this machine; write the path without ~"
+        ) from error

@@ -1,0 +1,114 @@
+"""The weights of a model, by precision: shipped files, and how other precisions are derived."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge_inference.core.checksum import sha256_of
+from edge_inference.core.settings import setting
+from edge_inference.core.yaml_file import Section, path_inside
+from edge_inference.errors import ModelError
+
+PRECISIONS = ("fp32", "fp16", "int8")
+#: Maximum length of a list of a model's layers.
+MAX_LAYERS = 100_000
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """One measured accuracy figure of one variant."""
+
+    dataset: str = setting(description="the data set")
+    metric: str = setting(description="the metric, such as top-1")
+    value: float = setting(description="the value, in the unit of the metric")
+    samples: int = setting(description="number of images", minimum=1)
+    note: str = setting("", "conditions needed to reproduce the value")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One file of weights in one precision."""
+
+    precision: str
+    file: Path
+    sha256: str
+    accuracy: tuple[Accuracy, ...] = ()
+    note: str = ""
+
+    def verify(self) -> None:
+        """Raise ModelError if the file is missing or has another checksum than described."""
+        try:
+            actual = sha256_of(self.file)
+        except OSError as error:
+            raise ModelError(
+                f"{self.file}: cannot be read ({error.strerror}); copy the {self.precision} "
+                f"weights there, or remove the variant from model.yaml"
+            ) from error
+        if actual != self.sha256:
+            raise ModelError(
+                f"{self.file}: wrong checksum: expected sha256 {self.sha256}, got {actual}; "
+                f"restore the file, or put the new sha256 into model.yaml if the change is "
+                "intended"
+            )
+
+
+@dataclass(frozen=True)
+class Derivation:
+    """How precisions without their own file are derived from the fp32 variant."""
+
+    calibration: str = setting("", "file of calibrated ranges for int8, relative to the folder")
+    fp16_keep_fp32: tuple[str, ...] = setting(
+        (), "ONNX nodes that stay in fp32 in an fp16 model", max_length=MAX_LAYERS
+    )
+    int8_keep_fp32: tuple[str, ...] = setting(
+        (), "ONNX nodes that stay in fp32 in an int8 model", max_length=MAX_LAYERS
+    )
+
+    def keep_fp32(self, precision: str) -> tuple[str, ...]:
+        """Return the nodes that stay in fp32 in a precision."""
+        return {"fp16": self.fp16_keep_fp32, "int8": self.int8_keep_fp32}.get(precision, ())
+
+
+@dataclass(frozen=True)
+class _VariantSettings:
+    file: str = setting(description="file of weights, relative to the folder")
+    sha256: str = setting(description="checksum of that file, 64 hexadecimal digits")
+    note: str = setting("", "how this variant differs from others")
+
+    def check(self) -> str | None:
+        if not re.fullmatch(r"[0-9a-f]{64}", self.sha256):
+            return f"sha256: expected 64 lower-case hexadecimal digits, got {self.sha256!r}"
+        return None
+
+
+def read_derivation(top: Section, folder: Path) -> Derivation:
+    """Read the section ``derive``, if there is one. Raises ConfigError."""
+    if "derive" not in top:
+        return Derivation()
+    section = top.section("derive")
+    if "calibration" in section:
+        path_inside(folder, section, "calibration")
+    return section.read(Derivation)
+
+
+def read_variants(top: Section, folder: Path) -> dict[str, Variant]:
+    """Read the section ``variants``. Raises ConfigError."""
+    sections = top.sections("variants")
+    if not sections:
+        raise top.error("variants", f"expected at least one of {', '.join(PRECISIONS)}, got none")
+    top.section("variants").require_known(*PRECISIONS)
+    return {name: _variant(name, section, folder) for name, section in sections.items()}
+
+
+def _variant(precision: str, section: Section, folder: Path) -> Variant:
+    values = section.read(_VariantSettings, "accuracy")
+    measured = section.section_list("accuracy") if "accuracy" in section else ()
+    return Variant(
+        precision=precision,
+        file=path_inside(folder, section, "file"),
+        sha256=values.sha256,
+        accuracy=tuple(entry.read(Accuracy) for entry in measured),
+        note=values.note,
+    )
