@@ -135,8 +135,8 @@ class _Search:
         bodies = [body for attribute in attributes for body in attribute.graphs]
         for body in bodies:  # it may read any tensor of this graph
             for message in body.all(1):
-                for name in message.all(1):
-                    flow.add(flows.get(name.text(), _Flow()))
+                for text in message.all(1):
+                    flow.add(flows.get(text.text(), _Flow()))
         selects = self._selecting_functions.get(kind, False) or any(
             self._selects(body.all(1), 0) for body in bodies
         )

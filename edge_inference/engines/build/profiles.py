@@ -115,8 +115,8 @@ def resolve_profiles(
     """Return the profile of every input that needs one.
 
     ``batch`` applies to inputs whose only dynamic axis is the first. An input with a value in
-    ``fixed`` has that value's size only, or that value if it holds a shape. Raises BackendError where
-    an input needs a profile and has none, or has one that contradicts the ONNX.
+    ``fixed`` has that value's size only, or that value if it holds a shape. Raises BackendError
+    where an input needs a profile and has none, or has one that contradicts the ONNX.
     """
     named = {profile.name: profile for profile in given}
     known = {declared.name: declared for declared in inputs}
