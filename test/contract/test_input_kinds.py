@@ -33,6 +33,8 @@ from input_kinds import (
 )
 
 RGB = (200, 100, 50)
+DTYPES = ("float32", "float16", "float64", "uint8", "int8", "uint16", "int16", "uint32", "int32")
+DTYPES += ("uint64", "int64")
 SEVEN = (10.0, 250.0, 40.0, 50.0, 60.0, 70.0, 80.0)
 
 
@@ -72,22 +74,7 @@ def scores_of(result: Any) -> np.ndarray:
 
 
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC", "CHW", "HWC"])
-@pytest.mark.parametrize(
-    "dtype",
-    [
-        "float32",
-        "float16",
-        "float64",
-        "uint8",
-        "int8",
-        "uint16",
-        "int16",
-        "uint32",
-        "int32",
-        "uint64",
-        "int64",
-    ],
-)
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_layouts_and_types(tmp_path: Path, layout: str, dtype: str) -> None:
     shift = 128 if dtype == "int8" else 0
     folder = write_classifier(
@@ -240,7 +227,7 @@ def test_rows_that_depend_on_the_data(
         (
             {"batch": "n"},
             {"input": {"batch": 4}},
-            r"any length, but batch is 4; remove input.batch",
+            r"any length, .*; remove input.batch$",
         ),
         ({}, {"input": {"batch": 4}}, r"batch is 1, but batch is 4; remove input.batch"),
         (
@@ -348,7 +335,7 @@ def test_numbers_beyond_the_type_are_told(tmp_path: Path) -> None:
     )
     preprocess = Preprocessor(load_model(folder).input)
     preprocess(frame_of([1, 2, 255], "16UC3", np.uint16))
-    with pytest.raises(ImageError, match="expected 0 to 255 for the uint8 tensor .* got 1 to 4000"):
+    with pytest.raises(ImageError, match=r"expected 0 to 255 for the uint8 .* got 1 to 4000"):
         preprocess(frame_of([1, 2, 4000], "16UC3", np.uint16))
 
 

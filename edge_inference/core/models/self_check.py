@@ -132,7 +132,7 @@ def self_check_images(model: ModelDescription, count: int = 24) -> list[Frame]:
     """
     images = [read_image(golden.image) for golden in model.golden]
     if not images:
-        return [make_ramp_image()]
+        return [make_ramp_image(model.input.channels)]
     crops = zip(*(_crop(image) for image in images), strict=True)
     return [*images, *(crop for same_place in crops for crop in same_place)][:count]
 
@@ -262,8 +262,8 @@ def _check_thresholds(comparison: _ImageComparison, thresholds: SelfCheckThresho
 
 
 def _crop(image: Frame) -> list[Frame]:
-    """Return crops of the centre and the corners of a bgr8 image, larger ones first."""
-    pixels = image.data.reshape(image.height, image.width, 3)
+    """Return crops of the centre and the corners of an image file, larger ones first."""
+    pixels = image.data.reshape(image.height, image.width, -1)
     crops = []
     for size in CROPS:
         height = max(round(image.height * size), 1)
