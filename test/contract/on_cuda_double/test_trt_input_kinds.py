@@ -13,7 +13,15 @@ from edge_inference.core.images.frame import Frame
 from edge_inference.core.images.preprocess import Preprocessor
 from edge_inference.core.models.model import ModelDescription, load_model
 from edge_inference.errors import ModelError
-from input_kinds import CELL, cells_image, expected_scores, write_classifier, write_detector
+from input_kinds import (
+    CELL,
+    HEIGHT,
+    WIDTH,
+    cells_image,
+    expected_scores,
+    write_classifier,
+    write_detector,
+)
 from trt_on_double import make_backend
 
 COLOR = (200, 100, 50, 25)
@@ -56,6 +64,17 @@ def test_inputs_that_the_image_kernel_does_not_make(
         found = scores(model, backend, encoding)
     color = np.array([[COLOR[: model.input.channels]]])
     np.testing.assert_allclose(found, expected_scores(color), rtol=1e-4)
+
+
+@pytest.mark.parametrize(("dtype", "narrow"), [("float64", "float32"), ("int64", "int32")])
+def test_types_that_tensorrt_narrows(tmp_path: Path, dtype: str, narrow: str) -> None:
+    inputs = {"image": [narrow, 1, 3, HEIGHT, WIDTH]}
+    types = {"image": {"float32": "FLOAT", "int32": "INT32"}[narrow]}
+    folder = write_classifier(tmp_path / "model", dtype=dtype)
+    model, backend = open_plan(folder, types=types, metadata={"inputs": inputs})
+    with backend:
+        found = scores(model, backend, "rgb8")
+    np.testing.assert_allclose(found, expected_scores(np.array([[COLOR[:3]]])), rtol=1e-4)
 
 
 @pytest.mark.parametrize(
