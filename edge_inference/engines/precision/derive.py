@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from edge_inference.core.models.variants import PRECISIONS
 from edge_inference.engines.precision.calibration import Calibration
-from edge_inference.engines.precision.exclude import named_nodes, tail_nodes
+from edge_inference.engines.precision.exclude import masked_nodes, named_nodes, tail_nodes
 from edge_inference.engines.precision.folding import fold
 from edge_inference.engines.precision.fp16 import to_fp16
 from edge_inference.engines.precision.int8 import TARGETS, to_int8
@@ -107,7 +107,7 @@ def derive(
             derived, kept = to_fp16(model, keep)
         else:
             assert calibration is not None
-            keep = {**tail_nodes(model), **keep}
+            keep = {**tail_nodes(model), **masked_nodes(model, calibration.masked), **keep}
             derived, kept = to_int8(
                 model,
                 target,

@@ -26,6 +26,7 @@ def import_onnx() -> Any:
         import onnx
         import onnx.checker
         import onnx.defs
+        import onnx.inliner
         import onnx.numpy_helper
         import onnx.shape_inference
         import onnx.version_converter
