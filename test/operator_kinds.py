@@ -199,7 +199,9 @@ def nodes_without_names() -> onnx.ModelProto:
     return model
 
 
-@kind()
+@kind(
+    refusals=tuple((precision, "two nodes with same node name") for precision in ("fp16", "int8"))
+)
 def nodes_of_one_name() -> onnx.ModelProto:
     net = SmallNet()
     net.head(net.add("Sigmoid", net.conv(net.stem(), 8, 8)))
@@ -337,7 +339,7 @@ def resizing() -> onnx.ModelProto:
     return net.model()
 
 
-@kind()
+@kind(int8_db=18)
 def grid_sample() -> onnx.ModelProto:
     net = SmallNet()
     offsets = net.add("Tanh", net.conv(net.stem(), 8, 2))
@@ -377,7 +379,7 @@ def channel_attention() -> onnx.ModelProto:
     return net.model()
 
 
-@kind()
+@kind(int8_db=17)
 def reductions_and_powers() -> onnx.ModelProto:
     net = SmallNet(opset=18)
     stem = net.stem()

@@ -8,6 +8,7 @@ to this network.
 
 from __future__ import annotations
 
+import math
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -54,14 +55,7 @@ def fold(source: Path) -> ModelProto:
             model = _fold_constants(convert_opset(model), source)
     _name_nodes(model)
     _keep_used_domains(model)
-    try:
-        model = onnx.shape_inference.infer_shapes(model)
-    except onnx.shape_inference.InferenceError as error:
-        raise ModelError(
-            f"{source}: shapes cannot be inferred ({first_line(error)}); export it again"
-        ) from error
-    _add_missing_types(model)
-    return model
+    return _infer_types(model, source)
 
 
 def _drop_default_inputs(model: ModelProto) -> None:
@@ -77,7 +71,7 @@ def _drop_default_inputs(model: ModelProto) -> None:
 def _fold_constants(network: ModelProto, source: Path) -> ModelProto:
     """Optimize until no constant is left to fold: ONNX Runtime inlines functions at the end."""
     model = _optimize(network, source)
-    count = len(network.graph.node) + 1
+    count = math.inf
     while _has_constant_nodes(model.graph) and len(model.graph.node) < count:
         count = len(model.graph.node)
         model = _optimize(model, source)
@@ -109,6 +103,18 @@ def _optimize(network: ModelProto, source: Path) -> ModelProto:
                 "be converted to another precision"
             ) from error
         return onnx.load(str(folded))  # type: ignore[no-any-return]
+
+
+def _infer_types(model: ModelProto, source: Path) -> ModelProto:
+    onnx = import_onnx()
+    try:
+        typed: ModelProto = onnx.shape_inference.infer_shapes(model)
+    except onnx.shape_inference.InferenceError as error:
+        raise ModelError(
+            f"{source}: shapes cannot be inferred ({first_line(error)}); export it again"
+        ) from error
+    _add_missing_types(typed)
+    return typed
 
 
 def _add_missing_types(model: ModelProto) -> None:

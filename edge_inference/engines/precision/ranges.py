@@ -91,11 +91,13 @@ class Histogram:
         if self.has_infinity:
             return True
         places = np.flatnonzero(self.counts)
-        below = _HALF - places[places < _HALF][::-1]  # the upper magnitude of each bin, in bins
+        below = _HALF - places[places < _HALF][::-1]  # the larger magnitude of each bin, in bins
         above = places[places >= _HALF] - _HALF + 1
-        largest_above = int(above[-1]) if above.size else 1
-        others = np.maximum(np.append([1], below[:-1]), largest_above)
-        return bool(np.any(below - 1 >= ratio * others))
+        if not below.size:
+            return False
+        sizes = np.append(above[-1:] if above.size else below[:1], below)
+        others = np.maximum(sizes[:-1], sizes[0])
+        return bool(np.any(sizes[1:] - 1 >= ratio * others))
 
     def edges(self) -> NDArray[np.float64]:
         """Return the ``_BINS + 1`` edges of the bins."""

@@ -84,7 +84,8 @@ def _cast_ends(graph: GraphProto, ends: dict[str, int], onnx: Any) -> None:
         for node in each.node:
             for tensors in (node.input, node.output):
                 tensors[:] = [inner.get(name, name) for name in tensors]
-    before, behind = [], []
+    before: list[NodeProto] = []
+    behind: list[NodeProto] = []
     for name, kind in ends.items():
         is_input = name in inputs
         source, target = (name, inner[name]) if is_input else (inner[name], name)
