@@ -134,7 +134,9 @@ def test_wrong_rank(family):
     for name in family.encode(*NOTHING):
         outputs = family.encode(*NOTHING)
         outputs[name] = outputs[name][..., None, None, None]
-        if name.startswith("num"):  # optional: without it all boxes count
+        if name.startswith("num") or name.endswith(
+            "PostProcess:3"
+        ):  # optional: without it all boxes count
             continue
         with pytest.raises(TensorError, match=r"expected.*got.*model.yaml"):
             decode(family, outputs)

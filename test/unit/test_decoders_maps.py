@@ -173,7 +173,7 @@ def test_segmentation_ties_go_to_the_lower_class():
 @pytest.mark.parametrize(
     ("array", "reason"),
     [
-        (np.zeros((32, 32), np.float32), "'out': expected shape"),
+        (np.zeros(32, np.float32), "'out': expected shape"),
         (np.zeros((2, 3, 32, 32), np.float32), "'out': expected shape.*got .2, 3"),
         (np.zeros((1, 5, 32, 32), np.float32), "3 classes.*got 5"),
         (np.zeros((1, 3, 0, 32), np.float32), "empty shape"),
@@ -181,7 +181,7 @@ def test_segmentation_ties_go_to_the_lower_class():
         (np.full((1, 32, 32), 3), "class numbers 0 to 2, got 3 to 3"),
         (np.full((1, 32, 32), -1), "class numbers 0 to 2, got -1 to -1"),
         (np.zeros((1, 3, 32, 32), np.int32), "one plane of class numbers"),
-        (np.zeros((1, 1, 32, 32), np.float32), "expected 3 classes.*got 2"),
+        (np.full((1, 1, 32, 32), 0.5, np.float32), "3 labels, or whole class numbers.*0.5"),
         (np.zeros((1, 3, 32, 32), complex), "floating point.*complex"),
     ],
 )

@@ -168,9 +168,9 @@ def _expect_detection_model(
     is_end_to_end = before_classes == 4 and last < first <= _MOST_END_TO_END
     if is_end_to_end:
         further.append(last - 6)  # end to end: beside box, score and class
+    classes = (last if before_classes == 5 else min(first, last)) - before_classes
     if labels:
-        channels = last if before_classes == 5 else min(first, last)
-        further.append(channels - before_classes - len(labels))
+        further.append(classes - len(labels))
     prototypes = [array.shape[1] for array in outputs.values() if array.ndim == 4] or [32]
     has_prototypes = any(array.ndim == 4 and array.shape[1] == 32 for array in outputs.values())
     keypoints = [count // 3 for count in further if count > 0 and count % 3 == 0]
@@ -188,8 +188,8 @@ def _expect_detection_model(
         return
     raise TensorError(
         f"output {output.name!r}: expected boxes and scores of a detection model, got "
-        f"{list(output.array.shape)}, the shape of {kind}; export a detection model, or correct "
-        "labels in model.yaml"
+        f"{list(output.array.shape)}, the shape of {kind}, or of {classes} classes; export a "
+        "detection model, or correct labels in model.yaml"
     )
 
 
