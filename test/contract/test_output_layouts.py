@@ -326,7 +326,7 @@ TOLD = {
     "classes from 1": (
         "detection_lists",
         one(CAR, 0.8, 3),
-        "class numbers 0 to 2, got 3; set background to true in model.yaml if class 1 is the first label",
+        "class numbers 0 to 2, got 3; set background to true in model.yaml if class 1 is the first",
     ),
     "classes beyond the labels": (
         "detection_lists",
