@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_inference.core.decoders import checks
-from edge_inference.core.decoders.boxes import (
+from edge_inference.core.decoders.box_formats import (
     BOX_ORDER_TEXT,
     BOX_ORDERS,
     to_corners,

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_inference.core.decoders import checks
-from edge_inference.core.decoders.boxes import corners, to_corners, to_pixels
+from edge_inference.core.decoders.box_formats import corners, to_corners, to_pixels
 from edge_inference.core.decoders.detection import (
     Candidates,
     OverlapSettings,
