@@ -190,8 +190,6 @@ class Decode(Stage[TensorBatch]):
     ) -> None:
         """Publish the classes and the threshold, unless another model has been selected since."""
         with self._classes_lock:
-            if self._classes is None or decoder is None or decoder is not self._decoder:
-                return
-            if model is self._model:
+            if self._classes is not None and decoder is not None and decoder is self._decoder:
                 threshold = read_threshold(decoder.current)
                 self._classes.publish(ModelClasses(model.labels, threshold, self.now_ns()))
