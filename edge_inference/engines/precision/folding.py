@@ -53,7 +53,7 @@ def fold(source: Path) -> ModelProto:
             ) from error
         model = onnx.load(str(folded))
     _name_nodes(model)
-    _keep_used_domains(model)
+    keep_used_domains(model)
     try:
         return onnx.shape_inference.infer_shapes(model)  # type: ignore[no-any-return]
     except onnx.shape_inference.InferenceError as error:
@@ -73,7 +73,7 @@ def _name_nodes(model: ModelProto) -> None:
             node.name = name
 
 
-def _keep_used_domains(model: ModelProto) -> None:
+def keep_used_domains(model: ModelProto) -> None:
     """Drop the operator sets that ONNX Runtime adds; some parsers refuse them."""
     if any(attribute.HasField("g") for node in model.graph.node for attribute in node.attribute):
         return  # nodes inside a branch or loop may use them
