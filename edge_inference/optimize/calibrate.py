@@ -20,6 +20,7 @@ from edge_inference.engines.precision.calibration import Calibration
 from edge_inference.engines.precision.folding import fold
 from edge_inference.engines.precision.onnx_file import file_sha256
 from edge_inference.engines.precision.ranges import METHODS, Histogram, estimate
+from edge_inference.engines.precision.variant_choice import require_unquantized
 from edge_inference.errors import (
     CancelledError,
     ConfigError,
@@ -102,6 +103,7 @@ def calibrate_model(
         )
     variant = model.variants["fp32"]
     variant.verify()
+    require_unquantized(variant.file, "int8")
     return calibrate(
         variant.file,
         model.input.name,

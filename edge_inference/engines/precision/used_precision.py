@@ -19,9 +19,18 @@ from edge_inference.errors import BackendError
 if TYPE_CHECKING:
     from onnx import GraphProto
 
-_WEIGHTED = ("Conv", "ConvTranspose", "FusedConv", "FusedGemm", "FusedMatMul", "Gemm", "MatMul")
+_WEIGHTED = (
+    "Conv",
+    "ConvTranspose",
+    "FusedConv",
+    "FusedGemm",
+    "FusedMatMul",
+    "Gemm",
+    "MatMul",
+    "MatMulNBits",  # packed weights; it computes in the type of their scales
+)
 #: Kernels that compute in int8, by a part of their name.
-_INTEGER = ("QLinear", "Integer", "QGemm", "QConv", "QAttention")
+_INTEGER = ("QLinear", "Integer", "QGemm", "QConv", "QAttention", "DynamicQuantizeMatMul")
 #: Of these, the kernels without weights.
 _WITHOUT_WEIGHTS = (
     "Add",
