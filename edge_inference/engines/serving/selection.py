@@ -64,8 +64,8 @@ def select_backend(request: EngineRequest, cache: ArtifactCache | None = None) -
 
     "auto" selects the first of TensorRT, ONNX Runtime with CUDA, and ONNX Runtime on the CPU
     that can run here and has a file for the model. Raises BackendError where the requested
-    backend cannot run here, PluginError for an unknown name, ConfigError for an unknown int8 mode, ModelError for
-    weights that are missing, altered, or need too much memory.
+    backend cannot run here, PluginError for an unknown name, ConfigError for an unknown int8
+    mode, ModelError for weights that are missing, altered, or need too much memory.
     """
     name = request.backend
     weight_bits(request.int8_mode)  # checks the mode, also where no int8 engine serves
