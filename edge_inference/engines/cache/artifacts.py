@@ -315,8 +315,9 @@ def onnx_for(
             return DerivedModel(model, precision, target, bits, choice.variant, reason)
         if choice.variant is not None:
             return ShippedFile(choice.variant, reason)
-    if can_derive:
+    if "fp32" in model.variants:
         require_unquantized(model.variants["fp32"].file, precision)
+    if can_derive:
         return DerivedModel(model, precision, target, bits, reason=reason)
     raise ModelError(
         f"model {model.name!r} has no {precision} variant; it has {', '.join(precisions(model))}"
