@@ -160,15 +160,17 @@ def tensors_of(network: Any) -> Iterator[Any]:
 def layer_precisions(network: Any) -> tuple[LayerPrecision, ...]:
     """Return the precision of each layer by the types in the network.
 
-    A layer with dequantized inputs counts as an int8 layer, as TensorRT builds it so.
+    A layer with dequantized inputs counts as one of the quantized type, as TensorRT builds it so.
     """
     dequantized = {
-        layer.get_output(0).name for layer in layers_of(network) if _kind(layer) == "DEQUANTIZE"
+        layer.get_output(0).name: precision_of_type(layer.get_input(0).dtype.name)
+        for layer in layers_of(network)
+        if _kind(layer) == "DEQUANTIZE"
     }
     return tuple(_layer_precision(layer, dequantized) for layer in layers_of(network))
 
 
-def _layer_precision(layer: Any, dequantized: set[str]) -> LayerPrecision:
+def _layer_precision(layer: Any, dequantized: Mapping[str, str]) -> LayerPrecision:
     inputs = [layer.get_input(index) for index in range(layer.num_inputs)]
     inputs = [tensor for tensor in inputs if tensor is not None]
     outputs = [layer.get_output(index) for index in range(layer.num_outputs)]
@@ -180,8 +182,8 @@ def _layer_precision(layer: Any, dequantized: set[str]) -> LayerPrecision:
     floats = [
         tensor.name for tensor in inputs if precision_of_type(tensor.dtype.name) in ("fp32", "fp16")
     ]
-    if computes and floats and dequantized.issuperset(floats):
-        precision = "int8"
+    if computes and floats and dequantized.keys() >= set(floats):
+        precision = dequantized[floats[0]]
     return LayerPrecision(layer.name, kind, precision, computes, kind in _WEIGHTED_KINDS)
 
 

@@ -140,6 +140,7 @@ class _Look:
         self._biases = 0
         self._is_symmetric = True
         self._per_channel = False
+        self._is_inner = False
         self._obstacles: dict[str, None] = {}
         self._changes: dict[str, None] = {}
 
@@ -181,6 +182,7 @@ class _Look:
     def _add(self, node: OnnxOperator) -> None:
         nodes = self._nodes
         point = nodes.zero_point(node)
+        self._is_inner = node.is_inner
         if node.domain == ORT_DOMAIN:
             self._change("ONNX's Q/DQ operators instead of ONNX Runtime's")
         constant = nodes.constant(node.outputs[0] if node.kind == QUANTIZE else node.input(0))
@@ -190,19 +192,21 @@ class _Look:
             self._constant(node, point)
 
     def _constant(self, node: OnnxOperator, point: ZeroPoint) -> None:
+        scales = self._nodes.scale_count(node)
         if point.type == "int32":
             self._biases += 1
+        else:
+            self._weights[point.type or "unknown"] += 1
+            self._per_channel |= scales > 1
+            if _is_zero(point) and point.type in _TENSORRT_TYPES:
+                return
+        if point.values is None or not scales:
+            self._obstacle("zero points or scales of constants that the network computes")
+        elif point.type == "int32":
             self._change("biases in fp32")
-            return
-        self._weights[point.type] += 1
-        self._per_channel |= self._nodes.scale_count(node) > 1
-        if _is_zero(point) and point.type in _TENSORRT_TYPES:
-            return
-        if node.attributes.get("block_size", 0):
+        elif node.attributes.get("block_size", 0):
             if not (_is_zero(point) and point.type == "int4"):
                 self._obstacle(f"{point.type} weights in blocks with a zero point")
-        elif point.values is None:
-            self._obstacle("zero points of weights that the network computes")
         elif point.type in _BYTE_TYPES:
             self._change("weights in symmetric int8")
         else:
@@ -231,6 +235,8 @@ class _Look:
         self._obstacles[text] = None
 
     def _change(self, text: str) -> None:
+        if self._is_inner:
+            self._obstacle(f"it needs {text} in a branch, a loop or a function")
         self._changes[text] = None
 
 

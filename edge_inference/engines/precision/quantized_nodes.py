@@ -79,7 +79,10 @@ class ZeroPoint(NamedTuple):
 
 
 class OnnxOperator(NamedTuple):
-    """A node of any graph: ``attributes`` are its integers, ``tensor`` is its constant."""
+    """A node: ``attributes`` are its integers, ``tensor`` is its constant.
+
+    ``is_inner`` tells that it is in a branch, a loop or a function.
+    """
 
     kind: str
     domain: str
@@ -87,6 +90,7 @@ class OnnxOperator(NamedTuple):
     outputs: Sequence[str]
     attributes: Mapping[str, int]
     tensor: OnnxTensor | None
+    is_inner: bool
 
     @property
     def is_pair_node(self) -> bool:
@@ -117,7 +121,7 @@ class QuantizedNodes:
             self._read_graph(graph, 0)
         for function in parts[25]:
             for message in function.all(7):
-                self._read_node(message, 0)
+                self._read_node(message, 1)
         self._producers = {name: node for node in self.nodes for name in node.outputs}
         self._readers: defaultdict[str, list[OnnxOperator]] = defaultdict(list)
         for node in self.nodes:
@@ -151,9 +155,9 @@ class QuantizedNodes:
         return True
 
     def scale_count(self, node: OnnxOperator) -> int:
-        """Return the number of scales of a pair node: one, or one for each channel."""
+        """Return the number of scales of a pair node, 0 where the network computes them."""
         found, _ = self._origin(node.input(1))
-        return 1 if found is None else int(count_elements(found.dims))
+        return 0 if found is None else int(count_elements(found.dims))
 
     def zero_point(self, node: OnnxOperator) -> ZeroPoint:
         """Return the zero point of a QuantizeLinear or DequantizeLinear node."""
@@ -270,6 +274,7 @@ class QuantizedNodes:
                 outputs,
                 attributes,
                 constant,
+                is_inner=depth > 0,
             )
         )
 

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 _MAX_BYTE, _MIN_BYTE = 127, -128
 #: The limits of types that constants are quantized to in the network.
 _LIMITS = {"int8": (-128, 127), "uint8": (0, 255), "int4": (-8, 7), "uint4": (0, 15)}
+_MAX_CHANNELS = 1 << 18
 #: Operators that exporters write between a constant and its reader.
 _FOLDED = ("Cast", "Constant", "ConstantOfShape", "Identity")
 _PASSING = ("Cast", "Identity")
@@ -57,6 +58,11 @@ def write_for_tensorrt(source: Path, destination: Path) -> None:
     model, _ = read_onnx(source)
     try:
         _TensorrtForm(model, onnx).run()
+    except ModelError as error:
+        raise ModelError(
+            f"{source}: {error}; export it with constant scales and zero points"
+        ) from error
+    try:
         keep_used_domains(model)
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
@@ -65,6 +71,12 @@ def write_for_tensorrt(source: Path, destination: Path) -> None:
             "int8 weights and activations with the zero point 0"
         ) from error
     write_onnx(model, destination)
+    written = look_at(destination)
+    if written is None or not written.fits_tensorrt:
+        raise ModelError(
+            f"{source}: TensorRT's form of it was not found; export it with int8 weights and "
+            "activations with the zero point 0"
+        )
 
 
 class _TensorrtForm:
@@ -78,6 +90,8 @@ class _TensorrtForm:
             entry.name: onnx.numpy_helper.to_array(entry) for entry in model.graph.initializer
         }
         self._initializers = set(self._arrays)
+        #: Old files list constants as inputs, too.
+        self._listed = {entry.name for entry in model.graph.input} & self._initializers
         self._passed = {
             node.output[0]: node.input[0]
             for node in model.graph.node
@@ -98,6 +112,7 @@ class _TensorrtForm:
         self._graph.node.extend(nodes)
         _drop_unused_nodes(self._graph)
         drop_unused_constants(self._graph)
+        _drop_inputs(self._graph, self._listed)
 
     def _fold(self, node: NodeProto) -> None:
         """Note the result of a node on constants; the node stays for its other readers."""
@@ -114,7 +129,7 @@ class _TensorrtForm:
         elif node.op_type == "Cast":
             kind = self._onnx.helper.tensor_dtype_to_np_dtype(attributes["to"].i)
             result = values.astype(kind)
-        elif values.size <= 1:  # only a zero point: one dimension, or none
+        elif values.size <= 1 and 0 <= int(values.sum()) <= _MAX_CHANNELS:  # a zero point
             filling = to_array(attributes["value"].t) if "value" in attributes else np.zeros(1, "f")
             result = np.full([int(size) for size in values.ravel()], filling.ravel()[0])
         if result is not None:
@@ -154,13 +169,13 @@ class _TensorrtForm:
 
     def _weights(self, node: NodeProto, numbers: Numbers) -> Iterator[NodeProto]:
         """Write weights as symmetric bytes: their real values with a pair, for every version."""
-        axis = _attribute(node, "axis", 1)
-        scale = self._array_at(node, 1)
-        assert scale is not None
+        axis, scale = _attribute(node, "axis", 1), self._scale(node)
         centered = numbers.astype(np.int32) - self._zero_point(node, numbers)
         factor = _shrinking_factor(centered, scale, axis)
         fitted = np.rint(centered / _along(factor, centered, axis))
         new_scale = (scale * factor).astype(scale.dtype)
+        if new_scale.size == 1:
+            new_scale = new_scale.reshape(())
         values = (fitted * _along(new_scale, centered, axis).astype(np.float64)).astype(scale.dtype)
         name = node.output[0]
         base = f"{name}_weights"
@@ -170,7 +185,7 @@ class _TensorrtForm:
             self._new(f"{base}_zero_point", np.zeros(new_scale.shape, np.int8)),
         ]
         make_node = self._onnx.helper.make_node
-        attributes = {"axis": axis} if scale.ndim else {}
+        attributes = {"axis": axis} if new_scale.ndim else {}
         yield make_node(
             QUANTIZE,
             [self._new(base, values), *parameters],
@@ -181,8 +196,7 @@ class _TensorrtForm:
         yield make_node(DEQUANTIZE, [quantized, *parameters], [name], node.name, **attributes)
 
     def _dequantize(self, node: NodeProto, numbers: Numbers) -> Numbers:
-        axis, scale = _attribute(node, "axis", 1), self._array_at(node, 1)
-        assert scale is not None
+        axis, scale = _attribute(node, "axis", 1), self._scale(node)
         centered = numbers.astype(np.int64) - self._zero_point(node, numbers)
         real = centered * _along(scale, centered, axis).astype(np.float64)
         return np.asarray(real, scale.dtype)
@@ -201,9 +215,17 @@ class _TensorrtForm:
         low, high = _LIMITS[kind.name]
         return np.clip(steps + self._zero_point(node, values), low, high).astype(kind)
 
+    def _scale(self, node: NodeProto) -> Numbers:
+        scale = self._array_at(node, 1)
+        if scale is None:
+            raise ModelError(f"the scale of node {node.name!r} is not a constant")
+        return scale
+
     def _zero_point(self, node: NodeProto, numbers: Numbers) -> Numbers:
         found = self._array_at(node, 2)
         if found is None:
+            if len(node.input) > 2 and node.input[2]:
+                raise ModelError(f"the zero point of node {node.name!r} is not a constant")
             return np.zeros((), np.int64)
         return _along(found.astype(np.int64), numbers, _attribute(node, "axis", 1))
 
@@ -250,6 +272,14 @@ def _shrinking_factor(centered: Numbers, scale: Numbers, axis: int) -> Numbers:
     fits = (most <= _MAX_BYTE) & (least >= _MIN_BYTE)
     factor = np.where(fits, 1.0, np.maximum(most, -least) / _MAX_BYTE)
     return factor.reshape(scale.shape)
+
+
+def _drop_inputs(graph: GraphProto, constants: set[str]) -> None:
+    """Remove the inputs of constants that are no longer there."""
+    kept = constants & {entry.name for entry in graph.initializer}
+    inputs = [entry for entry in graph.input if entry.name in kept or entry.name not in constants]
+    del graph.input[:]
+    graph.input.extend(inputs)
 
 
 def _drop_unused_nodes(graph: GraphProto) -> None:
