@@ -21,6 +21,7 @@ from edge_inference.engines.precision.exclude import softmax_inputs
 from edge_inference.engines.precision.folding import fold
 from edge_inference.engines.precision.onnx_file import file_sha256
 from edge_inference.engines.precision.ranges import METHODS, Histogram, estimate
+from edge_inference.engines.precision.variant_choice import require_unquantized
 from edge_inference.errors import (
     CancelledError,
     ConfigError,
@@ -120,6 +121,7 @@ def calibrate_model(
         )
     variant = model.variants["fp32"]
     variant.verify()
+    require_unquantized(variant.file, "int8")
     return calibrate(
         variant.file,
         model.input.name,
