@@ -67,7 +67,9 @@ def run_checks(selection: Selection, backend: Backend) -> int:
     for summary in checked.notes.values():
         _print(summary)
     if "self-check" not in checked.notes:
-        _print("self-check: left out; this engine is the reference")
+        has_reference = "fp32" in selection.request.model.variants
+        why = "this engine is the reference" if has_reference else "no fp32 variant to compare with"
+        _print(f"self-check: left out; {why}")
     if measured is not None:
         _print(f"time: {ratio_to_reference(measured)}")
     for warning in checked.warnings:

@@ -136,6 +136,7 @@ def _build_cached(
     cached, damaged = find_undamaged(artifact, cache)
     plan = cached or artifact.make(cache, progress, cancelled)
     notes = [f"built again: {damaged}"] if damaged else []
+    notes += [artifact.reason] if artifact.reason else []
     notes += artifact.notes(cache)
     if not is_default:
         notes.append(
