@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_inference.core.bounded_file import MAX_WEIGHTS_BYTES, is_regular_file, open_regular_file
-from edge_inference.core.checksum import sha256_of
 from edge_inference.core.disk import describe_write_error, probe_write_error
 from edge_inference.core.runtime.memory_limit import is_out_of_memory, memory_hint
 from edge_inference.engines.precision.external_data import embed_weights
@@ -120,14 +119,6 @@ def raise_if_disk_full(file: Path) -> None:
             f"{file.parent}: ONNX Runtime cannot write its optimized model there "
             f"({describe_write_error(trouble)}); set $TMPDIR to another folder"
         ) from trouble
-
-
-def file_sha256(file: Path) -> str:
-    """Return a file's checksum. Raises ModelError where it cannot be read."""
-    try:
-        return sha256_of(file)
-    except OSError as error:
-        raise ModelError(f"{file}: cannot be read ({error.strerror})") from error
 
 
 def check_node_names(names: Iterable[str], known: Iterable[str], where: str) -> None:
