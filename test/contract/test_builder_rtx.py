@@ -222,7 +222,7 @@ def _broken(kind: str, folder: Path) -> Path:
     ("kind", "words"),
     [
         ("unknown operator", "cannot parse the node 'last' (Wobble)"),
-        ("external weights", "the file of its weights, 'weights.bin', cannot be opened"),
+        ("external weights", "weights.bin: no such file; it has the weights of broken.onnx"),
         ("cut off", "not a complete ONNX model"),
         ("empty", "got one without outputs"),
         ("no model", "expected an ONNX model"),
