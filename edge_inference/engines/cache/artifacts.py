@@ -18,7 +18,7 @@ from edge_inference.backends.gpu import find_gpu
 from edge_inference.backends.trt.metadata import Environment
 from edge_inference.backends.trt.vendor import import_tensorrt
 from edge_inference.core.models.model import ModelDescription
-from edge_inference.core.models.onnx_files import onnx_digest
+from edge_inference.core.models.onnx_files import combine_digests, onnx_digest
 from edge_inference.core.models.variants import Variant
 from edge_inference.core.settings import change
 from edge_inference.engines.build.build_options import BuildOptions
@@ -171,6 +171,14 @@ class DerivedModel(CachedFile):
             "calibration": calibration_digest(self.model, self.precision),
             "made with": {name: version_of(name) for name in ("onnx", "onnxruntime")},
         }
+
+    def digest(self, cache: ArtifactCache) -> str | None:
+        """Return the digest of all files in the cache entry."""
+        entry = cache.find(key_of(self.parts()))
+        if entry is None:
+            return None
+        digests = {name: record.sha256 for name, record in entry.files.items()}
+        return combine_digests(digests.pop(_ONNX), digests)
 
     def make(self, cache: ArtifactCache, progress: Progress, cancelled: Cancelled) -> Path:
         """Derive the model in this precision."""

@@ -98,7 +98,7 @@ def _is_large(tensor: TensorProto, min_bytes: int) -> bool:
 
 
 def _size_of(tensor: TensorProto) -> int:
-    return math.prod(tensor.dims) * ELEMENT_BYTES.get(tensor.data_type, 1)
+    return int(math.prod(tensor.dims)) * ELEMENT_BYTES.get(tensor.data_type, 1)
 
 
 def _copy_field(target: ModelProto | GraphProto, name: str, value: object) -> None:

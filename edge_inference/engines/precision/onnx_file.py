@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import secrets
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -36,6 +35,7 @@ def import_onnx() -> Any:
         import onnx
         import onnx.checker
         import onnx.defs
+        import onnx.inliner
         import onnx.numpy_helper
         import onnx.shape_inference
         import onnx.version_converter
@@ -75,7 +75,7 @@ def read_onnx(file: Path) -> tuple[ModelProto, bool]:
     is_split = embed_weights(model, file)
     try:
         if is_split:
-            check_network(model)
+            check_network(model, file)
         else:
             onnx.checker.check_model(str(file))
     except (onnx.checker.ValidationError, OSError, ValueError) as error:
@@ -85,15 +85,10 @@ def read_onnx(file: Path) -> tuple[ModelProto, bool]:
     return model, is_split
 
 
-def check_network(model: ModelProto, *, full_check: bool = False) -> None:
-    """Check a network of any size. Raises the errors of onnx.checker."""
-    onnx = import_onnx()
-    if weight_bytes(model) <= MAX_EMBEDDED_BYTES:
-        onnx.checker.check_model(model, full_check=full_check)
-        return
-    with tempfile.TemporaryDirectory(prefix="edge_inference_") as folder:
-        source = session_source(model, Path(folder))
-        onnx.checker.check_model(source, full_check=full_check)
+def check_network(model: ModelProto, file: Path, *, full_check: bool = False) -> None:
+    """Check the network of a file, which may be of any size. Raises the errors of onnx.checker."""
+    with session_source(model, file) as source:
+        import_onnx().checker.check_model(source, full_check=full_check)
 
 
 def infer_shapes(model: ModelProto) -> ModelProto:
@@ -102,7 +97,7 @@ def infer_shapes(model: ModelProto) -> ModelProto:
     Raises the errors of onnx.shape_inference. A network with large weights is changed in place.
     """
     onnx = import_onnx()
-    if weight_bytes(model) <= MAX_EMBEDDED_BYTES:
+    if not is_too_large(model):
         return onnx.shape_inference.infer_shapes(model)  # type: ignore[no-any-return]
     inferred = onnx.shape_inference.infer_shapes(without_weights(model)).graph
     for name in ("node", "value_info", "output"):
@@ -112,21 +107,28 @@ def infer_shapes(model: ModelProto) -> ModelProto:
     return model
 
 
-def session_source(model: ModelProto, folder: Path) -> bytes | str:
-    """Return what ONNX Runtime opens: the bytes of a network, or the path of its file in ``folder``.
+@contextmanager
+def session_source(model: ModelProto, file: Path) -> Iterator[bytes | str]:
+    """Provide a network as bytes, or as the path of a temporary file if it is too large for that.
 
-    The file is written if the network is too large for one message. Raises ModelError.
+    ONNX Runtime and onnx.checker take both. ``file`` is named in an error. Raises ModelError.
     """
-    if weight_bytes(model) <= MAX_EMBEDDED_BYTES:
-        return serialize_onnx(model, folder / "network.onnx")
-    file = folder / "network.onnx"
-    write_onnx(model, file)
-    return str(file)
+    if not is_too_large(model):
+        yield serialize_onnx(model, file)
+        return
+    with tempfile.TemporaryDirectory(prefix="edge_inference_") as folder:
+        network = Path(folder, "network.onnx")
+        write_onnx(model, network)
+        yield str(network)
 
 
-def save_optimized(options: Any, file: Path) -> None:
-    """Let an ONNX Runtime session write its optimized network, which may be of any size."""
-    options.optimized_model_filepath = str(file)
+def is_too_large(model: ModelProto) -> bool:
+    """Tell whether the network needs a file of weights beside its ONNX file."""
+    return weight_bytes(model) > MAX_EMBEDDED_BYTES
+
+
+def save_external(options: Any, file: Path) -> None:
+    """Let an ONNX Runtime session write the weights of its optimized network beside ``file``."""
     for name, value in (
         ("file_name", f"{file.name}{DATA_SUFFIX}"),
         ("min_size_in_bytes", str(MIN_LARGE_BYTES)),
@@ -155,7 +157,7 @@ def write_onnx(model: ModelProto, destination: Path) -> None:
     The weights of a model that is too large for one file are in a second one beside it, whose
     name ends with ``.data``. Raises ModelError where it cannot be written.
     """
-    if weight_bytes(model) > MAX_EMBEDDED_BYTES:
+    if is_too_large(model):
         data = destination.with_name(f"{destination.name}{DATA_SUFFIX}")
         with _written_atomically(data) as stream:
             model = split_weights(model, data.name, stream)
@@ -202,18 +204,6 @@ def raise_if_disk_full(file: Path) -> None:
             f"{file.parent}: ONNX Runtime cannot write its optimized model there "
             f"({describe_write_error(trouble)}); set $TMPDIR to another folder"
         ) from trouble
-
-
-def check_node_names(names: Iterable[str], known: Iterable[str], where: str) -> None:
-    """Raise ModelError for the first name without a node, with the nearest names."""
-    node_names = list(known)
-    for name in names:
-        if name not in node_names:
-            near = difflib.get_close_matches(name, node_names, n=3, cutoff=0.4) or node_names[:5]
-            raise ModelError(
-                f"{where}: no node has the name {name!r}, so it cannot stay in fp32; "
-                f"the nearest names are {', '.join(near)}"
-            )
 
 
 def first_line(error: BaseException) -> str:
