@@ -92,7 +92,9 @@ def check_external_file(file: Path, location: str, size: int = 0) -> Path:
     if not is_regular_file(place):
         raise ModelError(f"{place}: expected a regular file of weights; copy it again")
     try:
-        length, data_bytes = _measure_file(place)
+        with open_regular_file(place, MAX_EXTERNAL_BYTES) as stream:
+            length = os.fstat(stream.fileno()).st_size
+            is_sparse = is_mostly_holes(stream.fileno())
     except OSError as error:
         raise ModelError(f"{place}: cannot be read ({error.strerror})") from error
     if length < size:
@@ -100,10 +102,9 @@ def check_external_file(file: Path, location: str, size: int = 0) -> Path:
             f"{place}: expected at least {size} bytes for the weights of {file.name}, got "
             f"{length}; copy the file again"
         )
-    if length - data_bytes > max(_MAX_HOLE_SHARE * length, _ALLOWED_HOLE_BYTES):
+    if is_sparse:
         raise ModelError(
-            f"{place}: expected weights, got a sparse file with {data_bytes} of {length} bytes; "
-            "copy it again"
+            f"{place}: expected weights, got a sparse file of {length} bytes; copy it again"
         )
     return place
 
@@ -263,11 +264,12 @@ def _tensors_of_sparse(sparse: WireMessage) -> Iterator[WireMessage]:
             yield tensor
 
 
-def _measure_file(file: Path) -> tuple[int, int]:
-    """Return a file's length, and the number of its bytes that are not holes."""
-    with file.open("rb") as stream:
-        size = os.fstat(stream.fileno()).st_size
-        return size, sum(last - first for first, last in _data_ranges(stream.fileno(), size))
+def is_mostly_holes(descriptor: int) -> bool:
+    """Tell whether an open file is sparse: it can have any length and take no space."""
+    size = os.fstat(descriptor).st_size
+    data_bytes = sum(last - first for first, last in _data_ranges(descriptor, size))
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return size - data_bytes > max(_MAX_HOLE_SHARE * size, _ALLOWED_HOLE_BYTES)
 
 
 def _data_ranges(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
