@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from edge_inference.core.bounded_file import MAX_WEIGHTS_BYTES, is_regular_file, open_regular_file
+from edge_inference.core.models.onnx_problems import ORT_SUFFIX, find_file_problem
 from edge_inference.core.models.onnx_reader import (
     ELEMENT_BYTES,
     ByteSource,
@@ -53,9 +54,6 @@ _MAX_HOLE_SHARE = 0.5
 _ALLOWED_HOLE_BYTES = 1 << 20
 #: Maximum depth of function calls; ONNX has no recursion.
 _MAX_CALL_DEPTH = 64
-#: Suffix of ONNX Runtime's own format, which is not protobuf.
-_ORT_SUFFIX = ".ort"
-
 #: Domain, name, overload.
 _FunctionId = tuple[str, str, str]
 
@@ -80,7 +78,7 @@ def check_memory(file: Path, max_mib: int | None = None, option: str = "") -> No
     that have the ``.ort`` format pass; opening them shows their errors.
     """
     limit, hint = _find_limit(max_mib, option)
-    if file.name.lower().endswith(_ORT_SUFFIX):
+    if file.name.lower().endswith(ORT_SUFFIX):
         return
     try:
         with open_regular_file(file, MAX_WEIGHTS_BYTES) as stream:
@@ -106,11 +104,18 @@ def check_memory(file: Path, max_mib: int | None = None, option: str = "") -> No
         return
     except ModelError:
         raise
-    except (LimitExceededError, MalformedMessageError) as error:
-        raise ModelError(f"{file}: not a valid ONNX file ({error}); export it again") from error
+    except MalformedMessageError as error:
+        raise ModelError(
+            find_file_problem(file)
+            or f"{file}: expected an ONNX model, got a damaged one ({error}); copy or download it "
+            "again"
+        ) from error
+    except LimitExceededError as error:
+        raise ModelError(f"{file}: not a usual ONNX model: {error}") from error
     except Exception as error:  # no content of the file may crash the caller
         raise ModelError(
-            f"{file}: its memory need is unknown ({type(error).__name__}: {error}); export it again"
+            f"{file}: its memory need is unknown ({type(error).__name__}: {error}); check it with "
+            "python -m onnx.checker"
         ) from error
 
 

@@ -54,8 +54,8 @@ def explain_access(file: Path, error: OSError) -> str:
     if error.errno == errno.ENOENT:
         if file.is_symlink():
             return (
-                f"{file}: expected an ONNX model, got a link to {os.readlink(file)!r:.200}, which "
-                "does not exist; copy the file itself"
+                f"{file}: expected an ONNX model, got a link to a file that does not exist, "
+                f"{str(file.readlink())!r:.200}; copy the file itself"
             )
         return f"{file}: no such file; put the model's ONNX file there"
     if error.errno in (errno.EACCES, errno.EPERM):

@@ -24,9 +24,9 @@ from edge_inference.backends.trt.metadata import (
     write_sidecar,
 )
 from edge_inference.backends.trt.vendor import Vendor
-from edge_inference.core.bounded_file import is_regular_file
 from edge_inference.core.checksum import sha256_of
 from edge_inference.core.disk import describe_write_error
+from edge_inference.core.models.onnx_problems import find_access_problem
 from edge_inference.engines.build.build_config import (
     Ranges,
     add_profile,
@@ -107,8 +107,9 @@ def build_engine(
     are the calibrated ranges for int8 by builder flags. The only file written is the timing
     cache, after success. Raises BackendError with one sentence, and CancelledError.
     """
-    if not is_regular_file(onnx_file):
-        raise BackendError(f"{onnx_file}: no such file; expected an ONNX model")
+    problem = find_access_problem(onnx_file)
+    if problem is not None:
+        raise BackendError(problem)
     here = environment or Environment.here(vendor.library, vendor.version)
     request = _BuildRequest(
         onnx_file, options, vendor, here, model, ranges, TimingCacheFile(timing_cache)
