@@ -74,8 +74,8 @@ def explain_open_failure(file: Path, error: Exception, onnxruntime: Any) -> str:
         if found:
             return f"{file}: {explain(_Failure(file, found, onnxruntime))}"
     return (
-        f"{file}: ONNX Runtime {onnxruntime.__version__} cannot open it: {describe_error(error)}; check the network with "
-        "python -m onnx.checker, or export it again with another opset"
+        f"{file}: ONNX Runtime {onnxruntime.__version__} cannot open it: {describe_error(error)}; "
+        "check the network with python -m onnx.checker, or export it again with another opset"
     )
 
 
@@ -179,12 +179,17 @@ def _explain_custom_operator(failure: _Failure) -> str:
             "have; pip install --upgrade onnxruntime, or use the file from before its optimizer"
         )
     origin = find_origin(failure.found["operator"], domain)
+    if origin is None:
+        return (
+            f"{failure.node} needs an operator that {failure.engine} does not know; export it with "
+            "standard operators"
+        )
     return f"{failure.node} is {origin.owner}, and ONNX Runtime has none of these; {origin.hint}"
 
 
 def _explain_no_kernel(failure: _Failure) -> str:
     origin = find_origin(failure.found["operator"], "")
-    if origin.is_plugin:
+    if origin is not None:
         return f"{failure.node} is {origin.owner}; {origin.hint}"
     return (
         f"{failure.engine} cannot compute {failure.node} in the types of its tensors; export it "
@@ -222,7 +227,7 @@ def _explain_shapes(failure: _Failure) -> str:
 
 def _explain_node(failure: _Failure) -> str:
     origin = find_origin(failure.found["operator"], "")
-    if origin.is_plugin:
+    if origin is not None:
         return f"{failure.node} is {origin.owner}; {origin.hint}"
     return (
         f"{failure.node} is not valid: {failure.reason}; export it with another opset, or correct "

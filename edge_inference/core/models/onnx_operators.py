@@ -118,16 +118,17 @@ class OperatorOrigin(NamedTuple):
 
     owner: str
     hint: str
-    is_plugin: bool = False
 
 
-def find_origin(operator: str, domain: str) -> OperatorOrigin:
-    """Return where an operator that an engine lacks comes from."""
+def find_origin(operator: str, domain: str) -> OperatorOrigin | None:
+    """Return where an operator that an engine lacks comes from.
+
+    None for one of ONNX's own domain, unless TensorRT's plugins have its name.
+    """
     if domain in _PLUGIN_DOMAINS or (domain in ("", "mmdeploy") and _PLUGIN.search(operator)):
         return OperatorOrigin(
             "a plugin of TensorRT",
             "export the model without it: raw outputs without NMS, which the decoder does",
-            is_plugin=True,
         )
     if domain in _ORIGINS:
         return _ORIGINS[domain]
@@ -135,10 +136,7 @@ def find_origin(operator: str, domain: str) -> OperatorOrigin:
         if domain.startswith(f"{prefix}."):
             return origin
     if domain == "":
-        return OperatorOrigin(
-            "no operator of the ONNX standard",
-            "export the model without it, or declare its own domain if it is a custom operator",
-        )
+        return None
     return OperatorOrigin(
         f"a custom operator of the domain {domain!r:.100}",
         "export the model with standard operators instead",
@@ -164,7 +162,7 @@ def explain_unknown_operator(
             "older opset"
         )
     origin = find_origin(operator, "")
-    if origin.is_plugin:
+    if origin is not None:
         return f"{node} is {origin.owner}; {origin.hint}"
     return (
         f"{node} needs an operator that {library} does not know; export it with standard "

@@ -138,9 +138,12 @@ def _find_structure_problem(source: ByteSource) -> str | None:
             return _OTHER_FORMAT
         raise
     numbers = {field.number for field in fields}
-    if 0 in numbers:
+    is_onnx = _GRAPH in numbers and all(
+        field.is_number for field in fields if field.number == _IR_VERSION
+    )
+    if is_onnx and 0 in numbers:
         raise MalformedMessageError("a field without a number")
-    if _starts_like_onnx(fields) and _GRAPH in numbers:
+    if is_onnx:
         return None
     return _describe_other_protobuf(fields, numbers, source.bytes(0, 1 << 16))
 
@@ -153,9 +156,14 @@ def _starts_like_onnx(fields: Sequence[WireField]) -> bool:
 def _describe_other_protobuf(fields: Sequence[WireField], numbers: set[int], head: bytes) -> str:
     """Describe a message without ONNX's graph, by the fields that its format has."""
     if not _starts_like_onnx(fields):
-        for mark, description in _OTHER_PROTOBUF:
-            if mark in head or (mark == b"" and _CAFFE_LAYER in numbers):
-                return f"expected an ONNX model, got {description}"
+        marks = [mark for mark in _OTHER_PROTOBUF if mark in head]
+        if marks:
+            return f"expected an ONNX model, got {_OTHER_PROTOBUF[marks[0]]}"
+        if _CAFFE_LAYER in numbers:
+            return (
+                "expected an ONNX model, got a Caffe model (.caffemodel); export the network to "
+                "ONNX from its source"
+            )
         return _OTHER_FORMAT
     if max(numbers) in _CORE_ML_FIELDS:
         return (
@@ -170,19 +178,13 @@ def _describe_other_protobuf(fields: Sequence[WireField], numbers: set[int], hea
     return f"expected an ONNX model, got one without a graph, as if it was cut off; {_COPY}"
 
 
-#: Bytes that messages of other formats have near their start.
-_OTHER_PROTOBUF = (
-    (
-        b"\x12\x0bPlaceholder",
-        "a TensorFlow graph (.pb); convert it with python -m tf2onnx.convert --graphdef",
-    ),
-    (
-        b"\x12\x05Const",
-        "a TensorFlow graph (.pb); convert it with python -m tf2onnx.convert --graphdef",
-    ),
-    (b"\x04feed", "a PaddlePaddle program (.pdmodel); convert it with paddle2onnx"),
-    (b"", "a Caffe model (.caffemodel); export the network to ONNX from its source"),
-)
+_TENSORFLOW_GRAPH = "a TensorFlow graph (.pb); convert it with python -m tf2onnx.convert --graphdef"
+#: Bytes that messages of other formats have near their start: operators, names of variables.
+_OTHER_PROTOBUF = {
+    b"\x12\x0bPlaceholder": _TENSORFLOW_GRAPH,
+    b"\x12\x05Const": _TENSORFLOW_GRAPH,
+    b"\x04feed": "a PaddlePaddle program (.pdmodel); convert it with paddle2onnx",
+}
 _OTHER_FORMAT = (
     "expected an ONNX model, got a file of another format, or a damaged one; name the ONNX file, "
     "or download it again"

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_inference.core.checksum import sha256_of
-from edge_inference.core.models.onnx_problems import explain_access, find_file_problem
 from edge_inference.core.settings import setting
 from edge_inference.core.yaml_file import Section, path_inside
 from edge_inference.errors import ModelError
@@ -44,13 +43,12 @@ class Variant:
             actual = sha256_of(self.file)
         except OSError as error:
             raise ModelError(
-                f"{explain_access(self.file, error)}, or remove the variant {self.precision} from "
-                "model.yaml"
+                f"{self.file}: cannot be read ({error.strerror}); copy the {self.precision} "
+                f"weights there, or remove the variant from model.yaml"
             ) from error
         if actual != self.sha256:
             raise ModelError(
-                find_file_problem(self.file)  # why it differs: a failed download, half a copy …
-                or f"{self.file}: wrong checksum: expected sha256 {self.sha256}, got {actual}; "
+                f"{self.file}: wrong checksum: expected sha256 {self.sha256}, got {actual}; "
                 f"restore the file, or put the new sha256 into model.yaml if the change is "
                 "intended"
             )

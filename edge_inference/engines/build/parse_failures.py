@@ -18,6 +18,7 @@ _IN_NODE = re.compile(r"In node -?\d+ with name: .*? and operator: .*? \(\w+\): 
 _INVALID = re.compile(r"^Invalid Node - .*")
 _PARSED_NODE = re.compile(r"node number (?P<number>\d+) \[(?P<operator>\w+)")
 _NODE_NAME = re.compile(r'^\s*(?:Node )?name: "?(?P<name>[^"\n]+)', re.MULTILINE)
+_MISSING_WEIGHTS = re.compile(r"[Ff]ailed to open file:? (?P<file>.+?)\s*$", re.MULTILINE)
 _MISSING_OPERATOR = re.compile(
     r"[Pp]lugin not found|[Nn]o such plugin|plugin creator version"
     r"|^(unsupported node|not supported)$"
@@ -46,6 +47,12 @@ def explain_parse_failure(onnx_file: Path, title: str, parser: Any, lines: Seque
     problem = find_file_problem(onnx_file)
     if problem is not None:
         return problem
+    missing = _MISSING_WEIGHTS.search("\n".join(lines))
+    if missing:
+        return (
+            f"{onnx_file}: {title} cannot open the file of its weights, "
+            f"{Path(missing['file']).name!r}; put it beside the ONNX"
+        )
     if not parser.num_errors:
         return f"{onnx_file}: {title} cannot parse it: {cause_of(lines)}; {_SERVE_ORT}"
     error = parser.get_error(0)
@@ -66,7 +73,9 @@ def _explain(failure: _Failure, title: str, operators: OnnxOperators) -> str:
         return _explain_operator(failure, title, operators.domain_of(name, operator))
     if "date type" in reason:  # TensorRT's spelling
         return _explain_input_types(title, operators)
-    node = f"the node {name!r} ({operator or 'operator unknown'})" if name or operator else "it"
+    node = "it"
+    if name or operator:
+        node = f"its node {name!r:.200} ({operator or 'operator unknown'})"
     reason = reason.removeprefix(f"{name}: ")
     reason = next((plain for pattern, plain in _PLAIN if re.search(pattern, reason)), reason)
     hint = next((hint for pattern, hint in _HINTS if re.search(pattern, reason)), _DEFAULT_HINT)
@@ -75,13 +84,14 @@ def _explain(failure: _Failure, title: str, operators: OnnxOperators) -> str:
 
 def _explain_operator(failure: _Failure, title: str, domain: str | None) -> str:
     name, operator, _ = failure
-    missing = f"{title} does not have the operator {operator} of its node {name!r}"
+    node = f"its node {name!r:.200} ({operator})"
+    missing = f"{node} needs an operator that {title} does not have"
     if _QUANTIZED.match(operator):
-        return f"{missing}: ONNX Runtime's quantization makes it; {_FROM_FP32}, or {_SERVE_ORT}"
+        return f"{missing}: it comes from a quantization for CPUs; {_FROM_FP32}, or {_SERVE_ORT}"
     origin = find_origin(operator, domain or "")
-    if domain == "" and not origin.is_plugin:
+    if origin is None:
         return f"{missing}; export the model without it, or {_SERVE_ORT}"
-    return f"{missing}, which is {origin.owner}; {origin.hint}"
+    return f"{node} is {origin.owner}, and {title} does not have it; {origin.hint}"
 
 
 def _explain_input_types(title: str, operators: OnnxOperators) -> str:

@@ -43,11 +43,9 @@ def _explain(file: Path, error: Exception, onnx: Any) -> str:
         nodes = read_operators(file).nodes
         name = next((node[0] for node in nodes if node[1:] == (operator, "")), "")
         schemas = onnx.defs.get_all_schemas_with_history()
-        since = [
-            each.since_version for each in schemas if (each.domain, each.name) == ("", operator)
-        ]
+        versions = [each.since_version for each in schemas if each.name == operator]
         node = f"its node {name!r:.200} ({operator})"
-        return explain_unknown_operator(node, operator, opset, min(since, default=None), package)
+        return explain_unknown_operator(node, operator, opset, min(versions, default=None), package)
     found = _NO_SOURCE.search(text)
     if found:
         return (
