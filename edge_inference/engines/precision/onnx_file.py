@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from edge_inference.backends.ort_failures import describe_error
 from edge_inference.core.bounded_file import MAX_WEIGHTS_BYTES, open_regular_file
-from edge_inference.core.checksum import sha256_of
 from edge_inference.core.disk import describe_write_error, probe_write_error
 from edge_inference.core.models.onnx_problems import (
     explain_access,
@@ -127,14 +126,6 @@ def raise_if_disk_full(file: Path) -> None:
             f"{file.parent}: ONNX Runtime cannot write its optimized model there "
             f"({describe_write_error(trouble)}); set $TMPDIR to another folder"
         ) from trouble
-
-
-def file_sha256(file: Path) -> str:
-    """Return a file's checksum. Raises ModelError where it cannot be read."""
-    try:
-        return sha256_of(file)
-    except OSError as error:
-        raise ModelError(f"{file}: cannot be read ({error.strerror})") from error
 
 
 def check_node_names(names: Iterable[str], known: Iterable[str], where: str) -> None:
