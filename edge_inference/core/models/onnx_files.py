@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from edge_inference.core.bounded_file import MAX_WEIGHTS_BYTES, is_regular_file, open_regular_file
 from edge_inference.core.checksum import sha256_of
-from edge_inference.core.models.file_kinds import recognize_kind
+from edge_inference.core.models.file_kinds import recognize_placeholder
 from edge_inference.core.models.onnx_reader import (
     ELEMENT_BYTES,
     ByteSource,
@@ -109,7 +109,7 @@ def check_external_file(file: Path, location: str, size: int = 0) -> Path:
 def _describe_short_file(place: Path, file: Path, length: int, size: int) -> str:
     """Return why a file of weights is too short. Raises OSError."""
     with place.open("rb") as stream:
-        kind = recognize_kind(stream.fileno())
+        kind = recognize_placeholder(stream.fileno())
     if kind is not None:
         return f"{place}: expected the weights of {file.name}, got {kind.name}; {kind.hint}"
     return (
