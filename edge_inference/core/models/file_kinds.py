@@ -95,7 +95,7 @@ _SIGNATURES: tuple[tuple[bytes, FileKind], ...] = (
         rb"(\xef\xbb\xbf)?\s*(<\?xml[^>]*>\s*)?<net\b",
         FileKind(
             "an OpenVINO model (.xml)",
-            "OpenVINO cannot convert it back; export the network to ONNX from its source",
+            "OpenVINO cannot convert it back: export the network to ONNX from its source",
         ),
     ),
     (
@@ -113,7 +113,7 @@ _SIGNATURES: tuple[tuple[bytes, FileKind], ...] = (
         rb"[a-z]trt|....\{\"[^\0]*?\}[a-z]trt",
         FileKind(
             "a TensorRT engine",
-            "give the ONNX file that it was built from; edge-inference engine build builds the "
+            "give the ONNX file that it was built from: edge-inference engine build builds the "
             "engine for this machine",
         ),
     ),
@@ -174,7 +174,7 @@ def _find_safetensors(ends: _Ends) -> FileKind | None:
         return None
     return FileKind(
         "a safetensors file",
-        "it has weights only; load them into the network and export that, for example with "
+        "it has weights only: load them into the network and export that, for example with "
         "torch.onnx.export",
     )
 
@@ -187,7 +187,7 @@ def _find_zip(ends: _Ends) -> FileKind | None:
     if b"/constants.pkl" in members or b"/code/__torch__" in members:
         return FileKind(
             "a TorchScript archive",
-            "PyTorch cannot convert it reliably; export the network from its source with "
+            "PyTorch cannot convert it reliably: export the network from its source with "
             "torch.onnx.export",
         )
     if b"/data.pkl" in members:
@@ -211,7 +211,7 @@ def _find_tar(ends: _Ends) -> FileKind | None:
 def _find_zeros(ends: _Ends) -> FileKind | None:
     if any(ends.head) or any(ends.tail):
         return None
-    return FileKind("a file of zero bytes only", f"its transfer was not finished; {_COPY}")
+    return FileKind("a file of zero bytes only", f"its transfer was not finished: {_COPY}")
 
 
 def _find_text(ends: _Ends) -> FileKind | None:
