@@ -67,11 +67,12 @@ def wire(number: int, content: int | bytes) -> bytes:
     """Return a field of a protobuf message: a number, or bytes."""
     key = number << 3 | (0 if isinstance(content, int) else 2)
     if isinstance(content, int):
-        return _varint(key) + _varint(content)
-    return _varint(key) + _varint(len(content)) + content
+        return varint(key) + varint(content)
+    return varint(key) + varint(len(content)) + content
 
 
-def _varint(value: int) -> bytes:
+def varint(value: int) -> bytes:
+    """Return a number as protobuf writes it."""
     data = b""
     while value > 0x7F:
         data += bytes([value & 0x7F | 0x80])

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_inference.backends.ort import CPU, import_onnxruntime, session_options
-from edge_inference.engines.precision.onnx_file import first_line, import_onnx
+from edge_inference.engines.precision.onnx_file import first_line, import_onnx, session_source
 from edge_inference.errors import BackendError, ModelError, TensorError
 
 if TYPE_CHECKING:
@@ -34,12 +35,10 @@ class IntermediateTensors:
         self.names = _expose(exposed, onnx)
         onnxruntime = import_onnxruntime()
         try:
-            self._session = onnxruntime.InferenceSession(
-                exposed.SerializeToString(),
-                session_options(onnxruntime),
-                providers=[CPU],
-                enable_fallback=0,
-            )
+            with session_source(exposed, Path("the network")) as source:
+                self._session = onnxruntime.InferenceSession(
+                    source, session_options(onnxruntime), providers=[CPU], enable_fallback=0
+                )
         except Exception as error:  # ONNX Runtime's errors share no base class
             raise BackendError(
                 "ONNX Runtime cannot run the network with its inner tensors as outputs: "

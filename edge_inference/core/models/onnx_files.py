@@ -146,6 +146,15 @@ def onnx_digest(file: Path) -> str:
     return combine_digests(digest, external_digests(file))
 
 
+def model_size(file: Path) -> int:
+    """Return the size of an ONNX file and of every file that it references, in bytes.
+
+    Raises OSError and ModelError.
+    """
+    sizes = external_files(file)
+    return file.stat().st_size + sum((file.parent / name).stat().st_size for name in sizes)
+
+
 def combine_digests(digest: str, external: Mapping[str, str]) -> str:
     """Return the checksum of a model from the sha256 of its ONNX file and of its files of weights.
 

@@ -83,8 +83,8 @@ class Variant:
         missing = {name: digest for name, digest in found.items() if name not in self.external_data}
         if missing:
             raise ModelError(
-                f"{self.file}: {len(missing)} of the {len(found)} other files with its weights are "
-                f"not listed in model.yaml; add to variants.{self.precision}: "
+                f"{self.file}: model.yaml does not list its external weights ({len(missing)} "
+                f"file{'s' if len(missing) > 1 else ''}); add to variants.{self.precision}: "
                 f"{external_data_line(missing)}"
             )
         for name, expected in self.external_data.items():

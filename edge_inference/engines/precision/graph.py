@@ -33,6 +33,16 @@ def captured_tensors(node: NodeProto) -> Iterator[str]:
                 yield from captured_tensors(inner)
 
 
+def all_graphs(graph: GraphProto) -> Iterator[GraphProto]:
+    """Yield a graph, then the graphs of its branches and loops."""
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            inner = [attribute.g] if attribute.HasField("g") else []
+            for each in (*inner, *attribute.graphs):
+                yield from all_graphs(each)
+
+
 def float_tensors(graph: GraphProto, onnx: Any) -> set[str]:
     """Return the names of all fp32 tensors, including constants."""
     infos = (*graph.input, *graph.output, *graph.value_info)

@@ -214,7 +214,7 @@ class QdqWriter:
         if name in self._constants:
             if self._style.stores_numbers:
                 values = self._array(name)
-                span = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
+                span = float(values.min(initial=0.0)), float(values.max(initial=0.0))
                 scale = self._activation(span)
                 yield from self._constant(node, place, name, scale, quantize(values, scale))
             return
