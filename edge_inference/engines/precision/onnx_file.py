@@ -78,8 +78,8 @@ def read_onnx(file: Path) -> tuple[ModelProto, bool]:
     newest = onnx.defs.onnx_opset_version()
     if opset > newest:
         raise ModelError(
-            f"{file}: opset {opset}, but the package onnx {onnx.__version__} supports up to "
-            f"{newest}; pip install --upgrade onnx, or export the model with an older opset"
+            f"{file}: its opset is {opset}, but the package onnx {onnx.__version__} supports up to "
+            f"{newest}; export it with opset {newest} or older, or pip install --upgrade onnx"
         )
     is_split = embed_weights(model, file)
     try:
