@@ -17,6 +17,7 @@ from edge_inference.core.models.onnx_problems import (
     find_access_problem,
     find_file_problem,
 )
+from edge_inference.core.package_import import explain_import
 from edge_inference.engines.precision.check_failures import explain_check_failure
 from edge_inference.engines.precision.external_data import (
     MAX_EMBEDDED_BYTES,
@@ -46,10 +47,8 @@ def import_onnx() -> Any:
         import onnx.shape_inference
         import onnx.version_converter
     except ImportError as error:
-        raise BackendError(
-            f"the package onnx, which derives other precisions, cannot be imported ({error}); "
-            f"install it with: make set-up in a checkout, or pip install onnx"
-        ) from error
+        title = "the package onnx, which derives other precisions,"
+        raise BackendError(explain_import(title, "onnx", error)) from error
     return onnx
 
 
