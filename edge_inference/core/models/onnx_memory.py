@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from edge_inference.core.bounded_file import MAX_WEIGHTS_BYTES, open_regular_file
 from edge_inference.core.models.onnx_files import ORT_SUFFIX, check_external_file
+from edge_inference.core.models.onnx_problems import find_file_problem
 from edge_inference.core.models.onnx_reader import (
     ELEMENT_BYTES,
     ByteSource,
@@ -101,11 +102,18 @@ def check_memory(file: Path, max_mib: int | None = None, option: str = "") -> No
         return
     except ModelError:
         raise
-    except (LimitExceededError, MalformedMessageError) as error:
-        raise ModelError(f"{file}: not a valid ONNX file ({error}); export it again") from error
+    except MalformedMessageError as error:
+        raise ModelError(
+            find_file_problem(file)
+            or f"{file}: expected an ONNX model, got a damaged one ({error}); copy or download it "
+            "again"
+        ) from error
+    except LimitExceededError as error:
+        raise ModelError(f"{file}: not a usual ONNX model: {error}") from error
     except Exception as error:  # no content of the file may crash the caller
         raise ModelError(
-            f"{file}: its memory need is unknown ({type(error).__name__}: {error}); export it again"
+            f"{file}: its memory need is unknown ({type(error).__name__}: {error}); check it with "
+            "python -m onnx.checker"
         ) from error
 
 

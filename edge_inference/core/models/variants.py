@@ -15,6 +15,7 @@ from edge_inference.core.models.onnx_files import (
     is_relative_inside,
     normalize_location,
 )
+from edge_inference.core.models.onnx_problems import explain_access, find_file_problem
 from edge_inference.core.settings import setting
 from edge_inference.core.yaml_file import Section, path_inside
 from edge_inference.errors import ModelError
@@ -69,9 +70,15 @@ class Variant:
             actual = sha256_of(self.file)
         except OSError as error:
             raise ModelError(
-                f"{self.file}: cannot be read ({error.strerror}); copy the {self.precision} "
-                f"weights there, or remove the variant from model.yaml"
+                f"{explain_access(self.file, error)}, or remove variants.{self.precision} from "
+                "model.yaml"
             ) from error
+        # A failed download or half a copy needs other advice than a change.
+        problem = find_file_problem(self.file) if actual != self.sha256 else None
+        if problem is not None:
+            raise ModelError(
+                f"{problem} (wrong checksum: expected sha256 {self.sha256}, got {actual})"
+            )
         _expect_checksum(self.file, self.sha256, actual)
         self._verify_external_data()
 

@@ -24,9 +24,9 @@ from edge_inference.backends.trt.metadata import (
     write_sidecar,
 )
 from edge_inference.backends.trt.vendor import Vendor
-from edge_inference.core.bounded_file import is_regular_file
 from edge_inference.core.disk import describe_write_error
 from edge_inference.core.models.onnx_files import onnx_digest
+from edge_inference.core.models.onnx_problems import find_access_problem
 from edge_inference.engines.build.build_config import (
     Ranges,
     add_profile,
@@ -114,8 +114,9 @@ def build_engine(
     that never change. The only file written is the timing
     cache, after success. Raises BackendError with one sentence, and CancelledError.
     """
-    if not is_regular_file(onnx_file):
-        raise BackendError(f"{onnx_file}: no such file; expected an ONNX model")
+    problem = find_access_problem(onnx_file)
+    if problem is not None:
+        raise BackendError(problem)
     try:
         digest = onnx_digest(onnx_file)
     except ModelError as error:
