@@ -1,0 +1,234 @@
+"""Says why a file cannot be used as an ONNX model, from the file itself.
+
+Libraries answer "Protobuf parsing failed" for a page of HTML, a checkpoint of PyTorch and half of
+a download. Here each of these has its own sentence with a hint that helps. Only a few bytes are
+read, and the structure: never the weights.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from edge_inference.core.bounded_file import MAX_WEIGHTS_BYTES, open_regular_file
+from edge_inference.core.models.file_kinds import recognize_folder, recognize_kind
+from edge_inference.core.models.onnx_reader import (
+    ByteSource,
+    LimitExceededError,
+    MalformedMessageError,
+    OnnxTensor,
+    TruncatedMessageError,
+    WireField,
+    WireMessage,
+    merge_messages,
+    read_tensor,
+)
+
+#: Suffix of ONNX Runtime's own format, which is not protobuf.
+ORT_SUFFIX = ".ort"
+
+_COPY = "copy or download it again"
+_ANY_SIZE = 1 << 62
+#: The fields of ModelProto: IR version, graph.
+_IR_VERSION, _GRAPH = 1, 7
+#: Fields of formats that are protobuf messages, too.
+_CORE_ML_FIELDS = range(200, 4000)
+_CAFFE_LAYER = 100
+#: Zero bytes at the end of a file that no ONNX file has: it ends with outputs and versions.
+_ZEROS = bytes(64)
+
+
+def find_access_problem(file: Path) -> str | None:
+    """Return why a file cannot be read, as one sentence; None for a file that can be read."""
+    try:
+        open_regular_file(file, _ANY_SIZE).close()
+    except OSError as error:
+        return explain_access(file, error)
+    return None
+
+
+def explain_access(file: Path, error: OSError) -> str:
+    """Return why a model's file cannot be opened, as one sentence."""
+    if error.errno == errno.ENOENT:
+        if file.is_symlink():
+            return (
+                f"{file}: expected an ONNX model, got a link to {os.readlink(file)!r:.200}, which "
+                "does not exist; copy the file itself"
+            )
+        return f"{file}: no such file; put the model's ONNX file there"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return (
+            f"{file}: cannot be read ({error.strerror}); allow this user to read it and to enter "
+            "its folder"
+        )
+    try:
+        if file.is_dir():
+            kind = recognize_folder(file)
+            return f"{file}: expected an ONNX file, got {kind.name}; {kind.hint}"
+    except OSError:  # a folder that cannot be listed
+        pass
+    return f"{file}: cannot be read: {error.strerror}; name the ONNX file"
+
+
+def find_file_problem(file: Path) -> str | None:
+    """Return what is wrong with a file that should be an ONNX model, as one sentence.
+
+    None where the file has the structure of an ONNX model and all of its external weights; what
+    a library dislikes is then in the network. Call it after a library has refused the file, since
+    it does not say that a file is valid.
+    """
+    try:
+        with open_regular_file(file, _ANY_SIZE) as stream:
+            return _examine(file, stream.fileno())
+    except OSError as error:
+        return explain_access(file, error)
+
+
+def _examine(file: Path, descriptor: int) -> str | None:
+    if file.name.lower().endswith(ORT_SUFFIX):
+        return None
+    kind = recognize_kind(descriptor)
+    if kind is not None:
+        return f"{file}: expected an ONNX model, got {kind.name}; {kind.hint}"
+    source = ByteSource(descriptor)
+    try:
+        problem = _find_structure_problem(source)
+        if problem is not None:
+            return f"{file}: {problem}"
+        for tensor in _tensors_of(source):
+            if tensor.external is not None:
+                problem = find_external_problem(file, tensor)
+                if problem is not None:
+                    return problem
+    except (LimitExceededError, MalformedMessageError) as error:
+        if os.pread(descriptor, len(_ZEROS), max(source.size - len(_ZEROS), 0)) == _ZEROS:
+            return (
+                f"{file}: expected an ONNX model, got one that ends in zero bytes: its transfer "
+                f"was not finished; {_COPY}"
+            )
+        return f"{file}: expected an ONNX model, got a damaged one ({error}); {_COPY}"
+    if source.size > MAX_WEIGHTS_BYTES:
+        return (
+            f"{file}: expected at most {MAX_WEIGHTS_BYTES} bytes, which is protobuf's limit, got "
+            f"{source.size}; write the weights to a file of their own: onnx.save(…, "
+            "save_as_external_data=True)"
+        )
+    return None
+
+
+def _find_structure_problem(source: ByteSource) -> str | None:
+    """Look at the fields of the file only; the messages in them may still be malformed.
+
+    Raises MalformedMessageError for a damaged ONNX file.
+    """
+    fields: list[WireField] = []
+    try:
+        fields.extend(WireMessage(source))
+    except TruncatedMessageError as error:
+        if not _starts_like_onnx(fields):
+            return _OTHER_FORMAT
+        return (
+            f"expected an ONNX model of at least {error.end} bytes, got the first {source.size}: "
+            f"it was cut off; {_COPY}"
+        )
+    except MalformedMessageError:
+        if not _starts_like_onnx(fields):
+            return _OTHER_FORMAT
+        raise
+    numbers = {field.number for field in fields}
+    if 0 in numbers:
+        raise MalformedMessageError("a field without a number")
+    if _starts_like_onnx(fields) and _GRAPH in numbers:
+        return None
+    return _describe_other_protobuf(fields, numbers, source.bytes(0, 1 << 16))
+
+
+def _starts_like_onnx(fields: Sequence[WireField]) -> bool:
+    """Tell whether the first field is a number: the IR version, which every writer puts first."""
+    return bool(fields) and fields[0].number == _IR_VERSION and fields[0].is_number
+
+
+def _describe_other_protobuf(fields: Sequence[WireField], numbers: set[int], head: bytes) -> str:
+    """Describe a message without ONNX's graph, by the fields that its format has."""
+    if not _starts_like_onnx(fields):
+        for mark, description in _OTHER_PROTOBUF:
+            if mark in head or (mark == b"" and _CAFFE_LAYER in numbers):
+                return f"expected an ONNX model, got {description}"
+        return _OTHER_FORMAT
+    if max(numbers) in _CORE_ML_FIELDS:
+        return (
+            "expected an ONNX model, got a Core ML model (.mlmodel); export the network to ONNX "
+            "from its source"
+        )
+    if numbers == {1, 2} and fields[0].value == 1:
+        return (
+            "expected an ONNX model, got a TensorFlow SavedModel (.pb); convert its folder with "
+            "python -m tf2onnx.convert --saved-model"
+        )
+    return f"expected an ONNX model, got one without a graph, as if it was cut off; {_COPY}"
+
+
+#: Bytes that messages of other formats have near their start.
+_OTHER_PROTOBUF = (
+    (
+        b"\x12\x0bPlaceholder",
+        "a TensorFlow graph (.pb); convert it with python -m tf2onnx.convert --graphdef",
+    ),
+    (
+        b"\x12\x05Const",
+        "a TensorFlow graph (.pb); convert it with python -m tf2onnx.convert --graphdef",
+    ),
+    (b"\x04feed", "a PaddlePaddle program (.pdmodel); convert it with paddle2onnx"),
+    (b"", "a Caffe model (.caffemodel); export the network to ONNX from its source"),
+)
+_OTHER_FORMAT = (
+    "expected an ONNX model, got a file of another format, or a damaged one; name the ONNX file, "
+    "or download it again"
+)
+
+
+def _tensors_of(source: ByteSource) -> list[OnnxTensor]:
+    """Return the weights of the graph, and check the structure of the file on the way."""
+    graph = merge_messages([*WireMessage(source).all(_GRAPH)])
+    if graph is None:
+        return []
+    parts = graph.parts(1, 5)
+    for node in parts[1]:
+        node.parts(1)
+    return [read_tensor(message) for message in parts[5]]
+
+
+def find_external_problem(file: Path, tensor: OnnxTensor) -> str | None:
+    """Return what is wrong with the external weights of ``file``, None where nothing is."""
+    external = tensor.external or {}
+    place = file.parent / external.get("location", "")
+    try:
+        with open_regular_file(place, _ANY_SIZE) as stream:
+            size = os.fstat(stream.fileno()).st_size
+            first = _number(external.get("offset", "0"))
+            length = _number(external.get("length", "0"))
+            if first is None or length is None or first + length <= size:
+                return None
+            kind = recognize_kind(stream.fileno())
+    except FileNotFoundError:
+        return (
+            f"{place}: no such file; it has the weights of {file.name}: copy it, too, under this "
+            "name"
+        )
+    except OSError as error:
+        return (
+            f"{place}: cannot be read ({error.strerror}); it has the weights of {file.name}: allow "
+            "this user to read it"
+        )
+    if kind is not None:
+        return f"{place}: expected the weights of {file.name}, got {kind.name}; {kind.hint}"
+    return (
+        f"{place}: expected at least {first + length} bytes for the weights {tensor.name!r:.100} "
+        f"of {file.name}, got {size}: it was cut off, or belongs to another export; {_COPY}"
+    )
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else None
