@@ -45,18 +45,19 @@ def calibrate(
     cancelled: Cancelled = lambda: False,
     images: str = "",
     input_settings: dict[str, Any] | None = None,
+    model: ModelDescription | None = None,
 ) -> Calibration:
     """Run batches of input tensors through the network and record the range of every tensor.
 
     Memory holds one batch with its inner tensors, and 64 KiB for each tensor. ``images``
-    describes the batches. Raises ConfigError for an unknown method, ModelError and BackendError
+    describes the batches, ``model`` how a batch becomes the graph's inputs. Raises ConfigError for an unknown method, ModelError and BackendError
     for a file that cannot be used, TensorError for a batch that does not fit or leads to values
     that are not finite, SourceError without a batch, CancelledError soon after
     ``cancelled`` returns True.
     """
     if method not in METHODS:
         raise ConfigError(f"method: expected one of {', '.join(METHODS)}, got {method!r}")
-    activations = IntermediateTensors(fold(onnx_file), input_name)
+    activations = IntermediateTensors(fold(onnx_file), input_name, model)
     histograms: dict[str, Histogram] = {}
     digest = hashlib.sha256()
     count = 0
@@ -111,6 +112,7 @@ def calibrate_model(
         cancelled=cancelled,
         images=description,
         input_settings=dataclasses.asdict(model.input),
+        model=model,
     )
 
 

@@ -265,6 +265,7 @@ class _QuantizeRun:
             preprocess_images(images, model.input),
             self._report_measured,
             cancelled=self._cancelled,
+            description=model,
         )
         source = "the golden images" if is_golden else str(request.calibration)
         nodes = ", ".join(f"{name} ({value:.3g})" for name, value in overflows.items())

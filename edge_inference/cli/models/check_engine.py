@@ -94,7 +94,7 @@ def _check_plan(plan: Path, model: ModelDescription | None, gpu: int, model_path
 def _run_plan(
     plan: Path, metadata: EngineMetadata, model: ModelDescription | None, gpu: int
 ) -> int:
-    backend = TrtBackend(plan, device=gpu)
+    backend: Backend = TrtBackend(plan, device=gpu)
     if model is None:
         with backend as engine:
             _print(f"runs on: {engine.describe()}")
@@ -106,7 +106,7 @@ def _run_plan(
         precision=metadata.precision,
         reason="the given plan",
         artifact=PlanFile(plan),
-        backend=backend,
+        backend=backend.fit_to(model),
     )
     return run_checks(selection, backend)
 

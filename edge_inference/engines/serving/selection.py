@@ -169,7 +169,7 @@ def _make(
     backend = _call(candidate, "make", lambda: candidate.make(request, computes, file))
     if not isinstance(backend, Backend):
         raise _wrong_type(candidate, "make", "a Backend", backend)
-    return backend
+    return backend.fit_to(request.model)
 
 
 def _call(owner: BackendCandidate | Selection, what: str, function: Callable[[], Value]) -> Value:
