@@ -251,9 +251,12 @@ def test_yolox_box_of_infinite_size():
         decode(FAMILIES["yolox"], outputs)
 
 
-def test_ssd_background_is_never_reported():
+def test_ssd_background_is_never_an_object():
     outputs = ssd_finished(to_tensor(BOXES), IDS, SCORES)
     outputs["detection_classes:0"][0, 0] = 0
+    with pytest.raises(TensorError, match=r"class 0.*got 1 of 3.*background to false"):
+        decode(FAMILIES["ssd finished"], outputs)
+    outputs["detection_scores:0"][0, 0] = 0.1  # not an object
     assert decode(FAMILIES["ssd finished"], outputs).class_ids.tolist() == [1, 0]
 
 

@@ -89,7 +89,7 @@ def test_classification_refusals(outputs, reason):
 
 
 def test_classification_of_logits_called_probabilities():
-    with pytest.raises(TensorError, match=r"'out'.*from 0 to 1, got -3 to 9; see activation"):
+    with pytest.raises(TensorError, match=r"'out'.*from 0 to 1, got -3 to 9; set activation"):
         decode("classification", {"out": np.array([[9.0, -3, 1]])}, activation="none")
 
 

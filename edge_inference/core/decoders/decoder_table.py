@@ -8,6 +8,8 @@ from typing import Any
 from edge_inference.core.decoders import (
     classification,
     depth,
+    detection_lists,
+    detection_rows,
     detr,
     nanodet,
     segmentation,
@@ -24,6 +26,8 @@ from edge_inference.errors import PluginError
 _FUNCTIONS = (
     classification.decode,
     depth.decode,
+    detection_lists.decode,
+    detection_rows.decode,
     detr.decode,
     nanodet.decode,
     segmentation.decode,

@@ -10,12 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_inference.core.decoders import checks
+from edge_inference.core.decoders.boxes import corners, input_size
 from edge_inference.core.decoders.detection import (
     Candidates,
     OverlapSettings,
     best_classes,
-    corners,
-    input_size,
     select_best,
     select_non_overlapping,
     to_detections,
