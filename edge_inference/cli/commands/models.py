@@ -82,10 +82,10 @@ def _add_new(actions: Commands) -> None:
         "folder", nargs="?", type=text, metavar="DIR", help="folder to write; default: ./FILE"
     )
     new.add_argument("--image", type=text, metavar="FILE", help="image to try; default: a sample")
-    new.add_argument("--task", type=text, default="", help="detection, classification, …")
-    new.add_argument("--decoder", type=text, default="", help="decoder, if the proposal is wrong")
+    new.add_argument("--task", type=text, help="detection, classification, …")
+    new.add_argument("--decoder", type=text, help="decoder, if the proposal is wrong")
     new.add_argument("--labels", type=text, metavar="FILE", help="names of the classes")
-    new.add_argument("--name", type=text, default="", help="name of the model, instead of DIR")
+    new.add_argument("--name", type=text, help="name of the model, instead of DIR")
     new.add_argument(
         "--extra-input",
         type=_extra_input,
@@ -131,9 +131,9 @@ def _start_new(options: argparse.Namespace, started_s: float) -> int:
             folder=path(options.folder),
             image=path(options.image),
             labels=path(options.labels),
-            task=options.task,
-            decoder=options.decoder,
-            name=options.name,
+            task=options.task or "",
+            decoder=options.decoder or "",
+            name=options.name or "",
             extra_inputs=dict(options.extra_input),
             force=options.force,
             as_json=options.as_json,

@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
+
 from edge_inference.backends.ort import OrtBackend
 from edge_inference.cli.bounded_run import remove_with_child
 from edge_inference.cli.exit_status import UsageError
@@ -33,7 +35,7 @@ from edge_inference.core.models.onnx_problems import find_file_problem
 from edge_inference.core.models.onnx_summary import OnnxSummary, read_summary
 from edge_inference.core.proposals.graph_input import ImageInput, extra_values, find_image_input
 from edge_inference.core.proposals.proposal import RAW, UNIT, Evidence, Proposal, pixels
-from edge_inference.core.proposals.sidecars import Sidecars, read_sidecars
+from edge_inference.core.proposals.sidecars import read_sidecars
 from edge_inference.core.proposals.table import propose
 from edge_inference.core.results import RESULT_KINDS, Result
 from edge_inference.core.settings import rules
@@ -174,8 +176,23 @@ def _look(
     )
     scale = RAW if evidence.is_integer_input else UNIT
     spec = _spec({**image.keys(), **scale}, options.file)
-    with OrtBackend(options.file, extra_inputs=extra) as backend:
-        outputs = backend.infer({image.tensor.name: Preprocessor(spec)(frame)[0]})
+    trial = ModelDescription(
+        name=options.file.stem,
+        folder=options.file.parent,
+        task="",
+        description="",
+        license="",
+        source="",
+        input=spec,
+        decoder="",
+        decoder_settings=None,
+        labels=(),
+        variants={},
+        golden=(),
+        extra_inputs={name: np.asarray(value) for name, value in extra.items()},
+    )
+    with OrtBackend(options.file).fit_to(trial) as backend:
+        outputs = backend.infer({spec.name: Preprocessor(spec)(frame)[0]})
     return replace(evidence, outputs=outputs), image, extra
 
 

@@ -109,7 +109,7 @@ def _label_map(text: str, lines: list[str]) -> tuple[str, ...] | None:
         return None
     numbered: dict[int, str] = {}
     for item in _ITEM.findall(text):
-        fields = {key: value for key, value in _FIELD.findall(item)}
+        fields: dict[str, str] = dict(_FIELD.findall(item))
         name = _unquote(fields.get("display_name", fields.get("name", "")))
         if "id" not in fields or not name:
             raise ValueError("is a label map with an item without id or name; complete it")
@@ -128,8 +128,8 @@ def _unquote(text: str) -> str:
 def _numbered_lines(text: str, lines: list[str]) -> tuple[str, ...] | None:
     """Read ``0: person``, ``0 person`` or ``1,person`` lines.
 
-    Labels may begin with numbers themselves ("1 euro", "2 euro", "10 euro"), so a blank as separator
-    needs numbers without a gap, and distinct names.
+    Labels may begin with numbers themselves ("1 euro", "2 euro", "10 euro"), so a blank as
+    separator needs numbers without a gap, and distinct names.
     """
     found = [_NUMBERED.fullmatch(line) for line in lines if line]
     rows = [(int(row[1]), row[2].strip(), _bare(row[3])) for row in found if row is not None]

@@ -22,7 +22,7 @@ from edge_inference.core.models.onnx_reader import (
 from edge_inference.core.models.onnx_shapes import normalize_domain
 from edge_inference.errors import ModelError
 
-#: Maximum number of metadata entries, and length of one: the names of a thousand classes need 30 kB.
+#: Maximum number of metadata entries, and length of one: a thousand names need 30 kB.
 MAX_METADATA, MAX_METADATA_BYTES = 256, 1 << 18
 #: Maximum number of inputs, of outputs, and of files of weights.
 _MAX_TENSORS = 4096

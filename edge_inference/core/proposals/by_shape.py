@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_inference.core.proposals.named_outputs import preprocessor_scale
 from edge_inference.core.proposals.proposal import (
     CHECK_IT,
     IMAGENET,
@@ -20,6 +19,7 @@ from edge_inference.core.proposals.proposal import (
     count_cells,
     pixels,
 )
+from edge_inference.core.proposals.transformers import preprocessor_scale
 
 _RGB = f"assumed RGB; {CHECK_IT}"
 _IMAGENET = f"assumed ImageNet's mean and std; {CHECK_IT}"
@@ -195,8 +195,8 @@ def propose_map(evidence: Evidence) -> Proposal | None:
     settings = {"unit": "inverse"} | ({"depth_output": name} if several else {})
     return Proposal("depth", "depth", "depth", settings, image).assuming(
         {
-            "decoder.unit": "assumed inverse: larger values are nearer, as MiDaS and Depth Anything; set "
-            "it to m for metres, or to relative",
+            "decoder.unit": "assumed inverse: larger values are nearer, as of MiDaS and Depth "
+            "Anything; set it to m for metres, or to relative",
             **texts,
         }
     )

@@ -69,7 +69,7 @@ def _layout(tensor: GraphTensor) -> str | None:
         return f"{batch}CHW"
     if last in _COLORS:
         return f"{batch}HWC"
-    if isinstance(first, int) and isinstance(last, int) or not batch:
+    if (isinstance(first, int) and isinstance(last, int)) or not batch:
         return None
     return "NHWC" if tensor.dtype == "uint8" else "NCHW"
 
@@ -117,7 +117,7 @@ def _preprocessor_size(sidecars: Sidecars) -> tuple[int, int] | None:
     """Return the width and height by preprocessor_config.json, None if it has none."""
     for key in ("crop_size", "size"):
         size = sidecars.preprocessor.get(key)
-        values = [size, size] if isinstance(size, int) else None
+        values: list[Any] | None = [size, size] if isinstance(size, int) else None
         if isinstance(size, Mapping):
             values = [size.get("width"), size.get("height")]
         if values is not None and all(isinstance(v, int) and 0 < v <= _MAX_SIDE for v in values):

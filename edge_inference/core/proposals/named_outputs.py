@@ -1,4 +1,4 @@
-"""Models whose exporters give the outputs names that say what they are."""
+"""Detectors whose exporters give the outputs names that say what they are."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 from edge_inference.core.proposals.proposal import (
     CHECK_IT,
     IMAGENET,
-    RAW,
     UNIT,
     Evidence,
     Proposal,
@@ -17,10 +16,9 @@ from edge_inference.core.proposals.proposal import (
     pixels,
 )
 
-#: Architectures of Transformers whose class scores are one sigmoid each, without "no object".
-_SIGMOID = ("rtdetr", "rt_detr", "dfine", "d_fine", "deformable", "conditional", "deta")
-#: Number of queries of DETR itself.
-_DETR_QUERIES = 100
+_CENTERED = {"mean": [127.5], "std": [127.5]}
+_TENSORFLOW = f"assumed RGB, as TensorFlow uses; {CHECK_IT}"
+_RGB = f"assumed RGB; {CHECK_IT}"
 
 
 def propose_tensorflow(evidence: Evidence) -> Proposal | None:
@@ -29,106 +27,179 @@ def propose_tensorflow(evidence: Evidence) -> Proposal | None:
     scores = evidence.first("detection_scores", axes=2)
     classes = evidence.first("detection_classes", axes=2)
     if boxes and scores and classes:
-        settings: dict[str, Any] = {"box_order": "yxyx", "normalized": True}
+        settings: dict[str, Any] = {"box_order": "yxyx", "normalized": True, "background": True}
         settings |= {"boxes_output": boxes, "scores_output": scores, "classes_output": classes}
-        numbers = evidence.outputs[classes]
-        is_from_zero = bool((numbers == 0).any())
         count = next(evidence.named("num_detections"), None)
-        return Proposal(
-            "TensorFlow Object Detection API",
-            "detection",
-            "ssd",
-            {**settings, "background": not is_from_zero}
-            | ({"count_output": count} if count is not None else {}),
-            pixels(evidence, {"mean": [127.5], "std": [127.5]}, resize="stretch"),
-        ).assuming(
+        if count is not None:
+            settings["count_output"] = count
+        stretch = pixels(evidence, _CENTERED, resize="stretch")
+        family = "TensorFlow Object Detection API"
+        return Proposal(family, "detection", "detection_lists", settings, stretch).assuming(
             {
-                "input.color": f"assumed RGB, as TensorFlow uses; {CHECK_IT}",
-                "decoder.background": "classes assumed to be numbered from 1, as in TensorFlow's label "
-                "maps; set it to false for numbers from 0",
+                "input.color": _TENSORFLOW,
+                "decoder.background": "assumed classes from 1, as in TensorFlow's label maps; set "
+                "it to false for classes from 0",
             }
         )
     rows = evidence.first("detections", axes=3)
     if rows and evidence.outputs[rows].shape[2] == 7:
-        return Proposal(
-            "EfficientDet (AutoML)",
-            "detection",
-            "efficientdet",
-            {"rows_output": rows} if len(evidence.outputs) > 1 else {},
-            pixels(evidence, IMAGENET, resize="letterbox", letterbox_align="top_left"),
-        ).assuming(
+        settings = {"rows_output": rows} if len(evidence.outputs) > 1 else {}
+        image = pixels(evidence, IMAGENET, resize="letterbox", letterbox_align="top_left")
+        family = "EfficientDet (google/automl)"
+        return Proposal(family, "detection", "efficientdet", settings, image).assuming(
             {
                 "input.color": f"assumed RGB, as EfficientDet uses; {CHECK_IT}",
-                "decoder.name": "columns assumed to be image, ymin, xmin, ymax, xmax, score, class, "
+                "decoder.name": "assumed columns image, ymin, xmin, ymax, xmax, score, class with "
                 "classes from 1, as google/automl exports them",
             }
         )
     mask = next(evidence.named("semanticpredictions"), None)
     if mask:
-        return Proposal(
-            "DeepLab (TensorFlow)",
-            "segmentation",
-            "segmentation",
-            {"mask_output": mask} if len(evidence.outputs) > 1 else {},
-            pixels(evidence, {"mean": [127.5], "std": [127.5]}, resize="stretch"),
-        ).assuming({"input.color": f"assumed RGB, as TensorFlow uses; {CHECK_IT}"})
-    return None
-
-
-def propose_detr(evidence: Evidence) -> Proposal | None:
-    """Propose for DETR and its relatives: Transformers' outputs, or deployed RT-DETR and D-FINE."""
-    logits, boxes = evidence.first("logit", axes=3), evidence.first("box", axes=3)
-    if logits and boxes and evidence.outputs[boxes].shape[2] == 4:
-        return _transformers_detr(evidence, logits, boxes)
-    sizes = [tensor.name for tensor in evidence.extra if "size" in tensor.name.lower()]
-    outputs = {name.lower(): name for name in evidence.outputs}
-    if sizes and {"labels", "boxes", "scores"} <= outputs.keys():
-        settings = {
-            "box_order": "xyxy",
-            "normalized": False,
-            "background": False,
-            "boxes_output": outputs["boxes"],
-            "scores_output": outputs["scores"],
-            "classes_output": outputs["labels"],
-        }
-        return Proposal(
-            "RT-DETR or D-FINE with its postprocessor",
-            "detection",
-            "ssd",
-            settings,
-            pixels(evidence, UNIT, resize="stretch"),
-        ).assuming(
-            {
-                "input.color": f"assumed RGB, as RT-DETR and D-FINE use; {CHECK_IT}",
-                "input.mean": "assumed pixels from 0 to 1 without normalization, as RT-DETR and D-FINE use",
-                "extra_inputs": f"{sizes[0]} assumed to be width, height of the input, so that boxes are "
-                "in its pixels",
-            }
+        settings = {"mask_output": mask} if len(evidence.outputs) > 1 else {}
+        stretch = pixels(evidence, _CENTERED, resize="stretch")
+        family = "DeepLab (TensorFlow)"
+        return Proposal(family, "segmentation", "segmentation", settings, stretch).assuming(
+            {"input.color": _TENSORFLOW}
         )
     return None
 
 
-def _transformers_detr(evidence: Evidence, logits: str, boxes: str) -> Proposal:
-    config = evidence.sidecars.transformers
-    names = f"{config.get('architectures', '')} {config.get('model_type', '')}".lower()
-    names = names or evidence.stem.lower()
-    queries = evidence.outputs[logits].shape[1]
-    is_sigmoid = any(word in names for word in _SIGMOID)
-    if not config:
-        is_sigmoid = is_sigmoid or queries != _DETR_QUERIES
-    settings = {"activation": "sigmoid" if is_sigmoid else "softmax"}
-    settings |= {"logits_output": logits, "boxes_output": boxes}
-    scale = _preprocessor(evidence, UNIT if is_sigmoid else IMAGENET)
-    labels = evidence.sidecars.labels
-    proposal = Proposal("DETR (Transformers)", "detection", "detr", settings, scale, labels)
-    proposal = proposal.assuming({"input.color": f"assumed RGB, as Transformers uses; {CHECK_IT}"})
-    if config:
-        return proposal
-    return proposal.assuming(
+def propose_deployed_detr(evidence: Evidence) -> Proposal | None:
+    """Propose for RT-DETR and D-FINE with their postprocessor, which takes the size as input."""
+    sizes = [tensor.name for tensor in evidence.extra if "size" in tensor.name.lower()]
+    outputs = {name.lower(): name for name in evidence.outputs}
+    if not sizes or not {"labels", "boxes", "scores"} <= outputs.keys():
+        return None
+    settings = {
+        "box_order": "xyxy",
+        "normalized": False,
+        "background": False,
+        "boxes_output": outputs["boxes"],
+        "scores_output": outputs["scores"],
+        "classes_output": outputs["labels"],
+    }
+    stretch = pixels(evidence, UNIT, resize="stretch")
+    family = "RT-DETR or D-FINE with its postprocessor"
+    return Proposal(family, "detection", "detection_lists", settings, stretch).assuming(
         {
-            "decoder.activation": f"assumed {settings['activation']} for {queries} queries; there is no "
-            "config.json beside the file that names the architecture",
-            "input.mean": "assumed; there is no preprocessor_config.json beside the file",
+            "input.color": f"assumed RGB, as RT-DETR and D-FINE use; {CHECK_IT}",
+            "input.mean": "assumed pixels from 0 to 1, as RT-DETR and D-FINE use",
+            "extra_inputs": f"{sizes[0]} assumed to be width, height of the input, so that boxes "
+            "are in its pixels",
+        }
+    )
+
+
+def propose_paddle(evidence: Evidence) -> Proposal | None:
+    """Propose for PaddleDetection: rows of class, score and box, and their number."""
+    inputs = {tensor.name for tensor in evidence.extra}
+    if not evidence.sidecars.paddle and not inputs & {"scale_factor", "im_shape"}:
+        return None
+    rows = [
+        name
+        for name, array in evidence.outputs.items()
+        if array.ndim == 2 and array.shape[1] == 6 and array.dtype.kind == "f"
+    ]
+    if not rows:
+        return None
+    settings = {"rows_output": rows[0]} if len(evidence.outputs) > 1 else {}
+    image = _paddle_input(evidence)
+    labels = evidence.sidecars.labels
+    proposal = Proposal(
+        "PaddleDetection", "detection", "paddle_detection", settings, image, labels
+    ).assuming(
+        {
+            "input.color": f"assumed RGB, as PaddleDetection uses; {CHECK_IT}",
+            "extra_inputs": "assumed that boxes are to be in pixels of the input",
+        }
+    )
+    if evidence.sidecars.paddle:
+        return proposal
+    text = "assumed pixels from 0 to 1; no infer_cfg.yml beside the file says more"
+    return proposal.assuming({"input.mean": text})
+
+
+def _paddle_input(evidence: Evidence) -> dict[str, Any]:
+    """Return the keys of ``input`` by the steps of infer_cfg.yml."""
+    steps = evidence.sidecars.paddle.get("Preprocess", [])
+    by_type = {step.get("type"): step for step in steps if isinstance(step, Mapping)}
+    resize, scale = by_type.get("Resize", {}), by_type.get("NormalizeImage", {})
+    mean, std = _colors(scale.get("mean")), _colors(scale.get("std"))
+    values: dict[str, Any] = dict(UNIT)
+    if mean is not None and std is not None and scale.get("norm_type") != "none":
+        factor = 255.0 if scale.get("is_scale", True) else 1.0
+        values = {
+            "mean": [round(value * factor, 4) for value in mean],
+            "std": [round(value * factor, 4) for value in std],
+        }
+    keeps_ratio = bool(resize.get("keep_ratio"))
+    align = {"letterbox_align": "top_left", "pad_value": 0} if keeps_ratio else {}
+    return pixels(evidence, values, resize="letterbox" if keeps_ratio else "stretch", **align)
+
+
+def _colors(values: object) -> list[float] | None:
+    if not isinstance(values, list) or len(values) != 3:
+        return None
+    return values if all(isinstance(value, int | float) for value in values) else None
+
+
+def propose_mmdeploy(evidence: Evidence) -> Proposal | None:
+    """Propose for detectors of MMDeploy: ``dets`` with five columns, and ``labels``."""
+    rows = evidence.first("dets", axes=3)
+    if not rows or evidence.outputs[rows].shape[2] != 5 or "labels" not in evidence.outputs:
+        return None
+    scale = {"mean": [103.53, 116.28, 123.675], "std": [57.375, 57.12, 58.395]}
+    image = pixels(evidence, scale, resize="letterbox", letterbox_align="top_left")
+    settings = {"rows_output": rows, "classes_output": "labels"}
+    return Proposal("MMDeploy", "detection", "rtmdet", settings, image | {"color": "BGR"}).assuming(
+        {
+            "input.color": f"assumed BGR, as RTMDet uses; {CHECK_IT}",
+            "input.mean": "assumed the mean and std of RTMDet; see the pipeline.json of MMDeploy",
+        }
+    )
+
+
+def propose_suppressed(evidence: Evidence) -> Proposal | None:
+    """Propose for models that end in non-maximum suppression: TensorRT, YOLOv7, torchvision."""
+    letterbox = pixels(evidence, UNIT, resize="letterbox")
+    texts = {
+        "input.color": f"assumed RGB, as YOLO exporters use; {CHECK_IT}",
+        "input.mean": "assumed pixels from 0 to 1, as YOLO exporters use",
+    }
+    outputs = {name.lower(): name for name in evidence.outputs}
+    if {"det_boxes", "det_scores", "det_classes"} <= outputs.keys():
+        family = "YOLOv6 or YOLOv7, end to end"
+        return Proposal(family, "detection", "efficient_nms", {}, letterbox).assuming(texts)
+    rows = [array for array in evidence.outputs.values() if array.ndim == 2]
+    has_suppression = "NonMaxSuppression" in evidence.summary.operators
+    if len(evidence.outputs) == 1 and rows and rows[0].shape[1] == 7 and has_suppression:
+        family = "YOLOv7, end to end"
+        texts["decoder.name"] = (
+            "assumed columns batch, x1, y1, x2, y2, class, score, as YOLOv7 exports them"
+        )
+        return Proposal(family, "detection", "yolov7_end_to_end", {}, letterbox).assuming(texts)
+    return _torchvision(evidence)
+
+
+def _torchvision(evidence: Evidence) -> Proposal | None:
+    """Propose for boxes ``[N, 4]``, class numbers ``[N]`` and scores ``[N]``."""
+    found: dict[str, str] = {}
+    for name, array in evidence.outputs.items():
+        if array.ndim == 2 and array.shape[1] == 4 and array.dtype.kind == "f":
+            found["boxes_output"] = name
+        elif array.ndim == 1 and array.dtype.kind == "f":
+            found["scores_output"] = name
+        elif array.ndim == 1 and array.dtype.kind == "i":
+            found["classes_output"] = name
+    if len(found) != 3 or len(evidence.outputs) != 3:
+        return None
+    stretch = pixels(evidence, UNIT, resize="stretch")
+    family = "torchvision detector"
+    return Proposal(family, "detection", "torchvision", found, stretch).assuming(
+        {
+            "input.color": f"assumed RGB, as torchvision uses; {CHECK_IT}",
+            "input.mean": "assumed pixels from 0 to 1: torchvision's graphs normalize them",
+            "decoder.background": "assumed classes from 1, as torchvision numbers them",
         }
     )
 
@@ -143,7 +214,6 @@ def propose_lists(evidence: Evidence) -> Proposal | None:
     labels = evidence.first("label", "class", axes=2)
     lists = evidence.first("score", axes=2)
     is_unit = are_within_unit(names[boxes])
-    color = f"assumed RGB; {CHECK_IT}"
     if scores is not None:
         probabilities = are_probabilities(names[scores])
         activation = "none" if probabilities or are_within_unit(names[scores]) else "softmax"
@@ -158,9 +228,9 @@ def propose_lists(evidence: Evidence) -> Proposal | None:
         scale = pixels(evidence, {"mean": [127.0], "std": [128.0]}, resize="stretch")
         return Proposal("SSD (PyTorch)", "detection", "ssd", settings, scale).assuming(
             {
-                "input.color": color,
-                "input.mean": "assumed mean 127 and std 128, as pytorch-ssd and jetson-inference use; "
-                + CHECK_IT,
+                "input.color": _RGB,
+                "input.mean": "assumed mean 127 and std 128, as pytorch-ssd and "
+                f"jetson-inference use; {CHECK_IT}",
                 "decoder.box_order": "assumed xyxy, as PyTorch's SSD uses",
             }
         )
@@ -174,76 +244,13 @@ def propose_lists(evidence: Evidence) -> Proposal | None:
             "classes_output": labels,
         }
         scale = pixels(evidence, IMAGENET, resize="stretch")
-        return Proposal("SSD with lists", "detection", "ssd", settings, scale).assuming(
+        return Proposal("SSD with lists", "detection", "detection_lists", settings, scale).assuming(
             {
-                "input.color": color,
+                "input.color": _RGB,
                 "input.mean": f"assumed ImageNet's mean and std; {CHECK_IT}",
                 "decoder.box_order": "assumed xyxy",
-                "decoder.background": "assumed from the class numbers of one image; set it to false if "
-                "the classes are numbered from 0",
+                "decoder.background": "assumed from the class numbers of one image; set it to "
+                "false for classes from 0",
             }
         )
     return None
-
-
-def propose_transformers(evidence: Evidence) -> Proposal | None:
-    """Propose for depth, segmentation and classification models of Transformers."""
-    depth = next(evidence.named("predicted_depth"), None)
-    is_transformers = evidence.image.name == "pixel_values"
-    if depth is not None:
-        kind = evidence.sidecars.transformers.get("depth_estimation_type")
-        unit = "m" if kind == "metric" or "zoe" in evidence.stem.lower() else "inverse"
-        settings = {"unit": unit} | ({"depth_output": depth} if len(evidence.outputs) > 1 else {})
-        scale = _preprocessor(evidence, IMAGENET)
-        return Proposal("depth (Transformers)", "depth", "depth", settings, scale).assuming(
-            {
-                "input.color": f"assumed RGB, as Transformers uses; {CHECK_IT}",
-                "decoder.unit": f"assumed {unit}: "
-                + (
-                    "metres"
-                    if unit == "m"
-                    else "larger values are nearer, as DPT and Depth Anything"
-                ),
-            }
-        )
-    logits = next(evidence.named("logits"), None)
-    if not is_transformers or logits is None or evidence.outputs[logits].ndim != 4:
-        return None
-    return Proposal(
-        "segmentation (Transformers)",
-        "segmentation",
-        "segmentation",
-        {"mask_output": logits} if len(evidence.outputs) > 1 else {},
-        _preprocessor(evidence, IMAGENET),
-        evidence.sidecars.labels,
-    ).assuming({"input.color": f"assumed RGB, as Transformers uses; {CHECK_IT}"})
-
-
-def _preprocessor(evidence: Evidence, default: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the keys of ``input`` by preprocessor_config.json, as far as it says."""
-    return pixels(evidence, preprocessor_scale(evidence, default), resize="stretch")
-
-
-def preprocessor_scale(evidence: Evidence, default: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return mean and std by preprocessor_config.json, the default without one."""
-    values = evidence.sidecars.preprocessor
-    if not values:
-        return default
-    factor = values.get("rescale_factor", 1 / 255) if values.get("do_rescale", True) else 1.0
-    mean, std = _numbers(values.get("image_mean")), _numbers(values.get("image_std"))
-    if not isinstance(factor, int | float) or not factor:
-        return default
-    if not values.get("do_normalize", mean is not None):
-        return {"mean": [0.0], "std": [round(1 / factor, 6)]} if factor != 1 else RAW
-    if mean is None or std is None:
-        return default
-    return {
-        "mean": [round(value / factor, 4) for value in mean],
-        "std": [round(value / factor, 4) for value in std],
-    }
-
-
-def _numbers(values: object) -> list[float] | None:
-    if not isinstance(values, list) or len(values) not in (1, 3):
-        return None
-    return values if all(isinstance(value, int | float) for value in values) else None

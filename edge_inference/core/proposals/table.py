@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from edge_inference.core.proposals import by_shape, named_outputs, ultralytics
+from edge_inference.core.proposals import by_shape, named_outputs, transformers, ultralytics
 from edge_inference.core.proposals.proposal import Evidence, Proposal
 
 FAMILIES: tuple[Callable[[Evidence], Proposal | None], ...] = (
     ultralytics.propose_ultralytics,
     named_outputs.propose_tensorflow,
-    named_outputs.propose_detr,
+    named_outputs.propose_deployed_detr,
+    named_outputs.propose_paddle,
+    named_outputs.propose_mmdeploy,
+    named_outputs.propose_suppressed,
+    transformers.propose_detr,
     named_outputs.propose_lists,
-    named_outputs.propose_transformers,
+    transformers.propose_transformers,
     by_shape.propose_classifier,
     by_shape.propose_detector,
     by_shape.propose_map,
