@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from onnx import TensorProto
 
-from exports.graph import BLUE, COCO, RED, Graph, cell_boxes, centered
+from exports.graph import BLUE, COCO, RED, SHARPNESS, Graph, cell_boxes, centered
 
 #: ImageNet's mean and std for 0 to 255.
 MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
@@ -218,7 +218,7 @@ def write_torchvision_classifier(file: Path) -> Path:
     planes = graph.redness("input", MEAN, STD)
     means = graph.reshape(graph.add("GlobalAveragePool", planes), 1, 2, 1)
     logits = graph.reshape(graph.class_scores(means, 1000), 1, 1000)
-    graph.rename(graph.add("Mul", logits, graph.constant(np.float32(20))), "output")
+    graph.rename(graph.add("Mul", logits, graph.constant(np.float32(SHARPNESS))), "output")
     return graph.save(
         file,
         {"input": (_FLOAT, ["batch_size", 3, 224, 224])},

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from onnx import TensorProto
 
-from exports.graph import COCO, Graph, cell_boxes, centered
+from exports.graph import COCO, SHARPNESS, Graph, cell_boxes, centered
 
 _SIDE = 640
 _CELL = 32
@@ -87,7 +87,7 @@ def write_yolov8_cls(file: Path) -> Path:
     planes = graph.redness("images", [0.0], [255.0])
     means = graph.reshape(graph.add("GlobalAveragePool", planes), 1, 2, 1)
     logits = graph.reshape(graph.class_scores(means, 1000), 1, 1000)
-    logits = graph.add("Mul", logits, graph.constant(np.float32(20)))
+    logits = graph.add("Mul", logits, graph.constant(np.float32(SHARPNESS)))
     graph.rename(graph.add("Softmax", logits, axis=1), "output0")
     metadata = ultralytics_metadata(
         "YOLOv8n-cls", "classify", stride=1, imgsz=[224, 224],

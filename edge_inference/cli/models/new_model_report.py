@@ -14,7 +14,7 @@ from edge_inference.core.text_line import one_line
 
 _MAX_FINDINGS = 6
 _NO_LICENSE = "the file names none; write that of the weights into model.yaml"
-_NO_LABELS = "none; classes have numbers, until you give names with --labels"
+_NO_LABELS = "none; classes are reported by number, until you give their names with --labels"
 
 
 @dataclass(frozen=True)

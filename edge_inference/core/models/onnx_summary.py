@@ -5,9 +5,10 @@ Nothing is loaded and the package ``onnx`` is not needed; see ``onnx_reader``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from edge_inference.core.bounded_file import MAX_WEIGHTS_BYTES, open_regular_file
 from edge_inference.core.models.onnx_reader import (
@@ -22,8 +23,12 @@ from edge_inference.core.models.onnx_reader import (
 from edge_inference.core.models.onnx_shapes import normalize_domain
 from edge_inference.errors import ModelError
 
+Content = TypeVar("Content")
+
 #: Maximum number of metadata entries, and length of one: a thousand names need 30 kB.
 MAX_METADATA, MAX_METADATA_BYTES = 256, 1 << 18
+#: The field of ModelProto.
+_METADATA = 14
 #: Maximum number of inputs, of outputs, and of files of weights.
 _MAX_TENSORS = 4096
 
@@ -82,9 +87,18 @@ class OnnxSummary:
 
 def read_summary(file: Path) -> OnnxSummary:
     """Read the summary of an ONNX file. Raises ModelError, also for a file that is not ONNX."""
+    return _read(file, _summarize)
+
+
+def read_metadata(file: Path) -> Mapping[str, str]:
+    """Read only the metadata of an ONNX file, without its graph. Raises ModelError."""
+    return _read(file, lambda model: _metadata([*model.all(_METADATA)]))
+
+
+def _read(file: Path, read: Callable[[WireMessage], Content]) -> Content:
     try:
         with open_regular_file(file, MAX_WEIGHTS_BYTES) as stream:
-            return _summarize(WireMessage(ByteSource(stream.fileno())))
+            return read(WireMessage(ByteSource(stream.fileno())))
     except OSError as error:
         raise ModelError(f"{file}: cannot be read ({error.strerror})") from error
     except (LimitExceededError, MalformedMessageError) as error:
@@ -92,7 +106,7 @@ def read_summary(file: Path) -> OnnxSummary:
 
 
 def _summarize(model: WireMessage) -> OnnxSummary:
-    parts = model.parts(2, 3, 7, 8, 14)
+    parts = model.parts(2, 3, 7, 8, _METADATA)
     graph = merge_messages(parts[7])
     if graph is None:
         raise MalformedMessageError("it has no graph")
@@ -124,7 +138,7 @@ def _summarize(model: WireMessage) -> OnnxSummary:
         ir_version=version[-1] if version else 0,
         opsets=opsets,
         producer=f"{last_text(parts[2])} {last_text(parts[3])}".strip(),
-        metadata=_metadata(parts[14]),
+        metadata=_metadata(parts[_METADATA]),
         inputs=tuple(tensor for tensor in inputs if tensor.name not in weights),
         outputs=tuple(outputs),
         output_operators=output_operators,

@@ -68,6 +68,10 @@ def _detector(evidence: Evidence) -> Proposal:
     _, first, last = array.shape
     letterbox = pixels(evidence, UNIT, resize="letterbox")
     is_detr = "rtdetr" in f"{metadata.head} {metadata.description}".lower()
+    if is_detr and last == 6 != 4 + classes:
+        rows = {"columns": ["cx", "cy", "w", "h", "score", "class"], "normalized": True}
+        stretch = pixels(evidence, UNIT, resize="stretch")
+        return Proposal(family, "detection", "detection_rows", rows, stretch, metadata.labels)
     if is_detr and last == 4 + classes:
         settings = {"layout": "channels_last", "normalized": True, "iou": 1.0, **boxes}
         stretch = pixels(evidence, UNIT, resize="stretch")
