@@ -49,7 +49,8 @@ def recognize_kind(descriptor: int) -> FileKind | None:
     for signature, kind in _SIGNATURES:
         if re.match(signature, head, re.DOTALL):
             return kind
-    return next((kind for find in _FINDERS if (kind := find(ends)) is not None), None)
+    found = (find(ends) for find in _FINDERS)
+    return next((kind for kind in found if kind is not None), None)
 
 
 def recognize_folder(folder: Path) -> FileKind:

@@ -14,20 +14,18 @@ from pathlib import Path
 
 from edge_inference.core.bounded_file import MAX_WEIGHTS_BYTES, open_regular_file
 from edge_inference.core.models.file_kinds import recognize_folder, recognize_kind
+from edge_inference.core.models.onnx_files import ORT_SUFFIX, check_external_file, external_files
 from edge_inference.core.models.onnx_reader import (
     ByteSource,
     LimitExceededError,
     MalformedMessageError,
-    OnnxTensor,
     TruncatedMessageError,
     WireField,
     WireMessage,
     merge_messages,
     read_tensor,
 )
-
-#: Suffix of ONNX Runtime's own format, which is not protobuf.
-ORT_SUFFIX = ".ort"
+from edge_inference.errors import ModelError
 
 _COPY = "copy or download it again"
 _ANY_SIZE = 1 << 62
@@ -54,8 +52,8 @@ def explain_access(file: Path, error: OSError) -> str:
     if error.errno == errno.ENOENT:
         if file.is_symlink():
             return (
-                f"{file}: expected an ONNX model, got a link to {os.readlink(file)!r:.200}, which "
-                "does not exist; copy the file itself"
+                f"{file}: expected an ONNX model, got a link to a file that does not exist, "
+                f"{str(file.readlink())!r:.200}; copy the file itself"
             )
         return f"{file}: no such file; put the model's ONNX file there"
     if error.errno in (errno.EACCES, errno.EPERM):
@@ -97,11 +95,7 @@ def _examine(file: Path, descriptor: int) -> str | None:
         problem = _find_structure_problem(source)
         if problem is not None:
             return f"{file}: {problem}"
-        for tensor in _tensors_of(source):
-            if tensor.external is not None:
-                problem = find_external_problem(file, tensor)
-                if problem is not None:
-                    return problem
+        _read_messages(source)
     except (LimitExceededError, MalformedMessageError) as error:
         if os.pread(descriptor, len(_ZEROS), max(source.size - len(_ZEROS), 0)) == _ZEROS:
             return (
@@ -115,6 +109,11 @@ def _examine(file: Path, descriptor: int) -> str | None:
             f"{source.size}; write the weights to a file of their own: onnx.save(…, "
             "save_as_external_data=True)"
         )
+    try:
+        for location, size in external_files(file).items():
+            check_external_file(file, location, size)
+    except ModelError as error:
+        return str(error)
     return None
 
 
@@ -138,9 +137,12 @@ def _find_structure_problem(source: ByteSource) -> str | None:
             return _OTHER_FORMAT
         raise
     numbers = {field.number for field in fields}
-    if 0 in numbers:
+    is_onnx = _GRAPH in numbers and all(
+        field.is_number for field in fields if field.number == _IR_VERSION
+    )
+    if is_onnx and 0 in numbers:
         raise MalformedMessageError("a field without a number")
-    if _starts_like_onnx(fields) and _GRAPH in numbers:
+    if is_onnx:
         return None
     return _describe_other_protobuf(fields, numbers, source.bytes(0, 1 << 16))
 
@@ -153,9 +155,14 @@ def _starts_like_onnx(fields: Sequence[WireField]) -> bool:
 def _describe_other_protobuf(fields: Sequence[WireField], numbers: set[int], head: bytes) -> str:
     """Describe a message without ONNX's graph, by the fields that its format has."""
     if not _starts_like_onnx(fields):
-        for mark, description in _OTHER_PROTOBUF:
-            if mark in head or (mark == b"" and _CAFFE_LAYER in numbers):
-                return f"expected an ONNX model, got {description}"
+        marks = [mark for mark in _OTHER_PROTOBUF if mark in head]
+        if marks:
+            return f"expected an ONNX model, got {_OTHER_PROTOBUF[marks[0]]}"
+        if _CAFFE_LAYER in numbers:
+            return (
+                "expected an ONNX model, got a Caffe model (.caffemodel); export the network to "
+                "ONNX from its source"
+            )
         return _OTHER_FORMAT
     if max(numbers) in _CORE_ML_FIELDS:
         return (
@@ -170,65 +177,25 @@ def _describe_other_protobuf(fields: Sequence[WireField], numbers: set[int], hea
     return f"expected an ONNX model, got one without a graph, as if it was cut off; {_COPY}"
 
 
-#: Bytes that messages of other formats have near their start.
-_OTHER_PROTOBUF = (
-    (
-        b"\x12\x0bPlaceholder",
-        "a TensorFlow graph (.pb); convert it with python -m tf2onnx.convert --graphdef",
-    ),
-    (
-        b"\x12\x05Const",
-        "a TensorFlow graph (.pb); convert it with python -m tf2onnx.convert --graphdef",
-    ),
-    (b"\x04feed", "a PaddlePaddle program (.pdmodel); convert it with paddle2onnx"),
-    (b"", "a Caffe model (.caffemodel); export the network to ONNX from its source"),
-)
+_TENSORFLOW_GRAPH = "a TensorFlow graph (.pb); convert it with python -m tf2onnx.convert --graphdef"
+#: Bytes that messages of other formats have near their start: operators, names of variables.
+_OTHER_PROTOBUF = {
+    b"\x12\x0bPlaceholder": _TENSORFLOW_GRAPH,
+    b"\x12\x05Const": _TENSORFLOW_GRAPH,
+    b"\x04feed": "a PaddlePaddle program (.pdmodel); convert it with paddle2onnx",
+}
 _OTHER_FORMAT = (
     "expected an ONNX model, got a file of another format, or a damaged one; name the ONNX file, "
     "or download it again"
 )
 
 
-def _tensors_of(source: ByteSource) -> list[OnnxTensor]:
-    """Return the weights of the graph, and check the structure of the file on the way."""
+def _read_messages(source: ByteSource) -> None:
+    """Read the nodes and weights of the graph. Raises MalformedMessageError for a damaged one."""
     graph = merge_messages([*WireMessage(source).all(_GRAPH)])
-    if graph is None:
-        return []
-    parts = graph.parts(1, 5)
-    for node in parts[1]:
-        node.parts(1)
-    return [read_tensor(message) for message in parts[5]]
-
-
-def find_external_problem(file: Path, tensor: OnnxTensor) -> str | None:
-    """Return what is wrong with the external weights of ``file``, None where nothing is."""
-    external = tensor.external or {}
-    place = file.parent / external.get("location", "")
-    try:
-        with open_regular_file(place, _ANY_SIZE) as stream:
-            size = os.fstat(stream.fileno()).st_size
-            first = _number(external.get("offset", "0"))
-            length = _number(external.get("length", "0"))
-            if first is None or length is None or first + length <= size:
-                return None
-            kind = recognize_kind(stream.fileno())
-    except FileNotFoundError:
-        return (
-            f"{place}: no such file; it has the weights of {file.name}: copy it, too, under this "
-            "name"
-        )
-    except OSError as error:
-        return (
-            f"{place}: cannot be read ({error.strerror}); it has the weights of {file.name}: allow "
-            "this user to read it"
-        )
-    if kind is not None:
-        return f"{place}: expected the weights of {file.name}, got {kind.name}; {kind.hint}"
-    return (
-        f"{place}: expected at least {first + length} bytes for the weights {tensor.name!r:.100} "
-        f"of {file.name}, got {size}: it was cut off, or belongs to another export; {_COPY}"
-    )
-
-
-def _number(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else None
+    if graph is not None:
+        parts = graph.parts(1, 5)
+        for node in parts[1]:
+            node.parts()
+        for weights in parts[5]:
+            read_tensor(weights)

@@ -17,12 +17,17 @@ from edge_inference.backends.cpu_instructions import find_cpu_instructions
 from edge_inference.backends.gpu import find_gpu
 from edge_inference.backends.trt.metadata import Environment
 from edge_inference.backends.trt.vendor import import_tensorrt
-from edge_inference.core.checksum import sha256_of
 from edge_inference.core.models.model import ModelDescription
+from edge_inference.core.models.onnx_files import onnx_digest
 from edge_inference.core.models.variants import Variant
 from edge_inference.core.settings import change
 from edge_inference.engines.build.build_options import BuildOptions
-from edge_inference.engines.cache.artifact_cache import ArtifactCache, default_cache_folder, key_of
+from edge_inference.engines.cache.artifact_cache import (
+    ArtifactCache,
+    CacheEntry,
+    default_cache_folder,
+    key_of,
+)
 from edge_inference.engines.precision.derivation import (
     calibration_digest,
     derivation_rules,
@@ -53,6 +58,11 @@ def default_cache() -> ArtifactCache:
 class Artifact(ABC):
     """A file for a backend."""
 
+    @property
+    def source(self) -> Variant | None:
+        """The variant in the model folder that the file is or is made from, None if unknown."""
+        return None
+
     @abstractmethod
     def find(self, cache: ArtifactCache) -> Path | None:
         """Return the file, or None where it does not exist yet. Raises CacheError if damaged."""
@@ -66,12 +76,13 @@ class Artifact(ABC):
         """Remove the file, so that it is made again; False for a file outside the cache."""
 
     def digest(self, cache: ArtifactCache) -> str | None:
-        """Return the file's sha256 in hexadecimal digits; None where it does not exist yet.
+        """Return the checksum of the file, and of the files of weights that it references.
 
-        Raises CacheError where it is damaged, OSError where it cannot be read.
+        None where it does not exist yet. Raises CacheError where it is damaged, ModelError where
+        it cannot be read.
         """
         file = self.find(cache)
-        return None if file is None else sha256_of(file)
+        return None if file is None else onnx_digest(file)
 
 
 @dataclass(frozen=True)
@@ -79,6 +90,11 @@ class ShippedFile(Artifact):
     """A variant in the model folder."""
 
     variant: Variant
+
+    @property
+    def source(self) -> Variant:
+        """The variant."""
+        return self.variant
 
     def find(self, cache: ArtifactCache) -> Path | None:
         """Return the variant's file."""
@@ -94,8 +110,8 @@ class ShippedFile(Artifact):
         return False
 
     def digest(self, cache: ArtifactCache) -> str | None:
-        """Return the checksum in model.yaml; it is verified before a backend opens the file."""
-        return self.variant.sha256
+        """Return the checksum by model.yaml; it is verified before a backend opens the file."""
+        return self.variant.digest
 
 
 @dataclass(frozen=True)
@@ -110,6 +126,11 @@ class DerivedModel(Artifact):
     target: str
     weight_bits: int = FULL_BITS
 
+    @property
+    def source(self) -> Variant:
+        """The fp32 variant."""
+        return self.model.variants["fp32"]
+
     def parts(self) -> dict[str, Any]:
         """Return everything that changes the file or the result of its checks.
 
@@ -120,7 +141,7 @@ class DerivedModel(Artifact):
         return {
             "kind": "onnx",
             "rules": derivation_rules(),
-            "source": self.model.variants["fp32"].sha256,
+            "source": self.source.digest,
             "precision": self.precision,
             "target": self.target,
             "weight_bits": self.weight_bits if self.precision == "int8" else None,
@@ -132,7 +153,7 @@ class DerivedModel(Artifact):
 
     def find(self, cache: ArtifactCache) -> Path | None:
         """Find the file in the cache."""
-        entry = cache.find(key_of(self.parts()))
+        entry = _find_intact(cache, self.parts())
         return entry.path(_ONNX) if entry is not None else None
 
     def digest(self, cache: ArtifactCache) -> str | None:
@@ -151,13 +172,12 @@ class DerivedModel(Artifact):
             from edge_inference.engines.precision.derive import derive
 
             progress(f"deriving {kind}", None)
-            source = self.model.variants["fp32"]
-            source.verify()
+            self.source.verify()
             calibration = None
             if self.precision == "int8" and self.model.calibration is not None:
                 calibration = Calibration.load(self.model.calibration)
             derive(
-                source.file,
+                self.source.file,
                 self.precision,
                 self.target,
                 folder / _ONNX,
@@ -190,12 +210,17 @@ class EnginePlan(Artifact):
     options: BuildOptions
     environment: Environment
 
+    @property
+    def source(self) -> Variant:
+        """The variant that its ONNX is or is derived from."""
+        return self.onnx.source
+
     def parts(self) -> dict[str, Any]:
         """Return everything that changes the plan."""
         onnx = self.onnx
         return {
             "kind": "engine",
-            "onnx": onnx.variant.sha256 if isinstance(onnx, ShippedFile) else onnx.parts(),
+            "onnx": onnx.variant.digest if isinstance(onnx, ShippedFile) else onnx.parts(),
             "calibration": calibration_digest(self.model, self.options.precision),
             "options": dataclasses.asdict(self.options),
             "environment": dataclasses.asdict(self.environment),
@@ -203,7 +228,7 @@ class EnginePlan(Artifact):
 
     def find(self, cache: ArtifactCache) -> Path | None:
         """Find the file in the cache."""
-        entry = cache.find(key_of(self.parts()))
+        entry = _find_intact(cache, self.parts())
         return entry.path(_PLAN) if entry is not None else None
 
     def digest(self, cache: ArtifactCache) -> str | None:
@@ -354,6 +379,14 @@ def build_options(
     if not profiles and not options.batch:
         profiles = (f"{model.input.name}:{'x'.join(map(str, model.input.shape))}",)
     return dataclasses.replace(options, keep_fp32=keep, profiles=profiles)
+
+
+def _find_intact(cache: ArtifactCache, parts: Mapping[str, Any]) -> CacheEntry | None:
+    """Return an entry whose files have the bytes that were written. Raises CacheError."""
+    entry = cache.find(key_of(parts))
+    if entry is not None:
+        entry.verify()
+    return entry
 
 
 def _digest_in(cache: ArtifactCache, parts: Mapping[str, Any], name: str) -> str | None:

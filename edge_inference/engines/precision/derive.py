@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge_inference.core.models.onnx_files import onnx_digest
 from edge_inference.core.models.variants import PRECISIONS
 from edge_inference.engines.precision.calibration import Calibration
 from edge_inference.engines.precision.exclude import named_nodes, tail_nodes
@@ -15,7 +16,6 @@ from edge_inference.engines.precision.folding import fold
 from edge_inference.engines.precision.fp16 import to_fp16
 from edge_inference.engines.precision.int8 import TARGETS, to_int8
 from edge_inference.engines.precision.onnx_file import (
-    file_sha256,
     first_line,
     import_onnx,
     opset_of,
@@ -96,7 +96,7 @@ def derive(
                 f"{source}: int8 needs a calibration; make one with: edge-inference quantize "
                 "MODEL --calibration IMAGES --output FOLDER"
             )
-        calibration.check_fits(file_sha256(source), str(source))
+        calibration.check_fits(onnx_digest(source), str(source))
     model = fold(source)
     where = str(source)
     keep = named_nodes(model, keep_fp32, where)

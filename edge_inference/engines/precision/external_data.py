@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_inference.core.bounded_file import MAX_WEIGHTS_BYTES, open_regular_file
-from edge_inference.core.models.onnx_memory import is_relative_inside
+from edge_inference.core.models.onnx_files import check_external_file, number_of_bytes
 from edge_inference.errors import ModelError
 
 if TYPE_CHECKING:
-    from onnx import GraphProto, ModelProto, NodeProto, TensorProto
+    from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
 
 _EXTERNAL = 1  # TensorProto.EXTERNAL
 
@@ -33,16 +33,14 @@ def embed_weights(model: ModelProto, file: Path) -> bool:
 def _embed(tensor: TensorProto, file: Path, max_bytes: int) -> int:
     entries = {entry.key: entry.value for entry in tensor.external_data}
     location = entries.get("location", "")
-    if not is_relative_inside(location):
-        raise ModelError(
-            f"{file}: expected its weights in the model's folder, got {location!r:.200}"
-        )
-    place = file.parent / location
-    offset = _number(entries.get("offset", "0"), "offset", tensor, file)
+    place = check_external_file(file, location)
+    offset = number_of_bytes(entries.get("offset", "0"), "offset", tensor.name, file)
     try:
         with open_regular_file(place, 1 << 62) as stream:
             left = place.stat().st_size - offset
-            length = _number(entries.get("length", str(max(left, 0))), "length", tensor, file)
+            length = number_of_bytes(
+                entries.get("length", str(max(left, 0))), "length", tensor.name, file
+            )
             if length > max_bytes:
                 raise ModelError(
                     f"{file}: too large to derive another precision: with the weights in "
@@ -56,10 +54,6 @@ def _embed(tensor: TensorProto, file: Path, max_bytes: int) -> int:
                 )
             stream.seek(offset)
             data = stream.read(length)
-    except FileNotFoundError as error:
-        raise ModelError(
-            f"{place}: no such file; it holds weights of {file.name}, copy it too"
-        ) from error
     except OSError as error:
         raise ModelError(f"{place}: cannot be read ({error.strerror})") from error
     tensor.ClearField("data_location")
@@ -68,19 +62,11 @@ def _embed(tensor: TensorProto, file: Path, max_bytes: int) -> int:
     return length
 
 
-def _number(text: str, what: str, tensor: TensorProto, file: Path) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 20):
-        raise ModelError(
-            f"{file}: the {what} of the weights {tensor.name!r:.100}: expected a number of bytes, "
-            f"got {text!r:.100}"
-        )
-    return int(text)
-
-
 def _tensors(model: ModelProto) -> Iterator[TensorProto]:
     yield from _of_graph(model.graph)
     for function in model.functions:
         yield from _of_nodes(function.node)
+        yield from _of_attributes(function.attribute_proto)
 
 
 def _of_graph(graph: GraphProto) -> Iterator[TensorProto]:
@@ -92,9 +78,13 @@ def _of_graph(graph: GraphProto) -> Iterator[TensorProto]:
 
 def _of_nodes(nodes: Iterable[NodeProto]) -> Iterator[TensorProto]:
     for node in nodes:
-        for attribute in node.attribute:
-            if attribute.HasField("t"):
-                yield attribute.t
-            yield from attribute.tensors
-            for graph in (attribute.g, *attribute.graphs):
-                yield from _of_graph(graph)
+        yield from _of_attributes(node.attribute)
+
+
+def _of_attributes(attributes: Iterable[AttributeProto]) -> Iterator[TensorProto]:
+    for attribute in attributes:
+        yield from (attribute.t, *attribute.tensors)
+        for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+            yield from (sparse.values, sparse.indices)
+        for graph in (attribute.g, *attribute.graphs):
+            yield from _of_graph(graph)

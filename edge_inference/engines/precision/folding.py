@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_inference.backends.ort import CPU, import_onnxruntime, session_options
+from edge_inference.backends.ort_failures import explain_open_failure
 from edge_inference.engines.precision.onnx_file import (
     first_line,
     import_onnx,
@@ -47,10 +48,7 @@ def fold(source: Path) -> ModelProto:
             onnxruntime.InferenceSession(source_model, options, providers=[CPU], enable_fallback=0)
         except Exception as error:  # ONNX Runtime's errors share no base class
             raise_if_disk_full(folded)
-            raise BackendError(
-                f"{source}: ONNX Runtime cannot run it ({first_line(error)}), so it cannot "
-                "be converted to another precision"
-            ) from error
+            raise BackendError(explain_open_failure(source, error, onnxruntime)) from error
         model = onnx.load(str(folded))
     _name_nodes(model)
     _keep_used_domains(model)
@@ -58,7 +56,8 @@ def fold(source: Path) -> ModelProto:
         return onnx.shape_inference.infer_shapes(model)  # type: ignore[no-any-return]
     except onnx.shape_inference.InferenceError as error:
         raise ModelError(
-            f"{source}: shapes cannot be inferred ({first_line(error)}); export it again"
+            f"{source}: shapes cannot be inferred ({first_line(error)}); export it with another "
+            "opset, or with fixed shapes"
         ) from error
 
 

@@ -9,10 +9,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_inference.core.bounded_file import MAX_WEIGHTS_BYTES, is_regular_file, open_regular_file
-from edge_inference.core.checksum import sha256_of
+from edge_inference.backends.ort_failures import describe_error
+from edge_inference.core.bounded_file import MAX_WEIGHTS_BYTES, open_regular_file
 from edge_inference.core.disk import describe_write_error, probe_write_error
-from edge_inference.core.runtime.memory_limit import is_out_of_memory, memory_hint
+from edge_inference.core.models.onnx_problems import (
+    explain_access,
+    find_access_problem,
+    find_file_problem,
+)
+from edge_inference.engines.precision.check_failures import explain_check_failure
 from edge_inference.engines.precision.external_data import embed_weights
 from edge_inference.errors import BackendError, ModelError
 
@@ -44,16 +49,19 @@ def read_onnx(file: Path) -> tuple[ModelProto, bool]:
     BackendError without the package onnx.
     """
     onnx = import_onnx()
-    if not is_regular_file(file):
-        raise ModelError(f"{file}: no such file; put the model's ONNX file there")
+    problem = find_access_problem(file)
+    if problem is not None:
+        raise ModelError(problem)
     try:
         open_regular_file(file, MAX_WEIGHTS_BYTES).close()
         model = onnx.load(str(file), load_external_data=False)
     except OSError as error:
-        raise ModelError(f"{file}: cannot be read ({error.strerror})") from error
+        raise ModelError(find_file_problem(file) or explain_access(file, error)) from error
     except Exception as error:  # protobuf's two implementations share no error class
         raise ModelError(
-            f"{file}: not an ONNX file, or a damaged one ({first_line(error)}); export it again"
+            find_file_problem(file)
+            or f"{file}: expected an ONNX model, got a damaged one ({first_line(error)}); copy or "
+            "download it again"
         ) from error
     opset = opset_of(model)
     newest = onnx.defs.onnx_opset_version()
@@ -66,9 +74,7 @@ def read_onnx(file: Path) -> tuple[ModelProto, bool]:
     try:
         onnx.checker.check_model(model if is_split else str(file))
     except (onnx.checker.ValidationError, OSError, ValueError) as error:
-        raise ModelError(
-            f"{file}: not a valid ONNX model ({first_line(error)}); export it again"
-        ) from error
+        raise ModelError(explain_check_failure(file, error, onnx)) from error
     return model, is_split
 
 
@@ -122,14 +128,6 @@ def raise_if_disk_full(file: Path) -> None:
         ) from trouble
 
 
-def file_sha256(file: Path) -> str:
-    """Return a file's checksum. Raises ModelError where it cannot be read."""
-    try:
-        return sha256_of(file)
-    except OSError as error:
-        raise ModelError(f"{file}: cannot be read ({error.strerror})") from error
-
-
 def check_node_names(names: Iterable[str], known: Iterable[str], where: str) -> None:
     """Raise ModelError for the first name without a node, with the nearest names."""
     node_names = list(known)
@@ -143,8 +141,5 @@ def check_node_names(names: Iterable[str], known: Iterable[str], where: str) -> 
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error's text, without a closing full stop."""
-    if is_out_of_memory(error):
-        return f"not enough memory: {memory_hint()}"
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__).rstrip(".")
+    """Return the reason of a library's error as one line, without a closing full stop."""
+    return describe_error(error)
