@@ -50,10 +50,10 @@ def calibrate(
     """Run batches of input tensors through the network and record the range of every tensor.
 
     Memory holds one batch with its inner tensors, and 64 KiB for each tensor. ``images``
-    describes the batches, ``model`` how a batch becomes the graph's inputs. Raises ConfigError for an unknown method, ModelError and BackendError
-    for a file that cannot be used, TensorError for a batch that does not fit or leads to values
-    that are not finite, SourceError without a batch, CancelledError soon after
-    ``cancelled`` returns True.
+    describes the batches, ``model`` how a batch becomes the graph's inputs. Raises ConfigError
+    for an unknown method, ModelError and BackendError for a file that cannot be used, TensorError
+    for a batch that does not fit or leads to values that are not finite, SourceError without a
+    batch, CancelledError soon after ``cancelled`` returns True.
     """
     if method not in METHODS:
         raise ConfigError(f"method: expected one of {', '.join(METHODS)}, got {method!r}")

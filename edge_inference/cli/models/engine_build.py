@@ -120,6 +120,7 @@ def _build_file(
         environment=environment_here(options.gpu),
         model=model.name if model is not None else "",
         ranges=ranges,
+        fixed_inputs=model.extra_inputs if model is not None else {},
         timing_cache=None if options.timing_cache is None else Path(options.timing_cache),
         progress=lambda step: progress(step.phase, step.fraction),
         cancelled=cancelled,

@@ -218,8 +218,10 @@ class EnginePlan(Artifact):
     def parts(self) -> dict[str, Any]:
         """Return everything that changes the plan."""
         onnx = self.onnx
+        extra = {name: value.tolist() for name, value in self.model.extra_inputs.items()}
         return {
             "kind": "engine",
+            **({"extra inputs": extra} if extra else {}),
             "onnx": onnx.variant.digest if isinstance(onnx, ShippedFile) else onnx.parts(),
             "calibration": calibration_digest(self.model, self.options.precision),
             "options": dataclasses.asdict(self.options),
@@ -249,6 +251,7 @@ class EnginePlan(Artifact):
                 environment=self.environment,
                 model=self.model.name,
                 ranges=self._ranges(),
+                fixed_inputs=self.model.extra_inputs,
                 timing_cache=self._timing_cache(cache),
                 progress=lambda step: progress(step.phase, step.fraction),
                 cancelled=cancelled,
@@ -377,7 +380,7 @@ def build_options(
     keep = tuple(dict.fromkeys((*options.keep_fp32, *model.derive.keep_fp32(precision))))
     profiles = options.profiles
     if not profiles and not options.batch:
-        profiles = (f"{model.input.name}:{'x'.join(map(str, model.input.shape))}",)
+        profiles = (f"{model.input.name}:{'x'.join(map(str, model.input.graph_shape))}",)
     return dataclasses.replace(options, keep_fp32=keep, profiles=profiles)
 
 
