@@ -43,7 +43,10 @@ def activate_once(name: str, values: NDArray[np.float32], axis: int = -1) -> NDA
     Many exporters put the activation into the model, and a second one flattens the scores:
     softmax([0.9, 0.1]) is [0.69, 0.31]. Logarithms of probabilities become probabilities too.
     """
-    if name in ("softmax", "sigmoid") and are_probabilities(values, axis):
+    if name == "sigmoid" and are_probabilities(values, axis):
+        return values
+    # Equal values are logits of equal classes rather than probabilities, of which one is higher.
+    if name == "softmax" and are_probabilities(values, axis) and values.min() != values.max():
         return values
     if name == "sigmoid" and are_log_probabilities(values, axis):
         return softmax(values, axis)
@@ -58,7 +61,7 @@ def are_probabilities(values: NDArray[np.float32], axis: int = -1) -> bool:
     if not values.size:
         return False
     low, high = float(values.min()), float(values.max())
-    if low < -PROBABILITY_TOLERANCE or high > 1 + PROBABILITY_TOLERANCE or low == high:
+    if low < -PROBABILITY_TOLERANCE or high > 1 + PROBABILITY_TOLERANCE:
         return False
     return values.size >= _ENOUGH_VALUES or _sum_to_one(values, values, axis)
 

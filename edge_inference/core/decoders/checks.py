@@ -19,6 +19,7 @@ from edge_inference.errors import TensorError
 #: Hint for scores of boxes that are logits.
 SIGMOID_HINT = "export the model with its sigmoid, or correct boxes_output in model.yaml"
 _CLASSES_HINT = "correct labels in model.yaml or the decoder's output settings"
+_FROM_ONE_HINT = "set background to true in model.yaml if class 1 is the first label"
 _BACKGROUND_LABELS = ("background", "bg")
 
 
@@ -141,7 +142,7 @@ def expect_listed_classes(
         wrong |= numbers > last
     if wrong.any():
         is_next = not background and numbers.max() == last + 1 and numbers.min() > 0
-        hint = "set background to true if class 1 is the first label" if is_next else _CLASSES_HINT
+        hint = _FROM_ONE_HINT if is_next else _CLASSES_HINT
         raise _unknown_class(output, numbers[wrong][0], int(background), labels, hint)
     return np.asarray(numbers - int(background), dtype=np.int32)
 

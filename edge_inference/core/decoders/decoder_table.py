@@ -15,6 +15,7 @@ from edge_inference.core.decoders import (
     segmentation,
     ssd,
     yolo,
+    yolo_heads,
     yolox,
 )
 from edge_inference.core.decoders.registry import DecoderEntry, entries_of
@@ -34,6 +35,7 @@ _FUNCTIONS = (
     ssd.decode,
     yolo.decode_yolov5,
     yolo.decode_yolov8,
+    yolo_heads.decode,
     yolox.decode,
 )
 
