@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge_inference.backends.trt.metadata import EngineMetadata, read_sidecar
+from edge_inference.backends.trt.metadata import EngineMetadata, read_sidecar, verify_plan
 from edge_inference.backends.trt.vendor import import_tensorrt
 from edge_inference.cli.exit_status import UsageError
 from edge_inference.cli.models.engine_format import describe_plan
@@ -33,7 +33,7 @@ from edge_inference.engines.cache.artifacts import (
     find_undamaged,
 )
 from edge_inference.engines.precision.calibration import Calibration
-from edge_inference.errors import ConfigError
+from edge_inference.errors import ConfigError, EngineFileError
 
 
 @dataclass(frozen=True)
@@ -134,6 +134,12 @@ def _build_cached(
 ) -> _Outcome:
     cache = default_cache()
     cached, damaged = find_undamaged(artifact, cache)
+    if cached is not None:
+        try:
+            verify_plan(cached, read_sidecar(cached))
+        except EngineFileError as error:  # it claims to be intact, but no node would load it
+            artifact.discard(cache)
+            cached, damaged = None, str(error)
     plan = cached or artifact.make(cache, progress, cancelled)
     notes = [f"built again: {damaged}"] if damaged else []
     notes += artifact.notes(cache)

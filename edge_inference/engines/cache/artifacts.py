@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from edge_inference.backends.cpu_instructions import find_cpu_instructions
 from edge_inference.backends.gpu import find_gpu
@@ -22,23 +22,14 @@ from edge_inference.core.models.onnx_files import onnx_digest
 from edge_inference.core.models.variants import Variant
 from edge_inference.core.settings import change
 from edge_inference.engines.build.build_options import BuildOptions
-from edge_inference.engines.cache.artifact_cache import (
-    ArtifactCache,
-    CacheEntry,
-    default_cache_folder,
-    key_of,
-)
+from edge_inference.engines.cache.artifact_cache import ArtifactCache, default_cache_folder, key_of
 from edge_inference.engines.precision.derivation import (
     calibration_digest,
     derivation_rules,
     version_of,
 )
 from edge_inference.engines.precision.int8_mode import FULL_BITS
-from edge_inference.errors import (
-    BackendError,
-    CacheError,
-    ModelError,
-)
+from edge_inference.errors import BackendError, CacheError, ModelError
 
 #: Called with the name of a phase and the progress of the whole, 0 to 1, or None if unknown.
 Progress = Callable[[str, float | None], None]
@@ -114,8 +105,36 @@ class ShippedFile(Artifact):
         return self.variant.digest
 
 
+class CachedFile(Artifact):
+    """A file in the cache, found by everything that changes its content."""
+
+    #: Its name in the cache entry.
+    file_name: ClassVar[str]
+
+    @abstractmethod
+    def parts(self) -> dict[str, Any]:
+        """Return everything that changes the file."""
+
+    def find(self, cache: ArtifactCache) -> Path | None:
+        """Find the file in the cache; its bytes, and those of the files beside it, are verified."""
+        entry = cache.find(key_of(self.parts()))
+        if entry is None:
+            return None
+        entry.verify()
+        return entry.path(self.file_name)
+
+    def digest(self, cache: ArtifactCache) -> str | None:
+        """Return the digest in the cache entry."""
+        entry = cache.find(key_of(self.parts()))
+        return None if entry is None else entry.files[self.file_name].sha256
+
+    def discard(self, cache: ArtifactCache) -> bool:
+        """Remove it from the cache."""
+        return cache.remove(key_of(self.parts()))
+
+
 @dataclass(frozen=True)
-class DerivedModel(Artifact):
+class DerivedModel(CachedFile):
     """The model in another precision, derived from its fp32 variant for one kind of engine.
 
     ``weight_bits`` apply to int8: 7 bits are for CPUs that add products in 16 bits.
@@ -125,6 +144,8 @@ class DerivedModel(Artifact):
     precision: str
     target: str
     weight_bits: int = FULL_BITS
+
+    file_name = _ONNX
 
     @property
     def source(self) -> Variant:
@@ -150,15 +171,6 @@ class DerivedModel(Artifact):
             "calibration": calibration_digest(self.model, self.precision),
             "made with": {name: version_of(name) for name in ("onnx", "onnxruntime")},
         }
-
-    def find(self, cache: ArtifactCache) -> Path | None:
-        """Find the file in the cache."""
-        entry = _find_intact(cache, self.parts())
-        return entry.path(_ONNX) if entry is not None else None
-
-    def digest(self, cache: ArtifactCache) -> str | None:
-        """Return the digest in the cache entry."""
-        return _digest_in(cache, self.parts(), _ONNX)
 
     def make(self, cache: ArtifactCache, progress: Progress, cancelled: Cancelled) -> Path:
         """Derive the model in this precision."""
@@ -196,19 +208,17 @@ class DerivedModel(Artifact):
         )
         return entry.path(_ONNX)
 
-    def discard(self, cache: ArtifactCache) -> bool:
-        """Remove it from the cache."""
-        return cache.remove(key_of(self.parts()))
-
 
 @dataclass(frozen=True)
-class EnginePlan(Artifact):
+class EnginePlan(CachedFile):
     """A TensorRT engine, built on this machine from one of the model's ONNX files."""
 
     model: ModelDescription
     onnx: ShippedFile | DerivedModel
     options: BuildOptions
     environment: Environment
+
+    file_name = _PLAN
 
     @property
     def source(self) -> Variant:
@@ -227,15 +237,6 @@ class EnginePlan(Artifact):
             "options": dataclasses.asdict(self.options),
             "environment": dataclasses.asdict(self.environment),
         }
-
-    def find(self, cache: ArtifactCache) -> Path | None:
-        """Find the file in the cache."""
-        entry = _find_intact(cache, self.parts())
-        return entry.path(_PLAN) if entry is not None else None
-
-    def digest(self, cache: ArtifactCache) -> str | None:
-        """Return the digest in the cache entry."""
-        return _digest_in(cache, self.parts(), _PLAN)
 
     def make(self, cache: ArtifactCache, progress: Progress, cancelled: Cancelled) -> Path:
         """Build the engine."""
@@ -273,10 +274,6 @@ class EnginePlan(Artifact):
             report=lambda damage: progress(damage, None),
         )
         return entry.path(_PLAN)
-
-    def discard(self, cache: ArtifactCache) -> bool:
-        """Remove it from the cache."""
-        return cache.remove(key_of(self.parts()))
 
     def notes(self, cache: ArtifactCache) -> tuple[str, ...]:
         """Return the builder's notes on the engine in the cache."""
@@ -382,19 +379,6 @@ def build_options(
     if not profiles and not options.batch:
         profiles = (f"{model.input.name}:{'x'.join(map(str, model.input.graph_shape))}",)
     return dataclasses.replace(options, keep_fp32=keep, profiles=profiles)
-
-
-def _find_intact(cache: ArtifactCache, parts: Mapping[str, Any]) -> CacheEntry | None:
-    """Return an entry whose files have the bytes that were written. Raises CacheError."""
-    entry = cache.find(key_of(parts))
-    if entry is not None:
-        entry.verify()
-    return entry
-
-
-def _digest_in(cache: ArtifactCache, parts: Mapping[str, Any], name: str) -> str | None:
-    entry = cache.find(key_of(parts))
-    return None if entry is None else entry.files[name].sha256
 
 
 def _hint_for(model: ModelDescription, precision: str) -> str:
