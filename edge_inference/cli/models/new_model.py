@@ -7,9 +7,9 @@ import os
 import secrets
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,7 @@ from edge_inference.core.models.golden_check import make_ramp_image
 from edge_inference.core.models.labels import parse_labels, read_labels_file
 from edge_inference.core.models.model import DESCRIPTION_FILE, ModelDescription, load_model
 from edge_inference.core.models.model_search import default_search_path
+from edge_inference.core.models.onnx_files import MAX_EXTERNAL_BYTES, external_files
 from edge_inference.core.models.onnx_problems import find_file_problem
 from edge_inference.core.models.onnx_summary import OnnxSummary, read_summary
 from edge_inference.core.proposals.graph_input import ImageInput, extra_values, find_image_input
@@ -86,14 +87,15 @@ def new_model(options: NewModelOptions) -> int:
     if problem is not None:
         raise ModelError(problem)
     summary = read_summary(options.file)
-    _check_target(options, [options.file.name, *summary.external_files])
+    weights = [options.file.name, *external_files(options.file)]
+    _check_target(options, weights)
     try:
         evidence, image, extra = _look(options, summary, frame)
         proposal = _choose(options, evidence, image)
     except ModelError as error:
         is_named = str(error).startswith(str(options.file))
         raise ModelError(str(error) if is_named else f"{options.file}: {error}") from error
-    staged = _Staged(options)
+    staged = _Staged(options, weights)
     try:
         description = staged.write(evidence, image, proposal, extra)
         model = load_model(staged.folder)
@@ -133,13 +135,6 @@ def _check_target(options: NewModelOptions, names: list[str]) -> None:
     target = options.target
     if target.exists() and not target.is_dir():
         raise ModelError(f"{target}: expected a folder, got a file; name another folder")
-    for name in names:
-        path = PurePosixPath(name)
-        if not name or path.is_absolute() or ".." in path.parts or "\0" in name:
-            raise ModelError(
-                f"{options.file}: its weights are in {name!r:.200}, outside of its folder; put "
-                "them beside it: onnx.save_model(…, save_as_external_data=True)"
-            )
     if options.force:
         return
     for name in (DESCRIPTION_FILE, LABELS_FILE, *names):
@@ -261,8 +256,9 @@ def _run(
 class _Staged:
     """The new folder under a hidden name beside its destination, until all of it is proved."""
 
-    def __init__(self, options: NewModelOptions) -> None:
+    def __init__(self, options: NewModelOptions, weights: Sequence[str]) -> None:
         self._options = options
+        self._weights = weights
         target = Path(os.path.abspath(options.target))  # noqa: PTH100 - links stay as they are
         self._target = target
         self._outer = target.parent / f".{target.name}.{secrets.token_hex(4)}"
@@ -275,7 +271,7 @@ class _Staged:
         file, summary = self._options.file, evidence.summary
         remove_with_child(self._outer)
         self.folder.mkdir(parents=True)
-        for name in (file.name, *summary.external_files):
+        for name in self._weights:
             copy = self.folder / name
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file.parent / name, copy)
@@ -296,7 +292,10 @@ class _Staged:
             extra_inputs=extra,
             precision="int8" if is_quantized else "fp32",
             weights=(file.name, sha256_of(self.folder / file.name)),
-            external={name: sha256_of(self.folder / name) for name in summary.external_files},
+            external={
+                name: sha256_of(self.folder / name, MAX_EXTERNAL_BYTES)
+                for name in self._weights[1:]
+            },
         )
         (self.folder / DESCRIPTION_FILE).write_text(description.text(), encoding="utf-8")
         return description

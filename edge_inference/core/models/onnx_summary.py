@@ -29,7 +29,7 @@ Content = TypeVar("Content")
 MAX_METADATA, MAX_METADATA_BYTES = 256, 1 << 18
 #: The field of ModelProto.
 _METADATA = 14
-#: Maximum number of inputs, of outputs, and of files of weights.
+#: Maximum number of inputs and outputs.
 _MAX_TENSORS = 4096
 
 #: numpy's name of ONNX's TensorProto.DataType, where numpy has the type.
@@ -71,7 +71,6 @@ class OnnxSummary:
 
     ``opsets`` are versions by domain ("" for ONNX's own). ``output_operators`` has the type of the
     operator that computes each output, ``operators`` all types of the main graph.
-    ``external_files`` are the names of the files of weights, in the order of the file.
     """
 
     ir_version: int
@@ -82,7 +81,6 @@ class OnnxSummary:
     outputs: tuple[GraphTensor, ...]
     output_operators: Mapping[str, str]
     operators: frozenset[str]
-    external_files: tuple[str, ...]
 
 
 def read_summary(file: Path) -> OnnxSummary:
@@ -116,13 +114,7 @@ def _summarize(model: WireMessage) -> OnnxSummary:
         numbers = message.numbers(2)
         opsets[normalize_domain(last_text([*message.all(1)]))] = numbers[-1] if numbers else 0
     inner = graph.parts(1, 5, 11, 12)
-    weights: set[str] = set()
-    files: dict[str, None] = {}
-    for message in inner[5]:
-        tensor = read_tensor(message)
-        weights.add(tensor.name)
-        if tensor.external is not None and len(files) < _MAX_TENSORS:
-            files[tensor.external.get("location", "")] = None
+    weights = {read_tensor(message).name for message in inner[5]}
     inputs = [_tensor(message) for message in _few(inner[11])]
     outputs = [_tensor(message) for message in _few(inner[12])]
     names = {tensor.name for tensor in outputs}
@@ -143,7 +135,6 @@ def _summarize(model: WireMessage) -> OnnxSummary:
         outputs=tuple(outputs),
         output_operators=output_operators,
         operators=frozenset(operators),
-        external_files=tuple(files),
     )
 
 
