@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
-import secrets
-import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edge_inference.backends.ort import OrtBackend
-from edge_inference.cli.bounded_run import remove_with_child
 from edge_inference.cli.exit_status import UsageError
-from edge_inference.cli.models.model_yaml import UNKNOWN_LICENSE, NewDescription
 from edge_inference.cli.models.new_model_report import NewModelReport
+from edge_inference.cli.models.staged_model import LABELS_FILE, StagedModel, is_same_file
 from edge_inference.core import decoders
-from edge_inference.core.checksum import sha256_of
 from edge_inference.core.disk import describe_write_error
 from edge_inference.core.images import image_file
 from edge_inference.core.images.frame import Frame
@@ -28,10 +24,10 @@ from edge_inference.core.images.input_spec import InputSpec
 from edge_inference.core.images.preprocess import Preprocessor
 from edge_inference.core.models.exporter_metadata import read_exporter_metadata
 from edge_inference.core.models.golden_check import make_ramp_image
-from edge_inference.core.models.labels import parse_labels, read_labels_file
+from edge_inference.core.models.labels import read_labels_file
 from edge_inference.core.models.model import DESCRIPTION_FILE, ModelDescription, load_model
 from edge_inference.core.models.model_search import default_search_path
-from edge_inference.core.models.onnx_files import MAX_EXTERNAL_BYTES, external_files
+from edge_inference.core.models.onnx_files import external_files
 from edge_inference.core.models.onnx_problems import find_file_problem
 from edge_inference.core.models.onnx_summary import OnnxSummary, read_summary
 from edge_inference.core.proposals.graph_input import ImageInput, extra_values, find_image_input
@@ -44,9 +40,7 @@ from edge_inference.engines.serving.backend_table import EngineRequest
 from edge_inference.engines.serving.selection import select_backend
 from edge_inference.errors import EdgeInferenceError, ImageError, ModelError
 
-LABELS_FILE = "labels.txt"
 _SAMPLE = Path("nanodet", "golden", "astronaut.jpg")
-_QUANTIZED = ("DequantizeLinear", "QLinearConv", "ConvInteger", "MatMulInteger", "QLinearMatMul")
 
 
 @dataclass(frozen=True)
@@ -82,7 +76,8 @@ def new_model(options: NewModelOptions) -> int:
         RESULT_KINDS.get(options.task)
     if options.decoder:
         decoders.find(options.decoder)
-    frame, image_name = _read_image(options.image)
+    source, image_name = _read_image(options.image)
+    labels = read_labels_file(options.labels) if options.labels is not None else ()
     problem = find_file_problem(options.file)
     if problem is not None:
         raise ModelError(problem)
@@ -90,16 +85,18 @@ def new_model(options: NewModelOptions) -> int:
     weights = [options.file.name, *external_files(options.file)]
     _check_target(options, weights)
     try:
-        evidence, image, extra = _look(options, summary, frame)
+        image, evidence = _read_evidence(options.file, summary, labels)
+        extra = extra_values(summary, image, options.extra_inputs or {})
+        frame = _frame(source, image.color)
+        evidence = replace(evidence, outputs=_try(options.file, evidence, image, extra, frame))
         proposal = _choose(options, evidence, image)
     except ModelError as error:
         is_named = str(error).startswith(str(options.file))
         raise ModelError(str(error) if is_named else f"{options.file}: {error}") from error
-    staged = _Staged(options, weights)
+    staged = StagedModel(options.file, options.target, weights, replaces=options.force)
     try:
         description = staged.write(evidence, image, proposal, extra)
-        model = load_model(staged.folder)
-        result = _run(model, frame, options, proposal)
+        model, result = _run(staged.folder, frame, options, proposal)
         folder = staged.keep()
     except OSError as error:
         raise ModelError(
@@ -113,21 +110,30 @@ def new_model(options: NewModelOptions) -> int:
     return 0
 
 
-def _read_image(file: Path | None) -> tuple[Frame, str]:
-    """Return the image to try, and its name."""
+def _read_image(file: Path | None) -> tuple[NDArray[np.uint8] | None, str]:
+    """Return the image to try as BGR, None where no sample is installed; and its name."""
     if file is None:
         samples = [parent / _SAMPLE for parent in default_search_path()]
         file = next((sample for sample in samples if sample.is_file()), None)
     if file is None:
-        return make_ramp_image(), "a generated image"
+        return None, "a generated image"
     try:
-        return Frame.from_array(image_file.read_image(file)), file.name
+        return image_file.read_image(file), file.name
     except OSError as error:
         raise ImageError(
             f"{file}: cannot be read ({error.strerror}); name an image with --image"
         ) from error
     except ImageError as error:
         raise ImageError(f"{file}: {error}; name another image with --image") from error
+
+
+def _frame(pixels: NDArray[np.uint8] | None, color: str) -> Frame:
+    """Return the image for a model of that color; an image without alpha becomes opaque."""
+    if pixels is None:
+        return make_ramp_image(len(color) if color == "RGBA" else 3)
+    if color == "RGBA":
+        pixels = np.dstack([pixels, np.full(pixels.shape[:2], 255, np.uint8)])
+    return Frame.from_array(pixels)
 
 
 def _check_target(options: NewModelOptions, names: list[str]) -> None:
@@ -139,26 +145,21 @@ def _check_target(options: NewModelOptions, names: list[str]) -> None:
         return
     for name in (DESCRIPTION_FILE, LABELS_FILE, *names):
         there = target / name
-        if there.exists() and not _is_same(there, options.file.parent / name):
+        if there.exists() and not is_same_file(there, options.file.parent / name):
             raise ModelError(
                 f"{there}: it exists already; name another folder, or replace it with --force"
             )
 
 
-def _is_same(one: Path, other: Path) -> bool:
-    return other.exists() and one.samefile(other)
-
-
-def _look(
-    options: NewModelOptions, summary: OnnxSummary, frame: Frame
-) -> tuple[Evidence, ImageInput, dict[str, Any]]:
-    """Collect what is known, including the outputs of one run."""
+def _read_evidence(
+    file: Path, summary: OnnxSummary, labels: tuple[str, ...]
+) -> tuple[ImageInput, Evidence]:
+    """Collect what is known without a run."""
     metadata = read_exporter_metadata(summary.metadata)
-    sidecars = read_sidecars(options.file.parent)
+    sidecars = read_sidecars(file.parent)
     image = find_image_input(summary, metadata, sidecars)
-    extra = extra_values(summary, image, options.extra_inputs or {})
-    evidence = Evidence(
-        stem=options.file.stem,
+    return image, Evidence(
+        stem=file.stem,
         summary=summary,
         metadata=metadata,
         sidecars=sidecars,
@@ -167,13 +168,19 @@ def _look(
         width=image.width,
         height=image.height,
         outputs={},
-        labels=read_labels_file(options.labels) if options.labels is not None else (),
+        labels=labels,
     )
+
+
+def _try(
+    file: Path, evidence: Evidence, image: ImageInput, extra: Mapping[str, Any], frame: Frame
+) -> Mapping[str, NDArray[Any]]:
+    """Return the outputs for an image, with a provisional normalization."""
     scale = RAW if evidence.is_integer_input else UNIT
-    spec = _spec({**image.keys(), **scale}, options.file)
+    spec = _spec({**image.keys(), **scale}, file)
     trial = ModelDescription(
-        name=options.file.stem,
-        folder=options.file.parent,
+        name=file.stem,
+        folder=file.parent,
         task="",
         description="",
         license="",
@@ -186,9 +193,8 @@ def _look(
         golden=(),
         extra_inputs={name: np.asarray(value) for name, value in extra.items()},
     )
-    with OrtBackend(options.file).fit_to(trial) as backend:
-        outputs = backend.infer({spec.name: Preprocessor(spec)(frame)[0]})
-    return replace(evidence, outputs=outputs), image, extra
+    with OrtBackend(file).fit_to(trial) as backend:
+        return backend.infer({spec.name: Preprocessor(spec)(frame)[0]})
 
 
 def _spec(keys: Mapping[str, Any], file: Path) -> InputSpec:
@@ -235,96 +241,21 @@ def _describe_outputs(evidence: Evidence) -> str:
 
 
 def _run(
-    model: ModelDescription, frame: Frame, options: NewModelOptions, proposal: Proposal
-) -> Result:
+    folder: Path, frame: Frame, options: NewModelOptions, proposal: Proposal
+) -> tuple[ModelDescription, Result]:
     """Run an image as ``run perception`` does. Raises ModelError where that fails."""
-    (precision,) = model.variants
     try:
+        model = load_model(folder)
+        (precision,) = model.variants
         selection = select_backend(EngineRequest(model, "ort", precision))
         assert selection.backend is not None
         tensor, geometry = Preprocessor(model.input)(frame)
         with selection.backend as backend:
             outputs = backend.infer({model.input.name: tensor})
-        return model.decode(outputs, geometry)
+        return model, model.decode(outputs, geometry)
     except EdgeInferenceError as error:
+        text = str(error).replace(str(folder), str(options.target))
         raise ModelError(
             f"{options.file}: it does not run as proposed ({proposal.family}, decoder "
-            f"{proposal.decoder}), so nothing was written: {error}"
+            f"{proposal.decoder}), so nothing was written: {text}"
         ) from error
-
-
-class _Staged:
-    """The new folder under a hidden name beside its destination, until all of it is proved."""
-
-    def __init__(self, options: NewModelOptions, weights: Sequence[str]) -> None:
-        self._options = options
-        self._weights = weights
-        target = Path(os.path.abspath(options.target))  # noqa: PTH100 - links stay as they are
-        self._target = target
-        self._outer = target.parent / f".{target.name}.{secrets.token_hex(4)}"
-        self.folder = self._outer / target.name
-
-    def write(
-        self, evidence: Evidence, image: ImageInput, proposal: Proposal, extra: Mapping[str, Any]
-    ) -> NewDescription:
-        """Copy the weights, and write labels and description. Raises OSError."""
-        file, summary = self._options.file, evidence.summary
-        remove_with_child(self._outer)
-        self.folder.mkdir(parents=True)
-        for name in self._weights:
-            copy = self.folder / name
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file.parent / name, copy)
-        keys = {**proposal.input, **image.keys()}
-        if image.color != "GRAY" and "color" in proposal.input:
-            keys["color"] = proposal.input["color"] if image.color == "RGB" else image.color
-        elif image.color == "GRAY":
-            keys |= {key: [sum(keys[key]) / len(keys[key])] for key in ("mean", "std")}
-        metadata = evidence.metadata
-        is_quantized = bool(summary.operators & set(_QUANTIZED))
-        description = NewDescription(
-            proposal=proposal,
-            input=keys,
-            description=metadata.description or f"{proposal.family}, {file.name}",
-            license=metadata.license or UNKNOWN_LICENSE,
-            source=metadata.source or summary.producer or file.name,
-            labels=self._write_labels(proposal.labels),
-            extra_inputs=extra,
-            precision="int8" if is_quantized else "fp32",
-            weights=(file.name, sha256_of(self.folder / file.name)),
-            external={
-                name: sha256_of(self.folder / name, MAX_EXTERNAL_BYTES)
-                for name in self._weights[1:]
-            },
-        )
-        (self.folder / DESCRIPTION_FILE).write_text(description.text(), encoding="utf-8")
-        return description
-
-    def _write_labels(self, labels: tuple[str, ...]) -> str | list[str]:
-        """Write one label a line, where that reads back as the same labels."""
-        text = "".join(f"{label}\n" for label in labels)
-        try:
-            is_plain = bool(labels) and parse_labels(text) == labels
-        except ValueError:
-            is_plain = False
-        if not is_plain:
-            return list(labels)
-        (self.folder / LABELS_FILE).write_text(text, encoding="utf-8")
-        return LABELS_FILE
-
-    def keep(self) -> Path:
-        """Move the folder to its destination, and return that. Raises OSError."""
-        if self._options.force or self._target.exists():
-            for source in [*self.folder.rglob("*")]:
-                if source.is_file():
-                    there = self._target / source.relative_to(self.folder)
-                    if not _is_same(there, self._options.file.parent / there.name):
-                        there.parent.mkdir(parents=True, exist_ok=True)
-                        source.replace(there)
-        else:
-            self.folder.rename(self._target)
-        return self._options.target
-
-    def remove(self) -> None:
-        """Remove what was not kept."""
-        shutil.rmtree(self._outer, ignore_errors=True)
