@@ -80,7 +80,7 @@ def test_the_text_and_the_comments_say_what_is_assumed(
     assert "input.color: assumed RGB" in text
     assert "result on astronaut.jpg: " in text
     written = Path("net/model.yaml").read_text()
-    assert "# TODO: the file names no license" in written
+    assert "# the file names no license: write" in written
     lines = written.splitlines()
     assert "# assumed RGB; check it" in lines[lines.index("  color: RGB") - 1]
     assert "# assumed ImageNet's" in lines[lines.index("  mean: [123.675, 116.28, 103.53]") - 1]

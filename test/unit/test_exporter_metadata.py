@@ -10,15 +10,15 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from edge_inference.core.models.exporter_metadata import ExporterMetadata, read_exporter_metadata
-from edge_inference.core.models.metadata_check import find_contradictions
-from edge_inference.core.models.model import load_model
-from edge_inference.core.models.onnx_summary import (
+from edge_inference.core.exports.exporter_metadata import ExporterMetadata, read_exporter_metadata
+from edge_inference.core.exports.metadata_check import find_contradictions
+from edge_inference.core.exports.onnx_summary import (
     MAX_METADATA,
     MAX_METADATA_BYTES,
     read_metadata,
     read_summary,
 )
+from edge_inference.core.models.model import load_model
 from edge_inference.errors import ModelError
 
 ULTRALYTICS = {

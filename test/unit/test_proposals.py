@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from edge_inference.core import decoders
+from edge_inference.core.exports.exporter_metadata import read_exporter_metadata
+from edge_inference.core.exports.families import propose
+from edge_inference.core.exports.onnx_summary import GraphTensor, OnnxSummary
+from edge_inference.core.exports.proposal import Evidence, Proposal
+from edge_inference.core.exports.sidecars import Sidecars
 from edge_inference.core.images.geometry import Geometry
 from edge_inference.core.images.input_spec import InputSpec
-from edge_inference.core.models.exporter_metadata import read_exporter_metadata
-from edge_inference.core.models.onnx_summary import GraphTensor, OnnxSummary
-from edge_inference.core.proposals.proposal import Evidence, Proposal
-from edge_inference.core.proposals.sidecars import Sidecars
-from edge_inference.core.proposals.table import propose
 from edge_inference.core.settings import rules
 from edge_inference.errors import ModelError
 

@@ -120,7 +120,7 @@ def _start_list(options: argparse.Namespace, started_s: float) -> int:
 
 
 def _start_new(options: argparse.Namespace, started_s: float) -> int:
-    from edge_inference.cli.models.new_model import NewModelOptions, new_model
+    from edge_inference.cli.exports.new_model import NewModelOptions, new_model
 
     def path(text: str | None) -> Path | None:
         return None if text is None else Path(text)

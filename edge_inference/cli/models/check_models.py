@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from edge_inference.cli.exit_status import print_error
 from edge_inference.cli.perception.run_options import check_int8_mode, search_path
 from edge_inference.cli.signals import cancel_on_signal
-from edge_inference.core.models.metadata_check import find_contradictions
+from edge_inference.core.exports.metadata_check import find_contradictions
 from edge_inference.core.models.model import ModelDescription
 from edge_inference.core.models.model_search import find_model
 from edge_inference.core.text_line import one_line

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from rclpy.timer import Timer
 
 from edge_inference.backends.base import Backend
-from edge_inference.core.models.metadata_check import find_contradictions
-from edge_inference.core.models.model import ModelDescription
 from edge_inference.core.tensors import TensorBatch
 from edge_inference.engines.cache.artifacts import Cancelled, default_cache
 from edge_inference.engines.serving.batch_runner import BatchRunner
@@ -47,7 +44,6 @@ class Inference(Stage[TensorBatch]):
         self._throttle = ThrottleClient(self, self._apply_limits, self._serving_state)
         self._state_timer: Timer | None = None
         self._last_model = ""
-        self._compared: Path | None = None
 
     def accept(self, settings: InferenceSettings) -> None:
         """Reject a model, backend, precision or variant that cannot run here."""
@@ -142,18 +138,10 @@ class Inference(Stage[TensorBatch]):
 
     def _on_switch(self, engine: Engine) -> None:
         model = engine.request.model.name
-        self._states.set_model(model)
+        self._states.set_model(engine.request.model)
         self.get_logger().info(f"{model}: {engine.backend.describe()} ({engine.selection.reason})")
-        self._compare_metadata(engine.request.model)
         self.health.replace_notes(engine.facts())
         self._publish_state()
-
-    def _compare_metadata(self, model: ModelDescription) -> None:
-        """Warn once where the exporter's metadata contradicts a model's description."""
-        if model.folder != self._compared:
-            self._compared = model.folder
-            for text in find_contradictions(model) or ():
-                self.get_logger().warning(f"{model.name}: {text}")
 
     def _on_failure(self, failure: EngineFailure) -> None:
         if isinstance(failure.error, NotFasterError):

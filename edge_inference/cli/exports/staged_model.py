@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from edge_inference.cli.bounded_run import remove_with_child
-from edge_inference.cli.models.model_yaml import UNKNOWN_LICENSE, NewDescription
+from edge_inference.cli.exports.model_yaml import UNKNOWN_LICENSE, NewDescription
 from edge_inference.core.checksum import sha256_of
+from edge_inference.core.exports.graph_input import ImageInput
+from edge_inference.core.exports.proposal import Evidence, Proposal
 from edge_inference.core.models.labels import parse_labels
 from edge_inference.core.models.model import DESCRIPTION_FILE
 from edge_inference.core.models.onnx_files import MAX_EXTERNAL_BYTES
-from edge_inference.core.proposals.graph_input import ImageInput
-from edge_inference.core.proposals.proposal import Evidence, Proposal
 
 LABELS_FILE = "labels.txt"
 _QUANTIZED = ("DequantizeLinear", "QLinearConv", "ConvInteger", "MatMulInteger", "QLinearMatMul")

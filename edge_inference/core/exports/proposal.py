@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_inference.core.models.exporter_metadata import ExporterMetadata
-from edge_inference.core.models.onnx_summary import GraphTensor, OnnxSummary
-from edge_inference.core.proposals.sidecars import Sidecars
+from edge_inference.core.exports.exporter_metadata import ExporterMetadata
+from edge_inference.core.exports.onnx_summary import GraphTensor, OnnxSummary
+from edge_inference.core.exports.sidecars import Sidecars
 
 #: The normalization of the models of torchvision, timm and most of Transformers, for 0 to 255.
 IMAGENET = {"mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375]}

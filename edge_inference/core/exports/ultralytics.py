@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from edge_inference.core.models.exporter_metadata import TASKS, ExporterMetadata
-from edge_inference.core.proposals.proposal import (
+from edge_inference.core.exports.exporter_metadata import TASKS, ExporterMetadata
+from edge_inference.core.exports.proposal import (
     CHECK_IT,
     UNIT,
     Evidence,

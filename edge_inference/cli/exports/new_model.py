@@ -14,26 +14,26 @@ from numpy.typing import NDArray
 
 from edge_inference.backends.ort import OrtBackend
 from edge_inference.cli.exit_status import UsageError
-from edge_inference.cli.models.new_model_report import NewModelReport
-from edge_inference.cli.models.staged_model import LABELS_FILE, StagedModel, is_same_file
+from edge_inference.cli.exports.new_model_report import NewModelReport
+from edge_inference.cli.exports.staged_model import LABELS_FILE, StagedModel, is_same_file
 from edge_inference.core import decoders
 from edge_inference.core.disk import describe_write_error
+from edge_inference.core.exports.exporter_metadata import read_exporter_metadata
+from edge_inference.core.exports.families import propose
+from edge_inference.core.exports.graph_input import ImageInput, extra_values, find_image_input
+from edge_inference.core.exports.onnx_summary import OnnxSummary, read_summary
+from edge_inference.core.exports.proposal import RAW, UNIT, Evidence, Proposal, pixels
+from edge_inference.core.exports.sidecars import read_sidecars
 from edge_inference.core.images import image_file
 from edge_inference.core.images.frame import Frame
 from edge_inference.core.images.input_spec import InputSpec
 from edge_inference.core.images.preprocess import Preprocessor
-from edge_inference.core.models.exporter_metadata import read_exporter_metadata
 from edge_inference.core.models.golden_check import make_ramp_image
 from edge_inference.core.models.labels import read_labels_file
 from edge_inference.core.models.model import DESCRIPTION_FILE, ModelDescription, load_model
 from edge_inference.core.models.model_search import default_search_path
 from edge_inference.core.models.onnx_files import external_files
 from edge_inference.core.models.onnx_problems import find_file_problem
-from edge_inference.core.models.onnx_summary import OnnxSummary, read_summary
-from edge_inference.core.proposals.graph_input import ImageInput, extra_values, find_image_input
-from edge_inference.core.proposals.proposal import RAW, UNIT, Evidence, Proposal, pixels
-from edge_inference.core.proposals.sidecars import read_sidecars
-from edge_inference.core.proposals.table import propose
 from edge_inference.core.results import RESULT_KINDS, Result
 from edge_inference.core.settings import rules
 from edge_inference.engines.serving.backend_table import EngineRequest

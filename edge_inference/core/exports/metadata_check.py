@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from edge_inference.core.models.exporter_metadata import (
+from edge_inference.core.exports.exporter_metadata import (
     TASKS,
     ExporterMetadata,
     read_exporter_metadata,
 )
+from edge_inference.core.exports.onnx_summary import read_metadata
 from edge_inference.core.models.model import DESCRIPTION_FILE, ModelDescription
-from edge_inference.core.models.onnx_summary import read_metadata
 from edge_inference.errors import ModelError
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_inference.core.proposals.proposal import (
+from edge_inference.core.exports.proposal import (
     CHECK_IT,
     IMAGENET,
     RAW,
@@ -19,7 +19,7 @@ from edge_inference.core.proposals.proposal import (
     count_cells,
     pixels,
 )
-from edge_inference.core.proposals.transformers import preprocessor_scale
+from edge_inference.core.exports.transformers import preprocessor_scale
 
 _RGB = f"assumed RGB; {CHECK_IT}"
 _IMAGENET = f"assumed ImageNet's mean and std; {CHECK_IT}"

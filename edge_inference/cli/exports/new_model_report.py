@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge_inference.cli.models.model_yaml import UNKNOWN_LICENSE, NewDescription
+from edge_inference.cli.exports.model_yaml import UNKNOWN_LICENSE, NewDescription
 from edge_inference.core.models.model import DESCRIPTION_FILE, ModelDescription
 from edge_inference.core.results import Result, kind_of
 from edge_inference.core.text_line import one_line

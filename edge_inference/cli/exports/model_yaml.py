@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from edge_inference.core.proposals.proposal import Proposal
+from edge_inference.core.exports.proposal import Proposal
 from edge_inference.core.text_line import one_line
 
 UNKNOWN_LICENSE = "unknown"
@@ -16,7 +16,7 @@ _HEADER = """\
 # Written by `edge-inference models new`. Values marked as assumed are those that the exporter
 # usually means; the file itself does not say them. docs/models.md explains all keys.
 """
-_LICENSE_TODO = "TODO: the file names no license; write that of the weights"
+_NO_LICENSE = "the file names no license: write that of the weights"
 _MAX_COMMENT = 300
 #: Values in this order; further keys follow.
 _INPUT_KEYS = ("name", "layout", "color", "width", "height", "mean", "std", "dtype", "resize")
@@ -49,8 +49,8 @@ class NewDescription:
         proposal, assumed = self.proposal, self.proposal.assumed
         yield from _key("", "task", proposal.task, assumed.get("task"))
         yield from _key("", "description", self.description)
-        todo = _LICENSE_TODO if self.license == UNKNOWN_LICENSE else None
-        yield from _key("", "license", self.license, todo)
+        comment = _NO_LICENSE if self.license == UNKNOWN_LICENSE else None
+        yield from _key("", "license", self.license, comment)
         yield from _key("", "source", self.source)
         yield ""
         yield "input:"

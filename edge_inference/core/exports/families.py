@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from edge_inference.core.proposals import by_shape, named_outputs, transformers, ultralytics
-from edge_inference.core.proposals.proposal import Evidence, Proposal
+from edge_inference.core.exports import by_shape, named_outputs, transformers, ultralytics
+from edge_inference.core.exports.proposal import Evidence, Proposal
 
 FAMILIES: tuple[Callable[[Evidence], Proposal | None], ...] = (
     ultralytics.propose_ultralytics,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from edge_inference.core.proposals.proposal import (
+from edge_inference.core.exports.proposal import (
     CHECK_IT,
     IMAGENET,
     UNIT,

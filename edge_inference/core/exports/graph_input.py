@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from edge_inference.core.models.exporter_metadata import ExporterMetadata
-from edge_inference.core.models.onnx_summary import GraphTensor, OnnxSummary
-from edge_inference.core.proposals.sidecars import Sidecars
+from edge_inference.core.exports.exporter_metadata import ExporterMetadata
+from edge_inference.core.exports.onnx_summary import GraphTensor, OnnxSummary
+from edge_inference.core.exports.sidecars import Sidecars
 from edge_inference.errors import ModelError
 
 #: Channels of an image, and their color order in model.yaml.

@@ -1,1 +1,0 @@
-"""Proposes the description of a model from its ONNX file, for ``edge-inference models new``."""
