@@ -24,9 +24,9 @@ from edge_inference.backends.trt.metadata import (
     write_sidecar,
 )
 from edge_inference.backends.trt.vendor import Vendor
-from edge_inference.core.bounded_file import is_regular_file
-from edge_inference.core.checksum import sha256_of
 from edge_inference.core.disk import describe_write_error
+from edge_inference.core.models.onnx_files import onnx_digest
+from edge_inference.core.models.onnx_problems import find_access_problem
 from edge_inference.engines.build.build_config import (
     Ranges,
     add_profile,
@@ -56,9 +56,14 @@ from edge_inference.engines.build.network import (
     read_network,
     require_precision,
 )
-from edge_inference.engines.build.profiles import Profile, resolve_profiles
+from edge_inference.engines.build.profiles import (
+    NO_FIXED_INPUTS,
+    FixedInputs,
+    Profile,
+    resolve_profiles,
+)
 from edge_inference.engines.build.timing_cache import TimingCacheFile
-from edge_inference.errors import BackendError, CancelledError
+from edge_inference.errors import BackendError, CancelledError, ModelError
 
 # Progress after reading the ONNX and after building: both ends are quick.
 _READ, _BUILT = 0.02, 0.98
@@ -97,6 +102,7 @@ def build_engine(
     environment: Environment | None = None,
     model: str = "",
     ranges: Ranges | None = None,
+    fixed_inputs: FixedInputs = NO_FIXED_INPUTS,
     timing_cache: Path | None = None,
     progress: Report = _ignore,
     cancelled: Callable[[], bool] = _never,
@@ -104,14 +110,28 @@ def build_engine(
     """Build a plan. This thread calls ``progress`` and ``cancelled``.
 
     ``environment`` names the GPU of the plan; without it only TensorRT-RTX builds. ``ranges``
-    are the calibrated ranges for int8 by builder flags. The only file written is the timing
+    are the calibrated ranges for int8 by builder flags, ``fixed_inputs`` the values of inputs
+    that never change. The only file written is the timing
     cache, after success. Raises BackendError with one sentence, and CancelledError.
     """
-    if not is_regular_file(onnx_file):
-        raise BackendError(f"{onnx_file}: no such file; expected an ONNX model")
+    problem = find_access_problem(onnx_file)
+    if problem is not None:
+        raise BackendError(problem)
+    try:
+        digest = onnx_digest(onnx_file)
+    except ModelError as error:
+        raise BackendError(str(error)) from error
     here = environment or Environment.here(vendor.library, vendor.version)
     request = _BuildRequest(
-        onnx_file, options, vendor, here, model, ranges, TimingCacheFile(timing_cache)
+        onnx_file,
+        digest,
+        options,
+        vendor,
+        here,
+        model,
+        ranges,
+        fixed_inputs,
+        TimingCacheFile(timing_cache),
     )
 
     def work(report: Report, stop: threading.Event) -> BuiltEngine:
@@ -149,11 +169,13 @@ def write_engine(built: BuiltEngine, destination: Path) -> Path:
 @dataclass(frozen=True)
 class _BuildRequest:
     onnx_file: Path
+    digest: str
     options: BuildOptions
     vendor: Vendor
     environment: Environment
     model: str
     ranges: Ranges | None
+    fixed_inputs: FixedInputs
     timing: TimingCacheFile
 
 
@@ -184,7 +206,7 @@ def _build(request: _BuildRequest, report: Report, stop: threading.Event) -> Bui
         environment=request.environment,
         precision=options.precision,
         model=request.model,
-        onnx_sha256=sha256_of(request.onnx_file),
+        onnx_sha256=request.digest,
         plan_sha256=hashlib.sha256(plan).hexdigest(),
         plan_bytes=len(plan),
         hardware=_hardware(prepared.config, request.options, targets),
@@ -217,7 +239,9 @@ def _prepare(request: _BuildRequest) -> _Prepared:
     else:
         notes += set_precision_flags(vendor, config, network, options, request.ranges)
     inputs = declared_inputs(network)
-    profiles = resolve_profiles(inputs, options.parsed_profiles(), options.batch)
+    profiles = resolve_profiles(
+        inputs, options.parsed_profiles(), options.batch, request.fixed_inputs
+    )
     add_profile(builder, config, inputs, profiles)
     if options.device != "gpu":
         notes.append(dla_note(config, network, options))
