@@ -18,6 +18,7 @@ from edge_inference.errors import TensorError
 
 #: Hint for scores of boxes that are logits.
 SIGMOID_HINT = "export the model with its sigmoid, or correct boxes_output in model.yaml"
+_ACTIVATION_HINT = "set activation to softmax or sigmoid in model.yaml if these are logits"
 _CLASSES_HINT = "correct labels in model.yaml or the decoder's output settings"
 _FROM_ONE_HINT = "set background to true in model.yaml if class 1 is the first label"
 _BACKGROUND_LABELS = ("background", "bg")
@@ -197,18 +198,21 @@ def expect_finite(name: str, values: NDArray[np.floating[Any]]) -> None:
 
 
 def to_probabilities(
-    name: str,
-    scores: NDArray[np.float32],
-    hint: str = "set activation to softmax or sigmoid in model.yaml if these are logits",
+    name: str, scores: NDArray[np.float32], hint: str = _ACTIVATION_HINT
 ) -> NDArray[np.float32]:
     """Return scores clipped to 0..1 after a check that they are not logits."""
+    expect_probabilities(name, scores, hint)
+    return np.clip(scores, 0, 1)
+
+
+def expect_probabilities(name: str, scores: NDArray[np.float32], hint: str) -> None:
+    """Check that scores are from 0 to 1, but for rounding."""
     if scores.size:
         low, high = float(scores.min()), float(scores.max())
         if low < -PROBABILITY_TOLERANCE or high > 1 + PROBABILITY_TOLERANCE:
             raise TensorError(
                 f"output {name!r}: expected scores from 0 to 1, got {low:.4g} to {high:.4g}; {hint}"
             )
-    return np.clip(scores, 0, 1)
 
 
 def to_plane(output: Output, hint: str) -> NDArray[np.float32]:
