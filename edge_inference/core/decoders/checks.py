@@ -20,6 +20,7 @@ from edge_inference.errors import TensorError
 SIGMOID_HINT = "export the model with its sigmoid, or correct boxes_output in model.yaml"
 _ACTIVATION_HINT = "set activation to softmax or sigmoid in model.yaml if these are logits"
 _CLASSES_HINT = "correct labels in model.yaml or the decoder's output settings"
+_COLUMNS_HINT = "correct columns, classes_output or layout of the decoder in model.yaml"
 _FROM_ONE_HINT = "set background to true in model.yaml if class 1 is the first label"
 _BACKGROUND_LABELS = ("background", "bg")
 
@@ -163,7 +164,7 @@ def _to_whole_numbers(output: Output, ids: NDArray[Any]) -> NDArray[np.int32]:
     if (whole != ids).any():
         raise TensorError(
             f"output {output.name!r}: expected whole class numbers, got "
-            f"{ids[whole != ids][0]:.4g}; {_CLASSES_HINT}"
+            f"{ids[whole != ids][0]:.4g}; {_COLUMNS_HINT}"
         )
     return whole
 
