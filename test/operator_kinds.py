@@ -218,3 +218,12 @@ def clamps_of_all_forms() -> onnx.ModelProto:
     whole = net.add("Cast", "x", to=TensorProto.INT32)
     net.add("Clip", whole, net.constant(0, np.int32), outputs="n")
     return net.model(("y", "n"), {"n": TensorProto.INT32})
+
+
+@kind()
+def transposed_products() -> onnx.ModelProto:
+    """In fp16, a cast between transpose and product makes ONNX Runtime's own fusion crash."""
+    net = SmallNet()
+    rows = net.add("Transpose", net.tokens(net.stem()), perm=[1, 0, 2])
+    net.add("MatMul", rows, net.weight(128, 4), outputs="y")
+    return net.model()
