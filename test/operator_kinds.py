@@ -227,3 +227,16 @@ def transposed_products() -> onnx.ModelProto:
     rows = net.add("Transpose", net.tokens(net.stem()), perm=[1, 0, 2])
     net.add("MatMul", rows, net.weight(128, 4), outputs="y")
     return net.model()
+
+
+@kind()
+def operators_without_fp16() -> onnx.ModelProto:
+    """By ONNX's schema they have it, but not in its definitions or ONNX Runtime's kernels."""
+    net = SmallNet(opset=18)
+    mean = net.add("MeanVarianceNormalization", net.stem(), axes=[0, 2, 3])
+    rows = net.add("Transpose", mean, perm=[1, 0, 2, 3])
+    places = net.constant(np.arange(4).reshape(4, 1), np.int64)
+    update = net.constant(np.full((4, 1, 16, 16), 0.5))
+    rows = net.add("ScatterND", rows, places, update, reduction="add")
+    net.head(net.add("Transpose", rows, perm=[1, 0, 2, 3]))
+    return net.model()
