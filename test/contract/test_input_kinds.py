@@ -18,6 +18,7 @@ from edge_inference.core.models.model import ModelDescription, load_model
 from edge_inference.core.results import Classification, Detections
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.serving.backend_table import EngineRequest
+from edge_inference.engines.serving.cost_recording import engine_configuration
 from edge_inference.engines.serving.engine_check import check_engine, warm_up
 from edge_inference.engines.serving.selection import prepare
 from edge_inference.errors import ConfigError, ImageError, ModelError, TensorError
@@ -172,6 +173,18 @@ def test_an_extra_input_has_its_value(tmp_path: Path, name: str) -> None:
     folder = write_classifier(tmp_path / "model", extra=extra, extra_inputs={name: value})
     found = scores_of(run(folder, frame_of(RGB, "rgb8"), tmp_path))
     np.testing.assert_allclose(found, expected_scores(np.array([[RGB]]), factor), rtol=1e-4)
+
+
+def test_another_value_has_costs_of_its_own(tmp_path: Path) -> None:
+    extra = {"size": ("float32", [1])}
+    found = []
+    for value in (1.0, 1.0, 2.0):
+        folder = tmp_path / str(len(found)) / "model"
+        model = load_model(write_classifier(folder, extra=extra, extra_inputs={"size": [value]}))
+        request = EngineRequest(model, "ort", "fp32")
+        found.append(engine_configuration(request, "ort", "fp32", ArtifactCache(tmp_path)))
+    assert found[0] is not None
+    assert (found[0] == found[1], found[0] == found[2]) == (True, False)
 
 
 def test_several_extra_inputs(tmp_path: Path) -> None:
