@@ -5,10 +5,12 @@ The graphs run in ONNX Runtime; the expected scores follow from a formula.
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 from edge_inference.backends.base import Backend
@@ -369,3 +371,30 @@ def test_a_letterbox_and_numbers_that_are_not_finite(tmp_path: Path) -> None:
 
 def test_the_detector_is_as_wide_as_its_size_input(tmp_path: Path) -> None:
     assert load_model(write_detector(tmp_path / "model")).input.width == SIDE
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "CHW"])
+def test_a_graph_that_tells_no_shapes(tmp_path: Path, layout: str) -> None:
+    folder = write_classifier(tmp_path / "model", layout=layout)
+    file = folder / "model.onnx"
+    model = onnx.load(file)
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.ClearField("shape")
+    onnx.save(model, file)
+    text = (folder / "model.yaml").read_text()
+    old = load_model(folder).variants["fp32"].sha256
+    new = hashlib.sha256(file.read_bytes()).hexdigest()
+    (folder / "model.yaml").write_text(text.replace(old, new))
+    description = load_model(folder)
+    selection = prepare(EngineRequest(description, "ort", "fp32"), ArtifactCache(tmp_path))
+    assert selection.backend is not None
+    with selection.backend as backend:
+        tensor, geometry = Preprocessor(description.input)(frame_of(RGB, "rgb8"))
+        result = description.decode(backend.infer({"image": tensor}), geometry)
+    np.testing.assert_allclose(scores_of(result), expected_scores(np.array([[RGB]])), rtol=1e-4)
+
+
+def test_a_dynamic_size_is_that_of_model_yaml(tmp_path: Path) -> None:
+    folder = write_classifier(tmp_path / "model", size=("height", "width"))
+    result = run(folder, frame_of(RGB, "rgb8"), tmp_path)
+    np.testing.assert_allclose(scores_of(result), expected_scores(np.array([[RGB]])), rtol=1e-4)
