@@ -7,13 +7,13 @@ returns a box for each cell of the image that is bright enough.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
+import yaml
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
@@ -167,8 +167,8 @@ def cells_image(scores: Mapping[tuple[int, int], float]) -> NDArray[np.uint8]:
 
 
 def write_yaml(folder: Path, description: Mapping[str, Any]) -> None:
-    """Write model.yaml; JSON is YAML, too."""
-    (folder / "model.yaml").write_text(json.dumps(description))
+    """Write model.yaml."""
+    (folder / "model.yaml").write_text(yaml.safe_dump(dict(description), sort_keys=False))
 
 
 def _merged(changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from edge_inference.core.decoders import checks
 from edge_inference.core.decoders.activations import activate, sigmoid, softmax
-from edge_inference.core.decoders.boxes import corners, input_size
+from edge_inference.core.decoders.box_formats import corners, input_size
 from edge_inference.core.decoders.decoder_table import DECODERS, find, names
 from edge_inference.core.decoders.detection import (
     Candidates,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from edge_inference.core.decoders import checks
 from edge_inference.core.decoders.activations import activate_once
-from edge_inference.core.decoders.boxes import corners, to_pixels
+from edge_inference.core.decoders.box_formats import corners, to_pixels
 from edge_inference.core.decoders.detection import (
     Candidates,
     SelectionSettings,

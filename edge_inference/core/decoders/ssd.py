@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edge_inference.core.decoders import checks
 from edge_inference.core.decoders.activations import activate_once
-from edge_inference.core.decoders.boxes import to_corners, to_pixels
+from edge_inference.core.decoders.box_formats import to_corners, to_pixels
 from edge_inference.core.decoders.detection import (
     Candidates,
     OverlapSettings,
@@ -55,10 +55,12 @@ class Yolov4Settings(SsdSettings):
 
 
 @dataclass(frozen=True)
-class YoloNasSettings(Yolov4Settings):
+class YoloNasSettings(SsdSettings):
     """YOLO-NAS with boxes [1, N, 4] in input pixels and scores [1, N, C]."""
 
+    box_order: str = with_default(SsdSettings, "box_order", "xyxy")
     normalized: bool = with_default(SsdSettings, "normalized", False)
+    background: bool = with_default(SsdSettings, "background", False)
 
 
 @register("ssd", SsdSettings)

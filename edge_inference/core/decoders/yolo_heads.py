@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from edge_inference.core.decoders import checks
 from edge_inference.core.decoders.activations import are_probabilities, sigmoid
-from edge_inference.core.decoders.boxes import corners
+from edge_inference.core.decoders.box_formats import corners
 from edge_inference.core.decoders.detection import (
     Candidates,
     OverlapSettings,

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_inference.core.decoders import checks
-from edge_inference.core.decoders.boxes import corners
+from edge_inference.core.decoders.box_formats import corners
 from edge_inference.core.decoders.detection import (
     Candidates,
     OverlapSettings,

@@ -229,12 +229,13 @@ def _size_problem(spec: InputSpec, image: TensorSpec) -> str:
 
 def _dtype_problem(spec: InputSpec, image: TensorSpec) -> str:
     wanted = np.dtype(spec.dtype)
-    # TensorRT 8.6 reads an int64 input as int32, which holds every pixel value.
-    if image.dtype == wanted or (wanted, image.dtype) == (np.dtype("int64"), np.dtype("int32")):
+    if image.dtype == wanted or _NARROWED.get(wanted.name) == image.dtype.name:
         return ""
     return f", but dtype is {spec.dtype}; set input.dtype to {image.dtype}"
 
 
+#: TensorRT reads double as float, TensorRT 8.6 also int64 as int32: they hold every pixel value.
+_NARROWED = {"float64": "float32", "int64": "int32"}
 _USUAL_CHANNELS = (1, 3, 4)
 _SWAPPED = {"NCHW": "NHWC", "NHWC": "NCHW", "CHW": "HWC", "HWC": "CHW"}
 

@@ -6,7 +6,7 @@ by name. To add a model, add a folder; the shipped ones show the keys.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -77,9 +77,16 @@ class ModelDescription:
         """Return the file of calibrated ranges, None if the model has none."""
         return self.folder / self.derive.calibration if self.derive.calibration else None
 
+    def files(self) -> Iterator[Variant]:
+        """Yield the variants, and those that a backend has instead."""
+        for variant in self.variants.values():
+            yield variant
+            if variant.tensorrt is not None:
+                yield variant.tensorrt
+
     def verify_files(self) -> None:
         """Raise ModelError for missing or altered weights, or a missing golden image."""
-        for variant in self.variants.values():
+        for variant in self.files():
             variant.verify()
         for golden in self.golden:
             if not is_regular_file(golden.image):

@@ -15,7 +15,6 @@ from typing import NamedTuple
 
 from edge_inference.core.bounded_file import MAX_WEIGHTS_BYTES, is_regular_file, open_regular_file
 from edge_inference.core.checksum import sha256_of
-from edge_inference.core.models.file_kinds import recognize_kind
 from edge_inference.core.models.onnx_reader import (
     ELEMENT_BYTES,
     ByteSource,
@@ -73,7 +72,7 @@ def external_files(file: Path) -> dict[str, int]:
         except MalformedMessageError:
             return {}
         except LimitExceededError as error:
-            raise ModelError(f"{file}: not a usual ONNX model: {error}") from error
+            raise ModelError(f"{file}: not a valid ONNX file ({error}); export it again") from error
     return dict(sorted(found.items()))
 
 
@@ -93,29 +92,21 @@ def check_external_file(file: Path, location: str, size: int = 0) -> Path:
     if not is_regular_file(place):
         raise ModelError(f"{place}: expected a regular file of weights; copy it again")
     try:
-        length, data_bytes = _measure_file(place)
-        if length < size:
-            raise ModelError(_describe_short_file(place, file, length, size))
+        with open_regular_file(place, MAX_EXTERNAL_BYTES) as stream:
+            length = os.fstat(stream.fileno()).st_size
+            is_sparse = is_mostly_holes(stream.fileno())
     except OSError as error:
         raise ModelError(f"{place}: cannot be read ({error.strerror})") from error
-    if length - data_bytes > max(_MAX_HOLE_SHARE * length, _ALLOWED_HOLE_BYTES):
+    if length < size:
         raise ModelError(
-            f"{place}: expected weights, got a sparse file with {data_bytes} of {length} bytes; "
-            "copy it again"
+            f"{place}: expected at least {size} bytes for the weights of {file.name}, got "
+            f"{length}; copy the file again"
+        )
+    if is_sparse:
+        raise ModelError(
+            f"{place}: expected weights, got a sparse file of {length} bytes; copy it again"
         )
     return place
-
-
-def _describe_short_file(place: Path, file: Path, length: int, size: int) -> str:
-    """Return why a file of weights is too short. Raises OSError."""
-    with place.open("rb") as stream:
-        kind = recognize_kind(stream.fileno())
-    if kind is not None:
-        return f"{place}: expected the weights of {file.name}, got {kind.name}; {kind.hint}"
-    return (
-        f"{place}: expected at least {size} bytes for the weights of {file.name}, got {length}: it "
-        "was cut off, or belongs to another export; copy or download it again"
-    )
 
 
 def external_digests(file: Path) -> dict[str, str]:
@@ -144,6 +135,15 @@ def onnx_digest(file: Path) -> str:
     except OSError as error:
         raise _unreadable(file, error) from error
     return combine_digests(digest, external_digests(file))
+
+
+def model_size(file: Path) -> int:
+    """Return the size of an ONNX file and of every file that it references, in bytes.
+
+    Raises OSError and ModelError.
+    """
+    sizes = external_files(file)
+    return file.stat().st_size + sum((file.parent / name).stat().st_size for name in sizes)
 
 
 def combine_digests(digest: str, external: Mapping[str, str]) -> str:
@@ -264,11 +264,12 @@ def _tensors_of_sparse(sparse: WireMessage) -> Iterator[WireMessage]:
             yield tensor
 
 
-def _measure_file(file: Path) -> tuple[int, int]:
-    """Return a file's length, and the number of its bytes that are not holes."""
-    with file.open("rb") as stream:
-        size = os.fstat(stream.fileno()).st_size
-        return size, sum(last - first for first, last in _data_ranges(stream.fileno(), size))
+def is_mostly_holes(descriptor: int) -> bool:
+    """Tell whether an open file is sparse: it can have any length and take no space."""
+    size = os.fstat(descriptor).st_size
+    data_bytes = sum(last - first for first, last in _data_ranges(descriptor, size))
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return size - data_bytes > max(_MAX_HOLE_SHARE * size, _ALLOWED_HOLE_BYTES)
 
 
 def _data_ranges(descriptor: int, size: int) -> Iterator[tuple[int, int]]:

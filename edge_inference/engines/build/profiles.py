@@ -26,6 +26,7 @@ NO_FIXED_INPUTS: FixedInputs = MappingProxyType({})
 _SIZE = re.compile(r"-?\d+(x-?\d+)*")
 _EXAMPLE = "image:1x3x224x224,4x3x224x224,8x3x224x224"
 _DYNAMIC = -1
+_OR_A_VALUE = ", or, if it never changes, its value in extra_inputs of model.yaml"
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,7 @@ def _from_batch(declared: DeclaredInput, batch: Sequence[int]) -> Profile:
     hint = "a range with batch (--batch 1:4:8), or " if dynamic == [0] else ""
     raise BackendError(
         f"input {declared.name!r}: axis {_axis_text(declared, axis)} is dynamic and has "
-        f"no sizes; give {hint}a profile (--profile {_example_profile(declared)})"
+        f"no sizes; give {hint}a profile (--profile {_example_profile(declared)}){_OR_A_VALUE}"
     )
 
 
@@ -210,7 +211,7 @@ def _needs_values(declared: DeclaredInput) -> str:
     example = ",".join("x".join([number] * count) for number in ("1", "2", "4"))
     return (
         f"input {declared.name!r} holds the shape of another tensor; give its minimum, optimum "
-        f"and maximum values as a profile (--profile {declared.name}:{example})"
+        f"and maximum values as a profile (--profile {declared.name}:{example}){_OR_A_VALUE}"
     )
 
 

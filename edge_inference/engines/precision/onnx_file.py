@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-import difflib
 import secrets
-from collections.abc import Iterable
-from contextlib import suppress
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
-from edge_inference.backends.ort_failures import describe_error
-from edge_inference.core.bounded_file import MAX_WEIGHTS_BYTES, open_regular_file
+from edge_inference.core.bounded_file import MAX_WEIGHTS_BYTES, is_regular_file, open_regular_file
 from edge_inference.core.disk import describe_write_error, probe_write_error
-from edge_inference.core.models.onnx_problems import (
-    explain_access,
-    find_access_problem,
-    find_file_problem,
+from edge_inference.core.runtime.memory_limit import is_out_of_memory, memory_hint
+from edge_inference.engines.precision.external_data import (
+    MAX_EMBEDDED_BYTES,
+    MIN_LARGE_BYTES,
+    embed_weights,
+    split_weights,
+    weight_bytes,
+    without_weights,
 )
-from edge_inference.engines.precision.check_failures import explain_check_failure
-from edge_inference.engines.precision.external_data import embed_weights
 from edge_inference.errors import BackendError, ModelError
 
 if TYPE_CHECKING:
     from onnx import ModelProto
+
+#: Suffix of the file with the weights of a network that is too large for one file.
+DATA_SUFFIX = ".data"
 
 
 def import_onnx() -> Any:
@@ -31,6 +35,7 @@ def import_onnx() -> Any:
         import onnx
         import onnx.checker
         import onnx.defs
+        import onnx.inliner
         import onnx.numpy_helper
         import onnx.shape_inference
         import onnx.version_converter
@@ -49,19 +54,16 @@ def read_onnx(file: Path) -> tuple[ModelProto, bool]:
     BackendError without the package onnx.
     """
     onnx = import_onnx()
-    problem = find_access_problem(file)
-    if problem is not None:
-        raise ModelError(problem)
+    if not is_regular_file(file):
+        raise ModelError(f"{file}: no such file; put the model's ONNX file there")
     try:
         open_regular_file(file, MAX_WEIGHTS_BYTES).close()
         model = onnx.load(str(file), load_external_data=False)
     except OSError as error:
-        raise ModelError(find_file_problem(file) or explain_access(file, error)) from error
+        raise ModelError(f"{file}: cannot be read ({error.strerror})") from error
     except Exception as error:  # protobuf's two implementations share no error class
         raise ModelError(
-            find_file_problem(file)
-            or f"{file}: expected an ONNX model, got a damaged one ({first_line(error)}); copy or "
-            "download it again"
+            f"{file}: not an ONNX file, or a damaged one ({first_line(error)}); export it again"
         ) from error
     opset = opset_of(model)
     newest = onnx.defs.onnx_opset_version()
@@ -72,10 +74,75 @@ def read_onnx(file: Path) -> tuple[ModelProto, bool]:
         )
     is_split = embed_weights(model, file)
     try:
-        onnx.checker.check_model(model if is_split else str(file))
+        if is_split:
+            check_network(model, file)
+        else:
+            onnx.checker.check_model(str(file))
     except (onnx.checker.ValidationError, OSError, ValueError) as error:
-        raise ModelError(explain_check_failure(file, error, onnx)) from error
+        raise ModelError(
+            f"{file}: not a valid ONNX model ({first_line(error)}); export it again"
+        ) from error
     return model, is_split
+
+
+def check_network(model: ModelProto, file: Path, *, full_check: bool = False) -> None:
+    """Check the network of a file, which may be of any size. Raises the errors of onnx.checker."""
+    with session_source(model, file) as source:
+        import_onnx().checker.check_model(source, full_check=full_check)
+
+
+def infer_shapes(model: ModelProto) -> ModelProto:
+    """Return a network of any size with the types of its tensors.
+
+    Raises the errors of onnx.shape_inference. A network with large weights is changed in place.
+    """
+    onnx = import_onnx()
+    if not is_too_large(model):
+        return onnx.shape_inference.infer_shapes(model)  # type: ignore[no-any-return]
+    inferred = onnx.shape_inference.infer_shapes(without_weights(model)).graph
+    for name in ("node", "value_info", "output"):
+        field = getattr(model.graph, name)
+        del field[:]
+        field.extend(getattr(inferred, name))
+    return model
+
+
+@contextmanager
+def session_source(model: ModelProto, file: Path) -> Iterator[bytes | str]:
+    """Provide a network as bytes, or as the path of a temporary file if it is too large for that.
+
+    ONNX Runtime and onnx.checker take both. ``file`` is named in an error. Raises ModelError.
+    """
+    if not is_too_large(model):
+        yield serialize_onnx(model, file)
+        return
+    with tempfile.TemporaryDirectory(prefix="edge_inference_") as folder:
+        network = Path(folder, "network.onnx")
+        write_onnx(model, network)
+        yield str(network)
+
+
+def is_too_large(model: ModelProto) -> bool:
+    """Tell whether the network needs a file of weights beside its ONNX file."""
+    return weight_bytes(model) > MAX_EMBEDDED_BYTES
+
+
+def save_external(options: Any, file: Path) -> None:
+    """Let an ONNX Runtime session write the weights of its optimized network beside ``file``."""
+    for name, value in (
+        ("file_name", f"{file.name}{DATA_SUFFIX}"),
+        ("min_size_in_bytes", str(MIN_LARGE_BYTES)),
+    ):
+        options.add_session_config_entry(
+            f"session.optimized_model_external_initializers_{name}", value
+        )
+
+
+def load_network(file: Path) -> ModelProto:
+    """Return a network that this package or ONNX Runtime wrote, with its external weights."""
+    model: ModelProto = import_onnx().load(str(file), load_external_data=False)
+    embed_weights(model, file)
+    return model
 
 
 def opset_of(model: ModelProto) -> int:
@@ -87,8 +154,13 @@ def opset_of(model: ModelProto) -> int:
 def write_onnx(model: ModelProto, destination: Path) -> None:
     """Write a model atomically; the same model gives the same bytes.
 
-    Raises ModelError where it cannot be written.
+    The weights of a model that is too large for one file are in a second one beside it, whose
+    name ends with ``.data``. Raises ModelError where it cannot be written.
     """
+    if is_too_large(model):
+        data = destination.with_name(f"{destination.name}{DATA_SUFFIX}")
+        with _written_atomically(data) as stream:
+            model = split_weights(model, data.name, stream)
     write_atomically(destination, serialize_onnx(model, destination))
 
 
@@ -105,10 +177,16 @@ def serialize_onnx(model: ModelProto, file: Path) -> bytes:
 
 def write_atomically(destination: Path, data: bytes) -> None:
     """Write a file through a temporary one in the same folder. Raises ModelError."""
+    with _written_atomically(destination) as stream:
+        stream.write(data)
+
+
+@contextmanager
+def _written_atomically(destination: Path) -> Iterator[IO[bytes]]:
     temporary = destination.with_name(f".{destination.name}.{secrets.token_hex(8)}")
     try:
         with temporary.open("xb") as stream:
-            stream.write(data)
+            yield stream
         temporary.replace(destination)
     except OSError as error:
         with suppress(OSError):
@@ -128,18 +206,9 @@ def raise_if_disk_full(file: Path) -> None:
         ) from trouble
 
 
-def check_node_names(names: Iterable[str], known: Iterable[str], where: str) -> None:
-    """Raise ModelError for the first name without a node, with the nearest names."""
-    node_names = list(known)
-    for name in names:
-        if name not in node_names:
-            near = difflib.get_close_matches(name, node_names, n=3, cutoff=0.4) or node_names[:5]
-            raise ModelError(
-                f"{where}: no node has the name {name!r}, so it cannot stay in fp32; "
-                f"the nearest names are {', '.join(near)}"
-            )
-
-
 def first_line(error: BaseException) -> str:
-    """Return the reason of a library's error as one line, without a closing full stop."""
-    return describe_error(error)
+    """Return the first line of an error's text, without a closing full stop."""
+    if is_out_of_memory(error):
+        return f"not enough memory: {memory_hint()}"
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[0] if lines else type(error).__name__).rstrip(".")

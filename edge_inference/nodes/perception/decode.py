@@ -21,6 +21,7 @@ from edge_inference.nodes.conversions.numbers import Float32Adapter
 from edge_inference.nodes.conversions.results.adapter_choice import result_adapter
 from edge_inference.nodes.conversions.tensors import TensorListAdapter
 from edge_inference.nodes.parameters import NodeParameters
+from edge_inference.nodes.perception.class_announcer import ClassAnnouncer
 from edge_inference.nodes.perception.model_settings import ModelFollower, ModelSettings
 from edge_inference.nodes.stage import FrameDropped, Stage
 
@@ -58,11 +59,13 @@ class Decode(Stage[TensorBatch]):
         #: The kinds of the models so far, with their publishers, by the type of the results.
         self._outputs: dict[type[Any], tuple[ResultKind[Any], Publisher[Any]]] = {}
         self._scores = self.make_publisher("inference_result", Float32Adapter())
+        self._announcer = ClassAnnouncer(self)
         self._load(self.parameters.current)
 
     def start(self) -> None:
-        """Subscribe to raw outputs."""
+        """Publish the model's classes, and subscribe to raw outputs."""
         super().start()
+        self._announce_classes()
         states = InferenceStateAdapter()
         self.subscribe_to("inference_state", states, self._follower.on_state, exclusive=True)
         self.subscribe_to("raw_output", TensorListAdapter(), self.receive, exclusive=True)
@@ -78,9 +81,12 @@ class Decode(Stage[TensorBatch]):
         return self._model.name
 
     def apply_settings(self, old: ModelSettings, new: ModelSettings) -> None:
-        """Switch to another model."""
+        """Switch to another model, and publish its classes before its first result."""
         if not new.same_model(old):
-            self._load(new)
+            try:
+                self._load(new)
+            finally:  # after a failure the old model has new parameters
+                self._announce_classes()
 
     def process(self, item: TensorBatch, settings: ModelSettings) -> list[Result]:
         """Decode every image of the batch."""
@@ -108,6 +114,10 @@ class Decode(Stage[TensorBatch]):
             self.health.set_warning("" if kind.warning is None else kind.warning(result))
             if kind.top_score is not None:
                 self._scores.publish(kind.top_score(result))
+
+    def _announce_classes(self) -> None:
+        assert self._decoder is not None
+        self._announcer.use(self._model, self._decoder)
 
     def _find_decoder(self, name: str) -> tuple[ModelDescription, Any]:
         """Return model and decoder settings for a raw output of the current or previous model."""
@@ -152,7 +162,13 @@ class Decode(Stage[TensorBatch]):
 
     def _make_parameters(self, model: ModelDescription, settings: Any) -> NodeParameters[Any]:
         accept = partial(check_classes, labels=model.labels)
-        parameters = NodeParameters(self, type(settings), defaults=asdict(settings), accept=accept)
+        parameters = NodeParameters(
+            self,
+            type(settings),
+            defaults=asdict(settings),
+            accept=accept,
+            on_change=self.guard(lambda _: self._announcer.on_change(parameters)),
+        )
         try:
             accept(parameters.current)
         except ConfigError as error:
