@@ -15,6 +15,7 @@ from edge_inference.backends.cpu_instructions import CpuInstructions, find_cpu_i
 from edge_inference.backends.ort_failures import explain_open_failure, explain_run_failure
 from edge_inference.core.models.onnx_memory import check_memory
 from edge_inference.core.models.onnx_problems import find_access_problem
+from edge_inference.core.package_import import explain_import
 from edge_inference.core.runtime.memory_limit import is_out_of_memory
 from edge_inference.errors import BackendError, EngineFileError, ModelError
 
@@ -197,7 +198,5 @@ def import_onnxruntime() -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        raise BackendError(
-            f"ONNX Runtime cannot be imported ({error}); pip install onnxruntime"
-        ) from error
+        raise BackendError(explain_import("ONNX Runtime", "onnxruntime", error)) from error
     return onnxruntime

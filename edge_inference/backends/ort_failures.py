@@ -197,6 +197,21 @@ def _explain_no_kernel(failure: _Failure) -> str:
     )
 
 
+def _explain_two_types(failure: _Failure) -> str:
+    found = failure.found
+    return (
+        f"{failure.node} has inputs of two types, {found['one']} and {found['other']}; export it "
+        "in float32: other precisions are derived from that"
+    )
+
+
+def _explain_two_names(failure: _Failure) -> str:
+    return (
+        f"two of its nodes have the name {failure.found['name']!r:.200}; give each node its own "
+        "name, or none"
+    )
+
+
 def _explain_types(failure: _Failure) -> str:
     return (
         f"types in its network contradict each other: {failure.reason}; export it in float32: "
@@ -261,7 +276,8 @@ _OPENING: tuple[tuple[re.Pattern[str], _Explain], ...] = tuple(
         ),
         (r"Missing opset in the model", _explain_no_opset),
         (
-            _NODE + r".*Error No Op registered for \S+ with domain_version of (?P<opset>\d+)",
+            _NODE + r".*Error (?:No )?Op registered for \S+ (?:with|is deprecated in) "
+            r"domain_version of (?P<opset>\d+)",
             _explain_standard_operator,
         ),
         (
@@ -277,7 +293,13 @@ _OPENING: tuple[tuple[re.Pattern[str], _Explain], ...] = tuple(
             r"'(?P<name>[^']*)'",
             _explain_no_kernel,
         ),
+        (
+            r"Optype \((?P<operator>\w+)\) bound to different types \(tensor\((?P<one>\w+)\) and "
+            r"tensor\((?P<other>\w+)\) in node \((?P<name>[^)]*)\)",
+            _explain_two_types,
+        ),
         (r"Type Error: (?P<reason>.*)", _explain_types),
+        (r"two nodes with same node name \((?P<name>[^)]*)\)", _explain_two_names),
         (r"MLDataType for: tensor\((?P<type>\w+)\)", _explain_type),
         (
             r"Node \((?P<name>[^)]*)\) Op \((?P<operator>[^)]*)\) "

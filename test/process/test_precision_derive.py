@@ -58,7 +58,7 @@ def test_an_unknown_opset_is_refused(network: Path, tmp_path: Path) -> None:
     model = onnx.load(network)
     model.opset_import[0].version = 999
     onnx.save(model, network)
-    with pytest.raises(ModelError, match=r"opset 999, but the package onnx .* supports up to"):
+    with pytest.raises(ModelError, match=r"opset is 999, but the package onnx .* supports up to"):
         derive(network, "fp16", "tensorrt", tmp_path / "made.onnx")
 
 

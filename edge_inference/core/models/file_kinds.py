@@ -53,6 +53,17 @@ def recognize_kind(descriptor: int) -> FileKind | None:
     return next((kind for kind in found if kind is not None), None)
 
 
+def recognize_placeholder(descriptor: int) -> FileKind | None:
+    """Return what a transfer left in place of an open file of any content, None for nothing.
+
+    The content may be raw numbers, which can begin like any format, so only texts count.
+    """
+    head = os.pread(descriptor, _HEAD_BYTES, 0)
+    size = os.fstat(descriptor).st_size
+    page = _WEB_PAGE if re.match(_HTML, head, re.DOTALL) else None
+    return page or _find_lfs_pointer(_Ends(head, head, size))
+
+
 def recognize_folder(folder: Path) -> FileKind:
     """Return the kind of a folder that is in place of a file. Raises OSError."""
     names = sorted(os.listdir(folder))  # noqa: PTH208 - names only
@@ -71,21 +82,20 @@ def recognize_folder(folder: Path) -> FileKind:
     return FileKind("a folder", "name the ONNX file")
 
 
+_HTML = rb"\s*(<!--.*?-->\s*)?<(!doctype html|!DOCTYPE (html|HTML)|html|HTML)\b"
+_WEB_PAGE = FileKind(
+    "a web page (HTML)",
+    "the download saved a page instead of the file: download the file itself, for example by its "
+    "raw or resolve link",
+)
 #: Regular expressions of the first bytes.
 _SIGNATURES: tuple[tuple[bytes, FileKind], ...] = (
-    (
-        rb"\s*(<!doctype html|<html|<HTML|<!DOCTYPE html|<!DOCTYPE HTML)",
-        FileKind(
-            "a web page (HTML)",
-            "the download saved a page instead of the file; download the file itself, for "
-            "example by its raw or resolve link",
-        ),
-    ),
+    (_HTML, _WEB_PAGE),
     (
         rb"(\xef\xbb\xbf)?\s*(<\?xml[^>]*>\s*)?<net\b",
         FileKind(
             "an OpenVINO model (.xml)",
-            "OpenVINO cannot convert it back; export the network to ONNX from its source",
+            "OpenVINO cannot convert it back: export the network to ONNX from its source",
         ),
     ),
     (
@@ -103,7 +113,7 @@ _SIGNATURES: tuple[tuple[bytes, FileKind], ...] = (
         rb"[a-z]trt|....\{\"[^\0]*?\}[a-z]trt",
         FileKind(
             "a TensorRT engine",
-            "give the ONNX file that it was built from; edge-inference engine build builds the "
+            "give the ONNX file that it was built from: edge-inference engine build builds the "
             "engine for this machine",
         ),
     ),
@@ -164,7 +174,7 @@ def _find_safetensors(ends: _Ends) -> FileKind | None:
         return None
     return FileKind(
         "a safetensors file",
-        "it has weights only; load them into the network and export that, for example with "
+        "it has weights only: load them into the network and export that, for example with "
         "torch.onnx.export",
     )
 
@@ -177,7 +187,7 @@ def _find_zip(ends: _Ends) -> FileKind | None:
     if b"/constants.pkl" in members or b"/code/__torch__" in members:
         return FileKind(
             "a TorchScript archive",
-            "PyTorch cannot convert it reliably; export the network from its source with "
+            "PyTorch cannot convert it reliably: export the network from its source with "
             "torch.onnx.export",
         )
     if b"/data.pkl" in members:
@@ -201,7 +211,7 @@ def _find_tar(ends: _Ends) -> FileKind | None:
 def _find_zeros(ends: _Ends) -> FileKind | None:
     if any(ends.head) or any(ends.tail):
         return None
-    return FileKind("a file of zero bytes only", f"its transfer was not finished; {_COPY}")
+    return FileKind("a file of zero bytes only", f"its transfer was not finished: {_COPY}")
 
 
 def _find_text(ends: _Ends) -> FileKind | None:
@@ -222,7 +232,7 @@ def _find_text(ends: _Ends) -> FileKind | None:
     if re.match(r"\s*[{\[]", text):
         return FileKind(
             f"JSON text, {_shorten(text)}",
-            "the download saved an answer of the server instead of the file; download it again",
+            "the download saved an answer of the server instead of the file: download it again",
         )
     if re.match(r"\s*<", text):
         return FileKind(f"XML text, {_shorten(text)}", "name the ONNX file")

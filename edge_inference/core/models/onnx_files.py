@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from edge_inference.core.bounded_file import MAX_WEIGHTS_BYTES, is_regular_file, open_regular_file
 from edge_inference.core.checksum import sha256_of
+from edge_inference.core.models.file_kinds import recognize_placeholder
 from edge_inference.core.models.onnx_reader import (
     ELEMENT_BYTES,
     ByteSource,
@@ -72,7 +73,7 @@ def external_files(file: Path) -> dict[str, int]:
         except MalformedMessageError:
             return {}
         except LimitExceededError as error:
-            raise ModelError(f"{file}: not a valid ONNX file ({error}); export it again") from error
+            raise ModelError(f"{file}: not a usual ONNX model: {error}") from error
     return dict(sorted(found.items()))
 
 
@@ -95,18 +96,27 @@ def check_external_file(file: Path, location: str, size: int = 0) -> Path:
         with open_regular_file(place, MAX_EXTERNAL_BYTES) as stream:
             length = os.fstat(stream.fileno()).st_size
             is_sparse = is_mostly_holes(stream.fileno())
+        if length < size:
+            raise ModelError(_describe_short_file(place, file, length, size))
     except OSError as error:
         raise ModelError(f"{place}: cannot be read ({error.strerror})") from error
-    if length < size:
-        raise ModelError(
-            f"{place}: expected at least {size} bytes for the weights of {file.name}, got "
-            f"{length}; copy the file again"
-        )
     if is_sparse:
         raise ModelError(
             f"{place}: expected weights, got a sparse file of {length} bytes; copy it again"
         )
     return place
+
+
+def _describe_short_file(place: Path, file: Path, length: int, size: int) -> str:
+    """Return why a file of weights is too short. Raises OSError."""
+    with place.open("rb") as stream:
+        kind = recognize_placeholder(stream.fileno())
+    if kind is not None:
+        return f"{place}: expected the weights of {file.name}, got {kind.name}; {kind.hint}"
+    return (
+        f"{place}: expected at least {size} bytes for the weights of {file.name}, got {length}: it "
+        "was cut off, or belongs to another export; copy or download it again"
+    )
 
 
 def external_digests(file: Path) -> dict[str, str]:

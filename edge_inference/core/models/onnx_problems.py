@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 from edge_inference.core.bounded_file import MAX_WEIGHTS_BYTES, open_regular_file
@@ -117,44 +116,59 @@ def _examine(file: Path, descriptor: int) -> str | None:
     return None
 
 
+class _Outline:
+    """What the fields of a file tell, without keeping them: there may be millions."""
+
+    def __init__(self) -> None:
+        self.first: WireField | None = None
+        self.numbers: set[int] = set()
+        self.has_version = True
+
+    def add(self, field: WireField) -> None:
+        """Add the next field."""
+        self.first = self.first or field
+        if field.number == _IR_VERSION and not field.is_number:
+            self.has_version = False
+        if field.number < _CORE_ML_FIELDS.stop:
+            self.numbers.add(field.number)
+
+    @property
+    def starts_like_onnx(self) -> bool:
+        """Tell whether the file begins with an IR version, which every writer puts first."""
+        first = self.first
+        return first is not None and first.number == _IR_VERSION and first.is_number
+
+
 def _find_structure_problem(source: ByteSource) -> str | None:
     """Look at the fields of the file only; the messages in them may still be malformed.
 
     Raises MalformedMessageError for a damaged ONNX file.
     """
-    fields: list[WireField] = []
+    outline = _Outline()
     try:
-        fields.extend(WireMessage(source))
+        for field in WireMessage(source):
+            outline.add(field)
     except TruncatedMessageError as error:
-        if not _starts_like_onnx(fields):
+        if not outline.starts_like_onnx:
             return _OTHER_FORMAT
         return (
             f"expected an ONNX model of at least {error.end} bytes, got the first {source.size}: "
             f"it was cut off; {_COPY}"
         )
     except MalformedMessageError:
-        if not _starts_like_onnx(fields):
+        if not outline.starts_like_onnx:
             return _OTHER_FORMAT
         raise
-    numbers = {field.number for field in fields}
-    is_onnx = _GRAPH in numbers and all(
-        field.is_number for field in fields if field.number == _IR_VERSION
-    )
-    if is_onnx and 0 in numbers:
+    is_onnx = _GRAPH in outline.numbers and outline.has_version
+    if is_onnx and 0 in outline.numbers:
         raise MalformedMessageError("a field without a number")
-    if is_onnx:
-        return None
-    return _describe_other_protobuf(fields, numbers, source.bytes(0, 1 << 16))
+    return None if is_onnx else _describe_other_protobuf(outline, source.bytes(0, 1 << 16))
 
 
-def _starts_like_onnx(fields: Sequence[WireField]) -> bool:
-    """Tell whether the first field is a number: the IR version, which every writer puts first."""
-    return bool(fields) and fields[0].number == _IR_VERSION and fields[0].is_number
-
-
-def _describe_other_protobuf(fields: Sequence[WireField], numbers: set[int], head: bytes) -> str:
+def _describe_other_protobuf(outline: _Outline, head: bytes) -> str:
     """Describe a message without ONNX's graph, by the fields that its format has."""
-    if not _starts_like_onnx(fields):
+    numbers = outline.numbers
+    if not outline.starts_like_onnx:
         marks = [mark for mark in _OTHER_PROTOBUF if mark in head]
         if marks:
             return f"expected an ONNX model, got {_OTHER_PROTOBUF[marks[0]]}"
@@ -169,7 +183,7 @@ def _describe_other_protobuf(fields: Sequence[WireField], numbers: set[int], hea
             "expected an ONNX model, got a Core ML model (.mlmodel); export the network to ONNX "
             "from its source"
         )
-    if numbers == {1, 2} and fields[0].value == 1:
+    if numbers == {1, 2} and outline.first is not None and outline.first.value == 1:
         return (
             "expected an ONNX model, got a TensorFlow SavedModel (.pb); convert its folder with "
             "python -m tf2onnx.convert --saved-model"

@@ -7,17 +7,24 @@ from pathlib import Path
 from typing import Any
 
 from edge_inference.backends.ort_failures import describe_error
-from edge_inference.core.models.onnx_operators import explain_unknown_operator, read_operators
+from edge_inference.core.models.onnx_operators import (
+    explain_unknown_operator,
+    find_origin,
+    read_operators,
+)
 from edge_inference.core.models.onnx_problems import find_file_problem
 
 _NEWER_IR = re.compile(r"ir_version (?P<got>\d+) is higher than the checker's \((?P<newest>\d+)\)")
 _UNKNOWN_OPERATOR = re.compile(
-    r"No Op registered for (?P<operator>\S+) with domain_version of (?P<opset>\d+)"
+    r"Op registered for (?P<operator>\S+) (?:with|is deprecated in) "
+    r"domain_version of (?P<opset>\d+)"
 )
 _NO_SOURCE = re.compile(
     r"however input '(?P<tensor>[^']*)' of node:\s+name: (?P<name>.*?) OpType: (?P<operator>\S+)",
     re.DOTALL,
 )
+_UNDECLARED_DOMAIN = re.compile(r"No opset import for domain '(?P<domain>[^']+)'")
+_BAD_NODE = re.compile(r"Bad node spec for node\. Name: (?P<name>.*) OpType: (?P<operator>\S+)")
 _EDITED = "use the file from before it was cut or edited, or export it again"
 
 
@@ -52,6 +59,21 @@ def _explain(file: Path, error: Exception, onnx: Any) -> str:
             f"its network is not consistent: no earlier node computes the input "
             f"{found['tensor']!r:.200} of its node {found['name']!r:.200} ({found['operator']}); "
             f"{_EDITED}"
+        )
+    found = _UNDECLARED_DOMAIN.search(text)
+    if found:
+        name, operator, domain = next(
+            (node for node in read_operators(file).nodes if node[2] == found["domain"]),
+            ("", "", found["domain"]),
+        )
+        origin = find_origin(operator, domain)
+        if origin is not None:
+            return f"its node {name!r:.200} ({operator}) is {origin.owner}; {origin.hint}"
+    found = _BAD_NODE.search(text)
+    if found:
+        return (
+            f"its node {found['name']!r:.200} ({found['operator']}) is not valid: "
+            f"{describe_error(error)}; export it with another opset, or correct the node"
         )
     if "Field 'shape' of 'type' is required" in text:
         return (

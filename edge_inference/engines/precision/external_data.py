@@ -123,10 +123,7 @@ def _embed(tensor: TensorProto, file: Path) -> None:
                 entries.get("length", str(max(left, 0))), "length", tensor.name, file
             )
             if length > left:
-                raise ModelError(
-                    f"{place}: expected at least {offset + length} bytes for the weights "
-                    f"{tensor.name!r:.100}, got {left + offset}; copy the file again"
-                )
+                check_external_file(file, location, offset + length)  # raises, with the cause
             if length > MAX_WEIGHTS_BYTES:
                 raise ModelError(
                     f"{file}: too large to derive another precision: the weights "

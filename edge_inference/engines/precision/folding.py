@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_inference.backends.ort import CPU, import_onnxruntime, session_options
+from edge_inference.backends.ort_failures import explain_open_failure
 from edge_inference.engines.precision.graph import all_graphs
 from edge_inference.engines.precision.onnx_file import (
     first_line,
@@ -105,10 +106,7 @@ def _optimize(network: ModelProto, source: Path) -> ModelProto:
             raise
         except Exception as error:  # ONNX Runtime's errors share no base class
             raise_if_disk_full(folded)
-            raise BackendError(
-                f"{source}: ONNX Runtime cannot run it ({first_line(error)}), so it cannot "
-                "be converted to another precision"
-            ) from error
+            raise BackendError(explain_open_failure(source, error, onnxruntime)) from error
         return load_network(folded)
 
 
@@ -118,7 +116,8 @@ def _infer_types(model: ModelProto, source: Path) -> ModelProto:
         typed = infer_shapes(model)
     except onnx.shape_inference.InferenceError as error:
         raise ModelError(
-            f"{source}: shapes cannot be inferred ({first_line(error)}); export it again"
+            f"{source}: shapes cannot be inferred ({first_line(error)}); export it with another "
+            "opset, or with fixed shapes"
         ) from error
     _add_missing_types(typed, source)
     return typed

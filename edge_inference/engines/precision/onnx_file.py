@@ -9,9 +9,16 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from edge_inference.core.bounded_file import MAX_WEIGHTS_BYTES, is_regular_file, open_regular_file
+from edge_inference.backends.ort_failures import describe_error
+from edge_inference.core.bounded_file import MAX_WEIGHTS_BYTES, open_regular_file
 from edge_inference.core.disk import describe_write_error, probe_write_error
-from edge_inference.core.runtime.memory_limit import is_out_of_memory, memory_hint
+from edge_inference.core.models.onnx_problems import (
+    explain_access,
+    find_access_problem,
+    find_file_problem,
+)
+from edge_inference.core.package_import import explain_import
+from edge_inference.engines.precision.check_failures import explain_check_failure
 from edge_inference.engines.precision.external_data import (
     MAX_EMBEDDED_BYTES,
     MIN_LARGE_BYTES,
@@ -40,10 +47,8 @@ def import_onnx() -> Any:
         import onnx.shape_inference
         import onnx.version_converter
     except ImportError as error:
-        raise BackendError(
-            f"the package onnx, which derives other precisions, cannot be imported ({error}); "
-            f"install it with: make set-up in a checkout, or pip install onnx"
-        ) from error
+        title = "the package onnx, which derives other precisions,"
+        raise BackendError(explain_import(title, "onnx", error)) from error
     return onnx
 
 
@@ -54,23 +59,26 @@ def read_onnx(file: Path) -> tuple[ModelProto, bool]:
     BackendError without the package onnx.
     """
     onnx = import_onnx()
-    if not is_regular_file(file):
-        raise ModelError(f"{file}: no such file; put the model's ONNX file there")
+    problem = find_access_problem(file)
+    if problem is not None:
+        raise ModelError(problem)
     try:
         open_regular_file(file, MAX_WEIGHTS_BYTES).close()
         model = onnx.load(str(file), load_external_data=False)
     except OSError as error:
-        raise ModelError(f"{file}: cannot be read ({error.strerror})") from error
+        raise ModelError(find_file_problem(file) or explain_access(file, error)) from error
     except Exception as error:  # protobuf's two implementations share no error class
         raise ModelError(
-            f"{file}: not an ONNX file, or a damaged one ({first_line(error)}); export it again"
+            find_file_problem(file)
+            or f"{file}: expected an ONNX model, got a damaged one ({first_line(error)}); copy or "
+            "download it again"
         ) from error
     opset = opset_of(model)
     newest = onnx.defs.onnx_opset_version()
     if opset > newest:
         raise ModelError(
-            f"{file}: opset {opset}, but the package onnx {onnx.__version__} supports up to "
-            f"{newest}; pip install --upgrade onnx, or export the model with an older opset"
+            f"{file}: its opset is {opset}, but the package onnx {onnx.__version__} supports up to "
+            f"{newest}; export it with opset {newest} or older, or pip install --upgrade onnx"
         )
     is_split = embed_weights(model, file)
     try:
@@ -79,9 +87,7 @@ def read_onnx(file: Path) -> tuple[ModelProto, bool]:
         else:
             onnx.checker.check_model(str(file))
     except (onnx.checker.ValidationError, OSError, ValueError) as error:
-        raise ModelError(
-            f"{file}: not a valid ONNX model ({first_line(error)}); export it again"
-        ) from error
+        raise ModelError(explain_check_failure(file, error, onnx)) from error
     return model, is_split
 
 
@@ -207,8 +213,5 @@ def raise_if_disk_full(file: Path) -> None:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error's text, without a closing full stop."""
-    if is_out_of_memory(error):
-        return f"not enough memory: {memory_hint()}"
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__).rstrip(".")
+    """Return the reason of a library's error as one line, without a closing full stop."""
+    return describe_error(error)
