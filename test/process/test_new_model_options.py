@@ -141,11 +141,12 @@ def test_labels_of_the_user(capsys: pytest.CaptureFixture[str]) -> None:
 def test_labels_that_a_file_would_change_stay_in_the_yaml(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    names = {0: "1 euro", 1: "2 euro", 2: "3 euro: 'x'"}
+    names = {0: "1 euro", 1: "2 dollars", 2: "3 yen: 'x'"}
     metadata = ultralytics_metadata("YOLOv8n-cls", "classify", names=names)
     write_graph(Path("net.onnx"), [1, 3], metadata=metadata)
     new(capsys, "net.onnx")
     assert load_model(Path("net")).labels == tuple(names.values())
+    assert not Path("net/labels.txt").exists()
 
 
 def test_labels_that_do_not_fit_the_outputs(capsys: pytest.CaptureFixture[str]) -> None:
@@ -297,11 +298,11 @@ def test_weights_in_other_files(capsys: pytest.CaptureFixture[str]) -> None:
 def test_texts_of_a_stranger_stay_in_their_line(capsys: pytest.CaptureFixture[str]) -> None:
     metadata = ultralytics_metadata(
         "YOLOv8n\nlicense: MIT\x1b[31m", "classify",
-        license="mine: [\n{", names={0: "a\nb", 1: "x\u2028y", 2: "# c"},
+        license="5e3", names={0: "a\nb", 1: "x\u2028y", 2: "# c"},
     )  # fmt: skip
     write_graph(Path("net.onnx"), [1, 3], metadata=metadata)
     assert run(["models", "new", "net.onnx"]) == 0
     assert "\x1b" not in capsys.readouterr().out
     model = load_model(Path("net"))
-    assert model.license == "mine: [\n{"
+    assert model.license == "5e3"
     assert model.labels == ("a b", "x y", "# c")
