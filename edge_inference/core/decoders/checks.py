@@ -101,17 +101,6 @@ def expect_classes(output: Output, count: int, labels: Sequence[str], hint: str 
         )
 
 
-def expect_class_ids(output: Output, ids: NDArray[Any], labels: Sequence[str]) -> NDArray[np.int32]:
-    """Return class numbers as int32 after a check that they are whole numbers with a label."""
-    class_ids = _to_whole_numbers(output, ids)
-    wrong = class_ids < 0
-    if labels:
-        wrong |= class_ids >= len(labels)
-    if wrong.any():
-        raise _unknown_class(output, ids[wrong][0], 0, labels, _CLASSES_HINT)
-    return class_ids
-
-
 def expect_listed_classes(
     output: Output,
     ids: NDArray[Any],
@@ -144,8 +133,11 @@ def expect_listed_classes(
         wrong |= numbers > last
     if wrong.any():
         is_next = not background and numbers.max() == last + 1 and numbers.min() > 0
-        hint = _FROM_ONE_HINT if is_next else _CLASSES_HINT
-        raise _unknown_class(output, numbers[wrong][0], int(background), labels, hint)
+        raise TensorError(
+            f"output {output.name!r}: expected class numbers {int(background)} to "
+            f"{last if labels else '…'}, got {numbers[wrong][0]}; "
+            f"{_FROM_ONE_HINT if is_next else _CLASSES_HINT}"
+        )
     return np.asarray(class_ids - int(background), dtype=np.int32)
 
 
@@ -173,15 +165,6 @@ def _to_whole_numbers(output: Output, ids: NDArray[Any]) -> NDArray[np.int32]:
             f"{ids[whole != ids][0]:.4g}; {_CLASSES_HINT}"
         )
     return whole
-
-
-def _unknown_class(
-    output: Output, number: Any, first: int, labels: Sequence[str], hint: str
-) -> TensorError:
-    last = len(labels) - 1 + first if labels else "…"
-    return TensorError(
-        f"output {output.name!r}: expected class numbers {first} to {last}, got {number}; {hint}"
-    )
 
 
 def to_floats(output: Output) -> NDArray[np.float32]:
