@@ -16,7 +16,7 @@ import pytest
 
 from exports import others, yolo
 from exports.graph import BLUE, BLUE_SCORE, COCO, RED, RED_SCORE, SHARPNESS
-from exports.picture import Square, paint, to_source
+from exports.squares import Square, paint, to_source
 
 ROOT = Path(__file__).parents[2]
 CONSOLE = "import sys; from edge_inference.cli.main import console; sys.exit(console())"
