@@ -127,6 +127,7 @@ def test_a_detector(tmp_path: Path, name: str) -> None:
 
 def test_a_classifier_of_ultralytics(tmp_path: Path) -> None:
     report = describe(tmp_path, YOLOV8_CLS)
+    assert report["decoder"] == {"name": "classification", "activation": "none"}
     # The crop is the square in the middle of the source; each square is 64 of its 224 pixels wide.
     logits = np.zeros(1000)
     logits[RED], logits[BLUE] = np.array([RED_SCORE, BLUE_SCORE]) * (64 / 224) ** 2 * SHARPNESS
