@@ -25,11 +25,13 @@ Rules = dict[tuple[str, str], set[str]]
 
 #: All nodes of the pipeline, without devices, which do not change the graph.
 ARGUMENTS = {"audio_source": "", "listening": "on_demand"}
-# On the graph only if other packages are installed (nav2_msgs, composition_interfaces). No node
-# may request that a component is loaded: that runs the module that the request names.
+# On the graph only if other packages are installed (nav2_msgs, vision_msgs,
+# composition_interfaces). No node may request that a component is loaded: that runs the module
+# that the request names.
 _LOAD_SERVICES = "/_container/"
 _LOAD_SERVICE_NAMES = ("load_node", "unload_node", "list_nodes")
 _NAVIGATION_RULES: Rules = {("actions", "call"): {"/navigate_to_pose"}}
+_LABEL_INFO_TOPIC = "/ai/label_info"
 #: Nodes outside of the pipeline, and the topics that they publish or subscribe to.
 CAMERA, BASE, OPERATOR = "camera", "base", "operator"
 _IMAGE_TOPIC, _VELOCITY_TOPIC = "/camera/image_raw", "/cmd_vel"
@@ -76,6 +78,8 @@ def _container_rules(pipeline: Pipeline, name: str) -> dict[tuple[str, str], Rul
     rules["/", name].setdefault(("services", "reply"), set()).update(load_services)
     if ("/ai", "command") in rules:
         rules["/ai", "command"].update(_NAVIGATION_RULES)
+    if ("/ai", "decode") in rules:
+        rules["/ai", "decode"]["topics", "publish"].add(_LABEL_INFO_TOPIC)
     return rules
 
 

@@ -66,6 +66,10 @@ class SmallNet:
         """Add a convolution of the image and a ReLU: [1, 8, 16, 16]."""
         return self.add("Relu", self.conv("x", 3, 8))
 
+    def tokens(self, source: str) -> str:
+        """Return a map of [1, 8, 16, 16] as 16 tokens of 128 numbers: [1, 16, 128]."""
+        return self.add("Reshape", source, self.integers(1, 16, 128))
+
     def head(self, source: str, channels: int = 8, outputs: str = "y") -> str:
         """Add a 1x1 convolution to the output."""
         return self.add("Conv", source, self.weight(4, channels, 1, 1), outputs=outputs)

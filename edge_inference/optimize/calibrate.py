@@ -21,6 +21,7 @@ from edge_inference.engines.precision.calibration import Calibration
 from edge_inference.engines.precision.exclude import softmax_inputs
 from edge_inference.engines.precision.folding import fold
 from edge_inference.engines.precision.ranges import METHODS, Histogram, estimate
+from edge_inference.engines.precision.variant_choice import require_unquantized
 from edge_inference.errors import (
     CancelledError,
     ConfigError,
@@ -50,19 +51,20 @@ def calibrate(
     cancelled: Cancelled = lambda: False,
     images: str = "",
     input_settings: dict[str, Any] | None = None,
+    model: ModelDescription | None = None,
 ) -> Calibration:
     """Run batches of input tensors through the network and record the range of every tensor.
 
     Memory holds one batch with its inner tensors, and 64 KiB for each tensor. ``images``
-    describes the batches. Raises ConfigError for an unknown method, ModelError and BackendError
-    for a file that cannot be used, TensorError for a batch that does not fit or leads to values
-    that are NaN, SourceError without a batch, CancelledError soon after
-    ``cancelled`` returns True.
+    describes the batches, ``model`` how a batch becomes the graph's inputs. Raises ConfigError
+    for an unknown method, ModelError and BackendError for a file that cannot be used, TensorError
+    for a batch that does not fit or leads to values that are NaN, SourceError without a batch,
+    CancelledError soon after ``cancelled`` returns True.
     """
     if method not in METHODS:
         raise ConfigError(f"method: expected one of {', '.join(METHODS)}, got {method!r}")
-    model = fold(onnx_file)
-    activations = IntermediateTensors(model, input_name)
+    network = fold(onnx_file)
+    activations = IntermediateTensors(network, input_name, model)
     histograms: dict[str, Histogram] = {}
     digest = hashlib.sha256()
     count = 0
@@ -76,7 +78,7 @@ def calibrate(
             progress(count)
     if not count:
         raise SourceError("calibration: expected at least one image, got none")
-    before_softmax = softmax_inputs(model)
+    before_softmax = softmax_inputs(network)
     masked = tuple(
         name
         for name, histogram in histograms.items()
@@ -119,6 +121,7 @@ def calibrate_model(
         )
     variant = model.variants["fp32"]
     variant.verify()
+    require_unquantized(variant.file, "int8")
     return calibrate(
         variant.file,
         model.input.name,
@@ -128,6 +131,7 @@ def calibrate_model(
         cancelled=cancelled,
         images=description,
         input_settings=dataclasses.asdict(model.input),
+        model=model,
     )
 
 

@@ -14,13 +14,19 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 
 from edge_inference.backends.ort import session_options
+from edge_inference.backends.trt.vendor import Vendor
+from edge_inference.core.settings import build
+from edge_inference.engines.build.build_options import BuildOptions
+from edge_inference.engines.build.builder import build_engine
 from edge_inference.engines.precision.derive import derive
 from edge_inference.engines.precision.int8 import TARGETS
-from edge_inference.errors import EdgeInferenceError
+from edge_inference.errors import BackendError, EdgeInferenceError
 from edge_inference.optimize.calibrate import calibrate
 from operator_kinds import KINDS
 from small_net import IMAGE
+from test_builder_rtx import vendor as vendor
 
+RTX = [(name, precision) for name in KINDS for precision in ("fp32", "fp16", "int8")]
 DERIVED = [("fp16", "onnxruntime"), *(("int8", target) for target in TARGETS)]
 
 
@@ -79,3 +85,22 @@ def test_a_kind_stays_close_to_fp32(name: str, precision: str, target: str, tmp_
     weights = {entry.name for entry in onnx.load(source).graph.initializer}
     fed = [entry for entry in ends[0] if entry[0] not in weights - {"anchors", "strides"}]
     assert ends[1] == fed
+
+
+@pytest.mark.parametrize(("name", "precision"), RTX)
+def test_tensorrt_rtx_builds_it_or_says_why_not(
+    vendor: Vendor, name: str, precision: str, tmp_path: Path
+) -> None:
+    kind = KINDS[name]
+    source = tmp_path / "net.onnx"
+    onnx.save(kind.make(), source)
+    if kind.refusal(precision):
+        return
+    file = source if precision == "fp32" else derived(source, precision, "tensorrt")
+    options = build(BuildOptions, {"precision": precision})
+    if kind.rtx:
+        with pytest.raises(BackendError, match=kind.rtx) as caught:
+            build_engine(file, options, vendor=vendor)
+        assert "\n" not in str(caught.value)
+    else:
+        assert build_engine(file, options, vendor=vendor).plan

@@ -22,7 +22,7 @@ from rcl_interfaces.msg import ParameterType
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter, parameter_value_to_python
 from rclpy.parameter_client import AsyncParameterClient
-from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 ANSWER_S = 120.0
 ATTEMPTS = 12
@@ -61,12 +61,14 @@ class Outside:
 
     # Topics -------------------------------------------------------------------------------------
 
-    def subscribe(self, topic: str, type: str, reliable: bool = True) -> None:
+    def subscribe(
+        self, topic: str, type: str, reliable: bool = True, latched: bool = False
+    ) -> None:
         def report(message: Any) -> None:
             self.write({"topic": topic, "message": plain(message)})
 
         self.subscriptions[topic] = self.node.create_subscription(
-            import_message(type), topic, report, _qos(reliable)
+            import_message(type), topic, report, _qos(reliable, latched)
         )
 
     def unsubscribe(self, topic: str) -> None:
@@ -161,9 +163,10 @@ class Outside:
         raise TimeoutError(f"{node} does not answer {call}")
 
 
-def _qos(reliable: bool) -> QoSProfile:
+def _qos(reliable: bool, latched: bool = False) -> QoSProfile:
     policy = ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT
-    return QoSProfile(depth=100, reliability=policy)
+    durability = DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE
+    return QoSProfile(depth=100, reliability=policy, durability=durability)
 
 
 def import_message(name: str) -> Any:

@@ -175,10 +175,12 @@ class Outside:
     def __getattr__(self, name: str) -> Callable[..., Any]:
         return lambda **named: self._ask(name, **named)
 
-    def listen(self, topic: str, message_type: str, reliable: bool = True) -> Collected:
+    def listen(
+        self, topic: str, message_type: str, reliable: bool = True, latched: bool = False
+    ) -> Collected:
         """Subscribe and collect; wait for ``Publisher.has_subscribers`` before counting on it."""
         self._received[topic] = Collected()
-        self._ask("subscribe", topic=topic, type=message_type, reliable=reliable)
+        self._ask("subscribe", topic=topic, type=message_type, reliable=reliable, latched=latched)
         return self._received[topic]
 
     def speak(

@@ -6,10 +6,13 @@ import hashlib
 import os
 import re
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from edge_inference.core.decoders.classification import ClassificationSettings
+from edge_inference.core.models.labels import read_threshold
 from edge_inference.core.models.model import load_model
 from edge_inference.core.models.model_search import (
     SEARCH_PATH_VARIABLE,
@@ -105,6 +108,13 @@ def test_everything_in_the_file_is_in_the_description(tmp_path: Path) -> None:
         ("labels.txt", "[cat, no]", "line 10, labels: expected texts, got False; put it in quotes"),
         ("labels.txt", "gone.txt", "line 10, labels: "),
         ("labels.txt", "5", "line 10, labels: expected a file name"),
+        (
+            "labels.txt",
+            f"[cat, {'long' * 65}]",
+            "line 10, labels: expected a text of at most 256 characters as name of class 1, got "
+            "260 characters, 'longlong",
+        ),
+        ("labels.txt", '["\\ud800", dog]', "name of class 0, got half of a surrogate pair"),
         ("labels.txt", "../labels.txt", "line 10, labels: expected a file inside the model"),
         ("fp32:", "fp23:", "line 12, variants.fp23: unknown key; did you mean"),
         ("weights.onnx", "/etc/passwd", "line 13, variants.fp32.file: expected a file inside"),
@@ -245,3 +255,28 @@ def test_the_default_path_starts_with_the_variable(tmp_path: Path) -> None:
 
 def test_the_shipped_models_are_found_without_any_variable() -> None:
     assert {"nanodet", "efficientnet_lite0"} <= set(available_models(default_search_path({})))
+
+
+def test_the_longest_label_is_as_long_as_the_longest_name_in_a_message(tmp_path: Path) -> None:
+    folder = make(tmp_path, GOOD[: GOOD.index("golden:")], "long")
+    (folder / "labels.txt").write_text("\N{GRINNING FACE}" * 256 + "\n" + "d" * 256 + "\n")
+    labels = load_model(folder).labels
+    assert [len(label.encode()) for label in labels] == [1024, 256]
+    (folder / "labels.txt").write_text("d" * 257)
+    with pytest.raises(ConfigError, match="got 257 characters"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"confidence": 0.25}, 0.25),
+        ({"confidence": 1}, 1.0),
+        ({"threshold": 0.5}, 0.5),
+        ({"threshold": 0.5, "confidence": 0.0}, 0.0),
+        ({"confidence": "high"}, 0.0),
+        ({}, 0.0),
+    ],
+)
+def test_the_threshold_of_any_decoder(values: dict[str, Any], expected: float) -> None:
+    assert read_threshold(SimpleNamespace(**values)) == expected

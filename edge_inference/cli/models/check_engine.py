@@ -20,7 +20,8 @@ from edge_inference.cli.models.engine_plans import PlanFile, cached_plan, is_pla
 from edge_inference.cli.perception.run_options import search_path
 from edge_inference.core.models.model import ModelDescription
 from edge_inference.core.models.model_search import find_model
-from edge_inference.engines.cache.artifacts import default_cache, environment_here
+from edge_inference.engines.build.model_options import environment_here
+from edge_inference.engines.cache.artifacts import default_cache
 from edge_inference.engines.serving.backend_table import EngineRequest
 from edge_inference.engines.serving.engine_check import check_engine, record_check
 from edge_inference.engines.serving.selection import Selection, select_backend
@@ -67,7 +68,9 @@ def run_checks(selection: Selection, backend: Backend) -> int:
     for summary in checked.notes.values():
         _print(summary)
     if "self-check" not in checked.notes:
-        _print("self-check: left out; this engine is the reference")
+        has_reference = "fp32" in selection.request.model.variants
+        why = "this engine is the reference" if has_reference else "no fp32 variant to compare with"
+        _print(f"self-check: left out; {why}")
     if measured is not None:
         _print(f"time: {ratio_to_reference(measured)}")
     for warning in checked.warnings:
@@ -94,7 +97,7 @@ def _check_plan(plan: Path, model: ModelDescription | None, gpu: int, model_path
 def _run_plan(
     plan: Path, metadata: EngineMetadata, model: ModelDescription | None, gpu: int
 ) -> int:
-    backend = TrtBackend(plan, device=gpu)
+    backend: Backend = TrtBackend(plan, device=gpu)
     if model is None:
         with backend as engine:
             _print(f"runs on: {engine.describe()}")
@@ -106,7 +109,7 @@ def _run_plan(
         precision=metadata.precision,
         reason="the given plan",
         artifact=PlanFile(plan),
-        backend=backend,
+        backend=backend.fit_to(model),
     )
     return run_checks(selection, backend)
 

@@ -36,7 +36,7 @@ def check_models(
 def _check(model: ModelDescription, backend: str, precision: str, int8_mode: str) -> bool:
     from edge_inference.cli.models.check_engine import run_checks
     from edge_inference.cli.progress import show_progress
-    from edge_inference.engines.cache.artifacts import build_options
+    from edge_inference.engines.build.model_options import build_options
     from edge_inference.engines.serving.backend_table import EngineRequest
     from edge_inference.engines.serving.selection import prepare
 

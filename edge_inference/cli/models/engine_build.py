@@ -22,14 +22,13 @@ from edge_inference.core.models.model_search import find_model
 from edge_inference.core.settings import change
 from edge_inference.engines.build.build_options import BuildOptions
 from edge_inference.engines.build.builder import build_engine, write_engine
+from edge_inference.engines.build.model_options import build_options, environment_here
 from edge_inference.engines.cache.artifacts import (
     Cancelled,
     EnginePlan,
     Progress,
-    build_options,
     default_cache,
     engine_plan,
-    environment_here,
     find_undamaged,
 )
 from edge_inference.engines.precision.calibration import Calibration
@@ -120,6 +119,7 @@ def _build_file(
         environment=environment_here(options.gpu),
         model=model.name if model is not None else "",
         ranges=ranges,
+        fixed_inputs=model.extra_inputs if model is not None else {},
         timing_cache=None if options.timing_cache is None else Path(options.timing_cache),
         progress=lambda step: progress(step.phase, step.fraction),
         cancelled=cancelled,
@@ -141,6 +141,7 @@ def _build_cached(
             cached, damaged = None, str(error)
     plan = cached or artifact.make(cache, progress, cancelled)
     notes = [f"built again: {damaged}"] if damaged else []
+    notes += [artifact.reason] if artifact.reason else []
     notes += artifact.notes(cache)
     if not is_default:
         notes.append(

@@ -93,29 +93,27 @@ def check_external_file(file: Path, location: str, size: int = 0) -> Path:
     if not is_regular_file(place):
         raise ModelError(f"{place}: expected a regular file of weights; copy it again")
     try:
-        length, data_bytes = _measure_file(place)
-        if length < size:
-            raise ModelError(_describe_short_file(place, file, length, size))
+        with open_regular_file(place, MAX_EXTERNAL_BYTES) as stream:
+            length = os.fstat(stream.fileno()).st_size
+            is_sparse = is_mostly_holes(stream.fileno())
+            left_behind = recognize_placeholder(stream.fileno())
     except OSError as error:
         raise ModelError(f"{place}: cannot be read ({error.strerror})") from error
-    if length - data_bytes > max(_MAX_HOLE_SHARE * length, _ALLOWED_HOLE_BYTES):
+    if length < size and left_behind is not None:
         raise ModelError(
-            f"{place}: expected weights, got a sparse file with {data_bytes} of {length} bytes; "
-            "copy it again"
+            f"{place}: expected the weights of {file.name}, got {left_behind.name}; "
+            f"{left_behind.hint}"
+        )
+    if length < size:
+        raise ModelError(
+            f"{place}: expected at least {size} bytes for the weights of {file.name}, got "
+            f"{length}: it was cut off, or belongs to another export; copy or download it again"
+        )
+    if is_sparse:
+        raise ModelError(
+            f"{place}: expected weights, got a sparse file of {length} bytes; copy it again"
         )
     return place
-
-
-def _describe_short_file(place: Path, file: Path, length: int, size: int) -> str:
-    """Return why a file of weights is too short. Raises OSError."""
-    with place.open("rb") as stream:
-        kind = recognize_placeholder(stream.fileno())
-    if kind is not None:
-        return f"{place}: expected the weights of {file.name}, got {kind.name}; {kind.hint}"
-    return (
-        f"{place}: expected at least {size} bytes for the weights of {file.name}, got {length}: it "
-        "was cut off, or belongs to another export; copy or download it again"
-    )
 
 
 def external_digests(file: Path) -> dict[str, str]:
@@ -273,11 +271,12 @@ def _tensors_of_sparse(sparse: WireMessage) -> Iterator[WireMessage]:
             yield tensor
 
 
-def _measure_file(file: Path) -> tuple[int, int]:
-    """Return a file's length, and the number of its bytes that are not holes."""
-    with file.open("rb") as stream:
-        size = os.fstat(stream.fileno()).st_size
-        return size, sum(last - first for first, last in _data_ranges(stream.fileno(), size))
+def is_mostly_holes(descriptor: int) -> bool:
+    """Tell whether an open file is sparse: it can have any length and take no space."""
+    size = os.fstat(descriptor).st_size
+    data_bytes = sum(last - first for first, last in _data_ranges(descriptor, size))
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return size - data_bytes > max(_MAX_HOLE_SHARE * size, _ALLOWED_HOLE_BYTES)
 
 
 def _data_ranges(descriptor: int, size: int) -> Iterator[tuple[int, int]]:

@@ -21,6 +21,8 @@ from edge_inference.core.yaml_file import Section, path_inside
 from edge_inference.errors import ModelError
 
 PRECISIONS = ("fp32", "fp16", "int8")
+#: The key of a second int8 file, see :attr:`Variant.tensorrt`.
+TENSORRT = "tensorrt"
 #: Maximum length of a list of a model's layers.
 MAX_LAYERS = 100_000
 
@@ -54,6 +56,8 @@ class Variant:
     accuracy: tuple[Accuracy, ...] = ()
     note: str = ""
     external_data: Mapping[str, str] = field(default_factory=dict, hash=False)
+    #: For int8, the file that TensorRT takes instead.
+    tensorrt: Variant | None = None
 
     @property
     def digest(self) -> str:
@@ -145,7 +149,8 @@ def read_variants(top: Section, folder: Path) -> dict[str, Variant]:
 
 
 def _variant(precision: str, section: Section, folder: Path) -> Variant:
-    values = section.read(_VariantSettings, "accuracy", EXTERNAL_DATA)
+    other_file = (TENSORRT,) if precision == "int8" else ()
+    values = section.read(_VariantSettings, "accuracy", EXTERNAL_DATA, *other_file)
     measured = section.section_list("accuracy") if "accuracy" in section else ()
     return Variant(
         precision=precision,
@@ -154,6 +159,11 @@ def _variant(precision: str, section: Section, folder: Path) -> Variant:
         accuracy=tuple(entry.read(Accuracy) for entry in measured),
         note=values.note,
         external_data=_external_data(section),
+        tensorrt=(
+            _variant(f"{precision}.{TENSORRT}", section.section(TENSORRT), folder)
+            if TENSORRT in section
+            else None
+        ),
     )
 
 

@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from edge_inference.backends.cpu_instructions import find_cpu_instructions
-from edge_inference.backends.gpu import find_gpu
 from edge_inference.backends.trt.metadata import Environment
 from edge_inference.backends.trt.vendor import import_tensorrt
 from edge_inference.core.models.model import ModelDescription
 from edge_inference.core.models.onnx_files import combine_digests, onnx_digest
 from edge_inference.core.models.variants import Variant
-from edge_inference.core.settings import change
 from edge_inference.engines.build.build_options import BuildOptions
+from edge_inference.engines.build.model_options import build_options, environment_here
 from edge_inference.engines.cache.artifact_cache import ArtifactCache, default_cache_folder, key_of
 from edge_inference.engines.precision.derivation import (
     calibration_digest,
@@ -29,7 +28,8 @@ from edge_inference.engines.precision.derivation import (
     version_of,
 )
 from edge_inference.engines.precision.int8_mode import FULL_BITS
-from edge_inference.errors import BackendError, CacheError, ModelError
+from edge_inference.engines.precision.variant_choice import choose_variant, require_unquantized
+from edge_inference.errors import CacheError, ModelError
 
 #: Called with the name of a phase and the progress of the whole, 0 to 1, or None if unknown.
 Progress = Callable[[str, float | None], None]
@@ -48,6 +48,9 @@ def default_cache() -> ArtifactCache:
 
 class Artifact(ABC):
     """A file for a backend."""
+
+    #: Why it is this file, for the user; an empty text where there is nothing to say.
+    reason: str = ""
 
     @property
     def source(self) -> Variant | None:
@@ -81,6 +84,7 @@ class ShippedFile(Artifact):
     """A variant in the model folder."""
 
     variant: Variant
+    reason: str = dataclasses.field(default="", compare=False)
 
     @property
     def source(self) -> Variant:
@@ -137,20 +141,23 @@ class CachedFile(Artifact):
 class DerivedModel(CachedFile):
     """The model in another precision, derived from its fp32 variant for one kind of engine.
 
-    ``weight_bits`` apply to int8: 7 bits are for CPUs that add products in 16 bits.
+    ``weight_bits`` apply to int8: 7 bits are for CPUs that add products in 16 bits. ``quantized``
+    is an int8 variant that is only changed to the form that TensorRT takes.
     """
 
     model: ModelDescription
     precision: str
     target: str
     weight_bits: int = FULL_BITS
+    quantized: Variant | None = None
+    reason: str = dataclasses.field(default="", compare=False)
 
     file_name = _ONNX
 
     @property
     def source(self) -> Variant:
-        """The fp32 variant."""
-        return self.model.variants["fp32"]
+        """The fp32 variant, or the one that is already quantized."""
+        return self.quantized or self.model.variants["fp32"]
 
     def parts(self) -> dict[str, Any]:
         """Return everything that changes the file or the result of its checks.
@@ -159,6 +166,14 @@ class DerivedModel(CachedFile):
         hold here.
         """
         by_cpu = self.precision == "int8" and self.target == "onnxruntime"
+        if self.quantized is not None:
+            return {
+                "kind": "onnx",
+                "rules": derivation_rules(),
+                "quantized": self.quantized.digest,
+                "target": self.target,
+                "made with": {"onnx": version_of("onnx")},
+            }
         return {
             "kind": "onnx",
             "rules": derivation_rules(),
@@ -190,9 +205,13 @@ class DerivedModel(CachedFile):
         def derive_into(folder: Path) -> Mapping[str, Any]:
             from edge_inference.engines.precision.calibration import Calibration
             from edge_inference.engines.precision.derive import derive
+            from edge_inference.engines.precision.tensorrt_form import write_for_tensorrt
 
             progress(f"deriving {kind}", None)
             self.source.verify()
+            if self.quantized is not None:
+                write_for_tensorrt(self.quantized.file, folder / _ONNX)
+                return {"model": self.model.name, **parts}
             calibration = None
             if self.precision == "int8" and self.model.calibration is not None:
                 calibration = Calibration.load(self.model.calibration)
@@ -225,6 +244,7 @@ class EnginePlan(CachedFile):
     onnx: ShippedFile | DerivedModel
     options: BuildOptions
     environment: Environment
+    reason: str = dataclasses.field(default="", compare=False)
 
     file_name = _PLAN
 
@@ -236,8 +256,10 @@ class EnginePlan(CachedFile):
     def parts(self) -> dict[str, Any]:
         """Return everything that changes the plan."""
         onnx = self.onnx
+        extra = {name: value.tolist() for name, value in self.model.extra_inputs.items()}
         return {
             "kind": "engine",
+            **({"extra inputs": extra} if extra else {}),
             "onnx": onnx.variant.digest if isinstance(onnx, ShippedFile) else onnx.parts(),
             "calibration": calibration_digest(self.model, self.options.precision),
             "options": dataclasses.asdict(self.options),
@@ -258,6 +280,7 @@ class EnginePlan(CachedFile):
                 environment=self.environment,
                 model=self.model.name,
                 ranges=self._ranges(),
+                fixed_inputs=self.model.extra_inputs,
                 timing_cache=self._timing_cache(cache),
                 progress=lambda step: progress(step.phase, step.fraction),
                 cancelled=cancelled,
@@ -306,21 +329,27 @@ def onnx_for(
     """Return the ONNX artifact of a model in a precision.
 
     ``target`` is "onnxruntime" or "tensorrt", ``weight_bits`` apply to int8. A variant in the
-    model folder has priority, with one exception: int8 for TensorRT, or with 7 bits, is derived
-    if the model has a calibration, because TensorRT does not parse a Q/DQ graph for the CPU.
-    Raises ModelError where there is neither a variant nor a way to derive one.
+    model folder has priority if it fits the engine, see :func:`choose_variant`. With 7 bits,
+    int8 is derived if the model has a calibration. Raises ModelError where there is neither a
+    variant that fits nor a way to derive one.
     """
     is_int8 = precision == "int8"
     bits = weight_bits if is_int8 else FULL_BITS
-    variant = model.variants.get(precision)
     can_derive = "fp32" in model.variants and (
         precision == "fp16" or (is_int8 and model.calibration is not None)
     )
-    is_special = is_int8 and (target == "tensorrt" or bits < FULL_BITS)
-    if variant is not None and not (is_special and can_derive):
-        return ShippedFile(variant)
+    reason = ""
+    if precision in model.variants and not (bits < FULL_BITS and can_derive):
+        choice = choose_variant(model, precision, target, can_derive)
+        reason = choice.reason
+        if choice.is_rewritten:
+            return DerivedModel(model, precision, target, bits, choice.variant, reason)
+        if choice.variant is not None:
+            return ShippedFile(choice.variant, reason)
+    if "fp32" in model.variants:
+        require_unquantized(model.variants["fp32"].file, precision)
     if can_derive:
-        return DerivedModel(model, precision, target, bits)
+        return DerivedModel(model, precision, target, bits, reason=reason)
     raise ModelError(
         f"model {model.name!r} has no {precision} variant; it has {', '.join(precisions(model))}"
         f"; {_hint_for(model, precision)}"
@@ -350,40 +379,7 @@ def engine_plan(
         options = build_options(model, precision)
     by_flags = options.typing == "flags" and "fp32" in model.variants
     onnx = onnx_for(model, "fp32" if by_flags else precision, "tensorrt")
-    return EnginePlan(model, onnx, options, environment_here(gpu))
-
-
-def environment_here(gpu: int = 0) -> Environment:
-    """Return the TensorRT and the GPU of this machine.
-
-    TensorRT-RTX builds without a GPU; TensorRT raises BackendError without a GPU or driver.
-    """
-    vendor = import_tensorrt()
-    try:
-        found = find_gpu(gpu)
-    except BackendError:
-        if vendor.library != "tensorrt_rtx":
-            raise
-        return Environment.here(vendor.library, vendor.version)
-    return Environment.here(vendor.library, vendor.version, found.name, found.compute_capability)
-
-
-def build_options(
-    model: ModelDescription, precision: str, changes: Mapping[str, Any] | None = None
-) -> BuildOptions:
-    """Return the model's build options for a precision, with ``changes`` applied.
-
-    Without a profile an input has the one size that preprocessing makes. Raises ConfigError,
-    with file and line for an option in model.yaml.
-    """
-    options = BuildOptions() if model.engine is None else model.engine.read(BuildOptions)
-    options = change(options, {**(changes or {}), "precision": precision})
-    # TensorRT must know the fp32 layers where it chooses precisions itself.
-    keep = tuple(dict.fromkeys((*options.keep_fp32, *model.derive.keep_fp32(precision))))
-    profiles = options.profiles
-    if not profiles and not options.batch:
-        profiles = (f"{model.input.name}:{'x'.join(map(str, model.input.shape))}",)
-    return dataclasses.replace(options, keep_fp32=keep, profiles=profiles)
+    return EnginePlan(model, onnx, options, environment_here(gpu), onnx.reason)
 
 
 def _hint_for(model: ModelDescription, precision: str) -> str:

@@ -28,6 +28,7 @@ from edge_inference.engines.precision.onnx_file import (
     write_onnx,
 )
 from edge_inference.engines.precision.scales import WEIGHT_RANGES
+from edge_inference.engines.precision.variant_choice import require_unquantized
 from edge_inference.errors import BackendError, ConfigError, ModelError
 
 if TYPE_CHECKING:
@@ -98,6 +99,7 @@ def derive(
                 f"{name}: expected one of {', '.join(map(str, known))}, got {value!r}"
             )
     source, destination = Path(source), Path(destination)
+    require_unquantized(source, precision)
     if precision == "int8":
         if calibration is None:
             raise ModelError(

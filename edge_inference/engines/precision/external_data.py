@@ -50,8 +50,8 @@ def weight_bytes(model: ModelProto) -> int:
     return sum(map(_size_of, model.graph.initializer))
 
 
-def without_weights(model: ModelProto, min_bytes: int = MIN_LARGE_BYTES) -> ModelProto:
-    """Return a copy in which the initializers of at least ``min_bytes`` bytes have no values.
+def without_weights(model: ModelProto) -> ModelProto:
+    """Return a copy in which the initializers of at least MIN_LARGE_BYTES have no values.
 
     They refer to external weights that do not exist. The values are not copied.
     """
@@ -63,7 +63,7 @@ def without_weights(model: ModelProto, min_bytes: int = MIN_LARGE_BYTES) -> Mode
         if descriptor.name != "initializer":
             _copy_field(light.graph, descriptor.name, value)
     for tensor in model.graph.initializer:
-        if not _is_large(tensor, min_bytes):
+        if not _is_large(tensor):
             light.graph.initializer.append(tensor)
             continue
         light.graph.initializer.add(
@@ -93,8 +93,8 @@ def split_weights(model: ModelProto, location: str, stream: IO[bytes]) -> ModelP
     return light
 
 
-def _is_large(tensor: TensorProto, min_bytes: int) -> bool:
-    return tensor.HasField("raw_data") and _size_of(tensor) >= min_bytes
+def _is_large(tensor: TensorProto) -> bool:
+    return tensor.HasField("raw_data") and _size_of(tensor) >= MIN_LARGE_BYTES
 
 
 def _size_of(tensor: TensorProto) -> int:

@@ -59,7 +59,7 @@ def fold(source: Path) -> ModelProto:
         with suppress(ModelError, BackendError):  # int8 says so; fp16 needs no newer opset
             model = _fold_constants(convert_opset(model), source)
     _name_nodes(model)
-    _keep_used_domains(model)
+    keep_used_domains(model)
     return _infer_types(model, source)
 
 
@@ -158,7 +158,7 @@ def _name_nodes(model: ModelProto) -> None:
             node.name = name
 
 
-def _keep_used_domains(model: ModelProto) -> None:
+def keep_used_domains(model: ModelProto) -> None:
     """Drop the operator sets that ONNX Runtime adds; some parsers refuse them."""
     used = {node.domain for graph in all_graphs(model.graph) for node in graph.node} | {""}
     kept = [entry for entry in model.opset_import if entry.domain in used]

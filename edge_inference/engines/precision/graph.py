@@ -51,6 +51,14 @@ def float_tensors(graph: GraphProto, onnx: Any) -> set[str]:
     return found | {entry.name for entry in graph.initializer if entry.data_type == fp32}
 
 
+def other_values(graph: GraphProto) -> set[str]:
+    """Return the names of the values that are no tensors: sequences and optional values."""
+    infos = (*graph.input, *graph.output, *graph.value_info)
+    return {
+        entry.name for entry in infos if entry.type.WhichOneof("value") not in (None, "tensor_type")
+    }
+
+
 def drop_unused_constants(graph: GraphProto) -> None:
     """Remove the initializers that no node reads."""
     used = {name for node in graph.node for name in (*node.input, *captured_tensors(node))}

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
+
 from edge_inference.composition.bus import Publisher
 from edge_inference.core.decoders.detection import check_classes
+from edge_inference.core.models.labels import MAX_CLASSES, ModelClasses, read_threshold
 from edge_inference.core.models.model import ModelDescription
 from edge_inference.core.results import Result, ResultKind
 from edge_inference.core.tensors import TensorBatch
 from edge_inference.errors import ConfigError, TensorError
+from edge_inference.nodes.component import LATCHED
 from edge_inference.nodes.conversions.inference_state import InferenceStateAdapter
 from edge_inference.nodes.conversions.numbers import Float32Adapter
 from edge_inference.nodes.conversions.results.adapter_choice import result_adapter
@@ -41,6 +47,9 @@ class Decode(Stage[TensorBatch]):
         self._previous: tuple[ModelDescription, Any] | None = None
         #: The last decoder settings of previous models, by model folder.
         self._saved: dict[Path, Any] = {}
+        self._classes: Publisher[ModelClasses] | None = None
+        # The executor changes settings while the worker changes the model.
+        self._classes_lock = threading.Lock()
 
     def accept(self, settings: ModelSettings) -> None:
         """Reject a model that cannot be read, or whose results cannot be published."""
@@ -55,11 +64,13 @@ class Decode(Stage[TensorBatch]):
         #: The kinds of the models so far, with their publishers, by the type of the results.
         self._outputs: dict[type[Any], tuple[ResultKind[Any], Publisher[Any]]] = {}
         self._scores = self.make_publisher("inference_result", Float32Adapter())
+        self._classes = self._make_classes_publisher()
         self._load(self.parameters.current)
 
     def start(self) -> None:
-        """Subscribe to raw outputs."""
+        """Publish the model's classes, and subscribe to raw outputs."""
         super().start()
+        self._publish_classes(self._model, self._decoder)
         states = InferenceStateAdapter()
         self.subscribe_to("inference_state", states, self._follower.on_state, exclusive=True)
         self.subscribe_to("raw_output", TensorListAdapter(), self.receive, exclusive=True)
@@ -75,9 +86,10 @@ class Decode(Stage[TensorBatch]):
         return self._model.name
 
     def apply_settings(self, old: ModelSettings, new: ModelSettings) -> None:
-        """Switch to another model."""
+        """Switch to another model, and publish its classes before its first result."""
         if not new.same_model(old):
             self._load(new)
+            self._publish_classes(self._model, self._decoder)
 
     def process(self, item: TensorBatch, settings: ModelSettings) -> list[Result]:
         """Decode every image of the batch."""
@@ -90,7 +102,7 @@ class Decode(Stage[TensorBatch]):
                 raise FrameDropped("stopped")
             outputs = item.tensors
             if len(item.geometry) > 1:
-                outputs = {name: array[index : index + 1] for name, array in outputs.items()}
+                outputs = _outputs_of_image(outputs, index, len(item.geometry))
             result = model.decode(outputs, geometry, decoder_settings)
             results.append(
                 replace(result, model=model.name, stamp_ns=item.stamp_ns, frame_id=item.frame_id)
@@ -127,6 +139,11 @@ class Decode(Stage[TensorBatch]):
         previous = (self._model, self._decoder.current) if self._decoder is not None else None
         self._declare(model)
         self._model, self._previous = model, previous
+        if self._classes is not None and len(model.labels) > MAX_CLASSES:
+            self.get_logger().warning(
+                f"label_info has only the first {MAX_CLASSES} of the {len(model.labels)} classes "
+                f"of model {model.name}: the class numbers of vision_msgs have 16 bits"
+            )
         self.health.note("model", model.name)
         self.health.note("decoder", model.decoder)
 
@@ -149,10 +166,47 @@ class Decode(Stage[TensorBatch]):
 
     def _make_parameters(self, model: ModelDescription, settings: Any) -> NodeParameters[Any]:
         accept = partial(check_classes, labels=model.labels)
-        parameters = NodeParameters(self, type(settings), defaults=asdict(settings), accept=accept)
+        parameters = NodeParameters(
+            self,
+            type(settings),
+            defaults=asdict(settings),
+            accept=accept,
+            on_change=self.guard(lambda _: self._publish_classes(model, parameters)),
+        )
         try:
             accept(parameters.current)
         except ConfigError as error:
             parameters.close()
             raise ConfigError(f"parameter {error}") from error
         return parameters
+
+    def _make_classes_publisher(self) -> Publisher[ModelClasses] | None:
+        """Return None without vision_msgs: each result in an own message has its labels."""
+        try:
+            from edge_inference.nodes.conversions.results.label_info import LabelInfoAdapter
+        except ImportError:
+            return None
+        return self.make_publisher("label_info", LabelInfoAdapter(), LATCHED)
+
+    def _publish_classes(
+        self, model: ModelDescription, decoder: NodeParameters[Any] | None
+    ) -> None:
+        """Publish the classes and the threshold, unless another model has been selected since."""
+        with self._classes_lock:
+            if self._classes is not None and decoder is not None and decoder is self._decoder:
+                threshold = read_threshold(decoder.current)
+                self._classes.publish(ModelClasses(model.labels, threshold, self.now_ns()))
+
+
+def _outputs_of_image(
+    outputs: Mapping[str, NDArray[Any]], index: int, count: int
+) -> dict[str, NDArray[Any]]:
+    """Return the outputs of one of ``count`` images. Raises TensorError without a batch axis."""
+    for name, array in outputs.items():
+        if array.shape[:1] != (count,):
+            raise TensorError(
+                f"output {name!r}: expected a first axis of {count}, one entry for each image, got "
+                f"{list(array.shape)}; publish one image at a time for a model whose number of "
+                "rows depends on the image"
+            )
+    return {name: array[index : index + 1] for name, array in outputs.items()}
