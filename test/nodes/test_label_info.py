@@ -19,7 +19,6 @@ from edge_inference.composition.bus import Bus
 from edge_inference.core.models.labels import MAX_CLASSES, ModelClasses
 from edge_inference.core.models.model_search import find_model
 from edge_inference.errors import InputError
-from edge_inference.nodes.parameters import NodeParameters
 from edge_inference.nodes.perception import decode
 from perception_rig import Pipeline
 from rig import Collected, Outside, Rig, wait_for
@@ -152,18 +151,20 @@ def test_a_model_that_cannot_be_used_is_not_announced(
     assert {each.labels for each in announced} == {LABELS}
     monkeypatch.undo()
     assert set_on_decode(outside, confidence=0.25) == [True, ""]
-    assert (announced.wait(2)[-1].labels, announced[-1].threshold) == (LABELS, 0.25)
+    assert (announced.wait(3)[2].labels, announced[2].threshold) == (LABELS, 0.25)
 
 
 def test_a_late_change_of_a_former_model_is_not_announced(
     rig: Rig, announced: Collected, tmp_path: Path
 ) -> None:
     node = rig.load("Decode", model=str(write_model(tmp_path / "old")))
-    former_model, former = node._model, node._decoder
+    former = node._decoder
     rig.call(lambda: node._load(node.parameters.current))  # makes its parameters anew
-    node._publish_classes(former_model, former)
-    assert isinstance(former, NodeParameters)
-    assert len(announced) == 1
+    rig.call(node._announce_classes)
+    node._announcer.on_change(former)
+    assert len(announced) == 2
+    node._announcer.on_change(node._decoder)
+    assert len(announced) == 3
 
 
 @pytest.mark.parametrize(
@@ -195,6 +196,7 @@ def test_classes_beyond_the_numbers_of_the_message_are_left_out_aloud(
     decode_node = rig.load("Decode", autostart=False, model=str(folder))
     rig.wait_for_publishers(node, "/rosout", 2)
     rig.call(decode_node.trigger_configure)
+    rig.call(decode_node.trigger_activate)
     words = "only the first 65535 of the 70000 classes of model many"
     wait_for(lambda: any(words in each.msg for each in log), "the warning")
 

@@ -96,24 +96,27 @@ def check_external_file(file: Path, location: str, size: int = 0) -> Path:
         with open_regular_file(place, MAX_EXTERNAL_BYTES) as stream:
             length = os.fstat(stream.fileno()).st_size
             is_sparse = is_mostly_holes(stream.fileno())
-            left_behind = recognize_placeholder(stream.fileno())
+        if length < size:
+            raise ModelError(_describe_short_file(place, file, length, size))
     except OSError as error:
         raise ModelError(f"{place}: cannot be read ({error.strerror})") from error
-    if length < size and left_behind is not None:
-        raise ModelError(
-            f"{place}: expected the weights of {file.name}, got {left_behind.name}; "
-            f"{left_behind.hint}"
-        )
-    if length < size:
-        raise ModelError(
-            f"{place}: expected at least {size} bytes for the weights of {file.name}, got "
-            f"{length}: it was cut off, or belongs to another export; copy or download it again"
-        )
     if is_sparse:
         raise ModelError(
             f"{place}: expected weights, got a sparse file of {length} bytes; copy it again"
         )
     return place
+
+
+def _describe_short_file(place: Path, file: Path, length: int, size: int) -> str:
+    """Return why a file of weights is too short. Raises OSError."""
+    with place.open("rb") as stream:
+        kind = recognize_placeholder(stream.fileno())
+    if kind is not None:
+        return f"{place}: expected the weights of {file.name}, got {kind.name}; {kind.hint}"
+    return (
+        f"{place}: expected at least {size} bytes for the weights of {file.name}, got {length}: it "
+        "was cut off, or belongs to another export; copy or download it again"
+    )
 
 
 def external_digests(file: Path) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from functools import partial
@@ -13,17 +12,16 @@ from numpy.typing import NDArray
 
 from edge_inference.composition.bus import Publisher
 from edge_inference.core.decoders.detection import check_classes
-from edge_inference.core.models.labels import MAX_CLASSES, ModelClasses, read_threshold
 from edge_inference.core.models.model import ModelDescription
 from edge_inference.core.results import Result, ResultKind
 from edge_inference.core.tensors import TensorBatch
 from edge_inference.errors import ConfigError, TensorError
-from edge_inference.nodes.component import LATCHED
 from edge_inference.nodes.conversions.inference_state import InferenceStateAdapter
 from edge_inference.nodes.conversions.numbers import Float32Adapter
 from edge_inference.nodes.conversions.results.adapter_choice import result_adapter
 from edge_inference.nodes.conversions.tensors import TensorListAdapter
 from edge_inference.nodes.parameters import NodeParameters
+from edge_inference.nodes.perception.class_announcer import ClassAnnouncer
 from edge_inference.nodes.perception.model_settings import ModelFollower, ModelSettings
 from edge_inference.nodes.stage import FrameDropped, Stage
 
@@ -47,9 +45,6 @@ class Decode(Stage[TensorBatch]):
         self._previous: tuple[ModelDescription, Any] | None = None
         #: The last decoder settings of previous models, by model folder.
         self._saved: dict[Path, Any] = {}
-        self._classes: Publisher[ModelClasses] | None = None
-        # The executor changes settings while the worker changes the model.
-        self._classes_lock = threading.Lock()
 
     def accept(self, settings: ModelSettings) -> None:
         """Reject a model that cannot be read, or whose results cannot be published."""
@@ -64,13 +59,13 @@ class Decode(Stage[TensorBatch]):
         #: The kinds of the models so far, with their publishers, by the type of the results.
         self._outputs: dict[type[Any], tuple[ResultKind[Any], Publisher[Any]]] = {}
         self._scores = self.make_publisher("inference_result", Float32Adapter())
-        self._classes = self._make_classes_publisher()
+        self._announcer = ClassAnnouncer(self)
         self._load(self.parameters.current)
 
     def start(self) -> None:
         """Publish the model's classes, and subscribe to raw outputs."""
         super().start()
-        self._publish_classes(self._model, self._decoder)
+        self._announce_classes()
         states = InferenceStateAdapter()
         self.subscribe_to("inference_state", states, self._follower.on_state, exclusive=True)
         self.subscribe_to("raw_output", TensorListAdapter(), self.receive, exclusive=True)
@@ -88,8 +83,10 @@ class Decode(Stage[TensorBatch]):
     def apply_settings(self, old: ModelSettings, new: ModelSettings) -> None:
         """Switch to another model, and publish its classes before its first result."""
         if not new.same_model(old):
-            self._load(new)
-            self._publish_classes(self._model, self._decoder)
+            try:
+                self._load(new)
+            finally:  # after a failure the old model has new parameters
+                self._announce_classes()
 
     def process(self, item: TensorBatch, settings: ModelSettings) -> list[Result]:
         """Decode every image of the batch."""
@@ -118,6 +115,10 @@ class Decode(Stage[TensorBatch]):
             if kind.top_score is not None:
                 self._scores.publish(kind.top_score(result))
 
+    def _announce_classes(self) -> None:
+        assert self._decoder is not None
+        self._announcer.use(self._model, self._decoder)
+
     def _find_decoder(self, name: str) -> tuple[ModelDescription, Any]:
         """Return model and decoder settings for a raw output of the current or previous model."""
         assert self._decoder is not None
@@ -139,11 +140,6 @@ class Decode(Stage[TensorBatch]):
         previous = (self._model, self._decoder.current) if self._decoder is not None else None
         self._declare(model)
         self._model, self._previous = model, previous
-        if self._classes is not None and len(model.labels) > MAX_CLASSES:
-            self.get_logger().warning(
-                f"label_info has only the first {MAX_CLASSES} of the {len(model.labels)} classes "
-                f"of model {model.name}: the class numbers of vision_msgs have 16 bits"
-            )
         self.health.note("model", model.name)
         self.health.note("decoder", model.decoder)
 
@@ -171,7 +167,7 @@ class Decode(Stage[TensorBatch]):
             type(settings),
             defaults=asdict(settings),
             accept=accept,
-            on_change=self.guard(lambda _: self._publish_classes(model, parameters)),
+            on_change=self.guard(lambda _: self._announcer.on_change(parameters)),
         )
         try:
             accept(parameters.current)
@@ -179,23 +175,6 @@ class Decode(Stage[TensorBatch]):
             parameters.close()
             raise ConfigError(f"parameter {error}") from error
         return parameters
-
-    def _make_classes_publisher(self) -> Publisher[ModelClasses] | None:
-        """Return None without vision_msgs: each result in an own message has its labels."""
-        try:
-            from edge_inference.nodes.conversions.results.label_info import LabelInfoAdapter
-        except ImportError:
-            return None
-        return self.make_publisher("label_info", LabelInfoAdapter(), LATCHED)
-
-    def _publish_classes(
-        self, model: ModelDescription, decoder: NodeParameters[Any] | None
-    ) -> None:
-        """Publish the classes and the threshold, unless another model has been selected since."""
-        with self._classes_lock:
-            if self._classes is not None and decoder is not None and decoder is self._decoder:
-                threshold = read_threshold(decoder.current)
-                self._classes.publish(ModelClasses(model.labels, threshold, self.now_ns()))
 
 
 def _outputs_of_image(
