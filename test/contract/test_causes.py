@@ -438,23 +438,20 @@ SENTENCES = {
     },
     "asymmetric quantization": {
         "trt": (
-            "{trt} cannot parse its node 'n' (QuantizeLinear): its zero point is not 0, "
-            "and TensorRT quantizes symmetrically only; quantize with zero point 0, or "
-            "give the fp32 model, from which int8 is derived for TensorRT"
+            "{trt} cannot run it: int8 activations with the zero point 3; export it "
+            "quantized with Q/DQ pairs of signed numbers around 0"
         ),
     },
     "asymmetric uint8": {
         "trt": (
-            "{trt} cannot parse its node 'n' (QuantizeLinear): its zero point is not 0, "
-            "and TensorRT quantizes symmetrically only; quantize with zero point 0, or "
-            "give the fp32 model, from which int8 is derived for TensorRT"
+            "{trt} needs uint8 activations around 128 as int8 around 0; name it as "
+            "variants.int8 of a model, whose engine is built in that form"
         ),
     },
     "dynamic quantization": {
         "trt": (
-            "its node 'n' (DynamicQuantizeLinear) needs an operator that {trt} does not "
-            "have: it comes from a quantization for CPUs; give the fp32 model, from "
-            "which int8 is derived for TensorRT, or serve it with the backend ort"
+            "{trt} cannot run it: TensorRT has no DynamicQuantizeLinear; export it "
+            "quantized with Q/DQ pairs of signed numbers around 0"
         ),
     },
     "size by values": {
@@ -483,7 +480,8 @@ SENTENCES = {
         "trt": (
             "input 'x': axis 0 (batch) is dynamic and has no sizes; give a range with "
             "batch (--batch 1:4:8), or a profile (--profile x:1x3x8x8,4x3x8x8,8x3x8x8), "
-            "on the command line or in the section engine of model.yaml"
+            "on the command line or in the section engine of model.yaml, or, if it never "
+            "changes, its value in extra_inputs of model.yaml"
         ),
     },
 }
