@@ -92,6 +92,12 @@ class ModelDescription:
             if not is_regular_file(golden.image):
                 raise ModelError(f"{golden.image}: the golden image is missing; restore the file")
 
+    def decode_context(self, geometry: Geometry) -> decoders.DecodeContext:
+        """Return what a decoder needs besides the outputs of one image."""
+        return decoders.DecodeContext(
+            self.labels, geometry, self.input.width, self.input.height, self.name
+        )
+
     def decode(
         self, outputs: Mapping[str, NDArray[Any]], geometry: Geometry, settings: Any = None
     ) -> Result:
@@ -100,9 +106,7 @@ class ModelDescription:
         ``settings`` replaces ``decoder_settings``. Raises TensorError for outputs that the
         decoder cannot read, ModelError for a decoder that does not fit the task.
         """
-        context = decoders.DecodeContext(
-            self.labels, geometry, self.input.width, self.input.height, self.name
-        )
+        context = self.decode_context(geometry)
         settings = self.decoder_settings if settings is None else settings
         result = self._decode_function(outputs, context, settings)
         if type(result) is not self.kind.result_type:
