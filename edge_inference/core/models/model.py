@@ -112,8 +112,8 @@ class ModelDescription:
         if type(result) is not self.kind.result_type:
             raise ModelError(
                 f"model {self.name}: the decoder {self.decoder} returns {type(result).__name__}, "
-                f"expected {self.kind.result_type.__name__} for the task {self.task}; correct "
-                f"task or decoder in {DESCRIPTION_FILE}"
+                f"expected {self.kind.result_type.__name__} for the task {self.task}; "
+                f"{_task_hint(result)} in {DESCRIPTION_FILE}"
             )
         return result
 
@@ -178,6 +178,12 @@ def load_model(folder: Path) -> ModelDescription:
         engine=top.section("engine") if "engine" in top else None,
         extra_inputs=read_extra_inputs(top, model_input.name),
     )
+
+
+def _task_hint(result: Result) -> str:
+    kinds = RESULT_KINDS.rows().values()
+    task = next((kind.name for kind in kinds if kind.result_type is type(result)), None)
+    return "correct task or decoder" if task is None else f"set task to {task}, or correct decoder"
 
 
 def _result_kind(top: Section, task: str) -> ResultKind[Any]:
