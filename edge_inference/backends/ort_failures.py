@@ -171,6 +171,14 @@ def _first_version(operator: str, onnxruntime: Any) -> int | None:
     return min(versions, default=None)
 
 
+def _explain_no_ir_version(failure: _Failure) -> str:
+    return "expected an IR version, got none; set ir_version of the model with the package onnx"
+
+
+def _explain_damage(failure: _Failure) -> str:
+    return "expected an ONNX model, got a damaged one; copy or download it again"
+
+
 def _explain_custom_operator(failure: _Failure) -> str:
     domain = failure.found["domain"]
     if domain == "com.microsoft":
@@ -275,6 +283,8 @@ _OPENING: tuple[tuple[re.Pattern[str], _Explain], ...] = tuple(
             _explain_opset,
         ),
         (r"Missing opset in the model", _explain_no_opset),
+        (r"Missing model IR version", _explain_no_ir_version),
+        (r"Protobuf parsing failed|codec can't decode|Invalid tensor data type", _explain_damage),
         (
             _NODE + r".*Error (?:No )?Op registered for \S+ (?:with|is deprecated in) "
             r"domain_version of (?P<opset>\d+)",
@@ -308,6 +318,7 @@ _OPENING: tuple[tuple[re.Pattern[str], _Explain], ...] = tuple(
         ),
         (
             r"(?P<reason>Node input '[^']*' is not a graph input.*"
+            r"|Graph output \([^)]*\) does not exist in the graph"
             r"|Duplicate definition of name .*"
             r"|Graph must be in single static assignment .*"
             r"|This is an invalid model\. Error: the graph is not acyclic.*)",

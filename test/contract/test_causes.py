@@ -72,6 +72,24 @@ SENTENCES = {
             "as outputs when you export it"
         ),
     },
+    "no IR version": {
+        "ort": "expected an IR version, got none; set ir_version of the model with the package onnx",
+        "onnx": "expected an IR version, got none; set ir_version of the model with the package onnx",
+    },
+    "output of no node": {
+        "ort": (
+            "its network is not consistent: Graph output (y) does not exist in the graph; use the "
+            "file from before it was cut or edited, or export it again"
+        ),
+        "onnx": (
+            "its network is not valid: Graph output 'y' is not an output of any node in graph; use "
+            "the file from before it was cut or edited, or export it again"
+        ),
+        "trt": (
+            "{trt} cannot parse it: no node computes one of its outputs; use the file from before "
+            "it was cut or edited, or serve it with the backend ort if that opens it"
+        ),
+    },
     "no shape of an output": {
         "onnx": (
             "one of its inputs or outputs has no declared shape; declare it, for example "

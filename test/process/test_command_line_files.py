@@ -62,7 +62,7 @@ def test_a_strangers_model(tmp_path: Path, part: str, kind: str) -> None:
         ["models", "check", "./mine"],
         ["compare", "./mine", "--images", "images"],
         ["bisect", "./mine", "--precision", "fp16"],
-        ["quantize", "./mine"],
+        ["quantize", "./mine", "--precision", "fp16", "--output", "derived"],
         ["run", "perception", "--model", "./mine", "--source", "images/000.png"],
     ],
     ids=lambda arguments: arguments[0],
