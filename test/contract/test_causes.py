@@ -73,8 +73,12 @@ SENTENCES = {
         ),
     },
     "no IR version": {
-        "ort": "expected an IR version, got none; set ir_version of the model with the package onnx",
-        "onnx": "expected an IR version, got none; set ir_version of the model with the package onnx",
+        "ort": (
+            "expected an IR version, got none; set ir_version of the model with the package onnx"
+        ),
+        "onnx": (
+            "expected an IR version, got none; set ir_version of the model with the package onnx"
+        ),
     },
     "output of no node": {
         "ort": (
