@@ -181,8 +181,8 @@ def _explain_damage(failure: _Failure) -> str:
 
 def _explain_ort_damage(failure: _Failure) -> str:
     return (
-        "expected a complete model in ONNX Runtime's own format, got a damaged one, or one that was "
-        "cut off; copy or download it again"
+        "expected a complete model in ONNX Runtime's own format, got a damaged one, or one that "
+        "was cut off; copy or download it again"
     )
 
 

@@ -304,8 +304,8 @@ def ort_model(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     [
         (
             "cut off",
-            "expected a complete model in ONNX Runtime's own format, got a damaged one, or one that "
-            "was cut off; copy or download it again",
+            "expected a complete model in ONNX Runtime's own format, got a damaged one, or one "
+            "that was cut off; copy or download it again",
         ),
         (
             "Git LFS pointer",

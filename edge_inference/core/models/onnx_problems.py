@@ -74,8 +74,8 @@ def find_file_problem(file: Path, *, takes_ort: bool = False) -> str | None:
 
     None where the file has the structure of an ONNX model and all of its external weights; what
     a library dislikes is then in the network. Call it after a library has refused the file, since
-    it does not say that a file is valid. With ``takes_ort``, a file with the suffix of ONNX Runtime's
-    own format must have that format.
+    it does not say that a file is valid. With ``takes_ort``, a file with the suffix of ONNX
+    Runtime's own format must have that format.
     """
     try:
         with open_regular_file(file, _ANY_SIZE) as stream:
