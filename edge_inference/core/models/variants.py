@@ -69,7 +69,7 @@ class Variant:
                 "model.yaml"
             ) from error
         # A failed download or half a copy needs other advice than a change.
-        problem = find_file_problem(self.file) if actual != self.sha256 else None
+        problem = find_file_problem(self.file, takes_ort=True) if actual != self.sha256 else None
         if problem is not None:
             raise ModelError(
                 f"{problem} (wrong checksum: expected sha256 {self.sha256}, got {actual})"
