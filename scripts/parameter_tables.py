@@ -52,8 +52,7 @@ def render_page() -> str:
         "while it is configured;\ntheir defaults come from the model folder (`decoder:` in "
         "`model.yaml`).\n"
     )
-    for name, entry in sorted(DECODERS.own.items()):  # not those of packages installed here
-        parts.append(_format_section(name, entry.settings_class.__doc__, entry.settings_class))
+    parts.extend(_format_decoders())
     parts.append(
         "\n## Model folder\n\nThese are not parameters but keys of sections of `model.yaml`, "
         "declared in the same way.\n"
@@ -70,11 +69,39 @@ def render_page() -> str:
     return "".join(parts)
 
 
+def _format_decoders() -> list[str]:
+    """Return a section for each settings class of the decoders, not of packages installed here.
+
+    A class that only changes defaults of another decoder's class has rows for these alone.
+    """
+    names: dict[type[Any], list[str]] = {}
+    for name, entry in sorted(DECODERS.own.items()):
+        names.setdefault(entry.settings_class, []).append(name)
+    parts = []
+    for settings_class, own_names in names.items():
+        base = settings_class.__mro__[1]
+        text = _first_line(settings_class)
+        own_rules = list(rules(settings_class).values())
+        if base in names and set(rules(base)) == {rule.name for rule in own_rules}:
+            own_rules = [rule for rule in own_rules if rule != rules(base)[rule.name]]
+            what = "Same settings as" if not own_rules else "Other defaults than"
+            text += f"\n\n{what} [{names[base][0]}](#{names[base][0]})."
+        parts.append(f"\n### {', '.join(own_names)}\n\n{text}\n" + _format_rows(own_rules))
+    return parts
+
+
+def _first_line(settings_class: type[Any]) -> str:
+    return (settings_class.__doc__ or "").strip().splitlines()[0]
+
+
+def _format_rows(own_rules: list[Rule]) -> str:
+    head = "| name | type | default | accepts | unit | what it does |\n|---|---|---|---|---|---|\n"
+    return "\n" + head + "".join(map(_format_row, own_rules)) if own_rules else ""
+
+
 def _format_section(title: str, text: str | None, settings_class: type[Any]) -> str:
     first_line = (text or "").strip().splitlines()[0]
-    rows = "".join(_format_row(rule) for rule in rules(settings_class).values())
-    head = "| name | type | default | accepts | unit | what it does |\n|---|---|---|---|---|---|\n"
-    return f"\n### {title}\n\n{first_line}\n\n{head}{rows}"
+    return f"\n### {title}\n\n{first_line}\n" + _format_rows(list(rules(settings_class).values()))
 
 
 def _format_row(rule: Rule) -> str:

@@ -13,7 +13,6 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,21 +21,13 @@ from numpy.typing import NDArray
 from edge_inference.core.images.frame import Frame
 from edge_inference.core.images.geometry import Geometry
 from edge_inference.core.images.input_spec import InputSpec
+from edge_inference.core.models.graph_binding import GraphBinding, bind_graph
+from edge_inference.core.models.model import ModelDescription
+from edge_inference.core.models.tensor_spec import TensorSpec
 from edge_inference.core.runtime.worker import format_error
-from edge_inference.errors import BackendError, EdgeInferenceError, TensorError
+from edge_inference.errors import BackendError, EdgeInferenceError, ModelError, TensorError
 
-
-@dataclass(frozen=True)
-class TensorSpec:
-    """A model's input or output; ``None`` in ``shape`` stands for an axis of any length."""
-
-    name: str
-    dtype: np.dtype[Any]
-    shape: tuple[int | None, ...]
-
-    def __str__(self) -> str:
-        axes = ", ".join("any" if length is None else str(length) for length in self.shape)
-        return f"{self.name}: {self.dtype} [{axes}]"
+__all__ = ["Backend", "TensorSpec", "check_tensors"]
 
 
 class Backend(ABC):
@@ -56,19 +47,39 @@ class Backend(ABC):
         self.precision_in_use: str | None = None
         #: Whether the backend preprocesses images on its device; see ``takes_image``.
         self.takes_images = False
+        self._model: ModelDescription | None = None
+        self._graph_outputs: tuple[TensorSpec, ...] = ()
+        self._binding = GraphBinding((), ())
         self._is_open = False
         self._concurrency = concurrency
         self._running = 0
         self._changed = threading.Condition()
 
+    def fit_to(self, model: ModelDescription) -> Backend:
+        """Let ``open`` fit the graph to a model; return this backend.
+
+        ``inputs`` is then the image's tensor only, always with a batch axis: the model has the
+        values of all other inputs.
+        """
+        self._model = model
+        return self
+
     def open(self) -> Backend:
-        """Load the model. Raises BackendError where that fails, or where it is open already."""
+        """Load the model.
+
+        Raises BackendError where that fails, or where it is open already, and ModelError where
+        the graph contradicts the model that it was fitted to.
+        """
         with self._changed:
             if self._is_open:
                 raise BackendError(f"backend {self.name!r} is open already; close it first")
             with self._errors("open"):
                 inputs, outputs = self._open()
-                self.inputs, self.outputs = tuple(inputs), tuple(outputs)
+                try:
+                    self._bind(tuple(inputs), tuple(outputs))
+                except ModelError:
+                    self._close()
+                    raise
             self._is_open = True
         return self
 
@@ -80,10 +91,11 @@ class Backend(ABC):
         """
         with self._slot():
             check_tensors(inputs, self.inputs)
+            feeds = self._binding.feed(inputs)
             with self._errors("infer"):
-                outputs = self._infer(inputs)
+                outputs = self._infer(feeds)
             self._check_outputs(outputs)
-            return outputs
+            return self._binding.unwrap(outputs, inputs)
 
     def takes_image(self, image: Frame, spec: InputSpec) -> bool:
         """Tell whether :meth:`infer_image` accepts an image like this for this input."""
@@ -146,13 +158,22 @@ class Backend(ABC):
                 f"backend {self.name!r} failed to {action}: {format_error(error)}"
             ) from error
 
+    def _bind(self, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]) -> None:
+        self._graph_outputs = outputs
+        self._binding = (
+            GraphBinding(inputs, outputs)
+            if self._model is None
+            else bind_graph(self._model, inputs, outputs)
+        )
+        self.inputs, self.outputs = self._binding.inputs, self._binding.outputs
+
     def _check_outputs(self, outputs: dict[str, NDArray[Any]]) -> None:
         if not isinstance(outputs, dict):
             raise BackendError(
                 f"backend {self.name!r}: expected a dict of outputs, got {type(outputs).__name__}"
             )
         try:
-            check_tensors(outputs, self.outputs)
+            check_tensors(outputs, self._graph_outputs)
         except TensorError as error:
             raise BackendError(f"backend {self.name!r}: its outputs are wrong: {error}") from error
 

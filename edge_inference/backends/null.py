@@ -41,7 +41,7 @@ class NullBackend(Backend):
     def _infer(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         if self._function is not None:
             return self._function(inputs)
-        return {spec.name: np.zeros(_lengths(spec), spec.dtype) for spec in self.outputs}
+        return {spec.name: np.zeros(_lengths(spec), spec.dtype) for spec in self._specs[1]}
 
     def _close(self) -> None:
         pass

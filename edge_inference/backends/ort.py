@@ -146,13 +146,22 @@ class OrtBackend(Backend):
                 )
 
     def _spec(self, node: Any) -> TensorSpec:
-        if node.type not in _DTYPES:
-            raise BackendError(
-                f"{self._path}: {node.name!r}: expected a tensor of "
-                f"{', '.join(_DTYPES.values())}, got {node.type}"
-            )
-        shape = tuple(length if isinstance(length, int) else None for length in node.shape)
-        return TensorSpec(node.name, np.dtype(_DTYPES[node.type]), shape)
+        try:
+            return tensor_spec(node)
+        except BackendError as error:
+            raise BackendError(f"{self._path}: {error}") from None
+
+
+def tensor_spec(node: Any) -> TensorSpec:
+    """Return an input or output of a session. Raises BackendError for one that numpy lacks."""
+    if node.type not in _DTYPES:
+        raise BackendError(
+            f"{node.name!r}: expected a tensor of {', '.join(_DTYPES.values())}, got {node.type}"
+        )
+    shape = tuple(
+        length if isinstance(length, int) and length >= 0 else None for length in node.shape
+    )
+    return TensorSpec(node.name, np.dtype(_DTYPES[node.type]), shape)
 
 
 def session_options(onnxruntime: Any, threads: int = 1, cpu: CpuInstructions | None = None) -> Any:

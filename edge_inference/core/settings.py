@@ -148,6 +148,12 @@ def setting(
     )
 
 
+def with_default(settings_class: type[Any], name: str, default: Any) -> Any:
+    """Declare a field of a subclass like that of its base class, with another default."""
+    fields = {field.name: field for field in dataclasses.fields(settings_class)}
+    return dataclasses.field(default=default, metadata=fields[name].metadata)
+
+
 def rules(settings_class: type[Any]) -> dict[str, Rule]:
     """Return the rule of every field of a settings class, in order of declaration."""
     hints = typing.get_type_hints(settings_class)

@@ -17,9 +17,11 @@ from edge_inference.core.images.preprocess import Preprocessor
 from edge_inference.core.models.model import ModelDescription
 from edge_inference.engines.cache.artifacts import Cancelled
 from edge_inference.engines.precision.calibration import Calibration
+from edge_inference.engines.precision.exclude import softmax_inputs
 from edge_inference.engines.precision.folding import fold
 from edge_inference.engines.precision.onnx_file import file_sha256
 from edge_inference.engines.precision.ranges import METHODS, Histogram, estimate
+from edge_inference.engines.precision.variant_choice import require_unquantized
 from edge_inference.errors import (
     CancelledError,
     ConfigError,
@@ -30,6 +32,10 @@ from edge_inference.errors import (
 from edge_inference.optimize.intermediate_tensors import IntermediateTensors
 
 DEFAULT_METHOD = "mse"
+
+#: Values that only mask are this many times as large as the others: without a softmax the ratio
+#: is that of a step of int8 to a range that is lost.
+_SOFTMAX_MASK_RATIO, _MASK_RATIO = 4, 64
 
 #: Called with the number of images that are done.
 ImageCountCallback = Callable[[int], None]
@@ -45,18 +51,20 @@ def calibrate(
     cancelled: Cancelled = lambda: False,
     images: str = "",
     input_settings: dict[str, Any] | None = None,
+    model: ModelDescription | None = None,
 ) -> Calibration:
     """Run batches of input tensors through the network and record the range of every tensor.
 
     Memory holds one batch with its inner tensors, and 64 KiB for each tensor. ``images``
-    describes the batches. Raises ConfigError for an unknown method, ModelError and BackendError
-    for a file that cannot be used, TensorError for a batch that does not fit or leads to values
-    that are not finite, SourceError without a batch, CancelledError soon after
-    ``cancelled`` returns True.
+    describes the batches, ``model`` how a batch becomes the graph's inputs. Raises ConfigError
+    for an unknown method, ModelError and BackendError for a file that cannot be used, TensorError
+    for a batch that does not fit or leads to values that are NaN, SourceError without a batch,
+    CancelledError soon after ``cancelled`` returns True.
     """
     if method not in METHODS:
         raise ConfigError(f"method: expected one of {', '.join(METHODS)}, got {method!r}")
-    activations = IntermediateTensors(fold(onnx_file), input_name)
+    network = fold(onnx_file)
+    activations = IntermediateTensors(network, input_name, model)
     histograms: dict[str, Histogram] = {}
     digest = hashlib.sha256()
     count = 0
@@ -70,8 +78,19 @@ def calibrate(
             progress(count)
     if not count:
         raise SourceError("calibration: expected at least one image, got none")
+    before_softmax = softmax_inputs(network)
+    masked = tuple(
+        name
+        for name, histogram in histograms.items()
+        if histogram.is_masked(_SOFTMAX_MASK_RATIO if name in before_softmax else _MASK_RATIO)
+    )
     return Calibration(
-        ranges={name: estimate(histogram, method) for name, histogram in histograms.items()},
+        ranges={
+            name: estimate(histogram, method)
+            for name, histogram in histograms.items()
+            if name not in masked
+        },
+        masked=masked,
         method=method,
         images=images,
         image_count=count,
@@ -102,6 +121,7 @@ def calibrate_model(
         )
     variant = model.variants["fp32"]
     variant.verify()
+    require_unquantized(variant.file, "int8")
     return calibrate(
         variant.file,
         model.input.name,
@@ -111,6 +131,7 @@ def calibrate_model(
         cancelled=cancelled,
         images=description,
         input_settings=dataclasses.asdict(model.input),
+        model=model,
     )
 
 

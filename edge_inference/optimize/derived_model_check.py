@@ -107,8 +107,8 @@ def check_derived_model(
 
     rows = []
     with (
-        OrtBackend(model.variants["fp32"].file, precision="fp32") as fp32,
-        OrtBackend(derived_file, precision=precision) as derived,
+        OrtBackend(model.variants["fp32"].file, precision="fp32").fit_to(model) as fp32,
+        OrtBackend(derived_file, precision=precision).fit_to(model) as derived,
     ):
         for name, images in image_sets.items():
             if images:

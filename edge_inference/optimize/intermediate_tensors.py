@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_inference.backends.ort import CPU, import_onnxruntime, session_options
+from edge_inference.backends.ort import CPU, import_onnxruntime, session_options, tensor_spec
+from edge_inference.core.models.graph_binding import GraphBinding, bind_graph
+from edge_inference.core.models.model import ModelDescription
 from edge_inference.engines.precision.onnx_file import first_line, import_onnx
 from edge_inference.errors import BackendError, ModelError, TensorError
 
@@ -19,11 +21,17 @@ if TYPE_CHECKING:
 class IntermediateTensors:
     """A folded network with every fp32 tensor as an output, for one batch at a time."""
 
-    def __init__(self, model: ModelProto, input_name: str) -> None:
-        """Open the network. Raises ModelError for any other input, BackendError."""
+    def __init__(
+        self, model: ModelProto, input_name: str, description: ModelDescription | None = None
+    ) -> None:
+        """Open the network. Raises ModelError for any other input, BackendError.
+
+        With ``description`` a batch is fitted to the graph's inputs as in a backend; the network
+        may then have further inputs, whose values it states.
+        """
         onnx = import_onnx()
         inputs = [entry.name for entry in model.graph.input]
-        if inputs != [input_name]:
+        if description is None and inputs != [input_name]:
             raise ModelError(
                 f"expected a network whose only input is {input_name!r}, got {', '.join(inputs)}; "
                 "correct input.name in model.yaml"
@@ -45,13 +53,18 @@ class IntermediateTensors:
                 "ONNX Runtime cannot run the network with its inner tensors as outputs: "
                 f"{first_line(error)}"
             ) from error
+        self._binding = GraphBinding((), ())
+        if description is not None:
+            specs = [tensor_spec(node) for node in self._session.get_inputs()]
+            self._binding = bind_graph(description, specs, ())
 
     def run(self, batch: NDArray[Any]) -> Iterator[tuple[str, NDArray[np.float32]]]:
         """Yield the name and values of each fp32 tensor, the input first. Raises TensorError."""
         if batch.dtype == np.float32:
             yield self._input, batch
         try:
-            values = self._session.run(list(self.names), {self._input: batch})
+            feeds = dict(self._binding.feed({self._input: batch}))
+            values = self._session.run(list(self.names), feeds)
         except Exception as error:  # ONNX Runtime's errors share no base class
             raise TensorError(
                 f"tensor {self._input!r} of {batch.dtype} {list(batch.shape)}: ONNX Runtime "

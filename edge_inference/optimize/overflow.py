@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_inference.core.models.model import ModelDescription
 from edge_inference.engines.cache.artifacts import Cancelled
 from edge_inference.engines.precision.folding import fold
 from edge_inference.engines.precision.fp16 import MAX_FP16
@@ -27,6 +28,7 @@ def find_overflows(
     progress: ImageCountCallback | None = None,
     *,
     cancelled: Cancelled = lambda: False,
+    description: ModelDescription | None = None,
 ) -> dict[str, float]:
     """Return the nodes that must stay in fp32, each with the largest value it reads or writes.
 
@@ -34,7 +36,7 @@ def find_overflows(
     HEADROOM, exceeds the largest fp16 number (65504). Raises what ``calibrate.calibrate`` raises.
     """
     model = fold(onnx_file)
-    activations = IntermediateTensors(model, input_name)
+    activations = IntermediateTensors(model, input_name, description)
     largest: dict[str, float] = {}
     count = 0
     for batch in batches:

@@ -31,6 +31,7 @@ from edge_inference.engines.precision.exclude import named_nodes
 from edge_inference.engines.precision.folding import fold
 from edge_inference.engines.precision.int8 import TARGETS
 from edge_inference.engines.precision.ranges import METHODS
+from edge_inference.engines.precision.variant_choice import require_unquantized
 from edge_inference.errors import ConfigError, ModelError
 from edge_inference.optimize.calibrate import DEFAULT_METHOD, calibrate_model, preprocess_images
 from edge_inference.optimize.derived_model_check import DerivedModelCheck, check_derived_model
@@ -163,6 +164,7 @@ def _check_model(request: QuantizeRequest) -> None:
         )
     source = model.variants["fp32"]
     source.verify()
+    require_unquantized(source.file, request.precision)
     if request.keep_fp32:
         named_nodes(fold(source.file), request.keep_fp32, str(source.file))
 
@@ -265,6 +267,7 @@ class _QuantizeRun:
             preprocess_images(images, model.input),
             self._report_measured,
             cancelled=self._cancelled,
+            description=model,
         )
         source = "the golden images" if is_golden else str(request.calibration)
         nodes = ", ".join(f"{name} ({value:.3g})" for name, value in overflows.items())

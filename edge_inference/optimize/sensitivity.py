@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from edge_inference.core.models.agreement import TensorAgreement, compare_outputs
+from edge_inference.core.models.model import ModelDescription
 from edge_inference.errors import SourceError
 from edge_inference.optimize.intermediate_tensors import IntermediateTensors
 from edge_inference.optimize.layer_groups import group_layers
@@ -92,16 +93,18 @@ def measure_sensitivity(
     batches: Iterable[NDArray[Any]],
     convertible: Collection[str],
     after_batch: Callable[[], None] = lambda: None,
+    model: ModelDescription | None = None,
 ) -> LayerSensitivity:
     """Measure every layer on some images.
 
     ``fp32`` is the folded network. ``derived`` has nodes of the same names and inferred tensor
     types. ``convertible`` are the nodes that could stay in fp32; noise sources name only their
-    layers. Raises SourceError without a batch, and what ``IntermediateTensors`` raises.
+    layers. ``model`` says how a batch becomes the graph's inputs. Raises SourceError without a
+    batch, and what ``IntermediateTensors`` raises.
     """
     networks = _NetworkPair(fp32, derived)
-    fp32_activations = IntermediateTensors(fp32, input_name)
-    derived_activations = IntermediateTensors(derived, input_name)
+    fp32_activations = IntermediateTensors(fp32, input_name, model)
+    derived_activations = IntermediateTensors(derived, input_name, model)
     for batch in batches:
         networks.add(dict(fp32_activations.run(batch)), dict(derived_activations.run(batch)))
         after_batch()

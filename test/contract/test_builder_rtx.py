@@ -18,13 +18,15 @@ from onnx import TensorProto, helper, numpy_helper
 from edge_inference.backends.trt.layers import main_precision
 from edge_inference.backends.trt.metadata import read_sidecar, verify_plan
 from edge_inference.backends.trt.vendor import Vendor, import_tensorrt
-from edge_inference.core.models.model import ModelDescription
+from edge_inference.core.models.model import ModelDescription, load_model
 from edge_inference.core.models.model_search import find_model
 from edge_inference.core.settings import build
 from edge_inference.engines.build.build_options import BuildOptions
 from edge_inference.engines.build.build_progress import BuildProgress
 from edge_inference.engines.build.builder import BuiltEngine, build_engine, write_engine
+from edge_inference.engines.cache.artifacts import build_options
 from edge_inference.errors import BackendError, CancelledError
+from input_kinds import HEIGHT, WIDTH, write_classifier
 from shared import derived_model_of
 
 ROOT = Path(__file__).parents[2]
@@ -93,6 +95,57 @@ def _convolution(
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid("custom.ops", 1)]
     onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), file, **saving)
     return file
+
+
+@pytest.mark.parametrize(
+    ("options", "profiles"),
+    [
+        ({"layout": "CHW"}, {"image": (3, HEIGHT, WIDTH)}),
+        ({"layout": "HWC", "dtype": "uint8"}, {"image": (HEIGHT, WIDTH, 3)}),
+        ({"batch": 4, "input": {"batch": 4}}, {"image": (4, 3, HEIGHT, WIDTH)}),
+        ({"batch": "n", "dtype": "int64"}, {"image": (1, 3, HEIGHT, WIDTH)}),
+        (
+            {"channels": 6, "input": {"color": "MULTI", "channel_count": 6}},
+            {"image": (1, 6, HEIGHT, WIDTH)},
+        ),
+        (
+            {"extra": {"size": ("int64", ["n", 2])}, "extra_inputs": {"size": [[3, 4]]}},
+            {"image": (1, 3, HEIGHT, WIDTH), "size": (1, 2)},
+        ),
+    ],
+)
+def test_models_of_other_inputs(
+    vendor: Vendor, tmp_path: Path, options: dict[str, Any], profiles: dict[str, tuple[int, ...]]
+) -> None:
+    model = load_model(write_classifier(tmp_path / "model", **options))
+    built = build_engine(
+        model.variants["fp32"].file,
+        build_options(model, "fp32"),
+        vendor=vendor,
+        fixed_inputs=model.extra_inputs,
+    )
+    assert built.metadata.profiles == {name: (size,) * 3 for name, size in profiles.items()}
+
+
+def test_an_input_that_holds_a_shape_has_its_value(vendor: Vendor, tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Resize", ["image", "", "", "size"], ["large"], mode="linear"),
+        helper.make_node("GlobalAveragePool", ["large"], ["mean"]),
+    ]
+    inputs = [
+        helper.make_tensor_value_info("image", FLOAT, [1, 3, 8, 8]),
+        helper.make_tensor_value_info("size", TensorProto.INT64, [4]),
+    ]
+    outputs = [helper.make_tensor_value_info("mean", FLOAT, [1, 3, 1, 1])]
+    graph = helper.make_graph(nodes, "sized", inputs, outputs)
+    opsets = [helper.make_opsetid("", 13)]
+    file = tmp_path / "sized.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), file)
+    size = (1, 3, 16, 24)
+    built = _make(vendor, file, {"fixed_inputs": {"size": np.array(size)}})
+    assert built.metadata.profiles == {"size": (size,) * 3}
+    with pytest.raises(BackendError, match=r"its value in extra_inputs of model\.yaml"):
+        _make(vendor, file)
 
 
 def test_shipped_models_in_fp32(vendor: Vendor, model: ModelDescription, tmp_path: Path) -> None:

@@ -10,8 +10,17 @@ import numpy as np
 
 from edge_inference.core.decoders import DecodeContext
 from edge_inference.core.images.geometry import Geometry
+from yolo_head_outputs import (
+    SIZE,
+    YOLOV3_ANCHORS,
+    YOLOV7_ANCHORS,
+    logit,
+    yolo_heads,
+    yolo_heads_activated,
+    yolo_heads_nhwc,
+    yolo_heads_packed,
+)
 
-SIZE = 416
 LABELS = ("cat", "dog", "person")
 LETTERBOX = Geometry(1280, 720, 0.325, 0.325, 0.0, 91.0)
 BOXES = np.array(
@@ -38,10 +47,6 @@ def one_hot(ids, scores, count, classes=3):
     table = np.zeros((count, classes), np.float32)
     table[np.arange(len(ids)), ids] = scores
     return table
-
-
-def logit(chance):
-    return np.log(chance) - np.log1p(-chance)
 
 
 def cells(stride):
@@ -206,6 +211,106 @@ def detr_sigmoid(boxes, ids, scores):
     return {"pred_logits": logit(chances)[None], "pred_boxes": detr_boxes(boxes)}
 
 
+def rows_of(columns, boxes, ids, scores, count=50):
+    """Return [1, count, K]: a row for each object, the others filled with zeros."""
+    values = {
+        "x1": boxes[:, 0],
+        "y1": boxes[:, 1],
+        "x2": boxes[:, 2],
+        "y2": boxes[:, 3],
+        "w": boxes[:, 2] - boxes[:, 0],
+        "h": boxes[:, 3] - boxes[:, 1],
+        "cx": (boxes[:, 0] + boxes[:, 2]) / 2,
+        "cy": (boxes[:, 1] + boxes[:, 3]) / 2,
+        "score": scores,
+        "class": ids,
+        "id": np.zeros(len(ids)),
+    }
+    table = np.zeros((1, count, len(columns)), np.float32)
+    for index, name in enumerate(columns):
+        table[0, : len(ids), index] = values[name]
+    return table
+
+
+def automl(boxes, ids, scores):
+    table = rows_of(["id", "y1", "x1", "y2", "x2", "score", "class"], boxes, ids + 1, scores)
+    return {"detections:0": table}
+
+
+def effdet(boxes, ids, scores):
+    table = rows_of(["x1", "y1", "x2", "y2", "score", "class"], boxes, ids + 1, scores)
+    return {"detections": table}
+
+
+def mmdeploy(boxes, ids, scores):
+    labels = np.zeros((1, 50), np.int64)
+    labels[0, : len(ids)] = ids
+    return {
+        "dets": rows_of(["x1", "y1", "x2", "y2", "score"], boxes, ids, scores),
+        "labels": labels,
+    }
+
+
+def detection_output(boxes, ids, scores):
+    columns = ["id", "class", "score", "x1", "y1", "x2", "y2"]
+    table = rows_of(columns, boxes / SIZE, ids + 1, scores)
+    table[0, len(ids), 0] = -1  # ends the list
+    return {"detection_out": table[None]}
+
+
+def centers_and_sizes(boxes, ids, scores):
+    return {"out": rows_of(["cx", "cy", "w", "h", "score", "class"], boxes, ids, scores)}
+
+
+def efficient_nms(boxes, ids, scores):
+    classes, chances = np.zeros((1, 50), np.int32), np.zeros((1, 50), np.float32)
+    table = np.zeros((1, 50, 4), np.float32)
+    classes[0, : len(ids)], chances[0, : len(ids)] = ids, scores
+    table[0, : len(ids)] = boxes
+    # Rows past the count hold leftovers that must not be reported.
+    chances[0, len(ids) :] = 0.99
+    return {
+        "num_dets": np.array([[len(ids)]], np.int32),
+        "det_boxes": table,
+        "det_scores": chances,
+        "det_classes": classes,
+    }
+
+
+def rtdetr_deployed(boxes, ids, scores):
+    outputs = efficient_nms(boxes, ids, scores)
+    outputs["det_scores"][0, len(ids) :] = 0
+    return {
+        "labels": outputs["det_classes"].astype(np.int64),
+        "boxes": outputs["det_boxes"],
+        "scores": outputs["det_scores"],
+    }
+
+
+def tflite(boxes, ids, scores):
+    outputs = efficient_nms(boxes, ids, scores)
+    name = "TFLite_Detection_PostProcess"
+    return {
+        name: ssd_boxes(boxes),
+        f"{name}:1": outputs["det_classes"].astype(np.float32),
+        f"{name}:2": outputs["det_scores"],
+        f"{name}:3": outputs["num_dets"][0].astype(np.float32),
+    }
+
+
+def yolov4(boxes, ids, scores):
+    return {
+        "boxes": (yolo_nas(boxes, ids, scores)["boxes"] / SIZE)[:, :, None],
+        "confs": one_hot(ids, scores, 50)[None],
+    }
+
+
+def yolo_nas(boxes, ids, scores):
+    table = np.zeros((1, 50, 4), np.float32)
+    table[0, : len(boxes)] = boxes
+    return {"boxes": table, "scores": one_hot(ids, scores, 50)[None]}
+
+
 @dataclass(frozen=True)
 class Family:
     decoder: str
@@ -231,6 +336,27 @@ FAMILIES = {
         "ssd", ssd_pixels, {"box_order": "xyxy", "normalized": False, "background": False}
     ),
     "ssd finished": Family("ssd", ssd_finished),
+    "efficientdet": Family("efficientdet", automl),
+    "effdet": Family("effdet", effdet),
+    "rtmdet": Family("rtmdet", mmdeploy),
+    "detection output": Family("detection_output", detection_output),
+    "rows of centres": Family(
+        "detection_rows",
+        centers_and_sizes,
+        {"columns": ["cx", "cy", "w", "h", "score", "class"]},
+    ),
+    "efficient nms": Family("efficient_nms", efficient_nms),
+    "rt-detr deployed": Family("detection_lists", rtdetr_deployed),
+    "tflite": Family("tflite_detection", tflite),
+    "yolov4": Family("yolov4", yolov4),
+    "yolo-nas": Family("yolo_nas", yolo_nas),
+    "yolo26": Family("yolo26", end_to_end),
+    "yolov5 heads": Family("yolov5_heads", yolo_heads(YOLOV3_ANCHORS)),
+    "yolov5 heads packed": Family("yolov5_heads", yolo_heads_packed),
+    "yolov5 heads nhwc": Family("yolov5_heads", yolo_heads_nhwc),
+    "yolov5 heads activated": Family("yolov5_heads", yolo_heads_activated),
+    "yolov7 heads": Family("yolov7_heads", yolo_heads(YOLOV7_ANCHORS)),
+    "yolov3 heads": Family("yolov3_heads", yolo_heads(YOLOV3_ANCHORS, "yolov3")),
     "detr": Family("detr", detr),
     "detr sigmoid": Family("detr", detr_sigmoid, {"activation": "sigmoid"}),
 }

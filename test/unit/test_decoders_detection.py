@@ -18,7 +18,6 @@ from detector_outputs import (
     ssd_finished,
     to_tensor,
     yolov8,
-    yolox,
 )
 from edge_inference.core.decoders import (
     Candidates,
@@ -134,7 +133,9 @@ def test_wrong_rank(family):
     for name in family.encode(*NOTHING):
         outputs = family.encode(*NOTHING)
         outputs[name] = outputs[name][..., None, None, None]
-        if name.startswith("num"):  # optional: without it all boxes count
+        if name.startswith("num") or name.endswith(
+            "PostProcess:3"
+        ):  # optional: without it all boxes count
             continue
         with pytest.raises(TensorError, match=r"expected.*got.*model.yaml"):
             decode(family, outputs)
@@ -244,16 +245,22 @@ def test_nanodet_distances_without_four_sides():
         decode(FAMILIES["nanodet"], outputs)
 
 
-def test_yolox_box_of_infinite_size():
-    outputs = yolox(to_tensor(BOXES), IDS, SCORES)
-    outputs["output"][..., 2] = 500
-    with pytest.raises(TensorError, match=r"'output'.*finite"):
-        decode(FAMILIES["yolox"], outputs)
+@pytest.mark.parametrize(("decoded", "other"), [(True, "yolox"), (False, "yolox decoded")])
+def test_yolox_says_whether_the_model_decodes_boxes(decoded, other):
+    outputs = FAMILIES[other].encode(to_tensor(BOXES), IDS, SCORES)
+    if other == "yolox decoded":  # as many rows as cells
+        outputs["output"] = np.resize(outputs["output"], (1, 3549, 8))
+    outputs["output"][0, :, 4] *= outputs["output"][0, :, 5:].max(axis=1) > 0
+    with pytest.raises(TensorError, match=f"set decoded to {not decoded}".lower()):
+        decode(FAMILIES["yolox"], outputs, decoded=decoded)
 
 
-def test_ssd_background_is_never_reported():
+def test_ssd_background_is_never_an_object():
     outputs = ssd_finished(to_tensor(BOXES), IDS, SCORES)
     outputs["detection_classes:0"][0, 0] = 0
+    with pytest.raises(TensorError, match=r"class 0.*got 1 of 3.*background to false"):
+        decode(FAMILIES["ssd finished"], outputs)
+    outputs["detection_scores:0"][0, 0] = 0.1  # not an object
     assert decode(FAMILIES["ssd finished"], outputs).class_ids.tolist() == [1, 0]
 
 

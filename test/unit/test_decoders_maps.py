@@ -89,7 +89,7 @@ def test_classification_refusals(outputs, reason):
 
 
 def test_classification_of_logits_called_probabilities():
-    with pytest.raises(TensorError, match=r"'out'.*from 0 to 1, got -3 to 9; see activation"):
+    with pytest.raises(TensorError, match=r"'out'.*from 0 to 1, got -3 to 9; set activation"):
         decode("classification", {"out": np.array([[9.0, -3, 1]])}, activation="none")
 
 
@@ -162,8 +162,57 @@ def test_segmentation_mask_of_logits():
     logits = np.full((1, 1, 32, 32), 3.0, np.float32)
     result = decode("segmentation", {"out": logits}, labels=("a", "b"), activation="sigmoid")
     assert result.mask.all()
-    with pytest.raises(TensorError, match=r"from 0 to 1.*activation"):
+    with pytest.raises(TensorError, match=r"from 0 to 1.*set activation to sigmoid"):
         decode("segmentation", {"out": logits}, labels=("a", "b"))
+
+
+@pytest.mark.parametrize("shape", [(32, 32), (1, 32, 32), (1, 1, 32, 32), (1, 32, 32, 1)])
+@pytest.mark.parametrize("kind", [np.uint8, np.int32, np.int64, np.float16, np.float32])
+@pytest.mark.parametrize("labels", [LABELS, ()])
+def test_segmentation_class_numbers_of_any_type(shape, kind, labels):
+    ids = blocks()
+    result = decode("segmentation", {"out": ids.astype(kind).reshape(shape)}, labels=labels)
+    np.testing.assert_array_equal(result.mask, ids)
+    assert np.isnan(result.score)
+
+
+@pytest.mark.parametrize(("kind", "ignored"), [(np.uint8, 255), (np.float32, 255), (np.int8, -1)])
+@pytest.mark.parametrize("labels", [LABELS, ("road", "car"), ()])
+def test_segmentation_pixels_without_class_are_unknown(kind, ignored, labels):
+    ids = blocks() % 2
+    ids[:4] = ignored
+    settings = {} if ignored == 255 else {"ignore_label": ignored}
+    result = decode("segmentation", {"out": ids[None].astype(kind)}, labels=labels, **settings)
+    assert (result.mask[:4] == result.unknown_id).all()
+    np.testing.assert_array_equal(result.mask[4:], ids[4:])
+
+
+def test_segmentation_class_255_is_a_class_where_it_has_a_label():
+    labels = tuple(str(number) for number in range(300))
+    ids = np.full((1, 32, 32), 255, np.uint8)
+    result = decode("segmentation", {"out": ids}, CROP, labels)
+    assert (result.mask[:, 16:48] == 255).all()
+    assert (result.mask[:, :16] == result.unknown_id).all()
+    assert result.unknown_id != 255
+
+
+def test_segmentation_ignored_pixels_of_many_classes():
+    labels = tuple(str(number) for number in range(300))
+    ids = np.full((1, 32, 32), 299, np.int32)
+    ids[0, 0] = 900
+    result = decode("segmentation", {"out": ids}, labels=labels, ignore_label=900)
+    assert (result.mask[0] == result.unknown_id).all()
+    assert (result.mask[1:] == 299).all()
+
+
+def test_segmentation_of_ignored_pixels_only():
+    result = decode("segmentation", {"out": np.full((1, 32, 32), 255, np.uint8)})
+    assert (result.mask == result.unknown_id).all()
+
+
+def test_segmentation_finds_the_mask_of_three_axes_among_outputs():
+    outputs = {"mask": blocks()[None], "features": np.zeros((1, 64), np.float32)}
+    np.testing.assert_array_equal(decode("segmentation", outputs).mask, blocks())
 
 
 def test_segmentation_ties_go_to_the_lower_class():
@@ -173,15 +222,16 @@ def test_segmentation_ties_go_to_the_lower_class():
 @pytest.mark.parametrize(
     ("array", "reason"),
     [
-        (np.zeros((32, 32), np.float32), "'out': expected shape"),
+        (np.zeros(32, np.float32), "'out': expected shape"),
         (np.zeros((2, 3, 32, 32), np.float32), "'out': expected shape.*got .2, 3"),
         (np.zeros((1, 5, 32, 32), np.float32), "3 classes.*got 5"),
         (np.zeros((1, 3, 0, 32), np.float32), "empty shape"),
         (np.full((1, 3, 32, 32), np.nan, np.float32), "'out'.*finite"),
         (np.full((1, 32, 32), 3), "class numbers 0 to 2, got 3 to 3"),
+        (np.full((1, 32, 32), 7.0), "class numbers 0 to 2, got 7 to 7; correct labels"),
         (np.full((1, 32, 32), -1), "class numbers 0 to 2, got -1 to -1"),
         (np.zeros((1, 3, 32, 32), np.int32), "one plane of class numbers"),
-        (np.zeros((1, 1, 32, 32), np.float32), "expected 3 classes.*got 2"),
+        (np.full((1, 1, 32, 32), 0.5, np.float32), "3 labels, or whole class numbers.*0.5"),
         (np.zeros((1, 3, 32, 32), complex), "floating point.*complex"),
     ],
 )

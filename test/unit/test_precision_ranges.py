@@ -118,7 +118,49 @@ def test_a_clamped_activation_keeps_its_bounds() -> None:
         assert high == pytest.approx(6, abs=0.2)
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_nan_and_infinity_are_refused(bad: float) -> None:
-    with pytest.raises(TensorError, match="NaN or infinity"):
-        Histogram().add(np.array([1, bad], np.float32))
+def test_nan_is_refused() -> None:
+    with pytest.raises(TensorError, match="NaN among the values"):
+        Histogram().add(np.array([1, np.nan, np.inf], np.float32))
+
+
+@pytest.mark.parametrize("mark", [np.inf, -np.inf])
+def test_infinity_masks_and_does_not_count(mark: float) -> None:
+    values = np.linspace(-1, 3, 1000)
+    found = histogram(np.append(values, mark).astype(np.float32))
+    assert found.is_masked(64)
+    assert estimate(found, "minmax") == (-1, 3)
+
+
+SCORES = np.random.default_rng(3).normal(0, 2, 4000)
+
+
+@pytest.mark.parametrize(
+    ("marks", "ratio", "is_masked"),
+    [
+        ([-3.4028235e38], 64, True),
+        ([-65504.0 - 3, -65504.0 + 3], 64, True),
+        ([-1e4], 64, True),
+        ([-100.0], 64, False),  # an outlier of an activation, of which int8 has a step
+        ([-100.0], 4, True),
+        ([1e4], 64, False),  # a large result is one
+        ([-1e4, *-np.geomspace(8, 1e4, 40)], 64, False),  # a long tail
+        ([], 4, False),
+    ],
+)
+def test_values_far_below_all_others_mask(
+    marks: list[float], ratio: float, is_masked: bool
+) -> None:
+    found = histogram(np.append(SCORES, marks).astype(np.float32))
+    assert found.is_masked(ratio) is is_masked
+
+
+@pytest.mark.parametrize(
+    "values", [[0.0, 0.0], [0.0, 1.0], [-1.0, 1.0], [-3.0, -2.0], [-4e4, -3e4]]
+)
+def test_few_values_mask_nothing(values: list[float]) -> None:
+    assert not histogram(np.array(values, np.float32)).is_masked(4)
+
+
+@pytest.mark.parametrize("others", [[0.0], [-1.0], [1.0]])
+def test_a_mask_of_its_own_is_masked(others: list[float]) -> None:
+    assert histogram(np.array([*others, -1e4], np.float32)).is_masked(64)

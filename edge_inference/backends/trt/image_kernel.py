@@ -34,6 +34,8 @@ TABLE_BYTES = 3 * 256 * 4
 #: The kernel's numbers. Area interpolation is not supported; the CPU does it.
 _INTERPOLATIONS = {"nearest": 0, "linear": 1, "cubic": 2}
 _INTERLEAVED, _LUMA_CHROMA = 0, 1
+_COLORS = ("RGB", "BGR", "GRAY")
+_DTYPES = ("float32", "float16", "uint8", "int32")
 
 
 @dataclass(frozen=True)
@@ -111,8 +113,14 @@ def load_image_kernel(
 
 
 def supports(image: Frame, spec: InputSpec) -> bool:
-    """Tell whether the kernel supports the image's encoding and the spec's interpolation."""
-    return image.encoding in _STORAGES and spec.interpolation in _INTERPOLATIONS
+    """Tell whether the kernel supports the image's encoding and makes tensors like the spec's."""
+    return (
+        image.encoding in _STORAGES
+        and spec.interpolation in _INTERPOLATIONS
+        and spec.color in _COLORS
+        and spec.dtype in _DTYPES
+        and spec.graph_shape == spec.shape
+    )
 
 
 def fits_binding(spec: InputSpec, binding: Binding) -> bool:
@@ -187,7 +195,7 @@ def _describe(
         width=spec.width,
         height=spec.height,
         channels=spec.channels,
-        planar=spec.layout == "NCHW",
+        planar=spec.is_planar,
         blue_first=spec.color == "BGR",
         pad_value=spec.pad_value,
         interpolation=_INTERPOLATIONS[spec.interpolation],

@@ -67,7 +67,9 @@ def run_checks(selection: Selection, backend: Backend) -> int:
     for summary in checked.notes.values():
         _print(summary)
     if "self-check" not in checked.notes:
-        _print("self-check: left out; this engine is the reference")
+        has_reference = "fp32" in selection.request.model.variants
+        why = "this engine is the reference" if has_reference else "no fp32 variant to compare with"
+        _print(f"self-check: left out; {why}")
     if measured is not None:
         _print(f"time: {ratio_to_reference(measured)}")
     for warning in checked.warnings:
@@ -94,7 +96,7 @@ def _check_plan(plan: Path, model: ModelDescription | None, gpu: int, model_path
 def _run_plan(
     plan: Path, metadata: EngineMetadata, model: ModelDescription | None, gpu: int
 ) -> int:
-    backend = TrtBackend(plan, device=gpu)
+    backend: Backend = TrtBackend(plan, device=gpu)
     if model is None:
         with backend as engine:
             _print(f"runs on: {engine.describe()}")
@@ -106,7 +108,7 @@ def _run_plan(
         precision=metadata.precision,
         reason="the given plan",
         artifact=PlanFile(plan),
-        backend=backend,
+        backend=backend.fit_to(model),
     )
     return run_checks(selection, backend)
 

@@ -120,6 +120,7 @@ def _build_file(
         environment=environment_here(options.gpu),
         model=model.name if model is not None else "",
         ranges=ranges,
+        fixed_inputs=model.extra_inputs if model is not None else {},
         timing_cache=None if options.timing_cache is None else Path(options.timing_cache),
         progress=lambda step: progress(step.phase, step.fraction),
         cancelled=cancelled,
@@ -135,6 +136,7 @@ def _build_cached(
     cached, damaged = find_undamaged(artifact, cache)
     plan = cached or artifact.make(cache, progress, cancelled)
     notes = [f"built again: {damaged}"] if damaged else []
+    notes += [artifact.reason] if artifact.reason else []
     notes += artifact.notes(cache)
     if not is_default:
         notes.append(

@@ -18,14 +18,13 @@ from __future__ import annotations
 
 from edge_inference.core.decoders import checks
 from edge_inference.core.decoders.activations import activate, sigmoid, softmax
+from edge_inference.core.decoders.box_formats import corners, input_size
 from edge_inference.core.decoders.decoder_table import DECODERS, find, names
 from edge_inference.core.decoders.detection import (
     Candidates,
     OverlapSettings,
     SelectionSettings,
     best_classes,
-    corners,
-    input_size,
     select_best,
     select_non_overlapping,
     to_detections,

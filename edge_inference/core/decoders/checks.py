@@ -12,13 +12,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_inference.core.decoders.activations import PROBABILITY_TOLERANCE
 from edge_inference.core.settings import suggestion
 from edge_inference.errors import TensorError
 
 #: Hint for scores of boxes that are logits.
 SIGMOID_HINT = "export the model with its sigmoid, or correct boxes_output in model.yaml"
-_TOLERANCE = 0.01
-"""How far a probability may exceed 0..1, because half precision and INT8 round."""
+_CLASSES_HINT = "correct labels in model.yaml or the decoder's output settings"
+_FROM_ONE_HINT = "set background to true in model.yaml if class 1 is the first label"
+_BACKGROUND_LABELS = ("background", "bg")
 
 
 class Output(NamedTuple):
@@ -90,28 +92,94 @@ def expect_shape(output: Output, shape: Sequence[int | str], hint: str) -> None:
 
 def expect_classes(output: Output, count: int, labels: Sequence[str], hint: str = "") -> None:
     """Check the number of classes against the labels, where the model has labels."""
-    if labels and count != len(labels):
+    if count < 1 or (labels and count != len(labels)):
         also = f", or {hint}" if hint else ""
+        expected = f"{len(labels)} classes, one for each label" if labels else "at least one class"
         raise TensorError(
-            f"output {output.name!r} {_shape(output.array.shape)}: expected "
-            f"{len(labels)} classes, one for each label, got {count}; "
-            f"correct labels in model.yaml{also}"
+            f"output {output.name!r} {_shape(output.array.shape)}: expected {expected}, got "
+            f"{count}; correct labels in model.yaml{also}"
         )
 
 
 def expect_class_ids(output: Output, ids: NDArray[Any], labels: Sequence[str]) -> NDArray[np.int32]:
     """Return class numbers as int32 after a check that they are whole numbers with a label."""
-    class_ids = ids.astype(np.int32)
-    wrong = (class_ids != ids) | (class_ids < 0)
+    class_ids = _to_whole_numbers(output, ids)
+    wrong = class_ids < 0
     if labels:
         wrong |= class_ids >= len(labels)
     if wrong.any():
-        last = len(labels) - 1 if labels else "…"
-        raise TensorError(
-            f"output {output.name!r}: expected class numbers 0 to {last}, "
-            f"got {ids[wrong][0]}; correct labels in model.yaml or the decoder's output settings"
-        )
+        raise _unknown_class(output, ids[wrong][0], 0, labels, _CLASSES_HINT)
     return class_ids
+
+
+def expect_listed_classes(
+    output: Output,
+    ids: NDArray[Any],
+    found: NDArray[np.intp],
+    labels: Sequence[str],
+    *,
+    background: bool,
+) -> NDArray[np.int32]:
+    """Return the label numbers of the rows ``found``, for class numbers ``(N,)`` of all rows.
+
+    With ``background`` the model's class 0 has no label, so class 1 is the first label. Raises
+    TensorError where the numbers show that this is not so: an object of class 0, a class after
+    the last label while class 0 is unused, or a first label that is the background.
+    """
+    numbers = _to_whole_numbers(output, ids)[found]
+    if background:
+        expect_no_background_label(output, labels, "or set background to false")
+    if (numbers == 0).any() and (background or _starts_with_background(labels)):
+        hint = "set background to false" if background else "remove the label of the background"
+        raise TensorError(
+            f"output {output.name!r}: expected no object of class 0, the background, got "
+            f"{np.count_nonzero(numbers == 0)} of {len(numbers)}; if class 0 is an object, "
+            f"{hint} in model.yaml"
+        )
+    last = len(labels) - (0 if background else 1)
+    wrong = numbers < 0
+    if labels:
+        wrong |= numbers > last
+    if wrong.any():
+        is_next = not background and numbers.max() == last + 1 and numbers.min() > 0
+        hint = _FROM_ONE_HINT if is_next else _CLASSES_HINT
+        raise _unknown_class(output, numbers[wrong][0], int(background), labels, hint)
+    return np.asarray(numbers - int(background), dtype=np.int32)
+
+
+def expect_no_background_label(output: Output, labels: Sequence[str], hint: str) -> None:
+    """Check that the first label is an object. ``hint`` is an advice besides its removal."""
+    if _starts_with_background(labels):
+        raise TensorError(
+            f"output {output.name!r}: expected an object as the first label, got "
+            f"{labels[0]!r}; remove it from labels, {hint} in model.yaml"
+        )
+
+
+def _starts_with_background(labels: Sequence[str]) -> bool:
+    return bool(labels) and labels[0].strip("_ ").lower() in _BACKGROUND_LABELS
+
+
+def _to_whole_numbers(output: Output, ids: NDArray[Any]) -> NDArray[np.int32]:
+    if np.issubdtype(ids.dtype, np.floating):
+        expect_finite(output.name, ids)
+    with np.errstate(invalid="ignore"):
+        whole = ids.astype(np.int32)
+    if (whole != ids).any():
+        raise TensorError(
+            f"output {output.name!r}: expected whole class numbers, got "
+            f"{ids[whole != ids][0]:.4g}; {_CLASSES_HINT}"
+        )
+    return whole
+
+
+def _unknown_class(
+    output: Output, number: Any, first: int, labels: Sequence[str], hint: str
+) -> TensorError:
+    last = len(labels) - 1 + first if labels else "…"
+    return TensorError(
+        f"output {output.name!r}: expected class numbers {first} to {last}, got {number}; {hint}"
+    )
 
 
 def to_floats(output: Output) -> NDArray[np.float32]:
@@ -144,12 +212,14 @@ def expect_finite(name: str, values: NDArray[np.floating[Any]]) -> None:
 
 
 def to_probabilities(
-    name: str, scores: NDArray[np.float32], hint: str = "see activation in model.yaml"
+    name: str,
+    scores: NDArray[np.float32],
+    hint: str = "set activation to softmax or sigmoid in model.yaml if these are logits",
 ) -> NDArray[np.float32]:
     """Return scores clipped to 0..1 after a check that they are not logits."""
     if scores.size:
         low, high = float(scores.min()), float(scores.max())
-        if low < -_TOLERANCE or high > 1 + _TOLERANCE:
+        if low < -PROBABILITY_TOLERANCE or high > 1 + PROBABILITY_TOLERANCE:
             raise TensorError(
                 f"output {name!r}: expected scores from 0 to 1, got {low:.4g} to {high:.4g}; {hint}"
             )

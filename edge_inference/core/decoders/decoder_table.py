@@ -8,11 +8,14 @@ from typing import Any
 from edge_inference.core.decoders import (
     classification,
     depth,
+    detection_lists,
+    detection_rows,
     detr,
     nanodet,
     segmentation,
     ssd,
     yolo,
+    yolo_heads,
     yolox,
 )
 from edge_inference.core.decoders.registry import DecoderEntry, entries_of
@@ -24,12 +27,15 @@ from edge_inference.errors import PluginError
 _FUNCTIONS = (
     classification.decode,
     depth.decode,
+    detection_lists.decode,
+    detection_rows.decode,
     detr.decode,
     nanodet.decode,
     segmentation.decode,
     ssd.decode,
     yolo.decode_yolov5,
     yolo.decode_yolov8,
+    yolo_heads.decode,
     yolox.decode,
 )
 

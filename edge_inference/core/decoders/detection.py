@@ -159,17 +159,6 @@ def check_classes(settings: object, labels: Sequence[str]) -> None:
         class_mask(settings.classes, labels)
 
 
-def corners(centers: NDArray[np.float32], sizes: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Convert ``(N, 2)`` centres and sizes to ``(N, 4)`` x1, y1, x2, y2."""
-    half = sizes * 0.5
-    return np.concatenate([centers - half, centers + half], axis=1)
-
-
-def input_size(context: DecodeContext) -> NDArray[np.float32]:
-    """Return width, height of the model's input, the scale of normalized x, y pairs."""
-    return np.array([context.input_width, context.input_height], dtype=np.float32)
-
-
 def _filter_candidates(
     candidates: Candidates, context: DecodeContext, settings: SelectionSettings
 ) -> Candidates:

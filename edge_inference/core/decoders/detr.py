@@ -13,13 +13,12 @@ from typing import Any
 from numpy.typing import NDArray
 
 from edge_inference.core.decoders import checks
-from edge_inference.core.decoders.activations import activate
+from edge_inference.core.decoders.activations import activate_once
+from edge_inference.core.decoders.box_formats import corners, to_pixels
 from edge_inference.core.decoders.detection import (
     Candidates,
     SelectionSettings,
     best_classes,
-    corners,
-    input_size,
     select_best,
     to_detections,
 )
@@ -36,7 +35,7 @@ class DetrSettings(SelectionSettings):
     activation: str = setting(
         "softmax",
         "softmax for DETR, whose last class is 'no object'; sigmoid for RT-DETR and "
-        "Deformable DETR, which have no such class",
+        "Deformable DETR, which have no such class; not applied to probabilities",
         choices=("softmax", "sigmoid"),
         read_only=True,
     )
@@ -50,7 +49,8 @@ def decode(
 ) -> Detections:
     """Decode logits ``[1, Q, C + 1]`` (sigmoid: ``[1, Q, C]``) and boxes ``[1, Q, 4]``.
 
-    Boxes are centre x, y, width, height from 0 to 1. Each query yields its best class.
+    Boxes are centre x, y, width, height from 0 to 1. Each query yields its best class. Scores
+    that are probabilities already are taken as they are.
     """
     boxes = checks.choose_output(
         outputs,
@@ -79,14 +79,15 @@ def decode(
             f"output {logits.name!r}: expected a class besides 'no object', got "
             f"{list(logits.array.shape)}; set activation to sigmoid in model.yaml"
         )
-    scores = activate(settings.activation, checks.to_floats(logits)[0])[:, :classes]
+    scores = activate_once(settings.activation, checks.to_floats(logits)[0])[:, :classes]
     indices, best, class_ids = best_classes(scores, settings.confidence)
     rows = checks.to_floats(boxes)[0]
-    size = input_size(context)
-    found = Candidates(
-        corners(rows[indices, :2] * size, rows[indices, 2:] * size),
-        best,
-        class_ids,
+    rows = to_pixels(
+        rows[indices],
+        context,
+        True,
         boxes.name,
+        "export the model without its postprocessor, or use decoder detection_lists in model.yaml",
     )
+    found = Candidates(corners(rows[:, :2], rows[:, 2:]), best, class_ids, boxes.name)
     return to_detections(select_best(found, context, settings), context)

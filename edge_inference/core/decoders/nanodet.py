@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_inference.core.decoders import checks
-from edge_inference.core.decoders.activations import sigmoid, softmax
+from edge_inference.core.decoders.activations import are_probabilities, sigmoid, softmax
 from edge_inference.core.decoders.detection import (
     Candidates,
     OverlapSettings,
@@ -37,7 +37,9 @@ class NanoDetSettings(OverlapSettings):
         (8, 16, 32), "size of a grid cell for each scale", unit="pixels", minimum=1, read_only=True
     )
     sigmoid_scores: bool = setting(
-        True, "true: the model applies the sigmoid itself; false: it returns logits", read_only=True
+        True,
+        "true: the model applies the sigmoid itself; false: it is applied to logits",
+        read_only=True,
     )
     cell_offset: float = setting(
         0.5,
@@ -168,7 +170,7 @@ def _level(
     scores = checks.to_floats(scores_output)[0]
     distances = checks.to_floats(distances_output)[0]
     best = scores.max(axis=1)
-    if not settings.sigmoid_scores:
+    if not settings.sigmoid_scores and not are_probabilities(scores):
         best = sigmoid(best)
     best = checks.to_probabilities(
         scores_output.name, best, "set sigmoid_scores to false in model.yaml if these are logits"

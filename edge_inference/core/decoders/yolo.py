@@ -1,8 +1,8 @@
-"""YOLOv5, YOLOv8 and YOLO11 in the format of their exporters, with boxes in input pixels."""
+"""YOLOv5 to YOLO26 in the format of their exporters: boxes and scores in one tensor."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,12 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_inference.core.decoders import checks
+from edge_inference.core.decoders.box_formats import corners, to_corners, to_pixels
 from edge_inference.core.decoders.detection import (
     Candidates,
     OverlapSettings,
     best_classes,
-    corners,
-    input_size,
     select_best,
     select_non_overlapping,
     to_detections,
@@ -24,6 +23,13 @@ from edge_inference.core.decoders.registry import DecodeContext, register
 from edge_inference.core.results import Detections
 from edge_inference.core.settings import setting
 from edge_inference.errors import TensorError
+
+_SCORES_HINT = (
+    "export a detection model with its sigmoid, not one for masks, keypoints or oriented boxes, "
+    "or correct layout or boxes_output in model.yaml"
+)
+_MOST_END_TO_END = 1000
+"""Rows of a model that includes non-maximum suppression, by default 300."""
 
 
 @dataclass(frozen=True)
@@ -52,12 +58,15 @@ class Yolov8Settings(Yolov5Settings):
 
 
 @register("yolov5", Yolov5Settings)
+@register("yolov6", Yolov5Settings)
+@register("yolov7", Yolov5Settings)
 def decode_yolov5(
     outputs: Mapping[str, NDArray[Any]], context: DecodeContext, settings: Yolov5Settings
 ) -> Detections:
     """Decode ``[1, N, 5 + C]``: centre x, y, width, height, objectness, class scores."""
     output = _choose(outputs, settings, "[1, N, 5 + C]")
     checks.expect_shape(output, (1, "N", "5 + C"), "name it with boxes_output in model.yaml")
+    _expect_detection_model(output, outputs, context.labels, before_classes=5)
     checks.expect_classes(
         output,
         output.array.shape[2] - 5,
@@ -74,7 +83,11 @@ def decode_yolov5(
 
 
 @register("yolov8", Yolov8Settings)
+@register("yolov9", Yolov8Settings)
+@register("yolov10", Yolov8Settings)
 @register("yolo11", Yolov8Settings)
+@register("yolo12", Yolov8Settings)
+@register("yolo26", Yolov8Settings)
 def decode_yolov8(
     outputs: Mapping[str, NDArray[Any]], context: DecodeContext, settings: Yolov8Settings
 ) -> Detections:
@@ -85,6 +98,8 @@ def decode_yolov8(
     the axis with 4 + C entries by the labels; without labels it is the shorter axis.
     """
     output = _choose(outputs, settings, "[1, 4 + C, N] or [1, N, 4 + C]")
+    if output.array.ndim == 3:
+        _expect_detection_model(output, outputs, context.labels, before_classes=4)
     layout = _layout(output, context, settings)
     if layout == "end_to_end":
         found = _end_to_end(output, context, settings)
@@ -100,8 +115,8 @@ def decode_yolov8(
     )
     values = checks.to_floats(output)[0]
     columns = values if axis == 1 else values.T
-    best = checks.to_probabilities(output.name, columns[4:].max(axis=0), checks.SIGMOID_HINT)
-    rows = columns[:, best >= settings.confidence].T
+    scores = checks.to_probabilities(output.name, columns[4:], _SCORES_HINT)
+    rows = columns[:, scores.max(axis=0) >= settings.confidence].T
     found = _above_confidence(rows[:, :4], rows[:, 4:], output.name, context, settings)
     return to_detections(select_non_overlapping(found, context, settings), context)
 
@@ -109,12 +124,72 @@ def decode_yolov8(
 def _choose(
     outputs: Mapping[str, NDArray[Any]], settings: Yolov5Settings, shape: str
 ) -> checks.Output:
+    shapes = [array.shape for array in outputs.values()]
+    if not settings.boxes_output and not any(len(shape) == 3 for shape in shapes):
+        _refuse_other_layouts(outputs)
     return checks.choose_output(
         outputs,
         settings.boxes_output,
         setting="boxes_output",
         expected=f"boxes and scores {shape}",
         fits=lambda array: array.ndim == 3,
+    )
+
+
+def _refuse_other_layouts(outputs: Mapping[str, NDArray[Any]]) -> None:
+    """Raise TensorError with the decoder for heads before the last layer, or for rows [N, 7]."""
+    arrays = outputs.values()
+    decoder = ""
+    if len(outputs) > 1 and all(array.ndim in (4, 5) for array in arrays):
+        decoder = "yolov5_heads, yolov7_heads or yolov3_heads"
+    elif len(outputs) == 1 and all(array.ndim == 2 and array.shape[1] == 7 for array in arrays):
+        decoder = "yolov7_end_to_end"
+    if decoder:
+        raise TensorError(
+            f"expected one output with boxes and scores, got {checks.format_outputs(outputs)}; use "
+            f"decoder {decoder} in model.yaml"
+        )
+
+
+def _expect_detection_model(
+    output: checks.Output,
+    outputs: Mapping[str, NDArray[Any]],
+    labels: Sequence[str],
+    *,
+    before_classes: int,
+) -> None:
+    """Refuse the output of a model for masks, keypoints or oriented boxes, and say which it is.
+
+    Those have further values beside each box: 32 coefficients of a mask, whose prototypes
+    ``[1, 32, h, w]`` are another output; three for each keypoint; or one angle.
+    """
+    _, first, last = output.array.shape
+    further = []
+    is_end_to_end = before_classes == 4 and last < first <= _MOST_END_TO_END
+    if is_end_to_end:
+        further.append(last - 6)  # end to end: beside box, score and class
+    classes = (last if before_classes == 5 else min(first, last)) - before_classes
+    if labels:
+        further.append(classes - len(labels))
+    prototypes = [array.shape[1] for array in outputs.values() if array.ndim == 4] or [32]
+    has_prototypes = any(array.ndim == 4 and array.shape[1] == 32 for array in outputs.values())
+    keypoints = [count // 3 for count in further if count > 0 and count % 3 == 0]
+    if 0 in further:
+        return
+    if has_prototypes or any(count in prototypes for count in further):
+        kind = "a segmentation model (-seg)"
+    elif not labels:
+        return
+    elif before_classes == 4 and 1 in further and (first < last or is_end_to_end):
+        kind = "a model of oriented boxes (-obb)"
+    elif keypoints:
+        kind = f"a pose model (-pose) with {keypoints[0]} keypoints"
+    else:
+        return
+    raise TensorError(
+        f"output {output.name!r}: expected boxes and scores of a detection model, got "
+        f"{list(output.array.shape)}, the shape of {kind}, or of {classes} classes; export a "
+        "detection model, or correct labels in model.yaml"
     )
 
 
@@ -136,14 +211,20 @@ def _layout(output: checks.Output, context: DecodeContext, settings: Yolov8Setti
         fitting.append("channels_last")
     if last == 6:
         fitting.append("end_to_end")
-    if len(fitting) != 1:
-        which = " and ".join(fitting) + " all fit" if fitting else "neither fits"
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
         raise TensorError(
-            f"output {output.name!r}: expected [1, {channels}, N], [1, N, {channels}] or "
-            f"[1, N, 6] for {len(context.labels)} labels, got {list(output.array.shape)}: {which}; "
-            "set layout, or correct labels in model.yaml"
+            f"output {output.name!r}: expected a shape of one layout for {len(context.labels)} "
+            f"labels, got {list(output.array.shape)}: {' and '.join(fitting)} all fit; set layout "
+            "in model.yaml"
         )
-    return fitting[0]
+    shapes = dict.fromkeys([f"[1, {channels}, N]", f"[1, N, {channels}]", "[1, N, 6]"])
+    hint = "use decoder yolov5 in model.yaml" if last == channels + 1 else ""
+    raise TensorError(
+        f"output {output.name!r}: expected {' or '.join(shapes)} for {len(context.labels)} labels, "
+        f"got {list(output.array.shape)}; {hint or 'correct labels or boxes_output in model.yaml'}"
+    )
 
 
 def _end_to_end(
@@ -151,12 +232,13 @@ def _end_to_end(
 ) -> Candidates:
     checks.expect_shape(output, (1, "N", 6), "correct layout or boxes_output in model.yaml")
     rows = checks.to_floats(output)[0]
-    scores = checks.to_probabilities(output.name, rows[:, 4], checks.SIGMOID_HINT)
-    above = scores >= settings.confidence
-    class_ids = checks.expect_class_ids(output, rows[above, 5], context.labels)
-    boxes = rows[above, :4]
-    if settings.normalized:
-        boxes = boxes * np.tile(input_size(context), 2)
+    scores = checks.to_probabilities(output.name, rows[:, 4], _SCORES_HINT)
+    above = np.flatnonzero(scores >= settings.confidence)
+    class_ids = checks.expect_listed_classes(
+        output, rows[:, 5], above, context.labels, background=False
+    )
+    boxes = to_corners(rows[above, :4], "xyxy", output.name, "layout")
+    boxes = to_pixels(boxes, context, settings.normalized, output.name)
     return Candidates(boxes, scores[above], class_ids, output.name)
 
 
@@ -169,7 +251,5 @@ def _above_confidence(
 ) -> Candidates:
     """Return the best class of each row whose score reaches the confidence."""
     indices, best, class_ids = best_classes(scores, settings.confidence)
-    boxes = boxes[indices]
-    if settings.normalized:
-        boxes = boxes * np.tile(input_size(context), 2)
+    boxes = to_pixels(boxes[indices], context, settings.normalized, source)
     return Candidates(corners(boxes[:, :2], boxes[:, 2:]), np.minimum(best, 1), class_ids, source)

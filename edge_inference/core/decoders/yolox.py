@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_inference.core.decoders import checks
+from edge_inference.core.decoders.box_formats import corners
 from edge_inference.core.decoders.detection import (
     Candidates,
     OverlapSettings,
     best_classes,
-    corners,
     select_non_overlapping,
     to_detections,
 )
@@ -22,6 +22,10 @@ from edge_inference.core.decoders.grid import grid
 from edge_inference.core.decoders.registry import DecodeContext, register
 from edge_inference.core.results import Detections
 from edge_inference.core.settings import setting
+from edge_inference.errors import TensorError
+
+_LARGEST_LOGARITHM = 12.0
+"""exp(12) cells are more than a million pixels."""
 
 
 @dataclass(frozen=True)
@@ -73,10 +77,20 @@ def decode(
     above, best, class_ids = best_classes(scores, settings.confidence)
     indices = indices[above]
     centers, lengths = rows[indices, :2], rows[indices, 2:4]
+    if settings.decoded and 0 < np.abs(rows[indices, :4]).max(initial=0) < min(settings.strides):
+        raise TensorError(
+            f"output {output.name!r}: expected boxes in input pixels, got values up to "
+            f"{rows[indices, :4].max():.4g}; set decoded to false in model.yaml if these are "
+            "offsets from grid cells"
+        )
     if not settings.decoded:
         centers = (centers + cells[indices]) * sizes[indices]
-        with np.errstate(over="ignore"):  # the check of the boxes rejects an infinite size
-            lengths = np.exp(lengths) * sizes[indices]
+        if lengths.max(initial=0) > _LARGEST_LOGARITHM:
+            raise TensorError(
+                f"output {output.name!r}: expected logarithms of sizes in cells, got "
+                f"{lengths.max():.4g}; set decoded to true in model.yaml if these are pixels"
+            )
+        lengths = np.exp(lengths) * sizes[indices]
     boxes = corners(centers, lengths)
     found = Candidates(boxes, best, class_ids, output.name)
     return to_detections(select_non_overlapping(found, context, settings), context)

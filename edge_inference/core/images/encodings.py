@@ -4,12 +4,14 @@ Each row of :data:`ENCODINGS` describes one encoding; a new encoding needs one n
 Some encodings name a storage type without a color, and cv_bridge does not convert
 them to a color. Here 8UC1 is read as mono8, 16UC1 as mono16, 8UC3 as bgr8, 8UC4 as
 bgra8, and 32FC1 as brightness from 0 to 1 (clipped; NaN is black).
+Any other number of channels, such as 8UC6 or 32FC12, has no colors: ``stored_samples`` reads it.
 Big-endian 16-bit and 32-bit samples are byte-swapped.
 """
 
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -90,6 +92,13 @@ ENCODINGS: Mapping[str, Encoding] = {
     "bayer_grbg8": _mosaic(cv2.COLOR_BayerGB2BGR, cv2.COLOR_BayerGB2RGB, cv2.COLOR_BayerGB2GRAY),
 }
 
+#: numpy's type of OpenCV's depths. An encoding such as 16UC6 has six channels of "16U".
+_DEPTHS = {"8U": "u1", "8S": "i1", "16U": "u2", "16S": "i2", "32S": "i4", "32F": "f4", "64F": "f8"}
+_COLORLESS = re.compile(rf"({'|'.join(_DEPTHS)})C([1-9]\d{{0,2}})")
+_CHANNEL_COUNTS = {"gray": "1 channel", "bgr": "3 channels", "rgb": "3 channels"}
+#: The largest number of channels of an OpenCV matrix.
+_MAX_CHANNELS = 512
+
 #: OpenCV's conversion from one channel order to another.
 ORDER_CODES: Mapping[tuple[str, str], int] = {
     ("rgb", "bgr"): cv2.COLOR_RGB2BGR,
@@ -102,14 +111,27 @@ ORDER_CODES: Mapping[tuple[str, str], int] = {
     ("bgra", "bgr"): cv2.COLOR_BGRA2BGR,
     ("bgra", "rgb"): cv2.COLOR_BGRA2RGB,
     ("bgra", "gray"): cv2.COLOR_BGRA2GRAY,
+    ("rgba", "bgra"): cv2.COLOR_RGBA2BGRA,
+    ("bgra", "rgba"): cv2.COLOR_BGRA2RGBA,
     ("gray", "bgr"): cv2.COLOR_GRAY2BGR,
     ("gray", "rgb"): cv2.COLOR_GRAY2RGB,
 }
 
 
+def find_encoding(name: str) -> Encoding | None:
+    """Return how an encoding stores its pixels, None where only cv_bridge may know it."""
+    known = ENCODINGS.get(name)
+    match = _COLORLESS.fullmatch(name) if known is None else None
+    if match is None or int(match[2]) > _MAX_CHANNELS:
+        return known
+    sample = _DEPTHS[match[1]]
+    return Encoding(np.dtype(sample).itemsize * int(match[2]), sample=sample)
+
+
 def check_frame(frame: Frame) -> None:
     """Raise ImageError unless the encoding is known and size, step and bytes agree."""
-    if frame.encoding not in ENCODINGS and _cv_bridge() is None:
+    encoding = find_encoding(frame.encoding)
+    if encoding is None and _cv_bridge() is None:
         raise ImageError(
             f"image encoding {frame.encoding!r:.100} is unknown; known: {', '.join(ENCODINGS)}; "
             "install cv_bridge for others, or convert at the source"
@@ -120,7 +142,6 @@ def check_frame(frame: Frame) -> None:
             "check the fields width and height"
         )
     rows = frame.height
-    encoding = ENCODINGS.get(frame.encoding)
     if encoding is not None:
         _check_layout(frame, encoding)
         rows = frame.height * encoding.half_rows // 2
@@ -180,36 +201,82 @@ def stored_pixels(frame: Frame | CompressedFrame, order: str) -> tuple[NDArray[n
 
     That is the stored order (bgr, rgb, bgra, rgba or gray), a view where the samples
     are bytes, so that a caller can resize before the color conversion. Mosaics and
-    subsampled color are converted to ``order``. Raises ImageError for a bad image.
+    subsampled color are converted to ``order``. An order with alpha ("rgba" or "bgra") needs an
+    image that has alpha. Raises ImageError for a bad image.
     """
     if isinstance(frame, CompressedFrame):
-        return decode(frame)
+        pixels, stored = decode(frame)
+        _require_alpha(order, stored, f"compressed image of format {frame.format!r:.100}")
+        return pixels, stored
     check_frame(frame)
-    encoding = ENCODINGS.get(frame.encoding)
+    encoding = find_encoding(frame.encoding)
     if encoding is None:
+        _require_alpha(order, "bgr", _name(frame))
         return _convert_with_cv_bridge(frame), "bgr"
+    if not (encoding.order or encoding.codes):
+        raise ImageError(
+            f"{_name(frame)}: expected an encoding with colors, such as rgb8 or mono8, as this "
+            "use needs; a model takes channels without colors with color MULTI in model.yaml"
+        )
+    _require_alpha(order, encoding.order, _name(frame))
     samples = _samples(frame, encoding)
     if not encoding.order:
         return np.asarray(cv2.cvtColor(samples, encoding.codes[order]), dtype=np.uint8), order
-    return samples, encoding.order
+    return _to_bytes(samples), encoding.order
 
 
-def _samples(frame: Frame, encoding: Encoding) -> NDArray[np.uint8]:
-    """View the bytes as (rows, W) or (rows, W, C), without the padding, in 8 bits."""
+def stored_samples(frame: Frame | CompressedFrame, channels: int) -> NDArray[Any]:
+    """Return the numbers that the image stores as (H, W, C), of any type and order of channels.
+
+    They may be a read-only view. A JPEG or PNG image is decoded to 8 bits, blue first. Raises
+    ImageError for a bad image, and for one with another number of channels than ``channels``.
+    """
+    if isinstance(frame, CompressedFrame):
+        samples: NDArray[Any] = decode(frame)[0]
+        name = f"compressed image of format {frame.format!r:.100}"
+    else:
+        check_frame(frame)
+        encoding = find_encoding(frame.encoding)
+        name = _name(frame)
+        if encoding is None or encoding.codes:
+            raise ImageError(
+                f"{name}: expected an encoding that stores every channel of a pixel, such as "
+                f"8UC{channels}; publish the image so, or set input.color in model.yaml to a color"
+            )
+        samples = _samples(frame, encoding)
+    samples = samples.reshape(*samples.shape[:2], -1)
+    if samples.shape[2] != channels:
+        raise ImageError(
+            f"{name}: expected {channels} channels, which the model needs, got "
+            f"{samples.shape[2]}; publish images with {channels} channels, such as 8UC{channels}"
+        )
+    return samples
+
+
+def _require_alpha(order: str, stored: str, name: str) -> None:
+    if order.endswith("a") and not stored.endswith("a"):
+        raise ImageError(
+            f"{name}: expected 4 channels with alpha, as the model takes {order.upper()}, got "
+            f"{_CHANNEL_COUNTS.get(stored, 'an image')} without; publish rgba8 or bgra8"
+        )
+
+
+def _samples(frame: Frame, encoding: Encoding) -> NDArray[Any]:
+    """View the bytes as (rows, W) or (rows, W, C), without the padding, in this byte order."""
     rows = frame.height * encoding.half_rows // 2
     row = frame.width * encoding.bytes_per_pixel
-    unpadded = frame.data.reshape(rows, frame.step)[:, :row]
+    samples: NDArray[Any] = frame.data.reshape(rows, frame.step)[:, :row]
     if encoding.sample != "u1":
         stored = np.dtype(encoding.sample).newbyteorder(">" if frame.is_bigendian else "<")
         # The copy also handles a step that is not a multiple of the sample size.
-        samples = np.array(unpadded, order="C").view(stored)
-        return _to_bytes(samples.astype(encoding.sample, copy=False))
-    if encoding.bytes_per_pixel == 1:
-        return unpadded
-    return unpadded.reshape(rows, frame.width, encoding.bytes_per_pixel)
+        samples = np.array(samples, order="C").view(stored).astype(encoding.sample, copy=False)
+    channels = samples.shape[1] // frame.width
+    return samples if channels == 1 else samples.reshape(rows, frame.width, channels)
 
 
 def _to_bytes(values: NDArray[Any]) -> NDArray[np.uint8]:
+    if values.dtype == np.uint8:
+        return values
     if values.dtype == np.uint16:
         return sixteen_to_eight(values)
     # fmax and fmin return the number where the other operand is NaN, so NaN becomes 0.

@@ -38,17 +38,23 @@ class Frame:
     def from_array(
         cls,
         image: NDArray[np.uint8],
-        encoding: str = "bgr8",
+        encoding: str | None = None,
         stamp_ns: int = 0,
         frame_id: str = "",
         origin: str = "",
     ) -> Frame:
-        """Wrap an ``(H, W, C)`` or ``(H, W)`` ``uint8`` array; copies only a non-contiguous one."""
+        """Wrap an ``(H, W, C)`` or ``(H, W)`` ``uint8`` array; copies only a non-contiguous one.
+
+        Without an encoding, 4 channels are bgra8, 3 are bgr8, and other numbers have no colors.
+        """
         image = np.ascontiguousarray(image)
         data = image.reshape(-1)
         data.flags.writeable = False
         height, width = image.shape[:2]
         step = image.nbytes // height if height else 0
+        if encoding is None:
+            channels = image.shape[2] if image.ndim == 3 else 1
+            encoding = {3: "bgr8", 4: "bgra8"}.get(channels, f"8UC{channels}")
         return cls(data, width, height, encoding, step, False, stamp_ns, frame_id, origin)
 
 

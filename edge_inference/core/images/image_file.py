@@ -9,24 +9,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_inference.core.bounded_file import read_bytes
+from edge_inference.core.images.compressed import decode
 from edge_inference.core.images.encodings import to_bgr
-from edge_inference.core.images.frame import Frame
+from edge_inference.core.images.frame import CompressedFrame, Frame
 from edge_inference.core.images.image_formats import read_file_header
 from edge_inference.core.images.image_header import DEFAULT_BOUNDS
 from edge_inference.core.images.silent_opencv import silent_opencv
 from edge_inference.errors import ImageError
 
+_PNG = b"\x89PNG\r\n\x1a\n"
+_PNG_COLOR_TYPE = 25
 
-def read_image(file: Path) -> NDArray[np.uint8]:
+
+def read_image(file: Path, *, keeps_alpha: bool = False) -> NDArray[np.uint8]:
     """Read an image file as (H, W, 3) BGR, rotated by its EXIF orientation.
 
-    Raises OSError where the path is not a readable regular file. Raises ImageError, without the
-    file name, where the file is not an image or exceeds the default bounds.
+    With ``keeps_alpha`` a PNG file with alpha is (H, W, 4) BGRA. Raises OSError where the path is
+    not a readable regular file. Raises ImageError, without the file name, where the file is not
+    an image or exceeds the default bounds.
     """
     data = read_bytes(file, DEFAULT_BOUNDS.encoded_bytes)
     try:
         DEFAULT_BOUNDS.check_header(read_file_header(data))
         with silent_opencv():
+            if keeps_alpha and _is_png_with_alpha(data):
+                return decode(CompressedFrame(np.frombuffer(data, np.uint8), "png"))[0]
             image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except (ImageError, cv2.error) as error:
         reason = error.err if isinstance(error, cv2.error) else error
@@ -34,6 +41,11 @@ def read_image(file: Path) -> NDArray[np.uint8]:
     if image is None:
         raise ImageError("not an image that OpenCV can read")
     return np.asarray(image, dtype=np.uint8)
+
+
+def _is_png_with_alpha(data: bytes) -> bool:
+    """Tell whether a PNG file's color type has alpha: 4 (gray) or 6 (RGB)."""
+    return data.startswith(_PNG) and data[_PNG_COLOR_TYPE : _PNG_COLOR_TYPE + 1] in (b"\4", b"\6")
 
 
 def write_jpeg(file: Path, frame: Frame, quality: int = 90) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,28 +13,55 @@ from edge_inference.core.images.geometry import Geometry
 from edge_inference.core.settings import setting
 
 _MAX_FLOAT16 = 65504.0
-_INTEGERS = ("uint8", "int32")
+_FLOATS = ("float32", "float16", "float64")
+#: Types that hold every pixel as it is: mean and std cannot change it.
+_UNCHANGED = ("uint8", "uint16", "uint32", "uint64", "int32", "int64")
+#: Types for which ``(pixel - mean) / std`` is rounded and must fit.
+_ROUNDED = ("int8", "int16")
+DTYPES = (*_FLOATS, *_UNCHANGED, *_ROUNDED, "bool")
+_COLORS = ("RGB", "BGR", "GRAY", "RGBA", "BGRA")
+#: The color of a model whose channels are not those of one color image.
+MULTI = "MULTI"
 INTERPOLATIONS = ("linear", "cubic", "area", "nearest")
 
 
 @dataclass(frozen=True)
 class InputSpec:
-    """The input format of a model: ``(pixel - mean) / std`` for pixels of 0 to 255."""
+    """The input format of a model: ``(pixel - mean) / std`` for pixels of 0 to 255.
+
+    With the color MULTI the pixels are the numbers that the camera stores, in its order of
+    channels: 0 to 65535 for the encoding 16UC6.
+    """
 
     name: str = setting(description="name of the input tensor", read_only=True)
     width: int = setting(description="width of the tensor", unit="px", minimum=1, maximum=16384)
     height: int = setting(description="height of the tensor", unit="px", minimum=1, maximum=16384)
-    layout: str = setting("NCHW", "order of the tensor's axes", choices=("NCHW", "NHWC"))
-    color: str = setting("RGB", "order of the channels", choices=("RGB", "BGR", "GRAY"))
+    layout: str = setting(
+        "NCHW",
+        "order of the graph's axes; CHW and HWC have no batch axis",
+        choices=("NCHW", "NHWC", "CHW", "HWC"),
+    )
+    batch: int = setting(
+        1,
+        "fixed batch of the graph; one image fills it, and costs as much as all",
+        minimum=1,
+        maximum=1024,
+    )
+    color: str = setting(
+        "RGB",
+        "order of the channels; MULTI: as many as channel_count, as the camera stores them",
+        choices=(*_COLORS, MULTI),
+    )
+    channel_count: int = setting(
+        3, "number of channels for the color MULTI", minimum=1, maximum=512
+    )
     mean: tuple[float, ...] = setting(
         (0.0,), "subtracted from every pixel: one for all channels, or one each in tensor order"
     )
     std: tuple[float, ...] = setting(
         (1.0,), "divides every pixel after that: one for all channels, or one each in tensor order"
     )
-    dtype: str = setting(
-        "float32", "type of the tensor", choices=("float32", "float16", "uint8", "int32")
-    )
+    dtype: str = setting("float32", "type of the tensor", choices=DTYPES)
     resize: str = setting(
         "stretch",
         "stretch to fit; letterbox: keep the aspect ratio and pad; center_crop: keep it and crop",
@@ -53,14 +81,31 @@ class InputSpec:
     @property
     def channels(self) -> int:
         """Number of channels of the tensor."""
-        return 1 if self.color == "GRAY" else 3
+        if self.color == MULTI:
+            return self.channel_count
+        return 1 if self.color == "GRAY" else len(self.color)
+
+    @property
+    def is_planar(self) -> bool:
+        """Tell whether each channel is a plane of its own."""
+        return self.layout.endswith("CHW")
+
+    @property
+    def has_batch_axis(self) -> bool:
+        """Tell whether the graph's input has a batch axis."""
+        return self.layout.startswith("N")
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
-        """Shape of the tensor, batch axis first."""
-        if self.layout == "NCHW":
+        """Shape of the tensor of one image, always with a batch axis, which is first."""
+        if self.is_planar:
             return 1, self.channels, self.height, self.width
         return 1, self.height, self.width, self.channels
+
+    @property
+    def graph_shape(self) -> tuple[int, ...]:
+        """Shape of the graph's input, which may have no batch axis or a fixed batch."""
+        return (self.batch, *self.shape[1:]) if self.has_batch_axis else self.shape[1:]
 
     def check(self) -> str | None:
         """Return why the combination of settings is invalid, or None."""
@@ -70,13 +115,28 @@ class InputSpec:
                 return f"{name}: expected {wanted} for {self.color}, got {len(values)}"
         if 0.0 in self.std:
             return f"std: expected numbers other than 0, got {list(self.std)}"
-        if self.dtype in _INTEGERS and (any(self.mean) or set(self.std) != {1.0}):
+        if self.batch > 1 and not self.has_batch_axis:
+            return f"batch: expected 1 for layout {self.layout}, got {self.batch}"
+        return self._dtype_problem()
+
+    def _dtype_problem(self) -> str | None:
+        if self.dtype in _UNCHANGED and (any(self.mean) or set(self.std) != {1.0}):
             return (
                 f"mean and std: expected mean 0 and std 1 for {self.dtype}, which has unchanged "
                 f"pixels, got mean {list(self.mean)} and std {list(self.std)}"
             )
+        if self.color == MULTI:  # the camera's type decides the range
+            return None
         if self.dtype == "float16" and np.abs(pixel_tables(self)).max() > _MAX_FLOAT16:
             return f"std: {list(self.std)} is too small for float16; use float32"
+        if self.dtype in _ROUNDED:
+            values, limits = np.rint(pixel_tables(self)), np.iinfo(self.dtype)
+            if values.min() < limits.min or values.max() > limits.max:
+                return (
+                    f"mean and std: expected values of {limits.min} to {limits.max} for "
+                    f"{self.dtype}, got {values.min():g} to {values.max():g} for pixels of 0 to "
+                    "255; for int8 the mean is usually 128"
+                )
         return None
 
 
@@ -148,8 +208,18 @@ def place(spec: InputSpec, width: int, height: int) -> Placement:
 
 
 def pixel_tables(spec: InputSpec) -> NDArray[np.float64]:
-    """Return (channels, 256): the tensor value for every pixel value."""
-    pixels = np.arange(256, dtype=np.float64)
-    mean = np.broadcast_to(np.array(spec.mean), spec.channels)
-    std = np.broadcast_to(np.array(spec.std), spec.channels)
-    return np.asarray((pixels - mean[:, None]) / std[:, None], dtype=np.float64)
+    """Return (channels, 256): ``(pixel - mean) / std`` for every value of a byte."""
+    pixels = np.arange(256, dtype=np.float64)[:, np.newaxis]
+    return np.broadcast_to(normalize(pixels, spec), (256, spec.channels)).T
+
+
+def normalize(pixels: NDArray[Any], spec: InputSpec) -> NDArray[np.float64]:
+    """Return ``(pixel - mean) / std`` of pixels whose last axis is that of the channels, or 1."""
+    return np.asarray((pixels - np.array(spec.mean)) / np.array(spec.std), dtype=np.float64)
+
+
+def to_dtype(values: NDArray[np.float64], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return normalized pixels in a type: rounded for integers, "greater than 0" for bool."""
+    if dtype == np.bool_:
+        return values > 0
+    return (np.rint(values) if dtype.kind in "iu" else values).astype(dtype)

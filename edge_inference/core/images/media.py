@@ -52,6 +52,10 @@ class Media(ABC):
     def read(self) -> NDArray[np.uint8] | None:
         """Return the next image, (H, W, 3) uint8 BGR; None at the end. Raises SourceError."""
 
+    def read_with_alpha(self) -> NDArray[np.uint8] | None:
+        """Do as ``read``, but return an image that has alpha as (H, W, 4) uint8 BGRA."""
+        return self.read()
+
     @abstractmethod
     def close(self) -> None:
         """Free the source."""
@@ -65,11 +69,18 @@ class ImageFiles(Media):
 
     def read(self) -> NDArray[np.uint8] | None:
         """Return the next image; SourceError names a bad file, the next call reads the next one."""
+        return self._read(keeps_alpha=False)
+
+    def read_with_alpha(self) -> NDArray[np.uint8] | None:
+        """Return the next image like ``read``, with the alpha of a PNG file."""
+        return self._read(keeps_alpha=True)
+
+    def _read(self, *, keeps_alpha: bool) -> NDArray[np.uint8] | None:
         file = next(self._files, None)
         if file is None:
             return None
         try:
-            image = read_image(file)
+            image = read_image(file, keeps_alpha=keeps_alpha)
         except OSError as error:
             raise SourceError(f"{file}: cannot be read: {error.strerror}; skipped") from error
         except ImageError as error:

@@ -83,7 +83,7 @@ def run_golden_check(model: ModelDescription, infer: InferFunction) -> GoldenRep
             differences += comparison.score_differences
     if not model.golden:
         try:
-            _run_model(model, preprocess, infer, make_ramp_image())
+            _run_model(model, preprocess, infer, make_ramp_image(model.input.channels))
         except TensorError as error:
             reasons.append(f"trial run: {error}")
     return GoldenReport(
@@ -95,9 +95,9 @@ def run_golden_check(model: ModelDescription, infer: InferFunction) -> GoldenRep
 
 
 def read_image(file: Path) -> Frame:
-    """Read an image file as bgr8. Raises ModelError."""
+    """Read an image file as bgr8, or as bgra8 where it has alpha. Raises ModelError."""
     try:
-        return Frame.from_array(image_file.read_image(file))
+        return Frame.from_array(image_file.read_image(file, keeps_alpha=True))
     except OSError as error:
         raise ModelError(f"{file}: cannot be read ({error.strerror}); restore the file") from error
     except ImageError as error:
@@ -115,11 +115,14 @@ def _run_model(
     return model.decode(outputs, geometry)
 
 
-def make_ramp_image() -> Frame:
-    """Return a generated image. It is not uniform: a normalization may divide by the deviation."""
+def make_ramp_image(channels: int = 3) -> Frame:
+    """Return a generated image. It is not uniform: a normalization may divide by the deviation.
+
+    A model with one channel gets it as gray.
+    """
     side = 64
-    values = np.arange(side * side * 3, dtype=np.uint32) % 256
-    return Frame.from_array(values.astype(np.uint8).reshape(side, side, 3))
+    values = np.arange(side * side * channels, dtype=np.uint32) % 256
+    return Frame.from_array(values.astype(np.uint8).reshape(side, side, channels))
 
 
 def _compare(model: ModelDescription, golden: Golden, result: Result) -> GoldenComparison:

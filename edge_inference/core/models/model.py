@@ -6,7 +6,7 @@ by name. To add a model, add a folder; the shipped ones show the keys.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +18,7 @@ from edge_inference.core import decoders
 from edge_inference.core.bounded_file import is_regular_file
 from edge_inference.core.images.geometry import Geometry
 from edge_inference.core.images.input_spec import InputSpec
+from edge_inference.core.models.extra_inputs import KEY, read_extra_inputs
 from edge_inference.core.models.golden import Golden, SelfCheckThresholds, read_golden
 from edge_inference.core.models.labels import read_labels
 from edge_inference.core.models.variants import (
@@ -41,7 +42,7 @@ class ModelDescription:
     ``labels`` is empty if the classes have no names. ``variants`` is keyed by precision;
     ``derive`` says how other precisions are derived. ``decoder_settings`` are the decoder's
     defaults with the values of ``model.yaml``. ``engine`` has the unchecked build options; the
-    engine builder checks them.
+    engine builder checks them. ``extra_inputs`` has the values of the graph's further inputs.
     """
 
     name: str
@@ -59,6 +60,7 @@ class ModelDescription:
     derive: Derivation = field(default_factory=Derivation)
     self_check: SelfCheckThresholds = field(default_factory=SelfCheckThresholds)
     engine: Section | None = None
+    extra_inputs: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     @cached_property
     def kind(self) -> ResultKind[Any]:
@@ -75,9 +77,16 @@ class ModelDescription:
         """Return the file of calibrated ranges, None if the model has none."""
         return self.folder / self.derive.calibration if self.derive.calibration else None
 
+    def files(self) -> Iterator[Variant]:
+        """Yield the variants, and those that a backend has instead."""
+        for variant in self.variants.values():
+            yield variant
+            if variant.tensorrt is not None:
+                yield variant.tensorrt
+
     def verify_files(self) -> None:
         """Raise ModelError for missing or altered weights, or a missing golden image."""
-        for variant in self.variants.values():
+        for variant in self.files():
             variant.verify()
         for golden in self.golden:
             if not is_regular_file(golden.image):
@@ -134,7 +143,9 @@ def load_model(folder: Path) -> ModelDescription:
         "derive",
         "engine",
         "self_check",
+        KEY,
     )
+    model_input = top.section("input").read(InputSpec)
     kind = _result_kind(top, settings.task)
     decoder, decoder_settings = _decoder(top.section("decoder"))
     labels = read_labels(top, folder)
@@ -145,7 +156,7 @@ def load_model(folder: Path) -> ModelDescription:
         description=settings.description,
         license=settings.license,
         source=settings.source,
-        input=top.section("input").read(InputSpec),
+        input=model_input,
         decoder=decoder,
         decoder_settings=decoder_settings,
         labels=labels,
@@ -161,6 +172,7 @@ def load_model(folder: Path) -> ModelDescription:
             else SelfCheckThresholds()
         ),
         engine=top.section("engine") if "engine" in top else None,
+        extra_inputs=read_extra_inputs(top, model_input.name),
     )
 
 

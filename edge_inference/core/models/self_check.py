@@ -24,6 +24,7 @@ from edge_inference.core.models.agreement import (
     compare_outputs,
     compare_results,
 )
+from edge_inference.core.models.data_dependence import DataDependence, find_data_dependence
 from edge_inference.core.models.golden import SelfCheckThresholds
 from edge_inference.core.models.golden_check import InferFunction, make_ramp_image, read_image
 from edge_inference.core.models.model import ModelDescription
@@ -68,7 +69,7 @@ class SelfCheckReport:
         figures: dict[str, float] = {}
         if self.results is not None:
             figures["agreement"] = self.results.share
-        if self.outputs is not None:
+        if self.outputs is not None and self.outputs.tensors:
             figures["cosine"] = self.outputs.cosine
             if math.isfinite(self.outputs.sqnr_db):
                 figures["sqnr_db"] = self.outputs.sqnr_db
@@ -84,7 +85,9 @@ class SelfCheckReport:
         if self.results is None or self.outputs is None:
             return "self-check: no image could be compared; nothing was checked"
         closeness = "outputs equal"
-        if self.outputs.max_difference:
+        if not self.outputs.tensors:
+            closeness = "raw outputs not compared: their rows depend on the data"
+        elif self.outputs.max_difference:
             closeness = f"cosine {self.outputs.cosine:.4f}, SQNR {self.outputs.sqnr_db:.1f} dB"
         return (
             f"self-check: passed on {self.images} image(s), agreement "
@@ -104,6 +107,7 @@ def run_self_check(
     ``reference`` and ``candidate`` map arrays by tensor name, like ``Backend.infer``. The
     candidate fails if a value is not finite where the reference is, if it raises TensorError, if
     its tensors have other names or shapes than the reference's, or if they cannot be decoded.
+    Outputs whose rows the graph chooses by value (NMS, TopK) are compared after decoding only.
     All other errors of the candidate and all errors of the reference pass through.
     """
     comparison = _ImageComparison(model, reference, candidate)
@@ -128,7 +132,7 @@ def self_check_images(model: ModelDescription, count: int = 24) -> list[Frame]:
     """
     images = [read_image(golden.image) for golden in model.golden]
     if not images:
-        return [make_ramp_image()]
+        return [make_ramp_image(model.input.channels)]
     crops = zip(*(_crop(image) for image in images), strict=True)
     return [*images, *(crop for same_place in crops for crop in same_place)][:count]
 
@@ -145,7 +149,9 @@ class _ImageComparison:
         self._reference = reference
         self._candidate = candidate
         self._preprocess = Preprocessor(model.input)
-        self._lenient = _lenient_settings(model)
+        self._dependence = _data_dependence(model)
+        self._unordered = set(self._dependence.unordered)
+        self._strict, self._lenient = _settings(model, self._dependence)
         self._images = 0
         self._errors: dict[str, int] = {}
 
@@ -158,7 +164,9 @@ class _ImageComparison:
         expected_results = self._decode(expected, geometry)
         try:
             actual = self._candidate(inputs)
-            outputs = compare_outputs(expected, actual)
+            if self._find_unordered(expected, actual):
+                expected_results = self._decode(expected, geometry)
+            outputs = compare_outputs(self._ordered(expected), self._ordered(actual))
             self.outputs = outputs if self.outputs is None else self.outputs + outputs
             if outputs.nan_count or outputs.inf_count:
                 return  # the counts report it; decoding would fail for the same reason
@@ -174,6 +182,27 @@ class _ImageComparison:
         except TensorError as error:
             self._errors[str(error)] = self._errors.get(str(error), 0) + 1
 
+    def _find_unordered(
+        self, expected: Mapping[str, NDArray[Any]], actual: Mapping[str, NDArray[Any]]
+    ) -> bool:
+        """Find outputs of unknown axes with other rows than the reference's; tell whether any."""
+        found = {
+            name
+            for name in self._dependence.unknown - self._unordered
+            if name in expected and name in actual and expected[name].shape != actual[name].shape
+        }
+        if found:
+            self._unordered |= found
+            dependence = dataclasses.replace(self._dependence, is_cut=True)
+            self._strict, self._lenient = _settings(self._model, dependence)
+            kept = self.outputs.tensors if self.outputs is not None else ()
+            self.outputs = OutputAgreement(tuple(each for each in kept if each.name not in found))
+        return bool(found)
+
+    def _ordered(self, outputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Return the outputs whose elements at the same position belong together."""
+        return {name: array for name, array in outputs.items() if name not in self._unordered}
+
     def errors(self) -> list[str]:
         """Return the errors of images that could not be compared, each sentence once."""
         return [
@@ -182,19 +211,35 @@ class _ImageComparison:
         ]
 
     def _decode(self, outputs: Mapping[str, NDArray[Any]], geometry: Geometry) -> tuple[Any, Any]:
-        strict = self._model.decode(outputs, geometry)
+        strict = self._model.decode(outputs, geometry, self._strict)
         if self._lenient is None:
             return strict, strict
         return strict, self._model.decode(outputs, geometry, self._lenient)
 
 
-def _lenient_settings(model: ModelDescription) -> Any:
-    """Return the decoder's settings with a lower confidence, None if it has no confidence."""
-    names = {field.name for field in dataclasses.fields(model.decoder_settings)}
+def _data_dependence(model: ModelDescription) -> DataDependence:
+    """Return what of the outputs depends on the data, by the reference's graph."""
+    variants = model.variants
+    variant = variants.get("fp32") or next(iter(variants.values()), None)
+    return DataDependence() if variant is None else find_data_dependence(variant.file)
+
+
+def _settings(model: ModelDescription, dependence: DataDependence) -> tuple[Any, Any]:
+    """Return the decoder's settings, and those with a confidence lower by the margin.
+
+    The second is None if the decoder has no confidence. Where the graph itself drops objects
+    below a confidence, nothing lower can be found: there the first confidence is higher instead.
+    """
+    settings = model.decoder_settings
+    names = {field.name for field in dataclasses.fields(settings)}
     if "confidence" not in names:
-        return None
-    confidence = max(model.decoder_settings.confidence - SCORE_MARGIN, 0.0)
-    return change(model.decoder_settings, {"confidence": confidence})
+        return settings, None
+    lenient = max(settings.confidence - SCORE_MARGIN, 0.0)
+    if not dependence.is_cut:
+        return settings, change(settings, {"confidence": lenient})
+    lenient = max(settings.confidence, min(dependence.score_threshold, 1.0))
+    strict = min(lenient + SCORE_MARGIN, 1.0)
+    return tuple(change(settings, {"confidence": value}) for value in (strict, lenient))
 
 
 def _check_thresholds(comparison: _ImageComparison, thresholds: SelfCheckThresholds) -> list[str]:
@@ -225,8 +270,8 @@ def _check_thresholds(comparison: _ImageComparison, thresholds: SelfCheckThresho
 
 
 def _crop(image: Frame) -> list[Frame]:
-    """Return crops of the centre and the corners of a bgr8 image, larger ones first."""
-    pixels = image.data.reshape(image.height, image.width, 3)
+    """Return crops of the centre and the corners of an image file, larger ones first."""
+    pixels = image.data.reshape(image.height, image.width, -1)
     crops = []
     for size in CROPS:
         height = max(round(image.height * size), 1)

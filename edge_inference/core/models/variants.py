@@ -12,6 +12,8 @@ from edge_inference.core.yaml_file import Section, path_inside
 from edge_inference.errors import ModelError
 
 PRECISIONS = ("fp32", "fp16", "int8")
+#: The key of a second int8 file, see :attr:`Variant.tensorrt`.
+TENSORRT = "tensorrt"
 #: Maximum length of a list of a model's layers.
 MAX_LAYERS = 100_000
 
@@ -36,6 +38,8 @@ class Variant:
     sha256: str
     accuracy: tuple[Accuracy, ...] = ()
     note: str = ""
+    #: For int8, the file that TensorRT takes instead.
+    tensorrt: Variant | None = None
 
     def verify(self) -> None:
         """Raise ModelError if the file is missing or has another checksum than described."""
@@ -103,7 +107,8 @@ def read_variants(top: Section, folder: Path) -> dict[str, Variant]:
 
 
 def _variant(precision: str, section: Section, folder: Path) -> Variant:
-    values = section.read(_VariantSettings, "accuracy")
+    other_file = (TENSORRT,) if precision == "int8" else ()
+    values = section.read(_VariantSettings, "accuracy", *other_file)
     measured = section.section_list("accuracy") if "accuracy" in section else ()
     return Variant(
         precision=precision,
@@ -111,4 +116,9 @@ def _variant(precision: str, section: Section, folder: Path) -> Variant:
         sha256=values.sha256,
         accuracy=tuple(entry.read(Accuracy) for entry in measured),
         note=values.note,
+        tensorrt=(
+            _variant(f"{precision}.{TENSORRT}", section.section(TENSORRT), folder)
+            if TENSORRT in section
+            else None
+        ),
     )

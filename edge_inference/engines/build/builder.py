@@ -56,7 +56,12 @@ from edge_inference.engines.build.network import (
     read_network,
     require_precision,
 )
-from edge_inference.engines.build.profiles import Profile, resolve_profiles
+from edge_inference.engines.build.profiles import (
+    NO_FIXED_INPUTS,
+    FixedInputs,
+    Profile,
+    resolve_profiles,
+)
 from edge_inference.engines.build.timing_cache import TimingCacheFile
 from edge_inference.errors import BackendError, CancelledError
 
@@ -97,6 +102,7 @@ def build_engine(
     environment: Environment | None = None,
     model: str = "",
     ranges: Ranges | None = None,
+    fixed_inputs: FixedInputs = NO_FIXED_INPUTS,
     timing_cache: Path | None = None,
     progress: Report = _ignore,
     cancelled: Callable[[], bool] = _never,
@@ -104,14 +110,15 @@ def build_engine(
     """Build a plan. This thread calls ``progress`` and ``cancelled``.
 
     ``environment`` names the GPU of the plan; without it only TensorRT-RTX builds. ``ranges``
-    are the calibrated ranges for int8 by builder flags. The only file written is the timing
+    are the calibrated ranges for int8 by builder flags, ``fixed_inputs`` the values of inputs
+    that never change. The only file written is the timing
     cache, after success. Raises BackendError with one sentence, and CancelledError.
     """
     if not is_regular_file(onnx_file):
         raise BackendError(f"{onnx_file}: no such file; expected an ONNX model")
     here = environment or Environment.here(vendor.library, vendor.version)
     request = _BuildRequest(
-        onnx_file, options, vendor, here, model, ranges, TimingCacheFile(timing_cache)
+        onnx_file, options, vendor, here, model, ranges, fixed_inputs, TimingCacheFile(timing_cache)
     )
 
     def work(report: Report, stop: threading.Event) -> BuiltEngine:
@@ -154,6 +161,7 @@ class _BuildRequest:
     environment: Environment
     model: str
     ranges: Ranges | None
+    fixed_inputs: FixedInputs
     timing: TimingCacheFile
 
 
@@ -217,7 +225,9 @@ def _prepare(request: _BuildRequest) -> _Prepared:
     else:
         notes += set_precision_flags(vendor, config, network, options, request.ranges)
     inputs = declared_inputs(network)
-    profiles = resolve_profiles(inputs, options.parsed_profiles(), options.batch)
+    profiles = resolve_profiles(
+        inputs, options.parsed_profiles(), options.batch, request.fixed_inputs
+    )
     add_profile(builder, config, inputs, profiles)
     if options.device != "gpu":
         notes.append(dla_note(config, network, options))

@@ -16,6 +16,7 @@ from edge_inference.backends.trt.vendor import Vendor, enum_member
 from edge_inference.engines.build.build_failures import explain_parse_failure
 from edge_inference.engines.build.build_options import BuildOptions
 from edge_inference.engines.build.profiles import DeclaredInput
+from edge_inference.engines.precision.quantized_file import look_at
 from edge_inference.errors import BackendError
 
 # The numpy name of each TensorRT type.
@@ -56,6 +57,7 @@ def read_network(vendor: Vendor, builder: Any, onnx_file: Path, strongly_typed: 
 
     The parser owns the weights; TensorRT's bindings keep it alive as long as the network.
     """
+    _require_signed_pairs(onnx_file, vendor.title)
     trt = vendor.trt
     network = builder.create_network(_creation_flags(trt, strongly_typed))
     parser = trt.OnnxParser(network, vendor.logger)
@@ -70,6 +72,23 @@ def read_network(vendor: Vendor, builder: Any, onnx_file: Path, strongly_typed: 
     return network
 
 
+def _require_signed_pairs(onnx_file: Path, title: str) -> None:
+    """Raise BackendError for quantized numbers that the parser refuses or takes for others.
+
+    It takes uint8 with the zero point 0 for int8: numbers above 127 would be wrong.
+    """
+    found = look_at(onnx_file)
+    if found is None or found.fits_tensorrt:
+        return
+    if found.obstacles:
+        cause = f"{title} cannot run it: {'; '.join(found.obstacles)}"
+        hint = "export it quantized with Q/DQ pairs of signed numbers around 0"
+    else:
+        cause = f"{title} needs {' and '.join(found.changes)}"
+        hint = "name it as variants.int8 of a model, whose engine is built in that form"
+    raise BackendError(f"{onnx_file}: {cause}; {hint}")
+
+
 def require_precision(onnx_file: Path, network: Any, precision: str) -> None:
     """Raise BackendError where a strongly typed network is not in the requested precision.
 
@@ -81,7 +100,7 @@ def require_precision(onnx_file: Path, network: Any, precision: str) -> None:
         sign = "layers in float16"
     elif precision == "int8":
         found = is_quantized(network)
-        sign = "QuantizeLinear nodes"
+        sign = "nodes QuantizeLinear or DequantizeLinear"
     elif precision == "fp32":
         return
     else:
@@ -96,8 +115,8 @@ def require_precision(onnx_file: Path, network: Any, precision: str) -> None:
 
 
 def is_quantized(network: Any) -> bool:
-    """Tell whether the ONNX has quantize nodes."""
-    return any(layer.type.name == "QUANTIZE" for layer in layers_of(network))
+    """Tell whether the ONNX has quantized numbers, if only for weights."""
+    return any(_kind(layer) in ("QUANTIZE", "DEQUANTIZE") for layer in layers_of(network))
 
 
 def declared_inputs(network: Any) -> list[DeclaredInput]:
@@ -141,15 +160,17 @@ def tensors_of(network: Any) -> Iterator[Any]:
 def layer_precisions(network: Any) -> tuple[LayerPrecision, ...]:
     """Return the precision of each layer by the types in the network.
 
-    A layer with dequantized inputs counts as an int8 layer, as TensorRT builds it so.
+    A layer with dequantized inputs counts as one of the quantized type, as TensorRT builds it so.
     """
     dequantized = {
-        layer.get_output(0).name for layer in layers_of(network) if _kind(layer) == "DEQUANTIZE"
+        layer.get_output(0).name: precision_of_type(layer.get_input(0).dtype.name)
+        for layer in layers_of(network)
+        if _kind(layer) == "DEQUANTIZE"
     }
     return tuple(_layer_precision(layer, dequantized) for layer in layers_of(network))
 
 
-def _layer_precision(layer: Any, dequantized: set[str]) -> LayerPrecision:
+def _layer_precision(layer: Any, dequantized: Mapping[str, str]) -> LayerPrecision:
     inputs = [layer.get_input(index) for index in range(layer.num_inputs)]
     inputs = [tensor for tensor in inputs if tensor is not None]
     outputs = [layer.get_output(index) for index in range(layer.num_outputs)]
@@ -161,8 +182,8 @@ def _layer_precision(layer: Any, dequantized: set[str]) -> LayerPrecision:
     floats = [
         tensor.name for tensor in inputs if precision_of_type(tensor.dtype.name) in ("fp32", "fp16")
     ]
-    if computes and floats and dequantized.issuperset(floats):
-        precision = "int8"
+    if computes and floats and dequantized.keys() >= set(floats):
+        precision = dequantized[floats[0]]
     return LayerPrecision(layer.name, kind, precision, computes, kind in _WEIGHTED_KINDS)
 
 

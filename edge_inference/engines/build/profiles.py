@@ -10,15 +10,23 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from numpy.typing import NDArray
 
 from edge_inference.core.settings import suggestion
 from edge_inference.errors import BackendError, ConfigError
 
 Size = tuple[int, ...]
+#: The values of inputs that never change, by name.
+FixedInputs = Mapping[str, NDArray[Any]]
+NO_FIXED_INPUTS: FixedInputs = MappingProxyType({})
 
 _SIZE = re.compile(r"-?\d+(x-?\d+)*")
 _EXAMPLE = "image:1x3x224x224,4x3x224x224,8x3x224x224"
 _DYNAMIC = -1
+_OR_A_VALUE = ", or, if it never changes, its value in extra_inputs of model.yaml"
 
 
 @dataclass(frozen=True)
@@ -100,12 +108,16 @@ def check_batch(numbers: Sequence[int]) -> str | None:
 
 
 def resolve_profiles(
-    inputs: Sequence[DeclaredInput], given: Sequence[Profile], batch: Sequence[int]
+    inputs: Sequence[DeclaredInput],
+    given: Sequence[Profile],
+    batch: Sequence[int],
+    fixed: FixedInputs = NO_FIXED_INPUTS,
 ) -> dict[str, Profile]:
     """Return the profile of every input that needs one.
 
-    ``batch`` applies to inputs whose only dynamic axis is the first. Raises BackendError where
-    an input needs a profile and has none, or has one that contradicts the ONNX.
+    ``batch`` applies to inputs whose only dynamic axis is the first. An input with a value in
+    ``fixed`` has that value's size only, or that value if it holds a shape. Raises BackendError
+    where an input needs a profile and has none, or has one that contradicts the ONNX.
     """
     named = {profile.name: profile for profile in given}
     known = {declared.name: declared for declared in inputs}
@@ -117,13 +129,18 @@ def resolve_profiles(
     for declared in inputs:
         if declared.name in named:
             found[declared.name] = _check_profile(declared, named[declared.name])
+        elif declared.name in fixed:
+            profile = _fixed_profile(declared, fixed[declared.name])
+            if declared.is_shape_tensor or _DYNAMIC in declared.shape:
+                found[declared.name] = profile
         elif declared.is_shape_tensor:
             raise BackendError(_needs_values(declared))
         elif _DYNAMIC in declared.shape:
             found[declared.name] = _from_batch(declared, batch)
             used_batch = True
     if batch and not used_batch:
-        _require_fixed_batch(inputs, named, batch)
+        free = [declared for declared in inputs if declared.name not in fixed]
+        _require_fixed_batch(free, named, batch)
     return found
 
 
@@ -137,8 +154,13 @@ def _from_batch(declared: DeclaredInput, batch: Sequence[int]) -> Profile:
     hint = "a range with batch (--batch 1:4:8), or " if dynamic == [0] else ""
     raise BackendError(
         f"input {declared.name!r}: axis {_axis_text(declared, axis)} is dynamic and has "
-        f"no sizes; give {hint}a profile (--profile {_example_profile(declared)})"
+        f"no sizes; give {hint}a profile (--profile {_example_profile(declared)}){_OR_A_VALUE}"
     )
+
+
+def _fixed_profile(declared: DeclaredInput, value: NDArray[Any]) -> Profile:
+    size = tuple(map(int, value.ravel())) if declared.is_shape_tensor else value.shape
+    return _check_profile(declared, Profile(declared.name, size, size, size))
 
 
 def _check_profile(declared: DeclaredInput, profile: Profile) -> Profile:
@@ -189,7 +211,7 @@ def _needs_values(declared: DeclaredInput) -> str:
     example = ",".join("x".join([number] * count) for number in ("1", "2", "4"))
     return (
         f"input {declared.name!r} holds the shape of another tensor; give its minimum, optimum "
-        f"and maximum values as a profile (--profile {declared.name}:{example})"
+        f"and maximum values as a profile (--profile {declared.name}:{example}){_OR_A_VALUE}"
     )
 
 

@@ -29,6 +29,7 @@ from edge_inference.engines.precision.derivation import (
     version_of,
 )
 from edge_inference.engines.precision.int8_mode import FULL_BITS
+from edge_inference.engines.precision.variant_choice import choose_variant, require_unquantized
 from edge_inference.errors import (
     BackendError,
     CacheError,
@@ -52,6 +53,9 @@ def default_cache() -> ArtifactCache:
 
 class Artifact(ABC):
     """A file for a backend."""
+
+    #: Why it is this file, for the user; an empty text where there is nothing to say.
+    reason: str = ""
 
     @abstractmethod
     def find(self, cache: ArtifactCache) -> Path | None:
@@ -79,6 +83,7 @@ class ShippedFile(Artifact):
     """A variant in the model folder."""
 
     variant: Variant
+    reason: str = dataclasses.field(default="", compare=False)
 
     def find(self, cache: ArtifactCache) -> Path | None:
         """Return the variant's file."""
@@ -102,13 +107,16 @@ class ShippedFile(Artifact):
 class DerivedModel(Artifact):
     """The model in another precision, derived from its fp32 variant for one kind of engine.
 
-    ``weight_bits`` apply to int8: 7 bits are for CPUs that add products in 16 bits.
+    ``weight_bits`` apply to int8: 7 bits are for CPUs that add products in 16 bits. ``quantized``
+    is an int8 variant that is only changed to the form that TensorRT takes.
     """
 
     model: ModelDescription
     precision: str
     target: str
     weight_bits: int = FULL_BITS
+    quantized: Variant | None = None
+    reason: str = dataclasses.field(default="", compare=False)
 
     def parts(self) -> dict[str, Any]:
         """Return everything that changes the file or the result of its checks.
@@ -117,6 +125,14 @@ class DerivedModel(Artifact):
         hold here.
         """
         by_cpu = self.precision == "int8" and self.target == "onnxruntime"
+        if self.quantized is not None:
+            return {
+                "kind": "onnx",
+                "rules": derivation_rules(),
+                "quantized": self.quantized.sha256,
+                "target": self.target,
+                "made with": {"onnx": version_of("onnx")},
+            }
         return {
             "kind": "onnx",
             "rules": derivation_rules(),
@@ -149,8 +165,13 @@ class DerivedModel(Artifact):
         def derive_into(folder: Path) -> Mapping[str, Any]:
             from edge_inference.engines.precision.calibration import Calibration
             from edge_inference.engines.precision.derive import derive
+            from edge_inference.engines.precision.tensorrt_form import write_for_tensorrt
 
             progress(f"deriving {kind}", None)
+            if self.quantized is not None:
+                self.quantized.verify()
+                write_for_tensorrt(self.quantized.file, folder / _ONNX)
+                return {"model": self.model.name, **parts}
             source = self.model.variants["fp32"]
             source.verify()
             calibration = None
@@ -189,12 +210,15 @@ class EnginePlan(Artifact):
     onnx: ShippedFile | DerivedModel
     options: BuildOptions
     environment: Environment
+    reason: str = dataclasses.field(default="", compare=False)
 
     def parts(self) -> dict[str, Any]:
         """Return everything that changes the plan."""
         onnx = self.onnx
+        extra = {name: value.tolist() for name, value in self.model.extra_inputs.items()}
         return {
             "kind": "engine",
+            **({"extra inputs": extra} if extra else {}),
             "onnx": onnx.variant.sha256 if isinstance(onnx, ShippedFile) else onnx.parts(),
             "calibration": calibration_digest(self.model, self.options.precision),
             "options": dataclasses.asdict(self.options),
@@ -224,6 +248,7 @@ class EnginePlan(Artifact):
                 environment=self.environment,
                 model=self.model.name,
                 ranges=self._ranges(),
+                fixed_inputs=self.model.extra_inputs,
                 timing_cache=self._timing_cache(cache),
                 progress=lambda step: progress(step.phase, step.fraction),
                 cancelled=cancelled,
@@ -276,21 +301,27 @@ def onnx_for(
     """Return the ONNX artifact of a model in a precision.
 
     ``target`` is "onnxruntime" or "tensorrt", ``weight_bits`` apply to int8. A variant in the
-    model folder has priority, with one exception: int8 for TensorRT, or with 7 bits, is derived
-    if the model has a calibration, because TensorRT does not parse a Q/DQ graph for the CPU.
-    Raises ModelError where there is neither a variant nor a way to derive one.
+    model folder has priority if it fits the engine, see :func:`choose_variant`. With 7 bits,
+    int8 is derived if the model has a calibration. Raises ModelError where there is neither a
+    variant that fits nor a way to derive one.
     """
     is_int8 = precision == "int8"
     bits = weight_bits if is_int8 else FULL_BITS
-    variant = model.variants.get(precision)
     can_derive = "fp32" in model.variants and (
         precision == "fp16" or (is_int8 and model.calibration is not None)
     )
-    is_special = is_int8 and (target == "tensorrt" or bits < FULL_BITS)
-    if variant is not None and not (is_special and can_derive):
-        return ShippedFile(variant)
+    reason = ""
+    if precision in model.variants and not (bits < FULL_BITS and can_derive):
+        choice = choose_variant(model, precision, target, can_derive)
+        reason = choice.reason
+        if choice.is_rewritten:
+            return DerivedModel(model, precision, target, bits, choice.variant, reason)
+        if choice.variant is not None:
+            return ShippedFile(choice.variant, reason)
+    if "fp32" in model.variants:
+        require_unquantized(model.variants["fp32"].file, precision)
     if can_derive:
-        return DerivedModel(model, precision, target, bits)
+        return DerivedModel(model, precision, target, bits, reason=reason)
     raise ModelError(
         f"model {model.name!r} has no {precision} variant; it has {', '.join(precisions(model))}"
         f"; {_hint_for(model, precision)}"
@@ -320,7 +351,7 @@ def engine_plan(
         options = build_options(model, precision)
     by_flags = options.typing == "flags" and "fp32" in model.variants
     onnx = onnx_for(model, "fp32" if by_flags else precision, "tensorrt")
-    return EnginePlan(model, onnx, options, environment_here(gpu))
+    return EnginePlan(model, onnx, options, environment_here(gpu), onnx.reason)
 
 
 def environment_here(gpu: int = 0) -> Environment:
@@ -352,7 +383,7 @@ def build_options(
     keep = tuple(dict.fromkeys((*options.keep_fp32, *model.derive.keep_fp32(precision))))
     profiles = options.profiles
     if not profiles and not options.batch:
-        profiles = (f"{model.input.name}:{'x'.join(map(str, model.input.shape))}",)
+        profiles = (f"{model.input.name}:{'x'.join(map(str, model.input.graph_shape))}",)
     return dataclasses.replace(options, keep_fp32=keep, profiles=profiles)
 
 

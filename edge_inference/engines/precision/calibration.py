@@ -28,6 +28,7 @@ _TEXTS = ("method", "images", "images_sha256", "onnx_sha256")
 class Calibration:
     """Ranges by tensor name.
 
+    ``masked`` are the tensors without a range, since some of their values only mark places.
     ``images`` describes the calibration images, ``images_sha256`` is the digest of the
     ``image_count`` input tensors. ``input`` is their preprocessing (the fields of InputSpec),
     empty where unknown.
@@ -40,6 +41,7 @@ class Calibration:
     images_sha256: str
     onnx_sha256: str
     input: Mapping[str, Any] = field(default_factory=dict)
+    masked: tuple[str, ...] = ()
 
     def check_fits(self, onnx_sha256: str, where: str) -> None:
         """Raise ModelError where the ranges belong to another network."""
@@ -60,6 +62,8 @@ class Calibration:
             "onnx_sha256": self.onnx_sha256,
             "input": dict(self.input),
         }
+        if self.masked:
+            head["masked"] = list(self.masked)
         lines = [f"  {json.dumps(key)}: {json.dumps(value)}," for key, value in head.items()]
         entries = [
             f"    {json.dumps(name)}: [{low:.{_DIGITS}g}, {high:.{_DIGITS}g}]"
@@ -90,7 +94,13 @@ class Calibration:
         preprocessing = content.get("input", {})
         if not isinstance(preprocessing, dict):
             raise ModelError(f"{where}: input: expected settings by name, got {preprocessing!r}")
+        masked = content.get("masked", [])
+        if not isinstance(masked, list) or not all(isinstance(name, str) for name in masked):
+            raise ModelError(
+                f"{where}: masked: expected tensor names, got {masked!r:.100}; {_HINT}"
+            )
         return cls(
+            masked=tuple(masked),
             ranges=_ranges(content.get("ranges"), where),
             image_count=count,
             input=preprocessing,

@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING
 
 from edge_inference.core.models.variants import PRECISIONS
 from edge_inference.engines.precision.calibration import Calibration
-from edge_inference.engines.precision.exclude import named_nodes, tail_nodes
+from edge_inference.engines.precision.exclude import (
+    masked_nodes,
+    named_nodes,
+    selecting_nodes,
+    tail_nodes,
+)
 from edge_inference.engines.precision.folding import fold
 from edge_inference.engines.precision.fp16 import to_fp16
 from edge_inference.engines.precision.int8 import TARGETS, to_int8
@@ -22,6 +27,7 @@ from edge_inference.engines.precision.onnx_file import (
     write_onnx,
 )
 from edge_inference.engines.precision.scales import WEIGHT_RANGES
+from edge_inference.engines.precision.variant_choice import require_unquantized
 from edge_inference.errors import BackendError, ConfigError, ModelError
 
 if TYPE_CHECKING:
@@ -72,9 +78,10 @@ def derive(
 ) -> DeriveReport:
     """Derive a model from an fp32 ONNX file, for a precision and a kind of engine.
 
-    ``keep_fp32`` names nodes that stay in fp32. int8 needs a ``calibration`` of ``source``; its
-    ``weight_bits`` are 8 or 7, and the nodes after the last layer with weights stay in fp32,
-    too. Inputs, outputs and opset do not change. The same arguments give the same bytes;
+    ``keep_fp32`` names nodes that stay in fp32, or operators or patterns of them. int8 needs a
+    ``calibration`` of ``source``; its ``weight_bits`` are 8 or 7, and the nodes after the last
+    layer with weights stay in fp32, too. Inputs and outputs do not change; an opset before 13
+    becomes 13 if the package onnx can convert it. The same arguments give the same bytes;
     ``destination`` is written atomically. Raises ConfigError for an unknown precision, target
     or number of bits, ModelError for a file, calibration or node name that does not fit,
     BackendError where a package is missing or fails.
@@ -90,6 +97,7 @@ def derive(
                 f"{name}: expected one of {', '.join(map(str, known))}, got {value!r}"
             )
     source, destination = Path(source), Path(destination)
+    require_unquantized(source, precision)
     if precision == "int8":
         if calibration is None:
             raise ModelError(
@@ -104,10 +112,10 @@ def derive(
     opset = opset_of(model)
     try:
         if precision == "fp16":
-            derived, kept = to_fp16(model, keep)
+            derived, kept = to_fp16(model, {**selecting_nodes(model), **keep})
         else:
             assert calibration is not None
-            keep = {**tail_nodes(model), **keep}
+            keep = {**tail_nodes(model), **masked_nodes(model, calibration.masked), **keep}
             derived, kept = to_int8(
                 model,
                 target,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Collection, Sequence
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from edge_inference.engines.precision.onnx_file import check_node_names
+from edge_inference.errors import ModelError
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -13,14 +15,43 @@ if TYPE_CHECKING:
 #: Operators with weights, which take nearly all of a network's time.
 WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
+#: Operators that select results by their value.
+_SELECTING = ("NonMaxSuppression", "NonZero", "TopK")
+_MOVING = ("Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
+
 REQUESTED = "requested"
 AFTER_LAST_LAYER = "after the last layer with weights"
+WITH_MASKED_VALUES = "with masked values"
+SELECTS = "selecting results"
 
 
-def named_nodes(model: ModelProto, names: Sequence[str], where: str) -> dict[str, str]:
-    """Return the reason for each named node; raises ModelError for an unknown name."""
-    check_node_names(names, (node.name for node in model.graph.node), where)
-    return dict.fromkeys(names, REQUESTED)
+def named_nodes(model: ModelProto, entries: Sequence[str], where: str) -> dict[str, str]:
+    """Return the reason for each node that an entry selects.
+
+    An entry is the name of a node; or else the operator of nodes, as in ONNX Runtime's
+    ``op_types_to_exclude``; or a pattern for names with ``*``, ``?`` and ``[...]``, as in
+    ``trtexec --layerPrecisions``. Raises ModelError for an entry that selects no node.
+    """
+    operators = {node.name: node.op_type for node in model.graph.node}
+    kept: dict[str, str] = {}
+    for entry in entries:
+        if entry in operators:
+            found = [entry]
+        else:
+            found = [
+                name
+                for name, operator in operators.items()
+                if operator == entry or fnmatchcase(name, entry)
+            ]
+        if not found:
+            known = [*operators, *dict.fromkeys(operators.values())]
+            near = difflib.get_close_matches(entry, known, n=3, cutoff=0.4) or known[:5]
+            raise ModelError(
+                f"{where}: no node has the name {entry!r}, which is no operator or pattern of its "
+                f"nodes either, so it cannot stay in fp32; the nearest names are {', '.join(near)}"
+            )
+        kept.update(dict.fromkeys(found, REQUESTED))
+    return kept
 
 
 def tail_nodes(model: ModelProto) -> dict[str, str]:
@@ -37,3 +68,49 @@ def tail_nodes(model: ModelProto) -> dict[str, str]:
         else:
             tail[node.name] = AFTER_LAST_LAYER
     return dict(reversed(tail.items()))
+
+
+def selecting_nodes(model: ModelProto) -> dict[str, str]:
+    """Return the nodes that select results by value, with what is computed from them at the end.
+
+    In fp16, coordinates of a large image are rounded to half a pixel and near scores become
+    equal. The nodes after the last layer with weights that lead to a selection or follow one
+    cost little in fp32.
+    """
+    selecting = {node.name for node in model.graph.node if node.op_type in _SELECTING}
+    tail = tail_nodes(model)
+    leads: set[str] = set()
+    for node in reversed(model.graph.node):
+        if node.name in selecting or (node.name in tail and not leads.isdisjoint(node.output)):
+            leads.update(node.input)
+            selecting.add(node.name)
+    follows: set[str] = set()
+    for node in model.graph.node:
+        if node.name in tail and (node.name in selecting or not follows.isdisjoint(node.input)):
+            follows.update(node.output)
+            selecting.add(node.name)
+    return {node.name: SELECTS for node in model.graph.node if node.name in selecting}
+
+
+def masked_nodes(model: ModelProto, masked: Collection[str]) -> dict[str, str]:
+    """Return the nodes that read or write a masked tensor, such as a softmax behind a mask.
+
+    A range that includes the values that mask leaves no steps for the others, and a narrower one
+    no longer masks.
+    """
+    tensors = set(masked)
+    return {
+        node.name: WITH_MASKED_VALUES
+        for node in model.graph.node
+        if not tensors.isdisjoint((*node.input, *node.output))
+    }
+
+
+def softmax_inputs(model: ModelProto) -> set[str]:
+    """Return the tensors that a softmax reads, directly or behind operators that move numbers."""
+    found: set[str] = set()
+    for node in reversed(model.graph.node):
+        is_read = node.op_type in _MOVING and not found.isdisjoint(node.output)
+        if is_read or node.op_type in ("LogSoftmax", "Softmax"):
+            found.add(node.input[0])
+    return found

@@ -21,6 +21,7 @@ from edge_inference.engines.precision.graph import (
     captured_tensors,
     drop_unused_constants,
     float_tensors,
+    other_values,
 )
 from edge_inference.engines.precision.onnx_file import import_onnx, opset_of
 from edge_inference.errors import ModelError
@@ -40,6 +41,8 @@ _HALF = "tensor(float16)"
 _TYPED_BY_ATTRIBUTE = ("dtype", "value", "output_dtype")
 #: Operators whose bounds can be clipped to the largest fp16 number without changing the result.
 _BOUNDED = ("Clip", "Max", "Min")
+#: With a reduction, ONNX Runtime has no kernel of them for fp16.
+_SCATTERS = ("ScatterElements", "ScatterND")
 
 
 @dataclass
@@ -61,7 +64,7 @@ def to_fp16(model: ModelProto, keep: Mapping[str, str]) -> tuple[ModelProto, dic
     _lift_constants(model.graph, onnx)
     floats = float_tensors(model.graph, onnx)
     constants = {entry.name: entry for entry in model.graph.initializer}
-    schemas = _Schemas(onnx, opset_of(model))
+    schemas = _Schemas(model, onnx)
     plans = {}
     for node in model.graph.node:
         plan = schemas.plan(node, floats)
@@ -80,9 +83,10 @@ def to_fp16(model: ModelProto, keep: Mapping[str, str]) -> tuple[ModelProto, dic
 class _Schemas:
     """The operator schemas of ONNX."""
 
-    def __init__(self, onnx: Any, opset: int) -> None:
+    def __init__(self, model: ModelProto, onnx: Any) -> None:
         self._onnx = onnx
-        self._opset = opset
+        self._opset = opset_of(model)
+        self._others = other_values(model.graph)
 
     def plan(self, node: NodeProto, floats: set[str]) -> _Plan:
         """Convert every fp32 input and output whose type parameter also allows fp16."""
@@ -90,8 +94,10 @@ class _Schemas:
         if not any(is_float):
             return _Plan()
         schema = self._schema(node)
-        if schema is None or self._has_fixed_type(node):
+        if schema is None or self._has_fixed_type(node) or _is_fp32_only(node):
             return _Plan(reason=NO_FP16)
+        if not self._others.isdisjoint((*node.input, *node.output)):
+            return _Plan(reason=NO_FP16)  # a sequence keeps the type of its tensors
         free = {
             entry.type_param_str
             for entry in schema.type_constraints
@@ -214,6 +220,14 @@ def _has_large_weights(
     weights = (constants.get(node.input[place]) for place in plan.inputs)
     arrays = [onnx.numpy_helper.to_array(entry) for entry in weights if entry is not None]
     return any(array.size and np.abs(array).max() > MAX_FP16 for array in arrays)
+
+
+def _is_fp32_only(node: NodeProto) -> bool:
+    """Tell whether a node is wrong or runs nowhere in fp16, although its schema allows it."""
+    if node.op_type in ("BitCast", "MeanVarianceNormalization"):
+        return True  # for the bits of a number, and with an fp32 constant inside
+    reductions = [entry.s for entry in node.attribute if entry.name == "reduction"]
+    return node.op_type in _SCATTERS and reductions not in ([], [b"none"])
 
 
 def _lift_constants(graph: GraphProto, onnx: Any) -> None:

@@ -33,12 +33,30 @@ def captured_tensors(node: NodeProto) -> Iterator[str]:
                 yield from captured_tensors(inner)
 
 
+def all_graphs(graph: GraphProto) -> Iterator[GraphProto]:
+    """Yield a graph, then the graphs of its branches and loops."""
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            inner = [attribute.g] if attribute.HasField("g") else []
+            for each in (*inner, *attribute.graphs):
+                yield from all_graphs(each)
+
+
 def float_tensors(graph: GraphProto, onnx: Any) -> set[str]:
     """Return the names of all fp32 tensors, including constants."""
     infos = (*graph.input, *graph.output, *graph.value_info)
     fp32 = onnx.TensorProto.FLOAT
     found = {entry.name for entry in infos if entry.type.tensor_type.elem_type == fp32}
     return found | {entry.name for entry in graph.initializer if entry.data_type == fp32}
+
+
+def other_values(graph: GraphProto) -> set[str]:
+    """Return the names of the values that are no tensors: sequences and optional values."""
+    infos = (*graph.input, *graph.output, *graph.value_info)
+    return {
+        entry.name for entry in infos if entry.type.WhichOneof("value") not in (None, "tensor_type")
+    }
 
 
 def drop_unused_constants(graph: GraphProto) -> None:

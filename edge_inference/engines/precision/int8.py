@@ -13,15 +13,13 @@ from typing import TYPE_CHECKING
 
 from edge_inference.engines.precision.graph import float_tensors
 from edge_inference.engines.precision.onnx_file import import_onnx, opset_of
+from edge_inference.engines.precision.opset import MIN_OPSET
 from edge_inference.engines.precision.qdq_pairs import QdqStyle, QdqWriter
 from edge_inference.engines.precision.ranges import Range
 from edge_inference.errors import ModelError
 
 if TYPE_CHECKING:
     from onnx import ModelProto
-
-#: The first opset with scales per channel.
-MIN_OPSET = 13
 
 NOT_QUANTIZED = "not quantized for this engine"
 
@@ -85,8 +83,8 @@ def to_int8(
     opset = opset_of(model)
     if opset < MIN_OPSET:
         raise ModelError(
-            f"opset {opset}: int8 needs at least {MIN_OPSET}; export the model again with "
-            "that opset, or raise it with onnx.version_converter"
+            f"opset {opset}: int8 needs at least {MIN_OPSET}, and onnx.version_converter cannot "
+            "convert this network; export the model again with that opset"
         )
     style = QDQ_STYLES[target]
     onnx = import_onnx()

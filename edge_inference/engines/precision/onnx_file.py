@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
 import secrets
-from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +24,7 @@ def import_onnx() -> Any:
         import onnx
         import onnx.checker
         import onnx.defs
+        import onnx.inliner
         import onnx.numpy_helper
         import onnx.shape_inference
         import onnx.version_converter
@@ -128,18 +127,6 @@ def file_sha256(file: Path) -> str:
         return sha256_of(file)
     except OSError as error:
         raise ModelError(f"{file}: cannot be read ({error.strerror})") from error
-
-
-def check_node_names(names: Iterable[str], known: Iterable[str], where: str) -> None:
-    """Raise ModelError for the first name without a node, with the nearest names."""
-    node_names = list(known)
-    for name in names:
-        if name not in node_names:
-            near = difflib.get_close_matches(name, node_names, n=3, cutoff=0.4) or node_names[:5]
-            raise ModelError(
-                f"{where}: no node has the name {name!r}, so it cannot stay in fp32; "
-                f"the nearest names are {', '.join(near)}"
-            )
 
 
 def first_line(error: BaseException) -> str:

@@ -116,7 +116,8 @@ class QdqWriter:
         for place, name in enumerate(reads):
             node.input[place] = self._replaced.get(name, name)
         if not is_quantized:
-            if self._style.pairs_behind and node.op_type in WEIGHTED:
+            is_fusible = node.op_type in WEIGHTED or _is_dilated_average(node)
+            if self._style.pairs_behind and is_fusible:
                 yield from self._isolate(node, reads[0])
             yield node
             return
@@ -134,7 +135,7 @@ class QdqWriter:
             yield from self._with_pairs_behind(node, None)
 
     def _isolate(self, node: NodeProto, name: str) -> Iterator[NodeProto]:
-        """Prevent ONNX Runtime from quantizing the weights of a layer that stays in fp32.
+        """Prevent ONNX Runtime from quantizing a layer that stays in fp32.
 
         It does so for a layer that reads a dequantized tensor. A Sum of one tensor between
         them gives the same tensor, and ONNX Runtime does not optimize it away.
@@ -150,7 +151,7 @@ class QdqWriter:
             return False
         if node.op_type in self._style.moving:
             return node.input[0] in self._replaced
-        return node.op_type in self._style.operators()
+        return node.op_type in self._style.operators() and not _is_dilated_average(node)
 
     def _is_clamped_next(self, node: NodeProto) -> bool:
         """Tell whether only a clamp reads the result: the engine fuses both with the pair."""
@@ -214,7 +215,7 @@ class QdqWriter:
         if name in self._constants:
             if self._style.stores_numbers:
                 values = self._array(name)
-                span = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
+                span = float(values.min(initial=0.0)), float(values.max(initial=0.0))
                 scale = self._activation(span)
                 yield from self._constant(node, place, name, scale, quantize(values, scale))
             return
@@ -275,6 +276,13 @@ class QdqWriter:
 
     def _array(self, name: str) -> NDArray[np.float32]:
         return np.asarray(self._onnx.numpy_helper.to_array(self._constants[name]), np.float32)
+
+
+def _is_dilated_average(node: NodeProto) -> bool:
+    """Tell whether a node has an attribute that ONNX Runtime's 8-bit average pool refuses."""
+    return node.op_type == "AveragePool" and any(
+        entry.name == "dilations" for entry in node.attribute
+    )
 
 
 def _channel_axis(node: NodeProto, weights: NDArray[np.float32]) -> int | None:

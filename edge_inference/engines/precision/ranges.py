@@ -44,16 +44,21 @@ class Histogram:
         self.low = 0.0
         self.high = 0.0
         self.limit = 0.0
+        self.has_infinity = False
         self.counts = np.zeros(_BINS, dtype=np.int64)
         self._zeros = 0
 
     def add(self, values: NDArray[np.float32]) -> None:
-        """Count values; raises TensorError for NaN and infinity."""
+        """Count the finite values; raises TensorError for NaN."""
         if not values.size:
             return
         low, high = float(values.min()), float(values.max())
-        if not (math.isfinite(low) and math.isfinite(high)):
-            raise TensorError("NaN or infinity among the values; use another image or repair it")
+        if math.isnan(low):
+            raise TensorError("NaN among the values; use another image or repair it")
+        if math.isinf(low) or math.isinf(high):
+            self.has_infinity = True
+            self.add(values[np.isfinite(values)])
+            return
         self.low, self.high = min(self.low, low), max(self.high, high)
         largest = max(-low, high)
         if largest > self.limit:
@@ -76,6 +81,23 @@ class Histogram:
         self.limit = limit
         self.counts[_HALF] += self._zeros
         self._zeros = 0
+
+    def is_masked(self, ratio: float) -> bool:
+        """Tell whether some values only mark places, as before a softmax.
+
+        Such values are infinite, or negative and ``ratio`` times as large as all others, with
+        none between. One range for both would leave no steps for the others.
+        """
+        if self.has_infinity:
+            return True
+        places = np.flatnonzero(self.counts)
+        below = _HALF - places[places < _HALF][::-1]  # the larger magnitude of each bin, in bins
+        above = places[places >= _HALF] - _HALF + 1
+        if not below.size:
+            return False
+        sizes = np.append(above[-1:] if above.size else below[:1], below)
+        others = np.maximum(sizes[:-1], sizes[0])
+        return bool(np.any(sizes[1:] - 1 >= ratio * others))
 
     def edges(self) -> NDArray[np.float64]:
         """Return the ``_BINS + 1`` edges of the bins."""

@@ -19,20 +19,33 @@ from edge_inference.errors import BackendError
 if TYPE_CHECKING:
     from onnx import GraphProto
 
-_WEIGHTED = ("Conv", "ConvTranspose", "FusedConv", "FusedGemm", "FusedMatMul", "Gemm", "MatMul")
+_WEIGHTED = (
+    "Conv",
+    "ConvTranspose",
+    "FusedConv",
+    "FusedGemm",
+    "FusedMatMul",
+    "Gemm",
+    "MatMul",
+    "MatMulNBits",  # packed weights; it computes in the type of their scales
+)
 #: Kernels that compute in int8, by a part of their name.
-_INTEGER = ("QLinear", "Integer", "QGemm", "QConv", "QAttention")
-#: Of these, the kernels without weights.
-_WITHOUT_WEIGHTS = (
-    "Add",
-    "AveragePool",
-    "Concat",
-    "LeakyRelu",
-    "Mul",
-    "ReduceMean",
-    "Sigmoid",
-    "Softmax",
-    "Where",
+_INTEGER = ("QLinear", "Integer", "QGemm", "QConv", "QAttention", "DynamicQuantizeMatMul")
+#: Of these, the kernels without weights; "QLinearMatMul" is not one of them.
+_WITHOUT_WEIGHTS = tuple(
+    f"QLinear{operator}"
+    for operator in (
+        "Add",
+        "AveragePool",
+        "Concat",
+        "GlobalAveragePool",
+        "LeakyRelu",
+        "Mul",
+        "ReduceMean",
+        "Sigmoid",
+        "Softmax",
+        "Where",
+    )
 )
 UNKNOWN = "unknown"
 _NAMES = {"FLOAT": "fp32", "FLOAT16": "fp16", "DOUBLE": "fp64", "BFLOAT16": "bf16"}
@@ -75,7 +88,7 @@ def _count(graph: GraphProto, types: dict[str, int]) -> Counter[str]:
     counts: Counter[str] = Counter()
     for node in graph.node:
         kind = node.op_type
-        if any(part in kind for part in _INTEGER) and not kind.endswith(_WITHOUT_WEIGHTS):
+        if any(part in kind for part in _INTEGER) and kind not in _WITHOUT_WEIGHTS:
             counts["int8"] += 1
         elif kind in _WEIGHTED:
             # Both inputs have the same type; computed tensors have no type in the file.

@@ -96,6 +96,11 @@ def check_engine(
 
     if selection.name == "null":
         return EngineCheck({}, ())
+    if model.input.batch > 1:
+        notes["batch"] = (
+            f"batch: one image fills the fixed batch of {model.input.batch}, so an inference costs "
+            f"as much as {model.input.batch}; export the model with batch 1 to avoid that"
+        )
     if golden != "off":
         found = run_golden_check(model, infer)
         report("golden check", golden, found.passed, found.summary(), "golden_check")
@@ -143,7 +148,8 @@ def warm_up(model: ModelDescription, backend: Backend) -> None:
 
 def reference_backend(model: ModelDescription, threads: int = 1) -> Backend:
     """Return the reference of the self-check, not open yet: ONNX Runtime in fp32 on the CPU."""
-    return OrtBackend(model.variants["fp32"].file, threads=threads, precision="fp32")
+    file = model.variants["fp32"].file
+    return OrtBackend(file, threads=threads, precision="fp32").fit_to(model)
 
 
 def _precision(selection: Selection, backend: Backend) -> str | None:

@@ -35,7 +35,7 @@ from edge_inference.engines.serving.backend_table import (
     BackendCandidate,
     EngineRequest,
 )
-from edge_inference.errors import BackendError, EdgeInferenceError
+from edge_inference.errors import BackendError, EdgeInferenceError, ModelError
 
 Value = TypeVar("Value")
 
@@ -63,18 +63,28 @@ def select_backend(request: EngineRequest, cache: ArtifactCache | None = None) -
     """Select a backend; nothing is made or opened.
 
     "auto" selects the first of TensorRT, ONNX Runtime with CUDA, and ONNX Runtime on the CPU
-    that can run here. Raises BackendError where the requested backend cannot run here,
-    PluginError for an unknown name, ConfigError for an unknown int8 mode, ModelError for
-    weights that are missing, altered, or need too much memory.
+    that can run here and has a file for the model. Raises BackendError where the requested
+    backend cannot run here, PluginError for an unknown name, ConfigError for an unknown int8
+    mode, ModelError for weights that are missing, altered, or need too much memory.
     """
     name = request.backend
     weight_bits(request.int8_mode)  # checks the mode, also where no int8 engine serves
     refused: list[str] = []
     for candidate in AUTOMATIC_ORDER if name == AUTO else (BACKENDS.get(name),):
         reason = _call(candidate, "unavailable_reason", candidate.unavailable_reason)
-        if reason is None:
-            return _select(candidate, request, cache or default_cache(), refused)
-        refused.append(f"{candidate.name} not available: {reason}")
+        if reason is not None:
+            refused.append(f"{candidate.name} not available: {reason}")
+            continue
+        precision, why = _choose_precision(candidate, request)
+        try:
+            artifact = _artifact_of(candidate, request, precision)
+        except ModelError as error:
+            if name != AUTO or candidate is AUTOMATIC_ORDER[-1]:
+                raise
+            refused.append(f"{candidate.name} not possible: {error}")
+            continue
+        file = _ChosenFile(precision, why, artifact)
+        return _select(candidate, request, file, cache or default_cache(), refused)
     raise BackendError(
         f"backend {name!r} cannot run model {request.model.name!r} here: {'; '.join(refused)}"
     )
@@ -127,22 +137,31 @@ def fallback(request: EngineRequest) -> EngineRequest:
     return replace(request, backend="ort", precision="auto")
 
 
+@dataclass(frozen=True)
+class _ChosenFile:
+    precision: str
+    why_precision: str
+    artifact: Artifact
+
+
 def _select(
-    candidate: BackendCandidate, request: EngineRequest, cache: ArtifactCache, refused: list[str]
+    candidate: BackendCandidate,
+    request: EngineRequest,
+    chosen: _ChosenFile,
+    cache: ArtifactCache,
+    refused: list[str],
 ) -> Selection:
-    for (
-        variant
-    ) in request.model.variants.values():  # the artifact is one of them, or is derived from one
+    for variant in request.model.files():  # the artifact is one of them, or is derived from one
         check_memory(variant.file, request.model_max_mb, "the parameter model_max_mb")
-    precision, why_precision = _choose_precision(candidate, request)
-    artifact = _artifact_of(candidate, request, precision)
+    precision, artifact = chosen.precision, chosen.artifact
     if isinstance(artifact, ShippedFile):
         artifact.variant.verify()
     file, damaged = _call(candidate, "finding its file", lambda: find_undamaged(artifact, cache))
     int8_mode = int8_mode_of(candidate.name, precision, artifact)
     computes = precision if int8_mode is None else describe_int8_mode(int8_mode)
     why = "requested" if request.backend != AUTO else "first of the automatic order that can run"
-    reasons = [f"backend {candidate.name}: {why}", f"precision {precision}: {why_precision}"]
+    reasons = [f"backend {candidate.name}: {why}", f"precision {precision}: {chosen.why_precision}"]
+    reasons += [artifact.reason] if artifact.reason else []
     backend = None if file is None else _make(candidate, request, computes, file)
     return Selection(
         request,
@@ -169,7 +188,7 @@ def _make(
     backend = _call(candidate, "make", lambda: candidate.make(request, computes, file))
     if not isinstance(backend, Backend):
         raise _wrong_type(candidate, "make", "a Backend", backend)
-    return backend
+    return backend.fit_to(request.model)
 
 
 def _call(owner: BackendCandidate | Selection, what: str, function: Callable[[], Value]) -> Value:

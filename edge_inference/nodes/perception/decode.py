@@ -94,10 +94,7 @@ class Decode(Stage[TensorBatch]):
         for index, geometry in enumerate(item.geometry):
             if index and self._mailbox.is_closed:
                 raise FrameDropped("stopped")
-            outputs = item.tensors
-            if len(item.geometry) > 1:
-                outputs = {name: array[index : index + 1] for name, array in outputs.items()}
-            result = model.decode(outputs, geometry, decoder_settings)
+            result = model.decode(item.tensors_of(index), geometry, decoder_settings)
             results.append(
                 replace(result, model=model.name, stamp_ns=item.stamp_ns, frame_id=item.frame_id)
             )

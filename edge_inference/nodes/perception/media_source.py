@@ -126,7 +126,7 @@ class MediaSource(Component):
                 self._published_in_pass = 0
                 continue
             self._images.publish(
-                Frame.from_array(image, "bgr8", self.now_ns(), settings.frame_id, origin)
+                Frame.from_array(image, None, self.now_ns(), settings.frame_id, origin)
             )
             self._published += 1
             self._published_in_pass += 1
@@ -140,7 +140,7 @@ class MediaSource(Component):
     def _read(self) -> tuple[NDArray[np.uint8] | None, str]:
         if self._media is None:
             self._media = open_media(self.parameters.current.source)
-        return self._media.read(), self._media.origin
+        return self._media.read_with_alpha(), self._media.origin
 
     def _reopen_camera(self, worker: Worker) -> None:
         """Close a camera that failed, and wait before it is opened again."""

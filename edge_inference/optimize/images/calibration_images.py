@@ -109,7 +109,7 @@ def _from_files(files: Sequence[Path], skipped: SkippedCallback | None) -> Itera
     is_any_read = False
     for file in files:
         try:
-            image = ImageFiles([file]).read()
+            image = ImageFiles([file]).read_with_alpha()
         except SourceError as error:
             reason = error
             if skipped is not None:

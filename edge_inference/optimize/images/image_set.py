@@ -103,7 +103,7 @@ def read_image_file(file: Path) -> Frame:
         raise SourceError(f"{file}: not an image file; expected {', '.join(IMAGE_SUFFIXES)}")
     media = open_media(str(file))
     try:
-        image = media.read()
+        image = media.read_with_alpha()
     finally:
         media.close()
     if image is None:

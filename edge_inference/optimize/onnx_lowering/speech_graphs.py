@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from edge_inference.engines.build.profiles import Profile
 from edge_inference.engines.precision.onnx_file import first_line, import_onnx
+from edge_inference.engines.precision.opset import convert_opset
 from edge_inference.errors import ModelError
 from edge_inference.optimize.onnx_lowering.branches import keep_outputs, split_branches
 from edge_inference.optimize.onnx_lowering.constant_shapes import fold_constant_shapes
@@ -47,7 +48,7 @@ def lower_speech_graph(role: str, files: Mapping[str, Path]) -> ModelProto:
         lower_to_standard_ops(model)
         for mask in _MASKS:
             remove_mask_input(model, mask)
-        model = fold_constant_shapes(_convert_opset(model, _MIN_OPSET))
+        model = fold_constant_shapes(convert_opset(model, _MIN_OPSET))
     except ModelError as error:
         raise ModelError(f"{file.name}, {role}: {error}") from error
     return _check_graph(model, role)
@@ -77,19 +78,6 @@ def _axis_lengths(entry, lengths: Mapping[str, LengthRange]) -> Sequence[LengthR
                 f"{', '.join(lengths)}"
             )
     return found
-
-
-def _convert_opset(model: ModelProto, opset: int) -> ModelProto:
-    """Convert a graph to a newer opset if its own is older."""
-    if model.opset_import[0].version >= opset:
-        return model
-    onnx = import_onnx()
-    try:
-        return onnx.version_converter.convert_version(model, opset)  # type: ignore[no-any-return]
-    except RuntimeError as error:
-        raise ModelError(
-            f"it cannot be converted to opset {opset} ({first_line(error)})"
-        ) from error
 
 
 def _check_graph(model: ModelProto, role: str) -> ModelProto:

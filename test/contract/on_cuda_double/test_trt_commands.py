@@ -7,12 +7,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from edge_inference.backends.trt.metadata import read_sidecar, verify_plan
 from edge_inference.core.checksum import sha256_of
 from edge_inference.engines.cache.cost_cache import CostCache
+from input_kinds import write_classifier
 
 ROOT = Path(__file__).resolve().parents[3]
 AS_TENSORRT = [ROOT / "test" / "cuda_double" / "as_tensorrt", ROOT / "test" / "unit"]
@@ -125,3 +127,44 @@ def test_an_engine_is_timed_interleaved_with_its_baseline(cache: Path, plan: Pat
     assert {configuration.execution for configuration in configurations} == {"Double"}
     assert configurations[1].artifact == sha256_of(plan)
     assert [cost.cpu for cost in newest.costs] == [None, None]  # the GPU computes
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("unbatched", {"layout": "HWC", "dtype": "uint8"}),
+        ("filled", {"batch": 4, "input": {"batch": 4}}),
+        ("alpha", {"channels": 4, "input": {"color": "RGBA"}}),
+        (
+            "sized",
+            {"extra": {"size": ("int64", ["n", 2])}, "extra_inputs": {"size": [[1, 2]]}},
+        ),
+    ],
+)
+def test_models_of_other_inputs_are_built_and_checked(
+    cache: Path, tmp_path: Path, name: str, options: dict[str, Any]
+) -> None:
+    folder = write_classifier(tmp_path / name, **options)
+    words = ("models", "check", str(folder), "--backend", "trt", "--precision", "fp32")
+    done = command(cache, *words)
+    assert done.returncode == 0, done.stderr
+    assert "self-check: passed on 1 image(s), agreement 100.0%" in done.stdout
+
+
+def test_a_value_of_another_length_is_another_engine(cache: Path, tmp_path: Path) -> None:
+    extra = {"size": ("int64", ["n", 2])}
+    folder = write_classifier(tmp_path / "sized", extra=extra, extra_inputs={"size": [[1, 2]]})
+
+    def build() -> dict[str, Any]:
+        done = command(cache, "engine", "build", str(folder), "--precision", "fp32", "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.splitlines()[-1])["summary"]
+
+    first = build()
+    assert read_sidecar(Path(first["plan"])).profiles["size"] == ((1, 2),) * 3
+    file = folder / "model.yaml"
+    file.write_text(file.read_text().replace("- 2\n", "- 2\n  - - 3\n    - 4\n"))
+    other = build()
+    assert read_sidecar(Path(other["plan"])).profiles["size"] == ((2, 2),) * 3
+    assert other["plan"] != first["plan"]
+    assert build()["from_cache"]

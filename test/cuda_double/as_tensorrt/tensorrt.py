@@ -100,5 +100,7 @@ def _casts_to_half(node: Any) -> bool:
 
 
 def _tensor(value: Any) -> Any:
-    shape = tuple(axis.dim_value or -1 for axis in value.type.tensor_type.shape.dim)
-    return builder_fakes.Tensor(value.name, shape, DataType.FLOAT)
+    kind = value.type.tensor_type
+    shape = tuple(axis.dim_value or -1 for axis in kind.shape.dim)
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)
+    return builder_fakes.Tensor(value.name, shape, DataType(dtype.name))

@@ -1,0 +1,229 @@
+"""Outputs whose rows depend on the data: found in the graph, and compared after decoding."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from edge_inference.backends.ort import OrtBackend
+from edge_inference.core.images.frame import Frame
+from edge_inference.core.models.data_dependence import DataDependence, find_data_dependence
+from edge_inference.core.models.model import load_model
+from edge_inference.core.models.model_search import find_model
+from edge_inference.core.models.self_check import SelfCheckReport, run_self_check
+from input_kinds import cells_image, write_detector
+
+Change = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+FLOAT = TensorProto.FLOAT
+#: The graph drops scores below 0.3, the decoder those below 0.4.
+CELLS = {(0, 0): 0.45, (1, 2): 0.9, (3, 1): 0.8}
+FAINT, FIRST, SECOND = 0, 2, 1  # rows, in the order of the cells from top to bottom
+
+
+def check(folder: Path, change: Change) -> SelfCheckReport:
+    """Check a candidate that changes the rows of the detector."""
+    model = load_model(folder)
+    with OrtBackend(model.variants["fp32"].file).fit_to(model) as backend:
+
+        def candidate(inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+            return {name: change(rows) for name, rows in backend.infer(inputs).items()}
+
+        return run_self_check(
+            model, backend.infer, candidate, [Frame.from_array(cells_image(CELLS))]
+        )
+
+
+def moved(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    rows = rows.copy()
+    rows[0, FIRST, [0, 2]] += 8
+    return rows
+
+
+def relabeled(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    rows = rows.copy()
+    rows[0, FIRST, 4] = np.nan
+    return rows
+
+
+def extra(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.append(rows, [[[16, 16, 24, 24, 0.85, 0]]], axis=1).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda rows: rows,
+        lambda rows: rows[:, ::-1],
+        lambda rows: np.delete(rows, FAINT, axis=1),
+        lambda rows: rows + np.array([0.4, 0.4, 0.4, 0.4, 0.02, 0], np.float32),
+    ],
+    ids=["equal", "other order", "one faint box less", "rounding"],
+)
+def test_what_another_engine_may_find(tmp_path: Path, change: Change) -> None:
+    report = check(write_detector(tmp_path / "model"), change)
+    assert report.passed, report.summary()
+    assert "raw outputs not compared: their rows depend on the data" in report.summary()
+    assert "cosine" not in report.figures()
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda rows: np.delete(rows, FIRST, axis=1), "66.7% of the results agree"),
+        (lambda rows: np.delete(rows, SECOND, axis=1), "66.7% of the results agree"),
+        (lambda rows: rows[:, :0], "0.0% of the results agree"),
+        (moved, "50.0% of the results agree"),
+        (extra, "80.0% of the results agree"),
+        (relabeled, "expected finite values"),
+    ],
+    ids=["best box lost", "second box lost", "all lost", "moved", "one more", "NaN"],
+)
+def test_what_it_may_not(tmp_path: Path, change: Change, reason: str) -> None:
+    report = check(write_detector(tmp_path / "model"), change)
+    assert not report.passed
+    assert reason in "; ".join(report.reasons)
+
+
+def test_no_rows_on_both_sides_agree(tmp_path: Path) -> None:
+    model = load_model(write_detector(tmp_path / "model"))
+    with OrtBackend(model.variants["fp32"].file).fit_to(model) as backend:
+        dark = [Frame.from_array(np.zeros((32, 32, 3), np.uint8))]
+        report = run_self_check(model, backend.infer, backend.infer, dark)
+    assert report.passed
+    assert report.results is not None
+    assert report.results.compared == 0
+
+
+def test_rows_of_an_operator_that_is_not_known_to_choose(tmp_path: Path) -> None:
+    """Only the shapes tell, on one of the images."""
+    folder = write_detector(tmp_path / "model")
+    model = load_model(folder)
+    file = model.variants["fp32"].file
+    shutil.copy(file, tmp_path / "real.onnx")
+    graph = onnx.load(file)
+    graph.graph.node[3].op_type = "SelectsSomehow"
+    graph.graph.node[3].domain = "custom"
+    onnx.save(graph, file)
+    assert find_data_dependence(file) == DataDependence(unknown=frozenset({"detections"}))
+    images = [Frame.from_array(cells_image(cells)) for cells in ({(1, 2): 0.9}, CELLS)]
+    with OrtBackend(tmp_path / "real.onnx").fit_to(model) as backend:
+
+        def candidate(inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+            rows = backend.infer(inputs)["detections"]
+            return {"detections": rows[:, rows[0, :, 4] > 0.5]}
+
+        report = run_self_check(model, backend.infer, candidate, images)
+    assert report.outputs is not None
+    assert report.outputs.tensors == ()
+    assert report.passed, report.summary()
+
+
+# --- what is found in a graph ----------------------------------------------------
+
+
+def find(
+    folder: Path,
+    nodes: Sequence[onnx.NodeProto],
+    constants: Mapping[str, Any] | None = None,
+    shape: Sequence[Any] = (1, 4),
+    functions: Sequence[onnx.FunctionProto] = (),
+) -> DataDependence:
+    """Return what depends on the data in a graph from ``x`` to ``y``."""
+    values = {name: np.asarray(value) for name, value in (constants or {}).items()}
+    graph = helper.make_graph(
+        list(nodes),
+        "tiny",
+        [helper.make_tensor_value_info("x", FLOAT, [1, 4])],
+        [helper.make_tensor_value_info("y", FLOAT, list(shape))],
+        [numpy_helper.from_array(value, name) for name, value in values.items()],
+    )
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("local", 1)]
+    model = helper.make_model(graph, opset_imports=opsets, functions=list(functions))
+    onnx.save(model, folder / "tiny.onnx")
+    return find_data_dependence(folder / "tiny.onnx")
+
+
+def make(kind: str, inputs: str, outputs: str, **attributes: Any) -> onnx.NodeProto:
+    return helper.make_node(kind, inputs.split(), outputs.split(), **attributes)
+
+
+@pytest.mark.parametrize(
+    "kind", ["NonZero", "Unique", "Compress", "EfficientNMS_TRT", "BatchedNMS"]
+)
+def test_operators_that_cut(tmp_path: Path, kind: str) -> None:
+    found = find(tmp_path, [make("Relu", "x", "a"), make(kind, "a", "b"), make("Cast", "b", "y")])
+    assert found == DataDependence(frozenset("y"), is_cut=True)
+
+
+def test_topk_orders(tmp_path: Path) -> None:
+    assert find(tmp_path, [make("TopK", "x k", "y i")], {"k": [2]}).unordered == {"y"}
+    assert not find(tmp_path, [make("TopK", "x k", "y i")], {"k": [2]}).is_cut
+
+
+def test_a_choice_beside_the_output_does_not_count(tmp_path: Path) -> None:
+    nodes = [make("NonZero", "x", "indices"), make("Relu", "x", "y")]
+    assert find(tmp_path, nodes) == DataDependence()
+
+
+@pytest.mark.parametrize("source", ["constant", "shape"])
+def test_a_choice_among_constants_does_not_count(tmp_path: Path, source: str) -> None:
+    """Old exporters write a range of numbers so."""
+    first = make("Shape", "x", "a") if source == "shape" else make("Identity", "c", "a")
+    nodes = [first, make("NonZero", "a", "b"), make("Gather", "x b", "y")]
+    assert find(tmp_path, nodes, {"c": [1]}) == DataDependence()
+
+
+@pytest.mark.parametrize("as_node", [False, True])
+def test_the_score_threshold_of_nms(tmp_path: Path, as_node: bool) -> None:
+    threshold = np.array([0.25], np.float32)
+    nodes = [make("NonMaxSuppression", "x x n i t", "b"), make("Cast", "b", "y")]
+    if as_node:
+        value = numpy_helper.from_array(threshold)
+        nodes.insert(0, make("Constant", "", "t", value=value))
+    constants = {} if as_node else {"t": threshold}
+    found = find(tmp_path, nodes, {"n": [5], "i": [0.5], **constants})
+    assert found == DataDependence(frozenset("y"), is_cut=True, score_threshold=0.25)
+
+
+def test_a_choice_in_an_inner_graph(tmp_path: Path) -> None:
+    inner = [make("NonZero", "x", "b")]
+    value = helper.make_tensor_value_info("b", TensorProto.INT64, None)
+    body = helper.make_graph(inner, "body", [], [value])
+    nodes = [make("If", "c", "y", then_branch=body, else_branch=body)]
+    assert find(tmp_path, nodes, {"c": np.array(True)}).unordered == {"y"}
+
+
+def test_a_choice_in_a_function(tmp_path: Path) -> None:
+    body = [make("NonZero", "p", "q")]
+    opsets = [helper.make_opsetid("", 17)]
+    function = helper.make_function("local", "choose", ["p"], ["q"], body, opsets)
+    nodes = [make("choose", "x", "y", domain="local")]
+    assert find(tmp_path, nodes, functions=[function]).unordered == {"y"}
+
+
+@pytest.mark.parametrize(("shape", "is_unknown"), [((1, 4), False), ((1, "n"), True), ((0,), True)])
+def test_axes_of_unknown_length(tmp_path: Path, shape: Sequence[Any], is_unknown: bool) -> None:
+    found = find(tmp_path, [make("Relu", "x", "y")], shape=shape)
+    assert found.unknown == (frozenset("y") if is_unknown else frozenset())
+
+
+def test_shipped_models_depend_on_nothing() -> None:
+    for name in ("nanodet", "efficientnet_lite0"):
+        found = find_data_dependence(find_model(name).variants["fp32"].file)
+        assert (found.unordered, found.is_cut) == (frozenset(), False)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"text", b"\x3a\xff\xff\xff\xff\x0f"])
+def test_a_file_that_cannot_be_read(tmp_path: Path, content: bytes | None) -> None:
+    file = tmp_path / "bad.onnx"
+    if content is not None:
+        file.write_bytes(content)
+    assert find_data_dependence(file) == DataDependence()

@@ -1,0 +1,358 @@
+"""Models of every kind of input give the right result, or a sentence that names the key to change.
+
+The graphs run in ONNX Runtime; the expected scores follow from a formula.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge_inference.backends.base import Backend
+from edge_inference.core.images.frame import Frame
+from edge_inference.core.images.preprocess import Preprocessor
+from edge_inference.core.models.model import ModelDescription, load_model
+from edge_inference.core.results import Classification, Detections
+from edge_inference.engines.cache.artifact_cache import ArtifactCache
+from edge_inference.engines.serving.backend_table import EngineRequest
+from edge_inference.engines.serving.engine_check import check_engine, warm_up
+from edge_inference.engines.serving.selection import prepare
+from edge_inference.errors import ConfigError, ImageError, ModelError, TensorError
+from input_kinds import (
+    CELL,
+    HEIGHT,
+    SIDE,
+    WIDTH,
+    cells_image,
+    expected_scores,
+    write_classifier,
+    write_detector,
+)
+
+RGB = (200, 100, 50)
+DTYPES = ("float32", "float16", "float64", "uint8", "int8", "uint16", "int16", "uint32", "int32")
+DTYPES += ("uint64", "int64")
+SEVEN = (10.0, 250.0, 40.0, 50.0, 60.0, 70.0, 80.0)
+
+
+def frame_of(values: Any, encoding: str, dtype: Any = np.uint8) -> Frame:
+    """Return an image of one color, of another size than the model's."""
+    pixels = np.tile(np.array(values, dtype), (16, 20, 1))
+    data = np.frombuffer(pixels.tobytes(), np.uint8)
+    return Frame(data, 20, 16, encoding, pixels.nbytes // 16)
+
+
+def open_model(folder: Path, cache: Path, **request: Any) -> tuple[ModelDescription, Backend]:
+    model = load_model(folder)
+    request = {"backend": "ort", "precision": "fp32", **request}
+    selection = prepare(EngineRequest(model, **request), ArtifactCache(cache))
+    assert selection.backend is not None
+    return model, selection.backend.open()
+
+
+def run(folder: Path, frame: Frame, cache: Path, **request: Any) -> Any:
+    """Do what the nodes do: make the tensor, infer, decode."""
+    model, backend = open_model(folder, cache, **request)
+    with backend:
+        warm_up(model, backend)
+        tensor, geometry = Preprocessor(model.input)(frame)
+        assert [spec.name for spec in backend.inputs] == ["image"]
+        outputs = backend.infer({"image": tensor})
+        for spec in backend.outputs:
+            assert len(spec.shape) == outputs[spec.name].ndim
+        return model.decode(outputs, geometry)
+
+
+def scores_of(result: Any) -> np.ndarray:
+    assert isinstance(result, Classification)
+    scores = np.empty(len(result.class_ids))
+    scores[result.class_ids] = result.scores
+    return scores
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC", "CHW", "HWC"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_layouts_and_types(tmp_path: Path, layout: str, dtype: str) -> None:
+    shift = 128 if dtype == "int8" else 0
+    folder = write_classifier(
+        tmp_path / "model", layout=layout, dtype=dtype, input={"mean": [float(shift)]}
+    )
+    found = scores_of(run(folder, frame_of(RGB, "rgb8"), tmp_path))
+    expected = expected_scores(np.array([[RGB]], np.float64) - shift)
+    np.testing.assert_allclose(found, expected, rtol=2e-3)
+
+
+def test_a_bool_input_is_true_above_the_mean(tmp_path: Path) -> None:
+    folder = write_classifier(tmp_path / "model", dtype="bool", input={"mean": [99.5]})
+    found = scores_of(run(folder, frame_of((200, 99, 100), "rgb8"), tmp_path))
+    np.testing.assert_allclose(found, expected_scores(np.array([[[1, 0, 1]]])), rtol=1e-5)
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "HWC"])
+@pytest.mark.parametrize(
+    ("color", "encoding", "stored", "expected"),
+    [
+        ("RGBA", "rgba8", (200, 100, 50, 25), (200, 100, 50, 25)),
+        ("RGBA", "bgra8", (50, 100, 200, 25), (200, 100, 50, 25)),
+        ("BGRA", "rgba8", (200, 100, 50, 25), (50, 100, 200, 25)),
+        ("BGRA", "8UC4", (50, 100, 200, 25), (50, 100, 200, 25)),
+        ("MULTI", "rgba8", (200, 100, 50, 25), (200, 100, 50, 25)),
+        ("MULTI", "8UC4", (50, 100, 200, 25), (50, 100, 200, 25)),
+    ],
+)
+def test_four_channels(
+    tmp_path: Path, layout: str, color: str, encoding: str, stored: Any, expected: Any
+) -> None:
+    folder = write_classifier(
+        tmp_path / "model", layout=layout, channels=4, input={"color": color, "channel_count": 4}
+    )
+    found = scores_of(run(folder, frame_of(stored, encoding), tmp_path))
+    np.testing.assert_allclose(found, expected_scores(np.array([[expected]])), rtol=1e-4)
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC", "CHW"])
+@pytest.mark.parametrize(
+    ("depth", "dtype"), [("8U", np.uint8), ("16U", np.uint16), ("16S", np.int16), ("32F", "<f4")]
+)
+def test_seven_channels_keep_the_stored_numbers(
+    tmp_path: Path, layout: str, depth: str, dtype: Any
+) -> None:
+    factor = 1 if depth == "8U" else 100
+    folder = write_classifier(
+        tmp_path / "model",
+        layout=layout,
+        channels=7,
+        input={"color": "MULTI", "channel_count": 7, "std": [float(factor)]},
+    )
+    frame = frame_of(np.array(SEVEN) * factor, f"{depth}C7", dtype)
+    found = scores_of(run(folder, frame, tmp_path))
+    np.testing.assert_allclose(found, expected_scores(np.array([[SEVEN]])), rtol=1e-4)
+
+
+def test_one_image_fills_a_fixed_batch_and_its_row_is_decoded(tmp_path: Path) -> None:
+    folder = write_classifier(tmp_path / "model", batch=4, input={"batch": 4})
+    result = run(folder, frame_of(RGB, "rgb8"), tmp_path)
+    np.testing.assert_allclose(scores_of(result), expected_scores(np.array([[RGB]])), rtol=1e-4)
+    model, backend = open_model(folder, tmp_path)
+    selection = prepare(EngineRequest(model, "ort", "fp32"), ArtifactCache(tmp_path))
+    with backend:
+        assert "costs as much as 4" in check_engine(selection, backend).notes["batch"]
+        rows = np.arange(3, dtype=np.float32)[:, None, None, None] * np.ones((3, HEIGHT, WIDTH))
+        logits = backend.infer({"image": rows.astype(np.float32)})["logits"]
+        np.testing.assert_allclose(logits[:, 0], np.arange(3) * 4 / 255, rtol=1e-5)
+        with pytest.raises(TensorError, match="expected 1 to 4 images"):
+            backend.infer({"image": np.zeros((5, 3, HEIGHT, WIDTH), np.float32)})
+
+
+@pytest.mark.parametrize("batch", ["batch", "N", None])
+def test_a_dynamic_batch_is_one(tmp_path: Path, batch: str | None) -> None:
+    folder = write_classifier(tmp_path / "model", batch=batch)
+    result = run(folder, frame_of(RGB, "rgb8"), tmp_path)
+    np.testing.assert_allclose(scores_of(result), expected_scores(np.array([[RGB]])), rtol=1e-4)
+
+
+EXTRAS = {
+    "im_shape": ("float32", [1, 2], [[0.5, 0.25]], 0.75),
+    "orig_target_sizes": ("int64", [1, 2], [[1, 2]], 3),
+    "from_a_float": ("int32", [2], [1.0, 2.0], 3),
+    "anywhere": ("float16", ["n", 2], [[0.5, 0.25]], 0.75),
+    "scalar": ("float64", [], 2.5, 2.5),
+    "switch": ("bool", [1], [True], 1),
+    "number_switch": ("bool", [2], [1, 0], 1),
+}
+
+
+@pytest.mark.parametrize("name", EXTRAS)
+def test_an_extra_input_has_its_value(tmp_path: Path, name: str) -> None:
+    dtype, shape, value, factor = EXTRAS[name]
+    extra = {name: (dtype, shape)}
+    folder = write_classifier(tmp_path / "model", extra=extra, extra_inputs={name: value})
+    found = scores_of(run(folder, frame_of(RGB, "rgb8"), tmp_path))
+    np.testing.assert_allclose(found, expected_scores(np.array([[RGB]]), factor), rtol=1e-4)
+
+
+def test_several_extra_inputs(tmp_path: Path) -> None:
+    extra = {"im_shape": ("float32", [1, 2]), "scale_factor": ("float32", [1, 2])}
+    values = {"im_shape": [[0.5, 0.25]], "scale_factor": [[2.0, 1.0]]}
+    folder = write_classifier(tmp_path / "model", extra=extra, extra_inputs=values)
+    found = scores_of(run(folder, frame_of(RGB, "rgb8"), tmp_path))
+    np.testing.assert_allclose(found, expected_scores(np.array([[RGB]]), 0.75 * 3), rtol=1e-4)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("cells", [{}, {(1, 2): 0.9}, {(0, 0): 0.7, (3, 1): 0.5}])
+def test_rows_that_depend_on_the_data(
+    tmp_path: Path, cells: dict[tuple[int, int], float], precision: str
+) -> None:
+    folder = write_detector(tmp_path / "model")
+    frame = Frame.from_array(np.repeat(np.repeat(cells_image(cells), 2, 0), 2, 1))
+    result = run(folder, frame, tmp_path, precision=precision)
+    assert isinstance(result, Detections)
+    side = 2 * CELL
+    boxes = [[x * side, y * side, (x + 1) * side, (y + 1) * side] for x, y in cells]
+    np.testing.assert_allclose(result.boxes, np.array(boxes).reshape(-1, 4), atol=0.1)
+    np.testing.assert_allclose(result.scores, list(cells.values()), atol=0.01)
+
+
+# --- sentences -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("graph", "changes", "words"),
+    [
+        ({}, {"input": {"name": "data"}}, r"no input 'data'; it has image: float32 .*input.name"),
+        ({}, {"input": {"layout": "NHWC"}}, r"layout is NHWC; set input.layout to NCHW$"),
+        ({"layout": "NHWC"}, {"input": {"layout": "NCHW"}}, r"set input.layout to NHWC$"),
+        ({"layout": "HWC"}, {"input": {"layout": "CHW"}}, r"set input.layout to HWC$"),
+        ({"layout": "CHW"}, {"input": {"layout": "NCHW"}}, r"has 4 axes; set input.layout to CHW$"),
+        ({"layout": "HWC"}, {"input": {"layout": "NCHW"}}, r"set input.layout to HWC$"),
+        ({}, {"input": {"layout": "CHW"}}, r"has 3 axes; set input.layout to NCHW$"),
+        ({}, {"input": {"width": 640}}, r"width is 640; set input.width to 12$"),
+        (
+            {},
+            {"input": {"width": 640, "height": 480}},
+            r"width is 640 and height is 480; set input.width to 12 and input.height to 8$",
+        ),
+        ({}, {"input": {"color": "GRAY"}}, r"color GRAY has 1; set input.color to RGB or BGR"),
+        ({"channels": 4}, {}, r"with 4 channels, but color RGB has 3; .*RGBA or BGRA, or to MULTI"),
+        ({"channels": 4, "layout": "NHWC"}, {"input": {"layout": "NCHW"}}, r"layout to NHWC$"),
+        ({"channels": 6}, {}, r"set input.color to MULTI with input.channel_count 6$"),
+        ({"channels": 1}, {}, r"set input.color to GRAY, or to MULTI with input.channel_count 1$"),
+        ({"dtype": "uint8"}, {"input": {"dtype": "float32"}}, r"set input.dtype to uint8$"),
+        ({"dtype": "float16"}, {"input": {"dtype": "float32"}}, r"set input.dtype to float16$"),
+        ({"batch": 4}, {}, r"fixed at 4, .*set input.batch to 4 \(each image then costs"),
+        (
+            {"batch": "n"},
+            {"input": {"batch": 4}},
+            r"any length, .*; remove input.batch$",
+        ),
+        ({}, {"input": {"batch": 4}}, r"batch is 1, but batch is 4; remove input.batch"),
+        (
+            {"extra": {"orig_target_sizes": ("int64", [1, 2])}},
+            {},
+            r"second input orig_target_sizes: int64 \[1, 2\] without a value; .* "
+            r"extra_inputs: \{orig_target_sizes: \[\[0, 0\]\]\}",
+        ),
+        (
+            {"extra": {"flag": ("bool", [])}},
+            {},
+            r"flag: bool \[\] without .* extra_inputs: \{flag: false\}",
+        ),
+        (
+            {"extra": {"sizes": ("int64", [1, 2])}},
+            {"extra_inputs": {"sizes": [640, 640]}},
+            r"extra_inputs.sizes: expected the shape \[1, 2\] .* got \[2\]; write \[\[640, 640\]\]",
+        ),
+        (
+            {"extra": {"sizes": ("int64", [1, 2])}},
+            {"extra_inputs": {"sizes": [1, 2, 3]}},
+            r"extra_inputs.sizes: expected the shape \[1, 2\] .* got \[3\]; correct extra_inputs",
+        ),
+        (
+            {"extra": {"sizes": ("int64", [2])}},
+            {"extra_inputs": {"sizes": [0.5, 1]}},
+            r"extra_inputs.sizes: expected values of int64 as in the graph, got \[0.5, 1.0\]",
+        ),
+        (
+            {"extra": {"sizes": ("uint8", [1])}},
+            {"extra_inputs": {"sizes": [640]}},
+            r"extra_inputs.sizes: expected values of uint8",
+        ),
+        (
+            {"extra": {"sizes": ("float16", [1])}},
+            {"extra_inputs": {"sizes": [1e6]}},
+            r"extra_inputs.sizes: expected values of float16",
+        ),
+        (
+            {"extra": {"sizes": ("int64", [1])}},
+            {"extra_inputs": {"sizes": [True]}},
+            r"extra_inputs.sizes: expected values of int64 as in the graph, got \[True\]",
+        ),
+        (
+            {"extra": {"sizes": ("int64", [1])}},
+            {"extra_inputs": {"sizes": [1], "size": [1]}},
+            r"extra_inputs.size: the graph has no such input; .*did you mean 'sizes'",
+        ),
+    ],
+)
+def test_a_contradiction_names_the_key_to_change(
+    tmp_path: Path, graph: dict, changes: dict, words: str
+) -> None:
+    folder = write_classifier(tmp_path / "model", **graph, **changes)
+    with pytest.raises(ModelError, match=words) as error:
+        open_model(folder, tmp_path)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ({"image": [1]}, r"extra_inputs.image: this is input.name"),
+        ({"sizes": [[1, 2], [3]]}, r"extra_inputs.sizes: expected a number, .* equal lengths"),
+        ({"sizes": "640"}, r"extra_inputs.sizes: expected a number"),
+        ({"sizes": None}, r"extra_inputs.sizes: expected a number"),
+        ({"sizes": {"a": 1}}, r"extra_inputs.sizes: expected a number"),
+        ({"sizes": [True, 2]}, r"extra_inputs.sizes: expected a number"),
+        ({"sizes": [2**70]}, r"extra_inputs.sizes: expected a number"),
+        ([1], r"extra_inputs: expected a mapping"),
+    ],
+)
+def test_a_value_that_is_none_is_refused(tmp_path: Path, value: Any, words: str) -> None:
+    folder = write_classifier(tmp_path / "model", extra_inputs=value)
+    with pytest.raises(ConfigError, match=words):
+        load_model(folder)
+
+
+@pytest.mark.parametrize(
+    ("color", "encoding", "count", "words"),
+    [
+        ("RGBA", "rgb8", 3, r"image 'rgb8' of 20x16: expected 4 channels .* publish rgba8"),
+        ("RGBA", "mono8", 1, r"expected 4 channels with alpha.* got 1 channel without"),
+        ("RGBA", "bayer_rggb8", 1, r"expected 4 channels with alpha"),
+        ("RGBA", "8UC6", 6, r"expected an encoding with colors"),
+        ("MULTI", "rgb8", 3, r"expected 4 channels, which the model needs, got 3"),
+        ("MULTI", "8UC6", 6, r"expected 4 channels, which the model needs, got 6"),
+        ("MULTI", "yuyv", 2, r"stores every channel of a pixel, such as 8UC4"),
+    ],
+)
+def test_a_camera_with_other_channels_is_told(
+    tmp_path: Path, color: str, encoding: str, count: int, words: str
+) -> None:
+    folder = write_classifier(
+        tmp_path / "model", channels=4, input={"color": color, "channel_count": 4}
+    )
+    preprocess = Preprocessor(load_model(folder).input)
+    with pytest.raises(ImageError, match=words):
+        preprocess(frame_of([1] * count, encoding))
+
+
+def test_numbers_beyond_the_type_are_told(tmp_path: Path) -> None:
+    folder = write_classifier(
+        tmp_path / "model", dtype="uint8", input={"color": "MULTI", "channel_count": 3}
+    )
+    preprocess = Preprocessor(load_model(folder).input)
+    preprocess(frame_of([1, 2, 255], "16UC3", np.uint16))
+    with pytest.raises(ImageError, match=r"expected 0 to 255 for the uint8 .* got 1 to 4000"):
+        preprocess(frame_of([1, 2, 4000], "16UC3", np.uint16))
+
+
+def test_a_letterbox_and_numbers_that_are_not_finite(tmp_path: Path) -> None:
+    folder = write_classifier(
+        tmp_path / "model",
+        channels=2,
+        input={"color": "MULTI", "channel_count": 2, "resize": "letterbox", "pad_value": 7},
+    )
+    frame = frame_of([np.nan, 5000.5], "32FC2", np.float32)
+    tensor, geometry = Preprocessor(load_model(folder).input)(frame)
+    # 20x16 fits into 12x8 as 10x8, with one column of padding at each side.
+    expected = np.full((1, 2, HEIGHT, WIDTH), 7, np.float32)
+    expected[0, 0, :, 1:11], expected[0, 1, :, 1:11] = 0, 5000.5
+    np.testing.assert_array_equal(tensor, expected)
+    assert (geometry.scale_x, geometry.offset_x) == (0.5, 1.0)
+
+
+def test_the_detector_is_as_wide_as_its_size_input(tmp_path: Path) -> None:
+    assert load_model(write_detector(tmp_path / "model")).input.width == SIDE
