@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from edge_inference.backends.base import Backend, TensorSpec
 from edge_inference.backends.cpu_instructions import CpuInstructions, find_cpu_instructions
-from edge_inference.core.bounded_file import is_regular_file
+from edge_inference.backends.ort_failures import explain_open_failure, explain_run_failure
 from edge_inference.core.models.onnx_memory import check_memory
-from edge_inference.core.runtime.memory_limit import is_out_of_memory, memory_hint
+from edge_inference.core.models.onnx_problems import find_access_problem
+from edge_inference.core.package_import import explain_import
+from edge_inference.core.runtime.memory_limit import is_out_of_memory
 from edge_inference.errors import BackendError, EngineFileError, ModelError
 
 CPU = "CPUExecutionProvider"
@@ -88,6 +90,11 @@ class OrtBackend(Backend):
         session = self._make_session()
         inputs = [self._spec(node) for node in session.get_inputs()]
         outputs = [self._spec(node) for node in session.get_outputs()]
+        if not outputs:
+            raise BackendError(
+                f"{self._path}: expected an ONNX model with outputs, got one without; declare its "
+                "results as outputs when you export it"
+            )
         self._output_names = [spec.name for spec in outputs]
         self._session = session
         return inputs, outputs
@@ -96,9 +103,7 @@ class OrtBackend(Backend):
         try:
             outputs = self._session.run(self._output_names, dict(inputs))
         except Exception as error:  # ONNX Runtime's errors share no base class
-            raise BackendError(
-                f"{self._path}: ONNX Runtime failed to run it: {first_line(error)}"
-            ) from error
+            raise BackendError(explain_run_failure(self._path, error)) from error
         return dict(zip(self._output_names, outputs, strict=True))
 
     def _close(self) -> None:
@@ -107,8 +112,9 @@ class OrtBackend(Backend):
     def _make_session(self) -> Any:
         onnxruntime = import_onnxruntime()
         self._check_providers(onnxruntime.get_available_providers())
-        if not is_regular_file(self._path):
-            raise BackendError(f"{self._path}: no such file; put the model's ONNX file there")
+        problem = find_access_problem(self._path)
+        if problem is not None:
+            raise BackendError(problem)
         try:
             check_memory(self._path)
         except ModelError as error:
@@ -124,10 +130,9 @@ class OrtBackend(Backend):
                 enable_fallback=0,  # a fallback would print to stdout, which is for results
             )
         except Exception as error:  # ONNX Runtime's errors share no base class
-            message = f"{self._path}: ONNX Runtime cannot open it: {first_line(error)}"
-            if is_out_of_memory(error):
-                raise BackendError(message) from error
-            raise EngineFileError(f"{message}; {_hint(error)}") from error
+            reason = explain_open_failure(self._path, error, onnxruntime)
+            kind = BackendError if is_out_of_memory(error) else EngineFileError
+            raise kind(reason) from error
         serving = session.get_providers()
         if self._providers[0] not in serving:
             raise BackendError(
@@ -156,7 +161,8 @@ def tensor_spec(node: Any) -> TensorSpec:
     """Return an input or output of a session. Raises BackendError for one that numpy lacks."""
     if node.type not in _DTYPES:
         raise BackendError(
-            f"{node.name!r}: expected a tensor of {', '.join(_DTYPES.values())}, got {node.type}"
+            f"{node.name!r}: expected a tensor of {', '.join(_DTYPES.values())}, got {node.type}; "
+            "export it with float32 inputs and outputs"
         )
     shape = tuple(
         length if isinstance(length, int) and length >= 0 else None for length in node.shape
@@ -192,27 +198,5 @@ def import_onnxruntime() -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        raise BackendError(
-            f"ONNX Runtime cannot be imported ({error}); pip install onnxruntime"
-        ) from error
+        raise BackendError(explain_import("ONNX Runtime", "onnxruntime", error)) from error
     return onnxruntime
-
-
-def _hint(error: Exception) -> str:
-    """Return a hint for a file that cannot be opened."""
-    if "AddInitializedOrtValue" in str(error):  # converting signed weights to unsigned
-        return (
-            "this CPU has no VNNI, and ONNX Runtime computes int8 exactly on it only if no two "
-            "layers share weights or a zero point; give every layer its own copy, or use "
-            "another precision"
-        )
-    return "check that it is a complete ONNX file"
-
-
-def first_line(error: Exception) -> str:
-    """Return the first line of ONNX Runtime's error, without its code prefix."""
-    if is_out_of_memory(error):
-        return f"not enough memory: {memory_hint()}"
-    text = str(error).strip().splitlines()
-    line = text[0] if text else type(error).__name__
-    return line.rsplit(" : ", 1)[-1].rstrip(".") if line.startswith("[ONNXRuntimeError]") else line

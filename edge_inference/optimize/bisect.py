@@ -37,7 +37,7 @@ from edge_inference.engines.precision.calibration import Calibration
 from edge_inference.engines.precision.derive import DeriveReport, derive
 from edge_inference.engines.precision.exclude import WEIGHTED
 from edge_inference.engines.precision.folding import fold
-from edge_inference.engines.precision.onnx_file import import_onnx, write_onnx
+from edge_inference.engines.precision.onnx_file import infer_shapes, load_network, write_onnx
 from edge_inference.errors import CancelledError, ModelError
 from edge_inference.optimize.calibrate import preprocess_images
 from edge_inference.optimize.fp16_emulation import emulate_fp16
@@ -291,8 +291,7 @@ class _Trials:
         """Return the derived model as this machine's CPU computes it, with inferred types."""
         if self._request.precision == "fp16":
             return emulate_fp16(self.file)
-        onnx = import_onnx()
-        return onnx.shape_inference.infer_shapes(onnx.load(str(self.file)))  # type: ignore[no-any-return]
+        return infer_shapes(load_network(self.file))
 
     def check_keeping(
         self, nodes: Sequence[str], images: ImageSet | None = None

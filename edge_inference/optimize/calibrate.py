@@ -15,11 +15,11 @@ from edge_inference.core.images.frame import CompressedFrame, Frame
 from edge_inference.core.images.input_spec import InputSpec
 from edge_inference.core.images.preprocess import Preprocessor
 from edge_inference.core.models.model import ModelDescription
+from edge_inference.core.models.onnx_files import onnx_digest
 from edge_inference.engines.cache.artifacts import Cancelled
 from edge_inference.engines.precision.calibration import Calibration
 from edge_inference.engines.precision.exclude import softmax_inputs
 from edge_inference.engines.precision.folding import fold
-from edge_inference.engines.precision.onnx_file import file_sha256
 from edge_inference.engines.precision.ranges import METHODS, Histogram, estimate
 from edge_inference.engines.precision.variant_choice import require_unquantized
 from edge_inference.errors import (
@@ -95,7 +95,7 @@ def calibrate(
         images=images,
         image_count=count,
         images_sha256=digest.hexdigest(),
-        onnx_sha256=file_sha256(onnx_file),
+        onnx_sha256=onnx_digest(onnx_file),
         input=input_settings or {},
     )
 

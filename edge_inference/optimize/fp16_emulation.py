@@ -11,7 +11,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_inference.engines.precision.onnx_file import first_line, import_onnx
+from edge_inference.engines.precision.onnx_file import (
+    first_line,
+    import_onnx,
+    infer_shapes,
+    load_network,
+)
 from edge_inference.errors import BackendError
 
 if TYPE_CHECKING:
@@ -25,7 +30,7 @@ def emulate_fp16(derived: Path) -> ModelProto:
     missing or cannot infer the types.
     """
     onnx = import_onnx()
-    model = onnx.load(str(derived))
+    model = load_network(derived)
     graph = model.graph
     float16 = onnx.TensorProto.FLOAT16
     float16_tensors = {
@@ -49,7 +54,7 @@ def emulate_fp16(derived: Path) -> ModelProto:
     graph.node.extend(nodes)
     del graph.value_info[:]
     try:
-        return onnx.shape_inference.infer_shapes(model)  # type: ignore[no-any-return]
+        return infer_shapes(model)
     except onnx.shape_inference.InferenceError as error:
         raise BackendError(f"{derived}: shapes cannot be inferred: {first_line(error)}") from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from edge_inference.backends.ort import CPU, import_onnxruntime, session_options, tensor_spec
 from edge_inference.core.models.graph_binding import GraphBinding, bind_graph
 from edge_inference.core.models.model import ModelDescription
-from edge_inference.engines.precision.onnx_file import first_line, import_onnx
+from edge_inference.engines.precision.onnx_file import first_line, import_onnx, session_source
 from edge_inference.errors import BackendError, ModelError, TensorError
 
 if TYPE_CHECKING:
@@ -42,12 +43,10 @@ class IntermediateTensors:
         self.names = _expose(exposed, onnx)
         onnxruntime = import_onnxruntime()
         try:
-            self._session = onnxruntime.InferenceSession(
-                exposed.SerializeToString(),
-                session_options(onnxruntime),
-                providers=[CPU],
-                enable_fallback=0,
-            )
+            with session_source(exposed, Path("the network")) as source:
+                self._session = onnxruntime.InferenceSession(
+                    source, session_options(onnxruntime), providers=[CPU], enable_fallback=0
+                )
         except Exception as error:  # ONNX Runtime's errors share no base class
             raise BackendError(
                 "ONNX Runtime cannot run the network with its inner tensors as outputs: "

@@ -46,7 +46,8 @@ def find_overflows(
             if values.size:
                 value = float(np.abs(values).max())
                 # Comparisons with NaN are false: a NaN replaces the maximum and stays.
-                largest[name] = value if not value <= largest.get(name, 0.0) else largest[name]
+                known = largest.get(name, 0.0)
+                largest[name] = value if not value <= known else known
         count += len(batch)
         if progress is not None:
             progress(count)

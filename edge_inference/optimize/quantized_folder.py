@@ -13,9 +13,10 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
-from edge_inference.core.bounded_file import MAX_WEIGHTS_BYTES, open_regular_file
+from edge_inference.core.bounded_file import open_regular_file
 from edge_inference.core.disk import describe_write_error
 from edge_inference.core.models.model import DESCRIPTION_FILE, ModelDescription, load_model
+from edge_inference.core.models.onnx_files import MAX_EXTERNAL_BYTES, is_mostly_holes
 from edge_inference.core.yaml_file import load_yaml
 from edge_inference.errors import ConfigError, ModelError
 from edge_inference.optimize.yaml_edit import Value, set_values
@@ -189,16 +190,12 @@ class _CopiedFiles:
 def _copy(source: str, destination: str) -> str:
     """Copy a regular file with its permissions.
 
-    Raises OSError for anything but a regular file, ModelError for one that is too large,
+    Raises OSError for anything but a regular file, ModelError for a sparse one,
     _NotCopiedError for a copy that cannot be written.
     """
-    size = Path(source).stat().st_size
-    if size > MAX_WEIGHTS_BYTES:
-        raise ModelError(
-            f"{source}: {size >> 20} MiB; expected at most {MAX_WEIGHTS_BYTES >> 20} MiB in a file "
-            "to derive another precision from; run the model as it is"
-        )
-    with open_regular_file(Path(source), MAX_WEIGHTS_BYTES) as stream:
+    with open_regular_file(Path(source), MAX_EXTERNAL_BYTES) as stream:
+        if is_mostly_holes(stream.fileno()):
+            raise ModelError(f"{source}: expected data, got a sparse file; copy it again")
         try:
             with Path(destination).open("xb") as copy:
                 shutil.copyfileobj(stream, copy)

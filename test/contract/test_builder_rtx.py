@@ -24,7 +24,7 @@ from edge_inference.core.settings import build
 from edge_inference.engines.build.build_options import BuildOptions
 from edge_inference.engines.build.build_progress import BuildProgress
 from edge_inference.engines.build.builder import BuiltEngine, build_engine, write_engine
-from edge_inference.engines.cache.artifacts import build_options
+from edge_inference.engines.build.model_options import build_options
 from edge_inference.errors import BackendError, CancelledError
 from input_kinds import HEIGHT, WIDTH, write_classifier
 from shared import derived_model_of
@@ -274,11 +274,14 @@ def _broken(kind: str, folder: Path) -> Path:
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        ("unknown operator", "cannot parse the node 'last' (Wobble)"),
-        ("external weights", "the file of its weights, 'weights.bin', cannot be opened"),
-        ("cut off", "not a complete ONNX model"),
-        ("empty", "got one without outputs"),
-        ("no model", "expected an ONNX model"),
+        (
+            "unknown operator",
+            "its node 'last' (Wobble) is a custom operator of",
+        ),
+        ("external weights", "weights.bin: no such file; it has the weights of broken.onnx"),
+        ("cut off", "got the first 500: it was cut off"),
+        ("empty", "got an empty file"),
+        ("no model", "got text, 'hello hello"),
     ],
 )
 def test_broken_files(vendor: Vendor, tmp_path: Path, kind: str, words: str) -> None:

@@ -19,8 +19,8 @@ from edge_inference.core.images.media import sample_video
 from edge_inference.core.models.golden_check import run_golden_check
 from edge_inference.core.models.model import ModelDescription
 from edge_inference.core.models.model_search import find_model
+from edge_inference.core.models.onnx_files import onnx_digest
 from edge_inference.engines.precision.calibration import Calibration
-from edge_inference.engines.precision.onnx_file import file_sha256
 from edge_inference.errors import SourceError
 from edge_inference.optimize.calibrate import calibrate_model
 from edge_inference.optimize.images.calibration_images import calibration_images
@@ -121,7 +121,7 @@ def test_the_ranges_come_from_the_named_images(name: str) -> None:
     assert model.calibration is not None
     kept = Calibration.load(model.calibration)
     assert model.calibration.stat().st_size <= 40_000
-    assert kept.onnx_sha256 == file_sha256(model.variants["fp32"].file)
+    assert kept.onnx_sha256 == onnx_digest(model.variants["fp32"].file)
     assert kept.images.startswith("the 10 of foolbox 3.3.4's 20 ImageNet images with an even")
     try:
         files, videos = foolbox_images()[::2], sample_video().parent

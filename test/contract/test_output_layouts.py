@@ -157,7 +157,7 @@ TOLD = {
     "class 0 is an object": (
         "torchvision",
         one(CAR, 0.8, 0, dtype=i64),
-        "no object of class 0, the background, got 1 of 1.*set background to false",
+        "no box of class 0, the background, got 1 of 1.*set background to false",
     ),
     "classes from 1": (
         "detection_lists",

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from edge_inference.core.models.onnx_files import onnx_digest
 from edge_inference.engines.precision.calibration import Calibration
-from edge_inference.engines.precision.onnx_file import file_sha256
 from edge_inference.errors import (
     CancelledError,
     ConfigError,
@@ -53,7 +53,7 @@ def test_every_tensor_has_a_range(network: Path) -> None:
     assert found.ranges["r1"][0] == 0
     assert counts == [1, 2, 3]
     assert (found.image_count, found.method, found.images) == (3, "minmax", "noise")
-    assert found.onnx_sha256 == file_sha256(network)
+    assert found.onnx_sha256 == onnx_digest(network)
 
 
 def test_the_digest_is_that_of_the_images(network: Path) -> None:

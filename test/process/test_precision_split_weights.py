@@ -103,10 +103,10 @@ def test_missing_or_truncated_weights_are_named(network: Path, tmp_path: Path) -
     weights.write_bytes(weights.read_bytes()[:-1])
     assert "net.onnx.data: expected at least" in refusal(file)
     weights.unlink()
-    assert "copy it too" in refusal(file)
+    assert "copy it, too" in refusal(file)
 
 
-def test_more_weights_than_one_file_can_hold_are_refused(
+def test_a_tensor_that_no_onnx_file_can_hold_is_refused(
     network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = split(network, tmp_path / "split")

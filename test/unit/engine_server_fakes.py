@@ -60,7 +60,7 @@ class FakeEngines:
         if precision not in self.missing:
             backend = _Numbered(precision, self)
             self.backends.append(backend)
-        artifact = _Artifact(self.model.variants["fp32"], self, precision)
+        artifact = _Artifact(self.model.variants["fp32"], engines=self, precision=precision)
         return Selection(request, request.backend, precision, "why", artifact, backend)
 
     def make(

@@ -126,6 +126,23 @@ def test_an_fp16_candidate_does_not_overflow() -> None:
     assert found.nan_count == found.inf_count == 0
 
 
+@pytest.mark.parametrize("dtype", ["float16", "float64"])
+@pytest.mark.parametrize("other", ["float16", "float32", "float64"])
+def test_floats_of_other_sizes_have_the_same_figures(dtype: str, other: str) -> None:
+    reference, candidate = np.array([1, 2, 3], dtype), np.array([1, 2, 2], other)
+    found = compare_outputs({"out": reference}, {"out": candidate})
+    assert found.cosine == pytest.approx(11 / math.sqrt(14 * 9))
+    assert found.sqnr_db == pytest.approx(10 * math.log10(14))
+    assert found.tensors[0].is_continuous
+
+
+@pytest.mark.filterwarnings("error")
+def test_doubles_beyond_the_sums_never_look_equal() -> None:
+    found = compare([1e200, 1], [2e200, 1], np.float64)
+    assert not found.cosine >= -1
+    assert compare([1e200, 1], [1e200, 1], np.float64).cosine == 1
+
+
 def test_the_worst_tensor_counts() -> None:
     ones = np.ones(4, np.float32)
     found = compare_outputs({"good": ones, "bad": ones}, {"bad": ones * [1, 1, 1, 2], "good": ones})

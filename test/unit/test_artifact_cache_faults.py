@@ -200,6 +200,23 @@ def test_a_damaged_entry_is_made_again_and_reported_once(
     assert len(reported) == 1
 
 
+@pytest.mark.parametrize(
+    "take",
+    [
+        lambda folder: folder.write_bytes(b"x"),
+        lambda folder: folder.symlink_to("/nowhere"),
+        os.mkfifo,
+    ],
+)
+def test_a_name_that_is_taken_by_something_else_is_freed(cache: ArtifactCache, take: Any) -> None:
+    folder = cache.get_or_make(KEY, make).folder
+    shutil.rmtree(folder)
+    take(folder)
+    assert cache.find(KEY) is None
+    cache.get_or_make(KEY, make).verify()
+    assert leftovers(cache) == []
+
+
 @damage_cases(SEEN_BY_FIND | SEEN_BY_VERIFY)
 def test_clean_removes_damaged_entries_only(cache: ArtifactCache, damage: Any, words: str) -> None:
     cache.get_or_make(OTHER, make)

@@ -50,34 +50,34 @@ def bench(tmp_path: Path) -> Bench:
         (
             parser_error(node_name="last", node_operator="Wobble", desc='x && "No such plugin"'),
             [],
-            "cannot parse the node 'last' (Wobble): No such plugin; export",
+            "its node 'last' (Wobble) needs an operator that TensorRT 0 does not have; export",
         ),
         (
             parser_error(desc="false"),  # a release that names nodes in its log only
             ['While parsing node number 7 [Unique -> "z"]:', '--- Begin node ---\nname: "u"\n'],
-            "cannot parse the node 'u' (Unique): not supported; export",
+            "its node 'u' (Unique) needs an operator that TensorRT 0 does not have; export",
         ),
         (
             parser_error(desc="", code="UNSUPPORTED_NODE"),
             ["While parsing node number 7 [Unique]:"],
-            "cannot parse the node 'number 7' (Unique): unsupported node; export",
+            "its node 'number 7' (Unique) needs an operator that TensorRT 0 does not have; export",
         ),
         (
             parser_error(
                 desc="Assertion failed: a->b(&c): Failed", code="MODEL_DESERIALIZE_FAILED"
             ),
             [],
-            "not a complete ONNX model",
+            "cannot read it as an ONNX model",
         ),
         (
             parser_error(desc="Failed to import initializer", code="INVALID_GRAPH"),
             ["WeightsContext.cpp:203: Failed to open file: /there/big.bin"],
-            "the file of its weights, 'big.bin', cannot be opened",
+            "cannot open the file of its weights, 'big.bin'",
         ),
         (
             parser_error(desc="Assertion failed: stat() == 0: It is a bad graph"),
             [],
-            "cannot parse it: It is a bad graph; export it again",
+            "cannot parse it: It is a bad graph; export",
         ),
     ],
 )
@@ -93,7 +93,7 @@ def test_parser_that_only_logs(bench: Bench) -> None:
 
 def test_file_without_outputs(bench: Bench) -> None:
     release = tensorrt_11(network=Network([], [], []))
-    assert "expected an ONNX model, got one without outputs" in bench.fails(release)
+    assert "expected an ONNX model with outputs, got one without" in bench.fails(release)
 
 
 def test_missing_file(bench: Bench) -> None:
@@ -106,7 +106,7 @@ def test_missing_file(bench: Bench) -> None:
     [
         (
             "IBuilder: Error Code 4: API Usage Error (It is wrong. In validate at /a/b.cpp:9)",
-            "built no engine: It is wrong; logging",
+            "built no engine: It is wrong; export the model without",
         ),
         (
             "1: [allocator.cpp::allocate::20] Error Code 1: Cuda Runtime (out of memory)",

@@ -153,7 +153,7 @@ def test_the_error_without_tensorrt_is_one_sentence(
     def absent() -> Any:
         raise BackendError("TensorRT cannot be imported (tensorrt: No module named 'tensorrt')")
 
-    monkeypatch.setattr("edge_inference.engines.cache.artifacts.import_tensorrt", absent)
+    monkeypatch.setattr("edge_inference.engines.build.model_options.import_tensorrt", absent)
     assert run([*BUILD, *arguments]) == 1
     assert "TensorRT cannot be imported" in refused(capsys)
 

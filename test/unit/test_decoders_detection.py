@@ -260,7 +260,10 @@ def test_ssd_background_is_never_an_object():
     outputs["detection_classes:0"][0, 0] = 0
     with pytest.raises(TensorError, match=r"class 0.*got 1 of 3.*background to false"):
         decode(FAMILIES["ssd finished"], outputs)
-    outputs["detection_scores:0"][0, 0] = 0.1  # not an object
+    outputs["detection_scores:0"][0, 0] = 0.1  # below the confidence
+    with pytest.raises(TensorError, match=r"class 0.*got 1 of 3.*background to false"):
+        decode(FAMILIES["ssd finished"], outputs)
+    outputs["detection_scores:0"][0, 0] = 0  # fills the list
     assert decode(FAMILIES["ssd finished"], outputs).class_ids.tolist() == [1, 0]
 
 

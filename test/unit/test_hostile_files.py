@@ -25,11 +25,11 @@ from edge_inference.core.images.media import ImageFiles, open_media
 from edge_inference.core.models.golden_check import read_image
 from edge_inference.core.models.model import load_model
 from edge_inference.core.models.model_search import find_model, parse_search_path
+from edge_inference.core.models.onnx_files import onnx_digest
 from edge_inference.core.yaml_file import load_yaml
 from edge_inference.engines.cache.cache_entry import read_entry
 from edge_inference.engines.precision.calibration import Calibration
 from edge_inference.engines.precision.derivation import calibration_digest
-from edge_inference.engines.precision.onnx_file import file_sha256
 from edge_inference.errors import ConfigError, EdgeInferenceError, ModelError
 from edge_inference.nodes.voice.parameter_files import load_grammar
 from edge_inference.optimize.images.labeled_images import load_labeled_table
@@ -110,7 +110,7 @@ READERS: dict[str, tuple[str, Reader]] = {
     "weights for speech": ("silero.onnx", _with_speech_weights),
     "ranges in a model": ("calibration.json", _with_calibration),
     "ranges": ("calibration.json", Calibration.load),
-    "checksum": ("some.onnx", file_sha256),
+    "checksum": ("some.onnx", onnx_digest),
     "golden image": ("0.png", read_image),
     "image": ("a.png", lambda file: ImageFiles([file]).read()),
     "image of a source": ("a.png", lambda file: open_media(str(file)).read()),

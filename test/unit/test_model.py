@@ -166,11 +166,13 @@ def test_labels_may_be_in_the_yaml_file_or_absent(tmp_path: Path) -> None:
     assert load_model(make(tmp_path, text, "bare")).labels == ()
 
 
-@pytest.mark.parametrize("text", ["", "cat\n\ndog\n"])
+@pytest.mark.parametrize("text", ["", "\n \n", "cat\n\ndog\n"])
 def test_an_empty_label_is_refused(tmp_path: Path, text: str) -> None:
     folder = make(tmp_path)
     (folder / "labels.txt").write_text(text)
-    with pytest.raises(ConfigError, match=r"line 10, labels: .*empty line"):
+    with pytest.raises(
+        ConfigError, match=r"line 10, labels: .*labels\.txt (is empty|has an empty line, line 2);"
+    ):
         load_model(folder)
 
 

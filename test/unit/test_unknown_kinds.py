@@ -100,7 +100,8 @@ def test_every_quantity_has_a_text(quantity: Quantity) -> None:
 def test_an_unknown_policy_refuses(policy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     failed = GoldenReport(1, ("no cat",), None, None)
     monkeypatch.setattr(engine_check, "run_golden_check", lambda model, infer: failed)
-    request = SimpleNamespace(model=SimpleNamespace(name="net", variants={}), threads=1)
+    model = SimpleNamespace(name="net", variants={}, input=SimpleNamespace(batch=1))
+    request = SimpleNamespace(model=model, threads=1)
     selection: Any = SimpleNamespace(name="ort", precision="fp32", int8_mode="", request=request)
     backend: Any = SimpleNamespace(infer=None, describe=lambda: "a backend", precision_in_use="x")
     with pytest.raises(ModelError, match="no cat"):

@@ -20,7 +20,8 @@ from edge_inference.cli.models.engine_plans import PlanFile, cached_plan, is_pla
 from edge_inference.cli.perception.run_options import search_path
 from edge_inference.core.models.model import ModelDescription
 from edge_inference.core.models.model_search import find_model
-from edge_inference.engines.cache.artifacts import default_cache, environment_here
+from edge_inference.engines.build.model_options import environment_here
+from edge_inference.engines.cache.artifacts import default_cache
 from edge_inference.engines.serving.backend_table import EngineRequest
 from edge_inference.engines.serving.engine_check import check_engine, record_check
 from edge_inference.engines.serving.selection import Selection, select_backend

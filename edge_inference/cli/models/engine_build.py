@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge_inference.backends.trt.metadata import EngineMetadata, read_sidecar
+from edge_inference.backends.trt.metadata import EngineMetadata, read_sidecar, verify_plan
 from edge_inference.backends.trt.vendor import import_tensorrt
 from edge_inference.cli.exit_status import UsageError
 from edge_inference.cli.models.engine_format import describe_plan
@@ -22,18 +22,17 @@ from edge_inference.core.models.model_search import find_model
 from edge_inference.core.settings import change
 from edge_inference.engines.build.build_options import BuildOptions
 from edge_inference.engines.build.builder import build_engine, write_engine
+from edge_inference.engines.build.model_options import build_options, environment_here
 from edge_inference.engines.cache.artifacts import (
     Cancelled,
     EnginePlan,
     Progress,
-    build_options,
     default_cache,
     engine_plan,
-    environment_here,
     find_undamaged,
 )
 from edge_inference.engines.precision.calibration import Calibration
-from edge_inference.errors import ConfigError
+from edge_inference.errors import ConfigError, EngineFileError
 
 
 @dataclass(frozen=True)
@@ -134,6 +133,12 @@ def _build_cached(
 ) -> _Outcome:
     cache = default_cache()
     cached, damaged = find_undamaged(artifact, cache)
+    if cached is not None:
+        try:
+            verify_plan(cached, read_sidecar(cached))
+        except EngineFileError as error:  # it claims to be intact, but no node would load it
+            artifact.discard(cache)
+            cached, damaged = None, str(error)
     plan = cached or artifact.make(cache, progress, cancelled)
     notes = [f"built again: {damaged}"] if damaged else []
     notes += [artifact.reason] if artifact.reason else []

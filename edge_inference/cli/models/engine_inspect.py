@@ -20,7 +20,7 @@ from edge_inference.backends.trt.plan import LoadedPlan
 from edge_inference.backends.trt.pycuda_provider import PycudaProvider
 from edge_inference.backends.trt.vendor import import_tensorrt
 from edge_inference.cli.models.engine_format import describe_plan
-from edge_inference.engines.cache.artifacts import environment_here
+from edge_inference.engines.build.model_options import environment_here
 from edge_inference.errors import BackendError
 
 _PIPE_WIDTH = 140

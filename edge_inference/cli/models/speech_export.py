@@ -27,7 +27,7 @@ from edge_inference.core.checksum import sha256_of
 from edge_inference.core.settings import change
 from edge_inference.engines.build.build_options import BuildOptions
 from edge_inference.engines.build.builder import build_engine, write_engine
-from edge_inference.engines.cache.artifacts import environment_here
+from edge_inference.engines.build.model_options import environment_here
 from edge_inference.engines.precision.onnx_file import import_onnx, write_onnx
 from edge_inference.errors import ModelError
 from edge_inference.optimize.onnx_lowering.speech_graphs import (

@@ -115,24 +115,26 @@ def expect_class_ids(output: Output, ids: NDArray[Any], labels: Sequence[str]) -
 def expect_listed_classes(
     output: Output,
     ids: NDArray[Any],
-    found: NDArray[np.intp],
+    scores: NDArray[np.float32],
     labels: Sequence[str],
     *,
     background: bool,
 ) -> NDArray[np.int32]:
-    """Return the label numbers of the rows ``found``, for class numbers ``(N,)`` of all rows.
+    """Return label numbers ``(N,)`` for the class numbers and scores ``(N,)`` of a list of boxes.
 
     With ``background`` the model's class 0 has no label, so class 1 is the first label. Raises
-    TensorError where the numbers show that this is not so: an object of class 0, a class after
-    the last label while class 0 is unused, or a first label that is the background.
+    TensorError where the numbers show that this is not so: a box of class 0, a class after the
+    last label while class 0 is unused, or a first label that is the background. Boxes with a
+    score below any confidence tell this, too, except for those that only fill the list.
     """
-    numbers = _to_whole_numbers(output, ids)[found]
+    class_ids = _to_whole_numbers(output, ids)
+    numbers = class_ids[scores >= PROBABILITY_TOLERANCE]
     if background:
         expect_no_background_label(output, labels, "or set background to false")
     if (numbers == 0).any() and (background or _starts_with_background(labels)):
         hint = "set background to false" if background else "remove the label of the background"
         raise TensorError(
-            f"output {output.name!r}: expected no object of class 0, the background, got "
+            f"output {output.name!r}: expected no box of class 0, the background, got "
             f"{np.count_nonzero(numbers == 0)} of {len(numbers)}; if class 0 is an object, "
             f"{hint} in model.yaml"
         )
@@ -144,7 +146,7 @@ def expect_listed_classes(
         is_next = not background and numbers.max() == last + 1 and numbers.min() > 0
         hint = _FROM_ONE_HINT if is_next else _CLASSES_HINT
         raise _unknown_class(output, numbers[wrong][0], int(background), labels, hint)
-    return np.asarray(numbers - int(background), dtype=np.int32)
+    return np.asarray(class_ids - int(background), dtype=np.int32)
 
 
 def expect_no_background_label(output: Output, labels: Sequence[str], hint: str) -> None:

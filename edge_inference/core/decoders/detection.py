@@ -13,6 +13,7 @@ from edge_inference.core.decoders.checks import expect_finite
 from edge_inference.core.decoders.nms import Overlaps, non_maximum_suppression, upright_overlaps
 from edge_inference.core.decoders.registry import DecodeContext
 from edge_inference.core.results import Detections
+from edge_inference.core.results.result import is_class_number
 from edge_inference.core.settings import setting, shorten, suggestion
 from edge_inference.errors import ConfigError, TensorError
 
@@ -28,7 +29,9 @@ class SelectionSettings:
         minimum=1,
         maximum=3000,
     )
-    classes: tuple[str, ...] = setting((), "labels to report; empty: all")
+    classes: tuple[str, ...] = setting(
+        (), "labels to report, or class numbers of a model without labels; empty: all"
+    )
 
 
 @dataclass(frozen=True)
@@ -140,23 +143,31 @@ def best_classes(
     return indices, best[indices], scores[indices].argmax(axis=1)
 
 
-def class_mask(classes: Sequence[str], labels: Sequence[str]) -> NDArray[np.bool_]:
-    """Return ``(len(labels),)``, true for each label in ``classes``.
+def class_numbers(classes: Sequence[str], labels: Sequence[str]) -> NDArray[np.int64]:
+    """Return the numbers of all classes whose label is in ``classes``.
 
-    Raises ConfigError for a class that is not a label.
+    Without labels, ``classes`` are the numbers themselves. Raises ConfigError for a class that is
+    not a label, or not a number.
     """
     for name in classes:
-        if name not in labels:
+        if labels and name not in labels:
             raise ConfigError(
                 f"classes: {shorten(name)} is not a label of this model{suggestion(name, labels)}"
             )
-    return np.array([label in classes for label in labels], dtype=np.bool_)
+        if not labels and not is_class_number(name):
+            raise ConfigError(
+                f"classes: expected class numbers such as 17, since this model has no labels, got "
+                f"{shorten(name)}"
+            )
+    if not labels:
+        return np.array([int(name) for name in classes], dtype=np.int64)
+    return np.flatnonzero([label in classes for label in labels])
 
 
 def check_classes(settings: object, labels: Sequence[str]) -> None:
     """Raise ConfigError where a decoder's settings select a class that is not a label."""
     if isinstance(settings, SelectionSettings):
-        class_mask(settings.classes, labels)
+        class_numbers(settings.classes, labels)
 
 
 def _filter_candidates(
@@ -164,8 +175,8 @@ def _filter_candidates(
 ) -> Candidates:
     """Drop classes that are not selected, and boxes without area or outside the image."""
     if settings.classes:
-        mask = class_mask(settings.classes, context.labels)
-        candidates = candidates.select(np.flatnonzero(mask[candidates.class_ids]))
+        numbers = class_numbers(settings.classes, context.labels)
+        candidates = candidates.select(np.flatnonzero(np.isin(candidates.class_ids, numbers)))
     expect_finite(candidates.source, candidates.boxes)
     clipped = context.geometry.boxes_to_source(candidates.boxes)
     return candidates.select(np.flatnonzero((clipped[:, 2:] > clipped[:, :2]).all(axis=1)))

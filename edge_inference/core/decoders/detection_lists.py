@@ -164,32 +164,24 @@ def read_lists(
         outputs, settings.classes_output, length, (boxes.name, scores.name, settings.count_output)
     )
     count = read_count(outputs, length, settings.count_output, (boxes.name, scores.name))
-    above, values = above_confidence(
-        checks.Output(scores.name, scores.array[:count]), settings.confidence
-    )
+    values = filled_scores(checks.Output(scores.name, scores.array[:count]))
     class_ids = checks.expect_listed_classes(
-        classes, classes.array[:count], above, context.labels, background=settings.background
+        classes, classes.array[:count], values, context.labels, background=settings.background
     )
+    above = np.flatnonzero((values >= settings.confidence) & (class_ids >= 0))
     corners = to_corners(checks.to_floats(boxes)[above], settings.box_order, boxes.name)
     corners = to_pixels(corners, context, settings.normalized, boxes.name)
-    return Candidates(corners, values, class_ids, boxes.name)
+    return Candidates(corners, values[above], class_ids[above], boxes.name)
 
 
-def above_confidence(
-    scores: checks.Output, confidence: float
-) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-    """Return the indices of the scores ``(N,)`` that reach the confidence, and these scores.
-
-    A score of -1, with which some models fill their lists, is below any confidence.
-    """
+def filled_scores(scores: checks.Output) -> NDArray[np.float32]:
+    """Return the scores ``(N,)``, with 0 for -1, with which some models fill their lists."""
     values = checks.to_floats(scores)
-    values = checks.to_probabilities(
+    return checks.to_probabilities(
         scores.name,
-        np.where(values == -1, 0, values),
+        np.where(values == -1, np.float32(0), values),
         "correct the settings of the outputs in model.yaml, or export the model with its sigmoid",
     )
-    above = np.flatnonzero((values >= confidence) & (scores.array != -1))
-    return above, values[above]
 
 
 def choose_classes(

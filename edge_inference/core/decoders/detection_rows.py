@@ -21,8 +21,8 @@ from edge_inference.core.decoders.detection import (
     to_detections,
 )
 from edge_inference.core.decoders.detection_lists import (
-    above_confidence,
     choose_classes,
+    filled_scores,
     read_count,
     to_table,
 )
@@ -206,16 +206,16 @@ def _read(
         classes = None if classes is None else classes._replace(array=classes.array[of_first])
     if classes is None:
         classes = checks.Output(rows.name, values[:, columns.index("class")])
-    score = checks.Output(rows.name, values[:, columns.index("score")])
-    above, scores = above_confidence(score, settings.confidence)
+    scores = filled_scores(checks.Output(rows.name, values[:, columns.index("score")]))
     class_ids = checks.expect_listed_classes(
-        classes, classes.array, above, context.labels, background=settings.background
+        classes, classes.array, scores, context.labels, background=settings.background
     )
+    above = np.flatnonzero((scores >= settings.confidence) & (class_ids >= 0))
     order = next(order for order, box in _BOX_COLUMNS.items() if set(box) <= set(columns))
     boxes = values[above][:, [columns.index(name) for name in _BOX_COLUMNS[order]]]
     boxes = to_corners(boxes, order, rows.name, "columns")
     boxes = to_pixels(boxes, context, settings.normalized, rows.name)
-    return Candidates(boxes, scores, class_ids, rows.name)
+    return Candidates(boxes, scores[above], class_ids[above], rows.name)
 
 
 def _rows_of_first_image(name: str, numbers: NDArray[np.float32]) -> NDArray[np.bool_]:

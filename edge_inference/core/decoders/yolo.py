@@ -233,13 +233,13 @@ def _end_to_end(
     checks.expect_shape(output, (1, "N", 6), "correct layout or boxes_output in model.yaml")
     rows = checks.to_floats(output)[0]
     scores = checks.to_probabilities(output.name, rows[:, 4], _SCORES_HINT)
-    above = np.flatnonzero(scores >= settings.confidence)
     class_ids = checks.expect_listed_classes(
-        output, rows[:, 5], above, context.labels, background=False
+        output, rows[:, 5], scores, context.labels, background=False
     )
+    above = np.flatnonzero((scores >= settings.confidence) & (class_ids >= 0))
     boxes = to_corners(rows[above, :4], "xyxy", output.name, "layout")
     boxes = to_pixels(boxes, context, settings.normalized, output.name)
-    return Candidates(boxes, scores[above], class_ids, output.name)
+    return Candidates(boxes, scores[above], class_ids[above], output.name)
 
 
 def _above_confidence(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_inference.core.results import RESULT_KINDS, ResultKind
+from edge_inference.core.results.result import is_class_number
 from edge_inference.core.settings import setting
 from edge_inference.core.yaml_file import Section
 
@@ -60,8 +61,13 @@ def read_golden(
     for entry in section.section_list(form.key):
         item = entry.read(form.expected_class)
         label = getattr(item, "label", None)
-        if label is not None and label not in labels:
+        if label is not None and labels and label not in labels:
             raise entry.error("label", f"expected one of the model's labels, got {label!r}")
+        if label is not None and not labels and not is_class_number(label):
+            raise entry.error(
+                "label",
+                f"expected a class number in quotes, since the model has no labels, got {label!r}",
+            )
         expected.append(item)
     if not expected and not form.may_be_empty:
         raise section.error(

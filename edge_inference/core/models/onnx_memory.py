@@ -8,11 +8,13 @@ not known here; the user must trust the model for these.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from pathlib import Path, PurePosixPath
+from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
-from edge_inference.core.bounded_file import MAX_WEIGHTS_BYTES, is_regular_file, open_regular_file
+from edge_inference.core.bounded_file import MAX_WEIGHTS_BYTES, open_regular_file
+from edge_inference.core.models.onnx_files import ORT_SUFFIX, check_external_file
+from edge_inference.core.models.onnx_problems import find_file_problem
 from edge_inference.core.models.onnx_reader import (
     ELEMENT_BYTES,
     ByteSource,
@@ -47,14 +49,8 @@ from edge_inference.errors import ModelError
 MAX_NODES = 50_000
 #: Maximum nesting of graphs, such as a loop in a branch.
 _MAX_GRAPH_DEPTH = 16
-#: Maximum share of holes in a file of weights, and the size of holes that is always allowed:
-#: exporters leave holes to align weights.
-_MAX_HOLE_SHARE = 0.5
-_ALLOWED_HOLE_BYTES = 1 << 20
 #: Maximum depth of function calls; ONNX has no recursion.
 _MAX_CALL_DEPTH = 64
-#: Suffix of ONNX Runtime's own format, which is not protobuf.
-_ORT_SUFFIX = ".ort"
 
 #: Domain, name, overload.
 _FunctionId = tuple[str, str, str]
@@ -80,7 +76,7 @@ def check_memory(file: Path, max_mib: int | None = None, option: str = "") -> No
     that have the ``.ort`` format pass; opening them shows their errors.
     """
     limit, hint = _find_limit(max_mib, option)
-    if file.name.lower().endswith(_ORT_SUFFIX):
+    if file.name.lower().endswith(ORT_SUFFIX):
         return
     try:
         with open_regular_file(file, MAX_WEIGHTS_BYTES) as stream:
@@ -106,11 +102,18 @@ def check_memory(file: Path, max_mib: int | None = None, option: str = "") -> No
         return
     except ModelError:
         raise
-    except (LimitExceededError, MalformedMessageError) as error:
-        raise ModelError(f"{file}: not a valid ONNX file ({error}); export it again") from error
+    except MalformedMessageError as error:
+        raise ModelError(
+            find_file_problem(file)
+            or f"{file}: expected an ONNX model, got a damaged one ({error}); copy or download it "
+            "again"
+        ) from error
+    except LimitExceededError as error:
+        raise ModelError(f"{file}: not a usual ONNX model: {error}") from error
     except Exception as error:  # no content of the file may crash the caller
         raise ModelError(
-            f"{file}: its memory need is unknown ({type(error).__name__}: {error}); export it again"
+            f"{file}: its memory need is unknown ({type(error).__name__}: {error}); check it with "
+            "python -m onnx.checker"
         ) from error
 
 
@@ -271,24 +274,7 @@ class _MemoryCheck:
         if location in self.external:
             return
         self.external.add(location)
-        if not is_relative_inside(location):
-            raise ModelError(
-                f"{self._file}: expected external weights in the model's folder, got "
-                f"{location!r:.200}"
-            )
-        file = self._file.parent / location
-        if not os.path.lexists(file):
-            raise ModelError(
-                f"{file}: no such file; it has the weights of {self._file.name}, copy it, too"
-            )
-        if not is_regular_file(file):
-            raise ModelError(f"{file}: expected a regular file of weights; copy it again")
-        size, data_bytes = _measure_file(file)
-        if size - data_bytes > max(_MAX_HOLE_SHARE * size, _ALLOWED_HOLE_BYTES):
-            raise ModelError(
-                f"{file}: expected weights, got a sparse file with {data_bytes} of {size} bytes; "
-                "copy it again"
-            )
+        check_external_file(self._file, location)
 
     def _declare(self, value: WireMessage, scope: Scope) -> None:
         """Check the type of a value: ValueInfoProto, TypeProto, Tensor, shape."""
@@ -304,35 +290,6 @@ class _MemoryCheck:
         known = KnownTensor(dims, element_bytes)
         scope.keep(name, known)
         self._check(known.size, f"the tensor {name!r:.100} of {dims} takes")
-
-
-def is_relative_inside(location: str) -> bool:
-    """Tell whether a relative path stays inside its folder. Links are not resolved."""
-    path = PurePosixPath(location)
-    return (
-        bool(path.parts)
-        and not path.is_absolute()
-        and ".." not in path.parts
-        and ("\0" not in location and "\\" not in location)
-    )
-
-
-def _measure_file(file: Path) -> tuple[int, int]:
-    """Return a file's length, and the number of its bytes that are not holes."""
-    with file.open("rb") as stream:
-        size = os.fstat(stream.fileno()).st_size
-        return size, sum(last - first for first, last in _data_ranges(stream.fileno(), size))
-
-
-def _data_ranges(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
-    position = 0
-    while position < size:
-        try:
-            first = os.lseek(descriptor, position, os.SEEK_DATA)
-        except OSError:  # only a hole is left
-            return
-        position = os.lseek(descriptor, first, os.SEEK_HOLE)
-        yield first, position
 
 
 def _mib(size: float) -> str:

@@ -35,6 +35,14 @@ class MalformedMessageError(ValueError):
     """The bytes are not a valid message."""
 
 
+class TruncatedMessageError(MalformedMessageError):
+    """A field is longer than its message: the file ends before ``end``, or is damaged."""
+
+    def __init__(self, end: int) -> None:
+        super().__init__("a field longer than its message")
+        self.end = end
+
+
 class LimitExceededError(ValueError):
     """A file has more of something than any network needs."""
 
@@ -119,7 +127,7 @@ class WireMessage:
             elif kind == _BYTES:
                 length, at = source.varint(at)
                 if at + length > end:
-                    raise MalformedMessageError("a field longer than its message")
+                    raise TruncatedMessageError(at + length)
                 yield WireField(
                     key >> 3, length, WireMessage(source, (at, at + length)), is_number=False
                 )

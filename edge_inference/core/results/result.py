@@ -33,6 +33,11 @@ AnyResult = TypeVar("AnyResult", bound=Result)
 COMMON_FIELDS = ("model", "stamp_ns", "frame_id")
 
 
+def is_class_number(text: str) -> bool:
+    """Tell whether a text is the name that :func:`label_of` gives a class without a label."""
+    return text.isascii() and text.isdecimal() and len(text) < 10 and str(int(text)) == text
+
+
 def label_of(labels: tuple[str, ...], class_id: int) -> str:
     """Return the name of a class, or its number where the model has no name for it."""
     return labels[class_id] if 0 <= class_id < len(labels) else str(class_id)

@@ -24,9 +24,9 @@ from edge_inference.backends.trt.metadata import (
     write_sidecar,
 )
 from edge_inference.backends.trt.vendor import Vendor
-from edge_inference.core.bounded_file import is_regular_file
-from edge_inference.core.checksum import sha256_of
 from edge_inference.core.disk import describe_write_error
+from edge_inference.core.models.onnx_files import onnx_digest
+from edge_inference.core.models.onnx_problems import find_access_problem
 from edge_inference.engines.build.build_config import (
     Ranges,
     add_profile,
@@ -63,7 +63,7 @@ from edge_inference.engines.build.profiles import (
     resolve_profiles,
 )
 from edge_inference.engines.build.timing_cache import TimingCacheFile
-from edge_inference.errors import BackendError, CancelledError
+from edge_inference.errors import BackendError, CancelledError, ModelError
 
 # Progress after reading the ONNX and after building: both ends are quick.
 _READ, _BUILT = 0.02, 0.98
@@ -114,11 +114,24 @@ def build_engine(
     that never change. The only file written is the timing
     cache, after success. Raises BackendError with one sentence, and CancelledError.
     """
-    if not is_regular_file(onnx_file):
-        raise BackendError(f"{onnx_file}: no such file; expected an ONNX model")
+    problem = find_access_problem(onnx_file)
+    if problem is not None:
+        raise BackendError(problem)
+    try:
+        digest = onnx_digest(onnx_file)
+    except ModelError as error:
+        raise BackendError(str(error)) from error
     here = environment or Environment.here(vendor.library, vendor.version)
     request = _BuildRequest(
-        onnx_file, options, vendor, here, model, ranges, fixed_inputs, TimingCacheFile(timing_cache)
+        onnx_file,
+        digest,
+        options,
+        vendor,
+        here,
+        model,
+        ranges,
+        fixed_inputs,
+        TimingCacheFile(timing_cache),
     )
 
     def work(report: Report, stop: threading.Event) -> BuiltEngine:
@@ -156,6 +169,7 @@ def write_engine(built: BuiltEngine, destination: Path) -> Path:
 @dataclass(frozen=True)
 class _BuildRequest:
     onnx_file: Path
+    digest: str
     options: BuildOptions
     vendor: Vendor
     environment: Environment
@@ -192,7 +206,7 @@ def _build(request: _BuildRequest, report: Report, stop: threading.Event) -> Bui
         environment=request.environment,
         precision=options.precision,
         model=request.model,
-        onnx_sha256=sha256_of(request.onnx_file),
+        onnx_sha256=request.digest,
         plan_sha256=hashlib.sha256(plan).hexdigest(),
         plan_bytes=len(plan),
         hardware=_hardware(prepared.config, request.options, targets),

@@ -13,8 +13,9 @@ from edge_inference.backends.trt.layers import (
     precision_of_type,
 )
 from edge_inference.backends.trt.vendor import Vendor, enum_member
-from edge_inference.engines.build.build_failures import explain_parse_failure
+from edge_inference.core.models.onnx_problems import find_file_problem
 from edge_inference.engines.build.build_options import BuildOptions
+from edge_inference.engines.build.parse_failures import explain_parse_failure
 from edge_inference.engines.build.profiles import DeclaredInput
 from edge_inference.engines.precision.quantized_file import look_at
 from edge_inference.errors import BackendError
@@ -67,7 +68,9 @@ def read_network(vendor: Vendor, builder: Any, onnx_file: Path, strongly_typed: 
         raise BackendError(explain_parse_failure(onnx_file, vendor.title, parser, lines))
     if network.num_outputs == 0:  # other bytes may be a valid empty protobuf message
         raise BackendError(
-            f"{onnx_file}: expected an ONNX model, got one without outputs; export it again"
+            find_file_problem(onnx_file)
+            or f"{onnx_file}: expected an ONNX model with outputs, got one without; declare its "
+            "results as outputs when you export it"
         )
     return network
 

@@ -154,7 +154,8 @@ def _from_batch(declared: DeclaredInput, batch: Sequence[int]) -> Profile:
     hint = "a range with batch (--batch 1:4:8), or " if dynamic == [0] else ""
     raise BackendError(
         f"input {declared.name!r}: axis {_axis_text(declared, axis)} is dynamic and has "
-        f"no sizes; give {hint}a profile (--profile {_example_profile(declared)}){_OR_A_VALUE}"
+        f"no sizes; give {hint}a profile (--profile {_example_profile(declared)}), on the command "
+        f"line or in the section engine of model.yaml{_OR_A_VALUE}"
     )
 
 

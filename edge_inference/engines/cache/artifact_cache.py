@@ -195,6 +195,7 @@ class ArtifactCache:
                 cache_entry.write_sidecar(temporary, key, metadata, self._clock())
                 for damaged in self._folders(key):
                     self._discard(damaged)
+                folder.unlink(missing_ok=True)  # what has the entry's name, but is no folder
                 temporary.rename(folder)
                 cache_entry.flush(self.folder)
         except BaseException:

@@ -11,17 +11,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from edge_inference.backends.cpu_instructions import find_cpu_instructions
-from edge_inference.backends.gpu import find_gpu
 from edge_inference.backends.trt.metadata import Environment
 from edge_inference.backends.trt.vendor import import_tensorrt
-from edge_inference.core.checksum import sha256_of
 from edge_inference.core.models.model import ModelDescription
+from edge_inference.core.models.onnx_files import combine_digests, onnx_digest
 from edge_inference.core.models.variants import Variant
-from edge_inference.core.settings import change
 from edge_inference.engines.build.build_options import BuildOptions
+from edge_inference.engines.build.model_options import build_options, environment_here
 from edge_inference.engines.cache.artifact_cache import ArtifactCache, default_cache_folder, key_of
 from edge_inference.engines.precision.derivation import (
     calibration_digest,
@@ -30,11 +29,7 @@ from edge_inference.engines.precision.derivation import (
 )
 from edge_inference.engines.precision.int8_mode import FULL_BITS
 from edge_inference.engines.precision.variant_choice import choose_variant, require_unquantized
-from edge_inference.errors import (
-    BackendError,
-    CacheError,
-    ModelError,
-)
+from edge_inference.errors import CacheError, ModelError
 
 #: Called with the name of a phase and the progress of the whole, 0 to 1, or None if unknown.
 Progress = Callable[[str, float | None], None]
@@ -57,6 +52,11 @@ class Artifact(ABC):
     #: Why it is this file, for the user; an empty text where there is nothing to say.
     reason: str = ""
 
+    @property
+    def source(self) -> Variant | None:
+        """The variant in the model folder that the file is or is made from, None if unknown."""
+        return None
+
     @abstractmethod
     def find(self, cache: ArtifactCache) -> Path | None:
         """Return the file, or None where it does not exist yet. Raises CacheError if damaged."""
@@ -70,12 +70,13 @@ class Artifact(ABC):
         """Remove the file, so that it is made again; False for a file outside the cache."""
 
     def digest(self, cache: ArtifactCache) -> str | None:
-        """Return the file's sha256 in hexadecimal digits; None where it does not exist yet.
+        """Return the checksum of the file, and of the files of weights that it references.
 
-        Raises CacheError where it is damaged, OSError where it cannot be read.
+        None where it does not exist yet. Raises CacheError where it is damaged, ModelError where
+        it cannot be read.
         """
         file = self.find(cache)
-        return None if file is None else sha256_of(file)
+        return None if file is None else onnx_digest(file)
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,11 @@ class ShippedFile(Artifact):
 
     variant: Variant
     reason: str = dataclasses.field(default="", compare=False)
+
+    @property
+    def source(self) -> Variant:
+        """The variant."""
+        return self.variant
 
     def find(self, cache: ArtifactCache) -> Path | None:
         """Return the variant's file."""
@@ -99,12 +105,40 @@ class ShippedFile(Artifact):
         return False
 
     def digest(self, cache: ArtifactCache) -> str | None:
-        """Return the checksum in model.yaml; it is verified before a backend opens the file."""
-        return self.variant.sha256
+        """Return the checksum by model.yaml; it is verified before a backend opens the file."""
+        return self.variant.digest
+
+
+class CachedFile(Artifact):
+    """A file in the cache, found by everything that changes its content."""
+
+    #: Its name in the cache entry.
+    file_name: ClassVar[str]
+
+    @abstractmethod
+    def parts(self) -> dict[str, Any]:
+        """Return everything that changes the file."""
+
+    def find(self, cache: ArtifactCache) -> Path | None:
+        """Find the file in the cache; its bytes, and those of the files beside it, are verified."""
+        entry = cache.find(key_of(self.parts()))
+        if entry is None:
+            return None
+        entry.verify()
+        return entry.path(self.file_name)
+
+    def digest(self, cache: ArtifactCache) -> str | None:
+        """Return the digest in the cache entry."""
+        entry = cache.find(key_of(self.parts()))
+        return None if entry is None else entry.files[self.file_name].sha256
+
+    def discard(self, cache: ArtifactCache) -> bool:
+        """Remove it from the cache."""
+        return cache.remove(key_of(self.parts()))
 
 
 @dataclass(frozen=True)
-class DerivedModel(Artifact):
+class DerivedModel(CachedFile):
     """The model in another precision, derived from its fp32 variant for one kind of engine.
 
     ``weight_bits`` apply to int8: 7 bits are for CPUs that add products in 16 bits. ``quantized``
@@ -118,6 +152,13 @@ class DerivedModel(Artifact):
     quantized: Variant | None = None
     reason: str = dataclasses.field(default="", compare=False)
 
+    file_name = _ONNX
+
+    @property
+    def source(self) -> Variant:
+        """The fp32 variant, or the one that is already quantized."""
+        return self.quantized or self.model.variants["fp32"]
+
     def parts(self) -> dict[str, Any]:
         """Return everything that changes the file or the result of its checks.
 
@@ -129,14 +170,14 @@ class DerivedModel(Artifact):
             return {
                 "kind": "onnx",
                 "rules": derivation_rules(),
-                "quantized": self.quantized.sha256,
+                "quantized": self.quantized.digest,
                 "target": self.target,
                 "made with": {"onnx": version_of("onnx")},
             }
         return {
             "kind": "onnx",
             "rules": derivation_rules(),
-            "source": self.model.variants["fp32"].sha256,
+            "source": self.source.digest,
             "precision": self.precision,
             "target": self.target,
             "weight_bits": self.weight_bits if self.precision == "int8" else None,
@@ -146,14 +187,13 @@ class DerivedModel(Artifact):
             "made with": {name: version_of(name) for name in ("onnx", "onnxruntime")},
         }
 
-    def find(self, cache: ArtifactCache) -> Path | None:
-        """Find the file in the cache."""
-        entry = cache.find(key_of(self.parts()))
-        return entry.path(_ONNX) if entry is not None else None
-
     def digest(self, cache: ArtifactCache) -> str | None:
-        """Return the digest in the cache entry."""
-        return _digest_in(cache, self.parts(), _ONNX)
+        """Return the digest of all files in the cache entry."""
+        entry = cache.find(key_of(self.parts()))
+        if entry is None:
+            return None
+        digests = {name: record.sha256 for name, record in entry.files.items()}
+        return combine_digests(digests.pop(_ONNX), digests)
 
     def make(self, cache: ArtifactCache, progress: Progress, cancelled: Cancelled) -> Path:
         """Derive the model in this precision."""
@@ -168,17 +208,15 @@ class DerivedModel(Artifact):
             from edge_inference.engines.precision.tensorrt_form import write_for_tensorrt
 
             progress(f"deriving {kind}", None)
+            self.source.verify()
             if self.quantized is not None:
-                self.quantized.verify()
                 write_for_tensorrt(self.quantized.file, folder / _ONNX)
                 return {"model": self.model.name, **parts}
-            source = self.model.variants["fp32"]
-            source.verify()
             calibration = None
             if self.precision == "int8" and self.model.calibration is not None:
                 calibration = Calibration.load(self.model.calibration)
             derive(
-                source.file,
+                self.source.file,
                 self.precision,
                 self.target,
                 folder / _ONNX,
@@ -197,13 +235,9 @@ class DerivedModel(Artifact):
         )
         return entry.path(_ONNX)
 
-    def discard(self, cache: ArtifactCache) -> bool:
-        """Remove it from the cache."""
-        return cache.remove(key_of(self.parts()))
-
 
 @dataclass(frozen=True)
-class EnginePlan(Artifact):
+class EnginePlan(CachedFile):
     """A TensorRT engine, built on this machine from one of the model's ONNX files."""
 
     model: ModelDescription
@@ -212,6 +246,13 @@ class EnginePlan(Artifact):
     environment: Environment
     reason: str = dataclasses.field(default="", compare=False)
 
+    file_name = _PLAN
+
+    @property
+    def source(self) -> Variant:
+        """The variant that its ONNX is or is derived from."""
+        return self.onnx.source
+
     def parts(self) -> dict[str, Any]:
         """Return everything that changes the plan."""
         onnx = self.onnx
@@ -219,20 +260,11 @@ class EnginePlan(Artifact):
         return {
             "kind": "engine",
             **({"extra inputs": extra} if extra else {}),
-            "onnx": onnx.variant.sha256 if isinstance(onnx, ShippedFile) else onnx.parts(),
+            "onnx": onnx.variant.digest if isinstance(onnx, ShippedFile) else onnx.parts(),
             "calibration": calibration_digest(self.model, self.options.precision),
             "options": dataclasses.asdict(self.options),
             "environment": dataclasses.asdict(self.environment),
         }
-
-    def find(self, cache: ArtifactCache) -> Path | None:
-        """Find the file in the cache."""
-        entry = cache.find(key_of(self.parts()))
-        return entry.path(_PLAN) if entry is not None else None
-
-    def digest(self, cache: ArtifactCache) -> str | None:
-        """Return the digest in the cache entry."""
-        return _digest_in(cache, self.parts(), _PLAN)
 
     def make(self, cache: ArtifactCache, progress: Progress, cancelled: Cancelled) -> Path:
         """Build the engine."""
@@ -270,10 +302,6 @@ class EnginePlan(Artifact):
             report=lambda damage: progress(damage, None),
         )
         return entry.path(_PLAN)
-
-    def discard(self, cache: ArtifactCache) -> bool:
-        """Remove it from the cache."""
-        return cache.remove(key_of(self.parts()))
 
     def notes(self, cache: ArtifactCache) -> tuple[str, ...]:
         """Return the builder's notes on the engine in the cache."""
@@ -352,44 +380,6 @@ def engine_plan(
     by_flags = options.typing == "flags" and "fp32" in model.variants
     onnx = onnx_for(model, "fp32" if by_flags else precision, "tensorrt")
     return EnginePlan(model, onnx, options, environment_here(gpu), onnx.reason)
-
-
-def environment_here(gpu: int = 0) -> Environment:
-    """Return the TensorRT and the GPU of this machine.
-
-    TensorRT-RTX builds without a GPU; TensorRT raises BackendError without a GPU or driver.
-    """
-    vendor = import_tensorrt()
-    try:
-        found = find_gpu(gpu)
-    except BackendError:
-        if vendor.library != "tensorrt_rtx":
-            raise
-        return Environment.here(vendor.library, vendor.version)
-    return Environment.here(vendor.library, vendor.version, found.name, found.compute_capability)
-
-
-def build_options(
-    model: ModelDescription, precision: str, changes: Mapping[str, Any] | None = None
-) -> BuildOptions:
-    """Return the model's build options for a precision, with ``changes`` applied.
-
-    Without a profile an input has the one size that preprocessing makes. Raises ConfigError,
-    with file and line for an option in model.yaml.
-    """
-    options = BuildOptions() if model.engine is None else model.engine.read(BuildOptions)
-    options = change(options, {**(changes or {}), "precision": precision})
-    # TensorRT must know the fp32 layers where it chooses precisions itself.
-    keep = tuple(dict.fromkeys((*options.keep_fp32, *model.derive.keep_fp32(precision))))
-    profiles = options.profiles
-    if not profiles and not options.batch:
-        profiles = (f"{model.input.name}:{'x'.join(map(str, model.input.graph_shape))}",)
-    return dataclasses.replace(options, keep_fp32=keep, profiles=profiles)
-
-
-def _digest_in(cache: ArtifactCache, parts: Mapping[str, Any], name: str) -> str | None:
-    entry = cache.find(key_of(parts))
-    return None if entry is None else entry.files[name].sha256
 
 
 def _hint_for(model: ModelDescription, precision: str) -> str:

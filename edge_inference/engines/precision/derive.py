@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge_inference.core.models.onnx_files import model_size, onnx_digest
 from edge_inference.core.models.variants import PRECISIONS
 from edge_inference.engines.precision.calibration import Calibration
 from edge_inference.engines.precision.exclude import (
@@ -20,7 +21,7 @@ from edge_inference.engines.precision.folding import fold
 from edge_inference.engines.precision.fp16 import to_fp16
 from edge_inference.engines.precision.int8 import TARGETS, to_int8
 from edge_inference.engines.precision.onnx_file import (
-    file_sha256,
+    check_network,
     first_line,
     import_onnx,
     opset_of,
@@ -82,7 +83,8 @@ def derive(
     ``calibration`` of ``source``; its ``weight_bits`` are 8 or 7, and the nodes after the last
     layer with weights stay in fp32, too. Inputs and outputs do not change; an opset before 13
     becomes 13 if the package onnx can convert it. The same arguments give the same bytes;
-    ``destination`` is written atomically. Raises ConfigError for an unknown precision, target
+    ``destination`` is written atomically, with a file of weights beside it if they are too large
+    for one file. Raises ConfigError for an unknown precision, target
     or number of bits, ModelError for a file, calibration or node name that does not fit,
     BackendError where a package is missing or fails.
     """
@@ -104,7 +106,7 @@ def derive(
                 f"{source}: int8 needs a calibration; make one with: edge-inference quantize "
                 "MODEL --calibration IMAGES --output FOLDER"
             )
-        calibration.check_fits(file_sha256(source), str(source))
+        calibration.check_fits(onnx_digest(source), str(source))
     model = fold(source)
     where = str(source)
     keep = named_nodes(model, keep_fp32, where)
@@ -126,26 +128,26 @@ def derive(
             )
     except (ModelError, BackendError) as error:
         raise type(error)(f"{where}: {error}") from error
-    _check(derived, where)
+    _check(derived, source)
     write_onnx(derived, destination)
     return DeriveReport(
         precision=precision,
         target=target,
         opset=opset,
-        source_bytes=source.stat().st_size,
-        bytes=destination.stat().st_size,
+        source_bytes=model_size(source),
+        bytes=model_size(destination),
         converted=Counter(kind for name, kind in operators.items() if name not in kept),
         kept=kept,
         weight_bits=weight_bits if precision == "int8" else None,
     )
 
 
-def _check(model: ModelProto, where: str) -> None:
+def _check(model: ModelProto, source: Path) -> None:
     onnx = import_onnx()
     try:
-        onnx.checker.check_model(model, full_check=True)
+        check_network(model, source, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise BackendError(
-            f"{where}: the derived model is not valid ({first_line(error)}); keep the node "
+            f"{source}: the derived model is not valid ({first_line(error)}); keep the node "
             "that it names in fp32"
         ) from error

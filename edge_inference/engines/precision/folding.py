@@ -15,14 +15,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_inference.backends.ort import CPU, import_onnxruntime, session_options
+from edge_inference.backends.ort_failures import explain_open_failure
 from edge_inference.engines.precision.graph import all_graphs
 from edge_inference.engines.precision.onnx_file import (
     first_line,
     import_onnx,
+    infer_shapes,
+    is_too_large,
+    load_network,
     opset_of,
     raise_if_disk_full,
     read_onnx,
-    serialize_onnx,
+    save_external,
+    session_source,
 )
 from edge_inference.engines.precision.opset import MIN_OPSET, convert_opset
 from edge_inference.engines.precision.widen import widen_to_fp32
@@ -44,7 +49,7 @@ def fold(source: Path) -> ModelProto:
     """
     network, _ = read_onnx(source)
     onnx = import_onnx()
-    if network.functions:
+    if network.functions and not is_too_large(network):  # else ONNX Runtime inlines them
         network = onnx.inliner.inline_local_functions(network)
     _drop_default_inputs(network)
     widen_to_fp32(network)
@@ -85,39 +90,40 @@ def _has_constant_nodes(graph: GraphProto) -> bool:
 
 def _optimize(network: ModelProto, source: Path) -> ModelProto:
     """Return the network as ONNX Runtime's basic optimizations leave it."""
-    onnx = import_onnx()
     onnxruntime = import_onnxruntime()
     with tempfile.TemporaryDirectory(prefix="edge_inference_") as folder:
         folded = Path(folder, "folded.onnx")
         options = session_options(onnxruntime)
         level = onnxruntime.GraphOptimizationLevel
         options.graph_optimization_level = level.ORT_ENABLE_BASIC
+        if is_too_large(network):
+            save_external(options, folded)
         options.optimized_model_filepath = str(folded)
-        data = serialize_onnx(network, source)
         try:
-            onnxruntime.InferenceSession(data, options, providers=[CPU], enable_fallback=0)
+            with session_source(network, source) as opened:
+                onnxruntime.InferenceSession(opened, options, providers=[CPU], enable_fallback=0)
+        except ModelError:
+            raise
         except Exception as error:  # ONNX Runtime's errors share no base class
             raise_if_disk_full(folded)
-            raise BackendError(
-                f"{source}: ONNX Runtime cannot run it ({first_line(error)}), so it cannot "
-                "be converted to another precision"
-            ) from error
-        return onnx.load(str(folded))  # type: ignore[no-any-return]
+            raise BackendError(explain_open_failure(source, error, onnxruntime)) from error
+        return load_network(folded)
 
 
 def _infer_types(model: ModelProto, source: Path) -> ModelProto:
     onnx = import_onnx()
     try:
-        typed: ModelProto = onnx.shape_inference.infer_shapes(model)
+        typed = infer_shapes(model)
     except onnx.shape_inference.InferenceError as error:
         raise ModelError(
-            f"{source}: shapes cannot be inferred ({first_line(error)}); export it again"
+            f"{source}: shapes cannot be inferred ({first_line(error)}); export it with another "
+            "opset, or with fixed shapes"
         ) from error
-    _add_missing_types(typed)
+    _add_missing_types(typed, source)
     return typed
 
 
-def _add_missing_types(model: ModelProto) -> None:
+def _add_missing_types(model: ModelProto, source: Path) -> None:
     """Ask ONNX Runtime for the types that ONNX cannot infer, as behind other domains."""
     known = {entry.name for entry in (*model.graph.value_info, *model.graph.output)}
     unknown = [
@@ -130,9 +136,10 @@ def _add_missing_types(model: ModelProto) -> None:
     probe = type(model)()
     probe.CopyFrom(model)
     probe.graph.output.extend(onnx.ValueInfoProto(name=name) for name in unknown)
-    session = onnxruntime.InferenceSession(
-        probe.SerializeToString(), session_options(onnxruntime), providers=[CPU], enable_fallback=0
-    )
+    with session_source(probe, source) as opened:
+        session = onnxruntime.InferenceSession(
+            opened, session_options(onnxruntime), providers=[CPU], enable_fallback=0
+        )
     model.graph.value_info.extend(
         onnx.helper.make_tensor_value_info(entry.name, onnx.TensorProto.FLOAT, entry.shape)
         for entry in session.get_outputs()

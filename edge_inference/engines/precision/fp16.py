@@ -23,7 +23,7 @@ from edge_inference.engines.precision.graph import (
     float_tensors,
     other_values,
 )
-from edge_inference.engines.precision.onnx_file import import_onnx, opset_of
+from edge_inference.engines.precision.onnx_file import import_onnx, infer_shapes, opset_of
 from edge_inference.errors import ModelError
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ class _Rewriter:
         graph.node.extend(nodes)
         drop_unused_constants(graph)
         del graph.value_info[:]
-        return self.onnx.shape_inference.infer_shapes(self.model)  # type: ignore[no-any-return]
+        return infer_shapes(self.model)
 
     def _rewrite(self, node: NodeProto) -> Iterator[NodeProto]:
         plan = self.plans[node.name]

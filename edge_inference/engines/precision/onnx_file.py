@@ -3,19 +3,37 @@
 from __future__ import annotations
 
 import secrets
-from contextlib import suppress
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
-from edge_inference.core.bounded_file import MAX_WEIGHTS_BYTES, is_regular_file, open_regular_file
-from edge_inference.core.checksum import sha256_of
+from edge_inference.backends.ort_failures import describe_error
+from edge_inference.core.bounded_file import MAX_WEIGHTS_BYTES, open_regular_file
 from edge_inference.core.disk import describe_write_error, probe_write_error
-from edge_inference.core.runtime.memory_limit import is_out_of_memory, memory_hint
-from edge_inference.engines.precision.external_data import embed_weights
+from edge_inference.core.models.onnx_problems import (
+    explain_access,
+    find_access_problem,
+    find_file_problem,
+)
+from edge_inference.core.package_import import explain_import
+from edge_inference.engines.precision.check_failures import explain_check_failure
+from edge_inference.engines.precision.external_data import (
+    MAX_EMBEDDED_BYTES,
+    MIN_LARGE_BYTES,
+    embed_weights,
+    split_weights,
+    weight_bytes,
+    without_weights,
+)
 from edge_inference.errors import BackendError, ModelError
 
 if TYPE_CHECKING:
     from onnx import ModelProto
+
+#: Suffix of the file with the weights of a network that is too large for one file.
+DATA_SUFFIX = ".data"
 
 
 def import_onnx() -> Any:
@@ -29,10 +47,8 @@ def import_onnx() -> Any:
         import onnx.shape_inference
         import onnx.version_converter
     except ImportError as error:
-        raise BackendError(
-            f"the package onnx, which derives other precisions, cannot be imported ({error}); "
-            f"install it with: make set-up in a checkout, or pip install onnx"
-        ) from error
+        title = "the package onnx, which derives other precisions,"
+        raise BackendError(explain_import(title, "onnx", error)) from error
     return onnx
 
 
@@ -43,32 +59,96 @@ def read_onnx(file: Path) -> tuple[ModelProto, bool]:
     BackendError without the package onnx.
     """
     onnx = import_onnx()
-    if not is_regular_file(file):
-        raise ModelError(f"{file}: no such file; put the model's ONNX file there")
+    problem = find_access_problem(file)
+    if problem is not None:
+        raise ModelError(problem)
     try:
         open_regular_file(file, MAX_WEIGHTS_BYTES).close()
         model = onnx.load(str(file), load_external_data=False)
     except OSError as error:
-        raise ModelError(f"{file}: cannot be read ({error.strerror})") from error
+        raise ModelError(find_file_problem(file) or explain_access(file, error)) from error
     except Exception as error:  # protobuf's two implementations share no error class
         raise ModelError(
-            f"{file}: not an ONNX file, or a damaged one ({first_line(error)}); export it again"
+            find_file_problem(file)
+            or f"{file}: expected an ONNX model, got a damaged one ({first_line(error)}); copy or "
+            "download it again"
         ) from error
     opset = opset_of(model)
     newest = onnx.defs.onnx_opset_version()
     if opset > newest:
         raise ModelError(
-            f"{file}: opset {opset}, but the package onnx {onnx.__version__} supports up to "
-            f"{newest}; pip install --upgrade onnx, or export the model with an older opset"
+            f"{file}: its opset is {opset}, but the package onnx {onnx.__version__} supports up to "
+            f"{newest}; export it with opset {newest} or older, or pip install --upgrade onnx"
         )
     is_split = embed_weights(model, file)
     try:
-        onnx.checker.check_model(model if is_split else str(file))
+        if is_split:
+            check_network(model, file)
+        else:
+            onnx.checker.check_model(str(file))
     except (onnx.checker.ValidationError, OSError, ValueError) as error:
-        raise ModelError(
-            f"{file}: not a valid ONNX model ({first_line(error)}); export it again"
-        ) from error
+        raise ModelError(explain_check_failure(file, error, onnx)) from error
     return model, is_split
+
+
+def check_network(model: ModelProto, file: Path, *, full_check: bool = False) -> None:
+    """Check the network of a file, which may be of any size. Raises the errors of onnx.checker."""
+    with session_source(model, file) as source:
+        import_onnx().checker.check_model(source, full_check=full_check)
+
+
+def infer_shapes(model: ModelProto) -> ModelProto:
+    """Return a network of any size with the types of its tensors.
+
+    Raises the errors of onnx.shape_inference. A network with large weights is changed in place.
+    """
+    onnx = import_onnx()
+    if not is_too_large(model):
+        return onnx.shape_inference.infer_shapes(model)  # type: ignore[no-any-return]
+    inferred = onnx.shape_inference.infer_shapes(without_weights(model)).graph
+    for name in ("node", "value_info", "output"):
+        field = getattr(model.graph, name)
+        del field[:]
+        field.extend(getattr(inferred, name))
+    return model
+
+
+@contextmanager
+def session_source(model: ModelProto, file: Path) -> Iterator[bytes | str]:
+    """Provide a network as bytes, or as the path of a temporary file if it is too large for that.
+
+    ONNX Runtime and onnx.checker take both. ``file`` is named in an error. Raises ModelError.
+    """
+    if not is_too_large(model):
+        yield serialize_onnx(model, file)
+        return
+    with tempfile.TemporaryDirectory(prefix="edge_inference_") as folder:
+        network = Path(folder, "network.onnx")
+        write_onnx(model, network)
+        yield str(network)
+
+
+def is_too_large(model: ModelProto) -> bool:
+    """Tell whether the network needs a file of weights beside its ONNX file."""
+    return weight_bytes(model) > MAX_EMBEDDED_BYTES
+
+
+def save_external(options: Any, file: Path) -> None:
+    """Let an ONNX Runtime session write the weights of its optimized network beside ``file``."""
+    for name, value in (
+        ("file_name", f"{file.name}{DATA_SUFFIX}"),
+        ("min_size_in_bytes", str(MIN_LARGE_BYTES)),
+    ):
+        options.add_session_config_entry(
+            f"session.optimized_model_external_initializers_{name}", value
+        )
+
+
+def load_network(file: Path) -> ModelProto:
+    """Return a network that this package or ONNX Runtime wrote, with its external weights."""
+    model: ModelProto = import_onnx().load(str(file), load_external_data=False)
+    embed_weights(model, file)
+    return model
 
 
 def opset_of(model: ModelProto) -> int:
@@ -80,8 +160,13 @@ def opset_of(model: ModelProto) -> int:
 def write_onnx(model: ModelProto, destination: Path) -> None:
     """Write a model atomically; the same model gives the same bytes.
 
-    Raises ModelError where it cannot be written.
+    The weights of a model that is too large for one file are in a second one beside it, whose
+    name ends with ``.data``. Raises ModelError where it cannot be written.
     """
+    if is_too_large(model):
+        data = destination.with_name(f"{destination.name}{DATA_SUFFIX}")
+        with _written_atomically(data) as stream:
+            model = split_weights(model, data.name, stream)
     write_atomically(destination, serialize_onnx(model, destination))
 
 
@@ -98,10 +183,16 @@ def serialize_onnx(model: ModelProto, file: Path) -> bytes:
 
 def write_atomically(destination: Path, data: bytes) -> None:
     """Write a file through a temporary one in the same folder. Raises ModelError."""
+    with _written_atomically(destination) as stream:
+        stream.write(data)
+
+
+@contextmanager
+def _written_atomically(destination: Path) -> Iterator[IO[bytes]]:
     temporary = destination.with_name(f".{destination.name}.{secrets.token_hex(8)}")
     try:
         with temporary.open("xb") as stream:
-            stream.write(data)
+            yield stream
         temporary.replace(destination)
     except OSError as error:
         with suppress(OSError):
@@ -121,17 +212,6 @@ def raise_if_disk_full(file: Path) -> None:
         ) from trouble
 
 
-def file_sha256(file: Path) -> str:
-    """Return a file's checksum. Raises ModelError where it cannot be read."""
-    try:
-        return sha256_of(file)
-    except OSError as error:
-        raise ModelError(f"{file}: cannot be read ({error.strerror})") from error
-
-
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error's text, without a closing full stop."""
-    if is_out_of_memory(error):
-        return f"not enough memory: {memory_hint()}"
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__).rstrip(".")
+    """Return the reason of a library's error as one line, without a closing full stop."""
+    return describe_error(error)

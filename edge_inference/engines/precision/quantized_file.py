@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,7 +60,7 @@ class QuantizedFile:
     ``kind`` is one of the constants above, or an empty text. ``activations`` and ``weights`` are
     their types; ``biases`` is the number of quantized ones. ``obstacles`` are the reasons why
     TensorRT cannot run it, ``changes`` what makes it fit for TensorRT without another result.
-    ``only_tensorrt`` are operators that only TensorRT has.
+    ``onnxruntime_obstacles`` are the reasons why ONNX Runtime cannot.
     """
 
     kind: str = ""
@@ -71,7 +71,7 @@ class QuantizedFile:
     biases: int = 0
     obstacles: tuple[str, ...] = ()
     changes: tuple[str, ...] = ()
-    only_tensorrt: tuple[str, ...] = ()
+    onnxruntime_obstacles: tuple[str, ...] = ()
 
     @property
     def computes_in_int8(self) -> bool:
@@ -176,8 +176,16 @@ class _Look:
             self._biases,
             tuple(self._obstacles),
             () if self._obstacles else tuple(self._changes),
-            own,
+            tuple(self._onnxruntime_obstacles(own)),
         )
+
+    def _onnxruntime_obstacles(self, own: tuple[str, ...]) -> Iterator[str]:
+        if own:
+            yield f"ONNX Runtime has no {_enumerate(own)}"
+        # Its optimizer (1.32) drops a Relu before them, as if their zero point were the minimum.
+        floats = [kind for kind in self._activations if kind.startswith("float")]
+        if floats:
+            yield f"ONNX Runtime computes {' and '.join(floats)} activations wrongly"
 
     def _add(self, node: OnnxOperator) -> None:
         nodes = self._nodes
@@ -217,7 +225,7 @@ class _Look:
         if _is_zero(point) and point.type in _TENSORRT_TYPES:
             return
         is_middle = point == ("uint8", frozenset({UINT8_MIDDLE}))
-        self._is_symmetric &= is_middle
+        self._is_symmetric &= is_middle or (_is_zero(point) and not point.type.startswith("u"))
         if is_middle and self._is_simple_pair(node):
             self._change("uint8 activations around 128 as int8 around 0")
         elif point.values is None:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from edge_inference.core.bounded_file import MAX_WEIGHTS_BYTES, open_regular_file
-from edge_inference.core.models.onnx_memory import is_relative_inside
+from edge_inference.core.models.onnx_files import is_relative_inside
 from edge_inference.core.models.onnx_reader import (
     LimitExceededError,
     MalformedMessageError,

@@ -22,6 +22,7 @@ from edge_inference.engines.precision.graph import (
     drop_unused_constants,
 )
 from edge_inference.engines.precision.onnx_file import (
+    check_network,
     first_line,
     import_onnx,
     read_onnx,
@@ -64,7 +65,7 @@ def write_for_tensorrt(source: Path, destination: Path) -> None:
         ) from error
     try:
         keep_used_domains(model)
-        onnx.checker.check_model(model, full_check=True)
+        check_network(model, source, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise BackendError(
             f"{source}: in TensorRT's form it is not valid ({first_line(error)}); export it with "

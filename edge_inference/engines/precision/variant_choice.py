@@ -62,8 +62,8 @@ def choose_variant(
             f"add an ONNX file {_EXPORT_HINT} as variants.int8.tensorrt, or an fp32 variant and "
             "a calibration"
         )
-    elif found.only_tensorrt:
-        obstacle = f"ONNX Runtime has no {' and '.join(found.only_tensorrt)}"
+    elif found.onnxruntime_obstacles:
+        obstacle = "; ".join(found.onnxruntime_obstacles)
         hint = "name it as variants.int8.tensorrt, and a file for ONNX Runtime as variants.int8"
     else:
         return VariantChoice(variant, reason=f"{name}: {description}")

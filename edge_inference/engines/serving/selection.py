@@ -17,7 +17,6 @@ from edge_inference.engines.cache.artifacts import (
     Cancelled,
     DerivedModel,
     Progress,
-    ShippedFile,
     default_cache,
     find_undamaged,
     precisions,
@@ -154,8 +153,8 @@ def _select(
     for variant in request.model.files():  # the artifact is one of them, or is derived from one
         check_memory(variant.file, request.model_max_mb, "the parameter model_max_mb")
     precision, artifact = chosen.precision, chosen.artifact
-    if isinstance(artifact, ShippedFile):
-        artifact.variant.verify()
+    if artifact.source is not None:  # a file in the cache may be of other weights, too
+        artifact.source.verify()
     file, damaged = _call(candidate, "finding its file", lambda: find_undamaged(artifact, cache))
     int8_mode = int8_mode_of(candidate.name, precision, artifact)
     computes = precision if int8_mode is None else describe_int8_mode(int8_mode)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 
+from edge_inference.core.exports.metadata_check import find_contradictions
 from edge_inference.core.inference_state import InferenceState
+from edge_inference.core.models.model import ModelDescription
 from edge_inference.core.text_line import one_line
 from edge_inference.engines.serving.server import EngineServer
 from edge_inference.nodes.component import Component
@@ -23,11 +25,16 @@ class EngineStatePublisher:
         self._previous_model = self.model_in_use = ""
         self.problem = ""
 
-    def set_model(self, model: str) -> None:
-        """Set the model in use, and keep the previous one."""
+    def set_model(self, model: ModelDescription) -> None:
+        """Set the model in use, and keep the previous one.
+
+        Warns once of what in a new model contradicts the metadata of its exporter.
+        """
         self.problem = ""
-        if model != self.model_in_use:
-            self._previous_model, self.model_in_use = self.model_in_use, model
+        if model.name != self.model_in_use:
+            self._previous_model, self.model_in_use = self.model_in_use, model.name
+            for text in find_contradictions(model) or ():
+                self._node.get_logger().warning(one_line(f"{model.name}: {text}"))
 
     def publish(self, server: EngineServer | None, max_rate_hz: float | None) -> None:
         """Publish the state of the engine in service, if any."""

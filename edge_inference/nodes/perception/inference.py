@@ -138,7 +138,7 @@ class Inference(Stage[TensorBatch]):
 
     def _on_switch(self, engine: Engine) -> None:
         model = engine.request.model.name
-        self._states.set_model(model)
+        self._states.set_model(engine.request.model)
         self.get_logger().info(f"{model}: {engine.backend.describe()} ({engine.selection.reason})")
         self.health.replace_notes(engine.facts())
         self._publish_state()

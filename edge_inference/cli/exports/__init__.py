@@ -1,0 +1,1 @@
+"""``edge-inference models new``: a model folder from an ONNX file."""

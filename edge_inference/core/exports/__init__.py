@@ -1,0 +1,1 @@
+"""What an exporter's files say about a model, and the description that is proposed for it."""

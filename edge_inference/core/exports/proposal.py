@@ -1,0 +1,100 @@
+"""What is known of a model before it has a description, and what is proposed for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_inference.core.exports.exporter_metadata import ExporterMetadata
+from edge_inference.core.exports.onnx_summary import GraphTensor, OnnxSummary
+from edge_inference.core.exports.sidecars import Sidecars
+
+#: The normalization of the models of torchvision, timm and most of Transformers, for 0 to 255.
+IMAGENET = {"mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375]}
+#: Pixels from 0 to 1.
+UNIT = {"mean": [0.0], "std": [255.0]}
+#: Pixels unchanged.
+RAW = {"mean": [0.0], "std": [1.0]}
+
+CHECK_IT = "check it with a known image"
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known of a model.
+
+    ``outputs`` are those of one trial run, batch axis first, in the order of the graph;
+    ``width`` and ``height`` are the size that the trial image had in the tensor.
+    """
+
+    stem: str
+    summary: OnnxSummary
+    metadata: ExporterMetadata
+    sidecars: Sidecars
+    image: GraphTensor
+    extra: tuple[GraphTensor, ...]
+    width: int
+    height: int
+    outputs: Mapping[str, NDArray[Any]]
+    labels: tuple[str, ...] = ()
+
+    def named(self, *words: str) -> Iterator[str]:
+        """Yield the names of the outputs that contain one of the words."""
+        for name in self.outputs:
+            if any(word in name.lower() for word in words):
+                yield name
+
+    def first(self, *words: str, axes: int) -> str | None:
+        """Return the first output with one of the words and that many axes."""
+        found = (name for name in self.named(*words) if self.outputs[name].ndim == axes)
+        return next(found, None)
+
+    @property
+    def is_integer_input(self) -> bool:
+        """Tell whether the input takes unchanged pixels."""
+        return self.image.dtype not in ("float32", "float16", "float64")
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A description of a model. ``assumed`` says, by key of model.yaml, what is not certain."""
+
+    family: str
+    task: str
+    decoder: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    input: Mapping[str, Any] = field(default_factory=dict)
+    labels: tuple[str, ...] = ()
+    assumed: Mapping[str, str] = field(default_factory=dict)
+
+    def assuming(self, texts: Mapping[str, str]) -> Proposal:
+        """Return the proposal with further assumptions."""
+        return replace(self, assumed={**self.assumed, **texts})
+
+
+def are_probabilities(values: NDArray[Any]) -> bool:
+    """Tell whether the last axis holds the result of a softmax."""
+    if values.dtype.kind != "f" or values.shape[-1] < 2 or not values.size:
+        return False
+    sums = values.astype(np.float64).sum(axis=-1)
+    return bool(values.min() >= 0 and np.abs(sums - 1).max() < 1e-2)
+
+
+def are_within_unit(values: NDArray[Any]) -> bool:
+    """Tell whether all values are from 0 to 1."""
+    return bool(values.size and values.min() >= -1e-3 and values.max() <= 1 + 1e-3)
+
+
+def count_cells(width: int, height: int, strides: tuple[int, ...] = (8, 16, 32)) -> int:
+    """Return the number of grid cells of a detector without anchors."""
+    return sum(-(-width // stride) * -(-height // stride) for stride in strides)
+
+
+def pixels(evidence: Evidence, normalization: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+    """Return the keys of ``input``; integer inputs take unchanged pixels."""
+    scale = RAW if evidence.is_integer_input else normalization
+    return {"color": "RGB", **scale, **more}

@@ -1,0 +1,114 @@
+"""Models of Transformers, whose config.json and preprocessor_config.json may be beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from edge_inference.core.exports.proposal import (
+    CHECK_IT,
+    IMAGENET,
+    RAW,
+    UNIT,
+    Evidence,
+    Proposal,
+    pixels,
+)
+
+#: Architectures whose class scores are one sigmoid each, without "no object".
+_SIGMOID = ("rtdetr", "rt_detr", "dfine", "d_fine", "deformable", "conditional", "deta")
+#: Number of queries of DETR itself.
+_DETR_QUERIES = 100
+_COLOR = f"assumed RGB, as Transformers uses; {CHECK_IT}"
+
+
+def propose_detr(evidence: Evidence) -> Proposal | None:
+    """Propose for DETR and its relatives, with class logits and boxes of each query."""
+    logits, boxes = evidence.first("logit", axes=3), evidence.first("box", axes=3)
+    if not logits or not boxes or evidence.outputs[boxes].shape[2] != 4:
+        return None
+    config = evidence.sidecars.transformers
+    names = f"{config.get('architectures', '')} {config.get('model_type', '')}".lower()
+    names = names or evidence.stem.lower()
+    queries = evidence.outputs[logits].shape[1]
+    is_sigmoid = any(word in names for word in _SIGMOID)
+    if not config:
+        is_sigmoid = is_sigmoid or queries != _DETR_QUERIES
+    settings = {"activation": "sigmoid" if is_sigmoid else "softmax"}
+    settings |= {"logits_output": logits, "boxes_output": boxes}
+    scale = _preprocessor(evidence, UNIT if is_sigmoid else IMAGENET)
+    labels = evidence.sidecars.labels
+    proposal = Proposal("DETR (Transformers)", "detection", "detr", settings, scale, labels)
+    proposal = proposal.assuming({"input.color": _COLOR})
+    if config:
+        return proposal
+    return proposal.assuming(
+        {
+            "decoder.activation": f"assumed {settings['activation']} for {queries} queries; no "
+            "config.json beside the file names the architecture",
+            "input.mean": "assumed; there is no preprocessor_config.json beside the file",
+        }
+    )
+
+
+def propose_transformers(evidence: Evidence) -> Proposal | None:
+    """Propose for depth, segmentation and classification models of Transformers."""
+    depth = next(evidence.named("predicted_depth"), None)
+    is_transformers = evidence.image.name == "pixel_values"
+    if depth is not None:
+        kind = evidence.sidecars.transformers.get("depth_estimation_type")
+        unit = "m" if kind == "metric" or "zoe" in evidence.stem.lower() else "inverse"
+        settings = {"unit": unit} | ({"depth_output": depth} if len(evidence.outputs) > 1 else {})
+        scale = _preprocessor(evidence, IMAGENET)
+        return Proposal("depth (Transformers)", "depth", "depth", settings, scale).assuming(
+            {
+                "input.color": _COLOR,
+                "decoder.unit": f"assumed {unit}: "
+                + (
+                    "metres"
+                    if unit == "m"
+                    else "larger values are nearer, as DPT and Depth Anything"
+                ),
+            }
+        )
+    logits = next(evidence.named("logits"), None)
+    if not is_transformers or logits is None or evidence.outputs[logits].ndim != 4:
+        return None
+    return Proposal(
+        "segmentation (Transformers)",
+        "segmentation",
+        "segmentation",
+        {"mask_output": logits} if len(evidence.outputs) > 1 else {},
+        _preprocessor(evidence, IMAGENET),
+        evidence.sidecars.labels,
+    ).assuming({"input.color": _COLOR})
+
+
+def _preprocessor(evidence: Evidence, default: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keys of ``input`` by preprocessor_config.json, as far as it says."""
+    return pixels(evidence, preprocessor_scale(evidence, default), resize="stretch")
+
+
+def preprocessor_scale(evidence: Evidence, default: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return mean and std by preprocessor_config.json, the default without one."""
+    values = evidence.sidecars.preprocessor
+    if not values:
+        return default
+    factor = values.get("rescale_factor", 1 / 255) if values.get("do_rescale", True) else 1.0
+    mean, std = _numbers(values.get("image_mean")), _numbers(values.get("image_std"))
+    if not isinstance(factor, int | float) or not factor:
+        return default
+    if not values.get("do_normalize", mean is not None):
+        return {"mean": [0.0], "std": [round(1 / factor, 6)]} if factor != 1 else RAW
+    if mean is None or std is None:
+        return default
+    return {
+        "mean": [round(value / factor, 4) for value in mean],
+        "std": [round(value / factor, 4) for value in std],
+    }
+
+
+def _numbers(values: object) -> list[float] | None:
+    if not isinstance(values, list) or len(values) not in (1, 3):
+        return None
+    return values if all(isinstance(value, int | float) for value in values) else None
