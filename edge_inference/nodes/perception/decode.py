@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-<<<<<<< HEAD
-=======
-from collections.abc import Mapping
->>>>>>> main
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -173,20 +169,3 @@ class Decode(Stage[TensorBatch]):
             parameters.close()
             raise ConfigError(f"parameter {error}") from error
         return parameters
-<<<<<<< HEAD
-=======
-
-
-def _outputs_of_image(
-    outputs: Mapping[str, NDArray[Any]], index: int, count: int
-) -> dict[str, NDArray[Any]]:
-    """Return the outputs of one of ``count`` images. Raises TensorError without a batch axis."""
-    for name, array in outputs.items():
-        if array.shape[:1] != (count,):
-            raise TensorError(
-                f"output {name!r}: expected a first axis of {count}, one entry for each image, got "
-                f"{list(array.shape)}; publish one image at a time for a model whose number of "
-                "rows depends on the image"
-            )
-    return {name: array[index : index + 1] for name, array in outputs.items()}
->>>>>>> main
