@@ -17,9 +17,9 @@ from edge_inference.backends.base import Backend
 from edge_inference.backends.null import NullBackend
 from edge_inference.core.images.frame import Frame
 from edge_inference.core.images.preprocess import Preprocessor
-from edge_inference.core.models.graph_binding import bind_graph
+from edge_inference.core.models.graph.graph_binding import bind_graph
+from edge_inference.core.models.graph.tensor_spec import TensorSpec
 from edge_inference.core.models.model import ModelDescription, load_model
-from edge_inference.core.models.tensor_spec import TensorSpec
 from edge_inference.core.results import Classification, Detections
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.serving.backend_table import EngineRequest
