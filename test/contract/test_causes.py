@@ -502,8 +502,7 @@ SENTENCES = {
         "trt": (
             "input 'x': axis 0 (batch) is dynamic and has no sizes; give a range with "
             "batch (--batch 1:4:8), or a profile (--profile x:1x3x8x8,4x3x8x8,8x3x8x8), "
-            "on the command line or in the section engine of model.yaml, or, if it never "
-            "changes, its value in extra_inputs of model.yaml"
+            "on the command line or in the section engine of model.yaml"
         ),
     },
 }
