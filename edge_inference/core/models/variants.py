@@ -69,7 +69,7 @@ class Variant:
                 "model.yaml"
             ) from error
         # A failed download or half a copy needs other advice than a change.
-        problem = find_file_problem(self.file) if actual != self.sha256 else None
+        problem = find_file_problem(self.file, takes_ort=True) if actual != self.sha256 else None
         if problem is not None:
             raise ModelError(
                 f"{problem} (wrong checksum: expected sha256 {self.sha256}, got {actual})"
@@ -86,10 +86,14 @@ class Derivation:
 
     calibration: str = setting("", "file of calibrated ranges for int8, relative to the folder")
     fp16_keep_fp32: tuple[str, ...] = setting(
-        (), "ONNX nodes that stay in fp32 in an fp16 model", max_length=MAX_LAYERS
+        (),
+        "ONNX nodes that stay in fp32 in an fp16 model: names, operators or patterns",
+        max_length=MAX_LAYERS,
     )
     int8_keep_fp32: tuple[str, ...] = setting(
-        (), "ONNX nodes that stay in fp32 in an int8 model", max_length=MAX_LAYERS
+        (),
+        "ONNX nodes that stay in fp32 in an int8 model: names, operators or patterns",
+        max_length=MAX_LAYERS,
     )
 
     def keep_fp32(self, precision: str) -> tuple[str, ...]:
