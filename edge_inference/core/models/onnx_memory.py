@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from edge_inference.core.bounded_file import MAX_WEIGHTS_BYTES, open_regular_file
-from edge_inference.core.models.onnx_files import ORT_SUFFIX, check_external_file
 from edge_inference.core.models.onnx_problems import find_file_problem
 from edge_inference.core.models.onnx_reader import (
     ELEMENT_BYTES,
@@ -43,6 +42,7 @@ from edge_inference.core.runtime.memory_limit import (
     memory_limit_mib,
     raise_limit_hint,
 )
+from edge_inference.core.weights.onnx_files import ORT_SUFFIX, check_external_file
 from edge_inference.errors import ModelError
 
 #: Maximum number of nodes; ONNX Runtime's load time grows with its square.

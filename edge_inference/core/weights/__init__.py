@@ -1,0 +1,1 @@
+"""Files of weights: which ones belong to a model, and their checksums."""
