@@ -14,17 +14,6 @@ from typing import NamedTuple
 
 from edge_inference.core.bounded_file import MAX_WEIGHTS_BYTES, open_regular_file
 from edge_inference.core.models.onnx_problems import find_file_problem
-from edge_inference.core.models.onnx_reader import (
-    ELEMENT_BYTES,
-    ByteSource,
-    LimitExceededError,
-    MalformedMessageError,
-    OnnxTensor,
-    WireMessage,
-    last_text,
-    merge_messages,
-    read_tensor,
-)
 from edge_inference.core.models.onnx_shapes import (
     KnownTensor,
     OnnxAttribute,
@@ -43,6 +32,17 @@ from edge_inference.core.runtime.memory_limit import (
     raise_limit_hint,
 )
 from edge_inference.core.weights.onnx_files import ORT_SUFFIX, check_external_file
+from edge_inference.core.weights.onnx_reader import (
+    ELEMENT_BYTES,
+    ByteSource,
+    LimitExceededError,
+    MalformedMessageError,
+    OnnxTensor,
+    WireMessage,
+    last_text,
+    merge_messages,
+    read_tensor,
+)
 from edge_inference.errors import ModelError
 
 #: Maximum number of nodes; ONNX Runtime's load time grows with its square.

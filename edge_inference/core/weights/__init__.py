@@ -1,1 +1,1 @@
-"""Files of weights: which ones belong to a model, and their checksums."""
+"""ONNX files: their structure, the files of weights that belong to them, and checksums."""
