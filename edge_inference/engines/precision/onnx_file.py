@@ -19,7 +19,7 @@ from edge_inference.core.models.onnx_problems import (
 )
 from edge_inference.core.package_import import explain_import
 from edge_inference.engines.precision.check_failures import explain_check_failure
-from edge_inference.engines.precision.external_data import (
+from edge_inference.engines.precision.external_weights import (
     MAX_EMBEDDED_BYTES,
     MIN_LARGE_BYTES,
     embed_weights,
