@@ -36,6 +36,16 @@ def _no_opset() -> onnx.ModelProto:
     return model
 
 
+def _no_ir_version() -> onnx.ModelProto:
+    model = _relu()
+    model.ClearField("ir_version")
+    return model
+
+
+def _output_of_no_node() -> onnx.ModelProto:
+    return make_network(_node("Relu", output="z"))
+
+
 def _no_outputs() -> onnx.ModelProto:
     model = _relu()
     del model.graph.output[:]
@@ -146,7 +156,9 @@ NETWORKS: dict[str, Callable[[], onnx.ModelProto]] = {
     "newer opset": lambda: _relu(opsets={"": 99}),
     "newer opset of another domain": lambda: _relu(opsets={"ai.onnx.ml": 99}),
     "no opset": _no_opset,
+    "no IR version": _no_ir_version,
     "no outputs": _no_outputs,
+    "output of no node": _output_of_no_node,
     "no shape of an output": _no_shape,
     "operator of a newer opset": lambda: _of("Gelu"),
     "operator of an older opset": lambda: make_network(

@@ -65,7 +65,7 @@ def explain_open_failure(file: Path, error: Exception, onnxruntime: Any) -> str:
     """Return why ONNX Runtime cannot open a file, as one sentence with a hint."""
     if is_out_of_memory(error):
         return f"{file}: ONNX Runtime cannot open it: {describe_error(error)}"
-    problem = find_file_problem(file)
+    problem = find_file_problem(file, takes_ort=True)
     if problem is not None:
         return problem
     text = " ".join(str(error).split())
@@ -169,6 +169,21 @@ def _first_version(operator: str, onnxruntime: Any) -> int | None:
         return None
     versions = [each.since_version for each in schemas if not each.domain and each.name == operator]
     return min(versions, default=None)
+
+
+def _explain_no_ir_version(failure: _Failure) -> str:
+    return "expected an IR version, got none; set ir_version of the model with the package onnx"
+
+
+def _explain_damage(failure: _Failure) -> str:
+    return "expected an ONNX model, got a damaged one; copy or download it again"
+
+
+def _explain_ort_damage(failure: _Failure) -> str:
+    return (
+        "expected a complete model in ONNX Runtime's own format, got a damaged one, or one that "
+        "was cut off; copy or download it again"
+    )
 
 
 def _explain_custom_operator(failure: _Failure) -> str:
@@ -275,6 +290,9 @@ _OPENING: tuple[tuple[re.Pattern[str], _Explain], ...] = tuple(
             _explain_opset,
         ),
         (r"Missing opset in the model", _explain_no_opset),
+        (r"Missing model IR version", _explain_no_ir_version),
+        (r"ORT model verification failed", _explain_ort_damage),
+        (r"Protobuf parsing failed|codec can't decode|Invalid tensor data type", _explain_damage),
         (
             _NODE + r".*Error (?:No )?Op registered for \S+ (?:with|is deprecated in) "
             r"domain_version of (?P<opset>\d+)",
@@ -308,6 +326,7 @@ _OPENING: tuple[tuple[re.Pattern[str], _Explain], ...] = tuple(
         ),
         (
             r"(?P<reason>Node input '[^']*' is not a graph input.*"
+            r"|Graph output \([^)]*\) does not exist in the graph"
             r"|Duplicate definition of name .*"
             r"|Graph must be in single static assignment .*"
             r"|This is an invalid model\. Error: the graph is not acyclic.*)",

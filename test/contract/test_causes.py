@@ -72,6 +72,28 @@ SENTENCES = {
             "as outputs when you export it"
         ),
     },
+    "no IR version": {
+        "ort": (
+            "expected an IR version, got none; set ir_version of the model with the package onnx"
+        ),
+        "onnx": (
+            "expected an IR version, got none; set ir_version of the model with the package onnx"
+        ),
+    },
+    "output of no node": {
+        "ort": (
+            "its network is not consistent: Graph output (y) does not exist in the graph; use the "
+            "file from before it was cut or edited, or export it again"
+        ),
+        "onnx": (
+            "its network is not valid: Graph output 'y' is not an output of any node in graph; use "
+            "the file from before it was cut or edited, or export it again"
+        ),
+        "trt": (
+            "{trt} cannot parse it: no node computes one of its outputs; use the file from before "
+            "it was cut or edited, or serve it with the backend ort if that opens it"
+        ),
+    },
     "no shape of an output": {
         "onnx": (
             "one of its inputs or outputs has no declared shape; declare it, for example "
@@ -438,23 +460,20 @@ SENTENCES = {
     },
     "asymmetric quantization": {
         "trt": (
-            "{trt} cannot parse its node 'n' (QuantizeLinear): its zero point is not 0, "
-            "and TensorRT quantizes symmetrically only; quantize with zero point 0, or "
-            "give the fp32 model, from which int8 is derived for TensorRT"
+            "{trt} cannot run it: int8 activations with the zero point 3; export it "
+            "quantized with Q/DQ pairs of signed numbers around 0"
         ),
     },
     "asymmetric uint8": {
         "trt": (
-            "{trt} cannot parse its node 'n' (QuantizeLinear): its zero point is not 0, "
-            "and TensorRT quantizes symmetrically only; quantize with zero point 0, or "
-            "give the fp32 model, from which int8 is derived for TensorRT"
+            "{trt} needs uint8 activations around 128 as int8 around 0; name it as "
+            "variants.int8 of a model, whose engine is built in that form"
         ),
     },
     "dynamic quantization": {
         "trt": (
-            "its node 'n' (DynamicQuantizeLinear) needs an operator that {trt} does not "
-            "have: it comes from a quantization for CPUs; give the fp32 model, from "
-            "which int8 is derived for TensorRT, or serve it with the backend ort"
+            "{trt} cannot run it: TensorRT has no DynamicQuantizeLinear; export it "
+            "quantized with Q/DQ pairs of signed numbers around 0"
         ),
     },
     "size by values": {
@@ -483,7 +502,8 @@ SENTENCES = {
         "trt": (
             "input 'x': axis 0 (batch) is dynamic and has no sizes; give a range with "
             "batch (--batch 1:4:8), or a profile (--profile x:1x3x8x8,4x3x8x8,8x3x8x8), "
-            "on the command line or in the section engine of model.yaml"
+            "on the command line or in the section engine of model.yaml, or, if it never "
+            "changes, its value in extra_inputs of model.yaml"
         ),
     },
 }

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import onnxruntime
 import pytest
 
 from edge_inference.backends.ort import OrtBackend
@@ -15,7 +16,7 @@ from edge_inference.core.models.file_kinds import FileKind
 from edge_inference.core.models.onnx_problems import find_access_problem, find_file_problem
 from edge_inference.core.models.variants import Variant
 from edge_inference.engines.build.build_options import BuildOptions
-from edge_inference.engines.build.builder import build_engine
+from edge_inference.engines.build.builder import BuiltEngine, build_engine
 from edge_inference.engines.precision.folding import fold
 from edge_inference.errors import BackendError, EdgeInferenceError
 from wrong_files import (
@@ -192,7 +193,7 @@ def sentence_of(file: Path, kind: str) -> str:
     )
 
 
-def build(file: Path) -> object:
+def build(file: Path) -> BuiltEngine:
     """Build an engine, where a TensorRT that builds without a GPU is installed."""
     try:
         vendor = import_tensorrt()
@@ -282,6 +283,64 @@ def test_a_file_of_another_user(file: Path, what: str, request: pytest.FixtureRe
         f"{file}: cannot be read (Permission denied); allow this user to read it and to enter its "
         "folder"
     )
+
+
+@pytest.fixture(scope="module")
+def ort_model(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """Return the bytes of a model in ONNX Runtime's own format."""
+    folder = tmp_path_factory.mktemp("ort")
+    (folder / "some.onnx").write_bytes(good_network())
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(folder / "some.ort")
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    onnxruntime.InferenceSession(
+        str(folder / "some.onnx"), options, providers=["CPUExecutionProvider"]
+    )
+    return (folder / "some.ort").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (
+            "cut off",
+            "expected a complete model in ONNX Runtime's own format, got a damaged one, or one "
+            "that was cut off; copy or download it again",
+        ),
+        (
+            "Git LFS pointer",
+            "expected a model in ONNX Runtime's own format, as its suffix says, got a Git LFS "
+            "pointer of a file of 12345 bytes; run git lfs pull in its repository, or download the "
+            "file itself",
+        ),
+        (
+            "ONNX",
+            "expected a model in ONNX Runtime's own format, as its suffix says, got another one; "
+            "name it .onnx if it is an ONNX model",
+        ),
+    ],
+)
+def test_a_file_of_onnx_runtimes_own_format(
+    tmp_path: Path, ort_model: bytes, content: str, sentence: str
+) -> None:
+    contents = {
+        "cut off": ort_model[:1000],
+        "Git LFS pointer": CONTENTS["Git LFS pointer"](),
+        "ONNX": good_network(),
+    }
+    file = tmp_path / "some.ort"
+    file.write_bytes(ort_model)
+    OrtBackend(file).open().close()
+    file.write_bytes(contents[content])
+    with pytest.raises(BackendError) as caught:
+        OrtBackend(file).open()
+    assert str(caught.value) == f"{file}: {sentence}"
+
+
+def test_a_plan_of_this_machine(tmp_path: Path, file: Path) -> None:
+    (tmp_path / "whole.onnx").write_bytes(good_network())
+    file.write_bytes(build(tmp_path / "whole.onnx").plan)
+    assert find_file_problem(file) == f"{file}: {SENTENCES['TensorRT engine']}"
 
 
 def test_a_good_file_has_no_problem(file: Path) -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from hostile_files import UNREADABLE_FILES, YAML_TEXTS, assert_one_sentence, write_content
+from small_model import write_images, write_model
+from wrong_files import write_wrong_file
 
 ROOT = Path(__file__).parents[2]
 NANODET = ROOT / "models" / "nanodet"
@@ -52,6 +54,26 @@ def test_a_strangers_model(tmp_path: Path, part: str, kind: str) -> None:
     arguments = ["--precision", "int8"] if part == "calibration.json" else []
     text = refusal(tmp_path, "models", "check", str(model), "--backend", "ort", *arguments)
     assert_one_sentence(text, "nanodet")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["models", "check", "./mine"],
+        ["compare", "./mine", "--images", "images"],
+        ["bisect", "./mine", "--precision", "fp16"],
+        ["quantize", "./mine", "--precision", "fp16", "--output", "derived"],
+        ["run", "perception", "--model", "./mine", "--source", "images/000.png"],
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_every_command_says_what_the_weights_are(tmp_path: Path, arguments: list[str]) -> None:
+    write_model(tmp_path / "mine")
+    write_images(tmp_path / "images", 3)
+    write_wrong_file(tmp_path / "mine" / "small.onnx", "Git LFS pointer")
+    text = refusal(tmp_path, *arguments)
+    assert_one_sentence(text, "small.onnx")
+    assert "got a Git LFS pointer of a file of 12345 bytes; run git lfs pull" in text
 
 
 @pytest.mark.parametrize("kind", ["pipe", "device", "sparse", "brackets"])

@@ -22,7 +22,7 @@ SECTIONS = {
     "derive": set(rules(Derivation)),
     "engine": set(rules(BuildOptions)),
     "self_check": set(rules(SelfCheckThresholds)),
-    "variants": {*PRECISIONS, "{"},
+    "variants": {*PRECISIONS},
 }
 DOTTED = re.compile(rf"(?<![\w./{{])({'|'.join(SECTIONS)})\.(\w+|{{)(?!\(|\.(?:py|json))")
 SECTION = re.compile(r"\bsection (\w+) of model\.yaml")
@@ -78,7 +78,7 @@ def test_dotted_keys_exist() -> None:
         (place, section, key)
         for place, text in sentences()
         for section, key in DOTTED.findall(text)
-        if key not in SECTIONS[section]
+        if key not in {*SECTIONS[section], "{"}  # a placeholder
     ]
     assert not found
 
@@ -115,7 +115,7 @@ def test_settings_in_hints_exist() -> None:
 )
 def test_the_patterns_find_wrong_keys(text: str, is_wrong: bool) -> None:
     keys = DOTTED.findall(text)
-    assert any(key not in SECTIONS[section] for section, key in keys) == is_wrong
+    assert any(key not in {*SECTIONS[section], "{"} for section, key in keys) == is_wrong
 
 
 def test_the_patterns_find_settings() -> None:

@@ -82,6 +82,7 @@ def recognize_folder(folder: Path) -> FileKind:
     return FileKind("a folder", "name the ONNX file")
 
 
+ORT_MODEL = FileKind("a model in ONNX Runtime's own format", "give the ONNX file it was made from")
 _HTML = rb"\s*(<!--.*?-->\s*)?<(!doctype html|!DOCTYPE (html|HTML)|html|HTML)\b"
 _WEB_PAGE = FileKind(
     "a web page (HTML)",
@@ -117,10 +118,7 @@ _SIGNATURES: tuple[tuple[bytes, FileKind], ...] = (
             "engine for this machine",
         ),
     ),
-    (
-        rb"....ORTM",
-        FileKind("a model in ONNX Runtime's own format", "give the ONNX file it was made from"),
-    ),
+    (rb"....ORTM", ORT_MODEL),
     (
         rb"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19\.",
         FileKind("a PyTorch checkpoint", _EXPORT_TORCH),

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from edge_inference.core.images import image_file
 from edge_inference.core.images.frame import Frame
 from edge_inference.core.images.preprocess import Preprocessor
+from edge_inference.core.models.fitting_decoders import advise_decoder
 from edge_inference.core.models.golden import Golden
 from edge_inference.core.models.model import ModelDescription
 from edge_inference.core.results import GoldenComparison, Result
@@ -38,6 +39,8 @@ class GoldenReport:
     reasons: tuple[str, ...]
     min_iou: float | None
     max_score_difference: float | None
+    #: Whether every image had a result. Without one, no image will have any.
+    has_results: bool = True
 
     @property
     def passed(self) -> bool:
@@ -70,12 +73,14 @@ def run_golden_check(model: ModelDescription, infer: InferFunction) -> GoldenRep
     reasons: list[str] = []
     ious: list[float] = []
     differences: list[float] = []
+    has_results = True
     for golden in model.golden:
         name = golden.image.name
         try:
             result = _run_model(model, preprocess, infer, read_image(golden.image))
         except TensorError as error:
             reasons.append(f"{name}: {error}")
+            has_results = False
         else:
             comparison = _compare(model, golden, result)
             reasons += [f"{name}: {reason}" for reason in comparison.reasons]
@@ -86,11 +91,13 @@ def run_golden_check(model: ModelDescription, infer: InferFunction) -> GoldenRep
             _run_model(model, preprocess, infer, make_ramp_image(model.input.channels))
         except TensorError as error:
             reasons.append(f"trial run: {error}")
+            has_results = False
     return GoldenReport(
         images=len(model.golden),
         reasons=tuple(reasons),
         min_iou=min(ious, default=None),
         max_score_difference=max(differences, default=None),
+        has_results=has_results,
     )
 
 
@@ -112,7 +119,10 @@ def _run_model(
         outputs = infer({model.input.name: tensor})
     except TensorError as error:
         raise TensorError(f"{error}; correct the section input of model.yaml") from error
-    return model.decode(outputs, geometry)
+    try:
+        return model.decode(outputs, geometry)
+    except TensorError as error:
+        raise advise_decoder(error, model, outputs, geometry) from error
 
 
 def make_ramp_image(channels: int = 3) -> Frame:

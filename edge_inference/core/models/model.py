@@ -92,6 +92,12 @@ class ModelDescription:
             if not is_regular_file(golden.image):
                 raise ModelError(f"{golden.image}: the golden image is missing; restore the file")
 
+    def decode_context(self, geometry: Geometry) -> decoders.DecodeContext:
+        """Return what a decoder needs besides the outputs of one image."""
+        return decoders.DecodeContext(
+            self.labels, geometry, self.input.width, self.input.height, self.name
+        )
+
     def decode(
         self, outputs: Mapping[str, NDArray[Any]], geometry: Geometry, settings: Any = None
     ) -> Result:
@@ -100,16 +106,14 @@ class ModelDescription:
         ``settings`` replaces ``decoder_settings``. Raises TensorError for outputs that the
         decoder cannot read, ModelError for a decoder that does not fit the task.
         """
-        context = decoders.DecodeContext(
-            self.labels, geometry, self.input.width, self.input.height, self.name
-        )
+        context = self.decode_context(geometry)
         settings = self.decoder_settings if settings is None else settings
         result = self._decode_function(outputs, context, settings)
         if type(result) is not self.kind.result_type:
             raise ModelError(
                 f"model {self.name}: the decoder {self.decoder} returns {type(result).__name__}, "
-                f"expected {self.kind.result_type.__name__} for the task {self.task}; correct "
-                f"task or decoder in {DESCRIPTION_FILE}"
+                f"expected {self.kind.result_type.__name__} for the task {self.task}; "
+                f"{_task_hint(result)} in {DESCRIPTION_FILE}"
             )
         return result
 
@@ -174,6 +178,12 @@ def load_model(folder: Path) -> ModelDescription:
         engine=top.section("engine") if "engine" in top else None,
         extra_inputs=read_extra_inputs(top, model_input.name),
     )
+
+
+def _task_hint(result: Result) -> str:
+    kinds = RESULT_KINDS.rows().values()
+    task = next((kind.name for kind in kinds if kind.result_type is type(result)), None)
+    return "correct task or decoder" if task is None else f"set task to {task}, or correct decoder"
 
 
 def _result_kind(top: Section, task: str) -> ResultKind[Any]:

@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 
 from edge_inference.core.bounded_file import MAX_WEIGHTS_BYTES, open_regular_file
-from edge_inference.core.models.file_kinds import recognize_folder, recognize_kind
+from edge_inference.core.models.file_kinds import ORT_MODEL, recognize_folder, recognize_kind
 from edge_inference.core.models.onnx_files import ORT_SUFFIX, check_external_file, external_files
 from edge_inference.core.models.onnx_reader import (
     ByteSource,
@@ -69,23 +69,34 @@ def explain_access(file: Path, error: OSError) -> str:
     return f"{file}: cannot be read: {error.strerror}; name the ONNX file"
 
 
-def find_file_problem(file: Path) -> str | None:
+def find_file_problem(file: Path, *, takes_ort: bool = False) -> str | None:
     """Return what is wrong with a file that should be an ONNX model, as one sentence.
 
     None where the file has the structure of an ONNX model and all of its external weights; what
     a library dislikes is then in the network. Call it after a library has refused the file, since
-    it does not say that a file is valid.
+    it does not say that a file is valid. With ``takes_ort``, a file with the suffix of ONNX
+    Runtime's own format must have that format.
     """
     try:
         with open_regular_file(file, _ANY_SIZE) as stream:
+            if takes_ort and file.name.lower().endswith(ORT_SUFFIX):
+                return _examine_ort(file, stream.fileno())
             return _examine(file, stream.fileno())
     except OSError as error:
         return explain_access(file, error)
 
 
-def _examine(file: Path, descriptor: int) -> str | None:
-    if file.name.lower().endswith(ORT_SUFFIX):
+def _examine_ort(file: Path, descriptor: int) -> str | None:
+    expected = "expected a model in ONNX Runtime's own format, as its suffix says"
+    kind = recognize_kind(descriptor)
+    if kind is ORT_MODEL:
         return None
+    if kind is not None:
+        return f"{file}: {expected}, got {kind.name}; {kind.hint}"
+    return f"{file}: {expected}, got another one; name it .onnx if it is an ONNX model"
+
+
+def _examine(file: Path, descriptor: int) -> str | None:
     kind = recognize_kind(descriptor)
     if kind is not None:
         return f"{file}: expected an ONNX model, got {kind.name}; {kind.hint}"

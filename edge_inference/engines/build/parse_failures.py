@@ -115,6 +115,7 @@ _PLAIN = (
     (r"Non-zero zero point", "its zero point is not 0, and TensorRT quantizes symmetrically only"),
     (r"^invalid node$|^$", "its attributes or inputs are not valid"),
     (r"Node input was not registered", "no node computes one of its inputs"),
+    (r"null tensor", "no node computes one of its outputs"),
     (r"sort the model topologically", "its nodes need each other, or two have the same output"),
     (r"ONNX dimensions to TensorRT", "an input has more than the 8 axes that TensorRT has"),
     (r"isInFlight", "a size depends on values that are known only at run time"),

@@ -80,6 +80,8 @@ def _explain(file: Path, error: Exception, onnx: Any) -> str:
             "one of its inputs or outputs has no declared shape; declare it, for example with "
             "onnx.shape_inference.infer_shapes_path"
         )
+    if "not have an ir_version" in text:
+        return "expected an IR version, got none; set ir_version of the model with the package onnx"
     if "must specify opset_import" in text:
         return (
             "expected the opset in its opset_import, got none; add the opset that it was exported "

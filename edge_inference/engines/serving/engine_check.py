@@ -86,10 +86,9 @@ def check_engine(
         notes[name] = summary
         if passed:
             return
-        sentence = (
-            f"model {model.name} on {backend.describe()}: {summary}; {hint}set {parameter} "
-            "to warn to run it nevertheless"
-        )
+        sentence = f"model {model.name} on {backend.describe()}: {summary}"
+        if parameter:
+            sentence += f"; {hint}set {parameter} to warn to run it nevertheless"
         if policy != "warn":  # an unknown policy refuses, too
             raise ModelError(sentence)
         warnings.append(sentence)
@@ -103,7 +102,9 @@ def check_engine(
         )
     if golden != "off":
         found = run_golden_check(model, infer)
-        report("golden check", golden, found.passed, found.summary(), "golden_check")
+        # Where outputs cannot be decoded, running it nevertheless gives no result.
+        parameter = "golden_check" if found.has_results else ""
+        report("golden check", golden, found.passed, found.summary(), parameter)
     if agreement != "off" and not _is_reference(selection) and "fp32" in model.variants:
         with reference_backend(model, threads) as expected:
             candidate = TimedRuns.of(selection, infer)
