@@ -102,12 +102,12 @@ SENTENCES = {
     },
     "operator of a newer opset": {
         "ort": (
-            "its node 'n' (Gelu) needs an operator that its opset 17 does not have; "
-            "export it with opset 20 or newer"
+            "its node 'n' (Mish) needs an operator that its opset 17 does not have; "
+            "export it with opset 18 or newer"
         ),
         "onnx": (
-            "its node 'n' (Gelu) needs an operator that its opset 17 does not have; "
-            "export it with opset 20 or newer"
+            "its node 'n' (Mish) needs an operator that its opset 17 does not have; "
+            "export it with opset 18 or newer"
         ),
     },
     "operator of an older opset": {

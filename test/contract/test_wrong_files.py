@@ -337,6 +337,13 @@ def test_a_file_of_onnx_runtimes_own_format(
     assert str(caught.value) == f"{file}: {sentence}"
 
 
+def test_only_onnx_runtime_reads_its_own_format(tmp_path: Path, ort_model: bytes) -> None:
+    file = tmp_path / "some.ort"
+    file.write_bytes(ort_model)
+    assert find_file_problem(file, takes_ort=True) is None
+    assert find_file_problem(file) == f"{file}: {SENTENCES['ORT format']}"
+
+
 def test_a_plan_of_this_machine(tmp_path: Path, file: Path) -> None:
     (tmp_path / "whole.onnx").write_bytes(good_network())
     file.write_bytes(build(tmp_path / "whole.onnx").plan)

@@ -21,7 +21,7 @@ from edge_inference.core.models.onnx_shapes import OnnxAttribute, OnnxNode, norm
 _ANY_SIZE = 1 << 62
 _MAX_DEPTH = 16
 #: Operators that TensorRT's plugin library has.
-_PLUGIN = re.compile(r"TRT$|^TRT|^EfficientNMS|^BatchedNMS|^YoloLayer")
+_PLUGIN = re.compile(r"TRT$|^TRT")
 _PLUGIN_DOMAINS = ("TRT", "trt.plugins", "trt", "tensorrt")
 
 
