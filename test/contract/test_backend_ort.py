@@ -159,9 +159,9 @@ def test_a_run_that_fails_is_a_backend_error_and_the_next_works(make_onnx) -> No
         (
             "Reshape",
             np.int64([7]),
-            "The input tensor cannot be reshaped to the requested shape. Input shape:{2}, requested "
-            "shape:{7}; set input.width and input.height to the size of the export, or export it "
-            "with the size that it shall run with",
+            "The input tensor cannot be reshaped to the requested shape. Input shape:{2}, "
+            "requested shape:{7}; set input.width and input.height to the size of the export, or "
+            "export it with the size that it shall run with",
         ),
         (
             "Gather",
