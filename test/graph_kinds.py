@@ -26,7 +26,8 @@ class GraphKind:
     """One row. ``compared`` are the outputs that are close to fp32 on any image.
 
     ``fp16_db`` and ``int8_db`` are the least SQNR. ``refusals`` gives the expected sentence by
-    precision. ``rtx`` is a pattern in TensorRT-RTX's reason for not taking the graph.
+    precision. ``rtx`` is a pattern in TensorRT-RTX's reason for not taking the graph in
+    ``rtx_refuses``.
     """
 
     make: Callable[[], onnx.ModelProto]
@@ -35,6 +36,7 @@ class GraphKind:
     int8_db: float = 22
     refusals: tuple[tuple[str, str], ...] = ()
     rtx: str = ""
+    rtx_refuses: tuple[str, ...] = ("fp32", "fp16", "int8")
 
     def refusal(self, precision: str) -> str:
         """Return the expected sentence of a precision, empty where it derives."""
@@ -212,6 +214,21 @@ for _name, _mask in {
     KINDS[f"attention_mask_{_name}"] = GraphKind(partial(attention, _mask))
 
 
+@kind(rtx=r"\(Attention\)", rtx_refuses=("fp32",))
+def attention_operator() -> onnx.ModelProto:
+    """Return the operator of opset 23, causal and with a mask of its own."""
+    net = SmallNet(opset=23, ir_version=10)
+    patches = net.add("Conv", "x", net.weight(16, 3, 4, 4), strides=[4, 4])
+    tokens = net.add("Reshape", patches, net.integers(1, 16, 16))
+    tokens = net.add("Transpose", tokens, perm=[0, 2, 1])
+    three = [net.add("MatMul", tokens, net.weight(16, 16)) for _ in range(3)]
+    mask = net.constant(np.where(np.eye(16) > 0, 0.5, 0))
+    heads = {"q_num_heads": 2, "kv_num_heads": 2}
+    mixed = net.add("Attention", *three, mask, is_causal=1, **heads)
+    net.add("MatMul", mixed, net.weight(16, 4), outputs="y")
+    return net.model()
+
+
 # Results that are selected
 
 
@@ -234,7 +251,7 @@ def non_max_suppression() -> onnx.ModelProto:
     return net.model(("y", "selected", "kept"), {"selected": INT64})
 
 
-@kind(rtx=r"cannot parse the node .*(NonZero|Compress)")
+@kind(rtx=r"\((NonZero|Compress)\) needs an operator")
 def non_zero() -> onnx.ModelProto:
     net = SmallNet()
     _, scores = _boxes(net)

@@ -27,9 +27,14 @@ THRESHOLD = 0.3
 _SPATIAL = {"NCHW": [2, 3], "NHWC": [1, 2], "CHW": [1, 2], "HWC": [0, 1]}
 
 
-def graph_shape(layout: str, channels: int, batch: int | str | None) -> list[Any]:
+def graph_shape(
+    layout: str,
+    channels: int,
+    batch: int | str | None,
+    size: tuple[int | str, int | str] = (HEIGHT, WIDTH),
+) -> list[Any]:
     """Return the shape of the classifier's input."""
-    lengths = {"N": batch, "C": channels, "H": HEIGHT, "W": WIDTH}
+    lengths = {"N": batch, "C": channels, "H": size[0], "W": size[1]}
     return [lengths[letter] for letter in layout]
 
 
@@ -40,6 +45,7 @@ def write_classifier(
     channels: int = 3,
     dtype: str = "float32",
     batch: int | str | None = 1,
+    size: tuple[int | str, int | str] = (HEIGHT, WIDTH),
     extra: Mapping[str, tuple[str, Sequence[Any]]] | None = None,
     **changes: Any,
 ) -> Path:
@@ -48,7 +54,7 @@ def write_classifier(
     The logits are the means of the channels times GAIN / 255, and times the sum of all values of
     each further input. ``changes`` are sections of model.yaml to replace or to merge into.
     """
-    shape = graph_shape(layout, channels, batch)
+    shape = graph_shape(layout, channels, batch, size)
     nodes = [
         helper.make_node("Cast", ["image"], ["pixels"], to=TensorProto.FLOAT),
         helper.make_node("ReduceMean", ["pixels"], ["mean"], axes=_SPATIAL[layout], keepdims=0),

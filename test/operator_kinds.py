@@ -218,3 +218,25 @@ def clamps_of_all_forms() -> onnx.ModelProto:
     whole = net.add("Cast", "x", to=TensorProto.INT32)
     net.add("Clip", whole, net.constant(0, np.int32), outputs="n")
     return net.model(("y", "n"), {"n": TensorProto.INT32})
+
+
+@kind()
+def transposed_products() -> onnx.ModelProto:
+    """In fp16, a cast between transpose and product makes ONNX Runtime's own fusion crash."""
+    net = SmallNet()
+    rows = net.add("Transpose", net.tokens(net.stem()), perm=[1, 0, 2])
+    net.add("MatMul", rows, net.weight(128, 4), outputs="y")
+    return net.model()
+
+
+@kind()
+def operators_without_fp16() -> onnx.ModelProto:
+    """By ONNX's schema they have it, but not in its definitions or ONNX Runtime's kernels."""
+    net = SmallNet(opset=18)
+    mean = net.add("MeanVarianceNormalization", net.stem(), axes=[0, 2, 3])
+    rows = net.add("Transpose", mean, perm=[1, 0, 2, 3])
+    places = net.constant(np.arange(4).reshape(4, 1), np.int64)
+    update = net.constant(np.full((4, 1, 16, 16), 0.5))
+    rows = net.add("ScatterND", rows, places, update, reduction="add")
+    net.head(net.add("Transpose", rows, perm=[1, 0, 2, 3]))
+    return net.model()

@@ -194,7 +194,10 @@ def nodes_without_names() -> onnx.ModelProto:
 
 
 @kind(
-    refusals=tuple((precision, "two nodes with same node name") for precision in ("fp16", "int8"))
+    refusals=tuple(
+        (precision, "two of its nodes have the name 'node'; give each")
+        for precision in ("fp16", "int8")
+    )
 )
 def nodes_of_one_name() -> onnx.ModelProto:
     net = SmallNet()

@@ -13,6 +13,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -173,7 +174,7 @@ class Backend(ABC):
                 f"backend {self.name!r}: expected a dict of outputs, got {type(outputs).__name__}"
             )
         try:
-            check_tensors(outputs, self._graph_outputs)
+            check_tensors(outputs, [_of_shape(spec, outputs) for spec in self._graph_outputs])
         except TensorError as error:
             raise BackendError(f"backend {self.name!r}: its outputs are wrong: {error}") from error
 
@@ -198,6 +199,14 @@ class Backend(ABC):
     @abstractmethod
     def _close(self) -> None:
         """Free everything."""
+
+
+def _of_shape(spec: TensorSpec, outputs: Mapping[str, NDArray[Any]]) -> TensorSpec:
+    """Return an output's spec, with the shape that came where the graph tells none."""
+    output = outputs.get(spec.name)
+    if spec.shape or not isinstance(output, np.ndarray):
+        return spec
+    return replace(spec, shape=output.shape)
 
 
 def check_tensors(tensors: Mapping[str, NDArray[Any]], specs: Sequence[TensorSpec]) -> None:

@@ -35,6 +35,9 @@ _DTYPES = {
 }
 _FATAL_ONLY = 4
 _EXACT_INT8 = "session.x64quantprecision"
+#: With it, ONNX Runtime 1.24 to at least 1.32 crashes on x86 where a cast from fp16 is between a
+#: transpose and a product (microsoft/onnxruntime 28392).
+_CRASHING = ("optimization.disable_specified_optimizers", "MatmulTransposeFusion")
 
 
 class OrtBackend(Backend):
@@ -182,6 +185,7 @@ def session_options(onnxruntime: Any, threads: int = 1, cpu: CpuInstructions | N
     options.inter_op_num_threads = 1
     # Errors are raised and reported by this package; do not print them a second time.
     options.log_severity_level = _FATAL_ONLY
+    options.add_session_config_entry(*_CRASHING)
     if (cpu or find_cpu_instructions()).saturates:
         options.add_session_config_entry(_EXACT_INT8, "1")
     return options

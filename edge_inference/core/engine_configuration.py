@@ -12,8 +12,8 @@ class EngineConfiguration:
     ``model`` is the name of the model folder, ``backend`` a name of
     ``engines.serving.selection``, ``batch`` the number of images of one inference.
     ``execution`` holds the rest: threads and kernels on the CPU, or the name of the GPU.
-    ``artifact`` is the sha256 of the file that the backend opens: a changed model is another
-    configuration.
+    ``artifact`` is the sha256 of the file that the backend opens, with the values of further
+    inputs if the model has some: a changed model is another configuration.
     """
 
     model: str

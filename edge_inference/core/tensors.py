@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from edge_inference.core.images.frame import CompressedFrame, Frame
 from edge_inference.core.images.geometry import Geometry
+from edge_inference.errors import TensorError
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +34,23 @@ class TensorBatch:
     frame_id: str = ""
     images: tuple[Frame | CompressedFrame, ...] = ()
     skipped: int = 0
+
+    def outputs_of(self, index: int) -> Mapping[str, NDArray[Any]]:
+        """Return the raw outputs of one image of the batch, batch axis kept.
+
+        Raises TensorError for an output of several images that has no batch axis.
+        """
+        count = len(self.geometry)
+        if count == 1:
+            return self.tensors
+        for name, array in self.tensors.items():
+            if array.shape[:1] != (count,):
+                raise TensorError(
+                    f"output {name!r}: expected a first axis of {count}, one entry for each image, "
+                    f"got {list(array.shape)}; publish one image at a time for a model whose "
+                    "number of rows depends on the image"
+                )
+        return {name: array[index : index + 1] for name, array in self.tensors.items()}
 
 
 class DeferredTensors(Mapping[str, NDArray[Any]]):

@@ -10,6 +10,7 @@ Anchors and aliases are refused: they let a small file expand into a huge one.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -100,9 +101,22 @@ class _Loader(BoundedLoader):
     """Reads ``1e-3`` as a number, as in YAML 1.2."""
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+[eE][-+]?[0-9]+$"), list("-+0123456789")
-)
+class _Dumper(yaml.SafeDumper):
+    """Quotes a text that :class:`_Loader` would read as a number."""
+
+
+for _class in (_Loader, _Dumper):
+    _class.add_implicit_resolver(
+        "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+[eE][-+]?[0-9]+$"), list("-+0123456789")
+    )
+
+
+def to_yaml_line(value: Any) -> str:
+    """Return a plain value as YAML in one line, which :func:`load_yaml` reads back."""
+    text = yaml.dump(
+        value, Dumper=_Dumper, default_flow_style=True, allow_unicode=True, width=math.inf
+    )
+    return str(text).removesuffix("\n").removesuffix("\n...")
 
 
 def _too_deep(mark: Any) -> yaml.MarkedYAMLError:

@@ -21,7 +21,7 @@ from edge_inference.engines.precision.calibration import Calibration
 from edge_inference.engines.precision.exclude import softmax_inputs
 from edge_inference.engines.precision.folding import fold
 from edge_inference.engines.precision.ranges import METHODS, Histogram, estimate
-from edge_inference.engines.precision.variant_choice import require_unquantized
+from edge_inference.engines.quantized.variant_choice import require_unquantized
 from edge_inference.errors import (
     CancelledError,
     ConfigError,

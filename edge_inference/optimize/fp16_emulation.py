@@ -33,10 +33,12 @@ def emulate_fp16(derived: Path) -> ModelProto:
     model = load_network(derived)
     graph = model.graph
     float16 = onnx.TensorProto.FLOAT16
+    # Outputs of fp16 come from casts, which stay.
+    outputs = {entry.name for entry in graph.output}
     float16_tensors = {
         entry.name
-        for entry in (*graph.value_info, *graph.output)
-        if entry.type.tensor_type.elem_type == float16
+        for entry in graph.value_info
+        if entry.type.tensor_type.elem_type == float16 and entry.name not in outputs
     }
     for constant in graph.initializer:
         if constant.data_type == float16:
@@ -49,7 +51,8 @@ def emulate_fp16(derived: Path) -> ModelProto:
             if name in float16_tensors:
                 node.output[index] = f"{name}.exact"
                 nodes += _make_rounding(onnx, node.output[index], name)
-        _widen_cast(onnx, node)
+        if outputs.isdisjoint(node.output):
+            _widen_cast(onnx, node)
     del graph.node[:]
     graph.node.extend(nodes)
     del graph.value_info[:]

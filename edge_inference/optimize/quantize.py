@@ -31,7 +31,7 @@ from edge_inference.engines.precision.exclude import named_nodes
 from edge_inference.engines.precision.folding import fold
 from edge_inference.engines.precision.int8 import TARGETS
 from edge_inference.engines.precision.ranges import METHODS
-from edge_inference.engines.precision.variant_choice import require_unquantized
+from edge_inference.engines.quantized.variant_choice import require_unquantized
 from edge_inference.errors import ConfigError, ModelError
 from edge_inference.optimize.calibrate import DEFAULT_METHOD, calibrate_model, preprocess_images
 from edge_inference.optimize.derived_model_check import DerivedModelCheck, check_derived_model

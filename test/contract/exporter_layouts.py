@@ -90,6 +90,23 @@ LAYOUTS = {
             "detection_classes": np.array([[2, -1]], i32),
         },
     ),
+    "EfficientNMS of four boxes without names": (
+        "efficient_nms",
+        {
+            "10": np.array([[1]], i32),
+            "11": np.array([[CAR, [7, 7, 9, 9], [7, 7, 9, 9], [7, 7, 9, 9]]], f32),
+            "12": np.array([[0.8, 0.7, 0.7, 0.7]], f32),
+            "13": np.array([[2, 0, 0, 0]], i32),
+        },
+    ),
+    "GluonCV": (
+        "detection_lists",
+        {
+            "ids": np.array([[[2], [-1]]], f32),
+            "scores": np.array([[[0.8], [-1]]], f32),
+            "bboxes": np.array([[CAR, [-1] * 4]], f32),
+        },
+    ),
     "RT-DETR, deployed": (
         "detection_lists",
         {

@@ -5,10 +5,12 @@ The graphs run in ONNX Runtime; the expected scores follow from a formula.
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 from edge_inference.backends.base import Backend
@@ -18,6 +20,7 @@ from edge_inference.core.models.model import ModelDescription, load_model
 from edge_inference.core.results import Classification, Detections
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.serving.backend_table import EngineRequest
+from edge_inference.engines.serving.cost_recording import engine_configuration
 from edge_inference.engines.serving.engine_check import check_engine, warm_up
 from edge_inference.engines.serving.selection import prepare
 from edge_inference.errors import ConfigError, ImageError, ModelError, TensorError
@@ -172,6 +175,18 @@ def test_an_extra_input_has_its_value(tmp_path: Path, name: str) -> None:
     folder = write_classifier(tmp_path / "model", extra=extra, extra_inputs={name: value})
     found = scores_of(run(folder, frame_of(RGB, "rgb8"), tmp_path))
     np.testing.assert_allclose(found, expected_scores(np.array([[RGB]]), factor), rtol=1e-4)
+
+
+def test_another_value_has_costs_of_its_own(tmp_path: Path) -> None:
+    extra = {"size": ("float32", [1])}
+    found = []
+    for value in (1.0, 1.0, 2.0):
+        folder = tmp_path / str(len(found)) / "model"
+        model = load_model(write_classifier(folder, extra=extra, extra_inputs={"size": [value]}))
+        request = EngineRequest(model, "ort", "fp32")
+        found.append(engine_configuration(request, "ort", "fp32", ArtifactCache(tmp_path)))
+    assert found[0] is not None
+    assert (found[0] == found[1], found[0] == found[2]) == (True, False)
 
 
 def test_several_extra_inputs(tmp_path: Path) -> None:
@@ -356,3 +371,30 @@ def test_a_letterbox_and_numbers_that_are_not_finite(tmp_path: Path) -> None:
 
 def test_the_detector_is_as_wide_as_its_size_input(tmp_path: Path) -> None:
     assert load_model(write_detector(tmp_path / "model")).input.width == SIDE
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "CHW"])
+def test_a_graph_that_tells_no_shapes(tmp_path: Path, layout: str) -> None:
+    folder = write_classifier(tmp_path / "model", layout=layout)
+    file = folder / "model.onnx"
+    model = onnx.load(file)
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.ClearField("shape")
+    onnx.save(model, file)
+    text = (folder / "model.yaml").read_text()
+    old = load_model(folder).variants["fp32"].sha256
+    new = hashlib.sha256(file.read_bytes()).hexdigest()
+    (folder / "model.yaml").write_text(text.replace(old, new))
+    description = load_model(folder)
+    selection = prepare(EngineRequest(description, "ort", "fp32"), ArtifactCache(tmp_path))
+    assert selection.backend is not None
+    with selection.backend as backend:
+        tensor, geometry = Preprocessor(description.input)(frame_of(RGB, "rgb8"))
+        result = description.decode(backend.infer({"image": tensor}), geometry)
+    np.testing.assert_allclose(scores_of(result), expected_scores(np.array([[RGB]])), rtol=1e-4)
+
+
+def test_a_dynamic_size_is_that_of_model_yaml(tmp_path: Path) -> None:
+    folder = write_classifier(tmp_path / "model", size=("height", "width"))
+    result = run(folder, frame_of(RGB, "rgb8"), tmp_path)
+    np.testing.assert_allclose(scores_of(result), expected_scores(np.array([[RGB]])), rtol=1e-4)

@@ -46,36 +46,27 @@ def test_no_rows_at_all(decoder, outputs):
     assert len(decode(decoder, outputs)) == 0
 
 
-def yolo_head(values, stride, cell, which, size):
-    head = np.full((1, 3, size // stride, size // stride, 8), -15, f32)
-    head[0, which, cell[1], cell[0]] = values
-    return head
+# Published by the authors: the anchors of YOLOv3, which YOLOv5 kept, and those of YOLOv7.
+ANCHORS = {
+    "yolov5_heads": "10,13 16,30 33,23 30,61 62,45 59,119 116,90 156,198 373,326",
+    "yolov7_heads": "12,16 19,36 40,28 36,75 76,55 72,146 142,110 192,243 459,401",
+    "yolov3_heads": "10,13 16,30 33,23 30,61 62,45 59,119 116,90 156,198 373,326",
+}
 
 
-@pytest.mark.parametrize(
-    ("decoder", "size"),
-    [
-        # Logits of 0 are a sigmoid of 1/2: the middle of the cell and the size of the anchor.
-        ("yolov5_heads", (62, 45)),
-        ("yolov7_heads", (76, 55)),
-        ("yolov3_heads", (62, 45)),
-    ],
-)
-def test_a_head_yields_its_anchor_in_its_cell(decoder, size):
-    heads = {
-        str(stride): yolo_head(
-            [0, 0, 0, 0, 20, -9, -9, 0 if stride == 16 else -9],
-            stride,
-            (4, 7),
-            1 if stride == 16 else 0,
-            320,
-        )
-        for stride in (8, 16, 32)
-    }
+@pytest.mark.parametrize("decoder", ANCHORS)
+@pytest.mark.parametrize("which", range(9))
+def test_a_head_yields_its_anchor_in_its_cell(decoder, which):
+    heads = {str(s): np.full((1, 3, 320 // s, 320 // s, 8), -15, f32) for s in (8, 16, 32)}
+    stride = (8, 16, 32)[which // 3]
+    # Logits of 0 are a sigmoid of 1/2: the middle of the cell and the size of the anchor.
+    heads[str(stride)][0, which % 3, 5, 4] = [0, 0, 0, 0, 20, -9, -9, 0]
     result = decode(decoder, heads)
-    x, y = 4.5 * 16, 7.5 * 16
-    tensor = np.array([x - size[0] / 2, y - size[1] / 2, x + size[0] / 2, y + size[1] / 2])
-    np.testing.assert_allclose(result.boxes, [(tensor - (0, 40, 0, 40)) * 2], rtol=1e-5)
+    width, height = map(float, ANCHORS[decoder].split()[which].split(","))
+    x, y = 4.5 * stride, 5.5 * stride
+    left, right = max(x - width / 2, 0) * 2, min(x + width / 2, 320) * 2
+    top, bottom = max(y - height / 2 - 40, 0) * 2, min(y + height / 2 - 40, 240) * 2
+    np.testing.assert_allclose(result.boxes, [[left, top, right, bottom]], rtol=1e-5)
     np.testing.assert_allclose(result.scores, [0.5], rtol=1e-5)
     assert result.label(0) == "car"
 

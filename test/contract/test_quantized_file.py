@@ -14,9 +14,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edge_inference.backends.ort import OrtBackend
-from edge_inference.engines.precision.quantized_file import QuantizedFile, look_at
 from edge_inference.engines.precision.tensorrt_form import write_for_tensorrt
 from edge_inference.engines.precision.used_precision import onnxruntime_precisions
+from edge_inference.engines.quantized.quantized_file import QuantizedFile, look_at
 from edge_inference.errors import ModelError
 from quantized_models import LAYOUTS, SHAPE, WEIGHTS, finish, fp32_result, sample, write_layout
 
@@ -25,81 +25,43 @@ MIDDLE = "uint8 activations around 128 as int8 around 0"
 BYTES = "weights in symmetric int8"
 OWN = "ONNX's Q/DQ operators instead of ONNX Runtime's"
 
+SYMMETRIC = "Q/DQ, int8 activations, int8 weights per channel"
+ASYMMETRIC = "Q/DQ, asymmetric int8 activations, int8 weights per channel"
+UNSIGNED = "Q/DQ, asymmetric uint8 activations, int8 weights per channel"
+AROUND_128 = "Q/DQ, uint8 activations, int8 weights per channel"
+BIASES = ", quantized biases"
+
 # layout -> description, what must change for TensorRT, part of the obstacle
 EXPECTED: dict[str, tuple[str, set[str], str]] = {
     "fp32": ("not quantized", set(), ""),
-    "pt2e symmetric": ("Q/DQ, int8 activations, int8 weights per channel", set(), ""),
+    "pt2e symmetric": (SYMMETRIC, set(), ""),
     "pt2e per tensor": ("Q/DQ, int8 activations, int8 weights", set(), ""),
-    "modelopt": ("Q/DQ, int8 activations, int8 weights per channel", set(), ""),
-    "pt2e asymmetric": (
-        "Q/DQ, asymmetric int8 activations, int8 weights per channel",
-        set(),
-        "int8 activations with",
-    ),
-    "pt2e x86": (
-        "Q/DQ, asymmetric uint8 activations, int8 weights per channel",
-        set(),
-        "uint8 activations with",
-    ),
-    "fx": (
-        "Q/DQ, asymmetric uint8 activations, int8 weights per channel, quantized biases",
-        set(),
-        "uint8 activations with",
-    ),
-    "fx symmetric": (
-        "Q/DQ, int8 activations, int8 weights per channel, quantized biases",
-        {BIAS},
-        "",
-    ),
-    "fx around 128": (
-        "Q/DQ, uint8 activations, int8 weights per channel, quantized biases",
-        {BIAS, MIDDLE},
-        "",
-    ),
-    "ort u8s8": (
-        "Q/DQ, asymmetric uint8 activations, int8 weights per channel, quantized biases",
-        set(),
-        "uint8 activations with",
-    ),
-    "ort s8s8": (
-        "Q/DQ, asymmetric int8 activations, int8 weights per channel, quantized biases",
-        set(),
-        "int8 activations with",
-    ),
-    "ort symmetric": (
-        "Q/DQ, int8 activations, int8 weights per channel, quantized biases",
-        {BIAS},
-        "",
-    ),
+    "modelopt": (SYMMETRIC, set(), ""),
+    "pt2e asymmetric": (ASYMMETRIC, set(), "int8 activations with"),
+    "pt2e x86": (UNSIGNED, set(), "uint8 activations with"),
+    "fx": (UNSIGNED + BIASES, set(), "uint8 activations with"),
+    "fx symmetric": (SYMMETRIC + BIASES, {BIAS}, ""),
+    "fx around 128": (AROUND_128 + BIASES, {BIAS, MIDDLE}, ""),
+    "ort u8s8": (UNSIGNED + BIASES, set(), "uint8 activations with"),
+    "ort s8s8": (ASYMMETRIC + BIASES, set(), "int8 activations with"),
+    "ort symmetric": (SYMMETRIC + BIASES, {BIAS}, ""),
     "ort symmetric per tensor": (
         "Q/DQ, int8 activations, int8 weights, quantized biases",
         {BIAS},
         "",
     ),
-    "ort around 128": (
-        "Q/DQ, uint8 activations, int8 weights per channel, quantized biases",
-        {BIAS, MIDDLE},
-        "",
-    ),
-    "uint8 from 0": (
-        "Q/DQ, asymmetric uint8 activations, int8 weights per channel",
-        set(),
-        "uint8 activations with the zero point 0",
-    ),
-    "no zero point": (
-        "Q/DQ, asymmetric uint8 activations, int8 weights per channel",
-        set(),
-        "uint8 activations with the zero point 0",
-    ),
+    "ort around 128": (AROUND_128 + BIASES, {BIAS, MIDDLE}, ""),
+    "uint8 from 0": (UNSIGNED, set(), "uint8 activations with the zero point 0"),
+    "no zero point": (UNSIGNED, set(), "uint8 activations with the zero point 0"),
     "uint8 weights": ("Q/DQ, int8 activations, uint8 weights per channel", {BYTES}, ""),
-    "asymmetric weights": ("Q/DQ, int8 activations, int8 weights per channel", {BYTES}, ""),
+    "asymmetric weights": (SYMMETRIC, {BYTES}, ""),
     "asymmetric numbers": ("Q/DQ, int8 activations, uint8 weights per channel", {BYTES}, ""),
     "int4 weights": (
         "Q/DQ, int8 activations, int4 weights per channel, quantized biases",
         {BIAS, BYTES, OWN},
         "",
     ),
-    "ort operators": ("Q/DQ, int8 activations, int8 weights per channel", {OWN}, ""),
+    "ort operators": (SYMMETRIC, {OWN}, ""),
     "int16 activations": (
         "Q/DQ, int16 activations, int8 weights per channel",
         set(),
@@ -107,11 +69,7 @@ EXPECTED: dict[str, tuple[str, set[str], str]] = {
     ),
     "weights only": ("weights only, int8 weights per channel", set(), ""),
     "QOperator": ("QOperator, uint8 activations", set(), "TensorRT has no QLinearConv"),
-    "dynamic": (
-        "dynamic",
-        set(),
-        "TensorRT has no DynamicQuantizeLinear, ConvInteger",
-    ),
+    "dynamic": ("dynamic", set(), "TensorRT has no DynamicQuantizeLinear, ConvInteger"),
     "float8": ("Q/DQ, float8e4m3fn activations, float8e4m3fn weights", set(), ""),
     "only TensorRT": ("Q/DQ", set(), ""),
 }

@@ -9,8 +9,8 @@ import pytest
 from edge_inference.backends.trt.vendor import Vendor, import_tensorrt
 from edge_inference.engines.build.build_options import BuildOptions
 from edge_inference.engines.build.builder import BuiltEngine, build_engine
-from edge_inference.engines.precision.quantized_file import look_at
 from edge_inference.engines.precision.tensorrt_form import write_for_tensorrt
+from edge_inference.engines.quantized.quantized_file import look_at
 from edge_inference.errors import BackendError
 from quantized_models import LAYOUTS, write_layout
 

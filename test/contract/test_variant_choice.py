@@ -24,7 +24,7 @@ from edge_inference.engines.cache.artifacts import (
 )
 from edge_inference.engines.precision.calibration import Calibration
 from edge_inference.engines.precision.derive import derive
-from edge_inference.engines.precision.quantized_file import look_at
+from edge_inference.engines.quantized.quantized_file import look_at
 from edge_inference.engines.serving import selection as selection_module
 from edge_inference.engines.serving.backend_table import AUTOMATIC_ORDER, EngineRequest
 from edge_inference.engines.serving.selection import select_backend

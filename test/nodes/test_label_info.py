@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 from rcl_interfaces.msg import Log
+from rclpy.qos import qos_profile_rosout_default
 from std_msgs.msg import String
 
 from edge_inference.composition.adapter import Adapter
@@ -192,11 +193,8 @@ def test_classes_beyond_the_numbers_of_the_message_are_left_out_aloud(
     (folder / "labels.txt").write_text("".join(f"{i}\n" for i in range(70_000)))
     log = Collected()
     node = rig.container.node
-    rig.call(lambda: node.create_subscription(Log, "/rosout", log.take, 100))
-    decode_node = rig.load("Decode", autostart=False, model=str(folder))
-    rig.wait_for_publishers(node, "/rosout", 2)
-    rig.call(decode_node.trigger_configure)
-    rig.call(decode_node.trigger_activate)
+    rig.call(lambda: node.create_subscription(Log, "/rosout", log.take, qos_profile_rosout_default))
+    rig.load("Decode", model=str(folder))
     words = "only the first 65535 of the 70000 classes of model many"
     wait_for(lambda: any(words in each.msg for each in log), "the warning")
 

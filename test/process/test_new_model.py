@@ -16,7 +16,7 @@ import pytest
 
 from exports import others, yolo
 from exports.graph import BLUE, BLUE_SCORE, COCO, RED, RED_SCORE, SHARPNESS
-from exports.picture import Square, paint, to_source
+from exports.squares import Square, paint, to_source
 
 ROOT = Path(__file__).parents[2]
 CONSOLE = "import sys; from edge_inference.cli.main import console; sys.exit(console())"
@@ -127,6 +127,7 @@ def test_a_detector(tmp_path: Path, name: str) -> None:
 
 def test_a_classifier_of_ultralytics(tmp_path: Path) -> None:
     report = describe(tmp_path, YOLOV8_CLS)
+    assert report["decoder"] == {"name": "classification", "activation": "none"}
     # The crop is the square in the middle of the source; each square is 64 of its 224 pixels wide.
     logits = np.zeros(1000)
     logits[RED], logits[BLUE] = np.array([RED_SCORE, BLUE_SCORE]) * (64 / 224) ** 2 * SHARPNESS

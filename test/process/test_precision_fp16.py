@@ -151,21 +151,15 @@ def test_a_constant_below_fp16_keeps_its_sign(tmp_path: Path, tiny: float) -> No
 def test_an_operator_without_fp16_stays(tmp_path: Path) -> None:
     nodes = [
         helper.make_node("Relu", ["x"], ["boxes"], name="relu"),
-        helper.make_node("NonMaxSuppression", ["boxes", "scores", "most"], ["y"], name="nms"),
         helper.make_node(
             "RandomUniformLike", ["boxes"], ["r"], name="random", dtype=1, low=1.0, high=2.0
         ),
         helper.make_node("Add", ["boxes", "r"], ["s"], name="add"),
     ]
-    constants = {"scores": np.array([[[0.9, 0.8]]], np.float32), "most": np.array([5], np.int64)}
-    kinds = {"y": TensorProto.INT64}
-    ends = ["y", "s"]
-    source = write(tmp_path / "net.onnx", nodes, constants, ends, [1, 2, 4], kinds=kinds)
+    source = write(tmp_path / "net.onnx", nodes, {}, ["s"], [1, 2, 4])
     made, report = half(source)
-    assert report.kept == {"nms": NO_FP16, "random": NO_FP16}
-    batch = np.array([[[0, 0, 1, 1], [5, 5, 6, 6]]], np.float32)
-    chosen, total = run(made, batch)
-    assert chosen.tolist() == [[0, 0, 0], [0, 0, 1]]
+    assert report.kept == {"random": NO_FP16}
+    (total,) = run(made, np.array([[[0, 0, 1, 1], [5, 5, 6, 6]]], np.float32))
     assert (total >= 1).all()
 
 

@@ -89,6 +89,18 @@ def test_attention_with_a_mask_is_as_close_as_without(
     assert masked == {*masked & {"Mul", "Where", "Add"}, "Softmax"}
 
 
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_products_of_the_attention_operator_compute_in_int8(
+    target: str, tmp_path: Path
+) -> None:
+    source = tmp_path / "net.onnx"
+    onnx.save(KINDS["attention_operator"].make(), source)
+    report = derive(source, "int8", target, tmp_path / "made.onnx", calibration=calibrated(source))
+    assert report.converted["MatMul"] == 6  # three before, two of the attention, one behind
+    assert "Attention" not in report.converted
+    assert "with masked values" in report.kept.values()
+
+
 def test_a_range_over_a_mask_would_destroy_int8(tmp_path: Path) -> None:
     """The reason for the rule: 8 dB, against 30 with it."""
     source = tmp_path / "net.onnx"

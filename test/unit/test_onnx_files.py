@@ -176,7 +176,9 @@ def test_the_digest_is_that_of_the_description(tmp_path: Path) -> None:
 def test_a_file_must_have_the_bytes_of_its_tensors(
     entries: dict[str, str], size: int, tmp_path: Path
 ) -> None:
-    file = write(graph(initializer=[tensor("v"), tensor("w", location="v", **entries)]), tmp_path)
+    tensors = [tensor("v"), tensor("w", location="v", **entries)]
+    assert external_files(write(graph(initializer=tensors[::-1]), tmp_path)) == {"v": size}
+    file = write(graph(initializer=tensors), tmp_path)
     assert external_files(file) == {"v": size}
     (tmp_path / "v").write_bytes(bytes(size))
     assert external_digests(file) == {"v": sha256(tmp_path / "v")}

@@ -2,87 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pytest
 
-from edge_inference.core import decoders
-from edge_inference.core.exports.exporter_metadata import read_exporter_metadata
 from edge_inference.core.exports.families import propose
-from edge_inference.core.exports.onnx_summary import GraphTensor, OnnxSummary
-from edge_inference.core.exports.proposal import Evidence, Proposal
+from edge_inference.core.exports.proposal import Evidence
 from edge_inference.core.exports.sidecars import Sidecars
-from edge_inference.core.images.geometry import Geometry
-from edge_inference.core.images.input_spec import InputSpec
-from edge_inference.core.settings import rules
 from edge_inference.errors import ModelError
-
-SIDE = 64
-CELLS = 8 * 8 + 4 * 4 + 2 * 2
-#: The object: class, score and box x1, y1, x2, y2 in pixels of the input.
-CLASS, SCORE, BOX = 3, 0.75, (8.0, 16.0, 40.0, 48.0)
-CENTER = (24.0, 32.0, 32.0, 32.0)
-UNIT = [value / SIDE for value in BOX]
-ULTRALYTICS = {"author": "Ultralytics", "names": str(dict(enumerate("abcdefg"))), "stride": "32"}
-
-Arrays = Mapping[str, np.ndarray]
-
-
-def evidence(
-    outputs: Arrays,
-    *,
-    metadata: Mapping[str, str] | None = None,
-    sidecars: Sidecars | None = None,
-    operators: tuple[str, ...] = (),
-    ends: Mapping[str, str] | None = None,
-    extra: tuple[str, ...] = (),
-    labels: tuple[str, ...] = (),
-    name: str = "input",
-    dtype: str = "float32",
-    layout: tuple[int, ...] = (1, 3, SIDE, SIDE),
-    stem: str = "model",
-) -> Evidence:
-    """Return what is known of a model with these outputs."""
-    image = GraphTensor(name, dtype, layout)
-    others = tuple(GraphTensor(each, "float32", (1, 2)) for each in extra)
-    summary = OnnxSummary(
-        8, {"": 17}, "", metadata or {}, (image, *others), (), ends or {}, frozenset(operators)
-    )
-    return Evidence(
-        stem=stem,
-        summary=summary,
-        metadata=read_exporter_metadata(metadata or {}),
-        sidecars=sidecars or Sidecars(),
-        image=image,
-        extra=others,
-        width=SIDE,
-        height=SIDE,
-        outputs=outputs,
-        labels=labels,
-    )
-
-
-def floats(*values: Any) -> np.ndarray:
-    return np.array(values, np.float32)
-
-
-def rows(count: int, *values: float) -> np.ndarray:
-    """Return [1, count, K] of zeros with the values in row 1."""
-    table = np.zeros((1, count, len(values)), np.float32)
-    table[0, 1] = values
-    return table
-
-
-def scores(classes: int, first: int = 0) -> list[float]:
-    """Return one score for each class."""
-    return [SCORE if number == CLASS + first else 0.0 for number in range(classes)]
-
-
-def ultralytics(**more: str) -> dict[str, str]:
-    return {**ULTRALYTICS, "task": "detect", **more}
-
+from proposal_kit import (
+    BOX,
+    CELLS,
+    CENTER,
+    CLASS,
+    SCORE,
+    SIDE,
+    ULTRALYTICS,
+    UNIT,
+    Arrays,
+    decode,
+    evidence,
+    floats,
+    input_spec,
+    rows,
+    scores,
+    ultralytics,
+)
 
 DETECTORS: dict[str, tuple[Evidence, str]] = {
     "Ultralytics, channels first": (
@@ -202,25 +148,6 @@ DETECTORS: dict[str, tuple[Evidence, str]] = {
 }
 
 
-def decode(proposal: Proposal, outputs: Arrays) -> Any:
-    """Decode as a model with the proposal would, where source and input are the same."""
-    entry = decoders.find(proposal.decoder)
-    known = rules(entry.settings_class)
-    settings = entry.settings_class(
-        **{key: known[key].convert(value) for key, value in proposal.settings.items()}
-    )
-    geometry = Geometry(SIDE, SIDE, 1.0, 1.0, 0.0, 0.0)
-    context = decoders.DecodeContext(proposal.labels, geometry, SIDE, SIDE, "model")
-    return entry.function(outputs, context, settings)
-
-
-def input_spec(proposal: Proposal) -> InputSpec:
-    """Return the input as a model with the proposal would have it."""
-    known = rules(InputSpec)
-    keys = {"name": "x", "width": SIDE, "height": SIDE, **proposal.input}
-    return InputSpec(**{key: known[key].convert(value) for key, value in keys.items()})
-
-
 @pytest.mark.parametrize("name", DETECTORS)
 def test_a_detector(name: str) -> None:
     known, decoder = DETECTORS[name]
@@ -283,88 +210,6 @@ def test_a_classifier(array: np.ndarray, ends: dict[str, str], activation: str) 
     assert proposal.settings == {"activation": activation}
     best = int(array.argmax())
     assert decode(proposal, known.outputs).class_ids[0] == best
-
-
-def test_timm_says_its_normalization() -> None:
-    config = {
-        "pretrained_cfg": {
-            "mean": [0.5, 0.5, 0.5],
-            "std": [0.25, 0.5, 1.0],
-            "crop_pct": 0.9,
-            "interpolation": "bicubic",
-        },
-        "label_names": ["a", "b", "c"],
-    }
-    known = evidence({"out": floats([1, 2, 3])}, sidecars=Sidecars(transformers=config))
-    proposal = propose(known)
-    assert proposal is not None
-    assert proposal.input["mean"] == [127.5, 127.5, 127.5]
-    assert proposal.input["std"] == [63.75, 127.5, 255.0]
-    assert proposal.input["crop_fraction"] == 0.9
-    assert proposal.input["interpolation"] == "cubic"
-    assert proposal.labels == ("a", "b", "c")
-    assert "input.mean" not in proposal.assumed
-
-
-@pytest.mark.parametrize(
-    ("preprocessor", "mean", "std"),
-    [
-        (
-            {"do_normalize": True, "image_mean": [0.5, 0.4, 0.3], "image_std": [0.2, 0.4, 1.0]},
-            [127.5, 102.0, 76.5],
-            [51.0, 102.0, 255.0],
-        ),
-        ({"do_normalize": False, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}, [0.0], [255.0]),
-        (
-            {"do_rescale": False, "do_normalize": True, "image_mean": [5.0], "image_std": [2.0]},
-            [5.0],
-            [2.0],
-        ),
-    ],
-)
-def test_transformers_says_its_normalization(
-    preprocessor: dict[str, Any], mean: list[float], std: list[float]
-) -> None:
-    known = evidence(
-        {"logits": np.zeros((1, 5, 16, 16), np.float32)},
-        sidecars=Sidecars(transformers={"id2label": {"0": "LABEL_0"}}, preprocessor=preprocessor),
-        name="pixel_values",
-    )
-    proposal = propose(known)
-    assert proposal is not None
-    assert proposal.task == "segmentation"
-    assert proposal.input["mean"] == pytest.approx(mean)
-    assert proposal.input["std"] == pytest.approx(std)
-    assert proposal.labels == ()  # the name is made up
-
-
-def test_paddle_says_its_preprocessing() -> None:
-    config = {
-        "Preprocess": [
-            {"type": "Resize", "keep_ratio": True, "target_size": [640, 640], "interp": 2},
-            {
-                "type": "NormalizeImage",
-                "is_scale": True,
-                "mean": [0.485, 0.456, 0.406],
-                "std": [0.229, 0.224, 0.225],
-                "norm_type": "mean_std",
-            },
-            {"type": "Permute"},
-        ],
-        "label_list": ["a", "b", "c", "d"],
-    }
-    known = evidence(
-        {"rows": floats([CLASS, SCORE, *BOX]), "count": np.array([1], np.int32)},
-        sidecars=Sidecars(paddle=config),
-    )
-    proposal = propose(known)
-    assert proposal is not None
-    assert proposal.input["mean"] == pytest.approx([123.675, 116.28, 103.53])
-    assert proposal.input["std"] == pytest.approx([58.395, 57.12, 57.375])
-    assert proposal.input["resize"] == "letterbox"
-    assert proposal.input["letterbox_align"] == "top_left"
-    assert proposal.labels == ("a", "b", "c", "d")
-    assert decode(proposal, known.outputs).label(0) == "d"
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import hashlib
 import sys
 from pathlib import Path
 
+import onnx
 import pytest
 
 from edge_inference.core.models.model_search import available_models
@@ -137,3 +138,24 @@ def test_speech_models_and_vision_models_are_separate() -> None:
     assert set(speech).isdisjoint(others)
     for folder in speech.values():
         assert (folder / "NOTICE.md").is_file()
+
+
+def test_external_weights_of_a_graph_are_verified(tmp_path: Path) -> None:
+    tensor = onnx.TensorProto(name="w", data_type=onnx.TensorProto.FLOAT, dims=[2])
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="w.bin")
+    graph = onnx.helper.make_graph([], "g", [], [], [tensor])
+    network = onnx.helper.make_model(graph).SerializeToString()
+    (tmp_path / "model.onnx").write_bytes(network)
+    (tmp_path / "w.bin").write_bytes(bytes(8))
+    digests = [hashlib.sha256(data).hexdigest() for data in (network, bytes(8))]
+    text = "task: activity\nlicense: MIT\nfiles:\n  model: {file: model.onnx, sha256: %s%s}\n"
+    (tmp_path / "speech.yaml").write_text(text % (digests[0], ""))
+    with pytest.raises(ModelError, match=f"external_data: {{w.bin: {digests[1]}}}"):
+        load_speech_model(tmp_path).verify_files()
+    listed = f", external_data: {{w.bin: {digests[1]}}}"
+    (tmp_path / "speech.yaml").write_text(text % (digests[0], listed))
+    load_speech_model(tmp_path).verify_files()
+    (tmp_path / "w.bin").write_bytes(b"changed!")
+    with pytest.raises(ModelError, match=r"w\.bin: wrong checksum.*into speech\.yaml"):
+        load_speech_model(tmp_path).path("model")

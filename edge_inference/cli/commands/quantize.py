@@ -47,7 +47,8 @@ def add(commands: Commands, arguments: Sequence[str]) -> None:
         default=[],
         type=given.non_empty_text,
         metavar="NODE",
-        help="an ONNX node that stays in fp32, in addition to those of the model; may be repeated",
+        help="an ONNX node that stays in fp32, in addition to those of the model: a name, an "
+        "operator such as Softmax, or a pattern such as '/model.22/*'; may be repeated",
     )
     parser.add_argument(
         "--output",

@@ -6,10 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
 from edge_inference.core.exports.proposal import Proposal
 from edge_inference.core.text_line import one_line
+from edge_inference.core.yaml_file import to_yaml_line
 
 UNKNOWN_LICENSE = "unknown"
 _HEADER = """\
@@ -85,15 +84,9 @@ class NewDescription:
 
 def _key(indent: str, key: str, value: Any, comment: str | None = None) -> Iterator[str]:
     yield from _comment(indent, comment)
-    yield f"{indent}{_plain(key)}: {_plain(value)}"
+    yield f"{indent}{to_yaml_line(key)}: {to_yaml_line(value)}"
 
 
 def _comment(indent: str, text: str | None) -> Iterator[str]:
     if text:
         yield f"{indent}# {one_line(text, _MAX_COMMENT)}"
-
-
-def _plain(value: Any) -> str:
-    """Return a value as YAML in one line."""
-    text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=float("inf"))
-    return text.removesuffix("\n").removesuffix("\n...")

@@ -29,7 +29,7 @@ from edge_inference.core.images.frame import Frame
 from edge_inference.core.images.input_spec import InputSpec
 from edge_inference.core.images.preprocess import Preprocessor
 from edge_inference.core.models.golden_check import make_ramp_image
-from edge_inference.core.models.labels import read_labels_file
+from edge_inference.core.models.label_file import read_labels_file
 from edge_inference.core.models.model import DESCRIPTION_FILE, ModelDescription, load_model
 from edge_inference.core.models.model_search import default_search_path
 from edge_inference.core.models.onnx_files import external_files

@@ -18,7 +18,9 @@ from edge_inference.errors import TensorError
 
 #: Hint for scores of boxes that are logits.
 SIGMOID_HINT = "export the model with its sigmoid, or correct boxes_output in model.yaml"
+_ACTIVATION_HINT = "set activation to softmax or sigmoid in model.yaml if these are logits"
 _CLASSES_HINT = "correct labels in model.yaml or the decoder's output settings"
+_COLUMNS_HINT = "correct columns, classes_output or layout of the decoder in model.yaml"
 _FROM_ONE_HINT = "set background to true in model.yaml if class 1 is the first label"
 _BACKGROUND_LABELS = ("background", "bg")
 
@@ -101,17 +103,6 @@ def expect_classes(output: Output, count: int, labels: Sequence[str], hint: str 
         )
 
 
-def expect_class_ids(output: Output, ids: NDArray[Any], labels: Sequence[str]) -> NDArray[np.int32]:
-    """Return class numbers as int32 after a check that they are whole numbers with a label."""
-    class_ids = _to_whole_numbers(output, ids)
-    wrong = class_ids < 0
-    if labels:
-        wrong |= class_ids >= len(labels)
-    if wrong.any():
-        raise _unknown_class(output, ids[wrong][0], 0, labels, _CLASSES_HINT)
-    return class_ids
-
-
 def expect_listed_classes(
     output: Output,
     ids: NDArray[Any],
@@ -144,8 +135,11 @@ def expect_listed_classes(
         wrong |= numbers > last
     if wrong.any():
         is_next = not background and numbers.max() == last + 1 and numbers.min() > 0
-        hint = _FROM_ONE_HINT if is_next else _CLASSES_HINT
-        raise _unknown_class(output, numbers[wrong][0], int(background), labels, hint)
+        raise TensorError(
+            f"output {output.name!r}: expected class numbers {int(background)} to "
+            f"{last if labels else '…'}, got {numbers[wrong][0]}; "
+            f"{_FROM_ONE_HINT if is_next else _CLASSES_HINT}"
+        )
     return np.asarray(class_ids - int(background), dtype=np.int32)
 
 
@@ -170,18 +164,9 @@ def _to_whole_numbers(output: Output, ids: NDArray[Any]) -> NDArray[np.int32]:
     if (whole != ids).any():
         raise TensorError(
             f"output {output.name!r}: expected whole class numbers, got "
-            f"{ids[whole != ids][0]:.4g}; {_CLASSES_HINT}"
+            f"{ids[whole != ids][0]:.4g}; {_COLUMNS_HINT}"
         )
     return whole
-
-
-def _unknown_class(
-    output: Output, number: Any, first: int, labels: Sequence[str], hint: str
-) -> TensorError:
-    last = len(labels) - 1 + first if labels else "…"
-    return TensorError(
-        f"output {output.name!r}: expected class numbers {first} to {last}, got {number}; {hint}"
-    )
 
 
 def to_floats(output: Output) -> NDArray[np.float32]:
@@ -214,18 +199,21 @@ def expect_finite(name: str, values: NDArray[np.floating[Any]]) -> None:
 
 
 def to_probabilities(
-    name: str,
-    scores: NDArray[np.float32],
-    hint: str = "set activation to softmax or sigmoid in model.yaml if these are logits",
+    name: str, scores: NDArray[np.float32], hint: str = _ACTIVATION_HINT
 ) -> NDArray[np.float32]:
     """Return scores clipped to 0..1 after a check that they are not logits."""
+    expect_probabilities(name, scores, hint)
+    return np.clip(scores, 0, 1)
+
+
+def expect_probabilities(name: str, scores: NDArray[np.float32], hint: str) -> None:
+    """Check that scores are from 0 to 1, but for rounding."""
     if scores.size:
         low, high = float(scores.min()), float(scores.max())
         if low < -PROBABILITY_TOLERANCE or high > 1 + PROBABILITY_TOLERANCE:
             raise TensorError(
                 f"output {name!r}: expected scores from 0 to 1, got {low:.4g} to {high:.4g}; {hint}"
             )
-    return np.clip(scores, 0, 1)
 
 
 def to_plane(output: Output, hint: str) -> NDArray[np.float32]:

@@ -246,7 +246,6 @@ def _result(ids: NDArray[np.int32], score: float, context: DecodeContext) -> Seg
     highest = max(len(context.labels) - 1, int(ids.max()))
     kind: type[np.uint8] | type[np.uint16] = np.uint8 if highest < 255 else np.uint16
     unknown = int(np.iinfo(kind).max)
-    if (ids == _IGNORED).any():
-        ids = np.where(ids == _IGNORED, unknown, ids)
+    # The conversion makes the largest number, which is unknown, of _IGNORED.
     mask: NDArray[np.unsignedinteger[Any]] = nearest_to_source(ids.astype(kind), context, unknown)
     return Segmentation(mask, context.labels, score, context.model, unknown_id=unknown)

@@ -115,8 +115,8 @@ def decode_yolov8(
     )
     values = checks.to_floats(output)[0]
     columns = values if axis == 1 else values.T
-    scores = checks.to_probabilities(output.name, columns[4:], _SCORES_HINT)
-    rows = columns[:, scores.max(axis=0) >= settings.confidence].T
+    checks.expect_probabilities(output.name, columns[4:], _SCORES_HINT)
+    rows = columns[:, columns[4:].max(axis=0) >= settings.confidence].T
     found = _above_confidence(rows[:, :4], rows[:, 4:], output.name, context, settings)
     return to_detections(select_non_overlapping(found, context, settings), context)
 

@@ -88,15 +88,15 @@ def _describe(
     width, height = axes["W"], axes["H"]
     if not isinstance(width, int) or not isinstance(height, int):
         known = metadata.size or _preprocessor_size(sidecars)
+        side = _CLASSIFIER_SIDE if _is_flat(summary) else _DETECTOR_SIDE
+        other_width, other_height = known or (side, side)
+        width = width if isinstance(width, int) else other_width
+        height = height if isinstance(height, int) else other_height
         if known is None:
-            side = _CLASSIFIER_SIDE if _is_flat(summary) else _DETECTOR_SIDE
-            known = (side, side)
             assumed["input.width"] = (
-                f"the graph takes any size; assumed {side} x {side}; set the size that the model "
-                "was trained with"
+                f"the graph takes any size; assumed {width} x {height}; set the size that the "
+                "model was trained with"
             )
-        width = width if isinstance(width, int) else known[0]
-        height = height if isinstance(height, int) else known[1]
     if max(width, height) > _MAX_SIDE:
         raise ModelError(
             f"input {tensor.name!r:.100}: expected an image of at most {_MAX_SIDE} pixels a side, "

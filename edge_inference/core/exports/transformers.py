@@ -19,6 +19,8 @@ from edge_inference.core.exports.proposal import (
 _SIGMOID = ("rtdetr", "rt_detr", "dfine", "d_fine", "deformable", "conditional", "deta")
 #: Number of queries of DETR itself.
 _DETR_QUERIES = 100
+#: The interpolation by its number in Pillow.
+_INTERPOLATIONS = {0: "nearest", 2: "linear", 3: "cubic"}
 _COLOR = f"assumed RGB, as Transformers uses; {CHECK_IT}"
 
 
@@ -39,16 +41,14 @@ def propose_detr(evidence: Evidence) -> Proposal | None:
     scale = _preprocessor(evidence, UNIT if is_sigmoid else IMAGENET)
     labels = evidence.sidecars.labels
     proposal = Proposal("DETR (Transformers)", "detection", "detr", settings, scale, labels)
-    proposal = proposal.assuming({"input.color": _COLOR})
+    proposal = proposal.assuming({"input.color": _COLOR, **_unsaid(evidence)})
     if config:
         return proposal
-    return proposal.assuming(
-        {
-            "decoder.activation": f"assumed {settings['activation']} for {queries} queries; no "
-            "config.json beside the file names the architecture",
-            "input.mean": "assumed; there is no preprocessor_config.json beside the file",
-        }
+    text = (
+        f"assumed {settings['activation']} for {queries} queries; no config.json beside the file "
+        "names the architecture"
     )
+    return proposal.assuming({"decoder.activation": text})
 
 
 def propose_transformers(evidence: Evidence) -> Proposal | None:
@@ -69,24 +69,35 @@ def propose_transformers(evidence: Evidence) -> Proposal | None:
                     if unit == "m"
                     else "larger values are nearer, as DPT and Depth Anything"
                 ),
+                **_unsaid(evidence),
             }
         )
     logits = next(evidence.named("logits"), None)
     if not is_transformers or logits is None or evidence.outputs[logits].ndim != 4:
         return None
-    return Proposal(
-        "segmentation (Transformers)",
-        "segmentation",
-        "segmentation",
-        {"mask_output": logits} if len(evidence.outputs) > 1 else {},
-        _preprocessor(evidence, IMAGENET),
-        evidence.sidecars.labels,
-    ).assuming({"input.color": _COLOR})
+    settings = {"mask_output": logits} if len(evidence.outputs) > 1 else {}
+    scale, labels = _preprocessor(evidence, IMAGENET), evidence.sidecars.labels
+    family = "segmentation (Transformers)"
+    return Proposal(family, "segmentation", "segmentation", settings, scale, labels).assuming(
+        {"input.color": _COLOR, **_unsaid(evidence)}
+    )
 
 
 def _preprocessor(evidence: Evidence, default: Mapping[str, Any]) -> dict[str, Any]:
     """Return the keys of ``input`` by preprocessor_config.json, as far as it says."""
-    return pixels(evidence, preprocessor_scale(evidence, default), resize="stretch")
+    resample = evidence.sidecars.preprocessor.get("resample")
+    interpolation = _INTERPOLATIONS.get(resample) if isinstance(resample, int) else None
+    more = {} if interpolation is None else {"interpolation": interpolation}
+    return pixels(evidence, preprocessor_scale(evidence, default), resize="stretch", **more)
+
+
+def _unsaid(evidence: Evidence) -> dict[str, str]:
+    """Return what is assumed where there is no preprocessor_config.json."""
+    if evidence.sidecars.preprocessor:
+        return {}
+    return {
+        "input.mean": "assumed; no preprocessor_config.json beside the file says the normalization"
+    }
 
 
 def preprocessor_scale(evidence: Evidence, default: Mapping[str, Any]) -> Mapping[str, Any]:

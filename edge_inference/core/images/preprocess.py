@@ -31,8 +31,8 @@ _INTERPOLATIONS = {
     "area": cv2.INTER_AREA,
     "nearest": cv2.INTER_NEAREST_EXACT,
 }
-#: By numpy's kind and size.
-_STAND_INS = {
+#: Types of the same size that OpenCV copies, by numpy's kind and size.
+_COPIED_AS = {
     "f2": np.uint16,
     "b1": np.uint8,
     "u4": np.int32,
@@ -193,5 +193,5 @@ def _resizable(stored: np.dtype[Any]) -> type[np.generic]:
 
 def _bits(values: NDArray[Any]) -> NDArray[Any]:
     """View types that OpenCV's bindings lack as others: a table lookup only copies."""
-    stand_in = _STAND_INS.get(values.dtype.str[1:])
-    return values if stand_in is None else values.view(stand_in)
+    copied_as = _COPIED_AS.get(values.dtype.str[1:])
+    return values if copied_as is None else values.view(copied_as)

@@ -119,7 +119,7 @@ def _bind(
     _check_image(spec, image)
     batch = spec.batch if spec.has_batch_axis else None
     # Rows are independent of the number of images only where the graph fixes it.
-    axis = image.shape[0] if batch == 1 else None
+    axis = image.shape[0] if batch == 1 and image.shape else None
     shape = (axis, *spec.shape[1:]) if batch is not None else spec.shape
     return GraphBinding(
         inputs=(replace(image, dtype=np.dtype(spec.dtype), shape=shape),),
@@ -146,6 +146,8 @@ def _has_leading_one(spec: TensorSpec) -> bool:
 
 def _check_image(spec: InputSpec, image: TensorSpec) -> None:
     """Raise ModelError where the image's input differs from the section ``input``."""
+    if not image.shape:  # the graph tells none, since no image is a scalar
+        image = replace(image, shape=(None,) * len(spec.graph_shape))
     problem = (
         _axes_problem(spec, image)
         or _layout_problem(spec, image)

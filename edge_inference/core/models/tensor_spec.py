@@ -10,7 +10,11 @@ import numpy as np
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """A model's input or output; ``None`` in ``shape`` stands for an axis of any length."""
+    """A model's input or output; ``None`` in ``shape`` stands for an axis of any length.
+
+    An output with an empty shape may be of any shape: ONNX Runtime describes an output whose shape
+    the graph does not tell like a scalar.
+    """
 
     name: str
     dtype: np.dtype[Any]

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from edge_inference.core.checksum import sha256_of
-from edge_inference.core.models.onnx_files import (
-    combine_digests,
-    external_digests,
-    is_relative_inside,
-    normalize_location,
+from edge_inference.core.models.external_data import (
+    EXTERNAL_DATA,
+    SHA256,
+    expect_checksum,
+    read_external_data,
+    verify_external_data,
 )
+from edge_inference.core.models.onnx_files import combine_digests
 from edge_inference.core.models.onnx_problems import explain_access, find_file_problem
 from edge_inference.core.settings import setting
 from edge_inference.core.yaml_file import Section, path_inside
@@ -25,11 +25,6 @@ PRECISIONS = ("fp32", "fp16", "int8")
 TENSORRT = "tensorrt"
 #: Maximum length of a list of a model's layers.
 MAX_LAYERS = 100_000
-
-EXTERNAL_DATA = "external_data"
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-#: Maximum number of files named in an error, whose length is limited.
-_MAX_NAMES = 6
 
 
 @dataclass(frozen=True)
@@ -79,25 +74,10 @@ class Variant:
             raise ModelError(
                 f"{problem} (wrong checksum: expected sha256 {self.sha256}, got {actual})"
             )
-        _expect_checksum(self.file, self.sha256, actual)
-        self._verify_external_data()
-
-    def _verify_external_data(self) -> None:
-        found = external_digests(self.file)
-        missing = {name: digest for name, digest in found.items() if name not in self.external_data}
-        if missing:
-            raise ModelError(
-                f"{self.file}: model.yaml does not list its external weights ({len(missing)} "
-                f"file{'s' if len(missing) > 1 else ''}); add to variants.{self.precision}: "
-                f"{external_data_line(missing)}"
-            )
-        for name, expected in self.external_data.items():
-            if name not in found:
-                raise ModelError(
-                    f"{self.file}: it has no weights in {name!r:.200}, which model.yaml lists; "
-                    f"remove it from variants.{self.precision}.external_data"
-                )
-            _expect_checksum(self.file.parent / name, expected, found[name])
+        expect_checksum(self.file, self.sha256, actual, "model.yaml")
+        verify_external_data(
+            self.file, self.external_data, f"variants.{self.precision}", "model.yaml"
+        )
 
 
 @dataclass(frozen=True)
@@ -106,10 +86,14 @@ class Derivation:
 
     calibration: str = setting("", "file of calibrated ranges for int8, relative to the folder")
     fp16_keep_fp32: tuple[str, ...] = setting(
-        (), "ONNX nodes that stay in fp32 in an fp16 model", max_length=MAX_LAYERS
+        (),
+        "ONNX nodes that stay in fp32 in an fp16 model: names, operators or patterns",
+        max_length=MAX_LAYERS,
     )
     int8_keep_fp32: tuple[str, ...] = setting(
-        (), "ONNX nodes that stay in fp32 in an int8 model", max_length=MAX_LAYERS
+        (),
+        "ONNX nodes that stay in fp32 in an int8 model: names, operators or patterns",
+        max_length=MAX_LAYERS,
     )
 
     def keep_fp32(self, precision: str) -> tuple[str, ...]:
@@ -124,7 +108,7 @@ class _VariantSettings:
     note: str = setting("", "how this variant differs from others")
 
     def check(self) -> str | None:
-        if not _SHA256.fullmatch(self.sha256):
+        if not SHA256.fullmatch(self.sha256):
             return f"sha256: expected 64 lower-case hexadecimal digits, got {self.sha256!r}"
         return None
 
@@ -158,52 +142,10 @@ def _variant(precision: str, section: Section, folder: Path) -> Variant:
         sha256=values.sha256,
         accuracy=tuple(entry.read(Accuracy) for entry in measured),
         note=values.note,
-        external_data=_external_data(section),
+        external_data=read_external_data(section),
         tensorrt=(
             _variant(f"{precision}.{TENSORRT}", section.section(TENSORRT), folder)
             if TENSORRT in section
             else None
         ),
     )
-
-
-def external_data_line(files: Mapping[str, str]) -> str:
-    """Return the line for model.yaml that lists files of weights with their sha256.
-
-    It names some of many files.
-    """
-    names = list(files)[:_MAX_NAMES]
-    entries = ", ".join(f"{_quote_key(name)}: {files[name]}" for name in names)
-    rest = f", and {len(files) - len(names)} more" if len(files) > len(names) else ""
-    return f"{EXTERNAL_DATA}: {{{entries}{rest}}}"
-
-
-def _external_data(section: Section) -> dict[str, str]:
-    if EXTERNAL_DATA not in section:
-        return {}
-    listed = section.section(EXTERNAL_DATA)
-    files = {}
-    for name in listed:
-        if not is_relative_inside(name):
-            raise listed.error(name, "expected a file inside the folder of the ONNX file")
-        digest = listed.get(name)
-        if not isinstance(digest, str) or not _SHA256.fullmatch(digest):
-            raise listed.error(
-                name, f"expected a sha256 of 64 lower-case hexadecimal digits, got {digest!r}"
-            )
-        files[normalize_location(name)] = digest
-    return files
-
-
-def _expect_checksum(file: Path, expected: str, got: str) -> None:
-    if got != expected:
-        raise ModelError(
-            f"{file}: wrong checksum: expected sha256 {expected}, got {got}; restore the file, or "
-            "put the new sha256 into model.yaml if the change is intended"
-        )
-
-
-def _quote_key(name: str) -> str:
-    """Quote a name that YAML could read as something else."""
-    is_plain = re.fullmatch(r"[A-Za-z_][\w/-]*\.[\w./-]*", name, re.ASCII)
-    return name if is_plain else json.dumps(name)

@@ -17,7 +17,7 @@ from edge_inference.core.models.onnx_problems import find_file_problem
 from edge_inference.engines.build.build_options import BuildOptions
 from edge_inference.engines.build.parse_failures import explain_parse_failure
 from edge_inference.engines.build.profiles import DeclaredInput
-from edge_inference.engines.precision.quantized_file import look_at
+from edge_inference.engines.quantized.quantized_file import look_at
 from edge_inference.errors import BackendError
 
 # The numpy name of each TensorRT type.

@@ -26,6 +26,8 @@ NO_FIXED_INPUTS: FixedInputs = MappingProxyType({})
 _SIZE = re.compile(r"-?\d+(x-?\d+)*")
 _EXAMPLE = "image:1x3x224x224,4x3x224x224,8x3x224x224"
 _DYNAMIC = -1
+#: An input with fewer axes is no image, and may have the same value in every inference.
+_IMAGE_AXES = 3
 _OR_A_VALUE = ", or, if it never changes, its value in extra_inputs of model.yaml"
 
 
@@ -152,10 +154,11 @@ def _from_batch(declared: DeclaredInput, batch: Sequence[int]) -> Profile:
         return Profile(declared.name, (minimum, *rest), (optimum, *rest), (maximum, *rest))
     axis = dynamic[0] if not batch or dynamic[0] != 0 else dynamic[1]
     hint = "a range with batch (--batch 1:4:8), or " if dynamic == [0] else ""
+    is_image = len(declared.shape) >= _IMAGE_AXES
     raise BackendError(
         f"input {declared.name!r}: axis {_axis_text(declared, axis)} is dynamic and has "
         f"no sizes; give {hint}a profile (--profile {_example_profile(declared)}), on the command "
-        f"line or in the section engine of model.yaml{_OR_A_VALUE}"
+        f"line or in the section engine of model.yaml{'' if is_image else _OR_A_VALUE}"
     )
 
 

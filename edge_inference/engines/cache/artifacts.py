@@ -28,7 +28,7 @@ from edge_inference.engines.precision.derivation import (
     version_of,
 )
 from edge_inference.engines.precision.int8_mode import FULL_BITS
-from edge_inference.engines.precision.variant_choice import choose_variant, require_unquantized
+from edge_inference.engines.quantized.variant_choice import choose_variant, require_unquantized
 from edge_inference.errors import CacheError, ModelError
 
 #: Called with the name of a phase and the progress of the whole, 0 to 1, or None if unknown.

@@ -29,10 +29,11 @@ def calibration_digest(model: ModelDescription, precision: str) -> str | None:
 @functools.cache
 def derivation_rules() -> str:
     """Return a checksum of the deriving code: other code may give another model."""
-    folder = Path(__file__).parent
+    here = Path(__file__).parent
     digest = hashlib.sha256()
-    for file in sorted(folder.glob("*.py")):
-        digest.update(file.read_bytes())
+    for folder in (here, here.parent / "quantized"):
+        for file in sorted(folder.glob("*.py")):
+            digest.update(file.read_bytes())
     return digest.hexdigest()
 
 

@@ -28,7 +28,7 @@ from edge_inference.engines.precision.onnx_file import (
     write_onnx,
 )
 from edge_inference.engines.precision.scales import WEIGHT_RANGES
-from edge_inference.engines.precision.variant_choice import require_unquantized
+from edge_inference.engines.quantized.variant_choice import require_unquantized
 from edge_inference.errors import BackendError, ConfigError, ModelError
 
 if TYPE_CHECKING:

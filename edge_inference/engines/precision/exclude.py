@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
@@ -44,12 +44,7 @@ def named_nodes(model: ModelProto, entries: Sequence[str], where: str) -> dict[s
                 if operator == entry or fnmatchcase(name, entry)
             ]
         if not found:
-            known = [*operators, *dict.fromkeys(operators.values())]
-            near = difflib.get_close_matches(entry, known, n=3, cutoff=0.4) or known[:5]
-            raise ModelError(
-                f"{where}: no node has the name {entry!r}, which is no operator or pattern of its "
-                f"nodes either, so it cannot stay in fp32; the nearest names are {', '.join(near)}"
-            )
+            raise ModelError(_no_match(entry, operators, where))
         kept.update(dict.fromkeys(found, REQUESTED))
     return kept
 
@@ -68,6 +63,16 @@ def tail_nodes(model: ModelProto) -> dict[str, str]:
         else:
             tail[node.name] = AFTER_LAST_LAYER
     return dict(reversed(tail.items()))
+
+
+def _no_match(entry: str, operators: Mapping[str, str], where: str) -> str:
+    kinds = list(dict.fromkeys(operators.values()))
+    near = difflib.get_close_matches(entry, [*operators, *kinds], n=3, cutoff=0.4)
+    return (
+        f"{where}: no node has the name {entry!r}, which is no operator or pattern of its nodes "
+        "either, so it cannot stay in fp32; the nearest names are "
+        + ", ".join(near or [*list(operators)[:3], *kinds[:3]])
+    )
 
 
 def selecting_nodes(model: ModelProto) -> dict[str, str]:

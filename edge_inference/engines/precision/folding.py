@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from edge_inference.backends.ort import CPU, import_onnxruntime, session_options
 from edge_inference.backends.ort_failures import explain_open_failure
+from edge_inference.engines.precision.functions import inline_functions
 from edge_inference.engines.precision.graph import all_graphs
 from edge_inference.engines.precision.onnx_file import (
     first_line,
@@ -48,9 +49,8 @@ def fold(source: Path) -> ModelProto:
     package is missing.
     """
     network, _ = read_onnx(source)
-    onnx = import_onnx()
-    if network.functions and not is_too_large(network):  # else ONNX Runtime inlines them
-        network = onnx.inliner.inline_local_functions(network)
+    if not is_too_large(network):  # else ONNX Runtime inlines them
+        network = inline_functions(network)
     _drop_default_inputs(network)
     widen_to_fp32(network)
     model = _fold_constants(network, source)

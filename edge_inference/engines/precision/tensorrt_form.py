@@ -28,8 +28,8 @@ from edge_inference.engines.precision.onnx_file import (
     read_onnx,
     write_onnx,
 )
-from edge_inference.engines.precision.quantized_file import look_at
-from edge_inference.engines.precision.quantized_nodes import DEQUANTIZE, ORT_DOMAIN, QUANTIZE
+from edge_inference.engines.quantized.quantized_file import look_at
+from edge_inference.engines.quantized.quantized_nodes import DEQUANTIZE, ORT_DOMAIN, QUANTIZE
 from edge_inference.errors import BackendError, ModelError
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from edge_inference.core.measured_costs import (
 from edge_inference.core.models.golden_check import InferFunction
 from edge_inference.core.models.model import ModelDescription
 from edge_inference.core.models.self_check import self_check_images
-from edge_inference.engines.cache.artifact_cache import ArtifactCache
+from edge_inference.engines.cache.artifact_cache import ArtifactCache, key_of
 from edge_inference.engines.cache.cost_cache import CostCache
 from edge_inference.engines.interleaved_timing import WARM_UP_CALLS, time_interleaved
 from edge_inference.engines.precision.int8_mode import INT8_MODES
@@ -104,6 +104,9 @@ def engine_configuration(
         return None
     if digest is None:
         return None
+    if request.model.extra_inputs:  # they may decide how much there is to compute
+        values = {name: value.tolist() for name, value in request.model.extra_inputs.items()}
+        digest = key_of({"artifact": digest, "extra inputs": values})
     if int8_mode is not None:
         execution = f"{execution}, {int8_mode}"
     return EngineConfiguration(request.model.name, precision, backend, digest, execution=execution)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-from numpy.typing import NDArray
 
 from edge_inference.composition.bus import Publisher
 from edge_inference.core.decoders.detection import check_classes
@@ -97,10 +94,7 @@ class Decode(Stage[TensorBatch]):
         for index, geometry in enumerate(item.geometry):
             if index and self._mailbox.is_closed:
                 raise FrameDropped("stopped")
-            outputs = item.tensors
-            if len(item.geometry) > 1:
-                outputs = _outputs_of_image(outputs, index, len(item.geometry))
-            result = model.decode(outputs, geometry, decoder_settings)
+            result = model.decode(item.outputs_of(index), geometry, decoder_settings)
             results.append(
                 replace(result, model=model.name, stamp_ns=item.stamp_ns, frame_id=item.frame_id)
             )
@@ -175,17 +169,3 @@ class Decode(Stage[TensorBatch]):
             parameters.close()
             raise ConfigError(f"parameter {error}") from error
         return parameters
-
-
-def _outputs_of_image(
-    outputs: Mapping[str, NDArray[Any]], index: int, count: int
-) -> dict[str, NDArray[Any]]:
-    """Return the outputs of one of ``count`` images. Raises TensorError without a batch axis."""
-    for name, array in outputs.items():
-        if array.shape[:1] != (count,):
-            raise TensorError(
-                f"output {name!r}: expected a first axis of {count}, one entry for each image, got "
-                f"{list(array.shape)}; publish one image at a time for a model whose number of "
-                "rows depends on the image"
-            )
-    return {name: array[index : index + 1] for name, array in outputs.items()}

@@ -9,11 +9,16 @@ from __future__ import annotations
 import importlib.util
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from edge_inference.core.bounded_file import is_regular_file
 from edge_inference.core.checksum import sha256_of
+from edge_inference.core.models.external_data import (
+    EXTERNAL_DATA,
+    read_external_data,
+    verify_external_data,
+)
 from edge_inference.core.models.model_search import default_search_path
 from edge_inference.core.settings import rules, setting, suggestion
 from edge_inference.core.yaml_file import Section, load_yaml, path_inside
@@ -45,6 +50,9 @@ class SpeechFile:
     sha256: str
     #: How to get a missing file.
     hint: str
+    #: Its role in the description, and the files of weights that it references.
+    role: str = ""
+    external_data: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def verify(self) -> None:
         """Raise ModelError if the file is missing or its checksum differs."""
@@ -58,6 +66,10 @@ class SpeechFile:
             raise ModelError(
                 f"{self.path}: the file is not the one described: expected sha256 "
                 f"{self.sha256}, got {found}; {self.hint}"
+            )
+        if self.role in _GRAPHS:
+            verify_external_data(
+                self.path, self.external_data, f"files.{self.role}", DESCRIPTION_FILE
             )
 
 
@@ -171,10 +183,11 @@ def available_speech_models(search_path: Sequence[Path]) -> dict[str, Path]:
 
 
 def _file(section: Section, folder: Path, install: str) -> SpeechFile:
-    values = section.read(_FileSettings)
+    values = section.read(_FileSettings, EXTERNAL_DATA)
+    role, external = section.path.rpartition(".")[2], read_external_data(section)
     if not values.file.startswith(_IN_PACKAGE):
         hint = f"copy it there, or correct the entry in {DESCRIPTION_FILE}"
-        return SpeechFile(path_inside(folder, section, "file"), values.sha256, hint)
+        return SpeechFile(path_inside(folder, section, "file"), values.sha256, hint, role, external)
     path = PurePosixPath(values.file.removeprefix(_IN_PACKAGE))
     package = path.parts[0] if path.parts else ""
     if not package.isidentifier() or ".." in path.parts or len(path.parts) < 2:
@@ -191,4 +204,4 @@ def _file(section: Section, folder: Path, install: str) -> SpeechFile:
             f"installed; {hint}"
         )
     root = Path(next(iter(found.submodule_search_locations)))
-    return SpeechFile(root.joinpath(*path.parts[1:]), values.sha256, hint)
+    return SpeechFile(root.joinpath(*path.parts[1:]), values.sha256, hint, role, external)

@@ -21,7 +21,7 @@ from edge_inference.core.models.onnx_reader import (
     MalformedMessageError,
     WireMessage,
 )
-from edge_inference.engines.precision.quantized_nodes import (
+from edge_inference.engines.quantized.quantized_nodes import (
     DEQUANTIZE,
     ORT_DOMAIN,
     QUANTIZE,

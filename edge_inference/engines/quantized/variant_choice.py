@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edge_inference.core.models.model import ModelDescription
 from edge_inference.core.models.variants import Variant
-from edge_inference.engines.precision.quantized_file import look_at
+from edge_inference.engines.quantized.quantized_file import look_at
 from edge_inference.errors import ModelError
 
 TENSORRT = "tensorrt"

@@ -1,0 +1,1 @@
+"""How other tools have quantized a file, and for which engine it is."""
