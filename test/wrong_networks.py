@@ -160,7 +160,7 @@ NETWORKS: dict[str, Callable[[], onnx.ModelProto]] = {
     "no outputs": _no_outputs,
     "output of no node": _output_of_no_node,
     "no shape of an output": _no_shape,
-    "operator of a newer opset": lambda: _of("Gelu"),
+    "operator of a newer opset": lambda: _of("Mish"),
     "operator of an older opset": lambda: make_network(
         _node("Upsample", "x", "s"), constants={"s": np.ones(4, _FLOATS)}
     ),

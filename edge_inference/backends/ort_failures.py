@@ -11,12 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from edge_inference.core.models.onnx_operators import (
+from edge_inference.core.models.diagnosis.onnx_operators import (
     explain_unknown_operator,
     find_origin,
     read_operators,
 )
-from edge_inference.core.models.onnx_problems import find_file_problem
+from edge_inference.core.models.diagnosis.onnx_problems import find_file_problem
 from edge_inference.core.runtime.memory_limit import is_out_of_memory, memory_hint
 
 _CODE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ")
@@ -28,6 +28,7 @@ _RUNNING = re.compile(
     r"^Non-zero status code returned while running (?P<operator>\w+) node\. "
     r"Name:'(?P<name>[^']*)' Status Message: (?P<reason>.*)$"
 )
+_SHAPES = re.compile(r"broadcast|reshape|dimension", re.IGNORECASE)
 _MAX_REASON = 400
 
 
@@ -81,7 +82,14 @@ def explain_open_failure(file: Path, error: Exception, onnxruntime: Any) -> str:
 
 def explain_run_failure(file: Path, error: Exception) -> str:
     """Return why a run failed, as one sentence."""
-    return f"{file}: ONNX Runtime failed to run it: {describe_error(error)}"
+    reason = describe_error(error)
+    hint = ""
+    if _SHAPES.search(reason):  # it declares any size, but its network needs one
+        hint = (
+            "; set input.width and input.height to the size of the export, or export it with the "
+            "size that it shall run with"
+        )
+    return f"{file}: ONNX Runtime failed to run it: {reason}{hint}"
 
 
 def describe_error(error: BaseException) -> str:

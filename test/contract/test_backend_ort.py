@@ -146,6 +146,48 @@ def test_a_run_that_fails_is_a_backend_error_and_the_next_works(make_onnx) -> No
         np.testing.assert_array_equal(backend.infer({"a": two, "b": two})["c"], [2, 2])
 
 
+@pytest.mark.parametrize(
+    ("operator", "value", "reason"),
+    [
+        (
+            "Add",
+            np.ones(3, np.float32),
+            "Attempting to broadcast an axis by a dimension other than 1. 2 by 3; set input.width "
+            "and input.height to the size of the export, or export it with the size that it shall "
+            "run with",
+        ),
+        (
+            "Reshape",
+            np.int64([7]),
+            "The input tensor cannot be reshaped to the requested shape. Input shape:{2}, "
+            "requested shape:{7}; set input.width and input.height to the size of the export, or "
+            "export it with the size that it shall run with",
+        ),
+        (
+            "Gather",
+            np.int64([7]),
+            "indices element out of data bounds, idx=7 must be within the inclusive range [-2,1]",
+        ),
+    ],
+)
+def test_a_failed_run_names_node_and_reason_only(
+    make_onnx, operator: str, value: np.ndarray, reason: str
+) -> None:
+    file = make_onnx(
+        [helper.make_node(operator, ["a", "b"], ["c"], "here")],
+        [
+            info("a", TensorProto.FLOAT, ["n"]),
+            info("b", helper.np_dtype_to_tensor_dtype(value.dtype), ["m"]),
+        ],
+        [info("c", TensorProto.FLOAT, ["k"])],
+    )
+    with OrtBackend(file) as backend, pytest.raises(BackendError) as caught:
+        backend.infer({"a": np.ones(2, np.float32), "b": value})
+    assert str(caught.value) == (
+        f"{file}: ONNX Runtime failed to run it: the node 'here' ({operator}): {reason}"
+    )
+
+
 def test_products_of_bytes_are_exact_on_every_cpu(make_onnx) -> None:
     weights = np.random.default_rng(0).integers(-128, 128, (64, 8), np.int8)
     file = make_onnx(

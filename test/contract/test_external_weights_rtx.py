@@ -12,7 +12,7 @@ from edge_inference.backends.trt.metadata import read_sidecar
 from edge_inference.backends.trt.vendor import import_tensorrt
 from edge_inference.cli.command_line import run
 from edge_inference.core.models.model import ModelDescription
-from edge_inference.core.weights.onnx_files import onnx_digest
+from edge_inference.core.onnx_format.onnx_files import onnx_digest
 from edge_inference.engines.cache.artifacts import default_cache
 from edge_inference.engines.precision import external_weights, onnx_file
 from edge_inference.errors import BackendError

@@ -12,9 +12,12 @@ import pytest
 
 from edge_inference.backends.ort import OrtBackend
 from edge_inference.backends.trt.vendor import import_tensorrt
-from edge_inference.core.models.onnx_problems import find_access_problem, find_file_problem
+from edge_inference.core.models.diagnosis import file_kinds
+from edge_inference.core.models.diagnosis.onnx_problems import (
+    find_access_problem,
+    find_file_problem,
+)
 from edge_inference.core.models.variants import Variant
-from edge_inference.core.weights.file_kinds import FileKind
 from edge_inference.engines.build.build_options import BuildOptions
 from edge_inference.engines.build.builder import BuiltEngine, build_engine
 from edge_inference.engines.precision.folding import fold
@@ -337,6 +340,13 @@ def test_a_file_of_onnx_runtimes_own_format(
     assert str(caught.value) == f"{file}: {sentence}"
 
 
+def test_only_onnx_runtime_reads_its_own_format(tmp_path: Path, ort_model: bytes) -> None:
+    file = tmp_path / "some.ort"
+    file.write_bytes(ort_model)
+    assert find_file_problem(file, takes_ort=True) is None
+    assert find_file_problem(file) == f"{file}: {SENTENCES['ORT format']}"
+
+
 def test_a_plan_of_this_machine(tmp_path: Path, file: Path) -> None:
     (tmp_path / "whole.onnx").write_bytes(good_network())
     file.write_bytes(build(tmp_path / "whole.onnx").plan)
@@ -383,9 +393,5 @@ def test_every_length_of_a_cut_off_file_is_said(file: Path, length: int) -> None
 
 
 def test_a_kind_is_what_and_what_to_do() -> None:
-    from edge_inference.core.models import file_kinds
-
-    kinds = [kind for _, kind in file_kinds._SIGNATURES]
-    assert all(isinstance(kind, FileKind) for kind in kinds)
-    for kind in kinds:
+    for _, kind in file_kinds._SIGNATURES:
         assert kind.hint and not kind.hint.endswith(".") and ";" not in kind.hint

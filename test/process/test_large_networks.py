@@ -13,7 +13,7 @@ import onnx
 import pytest
 
 from edge_inference.core.models.model import ModelDescription
-from edge_inference.core.weights.onnx_files import external_files, model_size, onnx_digest
+from edge_inference.core.onnx_format.onnx_files import external_files, model_size, onnx_digest
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.cache.artifacts import onnx_for
 from edge_inference.engines.precision import external_weights, onnx_file

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,7 @@ def classification(found: list[tuple[str, float]]) -> Classification:
 
 
 @pytest.fixture
-def answer(monkeypatch: pytest.MonkeyPatch) -> list[Result | Exception]:
+def answer(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Result | Exception]]:
     """A list; the model's decoder returns or raises its only entry."""
     answers: list[Result | Exception] = []
 
@@ -68,7 +68,9 @@ def answer(monkeypatch: pytest.MonkeyPatch) -> list[Result | Exception]:
 
     entry = DecoderEntry("stub", object, decode)
     monkeypatch.setattr(DECODERS, "own", {"stub": entry})
-    return answers
+    DECODERS.forget()
+    yield answers
+    DECODERS.forget()
 
 
 TASKS = {
@@ -181,7 +183,9 @@ def test_a_result_of_another_kind_fails(tmp_path: Path, answer: list[Result | Ex
     model = make_model(tmp_path, CAT)
     for result in (classification([("cat", 0.9)]), DepthMap(np.zeros((64, 64), np.float32), "m")):
         answer[:] = [result]
-        with pytest.raises(ModelError, match="correct task or decoder"):
+        with pytest.raises(
+            ModelError, match=r"set task to (classification|depth), or correct decoder"
+        ):
             run_golden_check(model, infer)
 
 

@@ -16,7 +16,7 @@ from edge_inference.core.exports.graph_input import ImageInput
 from edge_inference.core.exports.proposal import Evidence, Proposal
 from edge_inference.core.label_file import parse_labels
 from edge_inference.core.models.model import DESCRIPTION_FILE
-from edge_inference.core.weights.onnx_files import MAX_EXTERNAL_BYTES
+from edge_inference.core.onnx_format.onnx_files import MAX_EXTERNAL_BYTES
 
 LABELS_FILE = "labels.txt"
 _QUANTIZED = ("DequantizeLinear", "QLinearConv", "ConvInteger", "MatMulInteger", "QLinearMatMul")

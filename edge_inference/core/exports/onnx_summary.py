@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from edge_inference.core.bounded_file import MAX_WEIGHTS_BYTES, open_regular_file
-from edge_inference.core.models.onnx_shapes import normalize_domain
-from edge_inference.core.weights.onnx_reader import (
+from edge_inference.core.onnx_format.onnx_reader import (
     ByteSource,
     LimitExceededError,
     MalformedMessageError,
@@ -21,6 +20,7 @@ from edge_inference.core.weights.onnx_reader import (
     merge_messages,
     read_tensor,
 )
+from edge_inference.core.onnx_format.onnx_shapes import normalize_domain
 from edge_inference.errors import ModelError
 
 Content = TypeVar("Content")

@@ -7,8 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from edge_inference.core.models.onnx_operators import OnnxOperators, find_origin, read_operators
-from edge_inference.core.models.onnx_problems import find_file_problem
+from edge_inference.core.models.diagnosis.onnx_operators import (
+    OnnxOperators,
+    find_origin,
+    read_operators,
+)
+from edge_inference.core.models.diagnosis.onnx_problems import find_file_problem
 from edge_inference.engines.build.build_failures import cause_of
 
 # "Assertion failed: condition: Reason", 'condition && "Reason"'
@@ -23,7 +27,6 @@ _MISSING_OPERATOR = re.compile(
     r"[Pp]lugin not found|[Nn]o such plugin|plugin creator version"
     r"|^(unsupported node|not supported)$"
 )
-_QUANTIZED = re.compile(r"^(DynamicQuantizeLinear|QLinear\w+|\w+Integer|QGemm|QAttention)$")
 
 _SERVE_ORT = "serve it with the backend ort"
 _EDITED = f"use the file from before it was cut or edited, or {_SERVE_ORT} if that opens it"
@@ -86,8 +89,6 @@ def _explain_operator(failure: _Failure, title: str, domain: str | None) -> str:
     name, operator, _ = failure
     node = f"its node {name!r:.200} ({operator})"
     missing = f"{node} needs an operator that {title} does not have"
-    if _QUANTIZED.match(operator):
-        return f"{missing}: it comes from a quantization for CPUs; {_FROM_FP32}, or {_SERVE_ORT}"
     origin = find_origin(operator, domain or "")
     if origin is None:
         return f"{missing}; export the model without it, or {_SERVE_ORT}"

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from edge_inference.backends.base import Backend
-from edge_inference.core.models.onnx_memory import check_memory
 from edge_inference.core.models.variants import PRECISIONS
+from edge_inference.core.onnx_format.onnx_memory import check_memory
 from edge_inference.core.runtime.worker import format_error
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.cache.artifacts import (

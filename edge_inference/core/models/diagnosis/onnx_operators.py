@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from edge_inference.core.bounded_file import open_regular_file
-from edge_inference.core.models.onnx_shapes import OnnxAttribute, OnnxNode, normalize_domain
-from edge_inference.core.weights.onnx_reader import (
+from edge_inference.core.onnx_format.onnx_reader import (
     ByteSource,
     LimitExceededError,
     MalformedMessageError,
@@ -17,11 +16,12 @@ from edge_inference.core.weights.onnx_reader import (
     last_text,
     merge_messages,
 )
+from edge_inference.core.onnx_format.onnx_shapes import OnnxAttribute, OnnxNode, normalize_domain
 
 _ANY_SIZE = 1 << 62
 _MAX_DEPTH = 16
 #: Operators that TensorRT's plugin library has.
-_PLUGIN = re.compile(r"TRT$|^TRT|^EfficientNMS|^BatchedNMS|^YoloLayer")
+_PLUGIN = re.compile(r"TRT$|^TRT")
 _PLUGIN_DOMAINS = ("TRT", "trt.plugins", "trt", "tensorrt")
 
 

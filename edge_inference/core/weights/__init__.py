@@ -1,1 +1,0 @@
-"""ONNX files: their structure, the files of weights that belong to them, and checksums."""
