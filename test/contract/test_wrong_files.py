@@ -383,7 +383,7 @@ def test_every_length_of_a_cut_off_file_is_said(file: Path, length: int) -> None
 
 
 def test_a_kind_is_what_and_what_to_do() -> None:
-    from edge_inference.core.models import file_kinds
+    from edge_inference.core.weights import file_kinds
 
     kinds = [kind for _, kind in file_kinds._SIGNATURES]
     assert all(isinstance(kind, FileKind) for kind in kinds)
