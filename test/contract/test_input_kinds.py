@@ -17,6 +17,7 @@ from edge_inference.backends.base import Backend
 from edge_inference.backends.null import NullBackend
 from edge_inference.core.images.frame import Frame
 from edge_inference.core.images.preprocess import Preprocessor
+from edge_inference.core.models.graph.extra_inputs import describe_missing
 from edge_inference.core.models.graph.graph_binding import bind_graph
 from edge_inference.core.models.graph.tensor_spec import TensorSpec
 from edge_inference.core.models.model import ModelDescription, load_model
@@ -333,6 +334,20 @@ def test_a_contradiction_names_the_key_to_change(
     with pytest.raises(ModelError, match=words) as error:
         open_model(folder, tmp_path)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("shape", "example"),
+    [
+        ((None, 2), "[[0.0, 0.0]]"),
+        ((2, 9), "0.0"),
+        ((2**32, 2**32), "0.0"),  # the product is 0 in 64 bits
+        ((2**62, 2, 2**40), "0.0"),
+    ],
+)
+def test_the_example_of_a_missing_value(shape: tuple[int | None, ...], example: str) -> None:
+    text = describe_missing(TensorSpec("sizes", np.dtype("f4"), shape))
+    assert f"extra_inputs: {{sizes: {example}}} with" in text
 
 
 @pytest.mark.parametrize(

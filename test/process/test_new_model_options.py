@@ -295,6 +295,14 @@ def test_weights_in_other_files(capsys: pytest.CaptureFixture[str]) -> None:
     assert "net.onnx.data: no such file" in text
 
 
+def test_a_label_that_no_message_can_have(capsys: pytest.CaptureFixture[str]) -> None:
+    names = {0: "half \ud800", 1: "b", 2: "c"}
+    metadata = ultralytics_metadata("YOLOv8n-cls", "classify", names=names)
+    write_graph(Path("net.onnx"), [1, 3], metadata=metadata)
+    text = refusal(capsys, "net.onnx")
+    assert "name of class 0, got half of a surrogate pair" in text
+
+
 def test_texts_of_a_stranger_stay_in_their_line(capsys: pytest.CaptureFixture[str]) -> None:
     metadata = ultralytics_metadata(
         "YOLOv8n\nlicense: MIT\x1b[31m", "classify",

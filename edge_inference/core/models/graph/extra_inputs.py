@@ -10,6 +10,7 @@ them::
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -116,6 +117,6 @@ def _shape_hint(value: NDArray[Any], spec: TensorSpec) -> str:
 
 def _example(spec: TensorSpec) -> str:
     shape = [1 if length is None else length for length in spec.shape]
-    example: Any = np.zeros(shape if np.prod(shape) <= _MAX_SHOWN_VALUES else (), spec.dtype)
+    example: Any = np.zeros(shape if math.prod(shape) <= _MAX_SHOWN_VALUES else (), spec.dtype)
     text = str(example.tolist())
     return text.lower() if spec.dtype == np.bool_ else text
