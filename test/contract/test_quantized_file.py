@@ -214,6 +214,43 @@ def test_a_file_that_has_no_form_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "t.onnx").exists()
 
 
+@pytest.mark.parametrize(
+    ("scale", "zero_point", "axis", "words"),
+    [
+        (np.ones(5, np.float32), np.full(5, 128, np.uint8), 0, r"of axis 0 of \[4, 2\] .* got 5"),
+        (np.ones(4, np.float32), np.full(3, 128, np.uint8), 0, r"of axis 0 of \[4, 2\] .* got 3"),
+        (np.ones(4, np.float32), np.full(4, 128, np.uint8), 1, r"of axis 1 of \[4, 2\] .* got 4"),
+        (np.ones(4, np.float32), np.full(4, 128, np.uint8), 2, r"of axis 2 of \[4, 2\] .* got 4"),
+        (np.ones(4, np.float32), np.full(4, 128, np.uint8), -3, r"of axis -3 of \[4, 2\] .* got 4"),
+        (np.ones(5, np.float32), np.uint8(128), 0, r"of axis 0 of \[4, 2\] .* got 5"),
+        (np.ones(4, np.float32), np.uint8(128), 2, r"of axis 2 of \[4, 2\] .* got 4"),
+        (np.array(["1"], object), np.uint8(128), 0, "scale of node 'dq' is a text"),
+    ],
+)
+def test_scales_that_do_not_fit_are_refused_in_a_sentence(
+    scale: np.ndarray, zero_point: np.ndarray, axis: int, words: str, tmp_path: Path
+) -> None:
+    graph = helper.make_graph(
+        [
+            helper.make_node("DequantizeLinear", ["w", "s", "z"], ["d"], name="dq", axis=axis),
+            helper.make_node("MatMul", ["x", "d"], ["y"]),
+        ],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 2])],
+        [
+            numpy_helper.from_array(np.full((4, 2), 9, np.uint8), "w"),
+            numpy_helper.from_array(scale, "s"),
+            numpy_helper.from_array(zero_point, "z"),
+        ],
+    )
+    file = tmp_path / "q.onnx"
+    model = helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 17)])
+    file.write_bytes(model.SerializeToString())
+    with pytest.raises(ModelError, match=words):
+        write_for_tensorrt(file, tmp_path / "t.onnx")
+
+
 def test_numbers_that_another_operator_reads_are_not_shifted(tmp_path: Path) -> None:
     model = LAYOUTS["ort around 128"]()
     pool = helper.make_node("MaxPool", ["x_q"], ["x_pooled"], kernel_shape=[1, 1])

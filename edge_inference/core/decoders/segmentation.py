@@ -235,9 +235,7 @@ def _are_activated(scores: NDArray[np.float32], best: NDArray[np.float32]) -> bo
     return are_probabilities(scores, axis=0)
 
 
-def _best_of_softmax(
-    scores: NDArray[np.float32], best: NDArray[np.float32]
-) -> NDArray[np.float32]:
+def _best_of_softmax(scores: NDArray[np.float32], best: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the softmax over the classes at the best scores, plane by plane: they fit a cache."""
     total, power = np.zeros_like(best), np.empty_like(best)
     for plane in scores:
