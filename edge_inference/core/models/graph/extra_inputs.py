@@ -41,13 +41,14 @@ def read_extra_inputs(top: Section, image_input: str) -> dict[str, NDArray[Any]]
                 name, "this is input.name, which the image fills; remove it from extra_inputs"
             )
         try:
-            values[name] = _to_array(value)
+            values[name] = to_array(value)
         except ConfigError as error:
             raise section.error(name, str(error)) from None
     return values
 
 
-def _to_array(value: Any) -> NDArray[Any]:
+def to_array(value: Any) -> NDArray[Any]:
+    """Return a number, a truth value or nested lists of them as an array. Raises ConfigError."""
     try:
         array = np.array(value)
     except ValueError:  # lists of different lengths
