@@ -15,6 +15,7 @@ import numpy as np
 from edge_inference.core.bounded_file import MAX_WEIGHTS_BYTES, open_regular_file
 from edge_inference.core.onnx_format.onnx_files import is_relative_inside
 from edge_inference.core.onnx_format.onnx_reader import (
+    TYPE_NAMES,
     LimitExceededError,
     MalformedMessageError,
     OnnxTensor,
@@ -29,25 +30,6 @@ from edge_inference.core.onnx_format.onnx_shapes import (
     normalize_domain,
 )
 
-#: The names of the types of TensorProto.DataType that quantization uses.
-TYPE_NAMES: Mapping[int, str] = {
-    1: "float32",
-    2: "uint8",
-    3: "int8",
-    4: "uint16",
-    5: "int16",
-    6: "int32",
-    7: "int64",
-    10: "float16",
-    16: "bfloat16",
-    17: "float8e4m3fn",
-    18: "float8e4m3fnuz",
-    19: "float8e5m2",
-    20: "float8e5m2fnuz",
-    21: "uint4",
-    22: "int4",
-    23: "float4e2m1",
-}
 #: The type of a QuantizeLinear node without a zero point and without ``output_dtype``.
 DEFAULT_TYPE = "uint8"
 

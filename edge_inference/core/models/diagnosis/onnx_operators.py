@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from edge_inference.core.bounded_file import open_regular_file
 from edge_inference.core.onnx_format.onnx_reader import (
+    TYPE_NAMES,
     ByteSource,
     LimitExceededError,
     MalformedMessageError,
@@ -23,34 +24,6 @@ _MAX_DEPTH = 16
 #: Operators that TensorRT's plugin library has.
 _PLUGIN = re.compile(r"TRT$|^TRT")
 _PLUGIN_DOMAINS = ("TRT", "trt.plugins", "trt", "tensorrt")
-
-
-#: The names of ONNX's TensorProto.DataType, which are numpy's where numpy has the type.
-TYPE_NAMES = {
-    1: "float32",
-    2: "uint8",
-    3: "int8",
-    4: "uint16",
-    5: "int16",
-    6: "int32",
-    7: "int64",
-    8: "string",
-    9: "bool",
-    10: "float16",
-    11: "float64",
-    12: "uint32",
-    13: "uint64",
-    14: "complex64",
-    15: "complex128",
-    16: "bfloat16",
-    17: "float8e4m3fn",
-    18: "float8e4m3fnuz",
-    19: "float8e5m2",
-    20: "float8e5m2fnuz",
-    21: "uint4",
-    22: "int4",
-    23: "float4e2m1",
-}
 
 
 class OnnxOperators(NamedTuple):
