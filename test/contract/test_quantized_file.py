@@ -474,6 +474,19 @@ def test_the_zero_points_of_all_activations_count(tmp_path: Path) -> None:
     assert found.obstacles == ("uint8 activations with zero points of 3 to 9",)
 
 
+@pytest.mark.parametrize(("kind", "value"), [("INT4", -3), ("UINT4", 13)])
+def test_a_zero_point_of_four_bits(kind: str, value: int, tmp_path: Path) -> None:
+    point = TensorProto(
+        name="z", dims=[2], data_type=TensorProto.DataType.Value(kind), raw_data=b"\xdd"
+    )
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "scale", "z"], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", "scale", "z"], ["y"]),
+    ]
+    found = look(write_nodes(tmp_path / "q.onnx", nodes, point))
+    assert found.obstacles == (f"{kind.lower()} activations with the zero point {value}",)
+
+
 def test_a_changed_file_is_looked_at_again(tmp_path: Path) -> None:
     file = write_layout("fp32", tmp_path / "q.onnx")
     assert look(file).kind == ""

@@ -42,6 +42,10 @@ TYPE_NAMES = {
 
 #: Maximum number of message fields in a file; a network has about ten for each node.
 MAX_FIELDS = 10_000_000
+#: Maximum nesting of graphs, such as a loop in a branch.
+MAX_GRAPH_DEPTH = 16
+#: TensorProto.DataLocation of values in another file.
+EXTERNAL = 1
 
 _VARINT, _FIXED64, _BYTES, _GROUP, _END, _FIXED32 = range(6)
 _READ_AHEAD_BYTES = 1 << 16

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from edge_inference.core.bounded_file import open_regular_file
+from edge_inference.core.bounded_file import ANY_SIZE, open_regular_file
 from edge_inference.core.onnx_format.onnx_reader import (
+    MAX_GRAPH_DEPTH,
     TYPE_NAMES,
     ByteSource,
     LimitExceededError,
@@ -19,8 +20,6 @@ from edge_inference.core.onnx_format.onnx_reader import (
 )
 from edge_inference.core.onnx_format.onnx_shapes import OnnxAttribute, OnnxNode, normalize_domain
 
-_ANY_SIZE = 1 << 62
-_MAX_DEPTH = 16
 #: Operators that TensorRT's plugin library has.
 _PLUGIN = re.compile(r"TRT$|^TRT")
 _PLUGIN_DOMAINS = ("TRT", "trt.plugins", "trt", "tensorrt")
@@ -50,7 +49,7 @@ def read_operators(file: Path) -> OnnxOperators:
     opsets: dict[str, int] = {}
     nodes: list[tuple[str, str, str]] = []
     inputs: dict[str, str] = {}
-    with open_regular_file(file, _ANY_SIZE) as stream:
+    with open_regular_file(file, ANY_SIZE) as stream:
         try:
             parts = WireMessage(ByteSource(stream.fileno())).parts(7, 8, 25)
             for entry in parts[8]:
@@ -80,7 +79,7 @@ def _nodes_of(messages: list[WireMessage], depth: int) -> Iterator[tuple[str, st
     for message in messages:
         node = OnnxNode(message)
         yield last_text(message.parts(3)[3]), node.kind, node.domain
-        if depth < _MAX_DEPTH:
+        if depth < MAX_GRAPH_DEPTH:
             for attribute in node.attributes:
                 for graph in OnnxAttribute(attribute).graphs:
                     yield from _nodes_of(graph.parts(1)[1], depth + 1)
