@@ -27,6 +27,7 @@ CACHE = ROOT / ".cache"
 # These files start first in their tier, the slowest first, so that none of them runs alone at the
 # end.
 SLOWEST_FILES = (
+    "test_new_model.py",
     "test_trt_on_double.py",
     "test_compare_models.py",
     "test_derived_models.py",

@@ -89,7 +89,7 @@ def fp16_weights_behind_casts() -> onnx.ModelProto:
     return net.model()
 
 
-def _halve(model: onnx.ModelProto) -> onnx.ModelProto:
+def halve(model: onnx.ModelProto) -> onnx.ModelProto:
     """Give every initializer fp16 values; the types of inputs and outputs are the caller's."""
     for tensor in model.graph.initializer:
         if tensor.data_type == FLOAT:
@@ -104,7 +104,7 @@ def fp16_between_casts() -> onnx.ModelProto:
     half = net.conv(net.add("Cast", "x", to=HALF), 3, 8)
     pooled = net.add("MaxPool", net.add("Relu", half), kernel_shape=[2, 2])
     net.add("Cast", net.head(pooled, outputs="z"), to=FLOAT, outputs="y")
-    return _halve(net.model())
+    return halve(net.model())
 
 
 @kind()
@@ -122,7 +122,7 @@ def fp16_native() -> onnx.ModelProto:
             ),
         )
     )
-    return _halve(net.model(kinds={"y": HALF}))
+    return halve(net.model(kinds={"y": HALF}))
 
 
 @kind()

@@ -229,7 +229,7 @@ def transposed_products() -> onnx.ModelProto:
     return net.model()
 
 
-@kind()
+@kind(rtx=r"\(ScatterND\)")
 def operators_without_fp16() -> onnx.ModelProto:
     """By ONNX's schema they have it, but not in its definitions or ONNX Runtime's kernels."""
     net = SmallNet(opset=18)

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from graph_kinds import FLOAT, INT64, KINDS, kind
+from graph_kinds import FLOAT, HALF, INT64, KINDS, halve, kind
 from small_net import IMAGE, SmallNet
 
 __all__ = ["KINDS"]
@@ -21,20 +21,34 @@ def _info(name: str, dtype: int = FLOAT, shape: Any = None) -> onnx.ValueInfoPro
 # Branches, loops, functions, other domains
 
 
+def _branch(net: SmallNet, number: type[np.floating]) -> str:
+    """Add a branch that doubles or halves the image, and return its result."""
+    stem = net.stem()
+    dark = net.constant(0.0, number)
+    is_bright = net.add("Greater", net.add("ReduceMean", stem, keepdims=0), dark)
+    dtype = helper.np_dtype_to_tensor_dtype(np.dtype(number))
+    branches = {}
+    for name, factor in (("then", 2.0), ("else", 0.5)):
+        value = numpy_helper.from_array(np.array(factor, number), f"{name}_factor")
+        nodes = [helper.make_node("Mul", [stem, value.name], [f"{name}_out"])]
+        result = _info(f"{name}_out", dtype, [1, 8, 16, 16])
+        branches[f"{name}_branch"] = helper.make_graph(nodes, name, [], [result], [value])
+    return net.add("If", is_bright, **branches)
+
+
 @kind()
 def branch() -> onnx.ModelProto:
     net = SmallNet()
-    stem = net.stem()
-    is_bright = net.add("Greater", net.add("ReduceMean", stem, keepdims=0), net.constant(0.0))
-    branches = {}
-    for name, factor in (("then", 2.0), ("else", 0.5)):
-        value = numpy_helper.from_array(np.float32(factor).reshape(()), f"{name}_factor")
-        nodes = [helper.make_node("Mul", [stem, value.name], [f"{name}_out"])]
-        branches[f"{name}_branch"] = helper.make_graph(
-            nodes, name, [], [_info(f"{name}_out", shape=[1, 8, 16, 16])], [value]
-        )
-    net.head(net.add("If", is_bright, **branches))
+    net.head(_branch(net, np.float32))
     return net.model()
+
+
+@kind()
+def branch_in_fp16() -> onnx.ModelProto:
+    net = SmallNet()
+    net.inputs = [_info("x", HALF, IMAGE)]
+    net.head(_branch(net, np.float16))
+    return halve(net.model(kinds={"y": HALF}))
 
 
 @kind(int8_db=18)

@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from edge_inference.core.images.frame import Frame
 from edge_inference.core.images.geometry import Geometry
 from edge_inference.core.images.input_spec import InputSpec
-from edge_inference.core.models.graph_binding import GraphBinding, bind_graph
+from edge_inference.core.models.graph.graph_binding import GraphBinding, bind_graph
+from edge_inference.core.models.graph.tensor_spec import TensorSpec
 from edge_inference.core.models.model import ModelDescription
-from edge_inference.core.models.tensor_spec import TensorSpec
 from edge_inference.core.runtime.worker import format_error
 from edge_inference.errors import BackendError, EdgeInferenceError, ModelError, TensorError
 

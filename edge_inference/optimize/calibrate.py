@@ -15,7 +15,7 @@ from edge_inference.core.images.frame import CompressedFrame, Frame
 from edge_inference.core.images.input_spec import InputSpec
 from edge_inference.core.images.preprocess import Preprocessor
 from edge_inference.core.models.model import ModelDescription
-from edge_inference.core.models.onnx_files import onnx_digest
+from edge_inference.core.weights.onnx_files import onnx_digest
 from edge_inference.engines.cache.artifacts import Cancelled
 from edge_inference.engines.precision.calibration import Calibration
 from edge_inference.engines.precision.exclude import softmax_inputs

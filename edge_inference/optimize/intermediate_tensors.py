@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_inference.backends.ort import CPU, import_onnxruntime, session_options, tensor_spec
-from edge_inference.core.models.graph_binding import GraphBinding, bind_graph
+from edge_inference.core.models.graph.graph_binding import GraphBinding, bind_graph
 from edge_inference.core.models.model import ModelDescription
 from edge_inference.engines.precision.onnx_file import first_line, import_onnx, session_source
 from edge_inference.errors import BackendError, ModelError, TensorError

@@ -16,7 +16,7 @@ from types import TracebackType
 from edge_inference.core.bounded_file import open_regular_file
 from edge_inference.core.disk import describe_write_error
 from edge_inference.core.models.model import DESCRIPTION_FILE, ModelDescription, load_model
-from edge_inference.core.models.onnx_files import MAX_EXTERNAL_BYTES, is_mostly_holes
+from edge_inference.core.weights.onnx_files import MAX_EXTERNAL_BYTES, is_mostly_holes
 from edge_inference.core.yaml_file import load_yaml
 from edge_inference.errors import ConfigError, ModelError
 from edge_inference.optimize.yaml_edit import Value, set_values

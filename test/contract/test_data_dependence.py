@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edge_inference.backends.ort import OrtBackend
 from edge_inference.core.images.frame import Frame
-from edge_inference.core.models.data_dependence import DataDependence, find_data_dependence
+from edge_inference.core.models.graph.data_dependence import DataDependence, find_data_dependence
 from edge_inference.core.models.model import load_model
 from edge_inference.core.models.model_search import find_model
 from edge_inference.core.models.self_check import SelfCheckReport, run_self_check

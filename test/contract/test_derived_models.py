@@ -19,7 +19,7 @@ from edge_inference.core.images.media import sample_video
 from edge_inference.core.models.golden_check import run_golden_check
 from edge_inference.core.models.model import ModelDescription
 from edge_inference.core.models.model_search import find_model
-from edge_inference.core.models.onnx_files import onnx_digest
+from edge_inference.core.weights.onnx_files import onnx_digest
 from edge_inference.engines.precision.calibration import Calibration
 from edge_inference.errors import SourceError
 from edge_inference.optimize.calibrate import calibrate_model

@@ -12,9 +12,9 @@ from edge_inference.backends.trt.metadata import read_sidecar
 from edge_inference.backends.trt.vendor import import_tensorrt
 from edge_inference.cli.command_line import run
 from edge_inference.core.models.model import ModelDescription
-from edge_inference.core.models.onnx_files import onnx_digest
+from edge_inference.core.weights.onnx_files import onnx_digest
 from edge_inference.engines.cache.artifacts import default_cache
-from edge_inference.engines.precision import external_data, onnx_file
+from edge_inference.engines.precision import external_weights, onnx_file
 from edge_inference.errors import BackendError
 from external_weights import DATA, retrain, split_model
 from small_model import write_model
@@ -96,7 +96,7 @@ def test_a_derived_model_in_two_files_is_built(
     model: ModelDescription, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(onnx_file, "MAX_EMBEDDED_BYTES", 100)
-    monkeypatch.setattr(external_data, "MIN_LARGE_BYTES", 100)
+    monkeypatch.setattr(external_weights, "MIN_LARGE_BYTES", 100)
     built = build(capsys, model.folder, "--precision", "fp16")
     assert built["layers"]["fp16"] > 1
     files = [set(entry.files) for entry in default_cache().entries()]

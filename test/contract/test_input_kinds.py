@@ -14,8 +14,11 @@ import onnx
 import pytest
 
 from edge_inference.backends.base import Backend
+from edge_inference.backends.null import NullBackend
 from edge_inference.core.images.frame import Frame
 from edge_inference.core.images.preprocess import Preprocessor
+from edge_inference.core.models.graph.graph_binding import bind_graph
+from edge_inference.core.models.graph.tensor_spec import TensorSpec
 from edge_inference.core.models.model import ModelDescription, load_model
 from edge_inference.core.results import Classification, Detections
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
@@ -89,9 +92,39 @@ def test_layouts_and_types(tmp_path: Path, layout: str, dtype: str) -> None:
 
 
 def test_a_bool_input_is_true_above_the_mean(tmp_path: Path) -> None:
-    folder = write_classifier(tmp_path / "model", dtype="bool", input={"mean": [99.5]})
+    folder = write_classifier(tmp_path / "model", dtype="bool", input={"mean": [99.0]})
     found = scores_of(run(folder, frame_of((200, 99, 100), "rgb8"), tmp_path))
     np.testing.assert_allclose(found, expected_scores(np.array([[[1, 0, 1]]])), rtol=1e-5)
+
+
+def test_int8_rounds_to_the_nearest(tmp_path: Path) -> None:
+    settings = {"mean": [128.0], "std": [2.0]}
+    folder = write_classifier(tmp_path / "model", dtype="int8", input=settings)
+    tensor, _ = Preprocessor(load_model(folder).input)(frame_of((0, 203, 255), "rgb8"))
+    assert tensor[0, :, 0, 0].tolist() == [-64, 38, 64]
+
+
+def test_a_type_that_the_engine_narrows_is_cast(tmp_path: Path) -> None:
+    model = load_model(write_classifier(tmp_path / "model", dtype="int64"))
+    shape = (1, 3, HEIGHT, WIDTH)
+    bound = bind_graph(model, [TensorSpec("image", np.dtype("int32"), shape)], [])
+    assert bound.inputs == (TensorSpec("image", np.dtype("int64"), shape),)
+    assert bound.feed({"image": np.ones(shape, np.int64)})["image"].dtype == np.int32
+
+
+class _Closing(NullBackend):
+    closed = 0
+
+    def _close(self) -> None:
+        self.closed += 1
+
+
+def test_a_contradiction_closes_the_engine(tmp_path: Path) -> None:
+    model = load_model(write_classifier(tmp_path / "model"))
+    backend = _Closing([TensorSpec("other", np.dtype("float32"), (1,))], [])
+    with pytest.raises(ModelError, match=r"no input 'image'; it has other: float32 \[1\]"):
+        backend.fit_to(model).open()
+    assert backend.closed == 1
 
 
 @pytest.mark.parametrize("layout", ["NCHW", "HWC"])

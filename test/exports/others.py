@@ -167,7 +167,7 @@ def write_deeplab(file: Path) -> Path:
     planes = graph.reshape(graph.redness("input", MEAN, STD), 1, 2, side * side)
     scores = graph.class_scores(planes, 21)
     bias = np.zeros((21, 1), np.float32)
-    bias[0] = 0.3  # the background, where nothing is red or blue
+    bias[0] = 0.05  # the background: less than what a wrong mean would add
     logits = graph.add("Add", scores, graph.constant(bias))
     graph.rename(graph.reshape(logits, 1, 21, side, side), "out")
     auxiliary = graph.reshape(graph.add("Neg", logits), 1, 21, side, side)

@@ -12,7 +12,7 @@ import pytest
 from edge_inference.backends.trt.metadata import Environment
 from edge_inference.cli.command_line import run
 from edge_inference.core.models.model import ModelDescription, load_model
-from edge_inference.core.models.onnx_files import onnx_digest
+from edge_inference.core.weights.onnx_files import onnx_digest
 from edge_inference.engines.build.build_options import BuildOptions
 from edge_inference.engines.cache.artifact_cache import ArtifactCache, key_of
 from edge_inference.engines.cache.artifacts import EnginePlan, onnx_for

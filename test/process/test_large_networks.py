@@ -13,12 +13,12 @@ import onnx
 import pytest
 
 from edge_inference.core.models.model import ModelDescription
-from edge_inference.core.models.onnx_files import external_files, model_size, onnx_digest
+from edge_inference.core.weights.onnx_files import external_files, model_size, onnx_digest
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.cache.artifacts import onnx_for
-from edge_inference.engines.precision import external_data, onnx_file
+from edge_inference.engines.precision import external_weights, onnx_file
 from edge_inference.engines.precision.derive import derive
-from edge_inference.engines.precision.external_data import without_weights
+from edge_inference.engines.precision.external_weights import without_weights
 from edge_inference.engines.precision.folding import fold
 from edge_inference.engines.precision.used_precision import onnxruntime_precisions
 from edge_inference.engines.serving.backend_table import EngineRequest
@@ -45,7 +45,7 @@ def low_limit(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def set_low_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnx_file, "MAX_EMBEDDED_BYTES", FEW_BYTES)
-    monkeypatch.setattr(external_data, "MIN_LARGE_BYTES", FEW_BYTES)
+    monkeypatch.setattr(external_weights, "MIN_LARGE_BYTES", FEW_BYTES)
 
 
 @dataclass
@@ -125,7 +125,7 @@ def test_a_network_without_its_weights_is_small(
     network: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = onnx.load(network)
-    monkeypatch.setattr(external_data, "MIN_LARGE_BYTES", 1 << 30)
+    monkeypatch.setattr(external_weights, "MIN_LARGE_BYTES", 1 << 30)
     assert without_weights(model) == model
     set_low_limit(monkeypatch)
     light = without_weights(model)

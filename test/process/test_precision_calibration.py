@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge_inference.core.models.onnx_files import onnx_digest
+from edge_inference.core.weights.onnx_files import onnx_digest
 from edge_inference.engines.precision.calibration import Calibration
 from edge_inference.errors import (
     CancelledError,

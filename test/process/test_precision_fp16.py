@@ -12,9 +12,12 @@ from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 
 from edge_inference.engines.precision.derive import DeriveReport, derive
+from edge_inference.engines.precision.folding import fold
 from edge_inference.engines.precision.fp16 import NO_FP16, WEIGHTS_TOO_LARGE
+from edge_inference.engines.precision.graph import all_graphs
 from edge_inference.errors import CancelledError, ModelError, SourceError
 from edge_inference.optimize.overflow import find_overflows
+from operator_kinds import KINDS
 from precision_networks import (
     classifier,
     detector,
@@ -220,3 +223,41 @@ def test_a_network_without_fp32_is_refused(tmp_path: Path) -> None:
     source = write(tmp_path / "net.onnx", nodes, {}, ["y"], shape=[1, 2], kinds=kinds)
     with pytest.raises(ModelError, match=r"net\.onnx: no node of the network can compute in fp16"):
         half(source)
+
+
+@pytest.mark.parametrize(
+    ("name", "casts"),
+    [
+        ("fp16_weights_behind_casts", 0),
+        ("fp16_between_casts", 1),
+        ("bf16_weights", 0),
+        ("fp16_native", 2),
+        ("branch_in_fp16", 2),
+    ],
+)
+def test_half_precision_is_widened_on_every_machine(name: str, casts: int, tmp_path: Path) -> None:
+    """ONNX Runtime would leave fp16 where the CPU computes in it, as on ARM."""
+    source = tmp_path / "net.onnx"
+    onnx.save(KINDS[name].make(), source)
+    graph = fold(source).graph
+    narrow = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
+    graphs = list(all_graphs(graph))
+    assert not [
+        entry.name for each in graphs for entry in each.initializer if entry.data_type in narrow
+    ]
+    ends = {entry.name for entry in graph.output}
+    assert not [
+        entry.name
+        for entry in graph.value_info
+        if entry.type.tensor_type.elem_type in narrow and entry.name not in ends
+    ]
+    assert sum(node.op_type == "Cast" for each in graphs for node in each.node) == casts
+
+
+def test_a_sequence_keeps_the_type_of_its_tensors(tmp_path: Path) -> None:
+    source = tmp_path / "net.onnx"
+    onnx.save(KINDS["sequences"].make(), source)
+    made, report = half(source, "Conv")
+    kept = {name.split("_")[0] for name, why in report.kept.items() if why == NO_FP16}
+    assert "splittosequence" in kept
+    assert sqnr_db(source, made, make_images()) > 60

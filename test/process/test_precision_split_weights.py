@@ -7,7 +7,7 @@ from pathlib import Path
 import onnx
 import pytest
 
-from edge_inference.engines.precision import external_data
+from edge_inference.engines.precision import external_weights
 from edge_inference.engines.precision.derive import derive
 from edge_inference.engines.precision.folding import fold
 from edge_inference.engines.precision.used_precision import onnxruntime_precisions
@@ -110,7 +110,7 @@ def test_a_tensor_that_no_onnx_file_can_hold_is_refused(
     network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = split(network, tmp_path / "split")
-    monkeypatch.setattr(external_data, "MAX_WEIGHTS_BYTES", 4096)
+    monkeypatch.setattr(external_weights, "MAX_WEIGHTS_BYTES", 4096)
     assert "too large" in refusal(file)
 
 

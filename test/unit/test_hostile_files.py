@@ -25,7 +25,7 @@ from edge_inference.core.images.media import ImageFiles, open_media
 from edge_inference.core.models.golden_check import read_image
 from edge_inference.core.models.model import load_model
 from edge_inference.core.models.model_search import find_model, parse_search_path
-from edge_inference.core.models.onnx_files import onnx_digest
+from edge_inference.core.weights.onnx_files import onnx_digest
 from edge_inference.core.yaml_file import load_yaml
 from edge_inference.engines.cache.cache_entry import read_entry
 from edge_inference.engines.precision.calibration import Calibration

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from edge_inference.core.bounded_file import read_text
-from edge_inference.core.models.label_file import labels_of, parse_labels, read_labels_file
+from edge_inference.core.label_file import labels_of, parse_labels, read_labels_file
 from edge_inference.errors import ConfigError
 
 CAT_DOG = ("cat", "big dog")

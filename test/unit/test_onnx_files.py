@@ -14,9 +14,9 @@ import pytest
 import yaml
 from onnx import TensorProto, helper, numpy_helper
 
-from edge_inference.core.models import onnx_files
 from edge_inference.core.models.model import ModelDescription, load_model
-from edge_inference.core.models.onnx_files import (
+from edge_inference.core.weights import onnx_files
+from edge_inference.core.weights.onnx_files import (
     check_external_file,
     external_digests,
     external_files,

@@ -10,9 +10,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from edge_inference.core.models import onnx_reader
 from edge_inference.core.models.model_search import find_model
 from edge_inference.core.models.onnx_memory import MAX_NODES, check_memory
+from edge_inference.core.weights import onnx_reader
 from edge_inference.errors import ModelError
 from hostile_files import UNREADABLE_FILES, assert_one_sentence, call_with_deadline
 from hostile_models import (

@@ -219,7 +219,7 @@ def test_a_node_with_many_inputs_is_read_once(
 ) -> None:
     node = helper.make_node("Sum", ["means", *["a"] * 100_000], ["logits"])
     file = write_network(tmp_path, make_network([node], {"a": np.zeros((1, 3), np.float32)}))
-    monkeypatch.setattr("edge_inference.core.models.onnx_reader.MAX_FIELDS", 110_000)
+    monkeypatch.setattr("edge_inference.core.weights.onnx_reader.MAX_FIELDS", 110_000)
     check_memory(file, 1, OPTION)
 
 
@@ -228,7 +228,7 @@ def test_a_file_that_has_passed_is_not_read_again(
 ) -> None:
     file = write_network(tmp_path, make_network([], {"w": np.zeros(1 << 18, np.float32)}))
     check_memory(file, 2, OPTION)
-    monkeypatch.setattr("edge_inference.core.models.onnx_reader.MAX_FIELDS", 0)
+    monkeypatch.setattr("edge_inference.core.weights.onnx_reader.MAX_FIELDS", 0)
     check_memory(file, 2, OPTION)
     check_memory(file, 3, OPTION)
     assert "fields" in refusal_of(file, 1)

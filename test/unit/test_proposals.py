@@ -134,6 +134,16 @@ DETECTORS: dict[str, tuple[Evidence, str]] = {
         evidence({"boxes": rows(20, *UNIT), "scores": rows(20, *scores(7))}),
         "ssd",
     ),
+    "YOLOv4": (
+        evidence(
+            {"boxes": rows(20, *UNIT)[:, :, None], "confs": rows(20, *scores(7))},
+        ),
+        "yolov4",
+    ),
+    "YOLO-NAS": (
+        evidence({"pred_bboxes": rows(20, *BOX), "pred_scores": rows(20, *scores(7))}),
+        "yolo_nas",
+    ),
     "DETR": (
         evidence(
             {
@@ -191,6 +201,18 @@ def test_nanodet_is_no_yolox() -> None:
     assert proposal is not None
     assert proposal.decoder == "nanodet"
     assert len(decode(proposal, known.outputs)) == 0
+
+
+def test_heads_of_yolov5() -> None:
+    heads = {f"{s}": np.full((1, 3, SIDE // s, SIDE // s, 12), -9, "f") for s in (8, 16, 32)}
+    # Anchor 0 of stride 8 is 10 x 13: centre 8 * (2 * 0.5 - 0.5 + (2, 3)), size (2 * 0.5)^2.
+    heads["8"][0, 0, 3, 2] = [0, 0, 0, 0, 9, *[-9, -9, -9, 9, -9, -9, -9]]
+    proposal = propose(evidence(heads))
+    assert proposal is not None
+    assert proposal.decoder == "yolov5_heads"
+    result = decode(proposal, heads)
+    np.testing.assert_allclose(result.boxes, [[15, 21.5, 25, 34.5]], atol=1e-3)
+    assert result.class_ids.tolist() == [CLASS]
 
 
 @pytest.mark.parametrize(

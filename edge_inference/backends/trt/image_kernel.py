@@ -119,7 +119,6 @@ def supports(image: Frame, spec: InputSpec) -> bool:
         and spec.interpolation in _INTERPOLATIONS
         and spec.color in _COLORS
         and spec.dtype in _DTYPES
-        and spec.graph_shape == spec.shape
     )
 
 

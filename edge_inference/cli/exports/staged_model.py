@@ -14,9 +14,9 @@ from edge_inference.cli.exports.model_yaml import UNKNOWN_LICENSE, NewDescriptio
 from edge_inference.core.checksum import sha256_of
 from edge_inference.core.exports.graph_input import ImageInput
 from edge_inference.core.exports.proposal import Evidence, Proposal
-from edge_inference.core.models.label_file import parse_labels
+from edge_inference.core.label_file import parse_labels
 from edge_inference.core.models.model import DESCRIPTION_FILE
-from edge_inference.core.models.onnx_files import MAX_EXTERNAL_BYTES
+from edge_inference.core.weights.onnx_files import MAX_EXTERNAL_BYTES
 
 LABELS_FILE = "labels.txt"
 _QUANTIZED = ("DequantizeLinear", "QLinearConv", "ConvInteger", "MatMulInteger", "QLinearMatMul")

@@ -94,6 +94,24 @@ def _timm(evidence: Evidence, config: dict[str, Any]) -> dict[str, Any]:
     return pixels(evidence, scale, **more)
 
 
+def propose_heads(evidence: Evidence) -> Proposal | None:
+    """Propose for YOLOv5 or YOLOv7 without its last layer: ``[1, 3, h, w, 5 + C]`` per stride."""
+    shapes = [array.shape for array in evidence.outputs.values()]
+    sizes = {(evidence.height // stride, evidence.width // stride) for stride in (8, 16, 32)}
+    if len(shapes) != 3 or {shape[2:4] for shape in shapes} != sizes:
+        return None
+    if any(len(shape) != 5 or shape[:2] != (1, 3) for shape in shapes):
+        return None
+    letterbox = pixels(evidence, UNIT, resize="letterbox")
+    return Proposal("YOLOv5, raw", "detection", "yolov5_heads", {}, letterbox).assuming(
+        {
+            "input.color": f"assumed RGB, as YOLO exporters use; {CHECK_IT}",
+            "input.mean": "assumed pixels from 0 to 1, as YOLO exporters use",
+            "decoder.name": "assumed the anchors of YOLOv5; those of YOLOv7 are in yolov7_heads",
+        }
+    )
+
+
 def propose_detector(evidence: Evidence) -> Proposal | None:
     """Propose for one output of three axes: YOLOX, YOLOv5, YOLOv8, NanoDet, or end to end."""
     if len(evidence.outputs) != 1:

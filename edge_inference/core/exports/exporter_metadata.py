@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edge_inference.core.bounded_file import parse_json
-from edge_inference.core.models.label_file import labels_of
+from edge_inference.core.label_file import labels_of
 
 #: The task of this package by the exporter's name of it; "" for a task that no decoder reads.
 TASKS = {

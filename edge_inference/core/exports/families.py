@@ -16,10 +16,12 @@ FAMILIES: tuple[Callable[[Evidence], Proposal | None], ...] = (
     named_outputs.propose_mmdeploy,
     named_outputs.propose_suppressed,
     transformers.propose_detr,
+    named_outputs.propose_yolov4,
     named_outputs.propose_lists,
     transformers.propose_transformers,
     by_shape.propose_classifier,
     by_shape.propose_detector,
+    by_shape.propose_heads,
     by_shape.propose_map,
 )
 

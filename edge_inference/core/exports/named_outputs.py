@@ -204,6 +204,21 @@ def _torchvision(evidence: Evidence) -> Proposal | None:
     )
 
 
+def propose_yolov4(evidence: Evidence) -> Proposal | None:
+    """Propose for YOLOv4 with boxes ``[1, N, 1, 4]`` and scores ``[1, N, C]``."""
+    boxes, scores = evidence.first("box", axes=4), evidence.first("conf", "score", axes=3)
+    if boxes is None or scores is None or evidence.outputs[boxes].shape[2:] != (1, 4):
+        return None
+    settings = {"boxes_output": boxes, "scores_output": scores}
+    image = pixels(evidence, UNIT, resize="stretch")
+    return Proposal("YOLOv4", "detection", "yolov4", settings, image).assuming(
+        {
+            "input.color": f"assumed RGB, as YOLOv4 of PyTorch uses; {CHECK_IT}",
+            "input.mean": "assumed pixels from 0 to 1, as YOLOv4 of PyTorch uses",
+        }
+    )
+
+
 def propose_lists(evidence: Evidence) -> Proposal | None:
     """Propose for detectors with outputs of boxes, scores and perhaps labels."""
     names = evidence.outputs
@@ -214,12 +229,21 @@ def propose_lists(evidence: Evidence) -> Proposal | None:
     labels = evidence.first("label", "class", axes=2)
     lists = evidence.first("score", axes=2)
     is_unit = are_within_unit(names[boxes])
+    if scores is not None and not is_unit:
+        outputs = {"boxes_output": boxes, "scores_output": scores}
+        letterbox = pixels(evidence, UNIT, resize="letterbox")
+        return Proposal("YOLO-NAS", "detection", "yolo_nas", outputs, letterbox).assuming(
+            {
+                "input.color": f"assumed RGB, as YOLO-NAS uses; {CHECK_IT}",
+                "input.mean": f"assumed pixels from 0 to 1; {CHECK_IT}",
+            }
+        )
     if scores is not None:
         probabilities = are_probabilities(names[scores])
         activation = "none" if probabilities or are_within_unit(names[scores]) else "softmax"
         settings = {
             "box_order": "xyxy",
-            "normalized": is_unit,
+            "normalized": True,
             "background": probabilities or activation == "softmax",
             "activation": activation,
             "boxes_output": boxes,

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from edge_inference.core.bounded_file import MAX_WEIGHTS_BYTES, open_regular_file
-from edge_inference.core.models.onnx_reader import (
+from edge_inference.core.models.onnx_shapes import normalize_domain
+from edge_inference.core.weights.onnx_reader import (
     ByteSource,
     LimitExceededError,
     MalformedMessageError,
@@ -20,7 +21,6 @@ from edge_inference.core.models.onnx_reader import (
     merge_messages,
     read_tensor,
 )
-from edge_inference.core.models.onnx_shapes import normalize_domain
 from edge_inference.errors import ModelError
 
 Content = TypeVar("Content")

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from edge_inference.core.bounded_file import is_regular_file, read_json, read_text
-from edge_inference.core.models.label_file import labels_of
+from edge_inference.core.label_file import labels_of
 from edge_inference.core.yaml_file import BoundedLoader
 
 _TRANSFORMERS, _PREPROCESSOR = "config.json", "preprocessor_config.json"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge_inference.core.models.label_file import LabelsError, read_labels_file
+from edge_inference.core.label_file import LabelsError, read_labels_file
 from edge_inference.core.settings import shorten
 from edge_inference.core.yaml_file import Section, path_inside
 

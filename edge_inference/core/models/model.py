@@ -18,8 +18,8 @@ from edge_inference.core import decoders
 from edge_inference.core.bounded_file import is_regular_file
 from edge_inference.core.images.geometry import Geometry
 from edge_inference.core.images.input_spec import InputSpec
-from edge_inference.core.models.extra_inputs import KEY, read_extra_inputs
 from edge_inference.core.models.golden import Golden, SelfCheckThresholds, read_golden
+from edge_inference.core.models.graph.extra_inputs import KEY, read_extra_inputs
 from edge_inference.core.models.labels import read_labels
 from edge_inference.core.models.variants import (
     Derivation,

@@ -13,19 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from edge_inference.core.bounded_file import MAX_WEIGHTS_BYTES, open_regular_file
-from edge_inference.core.models.diagnosis.onnx_problems import find_file_problem
-from edge_inference.core.models.onnx_files import ORT_SUFFIX, check_external_file
-from edge_inference.core.models.onnx_reader import (
-    ELEMENT_BYTES,
-    ByteSource,
-    LimitExceededError,
-    MalformedMessageError,
-    OnnxTensor,
-    WireMessage,
-    last_text,
-    merge_messages,
-    read_tensor,
-)
+from edge_inference.core.models.onnx_problems import find_file_problem
 from edge_inference.core.models.onnx_shapes import (
     KnownTensor,
     OnnxAttribute,
@@ -42,6 +30,18 @@ from edge_inference.core.runtime.memory_limit import (
     machine_memory_mib,
     memory_limit_mib,
     raise_limit_hint,
+)
+from edge_inference.core.weights.onnx_files import ORT_SUFFIX, check_external_file
+from edge_inference.core.weights.onnx_reader import (
+    ELEMENT_BYTES,
+    ByteSource,
+    LimitExceededError,
+    MalformedMessageError,
+    OnnxTensor,
+    WireMessage,
+    last_text,
+    merge_messages,
+    read_tensor,
 )
 from edge_inference.errors import ModelError
 

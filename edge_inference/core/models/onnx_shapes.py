@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from edge_inference.core.models.onnx_reader import (
+from edge_inference.core.weights.onnx_reader import (
     ELEMENT_BYTES,
     FLOAT_BYTES,
     OnnxTensor,

@@ -24,9 +24,9 @@ from edge_inference.core.models.agreement import (
     compare_outputs,
     compare_results,
 )
-from edge_inference.core.models.data_dependence import DataDependence, find_data_dependence
 from edge_inference.core.models.golden import SelfCheckThresholds
 from edge_inference.core.models.golden_check import InferFunction, make_ramp_image, read_image
+from edge_inference.core.models.graph.data_dependence import DataDependence, find_data_dependence
 from edge_inference.core.models.model import ModelDescription
 from edge_inference.core.results import ResultAgreement
 from edge_inference.core.settings import change

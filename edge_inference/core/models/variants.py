@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edge_inference.core.checksum import sha256_of
-from edge_inference.core.models.diagnosis.onnx_problems import explain_access, find_file_problem
-from edge_inference.core.models.external_data import (
+from edge_inference.core.models.onnx_problems import explain_access, find_file_problem
+from edge_inference.core.settings import setting
+from edge_inference.core.weights.external_data import (
     EXTERNAL_DATA,
     SHA256,
     expect_checksum,
     read_external_data,
     verify_external_data,
 )
-from edge_inference.core.models.onnx_files import combine_digests
-from edge_inference.core.settings import setting
+from edge_inference.core.weights.onnx_files import combine_digests
 from edge_inference.core.yaml_file import Section, path_inside
 from edge_inference.errors import ModelError
 

@@ -17,8 +17,8 @@ from edge_inference.backends.cpu_instructions import find_cpu_instructions
 from edge_inference.backends.trt.metadata import Environment
 from edge_inference.backends.trt.vendor import import_tensorrt
 from edge_inference.core.models.model import ModelDescription
-from edge_inference.core.models.onnx_files import combine_digests, onnx_digest
 from edge_inference.core.models.variants import Variant
+from edge_inference.core.weights.onnx_files import combine_digests, onnx_digest
 from edge_inference.engines.build.build_options import BuildOptions
 from edge_inference.engines.build.model_options import build_options, environment_here
 from edge_inference.engines.cache.artifact_cache import ArtifactCache, default_cache_folder, key_of

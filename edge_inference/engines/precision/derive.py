@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_inference.core.models.onnx_files import model_size, onnx_digest
 from edge_inference.core.models.variants import PRECISIONS
+from edge_inference.core.weights.onnx_files import model_size, onnx_digest
 from edge_inference.engines.precision.calibration import Calibration
 from edge_inference.engines.precision.exclude import (
     masked_nodes,

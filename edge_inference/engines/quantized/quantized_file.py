@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_inference.core.bounded_file import MAX_WEIGHTS_BYTES, open_regular_file
-from edge_inference.core.models.onnx_reader import (
+from edge_inference.core.weights.onnx_reader import (
     ByteSource,
     LimitExceededError,
     MalformedMessageError,

@@ -14,8 +14,9 @@ from typing import NamedTuple
 import numpy as np
 
 from edge_inference.core.bounded_file import MAX_WEIGHTS_BYTES, open_regular_file
-from edge_inference.core.models.onnx_files import is_relative_inside
-from edge_inference.core.models.onnx_reader import (
+from edge_inference.core.models.onnx_shapes import OnnxAttribute, count_elements, normalize_domain
+from edge_inference.core.weights.onnx_files import is_relative_inside
+from edge_inference.core.weights.onnx_reader import (
     LimitExceededError,
     MalformedMessageError,
     OnnxTensor,
@@ -24,7 +25,6 @@ from edge_inference.core.models.onnx_reader import (
     merge_messages,
     read_tensor,
 )
-from edge_inference.core.models.onnx_shapes import OnnxAttribute, count_elements, normalize_domain
 
 #: The names of the types of TensorProto.DataType that quantization uses.
 TYPE_NAMES: Mapping[int, str] = {

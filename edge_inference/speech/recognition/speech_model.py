@@ -14,13 +14,13 @@ from pathlib import Path, PurePosixPath
 
 from edge_inference.core.bounded_file import is_regular_file
 from edge_inference.core.checksum import sha256_of
-from edge_inference.core.models.external_data import (
+from edge_inference.core.models.model_search import default_search_path
+from edge_inference.core.settings import rules, setting, suggestion
+from edge_inference.core.weights.external_data import (
     EXTERNAL_DATA,
     read_external_data,
     verify_external_data,
 )
-from edge_inference.core.models.model_search import default_search_path
-from edge_inference.core.settings import rules, setting, suggestion
 from edge_inference.core.yaml_file import Section, load_yaml, path_inside
 from edge_inference.errors import ModelError
 

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_inference.core.images.input_spec import InputSpec
-from edge_inference.core.models.extra_inputs import KEY, cast_to, describe_missing
+from edge_inference.core.models.graph.extra_inputs import KEY, cast_to, describe_missing
+from edge_inference.core.models.graph.tensor_spec import TensorSpec
 from edge_inference.core.models.model import ModelDescription
-from edge_inference.core.models.tensor_spec import TensorSpec
 from edge_inference.core.settings import suggestion
 from edge_inference.errors import ModelError, TensorError
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from edge_inference.core.models.onnx_files import (
+from edge_inference.core.weights.onnx_files import (
     external_digests,
     is_relative_inside,
     normalize_location,

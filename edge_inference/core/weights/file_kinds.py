@@ -182,7 +182,7 @@ def _find_zip(ends: _Ends) -> FileKind | None:
         return None
     first = ends.head[30 : 30 + int.from_bytes(ends.head[26:28], "little")]
     members = first + b"\0" + ends.tail
-    if b"/constants.pkl" in members:
+    if b"/constants.pkl" in members or b"/code/__torch__" in members:
         return FileKind(
             "a TorchScript archive",
             "PyTorch cannot convert it reliably: export the network from its source with "

@@ -12,13 +12,9 @@ import os
 from pathlib import Path
 
 from edge_inference.core.bounded_file import MAX_WEIGHTS_BYTES, open_regular_file
-from edge_inference.core.models.diagnosis.file_kinds import (
-    ORT_MODEL,
-    recognize_folder,
-    recognize_kind,
-)
-from edge_inference.core.models.onnx_files import ORT_SUFFIX, check_external_file, external_files
-from edge_inference.core.models.onnx_reader import (
+from edge_inference.core.weights.file_kinds import ORT_MODEL, recognize_folder, recognize_kind
+from edge_inference.core.weights.onnx_files import ORT_SUFFIX, check_external_file, external_files
+from edge_inference.core.weights.onnx_reader import (
     ByteSource,
     LimitExceededError,
     MalformedMessageError,

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_inference.core.models.tensor_spec import TensorSpec
+from edge_inference.core.models.graph.tensor_spec import TensorSpec
 from edge_inference.core.settings import shorten
 from edge_inference.core.yaml_file import Section
 from edge_inference.errors import ConfigError, ModelError

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_inference.core.bounded_file import MAX_WEIGHTS_BYTES, open_regular_file
-from edge_inference.core.models.onnx_reader import (
+from edge_inference.core.models.onnx_shapes import OnnxAttribute
+from edge_inference.core.weights.onnx_reader import (
     ByteSource,
     LimitExceededError,
     MalformedMessageError,
@@ -21,7 +22,6 @@ from edge_inference.core.models.onnx_reader import (
     merge_messages,
     read_tensor,
 )
-from edge_inference.core.models.onnx_shapes import OnnxAttribute
 
 #: Operators that keep only what fulfills a condition, and with them all whose name has "NMS".
 _CUTTING = ("NonMaxSuppression", "NonZero", "Compress", "Unique")

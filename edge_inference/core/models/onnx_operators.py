@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from edge_inference.core.bounded_file import open_regular_file
-from edge_inference.core.models.onnx_reader import (
+from edge_inference.core.models.onnx_shapes import OnnxAttribute, OnnxNode, normalize_domain
+from edge_inference.core.weights.onnx_reader import (
     ByteSource,
     LimitExceededError,
     MalformedMessageError,
@@ -16,7 +17,6 @@ from edge_inference.core.models.onnx_reader import (
     last_text,
     merge_messages,
 )
-from edge_inference.core.models.onnx_shapes import OnnxAttribute, OnnxNode, normalize_domain
 
 _ANY_SIZE = 1 << 62
 _MAX_DEPTH = 16

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from edge_inference.core.bounded_file import MAX_WEIGHTS_BYTES, open_regular_file
-from edge_inference.core.models.onnx_files import (
+from edge_inference.core.weights.onnx_files import (
     MAX_EXTERNAL_BYTES,
     check_external_file,
     number_of_bytes,
 )
-from edge_inference.core.models.onnx_reader import ELEMENT_BYTES
+from edge_inference.core.weights.onnx_reader import ELEMENT_BYTES
 from edge_inference.errors import ModelError
 
 if TYPE_CHECKING:

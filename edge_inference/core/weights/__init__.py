@@ -1,0 +1,1 @@
+"""ONNX files: their structure, the files of weights that belong to them, and checksums."""
