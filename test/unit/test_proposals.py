@@ -289,6 +289,60 @@ def test_outputs_of_an_unknown_kind(outputs: Arrays) -> None:
     assert propose(evidence(outputs)) is None
 
 
+@pytest.mark.parametrize(
+    "shape", [(0, CELLS, 12), (0, 3 * CELLS, 12), (0, 11, CELLS), (0, 9, 6), (0, 2, 9, 9)]
+)
+def test_an_output_without_values_is_of_an_unknown_kind(shape: tuple[int, ...]) -> None:
+    assert propose(evidence({"out": np.zeros(shape, np.float32)})) is None
+
+
+def test_a_classifier_with_a_scalar() -> None:
+    metadata = ultralytics(task="classify")
+    proposal = propose(evidence({"out": floats(0.5)[()]}, metadata=metadata))
+    assert proposal is not None
+    assert proposal.settings == {"activation": "softmax"}
+
+
+@pytest.mark.parametrize(
+    ("steps", "mean"),
+    [
+        (None, [0.0]),
+        (7, [0.0]),
+        ("text", [0.0]),
+        ([None, {"type": ["Resize"]}, {}], [0.0]),
+        ([{"type": "NormalizeImage", "mean": [], "std": []}], [0.0]),
+        ([{"type": "NormalizeImage", "mean": [0.5, 0.5], "std": [1, 1]}], [0.0]),
+        ([{"type": "NormalizeImage", "mean": ["a"] * 3, "std": [1, 1, 1]}], [0.0]),
+        ([{"type": "NormalizeImage", "mean": [0.5, 0.4, 0.2], "std": [1, 1, 1]}], [127.5, 102, 51]),
+        ([{"type": "NormalizeImage", "mean": [0.5], "std": [0.25]}], [127.5]),
+    ],
+)
+def test_the_steps_of_paddle(steps: object, mean: list[float]) -> None:
+    sidecars = Sidecars(paddle={"Preprocess": steps})
+    proposal = propose(evidence({"out": rows(4, *scores(6))[0]}, sidecars=sidecars))
+    assert proposal is not None
+    assert proposal.decoder == "paddle_detection"
+    assert proposal.input["mean"] == mean
+
+
+@pytest.mark.parametrize(
+    ("mean", "expected"),
+    [
+        ([0.5, 0.4, 0.2], [127.5, 102, 51]),
+        ([0.5], [127.5]),
+        ([], [123.675, 116.28, 103.53]),
+        ([0.5, 0.5], [123.675, 116.28, 103.53]),
+        ("0.5", [123.675, 116.28, 103.53]),
+    ],
+)
+def test_the_mean_of_timm(mean: object, expected: list[float]) -> None:
+    timm = {"pretrained_cfg": {"mean": mean, "std": mean}}
+    found = propose(evidence({"out": floats([1, 2, 3])}, sidecars=Sidecars(transformers=timm)))
+    assert found is not None
+    assert found.family == "timm"
+    assert found.input["mean"] == expected
+
+
 def test_a_task_that_no_decoder_reads() -> None:
     known = evidence({"output0": np.zeros((1, 56, CELLS), "f")}, metadata=ultralytics(task="pose"))
     with pytest.raises(ModelError, match="'pose', which no decoder"):

@@ -18,6 +18,7 @@ from edge_inference.core.exports.proposal import (
     are_within_unit,
     count_cells,
     pixels,
+    read_numbers,
 )
 from edge_inference.core.exports.transformers import preprocessor_scale
 
@@ -81,11 +82,11 @@ def propose_classifier(evidence: Evidence) -> Proposal | None:
 def _timm(evidence: Evidence, config: dict[str, Any]) -> dict[str, Any]:
     """Return the keys of ``input`` by timm's pretrained_cfg."""
     scale: Any = IMAGENET
-    mean, std = config.get("mean"), config.get("std")
-    if all(isinstance(v, list) and all(isinstance(x, float | int) for x in v) for v in (mean, std)):
+    mean, std = read_numbers(config.get("mean")), read_numbers(config.get("std"))
+    if mean is not None and std is not None:
         scale = {
-            "mean": [round(value * 255, 4) for value in mean or ()],
-            "std": [round(value * 255, 4) for value in std or ()],
+            "mean": [round(value * 255, 4) for value in mean],
+            "std": [round(value * 255, 4) for value in std],
         }
     crop = config.get("crop_pct", _CROP)
     more = {"resize": "center_crop", "crop_fraction": crop if isinstance(crop, float) else 1.0}
@@ -117,7 +118,7 @@ def propose_detector(evidence: Evidence) -> Proposal | None:
     if len(evidence.outputs) != 1:
         return None
     (array,) = evidence.outputs.values()
-    if array.ndim != 3 or array.dtype.kind != "f":
+    if array.ndim != 3 or array.dtype.kind != "f" or not array.size:
         return None
     _, first, last = array.shape
     cells = count_cells(evidence.width, evidence.height)
@@ -236,8 +237,8 @@ def _is_vector(array: NDArray[Any]) -> bool:
 def _is_map(array: NDArray[Any]) -> bool:
     """Tell whether the last axes are a height and a width, at least a few pixels of each."""
     if array.ndim == 3:
-        return min(array.shape[1:]) >= 8
-    if array.ndim != 4:
+        return array.size > 0 and min(array.shape[1:]) >= 8
+    if array.ndim != 4 or not array.size:
         return False
     is_first = array.shape[1] <= min(array.shape[2:])
     return min(array.shape[2:] if is_first else array.shape[1:3]) >= 8

@@ -14,6 +14,7 @@ from edge_inference.core.exports.proposal import (
     are_probabilities,
     are_within_unit,
     pixels,
+    read_numbers,
 )
 
 _CENTERED = {"mean": [127.5], "std": [127.5]}
@@ -121,10 +122,11 @@ def propose_paddle(evidence: Evidence) -> Proposal | None:
 
 def _paddle_input(evidence: Evidence) -> dict[str, Any]:
     """Return the keys of ``input`` by the steps of infer_cfg.yml."""
-    steps = evidence.sidecars.paddle.get("Preprocess", [])
-    by_type = {step.get("type"): step for step in steps if isinstance(step, Mapping)}
+    steps = evidence.sidecars.paddle.get("Preprocess")
+    listed = steps if isinstance(steps, list) else []
+    by_type = {str(step.get("type")): step for step in listed if isinstance(step, Mapping)}
     resize, scale = by_type.get("Resize", {}), by_type.get("NormalizeImage", {})
-    mean, std = _colors(scale.get("mean")), _colors(scale.get("std"))
+    mean, std = read_numbers(scale.get("mean")), read_numbers(scale.get("std"))
     values: dict[str, Any] = dict(UNIT)
     if mean is not None and std is not None and scale.get("norm_type") != "none":
         factor = 255.0 if scale.get("is_scale", True) else 1.0
@@ -135,12 +137,6 @@ def _paddle_input(evidence: Evidence) -> dict[str, Any]:
     keeps_ratio = bool(resize.get("keep_ratio"))
     align = {"letterbox_align": "top_left", "pad_value": 0} if keeps_ratio else {}
     return pixels(evidence, values, resize="letterbox" if keeps_ratio else "stretch", **align)
-
-
-def _colors(values: object) -> list[float] | None:
-    if not isinstance(values, list) or len(values) != 3:
-        return None
-    return values if all(isinstance(value, int | float) for value in values) else None
 
 
 def propose_mmdeploy(evidence: Evidence) -> Proposal | None:
