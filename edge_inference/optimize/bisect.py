@@ -161,6 +161,10 @@ def _search(
     unconverted = trials.derive(already_fp32).kept
     before = trials.check()
     stop_if_cancelled()
+    if not (before.is_checked or before.reasons):
+        raise ModelError(
+            f"model {request.model.name}: {before.summary()}, or give them with --images"
+        )
     fp32 = fold(trials.source)
     converted = frozenset(node.name for node in fp32.graph.node) - set(unconverted)
     progress("layer sensitivity", None)
@@ -245,7 +249,7 @@ def _rank(
 def _output_noise(report: SelfCheckReport) -> float:
     """Return the noise-to-signal ratio of the worst output, infinite if it is not finite."""
     outputs = report.outputs
-    if outputs is None or outputs.nan_count or outputs.inf_count:
+    if not report.is_checked or outputs is None or outputs.nan_count or outputs.inf_count:
         return math.inf
     if not outputs.tensors and report.results is not None:  # their rows depend on the data
         return 1.0 - report.results.share

@@ -69,8 +69,20 @@ class CompareRow:
 
     @property
     def passed(self) -> bool:
-        """Tell whether the engine runs and reaches the model's thresholds."""
-        return not self.failure and self.check is not None and self.check.passed
+        """Tell whether the engine runs and reaches the model's thresholds.
+
+        The reference needs no evidence that it agrees with itself.
+        """
+        if self.failure or self.check is None:
+            return False
+        return self.check.passed or (self.is_reference and not self.check.reasons)
+
+    @property
+    def is_unchecked(self) -> bool:
+        """Tell whether the engine runs, but nothing of it could be compared."""
+        if self.failure or self.check is None or self.is_reference:
+            return False
+        return not (self.check.is_checked or self.check.reasons)
 
 
 @dataclass(frozen=True)
