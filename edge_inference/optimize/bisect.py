@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING
 from edge_inference.backends.ort import OrtBackend
 from edge_inference.core.models.golden import SelfCheckThresholds
 from edge_inference.core.models.model import ModelDescription
+from edge_inference.core.models.model_search import command_argument
 from edge_inference.core.models.self_check import SelfCheckReport, run_self_check
 from edge_inference.engines.cache.artifacts import Cancelled, Progress
 from edge_inference.engines.precision.calibration import Calibration
@@ -137,8 +138,8 @@ def bisect(
     if request.precision == "int8" and model.calibration is None:
         raise ModelError(
             f"model {model.name} has no calibration, which int8 needs; make a model folder that "
-            f"has one with: edge-inference quantize {model.name} --calibration IMAGES "
-            "--output FOLDER"
+            f"has one with: edge-inference quantize {command_argument(model)} "
+            "--calibration IMAGES --output FOLDER"
         )
     with (
         tempfile.TemporaryDirectory(prefix="edge_inference_") as folder,

@@ -39,8 +39,9 @@ class CompareRow:
     run. ``layers_by_precision`` counts the layers (on the CPU those with weights) by the
     precision that they really compute in; it is empty if the engine does not report it.
     ``precision_in_use`` is the precision of most layers. ``file_bytes`` is the size of the file
-    that the engine opens. ``measured_cost`` is the cost that was stored in the cache, with its
-    measurement, ``previous_cost`` the cost that the cache had before.
+    that the engine opens, with the files of weights that it references. ``measured_cost`` is the
+    cost that was stored in the cache, with its measurement, ``previous_cost`` the cost that the
+    cache had before.
     """
 
     backend: str

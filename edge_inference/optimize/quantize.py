@@ -273,7 +273,7 @@ class _QuantizeRun:
         if is_golden:
             source = "the golden images" if model.golden else "a generated image"
         nodes = ", ".join(f"{name} ({value:.3g})" for name, value in overflows.items())
-        self.steps.append(f"nodes whose values overflow fp16 on {source}: {nodes or 'none'}")
+        self.steps.append(f"nodes whose values do not fit fp16 on {source}: {nodes or 'none'}")
         keep = (*model.derive.fp16_keep_fp32, *request.keep_fp32, *overflows)
         return self._staged.write_derivation({"fp16_keep_fp32": list(dict.fromkeys(keep))})
 

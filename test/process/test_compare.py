@@ -40,6 +40,7 @@ from edge_inference.optimize.compare import (
 )
 from edge_inference.optimize.comparison import CompareRow, Comparison, MeasuredAccuracy
 from edge_inference.optimize.images.image_set import ImageSet
+from external_weights import split_model
 from input_kinds import cells_image, write_detector
 from sensitive_model import load_sensitive, make_images
 from small_model import write_model
@@ -310,6 +311,23 @@ def test_a_detector_that_finds_nothing_is_not_recommended_in_another_precision(
     fastest = result.fastest()
     assert fastest is not None
     assert fastest.is_reference
+
+
+def test_the_size_includes_the_files_of_weights(tmp_path: Path, labeled: ImageSet) -> None:
+    model = split_model(write_model(tmp_path / "split"))
+    request = CompareRequest(model, labeled[:1], CPU, ("fp32",), runs=1)
+    (row,) = compare(request, ArtifactCache(tmp_path / "cache")).rows
+    weights = 4 * (3 * 3 * 3 * 3 + 3 * 3)
+    assert row.file_bytes == (model.folder / "small.onnx").stat().st_size + weights
+
+
+def test_the_hint_for_int8_names_the_model_as_a_command_finds_it(
+    tmp_path: Path, labeled: ImageSet
+) -> None:
+    model = load_model(write_model(tmp_path / "a model"))
+    request = CompareRequest(model, labeled[:1], CPU, ("int8",), runs=1)
+    row = compare(request, ArtifactCache(tmp_path / "cache")).rows[1]
+    assert f"edge-inference quantize '{tmp_path}/a model' --calibration IMAGES" in row.failure
 
 
 def test_the_reference_as_the_fastest_is_not_compared_with_itself(comparison: Comparison) -> None:

@@ -57,8 +57,8 @@ class QuantizeOptions:
 
     def request(self) -> QuantizeRequest:
         """Return the request. Raises UsageError, and ModelError for an unknown model."""
-        self.check()
         model = find_model(self.model, search_path(self.model_path))
+        self.check()
         return QuantizeRequest(
             model,
             self._output_folder(model),

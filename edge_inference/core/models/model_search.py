@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -38,6 +39,24 @@ def find_model(name_or_path: str, search_path: Sequence[Path] | None = None) -> 
         f"unknown model {shorten(name_or_path)}{hint}; searched in "
         f"{listing or 'no folder'}; add folders with {SEARCH_PATH_VARIABLE}, or give a path"
     )
+
+
+def command_argument(model: ModelDescription) -> str:
+    """Return the text that names a model on a command line: its name, or the path where it has to.
+
+    The name finds only a model of the default search path that no earlier folder hides.
+    """
+    candidates = (parent / model.name for parent in default_search_path())
+    try:
+        found = next((each for each in candidates if (each / DESCRIPTION_FILE).is_file()), None)
+        if found is not None and found.samefile(model.folder):
+            return model.name
+    except OSError:  # a folder that cannot be read finds no model
+        pass
+    folder = str(model.folder)
+    if "/" not in folder:
+        folder = f"./{folder}"
+    return shlex.quote(folder)
 
 
 def available_models(search_path: Sequence[Path]) -> dict[str, Path]:
