@@ -29,11 +29,11 @@ from edge_inference.core.images.frame import Frame
 from edge_inference.core.images.input_spec import InputSpec
 from edge_inference.core.images.preprocess import Preprocessor
 from edge_inference.core.label_file import read_labels_file
-from edge_inference.core.models.diagnosis.onnx_problems import find_file_problem
 from edge_inference.core.models.golden_check import make_ramp_image
 from edge_inference.core.models.model import DESCRIPTION_FILE, ModelDescription, load_model
 from edge_inference.core.models.model_search import default_search_path
 from edge_inference.core.onnx_format.onnx_files import external_files
+from edge_inference.core.onnx_format.onnx_problems import find_file_problem
 from edge_inference.core.results import RESULT_KINDS, Result
 from edge_inference.core.settings import rules
 from edge_inference.engines.serving.backend_table import EngineRequest
