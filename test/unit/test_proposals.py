@@ -313,6 +313,18 @@ def test_the_graph_of_a_torchvision_detector_normalizes_the_image_itself() -> No
         assert (spec.mean, spec.std) == ((0.0,), (255.0,))
 
 
+def test_a_torchvision_detector_with_an_object_of_class_0_has_no_background() -> None:
+    outputs = {
+        "boxes": floats(BOX, BOX),
+        "labels": np.array([0, CLASS], np.int64),
+        "scores": floats(0.9, SCORE),
+    }
+    proposal = propose(evidence(outputs))
+    assert proposal is not None
+    assert decode(proposal, outputs).class_ids.tolist() == [0, CLASS]
+    assert "classes from 0" in proposal.assumed["decoder.background"]
+
+
 def test_a_task_that_no_decoder_reads() -> None:
     known = evidence({"output0": np.zeros((1, 56, CELLS), "f")}, metadata=ultralytics(task="pose"))
     with pytest.raises(ModelError, match="'pose', which no decoder"):

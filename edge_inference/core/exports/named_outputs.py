@@ -198,14 +198,18 @@ def _torchvision(evidence: Evidence) -> Proposal | None:
             found.setdefault(kind, []).append(name)
     if len(found) != 3 or any(len(names) != 1 for names in found.values()):
         return None
-    settings = {key: name for key, (name,) in found.items()}
+    settings: dict[str, Any] = {key: name for key, (name,) in found.items()}
+    background = "assumed classes from 1, as torchvision numbers them"
+    if (evidence.outputs[settings["classes_output"]] == 0).any():
+        settings["background"] = False
+        background = "assumed classes from 0, since the model found one in the image"
     stretch = pixels(evidence, UNIT, resize="stretch")
     family = "torchvision detector"
     return Proposal(family, "detection", "torchvision", settings, stretch).assuming(
         {
             "input.color": f"assumed RGB, as torchvision uses; {CHECK_IT}",
             "input.mean": "assumed pixels from 0 to 1: torchvision's graphs normalize them",
-            "decoder.background": "assumed classes from 1, as torchvision numbers them",
+            "decoder.background": background,
         }
     )
 
