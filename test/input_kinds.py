@@ -17,6 +17,17 @@ import yaml
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from edge_inference.backends.base import Backend
+from edge_inference.core.images.frame import Frame
+from edge_inference.core.images.preprocess import Preprocessor
+from edge_inference.core.models.model import ModelDescription, load_model
+from edge_inference.core.results import Classification
+from edge_inference.engines.cache.artifact_cache import ArtifactCache
+from edge_inference.engines.serving.backend_table import EngineRequest
+from edge_inference.engines.serving.engine_check import warm_up
+from edge_inference.engines.serving.selection import prepare
+
+RGB = (200, 100, 50)
 HEIGHT, WIDTH = 8, 12
 #: The logit of a channel of 255 everywhere.
 GAIN = 4.0
@@ -204,3 +215,38 @@ def _write(
     variants = {"fp32": {"file": "model.onnx", "sha256": sha256}}
     write_yaml(folder, {**description, "variants": variants})
     return folder
+
+
+def frame_of(values: Any, encoding: str, dtype: Any = np.uint8) -> Frame:
+    """Return an image of one color, of another size than the model's."""
+    pixels = np.tile(np.array(values, dtype), (16, 20, 1))
+    data = np.frombuffer(pixels.tobytes(), np.uint8)
+    return Frame(data, 20, 16, encoding, pixels.nbytes // 16)
+
+
+def open_model(folder: Path, cache: Path, **request: Any) -> tuple[ModelDescription, Backend]:
+    model = load_model(folder)
+    request = {"backend": "ort", "precision": "fp32", **request}
+    selection = prepare(EngineRequest(model, **request), ArtifactCache(cache))
+    assert selection.backend is not None
+    return model, selection.backend.open()
+
+
+def run(folder: Path, frame: Frame, cache: Path, **request: Any) -> Any:
+    """Do what the nodes do: make the tensor, infer, decode."""
+    model, backend = open_model(folder, cache, **request)
+    with backend:
+        warm_up(model, backend)
+        tensor, geometry = Preprocessor(model.input)(frame)
+        assert [spec.name for spec in backend.inputs] == ["image"]
+        outputs = backend.infer({"image": tensor})
+        for spec in backend.outputs:
+            assert len(spec.shape) == outputs[spec.name].ndim
+        return model.decode(outputs, geometry)
+
+
+def scores_of(result: Any) -> np.ndarray:
+    assert isinstance(result, Classification)
+    scores = np.empty(len(result.class_ids))
+    scores[result.class_ids] = result.scores
+    return scores

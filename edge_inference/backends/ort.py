@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from edge_inference.backends.base import Backend, TensorSpec
 from edge_inference.backends.cpu_instructions import CpuInstructions, find_cpu_instructions
 from edge_inference.backends.ort_failures import explain_open_failure, explain_run_failure
-from edge_inference.core.models.diagnosis.onnx_problems import find_access_problem
 from edge_inference.core.onnx_format.onnx_memory import check_memory
+from edge_inference.core.onnx_format.onnx_problems import find_access_problem
 from edge_inference.core.package_import import explain_import
 from edge_inference.core.runtime.memory_limit import is_out_of_memory
 from edge_inference.errors import BackendError, EngineFileError, ModelError

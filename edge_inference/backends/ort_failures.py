@@ -11,12 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from edge_inference.core.models.diagnosis.onnx_operators import (
+from edge_inference.core.onnx_format.onnx_operators import (
     explain_unknown_operator,
     find_origin,
     read_operators,
 )
-from edge_inference.core.models.diagnosis.onnx_problems import find_file_problem
+from edge_inference.core.onnx_format.onnx_problems import find_file_problem
 from edge_inference.core.runtime.memory_limit import is_out_of_memory, memory_hint
 
 _CODE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ")

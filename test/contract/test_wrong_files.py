@@ -12,12 +12,12 @@ import pytest
 
 from edge_inference.backends.ort import OrtBackend
 from edge_inference.backends.trt.vendor import import_tensorrt
-from edge_inference.core.models.diagnosis import file_kinds
-from edge_inference.core.models.diagnosis.onnx_problems import (
+from edge_inference.core.models.variants import Variant
+from edge_inference.core.onnx_format import file_kinds
+from edge_inference.core.onnx_format.onnx_problems import (
     find_access_problem,
     find_file_problem,
 )
-from edge_inference.core.models.variants import Variant
 from edge_inference.engines.build.build_options import BuildOptions
 from edge_inference.engines.build.builder import BuiltEngine, build_engine
 from edge_inference.engines.precision.folding import fold

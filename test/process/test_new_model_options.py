@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -278,6 +279,57 @@ def test_inputs(
     assert cv2.imwrite("image.png", np.full((40, 50, 4), 200, np.uint8))
     report = new(capsys, "net.onnx", "--image", "image.png")
     assert {key: report["input"][key] for key in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("alpha", "scale"),
+    [(None, 255 / 255), (51, 51 / 255)],
+)
+def test_an_input_with_alpha(
+    capsys: pytest.CaptureFixture[str], alpha: int | None, scale: float
+) -> None:
+    graph = Graph()
+    graph.rename(graph.add("Flatten", graph.add("GlobalAveragePool", "x")), "logits")
+    graph.save(Path("net.onnx"), {"x": (FLOAT, [1, 4, 16, 16])}, {"logits": (FLOAT, [1, 4])})
+    colors = (100, 120, 140) if alpha is None else (100, 120, 140, alpha)
+    cv2.imwrite("image.png", np.full((16, 16, len(colors)), colors, np.uint8))
+    report = new(capsys, "net.onnx", "--image", "image.png")
+    logits = [(140 - 123.675) / 58.395, (120 - 116.28) / 57.12, (100 - 103.53) / 57.375, scale]
+    expected = np.exp(logits) / np.exp(logits).sum()
+    scores = {result["label"]: result["score"] for result in report["results"]}
+    assert [scores[str(number)] for number in range(4)] == pytest.approx(expected, abs=1e-3)
+    texts = report["assumed"]
+    assert texts["input.color"].startswith("assumed RGBA, as the input has 4 channels")
+    assert texts["input.mean"].endswith("alpha assumed from 0 to 1")
+
+
+def test_a_gray_input_has_the_average(capsys: pytest.CaptureFixture[str]) -> None:
+    graph = Graph()
+    pooled = graph.add("Flatten", graph.add("GlobalAveragePool", "x"))
+    graph.rename(graph.add("Concat", pooled, pooled, axis=1), "logits")
+    graph.save(Path("net.onnx"), {"x": (FLOAT, [1, 1, 16, 16])}, {"logits": (FLOAT, [1, 2])})
+    report = new(capsys, "net.onnx")
+    assert report["input"]["mean"] == [114.495]
+    assert report["input"]["std"] == [57.63]
+    assert "input.color" not in report["assumed"]
+    assert "average" in report["assumed"]["input.mean"]
+
+
+def test_the_next_command_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    write_yolov8(Path("net.onnx"))
+    for folder, text in {
+        "my net": "'./my net'",
+        "/".join(("..", Path.cwd().name, "b")): "",
+    }.items():
+        assert run(["models", "new", "net.onnx", folder]) == 0
+        command = capsys.readouterr().out.splitlines()[-1]
+        assert text in command
+        program, *arguments = shlex.split(command.removeprefix("  next: "))
+        assert program == "edge-inference"
+        assert run(arguments) == 0
+        capsys.readouterr()
+    assert run(["models", "check", "my net"]) == 1
+    assert "here is './my net': give this path" in capsys.readouterr().err
 
 
 def test_weights_in_other_files(capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,6 +17,9 @@ FORBIDDEN = {
     "a host of a package registry": r"(pypi|python" r"hosted|npm" r"js|debian)\.(org|com)\b",
     "an unfinished mark": r"\b(TO" r"DO|FIX" r"ME|XX" r"X)\b",
 }
+# Programs of others, and what was made for one machine: downloaded or built, never kept.
+BINARY = re.compile(r"\.(whl|egg|so|dll|dylib|a|o|pyd|plan|engine|pt|pth)(\.\d+)*$")
+MAX_MIB = 16  # the largest weights have 9
 # A type and a name without a value; a constant, which has a value, is explained by its name.
 FIELD = re.compile(r"^\s*[\w/]+(<=\d+)?(\[[^\]]*\])?\s+\w+\b(?!\s*=)")
 
@@ -51,6 +54,20 @@ def test_every_tracked_file_is_clean() -> None:
     assert Path("README.md") in texts
     faults = [f"{name}: {fault}" for name, text in texts.items() for fault in forbidden_in(text)]
     assert faults == []
+
+
+def test_no_library_and_no_large_file_is_tracked() -> None:
+    names = tracked_files()
+    assert [str(name) for name in names if BINARY.search(name.name)] == []
+    sizes = {str(name): (ROOT / name).stat().st_size / 2**20 for name in names}
+    assert {name: size for name, size in sizes.items() if size > MAX_MIB} == {}
+
+
+@pytest.mark.parametrize(
+    "name", ["tensorrt-10-py3-none-any.whl", "libnvinfer.so.10", "librt.so", "a.plan", "best.pt"]
+)
+def test_a_library_is_found(name: str) -> None:
+    assert BINARY.search(name)
 
 
 @pytest.mark.parametrize(

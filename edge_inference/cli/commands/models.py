@@ -43,8 +43,8 @@ def add(commands: Commands, arguments: Sequence[str]) -> None:
         commands,
         "models",
         _start_list,
-        help="list models, or check one",
-        description="List the models on the search path, or check some of them.",
+        help="list models, check one, or make one from an ONNX file",
+        description="List the models on the search path, or check some, or make a new one.",
         epilog=_EXAMPLES,
     )
     given.add_model_path(parser)

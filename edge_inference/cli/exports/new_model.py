@@ -29,12 +29,12 @@ from edge_inference.core.images.frame import Frame
 from edge_inference.core.images.input_spec import InputSpec
 from edge_inference.core.images.preprocess import Preprocessor
 from edge_inference.core.label_file import read_labels_file
-from edge_inference.core.models.diagnosis.onnx_problems import find_file_problem
 from edge_inference.core.models.golden_check import make_ramp_image
 from edge_inference.core.models.graph.extra_inputs import to_array
 from edge_inference.core.models.model import DESCRIPTION_FILE, ModelDescription, load_model
 from edge_inference.core.models.model_search import default_search_path
 from edge_inference.core.onnx_format.onnx_files import external_files
+from edge_inference.core.onnx_format.onnx_problems import find_file_problem
 from edge_inference.core.results import RESULT_KINDS, Result
 from edge_inference.core.settings import rules
 from edge_inference.engines.serving.backend_table import EngineRequest
@@ -112,14 +112,14 @@ def new_model(options: NewModelOptions) -> int:
 
 
 def _read_image(file: Path | None) -> tuple[NDArray[np.uint8] | None, str]:
-    """Return the image to try as BGR, None where no sample is installed; and its name."""
+    """Return the image to try as BGR or BGRA, None without a sample; and its name."""
     if file is None:
         samples = [parent / _SAMPLE for parent in default_search_path()]
         file = next((sample for sample in samples if sample.is_file()), None)
     if file is None:
         return None, "a generated image"
     try:
-        return image_file.read_image(file), file.name
+        return image_file.read_image(file, keeps_alpha=True), file.name
     except OSError as error:
         raise ImageError(
             f"{file}: cannot be read ({error.strerror}); name an image with --image"
@@ -132,8 +132,10 @@ def _frame(pixels: NDArray[np.uint8] | None, color: str) -> Frame:
     """Return the image for a model of that color; an image without alpha becomes opaque."""
     if pixels is None:
         return make_ramp_image(len(color) if color == "RGBA" else 3)
-    if color == "RGBA":
+    if color == "RGBA" and pixels.shape[2] == 3:
         pixels = np.dstack([pixels, np.full(pixels.shape[:2], 255, np.uint8)])
+    elif color != "RGBA":
+        pixels = np.ascontiguousarray(pixels[..., :3])
     return Frame.from_array(pixels)
 
 
@@ -239,7 +241,7 @@ def _choose(options: NewModelOptions, evidence: Evidence, image: ImageInput) -> 
         )
     if options.task:
         proposal = replace(proposal, task=options.task)
-    return proposal.assuming(image.assumed)
+    return proposal.in_color(image.color).assuming(image.assumed)
 
 
 def _describe_outputs(evidence: Evidence) -> str:

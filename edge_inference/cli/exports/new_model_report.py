@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +56,7 @@ class NewModelReport:
             yield f"  warning: {problem}"
         lines = kind_of(self.result).to_lines(self.result, _MAX_FINDINGS)
         yield f"  result on {self.image}: {'; '.join(lines) or 'nothing'}"
+        yield f"  next: edge-inference models check {shlex.quote(_as_path(self.folder))}"
 
     @property
     def _lacks_license(self) -> bool:
@@ -77,3 +80,8 @@ class NewModelReport:
             "image": self.image,
             "results": kind_of(self.result).to_json(self.result),
         }
+
+
+def _as_path(folder: Path) -> str:
+    """Return a text that commands take for a path, not for a name on the search path."""
+    return str(folder) if folder.is_absolute() else f".{os.sep}{folder}"

@@ -51,11 +51,7 @@ class StagedModel:
             copy = self.folder / name
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file.parent / name, copy)
-        keys = {**proposal.input, **image.keys()}
-        if image.color == "RGB":
-            keys["color"] = proposal.input.get("color", "RGB")
-        else:  # the proposals are for three channels
-            keys |= {key: [sum(keys[key]) / len(keys[key])] for key in ("mean", "std")}
+        keys = {**image.keys(), **proposal.input}
         metadata = evidence.metadata
         is_quantized = bool(summary.operators & set(_QUANTIZED))
         description = NewDescription(

@@ -113,7 +113,8 @@ def _accuracy(accuracy: Accuracy) -> str:
 
 
 def _size(variant: Variant) -> int | None:
+    files = (variant.file, *(variant.file.parent / name for name in variant.external_data))
     try:
-        return variant.file.stat().st_size
+        return sum(file.stat().st_size for file in files)
     except OSError:
         return None

@@ -33,7 +33,7 @@ _MAX_ROWS = 3000
 def propose_classifier(evidence: Evidence) -> Proposal | None:
     """Propose for one output ``[1, C]``, or the one of several that is called logits or similar."""
     name = _only(evidence, _is_vector, "logit", "prob", "score", "class")
-    if name is None or (len(evidence.outputs) > 1 and evidence.first("box", axes=3)):
+    if name is None or any(map(_are_boxes, evidence.outputs.values())):
         return None
     scores = evidence.outputs[name].reshape(1, -1)
     activation = "softmax"
@@ -228,8 +228,13 @@ def _only(evidence: Evidence, fits: Any, *words: str) -> str | None:
     return next(iter(named or found), None)
 
 
+def _are_boxes(array: NDArray[Any]) -> bool:
+    """Tell whether an output has four coordinates for each of several objects."""
+    return array.ndim in (2, 3) and array.shape[-1] == 4 and array.shape[-2] > 1
+
+
 def _is_vector(array: NDArray[Any]) -> bool:
-    is_row = array.ndim == 2 and array.shape[1] >= 2
+    is_row = array.ndim == 2 and array.shape[0] == 1 and array.shape[1] >= 2
     is_pooled = array.ndim == 4 and array.size == max(array.shape) >= 2
     return array.dtype.kind == "f" and (is_row or is_pooled)
 

@@ -54,9 +54,9 @@ def read_exporter_metadata(metadata: Mapping[str, str]) -> ExporterMetadata:
     arguments = _value(metadata, "args")
     nms = arguments.get("nms") if isinstance(arguments, dict) else None
     return ExporterMetadata(
-        author=metadata.get("author", ""),
-        description=metadata.get("description", ""),
-        license=metadata.get("license", ""),
+        author=metadata.get("author", "").strip(),
+        description=metadata.get("description", "").strip(),
+        license=metadata.get("license", "").strip(),
         source=metadata.get("docs", ""),
         version=metadata.get("version", ""),
         task=metadata.get("task", ""),

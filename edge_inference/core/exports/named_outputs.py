@@ -178,24 +178,34 @@ def propose_suppressed(evidence: Evidence) -> Proposal | None:
 
 
 def _torchvision(evidence: Evidence) -> Proposal | None:
-    """Propose for boxes ``[N, 4]``, class numbers ``[N]`` and scores ``[N]``."""
-    found: dict[str, str] = {}
+    """Propose for boxes ``[N, 4]``, class numbers ``[N]`` and scores ``[N]``.
+
+    Masks and keypoints beside them are not decoded. torchvision's list of images becomes an
+    input without a batch axis; the outputs of such a graph got theirs from this package.
+    """
+    has_batch_axis = len(evidence.image.shape or ()) == 4
+    found: dict[str, list[str]] = {}
     for name, array in evidence.outputs.items():
-        if array.ndim == 2 and array.shape[1] == 4 and array.dtype.kind == "f":
-            found["boxes_output"] = name
-        elif array.ndim == 1 and array.dtype.kind == "f":
-            found["scores_output"] = name
-        elif array.ndim == 1 and array.dtype.kind == "i":
-            found["classes_output"] = name
-    if len(found) != 3 or len(evidence.outputs) != 3:
+        shape = array.shape if has_batch_axis else array.shape[1:]
+        if len(shape) == 2 and shape[1] == 4 and array.dtype.kind == "f":
+            found.setdefault("boxes_output", []).append(name)
+        elif len(shape) == 1 and array.dtype.kind in "fi":
+            kind = "scores_output" if array.dtype.kind == "f" else "classes_output"
+            found.setdefault(kind, []).append(name)
+    if len(found) != 3 or any(len(names) != 1 for names in found.values()):
         return None
+    settings: dict[str, Any] = {key: name for key, (name,) in found.items()}
+    background = "assumed classes from 1, as torchvision numbers them"
+    if (evidence.outputs[settings["classes_output"]] == 0).any():
+        settings["background"] = False
+        background = "assumed classes from 0, since the model found one in the image"
     stretch = pixels(evidence, UNIT, resize="stretch")
     family = "torchvision detector"
-    return Proposal(family, "detection", "torchvision", found, stretch).assuming(
+    return Proposal(family, "detection", "torchvision", settings, stretch).assuming(
         {
             "input.color": f"assumed RGB, as torchvision uses; {CHECK_IT}",
             "input.mean": "assumed pixels from 0 to 1: torchvision's graphs normalize them",
-            "decoder.background": "assumed classes from 1, as torchvision numbers them",
+            "decoder.background": background,
         }
     )
 

@@ -75,6 +75,27 @@ class Proposal:
         """Return the proposal with further assumptions."""
         return replace(self, assumed={**self.assumed, **texts})
 
+    def in_color(self, color: str) -> Proposal:
+        """Return the proposal, which is for three channels, for an input of RGB, GRAY or RGBA."""
+        if color == "RGB":
+            return self
+        mean, std = self.input["mean"], self.input["std"]
+        assumed = {key: text for key, text in self.assumed.items() if key != "input.color"}
+        notes = [assumed["input.mean"]] if "input.mean" in assumed else []
+        if color == "RGBA":
+            color = f"{self.input['color']}A"
+            assumed["input.color"] = f"assumed {color}, as the input has 4 channels; {CHECK_IT}"
+            if len(mean) > 1:
+                mean, std = [*mean, 0.0], [*std, 255.0]
+                notes.append("alpha assumed from 0 to 1")
+        elif len(mean) > 1:
+            mean, std = ([round(sum(values) / len(values), 4)] for values in (mean, std))
+            notes.append("the average of the three channels, as the input is gray")
+        if notes:
+            assumed["input.mean"] = "; ".join(notes)
+        image = {**self.input, "color": color, "mean": mean, "std": std}
+        return replace(self, input=image, assumed=assumed)
+
 
 def is_softmax(values: NDArray[Any]) -> bool:
     """Tell whether the last axis holds the result of a softmax."""

@@ -257,7 +257,8 @@ def _require_alpha(order: str, stored: str, name: str) -> None:
     if order.endswith("a") and not stored.endswith("a"):
         raise ImageError(
             f"{name}: expected 4 channels with alpha, as the model takes {order.upper()}, got "
-            f"{_CHANNEL_COUNTS.get(stored, 'an image')} without; publish rgba8 or bgra8"
+            f"{_CHANNEL_COUNTS.get(stored, 'an image')} without; publish rgba8 or bgra8, or give "
+            "PNG files with alpha"
         )
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from edge_inference.core.images import image_file
 from edge_inference.core.images.frame import Frame
 from edge_inference.core.images.preprocess import Preprocessor
-from edge_inference.core.models.diagnosis.fitting_decoders import advise_decoder
+from edge_inference.core.models.fitting_decoders import advise_decoder
 from edge_inference.core.models.golden import Golden
 from edge_inference.core.models.model import ModelDescription
 from edge_inference.core.results import GoldenComparison, Result

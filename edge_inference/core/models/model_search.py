@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -34,10 +35,32 @@ def find_model(name_or_path: str, search_path: Sequence[Path] | None = None) -> 
         f"{parent}: {', '.join(_model_names(parent)) or 'none'}" for parent in parents
     )
     hint = suggestion(name_or_path, folders) if folders else ""
+    remedy = f"add folders with {SEARCH_PATH_VARIABLE}, or give a path"
+    here = f".{os.sep}{name_or_path}"
+    if os.path.isfile(os.path.join(here, DESCRIPTION_FILE)):  # noqa: PTH113, PTH118 - any text
+        remedy = f"the folder of that name here is {shlex.quote(here)}: give this path"
     raise ModelError(
         f"unknown model {shorten(name_or_path)}{hint}; searched in "
-        f"{listing or 'no folder'}; add folders with {SEARCH_PATH_VARIABLE}, or give a path"
+        f"{listing or 'no folder'}; {remedy}"
     )
+
+
+def command_argument(model: ModelDescription) -> str:
+    """Return the text that names a model on a command line: its name, or the path where it has to.
+
+    The name finds only a model of the default search path that no earlier folder hides.
+    """
+    candidates = (parent / model.name for parent in default_search_path())
+    try:
+        found = next((each for each in candidates if (each / DESCRIPTION_FILE).is_file()), None)
+        if found is not None and found.samefile(model.folder):
+            return model.name
+    except OSError:  # a folder that cannot be read finds no model
+        pass
+    folder = str(model.folder)
+    if "/" not in folder:
+        folder = f"./{folder}"
+    return shlex.quote(folder)
 
 
 def available_models(search_path: Sequence[Path]) -> dict[str, Path]:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edge_inference.core.checksum import sha256_of
-from edge_inference.core.models.diagnosis.onnx_problems import explain_access, find_file_problem
 from edge_inference.core.onnx_format.external_data import (
     EXTERNAL_DATA,
     SHA256,
@@ -16,6 +15,7 @@ from edge_inference.core.onnx_format.external_data import (
     verify_external_data,
 )
 from edge_inference.core.onnx_format.onnx_files import combine_digests
+from edge_inference.core.onnx_format.onnx_problems import explain_access, find_file_problem
 from edge_inference.core.settings import setting
 from edge_inference.core.yaml_file import Section, path_inside
 from edge_inference.errors import ModelError

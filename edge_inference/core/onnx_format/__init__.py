@@ -1,1 +1,1 @@
-"""Reads ONNX files without the package onnx: structure, shapes, memory, files of weights."""
+"""Reads ONNX files without the package onnx: structure, memory, weights; and what is wrong."""

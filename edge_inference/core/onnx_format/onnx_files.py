@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from edge_inference.core.bounded_file import MAX_WEIGHTS_BYTES, is_regular_file, open_regular_file
 from edge_inference.core.checksum import sha256_of
-from edge_inference.core.models.diagnosis.file_kinds import recognize_placeholder
+from edge_inference.core.onnx_format.file_kinds import recognize_placeholder
 from edge_inference.core.onnx_format.onnx_reader import (
     ELEMENT_BYTES,
     EXTERNAL,

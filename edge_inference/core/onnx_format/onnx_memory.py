@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from edge_inference.core.bounded_file import MAX_WEIGHTS_BYTES, open_regular_file
-from edge_inference.core.models.diagnosis.onnx_problems import find_file_problem
 from edge_inference.core.onnx_format.onnx_files import ORT_SUFFIX, check_external_file
+from edge_inference.core.onnx_format.onnx_problems import find_file_problem
 from edge_inference.core.onnx_format.onnx_reader import (
     ELEMENT_BYTES,
     MAX_GRAPH_DEPTH,

@@ -25,8 +25,8 @@ from edge_inference.backends.trt.metadata import (
 )
 from edge_inference.backends.trt.vendor import Vendor
 from edge_inference.core.disk import describe_write_error
-from edge_inference.core.models.diagnosis.onnx_problems import find_access_problem
 from edge_inference.core.onnx_format.onnx_files import onnx_digest
+from edge_inference.core.onnx_format.onnx_problems import find_access_problem
 from edge_inference.engines.build.build_config import (
     Ranges,
     add_profile,

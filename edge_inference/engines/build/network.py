@@ -13,7 +13,7 @@ from edge_inference.backends.trt.layers import (
     precision_of_type,
 )
 from edge_inference.backends.trt.vendor import Vendor, enum_member
-from edge_inference.core.models.diagnosis.onnx_problems import find_file_problem
+from edge_inference.core.onnx_format.onnx_problems import find_file_problem
 from edge_inference.engines.build.build_options import BuildOptions
 from edge_inference.engines.build.parse_failures import explain_parse_failure
 from edge_inference.engines.build.profiles import DeclaredInput

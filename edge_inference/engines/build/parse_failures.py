@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from edge_inference.core.models.diagnosis.onnx_operators import (
+from edge_inference.core.onnx_format.onnx_operators import (
     OnnxOperators,
     find_origin,
     read_operators,
 )
-from edge_inference.core.models.diagnosis.onnx_problems import find_file_problem
+from edge_inference.core.onnx_format.onnx_problems import find_file_problem
 from edge_inference.engines.build.build_failures import cause_of
 
 # "Assertion failed: condition: Reason", 'condition && "Reason"'

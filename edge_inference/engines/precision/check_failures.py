@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from edge_inference.backends.ort_failures import describe_error
-from edge_inference.core.models.diagnosis.onnx_operators import (
+from edge_inference.core.onnx_format.onnx_operators import (
     explain_unknown_operator,
     find_origin,
     read_operators,
 )
-from edge_inference.core.models.diagnosis.onnx_problems import find_file_problem
+from edge_inference.core.onnx_format.onnx_problems import find_file_problem
 
 _NEWER_IR = re.compile(r"ir_version (?P<got>\d+) is higher than the checker's \((?P<newest>\d+)\)")
 _UNKNOWN_OPERATOR = re.compile(

@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 from edge_inference.backends.ort_failures import describe_error
 from edge_inference.core.bounded_file import MAX_WEIGHTS_BYTES, open_regular_file
 from edge_inference.core.disk import describe_write_error, probe_write_error
-from edge_inference.core.models.diagnosis.onnx_problems import (
+from edge_inference.core.onnx_format.onnx_problems import (
     explain_access,
     find_access_problem,
     find_file_problem,

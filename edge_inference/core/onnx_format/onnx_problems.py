@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 
 from edge_inference.core.bounded_file import ANY_SIZE, MAX_WEIGHTS_BYTES, open_regular_file
-from edge_inference.core.models.diagnosis.file_kinds import (
+from edge_inference.core.onnx_format.file_kinds import (
     ORT_MODEL,
     recognize_folder,
     recognize_kind,
