@@ -247,6 +247,23 @@ def test_a_classifier(array: np.ndarray, ends: dict[str, str], activation: str) 
 
 
 @pytest.mark.parametrize(
+    ("shape", "is_map"),
+    [
+        ((1, 5, 8, 9), True),
+        ((1, 8, 9, 5), True),
+        ((1, 9, 8, 5), True),
+        ((1, 5, 7, 9), False),
+        ((1, 7, 9, 5), False),
+        ((1, 8, 9), True),
+        ((1, 7, 9), False),
+    ],
+)
+def test_the_smallest_map(shape: tuple[int, ...], is_map: bool) -> None:
+    found = propose(evidence({"out": np.ones(shape, np.float32)}))
+    assert (found is not None) == is_map
+
+
+@pytest.mark.parametrize(
     ("outputs", "keywords", "task", "settings"),
     [
         ({"SemanticPredictions:0": np.ones((1, 32, 32), np.int64)}, {}, "segmentation", {}),
@@ -294,6 +311,9 @@ def test_a_map(
         {"a": np.zeros((1, 2, 3, 4, 5), np.float32)},
         {"a": np.zeros((2, 3), np.int64)},
         {"a": np.zeros((1, 7, 5), np.float32), "b": np.zeros((1, 2, 5), np.float32)},
+        # Heads of YOLOv5 have an axis for three anchors.
+        {str(side): np.zeros((1, 3, side, side, 7, 1), "f") for side in (8, 4, 2)},
+        {str(side): np.zeros((1, 2, side, side, 7), "f") for side in (8, 4, 2)},
         # Lists of objects are no classes, whatever their names.
         {"a": np.zeros((1, 7, 4), "f"), "b": np.zeros((1, 7), "f"), "c": np.zeros((1, 7), "f")},
         {"a": np.zeros((7, 4), "f"), "b": np.zeros(7, "f"), "c": np.zeros(7, "f")},
