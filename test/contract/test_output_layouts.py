@@ -282,3 +282,24 @@ def test_angles_are_not_class_scores():
 def test_columns_without_meaning_are_refused(settings, reason):
     with pytest.raises(ConfigError, match=reason):
         decode("detection_rows", {}, **settings)
+
+
+@pytest.mark.parametrize("layout", ["channels_first", "channels_last"])
+@pytest.mark.parametrize("channel", [0, 3, 4, 6])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_every_value_of_yolov8_is_finite(layout, channel, value):
+    rows = np.full((1, 7, 40), 0.01, f32)
+    rows[0, channel, 23] = value
+    place = f"{[0, channel, 23] if layout == 'channels_first' else [0, 23, channel]}"
+    output = rows if layout == "channels_first" else rows.transpose(0, 2, 1)
+    with pytest.raises(TensorError, match="expected finite values, got 1 of") as error:
+        decode("yolov8", {"output0": output}, layout=layout)
+    assert f"first {value} at {place}" in str(error.value)
+
+
+@pytest.mark.parametrize("value", [1.05, 1.5, -0.05, 30.0])
+def test_every_score_of_yolov8_is_a_probability(value):
+    rows = np.full((1, 7, 40), 0.01, f32)
+    rows[0, 5, 23] = value
+    with pytest.raises(TensorError, match="expected scores from 0 to 1, got "):
+        decode("yolov8", {"output0": rows})

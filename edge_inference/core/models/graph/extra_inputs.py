@@ -59,7 +59,7 @@ def to_array(value: Any) -> NDArray[Any]:
             "expected a number, true or false, or nested lists of them of equal lengths, got "
             f"{shorten(value)}"
         )
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
+    if not np.isfinite(array).all():
         raise ConfigError(f"expected finite numbers, got {shorten(value)}")
     array.flags.writeable = False
     return array
