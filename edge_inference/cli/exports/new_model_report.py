@@ -55,8 +55,13 @@ class NewModelReport:
         for problem in self.problems:
             yield f"  warning: {problem}"
         lines = kind_of(self.result).to_lines(self.result, _MAX_FINDINGS)
-        yield f"  result on {self.image}: {'; '.join(lines) or 'nothing'}"
+        yield f"  result on {self.image}: {'; '.join(lines) or self._nothing()}"
         yield f"  next: edge-inference models check {shlex.quote(_as_path(self.folder))}"
+
+    def _nothing(self) -> str:
+        settings = self.model.decoder_settings
+        least = getattr(settings, "confidence", getattr(settings, "threshold", None))
+        return "nothing" if least is None else f"nothing with a score of at least {least:g}"
 
     @property
     def _lacks_license(self) -> bool:

@@ -114,6 +114,8 @@ def _accuracy(accuracy: Accuracy) -> str:
 
 def _size(variant: Variant) -> int | None:
     try:
-        return variant.file.stat().st_size
+        folder = variant.file.parent
+        files = (variant.file, *(folder / name for name in variant.external_data))
+        return sum(file.stat().st_size for file in files)
     except OSError:
         return None
