@@ -30,6 +30,9 @@ _RUNNING = re.compile(
 )
 _SHAPES = re.compile(r"broadcast|reshape|dimension", re.IGNORECASE)
 _MAX_REASON = 400
+#: Maximum length of a text that is searched, which may quote names of any length: some of the
+#: expressions need quadratic time.
+_MAX_TEXT = 4000
 
 
 class _Failure(NamedTuple):
@@ -55,7 +58,7 @@ class _Failure(NamedTuple):
         if name is None:
             nodes = read_operators(self.file).nodes
             name = next((node[0] for node in nodes if node[1:] == (operator, found["domain"])), "")
-        return f"its node {name!r:.200} ({operator})"
+        return f"its node {name!r:.200} ({operator:.200})"
 
 
 #: A function that completes the sentence "<file>: …".
@@ -69,7 +72,7 @@ def explain_open_failure(file: Path, error: Exception, onnxruntime: Any) -> str:
     problem = find_file_problem(file, takes_ort=True)
     if problem is not None:
         return problem
-    text = " ".join(str(error).split())
+    text = _without_prefix(" ".join(str(error).split()))
     for pattern, explain in _OPENING:
         found = pattern.search(text)
         if found:
@@ -100,12 +103,17 @@ def describe_error(error: BaseException) -> str:
     if is_out_of_memory(error):
         return f"not enough memory: {memory_hint()}"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = _LOADING.sub("", _CODE.sub("", lines[0])) if lines else type(error).__name__
+    text = _without_prefix(lines[0]) if lines else type(error).__name__
     running = _RUNNING.match(text)
     if running:
         reason = _without_source(running["reason"])
-        return f"the node {running['name']!r} ({running['operator']}): {_shorten(reason)}"
+        return f"the node {running['name']!r:.200} ({running['operator']}): {_shorten(reason)}"
     return _shorten(_without_source(text))
+
+
+def _without_prefix(text: str) -> str:
+    """Leave out the code and the file, and what is too long."""
+    return _LOADING.sub("", _CODE.sub("", text))[:_MAX_TEXT]
 
 
 def _shorten(text: str) -> str:

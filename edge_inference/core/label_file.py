@@ -76,9 +76,8 @@ def labels_of(value: object) -> tuple[str, ...] | None:
     A mapping is from numbers to names, or from names to numbers.
     """
     if isinstance(value, dict) and "0" not in value and 0 not in value:
-        for key in _KEYS:
-            if isinstance(value.get(key), list | dict):
-                return labels_of(value[key])
+        found = (value[key] for key in _KEYS if isinstance(value.get(key), list | dict))
+        value = next(found, value)
     if isinstance(value, list | tuple):
         names = [_name(item) for item in value]
         return None if not names or None in names else tuple(map(str, names))
@@ -94,7 +93,7 @@ def labels_of(value: object) -> tuple[str, ...] | None:
 
 def _label_map(text: str, lines: list[str]) -> tuple[str, ...] | None:
     """Read a TensorFlow label map: ``item { id: 1 name: 'person' }``."""
-    if not re.match(r"item\s*:?\s*\{", next(filter(_is_content, lines), "")):
+    if not re.match(r"item\s*(?::\s*)?\{", next(filter(_is_content, lines), "")):
         return None
     numbered: dict[int, str] = {}
     for item in _ITEM.findall(text):
@@ -171,9 +170,10 @@ def _structured(text: str, lines: list[str]) -> tuple[str, ...] | None:
 
 
 def _number(value: object) -> int | None:
+    if not isinstance(value, str | int) or isinstance(value, bool):
+        return None
     text = str(value).strip()
-    is_number = text.isdecimal() and len(text) <= 6 and not isinstance(value, bool)
-    return int(text) if is_number else None
+    return int(text) if text.isdecimal() and len(text) <= 6 else None
 
 
 def _name(value: object) -> str | None:

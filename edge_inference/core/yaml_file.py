@@ -105,6 +105,13 @@ class _Dumper(yaml.SafeDumper):
     """Quotes a text that :class:`_Loader` would read as a number."""
 
 
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    is_one_line = "".join(text.splitlines()) == text
+    style = None if is_one_line else '"'  # other styles break the line
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style)
+
+
+_Dumper.add_representer(str, _represent_text)
 for _class in (_Loader, _Dumper):
     _class.add_implicit_resolver(
         "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+[eE][-+]?[0-9]+$"), list("-+0123456789")

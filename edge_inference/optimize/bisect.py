@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING
 from edge_inference.backends.ort import OrtBackend
 from edge_inference.core.models.golden import SelfCheckThresholds
 from edge_inference.core.models.model import ModelDescription
+from edge_inference.core.models.model_search import command_argument
 from edge_inference.core.models.self_check import SelfCheckReport, run_self_check
 from edge_inference.engines.cache.artifacts import Cancelled, Progress
 from edge_inference.engines.precision.calibration import Calibration
@@ -137,8 +138,8 @@ def bisect(
     if request.precision == "int8" and model.calibration is None:
         raise ModelError(
             f"model {model.name} has no calibration, which int8 needs; make a model folder that "
-            f"has one with: edge-inference quantize {model.name} --calibration IMAGES "
-            "--output FOLDER"
+            f"has one with: edge-inference quantize {command_argument(model)} "
+            "--calibration IMAGES --output FOLDER"
         )
     with (
         tempfile.TemporaryDirectory(prefix="edge_inference_") as folder,
@@ -161,6 +162,10 @@ def _search(
     unconverted = trials.derive(already_fp32).kept
     before = trials.check()
     stop_if_cancelled()
+    if not (before.is_checked or before.reasons):
+        raise ModelError(
+            f"model {request.model.name}: {before.summary()}, or give them with --images"
+        )
     fp32 = fold(trials.source)
     converted = frozenset(node.name for node in fp32.graph.node) - set(unconverted)
     progress("layer sensitivity", None)
@@ -245,7 +250,7 @@ def _rank(
 def _output_noise(report: SelfCheckReport) -> float:
     """Return the noise-to-signal ratio of the worst output, infinite if it is not finite."""
     outputs = report.outputs
-    if outputs is None or outputs.nan_count or outputs.inf_count:
+    if not report.is_checked or outputs is None or outputs.nan_count or outputs.inf_count:
         return math.inf
     if not outputs.tensors and report.results is not None:  # their rows depend on the data
         return 1.0 - report.results.share

@@ -21,6 +21,7 @@ from edge_inference.core.measured_costs import MeasuredCosts
 from edge_inference.core.models.model import ModelDescription
 from edge_inference.core.models.self_check import run_self_check
 from edge_inference.core.models.variants import PRECISIONS
+from edge_inference.core.onnx_format.onnx_files import model_size
 from edge_inference.core.results import Classification
 from edge_inference.core.runtime.latency import Percentiles
 from edge_inference.core.settings import suggestion
@@ -258,7 +259,7 @@ class _CompareRun:
             engine=engine.describe(),
             layers_by_precision=layers,
             precision_in_use=engine.precision_in_use or next(iter(layers), None),
-            file_bytes=file.stat().st_size,
+            file_bytes=_size_of(file),
             check=check,
             accuracy=_measure_accuracy(request, memoized),
             previous_cost=self._previous_costs.newest(configuration_of(selection, self._cache)),
@@ -299,6 +300,11 @@ def _measure_accuracy(request: CompareRequest, infer: MemoizedEngine) -> Measure
         if isinstance(result, Classification) and len(result):
             correct += int(result.class_ids[0]) == class_id
     return MeasuredAccuracy(correct, len(request.images))
+
+
+def _size_of(file: Path) -> int:
+    """Return the size of a file, and of the files of weights that an ONNX file has besides."""
+    return model_size(file) if file.suffix.lower() == ".onnx" else file.stat().st_size
 
 
 def _count_layers(backend: str, file: Path) -> dict[str, int]:

@@ -39,8 +39,9 @@ class CompareRow:
     run. ``layers_by_precision`` counts the layers (on the CPU those with weights) by the
     precision that they really compute in; it is empty if the engine does not report it.
     ``precision_in_use`` is the precision of most layers. ``file_bytes`` is the size of the file
-    that the engine opens. ``measured_cost`` is the cost that was stored in the cache, with its
-    measurement, ``previous_cost`` the cost that the cache had before.
+    that the engine opens, with the files of weights that it references. ``measured_cost`` is the
+    cost that was stored in the cache, with its measurement, ``previous_cost`` the cost that the
+    cache had before.
     """
 
     backend: str
@@ -69,8 +70,20 @@ class CompareRow:
 
     @property
     def passed(self) -> bool:
-        """Tell whether the engine runs and reaches the model's thresholds."""
-        return not self.failure and self.check is not None and self.check.passed
+        """Tell whether the engine runs and reaches the model's thresholds.
+
+        The reference needs no evidence that it agrees with itself.
+        """
+        if self.failure or self.check is None:
+            return False
+        return self.check.passed or (self.is_reference and not self.check.reasons)
+
+    @property
+    def is_unchecked(self) -> bool:
+        """Tell whether the engine runs, but nothing of it could be compared."""
+        if self.failure or self.check is None or self.is_reference:
+            return False
+        return not (self.check.is_checked or self.check.reasons)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Finds nodes whose values overflow fp16, by running the network in fp32 on real images."""
+"""Finds nodes whose values do not fit fp16, by running the network in fp32 on real images."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from edge_inference.optimize.intermediate_tensors import IntermediateTensors
 
 #: Safety factor: other images can lead to larger values.
 HEADROOM = 2.0
+#: Below this, fp16 keeps fewer than 8 of 11 bits: its numbers are multiples of 2 ** -24.
+MIN_FP16 = 2.0**-16
 
 
 def find_overflows(
@@ -30,10 +32,11 @@ def find_overflows(
     cancelled: Cancelled = lambda: False,
     description: ModelDescription | None = None,
 ) -> dict[str, float]:
-    """Return the nodes that must stay in fp32, each with the largest value it reads or writes.
+    """Return the nodes that must stay in fp32, each with the largest value of such a tensor.
 
     A node must stay in fp32 if it reads or writes a tensor whose largest absolute value, times
-    HEADROOM, exceeds the largest fp16 number (65504). Raises what ``calibrate.calibrate`` raises.
+    HEADROOM, exceeds the largest fp16 number (65504), or is below MIN_FP16 but not 0. Raises what
+    ``calibrate.calibrate`` raises.
     """
     model = fold(onnx_file)
     activations = IntermediateTensors(model, input_name, description)
@@ -53,10 +56,14 @@ def find_overflows(
             progress(count)
     if not count:
         raise SourceError("search for overflows: expected at least one image, got none")
-    too_large = {name: value for name, value in largest.items() if not value <= MAX_FP16 / HEADROOM}
+    unfit = {
+        name: value
+        for name, value in largest.items()
+        if value and not MIN_FP16 <= value <= MAX_FP16 / HEADROOM
+    }
     nodes = {}
     for node in model.graph.node:
-        values_at = [too_large[name] for name in (*node.input, *node.output) if name in too_large]
+        values_at = [unfit[name] for name in (*node.input, *node.output) if name in unfit]
         if values_at:
             nodes[node.name] = max(values_at)
     return nodes

@@ -65,7 +65,7 @@ class QuantizeRequest:
 
     ``output`` is the new model folder; it must not exist. ``calibration`` is a source of images
     as ``calibration_images`` takes it, ``topic`` one of its topics where it is a recorded bag.
-    int8 needs a source; without one, fp16 uses the model's golden images. At most
+    int8 needs a source; without one, fp16 uses the images of the self-check. At most
     ``max_images`` images are measured. ``keep_fp32`` names ONNX nodes that stay in fp32, in
     addition to those in ``model.yaml``. ``export`` is a file for the derived ONNX model,
     ``target`` the engine that it is for. ``keep_failed`` keeps a folder that does not pass.
@@ -269,9 +269,11 @@ class _QuantizeRun:
             cancelled=self._cancelled,
             description=model,
         )
-        source = "the golden images" if is_golden else str(request.calibration)
+        source = str(request.calibration)
+        if is_golden:
+            source = "the golden images" if model.golden else "a generated image"
         nodes = ", ".join(f"{name} ({value:.3g})" for name, value in overflows.items())
-        self.steps.append(f"nodes whose values overflow fp16 on {source}: {nodes or 'none'}")
+        self.steps.append(f"nodes whose values do not fit fp16 on {source}: {nodes or 'none'}")
         keep = (*model.derive.fp16_keep_fp32, *request.keep_fp32, *overflows)
         return self._staged.write_derivation({"fp16_keep_fp32": list(dict.fromkeys(keep))})
 

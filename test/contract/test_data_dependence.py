@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from edge_inference.core.models.graph.data_dependence import DataDependence, fin
 from edge_inference.core.models.model import load_model
 from edge_inference.core.models.model_search import find_model
 from edge_inference.core.models.self_check import SelfCheckReport, run_self_check
+from edge_inference.core.results import ResultAgreement
 from input_kinds import cells_image, write_detector
 
 Change = Callable[[NDArray[np.float32]], NDArray[np.float32]]
@@ -28,7 +30,9 @@ CELLS = {(0, 0): 0.45, (1, 2): 0.9, (3, 1): 0.8}
 FAINT, FIRST, SECOND = 0, 2, 1  # rows, in the order of the cells from top to bottom
 
 
-def check(folder: Path, change: Change) -> SelfCheckReport:
+def check(
+    folder: Path, change: Change, cells: Mapping[tuple[int, int], float] = CELLS
+) -> SelfCheckReport:
     """Check a candidate that changes the rows of the detector."""
     model = load_model(folder)
     with OrtBackend(model.variants["fp32"].file).fit_to(model) as backend:
@@ -37,7 +41,7 @@ def check(folder: Path, change: Change) -> SelfCheckReport:
             return {name: change(rows) for name, rows in backend.infer(inputs).items()}
 
         return run_self_check(
-            model, backend.infer, candidate, [Frame.from_array(cells_image(CELLS))]
+            model, backend.infer, candidate, [Frame.from_array(cells_image(cells))]
         )
 
 
@@ -92,14 +96,99 @@ def test_what_it_may_not(tmp_path: Path, change: Change, reason: str) -> None:
     assert reason in "; ".join(report.reasons)
 
 
-def test_no_rows_on_both_sides_agree(tmp_path: Path) -> None:
+def test_no_rows_on_both_sides_check_nothing(tmp_path: Path) -> None:
+    report = check(write_detector(tmp_path / "model"), lambda rows: rows, {})
+    assert (report.passed, report.is_checked, report.reasons) == (False, False, ())
+    assert report.figures() == {}
+    assert report.summary() == (
+        "self-check: not checked: neither side finds anything in 1 image(s), and raw outputs are "
+        "not compared: their rows depend on the data; add golden images in which the model finds "
+        "something"
+    )
+
+
+def write_strict_detector(folder: Path, **changes: Any) -> Path:
+    return write_detector(
+        folder, decoder={"name": "yolov8", "layout": "end_to_end", "confidence": 0.95}, **changes
+    )
+
+
+@pytest.mark.parametrize("change", [lambda rows: rows, lambda rows: rows[:, ::-1]])
+def test_what_the_confidence_leaves_out_is_compared_where_nothing_is_found(
+    tmp_path: Path, change: Change
+) -> None:
+    report = check(write_strict_detector(tmp_path / "model"), change)
+    assert report.passed, report.summary()
+    assert report.is_faint
+    assert "agreement 100.0% with the lowest confidence, since nothing is" in report.summary()
+
+
+@pytest.mark.parametrize("change", [moved, lambda rows: rows[:, :0]])
+def test_a_difference_in_what_the_confidence_leaves_out_is_found(
+    tmp_path: Path, change: Change
+) -> None:
+    report = check(write_strict_detector(tmp_path / "model"), change)
+    assert not report.passed
+    assert "of the results agree with the lowest confidence" in report.summary()
+
+
+def test_what_the_graph_may_have_dropped_is_no_evidence(tmp_path: Path) -> None:
+    folder = write_strict_detector(tmp_path / "model", threshold=0.02)
+    report = check(folder, lambda rows: rows[:, :0], {(1, 1): 0.08})
+    assert (report.is_checked, report.reasons) == (False, ())
+
+
+ROWS = np.array(
+    [[0, 0, 8, 8, 0.03, 0], [8, 8, 16, 16, 0.02, 0], [16, 0, 24, 8, 0.001, 0], [0] * 6], np.float32
+)[None]
+
+
+def check_chosen(
+    tmp_path: Path, change: Change, rows: NDArray[np.float32] = ROWS
+) -> SelfCheckReport:
+    """Check a graph that chooses rows by TopK, and so always has the same number of them."""
+    file = tmp_path / "chosen.onnx"
+    value = helper.make_tensor_value_info
+    node = helper.make_node("TopK", ["image", "count"], ["detections", "indices"])
+    outputs = [value("detections", FLOAT, [1, 4, 6])]
+    count = numpy_helper.from_array(np.array([4]), "count")
+    graph = helper.make_graph([node], "chosen", [value("image", FLOAT, [1, 9])], outputs, [count])
+    onnx.save(helper.make_model(graph), file)
     model = load_model(write_detector(tmp_path / "model"))
-    with OrtBackend(model.variants["fp32"].file).fit_to(model) as backend:
-        dark = [Frame.from_array(np.zeros((32, 32, 3), np.uint8))]
-        report = run_self_check(model, backend.infer, backend.infer, dark)
+    variant = dataclasses.replace(model.variants["fp32"], file=file)
+    model = dataclasses.replace(model, variants={"fp32": variant})
+    assert find_data_dependence(file).unordered == {"detections"}
+    return run_self_check(
+        model,
+        lambda inputs: {"detections": rows},
+        lambda inputs: {"detections": change(rows.copy())},
+        [Frame.from_array(cells_image({}))] * 2,
+    )
+
+
+def test_chosen_rows_below_the_confidence_are_compared(tmp_path: Path) -> None:
+    report = check_chosen(tmp_path, lambda rows: rows[:, [1, 0, 3, 3]])  # the faintest is lost
+    assert report.passed, report.summary()
+    assert report.results == ResultAgreement(8, 8)  # two rows on two sides in two images
+
+
+def test_other_chosen_rows_below_the_confidence_fail(tmp_path: Path) -> None:
+    report = check_chosen(tmp_path, lambda rows: rows + np.array([8, 8, 8, 8, 0, 0], np.float32))
+    assert report.reasons[0].startswith("50.0% of the results agree with the lowest confidence")
+
+
+def test_rows_that_only_fill_up_a_tensor_are_no_evidence(tmp_path: Path) -> None:
+    report = check_chosen(tmp_path, lambda rows: rows, np.zeros_like(ROWS))
+    assert (report.is_checked, report.reasons) == (False, ())
+
+
+def test_one_image_with_results_is_evidence_for_all(tmp_path: Path) -> None:
+    rows = ROWS.copy()
+    rows[0, 0, 4] = 0.9
+    report = check_chosen(tmp_path, lambda rows: rows[:, [0, 3, 3, 3]], rows)
     assert report.passed
-    assert report.results is not None
-    assert report.results.compared == 0
+    assert report.results == ResultAgreement(4, 4)
+    assert not report.is_faint
 
 
 def test_rows_of_an_operator_that_is_not_known_to_choose(tmp_path: Path) -> None:

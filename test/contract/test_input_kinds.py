@@ -151,6 +151,20 @@ def test_one_image_fills_a_fixed_batch_and_its_row_is_decoded(tmp_path: Path) ->
             backend.infer({"image": np.zeros((5, 3, HEIGHT, WIDTH), np.float32)})
 
 
+def test_an_engine_that_cannot_be_compared_serves_and_says_so(tmp_path: Path) -> None:
+    model = load_model(write_detector(tmp_path / "model", threshold=0.95))
+    cache = ArtifactCache(tmp_path)
+    selection = prepare(EngineRequest(model, "ort", "fp16"), cache)
+    assert selection.backend is not None
+    with selection.backend as backend:
+        checked = check_engine(selection, backend)
+    assert checked.notes["self-check"].startswith("self-check: not checked: neither side finds")
+    assert checked.notes["self-check"].endswith(
+        "add golden images in which the model finds something"
+    )
+    assert checked.warnings == ()
+
+
 @pytest.mark.parametrize("batch", ["batch", "N", None])
 def test_a_dynamic_batch_is_one(tmp_path: Path, batch: str | None) -> None:
     folder = write_classifier(tmp_path / "model", batch=batch)

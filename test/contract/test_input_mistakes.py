@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from edge_inference.core.images.preprocess import Preprocessor
+from edge_inference.core.models.graph.extra_inputs import describe_missing
+from edge_inference.core.models.graph.tensor_spec import TensorSpec
 from edge_inference.core.models.model import load_model
 from edge_inference.errors import ConfigError, ImageError, ModelError
 from input_kinds import (
@@ -155,3 +157,17 @@ def test_numbers_beyond_the_type_are_told(tmp_path: Path) -> None:
     preprocess(frame_of([1, 2, 255], "16UC3", np.uint16))
     with pytest.raises(ImageError, match=r"expected 0 to 255 for the uint8 .* got 1 to 4000"):
         preprocess(frame_of([1, 2, 4000], "16UC3", np.uint16))
+
+
+@pytest.mark.parametrize(
+    ("shape", "example"),
+    [
+        ((None, 2), "[[0.0, 0.0]]"),
+        ((2, 9), "0.0"),
+        ((2**32, 2**32), "0.0"),  # the product is 0 in 64 bits
+        ((2**62, 2, 2**40), "0.0"),
+    ],
+)
+def test_the_example_of_a_missing_value(shape: tuple[int | None, ...], example: str) -> None:
+    text = describe_missing(TensorSpec("sizes", np.dtype("f4"), shape))
+    assert f"extra_inputs: {{sizes: {example}}} with" in text

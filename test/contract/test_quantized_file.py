@@ -214,6 +214,43 @@ def test_a_file_that_has_no_form_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "t.onnx").exists()
 
 
+@pytest.mark.parametrize(
+    ("scale", "zero_point", "axis", "words"),
+    [
+        (np.ones(5, np.float32), np.full(5, 128, np.uint8), 0, r"of axis 0 of \[4, 2\] .* got 5"),
+        (np.ones(4, np.float32), np.full(3, 128, np.uint8), 0, r"of axis 0 of \[4, 2\] .* got 3"),
+        (np.ones(4, np.float32), np.full(4, 128, np.uint8), 1, r"of axis 1 of \[4, 2\] .* got 4"),
+        (np.ones(4, np.float32), np.full(4, 128, np.uint8), 2, r"of axis 2 of \[4, 2\] .* got 4"),
+        (np.ones(4, np.float32), np.full(4, 128, np.uint8), -3, r"of axis -3 of \[4, 2\] .* got 4"),
+        (np.ones(5, np.float32), np.uint8(128), 0, r"of axis 0 of \[4, 2\] .* got 5"),
+        (np.ones(4, np.float32), np.uint8(128), 2, r"of axis 2 of \[4, 2\] .* got 4"),
+        (np.array(["1"], object), np.uint8(128), 0, "scale of node 'dq' is a text"),
+    ],
+)
+def test_scales_that_do_not_fit_are_refused_in_a_sentence(
+    scale: np.ndarray, zero_point: np.ndarray, axis: int, words: str, tmp_path: Path
+) -> None:
+    graph = helper.make_graph(
+        [
+            helper.make_node("DequantizeLinear", ["w", "s", "z"], ["d"], name="dq", axis=axis),
+            helper.make_node("MatMul", ["x", "d"], ["y"]),
+        ],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 2])],
+        [
+            numpy_helper.from_array(np.full((4, 2), 9, np.uint8), "w"),
+            numpy_helper.from_array(scale, "s"),
+            numpy_helper.from_array(zero_point, "z"),
+        ],
+    )
+    file = tmp_path / "q.onnx"
+    model = helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 17)])
+    file.write_bytes(model.SerializeToString())
+    with pytest.raises(ModelError, match=words):
+        write_for_tensorrt(file, tmp_path / "t.onnx")
+
+
 def test_numbers_that_another_operator_reads_are_not_shifted(tmp_path: Path) -> None:
     model = LAYOUTS["ort around 128"]()
     pool = helper.make_node("MaxPool", ["x_q"], ["x_pooled"], kernel_shape=[1, 1])
@@ -371,6 +408,70 @@ def test_what_is_not_a_readable_onnx_file_has_no_description(tmp_path: Path) -> 
             damaged[place] = rng.integers(256)
         (tmp_path / "cut.onnx").write_bytes(damaged)
         look_at(tmp_path / "cut.onnx")
+
+
+def write_nodes(file: Path, nodes: list[onnx.NodeProto], *constants: onnx.TensorProto) -> Path:
+    """Write nodes from x to y that no checker has seen."""
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [4])],
+        [
+            numpy_helper.from_array(np.float32(0.1), "scale"),
+            numpy_helper.from_array(np.uint8(128), "middle"),
+            *constants,
+        ],
+    )
+    file.write_bytes(helper.make_model(graph).SerializeToString())
+    return file
+
+
+def test_nodes_that_need_each_other_end_the_search(tmp_path: Path) -> None:
+    pair = ["scale", "middle"]
+    found = look(
+        write_nodes(
+            tmp_path / "q.onnx",
+            [
+                helper.make_node("QuantizeLinear", ["x", *pair], ["a"]),
+                helper.make_node("Identity", ["a"], ["b"]),
+                helper.make_node("Identity", ["b"], ["a"]),
+                helper.make_node("DequantizeLinear", ["b", *pair], ["y"]),
+            ],
+        )
+    )
+    assert found.activations == ("uint8",)
+
+
+def test_a_pair_node_without_outputs_is_no_error(tmp_path: Path) -> None:
+    pair = ["scale", "middle"]
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", *pair], []),
+        helper.make_node("DequantizeLinear", [], ["y"]),
+    ]
+    assert look(write_nodes(tmp_path / "q.onnx", nodes)).activations == ("uint8", "unknown")
+
+
+def test_a_scale_of_countless_values_is_no_error(tmp_path: Path) -> None:
+    huge = TensorProto(name="huge", dims=[2**62] * 60, data_type=TensorProto.FLOAT)
+    weights = numpy_helper.from_array(np.ones(4, np.int8), "w")
+    nodes = [helper.make_node("DequantizeLinear", ["w", "huge"], ["y"])]
+    found = look(write_nodes(tmp_path / "q.onnx", nodes, huge, weights))
+    assert found.kind == "weights only"
+    assert found.per_channel
+
+
+def test_the_zero_points_of_all_activations_count(tmp_path: Path) -> None:
+    points = (3, 3, 9, 6)
+    constants = [numpy_helper.from_array(np.uint8(each), f"z{i}") for i, each in enumerate(points)]
+    nodes = []
+    for i in range(len(points)):
+        pair = ["scale", f"z{i}"]
+        nodes.append(helper.make_node("QuantizeLinear", ["x", *pair], [f"q{i}"]))
+        nodes.append(helper.make_node("DequantizeLinear", [f"q{i}", *pair], [f"d{i}"]))
+    nodes.append(helper.make_node("Sum", [f"d{i}" for i in range(len(points))], ["y"]))
+    found = look(write_nodes(tmp_path / "q.onnx", nodes, *constants))
+    assert found.obstacles == ("uint8 activations with zero points of 3 to 9",)
 
 
 def test_a_changed_file_is_looked_at_again(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ ON_ONNX = PACKAGE / "engines" / "precision"
 TENSORRT = re.compile(r"\btrt\b")
 # Own objects with the name of a TensorRT object and without a declaration at their use.
 NOT_TENSORRT = {
-    ("engines/cache/artifacts.py", "ICudaEngine.read"),
+    ("engines/build/model_options.py", "ICudaEngine.read"),
 }
 
 

@@ -290,7 +290,7 @@ def edit(old: str, new: str):
         (
             "Inference",
             remove,
-            "nanodet.onnx: cannot be read",
+            "nanodet.onnx: no such file; put the model's ONNX file there",
         ),
         ("Preprocess", shutil.rmtree, "not a model folder; expected a model.yaml in it"),
         ("Preprocess", edit("width: 416", "width: wide"), r"model\.yaml, line \d+.*width.*'wide'"),

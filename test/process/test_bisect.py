@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from edge_inference.core.models.golden import SelfCheckThresholds
 from edge_inference.core.models.model import ModelDescription, load_model
 from edge_inference.engines.precision.derive import derive
 from edge_inference.engines.precision.folding import fold
-from edge_inference.errors import ConfigError, ModelError, TensorError
+from edge_inference.errors import ConfigError, ModelError
 from edge_inference.optimize.bisect import (
     BisectReport,
     BisectRequest,
@@ -26,6 +27,7 @@ from edge_inference.optimize.bisect import (
 from edge_inference.optimize.fp16_emulation import emulate_fp16
 from edge_inference.optimize.images.image_set import ImageSet
 from edge_inference.optimize.layer_groups import group_layers
+from input_kinds import write_detector
 from sensitive_model import SENSITIVE, load_overflowing, load_sensitive, make_images
 from small_model import write_model
 
@@ -142,8 +144,15 @@ def test_a_search_cancelled_later_reports_what_it_has(
 
 def test_int8_without_calibration_says_how_to_get_one(tmp_path: Path) -> None:
     model = load_model(write_model(tmp_path / "plain"))
-    with pytest.raises(ModelError, match="edge-inference quantize plain"):
+    command = re.escape(f"edge-inference quantize {tmp_path / 'plain'} --calibration")
+    with pytest.raises(ModelError, match=command):
         bisect(make_request(model))
+
+
+def test_a_check_without_evidence_needs_other_images(tmp_path: Path) -> None:
+    model = load_model(write_detector(tmp_path / "blind", threshold=0.98))
+    with pytest.raises(ModelError, match=r"blind: self-check: not checked: .* with --images"):
+        bisect(make_request(model, "fp16", images=some_images(1)))
 
 
 def test_a_model_without_fp32_is_refused(sensitive: ModelDescription) -> None:
@@ -160,9 +169,9 @@ def test_an_unknown_precision_or_target_is_refused(
         bisect(make_request(sensitive, precision, target=target))
 
 
-def test_an_error_of_the_network_passes_through(sensitive: ModelDescription) -> None:
+def test_an_input_that_does_not_fit_the_graph_is_refused(sensitive: ModelDescription) -> None:
     wrong = replace(sensitive, input=replace(sensitive.input, width=8))
-    with pytest.raises(TensorError):
+    with pytest.raises(ModelError, match=r"set input\.width to 16"):
         bisect(make_request(wrong))
 
 

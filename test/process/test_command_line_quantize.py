@@ -8,6 +8,7 @@ import signal
 import stat
 from pathlib import Path
 
+import cv2
 import onnx
 import pytest
 
@@ -17,6 +18,8 @@ from edge_inference.engines.cache.artifacts import precisions
 from edge_inference.engines.precision.calibration import Calibration
 from edge_inference.optimize import quantize as quantize_module
 from edge_inference.optimize.calibrate import DEFAULT_METHOD
+from external_weights import split_model
+from input_kinds import cells_image, write_detector
 from small_model import write_images, write_model
 
 
@@ -200,6 +203,18 @@ def test_the_new_model_runs(
     assert quantized["derivable"] == ["fp16", "int8"]
 
 
+def test_the_listed_size_includes_the_files_of_weights(
+    model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    split = split_model(model)
+    assert run(["models", "--json", "--model-path", str(model.parent)]) == 0
+    listed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    (entry,) = (entry for entry in listed if entry["name"] == "small")
+    weights = 4 * (3 * 3 * 3 * 3 + 3 * 3)
+    file = split.variants["fp32"].file
+    assert entry["variants"]["fp32"]["bytes"] == file.stat().st_size + weights
+
+
 def test_json(model: Path, images: Path, output: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert quantize(model, output, "--calibration", images, "--json") == 0
     *steps, last = map(json.loads, capsys.readouterr().out.splitlines())
@@ -260,6 +275,17 @@ def test_fp16_keeps_overflowing_nodes_and_needs_no_images(
     assert "first (" in capsys.readouterr().out
 
 
+def test_fp16_keeps_nodes_whose_values_are_too_small(
+    tmp_path: Path, output: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = write_model(tmp_path / "models" / "faint", scale=4e-6)
+    assert quantize(model, output, "--precision", "fp16") == 0
+    assert {"first", "relu", "second"} <= set(load_model(output).derive.fp16_keep_fp32)
+    steps = capsys.readouterr().out
+    assert "nodes whose values do not fit fp16 on the golden images: first (" in steps
+    assert "e-06)" in steps.partition("first (")[2].partition(",")[0]
+
+
 def test_fp16_without_an_overflow(model: Path, output: Path) -> None:
     assert quantize(model, output, "--precision", "fp16") == 0
     assert load_model(output).derive.fp16_keep_fp32 == ()
@@ -293,6 +319,60 @@ def test_a_model_with_too_much_loss_is_not_kept(
     assert "edge-inference bisect" in error_line
     assert is_output_empty(output)
     assert not file.exists()
+
+
+def without_golden_images(model: Path, more: str = "") -> Path:
+    text, golden, _ = (model / "model.yaml").read_text().partition("golden:\n")
+    assert golden
+    (model / "model.yaml").write_text(text + more)
+    return model
+
+
+def test_the_hint_for_fp16_does_not_name_what_only_int8_has(
+    tmp_path: Path, output: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = without_golden_images(write_model(tmp_path / "models" / "strict"), STRICT)
+    assert quantize(model, output, "--precision", "fp16") == 1
+    error_line = read_error_line(capsys)
+    assert "--keep-fp32, or change the thresholds in self_check of model.yaml" in error_line
+    assert "--method" not in error_line
+    assert ": generated images: output logits: SQNR" in error_line
+
+
+def test_a_model_without_golden_images_is_checked_on_a_generated_one(
+    model: Path, output: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert quantize(without_golden_images(model), output, "--precision", "fp16") == 0
+    printed = capsys.readouterr().out
+    assert "generated, 1" in printed
+    assert "do not fit fp16 on a generated image: none" in printed
+
+
+def test_a_model_of_which_nothing_can_be_compared_is_not_kept(
+    tmp_path: Path, output: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = write_detector(tmp_path / "models" / "blind", threshold=0.98)
+    dark = tmp_path / "dark"
+    dark.mkdir()
+    for number in range(4):
+        cv2.imwrite(str(dark / f"{number}.png"), cells_image({}))
+    assert quantize(model, output, "--precision", "fp16", "--calibration", dark) == 1
+    error_line = read_error_line(capsys)
+    assert "not checked: neither side finds anything in 1 image(s)" in error_line
+    assert "golden images in which the model finds something, or give them with" in error_line
+    assert "--keep-fp32" not in error_line
+    assert is_output_empty(output)
+    cv2.imwrite(str(dark / "2.png"), cells_image({(1, 1): 1.0}))  # the one that is held out
+    assert quantize(model, output, "--precision", "fp16", "--calibration", dark) == 0
+
+
+def test_an_onnx_file_needs_a_model_folder_before_it_needs_images(
+    model: Path, output: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert quantize(model / "small.onnx", output) == 1
+    error_line = read_error_line(capsys)
+    assert "small.onnx: " in error_line
+    assert "--calibration" not in error_line
 
 
 def test_force_keeps_it_and_still_fails(

@@ -215,6 +215,13 @@ def test_an_extra_input_that_is_no_json(capsys: pytest.CaptureFixture[str]) -> N
     assert "expected NAME=VALUES" in text
 
 
+@pytest.mark.parametrize("value", ["[[1, 2], [3]]", '"a"', '{"a": 1}', "1e400", "[true, 1]"])
+def test_an_extra_input_that_is_no_array(capsys: pytest.CaptureFixture[str], value: str) -> None:
+    write_graph(Path("net.onnx"), [1, 10], {**IMAGE, "factor": (FLOAT, [1, 2])})
+    text = refusal(capsys, "net.onnx", "--extra-input", f"factor={value}")
+    assert "--extra-input 'factor': expected " in text
+
+
 def test_a_further_input(capsys: pytest.CaptureFixture[str]) -> None:
     inputs = {**IMAGE, "factor": (FLOAT, [1, 2])}
     write_graph(Path("net.onnx"), [1, 10], inputs)
@@ -345,6 +352,14 @@ def test_weights_in_other_files(capsys: pytest.CaptureFixture[str]) -> None:
     Path("exported/net.onnx.data").unlink()
     text = refusal(capsys, "exported/net.onnx", "other")
     assert "net.onnx.data: no such file" in text
+
+
+def test_a_label_that_no_message_can_have(capsys: pytest.CaptureFixture[str]) -> None:
+    names = {0: "half \ud800", 1: "b", 2: "c"}
+    metadata = ultralytics_metadata("YOLOv8n-cls", "classify", names=names)
+    write_graph(Path("net.onnx"), [1, 3], metadata=metadata)
+    text = refusal(capsys, "net.onnx")
+    assert "name of class 0, got half of a surrogate pair" in text
 
 
 def test_texts_of_a_stranger_stay_in_their_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -240,6 +240,12 @@ def test_classes(reference: Result, candidate: Result, share: float) -> None:
     assert agreement_share(reference, candidate) == share
 
 
+def test_an_image_without_a_class_is_not_counted() -> None:
+    assert compare_results(classification(), classification()) == ResultAgreement(0, 0)
+    one = classification(("cat", 0.4))
+    assert compare_results(one, classification()) == ResultAgreement(0, 1)
+
+
 @pytest.mark.parametrize(
     ("named", "margin", "share"),
     [("cat", 0.0, 1.0), ("dog", 0.04, 0.0), ("dog", 0.06, 1.0), ("cow", 0.5, 0.0)],

@@ -12,6 +12,7 @@ from edge_inference.core.engine_configuration import EngineConfiguration
 from edge_inference.core.measured_costs import Cost, Measurement, Spread
 from edge_inference.core.models.model_search import find_model
 from edge_inference.core.models.self_check import SelfCheckReport
+from edge_inference.core.results import ResultAgreement
 from edge_inference.core.runtime.latency import Percentiles
 from edge_inference.optimize.comparison import CompareRow, Comparison
 from edge_inference.optimize.images.image_set import ImageSet
@@ -43,7 +44,7 @@ def shown(now_s: float, before_s: float | None) -> tuple[str, dict]:
     row = CompareRow(
         "ort",
         "fp32",
-        check=SelfCheckReport(1, (), None, None),
+        check=SelfCheckReport(1, (), ResultAgreement(1, 1), None),
         latency=Percentiles(*[90.0] * 6),
         measured_cost=(cost(FP32, now_s), Measurement("compare", 1.0, ())),
         previous_cost=known,

@@ -159,6 +159,11 @@ def test_the_metadata_of_ultralytics() -> None:
         ("stride", "True"),
         ("end2end", "1"),
         ("args", "[]"),
+        ("names", "{[1]: 'a'}"),
+        ("names", "{[1]}"),
+        ("args", "{{}: True}"),
+        ("imgsz", "-" * 100_000 + "640"),
+        ("names", '{"names": ' * 300 + '["a"]' + "}" * 300),
     ],
 )
 def test_hostile_metadata_says_nothing(key: str, text: str) -> None:

@@ -121,6 +121,7 @@ def test_hostile_texts_are_read_in_linear_time() -> None:
     """Each would take minutes with an expression that tries every division of the blanks."""
     blanks = " " * 500_000
     assert len(parse_labels(f"a\nitem{blanks}x")) == 2
+    assert len(parse_labels(f"item{blanks}x\na")) == 2
     assert len(parse_labels(f"0{blanks}a\n1{blanks}b")) == 2
     with pytest.raises(ValueError, match="item without"):
         parse_labels(f"item {{ id{blanks}x }}")
@@ -131,6 +132,15 @@ def test_hostile_texts_are_read_in_linear_time() -> None:
 )
 def test_values_that_are_no_labels(value: object) -> None:
     assert labels_of(value) is None
+
+
+def test_labels_below_a_known_key_only() -> None:
+    assert labels_of({"names": ["cat"]}) == ("cat",)
+    assert labels_of({"names": {"names": ["cat"]}}) is None
+    nested: dict[str, object] = {"names": ["cat"]}
+    for _ in range(5000):  # deeper than any recursion
+        nested = {"names": nested}
+    assert labels_of(nested) is None
 
 
 def test_the_shipped_labels_are_read_line_by_line() -> None:

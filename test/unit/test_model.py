@@ -17,6 +17,7 @@ from edge_inference.core.models.model import load_model
 from edge_inference.core.models.model_search import (
     SEARCH_PATH_VARIABLE,
     available_models,
+    command_argument,
     default_search_path,
     find_model,
 )
@@ -226,6 +227,22 @@ def test_a_path_needs_no_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert find_model("./mine", ()).name == "mine"
     monkeypatch.chdir(folder)
     assert find_model(".", ()).name == "mine"
+
+
+def test_a_command_names_a_model_so_that_it_finds_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, hidden = make(tmp_path / "a"), make(tmp_path / "b")
+    odd = make(tmp_path / "b", name="odd name")
+    monkeypatch.setenv(SEARCH_PATH_VARIABLE, f"{tmp_path / 'a'}")
+    monkeypatch.chdir(tmp_path / "b")
+    assert command_argument(load_model(first)) == "mine"
+    assert command_argument(load_model(hidden)) == str(hidden)
+    assert command_argument(load_model(odd)) == f"'{odd}'"
+    for path in ("./mine", "../a/../b/mine"):
+        assert find_model(command_argument(find_model(path))).folder.samefile(hidden)
+    monkeypatch.delenv(SEARCH_PATH_VARIABLE)
+    assert command_argument(load_model(first)) == str(first)
 
 
 def test_an_unknown_name_lists_the_available_models(tmp_path: Path) -> None:

@@ -38,6 +38,13 @@ _LOAD = "[ONNXRuntimeError] : 1 : FAIL : Load model from /there/net.onnx failed:
         ),
         ("", "RuntimeError"),
         ("x" * 5000, "x" * 400 + " …"),
+        # Names of strangers; each search would take hours without a limit.
+        ("a." * 2_000_000, "a." * 200 + " …"),
+        (
+            f"Non-zero status code returned while running Add node. Name:'{'b' * 900}' Status "
+            "Message: bad",
+            f"the node '{'b' * 199} (Add): bad",
+        ),
     ],
 )
 def test_the_reason_remains(text: str, reason: str) -> None:

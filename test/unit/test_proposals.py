@@ -105,6 +105,18 @@ DETECTORS: dict[str, tuple[Evidence, str]] = {
         ),
         "torchvision",
     ),
+    "torchvision, traced with a list of images, with masks": (
+        evidence(
+            {
+                "2288": rows(2, *BOX),
+                "2257": floats([0.0, SCORE]),
+                "2258": np.array([[1, CLASS + 1]], np.int64),
+                "2310": np.zeros((1, 2, 1, SIDE, SIDE), np.float32),
+            },
+            layout=(3, SIDE, SIDE),
+        ),
+        "torchvision",
+    ),
     "MMDeploy": (
         evidence({"dets": rows(20, *BOX, SCORE), "labels": np.full((1, 20), CLASS, np.int64)}),
         "rtmdet",
@@ -282,11 +294,89 @@ def test_a_map(
         {"a": np.zeros((1, 2, 3, 4, 5), np.float32)},
         {"a": np.zeros((2, 3), np.int64)},
         {"a": np.zeros((1, 7, 5), np.float32), "b": np.zeros((1, 2, 5), np.float32)},
+        # Lists of objects are no classes, whatever their names.
+        {"a": np.zeros((1, 7, 4), "f"), "b": np.zeros((1, 7), "f"), "c": np.zeros((1, 7), "f")},
+        {"a": np.zeros((7, 4), "f"), "b": np.zeros(7, "f"), "c": np.zeros(7, "f")},
         {},
     ],
 )
 def test_outputs_of_an_unknown_kind(outputs: Arrays) -> None:
     assert propose(evidence(outputs)) is None
+
+
+@pytest.mark.parametrize(
+    "shape", [(0, CELLS, 12), (0, 3 * CELLS, 12), (0, 11, CELLS), (0, 9, 6), (0, 2, 9, 9)]
+)
+def test_an_output_without_values_is_of_an_unknown_kind(shape: tuple[int, ...]) -> None:
+    assert propose(evidence({"out": np.zeros(shape, np.float32)})) is None
+
+
+def test_a_classifier_with_a_scalar() -> None:
+    metadata = ultralytics(task="classify")
+    proposal = propose(evidence({"out": floats(0.5)[()]}, metadata=metadata))
+    assert proposal is not None
+    assert proposal.settings == {"activation": "softmax"}
+
+
+@pytest.mark.parametrize(
+    ("steps", "mean"),
+    [
+        (None, [0.0]),
+        (7, [0.0]),
+        ("text", [0.0]),
+        ([None, {"type": ["Resize"]}, {}], [0.0]),
+        ([{"type": "NormalizeImage", "mean": [], "std": []}], [0.0]),
+        ([{"type": "NormalizeImage", "mean": [0.5, 0.5], "std": [1, 1]}], [0.0]),
+        ([{"type": "NormalizeImage", "mean": ["a"] * 3, "std": [1, 1, 1]}], [0.0]),
+        ([{"type": "NormalizeImage", "mean": [0.5, 0.4, 0.2], "std": [1, 1, 1]}], [127.5, 102, 51]),
+        ([{"type": "NormalizeImage", "mean": [0.5], "std": [0.25]}], [127.5]),
+    ],
+)
+def test_the_steps_of_paddle(steps: object, mean: list[float]) -> None:
+    sidecars = Sidecars(paddle={"Preprocess": steps})
+    proposal = propose(evidence({"out": rows(4, *scores(6))[0]}, sidecars=sidecars))
+    assert proposal is not None
+    assert proposal.decoder == "paddle_detection"
+    assert proposal.input["mean"] == mean
+
+
+@pytest.mark.parametrize(
+    ("mean", "expected"),
+    [
+        ([0.5, 0.4, 0.2], [127.5, 102, 51]),
+        ([0.5], [127.5]),
+        ([], [123.675, 116.28, 103.53]),
+        ([0.5, 0.5], [123.675, 116.28, 103.53]),
+        ("0.5", [123.675, 116.28, 103.53]),
+    ],
+)
+def test_the_mean_of_timm(mean: object, expected: list[float]) -> None:
+    timm = {"pretrained_cfg": {"mean": mean, "std": mean}}
+    found = propose(evidence({"out": floats([1, 2, 3])}, sidecars=Sidecars(transformers=timm)))
+    assert found is not None
+    assert found.family == "timm"
+    assert found.input["mean"] == expected
+
+
+def test_the_graph_of_a_torchvision_detector_normalizes_the_image_itself() -> None:
+    """Traced with an image tensor of three axes, as torchvision's documentation shows."""
+    for name in ("torchvision", "torchvision, traced with a list of images, with masks"):
+        proposal = propose(DETECTORS[name][0])
+        assert proposal is not None
+        spec = input_spec(proposal)
+        assert (spec.mean, spec.std) == ((0.0,), (255.0,))
+
+
+def test_a_torchvision_detector_with_an_object_of_class_0_has_no_background() -> None:
+    outputs = {
+        "boxes": floats(BOX, BOX),
+        "labels": np.array([0, CLASS], np.int64),
+        "scores": floats(0.9, SCORE),
+    }
+    proposal = propose(evidence(outputs))
+    assert proposal is not None
+    assert decode(proposal, outputs).class_ids.tolist() == [0, CLASS]
+    assert "classes from 0" in proposal.assumed["decoder.background"]
 
 
 def test_a_task_that_no_decoder_reads() -> None:

@@ -20,6 +20,7 @@ from detector_outputs import BOXES, IDS, LABELS, SCORES, SIZE, to_tensor, yolov8
 from edge_inference.core import decoders
 from edge_inference.core.images.frame import Frame
 from edge_inference.core.images.input_spec import InputSpec
+from edge_inference.core.models.agreement import compare_outputs
 from edge_inference.core.models.golden import Golden, SelfCheckThresholds
 from edge_inference.core.models.golden_check import InferFunction
 from edge_inference.core.models.model import ModelDescription
@@ -102,9 +103,53 @@ def check(
 
 def test_no_images_check_nothing() -> None:
     report = check(classify, count=0)
-    assert report.passed
+    assert (report.passed, report.reasons) == (False, ())
     assert report.figures() == {}
-    assert "nothing was checked" in report.summary()
+    assert report.summary().startswith("self-check: not checked: there is no image to compare; add")
+
+
+def rows_of(scores: NDArray[Any], dtype: Any = np.float32) -> InferFunction:
+    return lambda inputs: {"output0": scores.astype(dtype)}
+
+
+@pytest.mark.parametrize(
+    "outputs", [np.zeros((1, 4 + len(LABELS), 9)), np.zeros((1, 4 + len(LABELS), 0))]
+)
+def test_outputs_without_a_value_are_no_evidence(outputs: NDArray[Any]) -> None:
+    report = run_self_check(DETECTOR, rows_of(outputs), rows_of(outputs), make_images(2))
+    assert (report.passed, report.reasons) == (False, ())
+    assert "cosine" not in report.figures()
+    assert "no output has a value other than 0; add golden images" in report.summary()
+
+
+def test_outputs_without_results_are_evidence() -> None:
+    faint = rows_of(np.full((1, 4 + len(LABELS), 9), 0.01))
+    report = run_self_check(DETECTOR, faint, faint, make_images(2))
+    assert report.passed
+    assert report.summary() == (
+        "self-check: passed on 2 image(s), nothing found to compare, outputs equal"
+    )
+    assert "agreement" not in report.figures()
+
+
+@pytest.mark.parametrize(
+    ("reference", "candidate", "has_signal"),
+    [
+        ([0.0, 0.0], [0.0, 0.0], False),
+        ([np.nan, np.inf], [np.nan, 1.0], False),
+        ([], [], False),
+        ([1, 2], [1, 2], False),  # integers have no scale
+        ([0.0, 1e-9], [0.0, 0.0], True),
+        ([0.0, 0.0], [0.0, 1.0], True),
+    ],
+)
+def test_what_outputs_can_tell(
+    reference: list[float], candidate: list[float], has_signal: bool
+) -> None:
+    expected, actual = (
+        np.array(values, int if values == [1, 2] else float) for values in (reference, candidate)
+    )
+    assert compare_outputs({"x": expected}, {"x": actual}).has_signal is has_signal
 
 
 def test_the_same_engine_passes() -> None:

@@ -12,7 +12,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from edge_inference.core.settings import setting
-from edge_inference.core.yaml_file import Section, load_yaml
+from edge_inference.core.yaml_file import Section, load_yaml, to_yaml_line
 from edge_inference.errors import ConfigError
 
 
@@ -113,6 +113,17 @@ def test_values_written_by_pyyaml_are_read_back(
     text = yaml.safe_dump(values)
     assume("*id" not in text)  # the writer uses aliases for equal lists
     assert load(tmp_path_factory.mktemp("yaml"), text).plain() == values
+
+
+@pytest.mark.parametrize(
+    "text", ["a\nb", "\n", " a\n\n b ", "a: 'b\nc'", "\u2028\x85", "1e3", "- a"]
+)
+def test_a_value_is_written_in_one_line(tmp_path: Path, text: str) -> None:
+    line = to_yaml_line(text)
+    assert len(line.splitlines()) == 1
+    file = tmp_path / "one.yaml"
+    file.write_text(f"a: {line}\n{line}: {to_yaml_line([text])}\n", encoding="utf-8")
+    assert load_yaml(file).plain() == {"a": text, text: [text]}
 
 
 def test_a_section_becomes_settings(tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ from edge_inference.core.images.input_spec import InputSpec
 from edge_inference.core.images.preprocess import Preprocessor
 from edge_inference.core.label_file import read_labels_file
 from edge_inference.core.models.golden_check import make_ramp_image
+from edge_inference.core.models.graph.extra_inputs import to_array
 from edge_inference.core.models.model import DESCRIPTION_FILE, ModelDescription, load_model
 from edge_inference.core.models.model_search import default_search_path
 from edge_inference.core.onnx_format.onnx_files import external_files
@@ -45,7 +46,7 @@ from edge_inference.core.results import RESULT_KINDS, Result
 from edge_inference.core.settings import rules
 from edge_inference.engines.serving.backend_table import EngineRequest
 from edge_inference.engines.serving.selection import select_backend
-from edge_inference.errors import EdgeInferenceError, ImageError, ModelError
+from edge_inference.errors import ConfigError, EdgeInferenceError, ImageError, ModelError
 
 _SAMPLE = Path("nanodet", "golden", "astronaut.jpg")
 
@@ -202,10 +203,17 @@ def _try(
         labels=(),
         variants={},
         golden=(),
-        extra_inputs={name: np.asarray(value) for name, value in extra.items()},
+        extra_inputs={name: _to_array(name, value) for name, value in extra.items()},
     )
     with OrtBackend(file).fit_to(trial) as backend:
         return backend.infer({spec.name: Preprocessor(spec)(frame)[0]})
+
+
+def _to_array(name: str, value: Any) -> NDArray[Any]:
+    try:
+        return to_array(value)
+    except ConfigError as error:
+        raise ModelError(f"--extra-input {name!r:.100}: {error}") from None
 
 
 def _spec(keys: Mapping[str, Any], file: Path) -> InputSpec:

@@ -76,12 +76,13 @@ class StagedModel:
         """Write one label a line, where that reads back as the same labels."""
         text = "".join(f"{label}\n" for label in labels)
         try:
+            data = text.encode()
             is_plain = bool(labels) and parse_labels(text) == labels
-        except ValueError:
+        except ValueError:  # it cannot be read back, or has half of a surrogate pair
             is_plain = False
         if not is_plain:
             return list(labels)
-        (self.folder / LABELS_FILE).write_text(text, encoding="utf-8")
+        (self.folder / LABELS_FILE).write_bytes(data)
         return LABELS_FILE
 
     def keep(self) -> Path:

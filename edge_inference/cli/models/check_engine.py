@@ -19,7 +19,7 @@ from edge_inference.cli.models.cost_format import ratio_to_reference
 from edge_inference.cli.models.engine_plans import PlanFile, cached_plan, is_plan, plan_at
 from edge_inference.cli.perception.run_options import search_path
 from edge_inference.core.models.model import ModelDescription
-from edge_inference.core.models.model_search import find_model
+from edge_inference.core.models.model_search import command_argument, find_model
 from edge_inference.engines.build.model_options import environment_here
 from edge_inference.engines.cache.artifacts import default_cache
 from edge_inference.engines.serving.backend_table import EngineRequest
@@ -52,8 +52,9 @@ def check_plan_or_model(
         raise BackendError(
             selection.damaged
             or f"model {model.name!r}: its {selection.precision} file for {selection.name} does "
-            f"not exist yet; make and check it with: edge-inference models check {model.name} "
-            f"--backend {selection.name} --precision {selection.precision}"
+            f"not exist yet; make and check it with: edge-inference models check "
+            f"{command_argument(model)} --backend {selection.name} "
+            f"--precision {selection.precision}"
         )
     sys.stdout.write(f"{model.name}: {selection.name}, {selection.precision}\n")
     return run_checks(selection, selection.backend)

@@ -48,6 +48,7 @@ def row_as_json(comparison: Comparison, row: CompareRow) -> dict[str, Any]:
         "layers_by_precision": dict(row.layers_by_precision),
         "file_bytes": row.file_bytes,
         "passed": row.passed,
+        "checked": row.check is not None and row.check.is_checked,
         "reasons": [] if row.check is None else list(row.check.reasons),
         "agreement": figures.get("agreement"),
         "cosine": figures.get("cosine"),
@@ -126,9 +127,15 @@ def _table(comparison: Comparison) -> Table:
             *([top1] if has_labels else []),
             *_latencies(row),
             _format_speedup(comparison.speedup(row)),
-            "reference" if row.is_reference else "passed" if row.passed else "failed",
+            _verdict(row),
         )
     return table
+
+
+def _verdict(row: CompareRow) -> str:
+    if row.is_reference:
+        return "reference"
+    return "passed" if row.passed else "not checked" if row.is_unchecked else "failed"
 
 
 def _computes_in(row: CompareRow) -> str:
@@ -163,8 +170,11 @@ def _format_speedup(speedup: float | None) -> str:
 
 def _footnotes(comparison: Comparison, facts: Mapping[str, str]) -> Iterator[str]:
     for row in comparison.rows:
-        if not row.failure and row.check is not None and not row.check.passed:
+        if not row.failure and row.check is not None and row.check.reasons:
             yield f"{row.name} failed: {'; '.join(row.check.reasons)}"
+    for row in comparison.rows:
+        if row.is_unchecked and row.check is not None:
+            yield f"{row.name}: {row.check.summary()}, or give them with --images"
     for reason, names in _group_failures(comparison).items():
         yield f"cannot run here: {', '.join(names)}: {reason}"
     for row in comparison.rows:

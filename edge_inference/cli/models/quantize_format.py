@@ -62,15 +62,13 @@ def _print_table(check: DerivedModelCheck) -> None:
 
 
 def _closeness(report: SelfCheckReport) -> tuple[str, str, str]:
-    if report.results is None or report.outputs is None:
-        return "", "", ""
-    if not report.outputs.tensors:  # their rows depend on the data
-        return f"{report.results.share:.1%}", "", ""
-    return (
-        f"{report.results.share:.1%}",
-        f"{report.outputs.cosine:.4f}",
-        f"{report.outputs.sqnr_db:.1f}",
-    )
+    figures = report.figures()
+    if report.outputs is None or "cosine" not in figures:  # the rows may depend on the data
+        closeness = ("", "")
+    else:
+        closeness = (f"{figures['cosine']:.4f}", f"{report.outputs.sqnr_db:.1f}")
+    agreement = f"{figures['agreement']:.1%}" if "agreement" in figures else ""
+    return agreement, *closeness
 
 
 def _report_as_json(report: QuantizeReport) -> dict[str, Any]:

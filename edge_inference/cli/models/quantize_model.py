@@ -57,8 +57,8 @@ class QuantizeOptions:
 
     def request(self) -> QuantizeRequest:
         """Return the request. Raises UsageError, and ModelError for an unknown model."""
-        self.check()
         model = find_model(self.model, search_path(self.model_path))
+        self.check()
         return QuantizeRequest(
             model,
             self._output_folder(model),
@@ -114,9 +114,15 @@ def _failure(report: QuantizeReport) -> str:
         if report.folder is not None
         else "no folder was kept (--force keeps it)"
     )
+    hint = ""
+    if report.check.is_checked:
+        other = "calibrate on other images or with another --method, "
+        hint = (
+            "find the layers that lose most with edge-inference bisect and name them with "
+            f"--keep-fp32, {other if request.precision == 'int8' else ''}or change the thresholds "
+            "in self_check of model.yaml; "
+        )
     return (
-        f"model {request.model.name} in {request.precision}: {report.check.first_reason()}; find "
-        "the layers that lose most with edge-inference bisect and name them with --keep-fp32, "
-        "calibrate on other images or with another --method, or change the thresholds in "
-        f"self_check of model.yaml; {outcome}"
+        f"model {request.model.name} in {request.precision}: {report.check.first_reason()}; "
+        f"{hint}{outcome}"
     )

@@ -113,9 +113,8 @@ def _accuracy(accuracy: Accuracy) -> str:
 
 
 def _size(variant: Variant) -> int | None:
+    files = (variant.file, *(variant.file.parent / name for name in variant.external_data))
     try:
-        folder = variant.file.parent
-        files = (variant.file, *(folder / name for name in variant.external_data))
         return sum(file.stat().st_size for file in files)
     except OSError:
         return None

@@ -171,14 +171,20 @@ def _to_whole_numbers(output: Output, ids: NDArray[Any]) -> NDArray[np.int32]:
 
 def to_floats(output: Output) -> NDArray[np.float32]:
     """Return the values as float32 after a check that all are finite floats."""
+    values = to_unchecked_floats(output)
+    expect_finite(output.name, values)
+    return values
+
+
+def to_unchecked_floats(output: Output) -> NDArray[np.float32]:
+    """Return the values as float32 after a check of their type. They may be NaN or infinite."""
     if not np.issubdtype(output.array.dtype, np.floating):
         raise TensorError(
             f"output {output.name!r}: expected floating point values, got "
             f"{output.array.dtype}; name another tensor in the decoder's settings in model.yaml"
         )
-    values = np.asarray(output.array, dtype=np.float32)
-    expect_finite(output.name, values)
-    return values
+    with np.errstate(over="ignore"):  # a double may become infinite
+        return np.asarray(output.array, dtype=np.float32)
 
 
 def expect_finite(name: str, values: NDArray[np.floating[Any]]) -> None:
@@ -214,6 +220,21 @@ def expect_probabilities(name: str, scores: NDArray[np.float32], hint: str) -> N
             raise TensorError(
                 f"output {name!r}: expected scores from 0 to 1, got {low:.4g} to {high:.4g}; {hint}"
             )
+
+
+def best_probabilities(
+    output: Output, scores: NDArray[np.float32], hint: str
+) -> NDArray[np.float32]:
+    """Return the highest of the scores ``(C, N)`` of each box; they are a part of ``output``.
+
+    All scores must be finite, and from 0 to 1 but for rounding. Both checks take one pass here.
+    """
+    best: NDArray[np.float32] = scores.max(axis=0)
+    low, high = scores.min(initial=0), best.max(initial=0)
+    if not -PROBABILITY_TOLERANCE <= low <= high <= 1 + PROBABILITY_TOLERANCE:  # or one is NaN
+        to_floats(output)
+        expect_probabilities(output.name, scores, hint)
+    return best
 
 
 def to_plane(output: Output, hint: str) -> NDArray[np.float32]:

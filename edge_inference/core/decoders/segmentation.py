@@ -140,7 +140,8 @@ def _are_class_numbers(
         return False
     if len(context.labels) > 2:
         return True
-    numbers = planes[planes != settings.ignore_label]
+    with np.errstate(over="ignore"):  # a half cannot be as large
+        numbers = planes[planes != settings.ignore_label]
     is_mask = numbers.size == planes.size and numbers.max() <= 1
     if is_mask or (numbers < 0).any() or (numbers != np.round(numbers)).any():
         return False
@@ -221,7 +222,7 @@ def _class_scores(
     elif settings.activation == "sigmoid" and not are_log_probabilities(scores, axis=0):
         probability = sigmoid(best)
     elif settings.activation in ("auto", "softmax", "sigmoid"):
-        probability = 1 / np.exp(scores - best).sum(axis=0)
+        probability = _best_of_softmax(scores, best)
     else:
         raise unknown_activation(settings.activation)
     return _best_classes(scores, best), float(probability.mean(dtype=np.float64))
@@ -232,6 +233,14 @@ def _are_activated(scores: NDArray[np.float32], best: NDArray[np.float32]) -> bo
     if best.max() > 1 + PROBABILITY_TOLERANCE or not best.max() > 0:
         return False
     return are_probabilities(scores, axis=0)
+
+
+def _best_of_softmax(scores: NDArray[np.float32], best: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the softmax over the classes at the best scores, plane by plane: they fit a cache."""
+    total, power = np.zeros_like(best), np.empty_like(best)
+    for plane in scores:
+        total += np.exp(np.subtract(plane, best, out=power), out=power)
+    return np.reciprocal(total)
 
 
 def _best_classes(scores: NDArray[np.float32], best: NDArray[np.float32]) -> NDArray[np.int32]:

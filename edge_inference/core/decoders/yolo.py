@@ -113,10 +113,11 @@ def decode_yolov8(
         context.labels,
         "use decoder yolov5 if it has objectness",
     )
-    values = checks.to_floats(output)[0]
-    columns = values if axis == 1 else values.T
-    checks.expect_probabilities(output.name, columns[4:], _SCORES_HINT)
-    rows = columns[:, columns[4:].max(axis=0) >= settings.confidence].T
+    values = checks.to_unchecked_floats(output)
+    checks.expect_finite(output.name, values[:, :4] if axis == 1 else values[..., :4])
+    columns = values[0] if axis == 1 else values[0].T
+    best = checks.best_probabilities(output, columns[4:], _SCORES_HINT)
+    rows = columns[:, best >= settings.confidence].T
     found = _above_confidence(rows[:, :4], rows[:, 4:], output.name, context, settings)
     return to_detections(select_non_overlapping(found, context, settings), context)
 

@@ -18,6 +18,7 @@ from edge_inference.core.exports.proposal import (
     are_within_unit,
     count_cells,
     pixels,
+    read_numbers,
 )
 from edge_inference.core.exports.transformers import preprocessor_scale
 
@@ -32,7 +33,7 @@ _MAX_ROWS = 3000
 def propose_classifier(evidence: Evidence) -> Proposal | None:
     """Propose for one output ``[1, C]``, or the one of several that is called logits or similar."""
     name = _only(evidence, _is_vector, "logit", "prob", "score", "class")
-    if name is None or (len(evidence.outputs) > 1 and evidence.first("box", axes=3)):
+    if name is None or any(map(_are_boxes, evidence.outputs.values())):
         return None
     scores = evidence.outputs[name].reshape(1, -1)
     activation = "softmax"
@@ -81,11 +82,11 @@ def propose_classifier(evidence: Evidence) -> Proposal | None:
 def _timm(evidence: Evidence, config: dict[str, Any]) -> dict[str, Any]:
     """Return the keys of ``input`` by timm's pretrained_cfg."""
     scale: Any = IMAGENET
-    mean, std = config.get("mean"), config.get("std")
-    if all(isinstance(v, list) and all(isinstance(x, float | int) for x in v) for v in (mean, std)):
+    mean, std = read_numbers(config.get("mean")), read_numbers(config.get("std"))
+    if mean is not None and std is not None:
         scale = {
-            "mean": [round(value * 255, 4) for value in mean or ()],
-            "std": [round(value * 255, 4) for value in std or ()],
+            "mean": [round(value * 255, 4) for value in mean],
+            "std": [round(value * 255, 4) for value in std],
         }
     crop = config.get("crop_pct", _CROP)
     more = {"resize": "center_crop", "crop_fraction": crop if isinstance(crop, float) else 1.0}
@@ -117,7 +118,7 @@ def propose_detector(evidence: Evidence) -> Proposal | None:
     if len(evidence.outputs) != 1:
         return None
     (array,) = evidence.outputs.values()
-    if array.ndim != 3 or array.dtype.kind != "f":
+    if array.ndim != 3 or array.dtype.kind != "f" or not array.size:
         return None
     _, first, last = array.shape
     cells = count_cells(evidence.width, evidence.height)
@@ -227,8 +228,13 @@ def _only(evidence: Evidence, fits: Any, *words: str) -> str | None:
     return next(iter(named or found), None)
 
 
+def _are_boxes(array: NDArray[Any]) -> bool:
+    """Tell whether an output has four coordinates for each of several objects."""
+    return array.ndim in (2, 3) and array.shape[-1] == 4 and array.shape[-2] > 1
+
+
 def _is_vector(array: NDArray[Any]) -> bool:
-    is_row = array.ndim == 2 and array.shape[1] >= 2
+    is_row = array.ndim == 2 and array.shape[0] == 1 and array.shape[1] >= 2
     is_pooled = array.ndim == 4 and array.size == max(array.shape) >= 2
     return array.dtype.kind == "f" and (is_row or is_pooled)
 
@@ -236,8 +242,8 @@ def _is_vector(array: NDArray[Any]) -> bool:
 def _is_map(array: NDArray[Any]) -> bool:
     """Tell whether the last axes are a height and a width, at least a few pixels of each."""
     if array.ndim == 3:
-        return min(array.shape[1:]) >= 8
-    if array.ndim != 4:
+        return array.size > 0 and min(array.shape[1:]) >= 8
+    if array.ndim != 4 or not array.size:
         return False
     is_first = array.shape[1] <= min(array.shape[2:])
     return min(array.shape[2:] if is_first else array.shape[1:3]) >= 8

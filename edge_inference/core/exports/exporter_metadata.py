@@ -51,8 +51,7 @@ class ExporterMetadata:
 
 def read_exporter_metadata(metadata: Mapping[str, str]) -> ExporterMetadata:
     """Interpret the metadata of an ONNX file. What cannot be interpreted is left out."""
-    values = {key: _value(text) for key, text in metadata.items()}
-    arguments = values.get("args")
+    arguments = _value(metadata, "args")
     nms = arguments.get("nms") if isinstance(arguments, dict) else None
     return ExporterMetadata(
         author=metadata.get("author", "").strip(),
@@ -62,20 +61,21 @@ def read_exporter_metadata(metadata: Mapping[str, str]) -> ExporterMetadata:
         version=metadata.get("version", ""),
         task=metadata.get("task", ""),
         head=metadata.get("head", ""),
-        labels=_labels(values.get("names")),
-        size=_size(values.get("imgsz")),
-        stride=_whole(values.get("stride")),
-        channels=_whole(values.get("channels")),
-        end2end=_truth(values.get("end2end")),
+        labels=_labels(_value(metadata, "names")),
+        size=_size(_value(metadata, "imgsz")),
+        stride=_whole(_value(metadata, "stride")),
+        channels=_whole(_value(metadata, "channels")),
+        end2end=_truth(_value(metadata, "end2end")),
         nms=_truth(nms),
     )
 
 
-def _value(text: str) -> Any:
+def _value(metadata: Mapping[str, str], key: str) -> Any:
     """Return the value of a Python or JSON literal, None for another text."""
+    text = metadata.get(key, "")
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         pass
     try:
         return parse_json(text)

@@ -14,6 +14,7 @@ from edge_inference.core.exports.proposal import (
     are_probabilities,
     are_within_unit,
     pixels,
+    read_numbers,
 )
 
 _CENTERED = {"mean": [127.5], "std": [127.5]}
@@ -121,10 +122,11 @@ def propose_paddle(evidence: Evidence) -> Proposal | None:
 
 def _paddle_input(evidence: Evidence) -> dict[str, Any]:
     """Return the keys of ``input`` by the steps of infer_cfg.yml."""
-    steps = evidence.sidecars.paddle.get("Preprocess", [])
-    by_type = {step.get("type"): step for step in steps if isinstance(step, Mapping)}
+    steps = evidence.sidecars.paddle.get("Preprocess")
+    listed = steps if isinstance(steps, list) else []
+    by_type = {str(step.get("type")): step for step in listed if isinstance(step, Mapping)}
     resize, scale = by_type.get("Resize", {}), by_type.get("NormalizeImage", {})
-    mean, std = _colors(scale.get("mean")), _colors(scale.get("std"))
+    mean, std = read_numbers(scale.get("mean")), read_numbers(scale.get("std"))
     values: dict[str, Any] = dict(UNIT)
     if mean is not None and std is not None and scale.get("norm_type") != "none":
         factor = 255.0 if scale.get("is_scale", True) else 1.0
@@ -135,12 +137,6 @@ def _paddle_input(evidence: Evidence) -> dict[str, Any]:
     keeps_ratio = bool(resize.get("keep_ratio"))
     align = {"letterbox_align": "top_left", "pad_value": 0} if keeps_ratio else {}
     return pixels(evidence, values, resize="letterbox" if keeps_ratio else "stretch", **align)
-
-
-def _colors(values: object) -> list[float] | None:
-    if not isinstance(values, list) or len(values) != 3:
-        return None
-    return values if all(isinstance(value, int | float) for value in values) else None
 
 
 def propose_mmdeploy(evidence: Evidence) -> Proposal | None:
@@ -182,24 +178,34 @@ def propose_suppressed(evidence: Evidence) -> Proposal | None:
 
 
 def _torchvision(evidence: Evidence) -> Proposal | None:
-    """Propose for boxes ``[N, 4]``, class numbers ``[N]`` and scores ``[N]``."""
-    found: dict[str, str] = {}
+    """Propose for boxes ``[N, 4]``, class numbers ``[N]`` and scores ``[N]``.
+
+    Masks and keypoints beside them are not decoded. torchvision's list of images becomes an
+    input without a batch axis; the outputs of such a graph got theirs from this package.
+    """
+    has_batch_axis = len(evidence.image.shape or ()) == 4
+    found: dict[str, list[str]] = {}
     for name, array in evidence.outputs.items():
-        if array.ndim == 2 and array.shape[1] == 4 and array.dtype.kind == "f":
-            found["boxes_output"] = name
-        elif array.ndim == 1 and array.dtype.kind == "f":
-            found["scores_output"] = name
-        elif array.ndim == 1 and array.dtype.kind == "i":
-            found["classes_output"] = name
-    if len(found) != 3 or len(evidence.outputs) != 3:
+        shape = array.shape if has_batch_axis else array.shape[1:]
+        if len(shape) == 2 and shape[1] == 4 and array.dtype.kind == "f":
+            found.setdefault("boxes_output", []).append(name)
+        elif len(shape) == 1 and array.dtype.kind in "fi":
+            kind = "scores_output" if array.dtype.kind == "f" else "classes_output"
+            found.setdefault(kind, []).append(name)
+    if len(found) != 3 or any(len(names) != 1 for names in found.values()):
         return None
+    settings: dict[str, Any] = {key: name for key, (name,) in found.items()}
+    background = "assumed classes from 1, as torchvision numbers them"
+    if (evidence.outputs[settings["classes_output"]] == 0).any():
+        settings["background"] = False
+        background = "assumed classes from 0, since the model found one in the image"
     stretch = pixels(evidence, UNIT, resize="stretch")
     family = "torchvision detector"
-    return Proposal(family, "detection", "torchvision", found, stretch).assuming(
+    return Proposal(family, "detection", "torchvision", settings, stretch).assuming(
         {
             "input.color": f"assumed RGB, as torchvision uses; {CHECK_IT}",
             "input.mean": "assumed pixels from 0 to 1: torchvision's graphs normalize them",
-            "decoder.background": "assumed classes from 1, as torchvision numbers them",
+            "decoder.background": background,
         }
     )
 

@@ -5,8 +5,9 @@ Nothing is loaded and the package ``onnx`` is not needed; see ``onnx_reader``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -90,7 +91,7 @@ def read_summary(file: Path) -> OnnxSummary:
 
 def read_metadata(file: Path) -> Mapping[str, str]:
     """Read only the metadata of an ONNX file, without its graph. Raises ModelError."""
-    return _read(file, lambda model: _metadata([*model.all(_METADATA)]))
+    return _read(file, lambda model: _metadata(model.all(_METADATA)))
 
 
 def _read(file: Path, read: Callable[[WireMessage], Content]) -> Content:
@@ -146,10 +147,10 @@ def _few(messages: list[WireMessage]) -> list[WireMessage]:
     return messages
 
 
-def _metadata(entries: list[WireMessage]) -> dict[str, str]:
+def _metadata(entries: Iterable[WireMessage]) -> dict[str, str]:
     """Return the metadata without values that are too long to be read."""
     found: dict[str, str] = {}
-    for entry in entries[:MAX_METADATA]:
+    for entry in islice(entries, MAX_METADATA):
         key, value = entry.one(1), entry.one(2)
         if key is not None and value is not None and len(value) <= MAX_METADATA_BYTES:
             found[key.text()] = value.data().decode(errors="replace")

@@ -102,7 +102,7 @@ class Proposal:
 
 def are_probabilities(values: NDArray[Any]) -> bool:
     """Tell whether the last axis holds the result of a softmax."""
-    if values.dtype.kind != "f" or values.shape[-1] < 2 or not values.size:
+    if values.dtype.kind != "f" or values.shape[-1:] < (2,) or not values.size:
         return False
     sums = values.astype(np.float64).sum(axis=-1)
     return bool(values.min() >= 0 and np.abs(sums - 1).max() < 1e-2)
@@ -111,6 +111,13 @@ def are_probabilities(values: NDArray[Any]) -> bool:
 def are_within_unit(values: NDArray[Any]) -> bool:
     """Tell whether all values are from 0 to 1."""
     return bool(values.size and values.min() >= -1e-3 and values.max() <= 1 + 1e-3)
+
+
+def read_numbers(values: object) -> list[float] | None:
+    """Return one number, or one for each of three channels; None for anything else."""
+    if not isinstance(values, list) or len(values) not in (1, 3):
+        return None
+    return values if all(isinstance(value, int | float) for value in values) else None
 
 
 def count_cells(width: int, height: int, strides: tuple[int, ...] = (8, 16, 32)) -> int:

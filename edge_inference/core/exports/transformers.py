@@ -13,6 +13,7 @@ from edge_inference.core.exports.proposal import (
     Evidence,
     Proposal,
     pixels,
+    read_numbers,
 )
 
 #: Architectures whose class scores are one sigmoid each, without "no object".
@@ -106,7 +107,7 @@ def preprocessor_scale(evidence: Evidence, default: Mapping[str, Any]) -> Mappin
     if not values:
         return default
     factor = values.get("rescale_factor", 1 / 255) if values.get("do_rescale", True) else 1.0
-    mean, std = _numbers(values.get("image_mean")), _numbers(values.get("image_std"))
+    mean, std = read_numbers(values.get("image_mean")), read_numbers(values.get("image_std"))
     if not isinstance(factor, int | float) or not factor:
         return default
     if not values.get("do_normalize", mean is not None):
@@ -117,9 +118,3 @@ def preprocessor_scale(evidence: Evidence, default: Mapping[str, Any]) -> Mappin
         "mean": [round(value / factor, 4) for value in mean],
         "std": [round(value / factor, 4) for value in std],
     }
-
-
-def _numbers(values: object) -> list[float] | None:
-    if not isinstance(values, list) or len(values) not in (1, 3):
-        return None
-    return values if all(isinstance(value, int | float) for value in values) else None

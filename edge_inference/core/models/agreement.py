@@ -81,6 +81,11 @@ class OutputAgreement:
     tensors: tuple[TensorAgreement, ...]
 
     @property
+    def has_signal(self) -> bool:
+        """Tell whether a continuous tensor has a finite value other than 0 on either side."""
+        return any(each.is_continuous and (each.signal or each.candidate) for each in self.tensors)
+
+    @property
     def cosine(self) -> float:
         """Return the lowest cosine similarity of a continuous tensor; 1 without such a tensor."""
         return min((tensor.cosine for tensor in self.tensors if tensor.is_continuous), default=1.0)

@@ -45,6 +45,24 @@ def find_model(name_or_path: str, search_path: Sequence[Path] | None = None) -> 
     )
 
 
+def command_argument(model: ModelDescription) -> str:
+    """Return the text that names a model on a command line: its name, or the path where it has to.
+
+    The name finds only a model of the default search path that no earlier folder hides.
+    """
+    candidates = (parent / model.name for parent in default_search_path())
+    try:
+        found = next((each for each in candidates if (each / DESCRIPTION_FILE).is_file()), None)
+        if found is not None and found.samefile(model.folder):
+            return model.name
+    except OSError:  # a folder that cannot be read finds no model
+        pass
+    folder = str(model.folder)
+    if "/" not in folder:
+        folder = f"./{folder}"
+    return shlex.quote(folder)
+
+
 def available_models(search_path: Sequence[Path]) -> dict[str, Path]:
     """Return the folder of every model on a search path by name; earlier folders win."""
     folders: dict[str, Path] = {}

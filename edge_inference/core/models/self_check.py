@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from edge_inference.core.images.frame import Frame
@@ -28,13 +29,16 @@ from edge_inference.core.models.golden import SelfCheckThresholds
 from edge_inference.core.models.golden_check import InferFunction, make_ramp_image, read_image
 from edge_inference.core.models.graph.data_dependence import DataDependence, find_data_dependence
 from edge_inference.core.models.model import ModelDescription
-from edge_inference.core.results import ResultAgreement
+from edge_inference.core.results import ResultAgreement, kind_of
 from edge_inference.core.settings import change
 from edge_inference.errors import TensorError
 
 #: A matching box may have a score this much below the confidence threshold, and two classes whose
 #: scores differ by at most this much are a tie.
 SCORE_MARGIN = 0.1
+#: The lowest confidence of the comparison below the model's own: rows that only fill up a tensor
+#: have a score of 0.
+LOWEST_CONFIDENCE = float(np.finfo(np.float32).tiny)
 #: Sizes of the crops relative to the image; each size is cut from the centre and the corners.
 CROPS = (0.75, 0.5)
 
@@ -42,6 +46,8 @@ _HINT = (
     "keep more layers in fp32, calibrate with other images, or change the thresholds in "
     "self_check of model.yaml"
 )
+_FAINT = " with the lowest confidence, since nothing is found with the model's"
+_MORE_IMAGES = "add golden images in which the model finds something"
 
 
 @dataclass(frozen=True)
@@ -49,28 +55,43 @@ class SelfCheckReport:
     """The outcome of the check.
 
     ``results`` and ``outputs`` are summed over the images, None if no image could be compared.
+    ``is_faint`` tells that nothing was found with the model's confidence, and that ``results``
+    are those with a lower one. ``has_unordered`` tells that outputs were left out of ``outputs``.
     """
 
     images: int
     reasons: tuple[str, ...]
     results: ResultAgreement | None
     outputs: OutputAgreement | None
+    is_faint: bool = False
+    has_unordered: bool = False
+
+    @property
+    def is_checked(self) -> bool:
+        """Tell whether anything was compared: results, or outputs with at least one value.
+
+        Outputs count only if none was left out: the others may not be what is decoded.
+        """
+        if self.results is not None and self.results.compared:
+            return True
+        return self.outputs is not None and self.outputs.has_signal and not self.has_unordered
 
     @property
     def passed(self) -> bool:
-        """Tell whether the candidate reaches every threshold."""
-        return not self.reasons
+        """Tell whether the candidate was compared and reaches every threshold."""
+        return self.is_checked and not self.reasons
 
     def figures(self) -> dict[str, float]:
         """Return the measured figures by name.
 
-        ``sqnr_db`` is left out if it is infinite, as for equal outputs.
+        What was not measured is left out, and ``sqnr_db`` if it is infinite, as for equal outputs.
         """
         figures: dict[str, float] = {}
-        if self.results is not None:
+        if self.results is not None and self.results.compared:
             figures["agreement"] = self.results.share
         if self.outputs is not None and self.outputs.tensors:
-            figures["cosine"] = self.outputs.cosine
+            if self.outputs.has_signal:
+                figures["cosine"] = self.outputs.cosine
             if math.isfinite(self.outputs.sqnr_db):
                 figures["sqnr_db"] = self.outputs.sqnr_db
             figures["max_difference"] = self.outputs.max_difference
@@ -80,19 +101,30 @@ class SelfCheckReport:
 
     def summary(self) -> str:
         """Return the outcome in one sentence."""
-        if not self.passed:
-            return f"self-check: failed: {'; '.join(self.reasons)}; {_HINT}"
-        if self.results is None or self.outputs is None:
-            return "self-check: no image could be compared; nothing was checked"
+        if self.reasons:
+            hint = f"{_HINT}, or {_MORE_IMAGES}" if self.is_faint else _HINT
+            return f"self-check: failed: {'; '.join(self.reasons)}; {hint}"
+        if self.results is None or self.outputs is None or not self.is_checked:
+            return f"self-check: not checked: {self._why_not_checked()}; {_MORE_IMAGES}"
         closeness = "outputs equal"
         if not self.outputs.tensors:
             closeness = "raw outputs not compared: their rows depend on the data"
         elif self.outputs.max_difference:
             closeness = f"cosine {self.outputs.cosine:.4f}, SQNR {self.outputs.sqnr_db:.1f} dB"
-        return (
-            f"self-check: passed on {self.images} image(s), agreement "
-            f"{self.results.share:.1%}, {closeness}"
+        agreement = "nothing found to compare"
+        if self.results.compared:
+            agreement = f"agreement {self.results.share:.1%}{_FAINT if self.is_faint else ''}"
+        return f"self-check: passed on {self.images} image(s), {agreement}, {closeness}"
+
+    def _why_not_checked(self) -> str:
+        if not self.images:
+            return "there is no image to compare"
+        outputs = (
+            "raw outputs are not compared: their rows depend on the data"
+            if self.has_unordered
+            else "no output has a value other than 0"
         )
+        return f"neither side finds anything in {self.images} image(s), and {outputs}"
 
 
 def run_self_check(
@@ -107,7 +139,9 @@ def run_self_check(
     ``reference`` and ``candidate`` map arrays by tensor name, like ``Backend.infer``. The
     candidate fails if a value is not finite where the reference is, if it raises TensorError, if
     its tensors have other names or shapes than the reference's, or if they cannot be decoded.
-    Outputs whose rows the graph chooses by value (NMS, TopK) are compared after decoding only.
+    Outputs whose rows the graph chooses by value (NMS, TopK) are compared after decoding only,
+    with the lowest confidence if neither side finds anything. What could not be compared at all
+    has not passed.
     All other errors of the candidate and all errors of the reference pass through.
     """
     comparison = _ImageComparison(model, reference, candidate)
@@ -120,6 +154,8 @@ def run_self_check(
         ),
         results=comparison.results,
         outputs=comparison.outputs,
+        is_faint=comparison.is_faint,
+        has_unordered=comparison.has_unordered,
     )
 
 
@@ -143,8 +179,9 @@ class _ImageComparison:
     def __init__(
         self, model: ModelDescription, reference: InferFunction, candidate: InferFunction
     ) -> None:
-        self.results: ResultAgreement | None = None
         self.outputs: OutputAgreement | None = None
+        self._found: ResultAgreement | None = None
+        self._faint = ResultAgreement(0, 0)
         self._model = model
         self._reference = reference
         self._candidate = candidate
@@ -154,6 +191,21 @@ class _ImageComparison:
         self._strict, self._lenient = _settings(model, self._dependence)
         self._images = 0
         self._errors: dict[str, int] = {}
+
+    @property
+    def results(self) -> ResultAgreement | None:
+        """Return the agreement of what is found, or else of what is found with less confidence."""
+        return self._faint if self.is_faint else self._found
+
+    @property
+    def is_faint(self) -> bool:
+        """Tell whether only the lowest confidence finds anything."""
+        return bool(self._found is not None and not self._found.compared and self._faint.compared)
+
+    @property
+    def has_unordered(self) -> bool:
+        """Tell whether raw outputs are left out of the comparison."""
+        return bool(self._unordered)
 
     def add(self, image: Frame) -> None:
         """Run and compare one image."""
@@ -178,9 +230,47 @@ class _ImageComparison:
                 lenient_reference=expected_results[1],
                 lenient_candidate=lenient,
             )
-            self.results = results if self.results is None else self.results + results
+            self._found = results if self._found is None else self._found + results
+            if self._unordered and not self._found.compared:
+                self._faint += self._compare_faint(expected, actual, geometry)
         except TensorError as error:
             self._errors[str(error)] = self._errors.get(str(error), 0) + 1
+
+    def _compare_faint(
+        self,
+        expected: Mapping[str, NDArray[Any]],
+        actual: Mapping[str, NDArray[Any]],
+        geometry: Geometry,
+    ) -> ResultAgreement:
+        """Compare what has at least half of the best score with all that has a score.
+
+        What the graph itself may have dropped on one side by its score is left out.
+        """
+        model = self._model
+        if self._lenient is None:
+            return ResultAgreement(0, 0)
+        everything = change(model.decoder_settings, {"confidence": LOWEST_CONFIDENCE})
+        try:
+            reference = model.decode(expected, geometry, everything)
+        except TensorError:  # only what the model's confidence leaves out is wrong
+            return ResultAgreement(0, 0)
+        candidate = model.decode(actual, geometry, everything)
+        top_score = kind_of(reference).top_score
+        least = LOWEST_CONFIDENCE
+        if top_score is not None:
+            scores = (top_score(each) for each in (reference, candidate))
+            halves = (score / 2 for score in scores if score > 0)  # NaN without a result
+            least = max(halves, default=least)
+        if self._dependence.is_cut:
+            least = max(least, min(self._dependence.score_threshold + SCORE_MARGIN, 1.0))
+        strongest = change(everything, {"confidence": least})
+        return compare_results(
+            model.decode(expected, geometry, strongest),
+            model.decode(actual, geometry, strongest),
+            margin=SCORE_MARGIN,
+            lenient_reference=reference,
+            lenient_candidate=candidate,
+        )
 
     def _find_unordered(
         self, expected: Mapping[str, NDArray[Any]], actual: Mapping[str, NDArray[Any]]
@@ -193,8 +283,8 @@ class _ImageComparison:
         }
         if found:
             self._unordered |= found
-            dependence = dataclasses.replace(self._dependence, is_cut=True)
-            self._strict, self._lenient = _settings(self._model, dependence)
+            self._dependence = dataclasses.replace(self._dependence, is_cut=True)
+            self._strict, self._lenient = _settings(self._model, self._dependence)
             kept = self.outputs.tensors if self.outputs is not None else ()
             self.outputs = OutputAgreement(tuple(each for each in kept if each.name not in found))
         return bool(found)
@@ -263,7 +353,8 @@ def _check_thresholds(comparison: _ImageComparison, thresholds: SelfCheckThresho
             )
     if comparison.results is not None and not comparison.results.share >= thresholds.agreement:
         reasons.append(
-            f"{comparison.results.share:.1%} of the results agree, "
+            f"{comparison.results.share:.1%} of the results agree"
+            f"{_FAINT if comparison.is_faint else ''}, "
             f"at least {thresholds.agreement:.1%} is needed"
         )
     return reasons

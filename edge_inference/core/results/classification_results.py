@@ -94,13 +94,13 @@ def _compare_golden(
 def _agree(
     reference: Classification, candidate: Classification, leniency: Leniency[Classification]
 ) -> ResultAgreement:
-    """Count one image: both name the same class first, or none.
+    """Count one image: both name the same class first. An image without a class is not counted.
 
     The candidate may also name a class whose score in the reference is at most the margin below
     the first: a tie, which any rounding error can decide.
     """
     if not (len(reference) and len(candidate)):
-        return ResultAgreement(int(len(reference) == len(candidate)), 1)
+        return ResultAgreement(0, int(len(reference) != len(candidate)))
     ranks = np.flatnonzero(reference.class_ids == candidate.class_ids[0])
     is_same = bool(ranks.size) and bool(
         ranks[0] == 0 or reference.scores[0] - reference.scores[ranks[0]] <= leniency.margin

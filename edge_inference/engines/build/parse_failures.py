@@ -28,6 +28,8 @@ _MISSING_OPERATOR = re.compile(
     r"|^(unsupported node|not supported)$"
 )
 
+#: Maximum length of a line that is searched, which may quote names of any length.
+_MAX_LINE = 4000
 _SERVE_ORT = "serve it with the backend ort"
 _EDITED = f"use the file from before it was cut or edited, or {_SERVE_ORT} if that opens it"
 _FROM_FP32 = "give the fp32 model, from which int8 is derived for TensorRT"
@@ -148,7 +150,7 @@ def _failed_node(error: Any, log: str) -> tuple[str, str]:
 
 def _parser_reason(description: str, code: str) -> str:
     """Return the reason without conditions in C++, names of functions, and a full stop."""
-    lines = [line.strip() for line in description.splitlines()]
+    lines = [line.strip()[:_MAX_LINE] for line in description.splitlines()]
     causes = [line for line in lines if "Error Code" in line]
     if causes:
         return cause_of(causes)

@@ -17,6 +17,7 @@ from edge_inference.backends.cpu_instructions import find_cpu_instructions
 from edge_inference.backends.trt.metadata import Environment
 from edge_inference.backends.trt.vendor import import_tensorrt
 from edge_inference.core.models.model import ModelDescription
+from edge_inference.core.models.model_search import command_argument
 from edge_inference.core.models.variants import Variant
 from edge_inference.core.onnx_format.onnx_files import combine_digests, onnx_digest
 from edge_inference.engines.build.build_options import BuildOptions
@@ -385,8 +386,8 @@ def engine_plan(
 def _hint_for(model: ModelDescription, precision: str) -> str:
     if precision == "int8" and "fp32" in model.variants:
         return (
-            f"make it with: edge-inference quantize {model.name} --calibration IMAGES "
-            "--output FOLDER"
+            f"make it with: edge-inference quantize {command_argument(model)} "
+            "--calibration IMAGES --output FOLDER"
         )
     return "choose one of them, or 'auto'"
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from edge_inference.core.checksum import sha256_of
 from edge_inference.core.models.model import ModelDescription
+from edge_inference.core.models.model_search import command_argument
 from edge_inference.errors import BackendError
 
 
@@ -22,7 +23,8 @@ def calibration_digest(model: ModelDescription, precision: str) -> str | None:
     except OSError as error:
         raise BackendError(
             f"{file}: the calibration cannot be read ({error.strerror}); restore it, or "
-            f"calibrate again with: edge-inference quantize {model.name}"
+            f"calibrate again with: edge-inference quantize {command_argument(model)} "
+            "--calibration IMAGES --output FOLDER"
         ) from error
 
 

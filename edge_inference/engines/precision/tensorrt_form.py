@@ -43,6 +43,9 @@ _MAX_CHANNELS = 1 << 18
 _FOLDED = ("Cast", "Constant", "ConstantOfShape", "Identity")
 _PASSING = ("Cast", "Identity")
 
+_HINT = "export it with constant scales and zero points"
+_EXPORT_AGAIN = "export it again"
+
 Numbers = NDArray[Any]
 
 
@@ -60,9 +63,7 @@ def write_for_tensorrt(source: Path, destination: Path) -> None:
     try:
         _TensorrtForm(model, onnx).run()
     except ModelError as error:
-        raise ModelError(
-            f"{source}: {error}; export it with constant scales and zero points"
-        ) from error
+        raise ModelError(f"{source}: {error}") from error
     try:
         keep_used_domains(model)
         check_network(model, source, full_check=True)
@@ -132,7 +133,8 @@ class _TensorrtForm:
             result = values.astype(kind)
         elif values.size <= 1 and 0 <= int(values.sum()) <= _MAX_CHANNELS:  # a zero point
             filling = to_array(attributes["value"].t) if "value" in attributes else np.zeros(1, "f")
-            result = np.full([int(size) for size in values.ravel()], filling.ravel()[0])
+            if filling.size:
+                result = np.full([int(size) for size in values.ravel()], filling.ravel()[0])
         if result is not None:
             self._arrays[node.output[0]] = result
 
@@ -219,14 +221,16 @@ class _TensorrtForm:
     def _scale(self, node: NodeProto) -> Numbers:
         scale = self._array_at(node, 1)
         if scale is None:
-            raise ModelError(f"the scale of node {node.name!r} is not a constant")
+            raise ModelError(f"the scale of node {node.name!r} is not a constant; {_HINT}")
+        if scale.dtype.hasobject:
+            raise ModelError(f"the scale of node {node.name!r} is a text; {_EXPORT_AGAIN}")
         return scale
 
     def _zero_point(self, node: NodeProto, numbers: Numbers) -> Numbers:
         found = self._array_at(node, 2)
         if found is None:
             if len(node.input) > 2 and node.input[2]:
-                raise ModelError(f"the zero point of node {node.name!r} is not a constant")
+                raise ModelError(f"the zero point of node {node.name!r} is not a constant; {_HINT}")
             return np.zeros((), np.int64)
         return _along(found.astype(np.int64), numbers, _attribute(node, "axis", 1))
 
@@ -258,15 +262,26 @@ def _along(values: Numbers, numbers: Numbers, axis: int) -> Numbers:
     """Return scales or zero points in a shape that fits to ``numbers``."""
     if values.size == 1:
         return values.reshape(())
+    _expect_one_each(values, numbers, axis)
     shape = [1] * numbers.ndim
     shape[axis] = -1
     return values.reshape(shape)
+
+
+def _expect_one_each(values: Numbers, numbers: Numbers, axis: int) -> None:
+    """Raise ModelError unless there is a scale or zero point for each entry of the axis."""
+    if not -numbers.ndim <= axis < numbers.ndim or values.size != numbers.shape[axis]:
+        raise ModelError(
+            f"expected one scale and zero point for each entry of axis {axis} of "
+            f"{list(numbers.shape)} numbers, got {values.size}; {_EXPORT_AGAIN}"
+        )
 
 
 def _shrinking_factor(centered: Numbers, scale: Numbers, axis: int) -> Numbers:
     """Return the factors of the scale with which numbers fit into a signed byte; 1 if they do."""
     others: tuple[int, ...] | None = None
     if scale.size > 1:
+        _expect_one_each(scale, centered, axis)
         others = tuple(place for place in range(centered.ndim) if place != axis % centered.ndim)
     most = centered.max(axis=others, initial=0)
     least = centered.min(axis=others, initial=0)

@@ -117,13 +117,14 @@ def look_at(file: Path) -> QuantizedFile | None:
                 status.st_mtime_ns,
                 status.st_ctime_ns,
             )
-            if version not in _known:
+            found = _known.get(version)
+            if found is None:
                 message = WireMessage(ByteSource(stream.fileno()))
                 found = _Look(QuantizedNodes(message, file.parent)).result()
                 if len(_known) >= _MAX_KNOWN:
                     _known.clear()
                 _known[version] = found
-            return _known[version]
+            return found
     except (OSError, LimitExceededError, MalformedMessageError):
         return None
 
@@ -136,7 +137,7 @@ class _Look:
         self._activations: Counter[str] = Counter()
         self._weights: Counter[str] = Counter()
         #: The zero points of activations that TensorRT cannot take, by type.
-        self._zero_points: defaultdict[str, set[int]] = defaultdict(set)
+        self._zero_points: defaultdict[str, set[frozenset[int]]] = defaultdict(set)
         self._biases = 0
         self._is_symmetric = True
         self._per_channel = False
@@ -154,7 +155,8 @@ class _Look:
             if node.is_pair_node:
                 self._add(node)
         for kind, values in self._zero_points.items():
-            self._obstacle(f"{kind or 'unknown'} activations with {_describe_points(values)}")
+            points = _describe_points(frozenset().union(*values))
+            self._obstacle(f"{kind or 'unknown'} activations with {points}")
         foreign = (*dynamic, *integer, *packed)
         if foreign:  # they say more than the rest
             self._obstacles = {f"TensorRT has no {_enumerate(foreign)}": None}
@@ -193,7 +195,7 @@ class _Look:
         self._is_inner = node.is_inner
         if node.domain == ORT_DOMAIN:
             self._change("ONNX's Q/DQ operators instead of ONNX Runtime's")
-        constant = nodes.constant(node.outputs[0] if node.kind == QUANTIZE else node.input(0))
+        constant = nodes.constant(node.output if node.kind == QUANTIZE else node.input(0))
         if constant is None:
             self._activation(node, point)
         elif node.kind == DEQUANTIZE:
@@ -231,13 +233,13 @@ class _Look:
         elif point.values is None:
             self._obstacle("zero points that the network computes")
         else:
-            self._zero_points[point.type] |= point.values
+            self._zero_points[point.type].add(point.values)
 
     def _is_simple_pair(self, node: OnnxOperator) -> bool:
         """Tell whether a pair's numbers go from QuantizeLinear to DequantizeLinear only."""
         nodes = self._nodes
         quantize = node if node.kind == QUANTIZE else nodes.quantize_node(node.input(0))
-        return quantize is not None and nodes.is_dequantized_only(quantize.outputs[0])
+        return quantize is not None and nodes.is_dequantized_only(quantize.output)
 
     def _obstacle(self, text: str) -> None:
         self._obstacles[text] = None
@@ -248,7 +250,7 @@ class _Look:
         self._changes[text] = None
 
 
-def _describe_points(values: set[int]) -> str:
+def _describe_points(values: frozenset[int]) -> str:
     if len(values) == 1:
         return f"the zero point {min(values)}"
     return f"zero points of {min(values)} to {max(values)}"

@@ -6,7 +6,6 @@ skipped, so that a look at a large file takes little time and no memory.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -101,6 +100,11 @@ class OnnxOperator(NamedTuple):
         """Tell whether this is QuantizeLinear or DequantizeLinear."""
         return self.kind in (QUANTIZE, DEQUANTIZE) and self.domain in ("", ORT_DOMAIN)
 
+    @property
+    def output(self) -> str:
+        """The name of the first output, an empty one where the node has none."""
+        return self.outputs[0] if self.outputs else ""
+
     def input(self, place: int) -> str:
         """Return the name of an input, an empty one where the node has none."""
         return self.inputs[place] if place < len(self.inputs) else ""
@@ -115,9 +119,8 @@ class QuantizedNodes:
 
     def __init__(self, file: WireMessage, folder: Path) -> None:
         self.nodes: list[OnnxOperator] = []
-        #: Names of the tensors that leave a graph.
-        self.outputs: set[str] = set()
         self._folder = folder
+        self._outputs: set[str] = set()
         self._constants: dict[str, OnnxTensor] = {}
         parts = file.parts(7, 25)
         graph = merge_messages(parts[7])
@@ -127,10 +130,8 @@ class QuantizedNodes:
             for message in function.all(7):
                 self._read_node(message, 1)
         self._producers = {name: node for node in self.nodes for name in node.outputs}
-        self._readers: defaultdict[str, list[OnnxOperator]] = defaultdict(list)
-        for node in self.nodes:
-            for name in node.inputs:
-                self._readers[name].append(node)
+        self._read_as_numbers = self._find_read_as_numbers()
+        self._zero_points: dict[str, ZeroPoint] = {}
 
     def constant(self, name: str) -> OnnxTensor | None:
         """Return the constant that a tensor is, perhaps quantized in the network; else None."""
@@ -146,28 +147,31 @@ class QuantizedNodes:
 
     def is_dequantized_only(self, name: str) -> bool:
         """Tell whether only DequantizeLinear nodes read a tensor."""
-        names = [name]
-        while names:
-            name = names.pop()
-            if name in self.outputs:
-                return False
-            for node in self._readers[name]:
-                if node.kind in _PASSING:
-                    names += node.outputs
-                elif node.kind != DEQUANTIZE or node.input(0) != name:
-                    return False
-        return True
+        return name not in self._read_as_numbers
 
-    def scale_count(self, node: OnnxOperator) -> int:
+    def _find_read_as_numbers(self) -> set[str]:
+        """Return the tensors that leave a graph, or that other than DequantizeLinear reads."""
+        found = set(self._outputs)
+        for node in reversed(self.nodes):  # what reads a tensor comes after it
+            if node.kind not in _PASSING:
+                found.update(node.inputs[1 if node.kind == DEQUANTIZE else 0 :])
+            elif not found.isdisjoint(node.outputs):
+                found.update(node.inputs)
+        return found
+
+    def scale_count(self, node: OnnxOperator) -> float:
         """Return the number of scales of a pair node, 0 where the network computes them."""
         found, _ = self._origin(node.input(1))
-        return 0 if found is None else int(count_elements(found.dims))
+        return 0 if found is None else count_elements(found.dims)
 
     def zero_point(self, node: OnnxOperator) -> ZeroPoint:
         """Return the zero point of a QuantizeLinear or DequantizeLinear node."""
         name = node.input(2)
         if name:
-            return self._zero_point(name)
+            # Many nodes may share one of many values.
+            if name not in self._zero_points:
+                self._zero_points[name] = self._zero_point(name)
+            return self._zero_points[name]
         if node.kind == QUANTIZE:
             number = node.attributes.get("output_dtype", 0)
             return ZeroPoint(TYPE_NAMES.get(number, "") if number else DEFAULT_TYPE, frozenset({0}))
@@ -248,7 +252,7 @@ class QuantizedNodes:
         for message in parts[5]:
             tensor = read_tensor(message)
             self._constants[tensor.name] = tensor
-        self.outputs.update(last_text([*value.all(1)]) for value in parts[12])
+        self._outputs.update(last_text([*value.all(1)]) for value in parts[12])
         for message in parts[1]:
             self._read_node(message, depth)
 

@@ -111,7 +111,7 @@ def check_engine(
             reference = TimedRuns(unless_cancelled(expected.infer), by_cpu=threads == 1)
             compared = run_self_check(model, reference, candidate, self_check_images(model))
             timed = candidate, reference
-        report("self-check", agreement, compared.passed, compared.summary(), "self_check")
+        report("self-check", agreement, not compared.reasons, compared.summary(), "self_check")
     return EngineCheck(notes, tuple(warnings), _precision(selection, backend), timed)
 
 

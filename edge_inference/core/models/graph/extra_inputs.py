@@ -10,6 +10,7 @@ them::
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -40,13 +41,14 @@ def read_extra_inputs(top: Section, image_input: str) -> dict[str, NDArray[Any]]
                 name, "this is input.name, which the image fills; remove it from extra_inputs"
             )
         try:
-            values[name] = _to_array(value)
+            values[name] = to_array(value)
         except ConfigError as error:
             raise section.error(name, str(error)) from None
     return values
 
 
-def _to_array(value: Any) -> NDArray[Any]:
+def to_array(value: Any) -> NDArray[Any]:
+    """Return a number, a truth value or nested lists of them as an array. Raises ConfigError."""
     try:
         array = np.array(value)
     except ValueError:  # lists of different lengths
@@ -116,6 +118,6 @@ def _shape_hint(value: NDArray[Any], spec: TensorSpec) -> str:
 
 def _example(spec: TensorSpec) -> str:
     shape = [1 if length is None else length for length in spec.shape]
-    example: Any = np.zeros(shape if np.prod(shape) <= _MAX_SHOWN_VALUES else (), spec.dtype)
+    example: Any = np.zeros(shape if math.prod(shape) <= _MAX_SHOWN_VALUES else (), spec.dtype)
     text = str(example.tolist())
     return text.lower() if spec.dtype == np.bool_ else text
