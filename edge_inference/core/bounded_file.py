@@ -17,6 +17,8 @@ from typing import IO, Any
 MAX_TEXT_BYTES = 1 << 20
 #: Maximum size of a file of weights, which is that of a protobuf message.
 MAX_WEIGHTS_BYTES = (1 << 31) - 1
+#: For files that may have any size, and of which only parts are read.
+ANY_SIZE = 1 << 62
 
 _MAX_DIGITS = 100
 

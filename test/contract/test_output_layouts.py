@@ -22,6 +22,28 @@ def test_box_class_and_score(name):
     assert [result.label(0)] == ["car"]
 
 
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_the_confidence_is_the_lowest_score_that_is_reported(name):
+    decoder, outputs, *settings = LAYOUTS[name]
+    changed = dict(settings[0]) if settings else {}
+    (score,) = decode(decoder, outputs, **changed).scores
+    assert len(decode(decoder, outputs, **changed, confidence=float(score))) == 1
+    higher = float(np.nextafter(score, f32(1)))
+    assert len(decode(decoder, outputs, **changed, confidence=higher)) == 0
+
+
+def test_class_numbers_beside_rows_of_several_images():
+    box = [100, 50, 200, 100]
+    rows = f32([[1, *box, 0.9], [0, 0, 0, 9, 9, 0.1], [0, *box, 0.8], [-1, *box, 0.7]])
+    found = decode(
+        "detection_rows",
+        {"rows": rows, "classes": i64([0, 1, 2, 9])},
+        columns=("batch", "x1", "y1", "x2", "y2", "score"),
+    )
+    assert found.class_ids.tolist() == [2]
+    np.testing.assert_allclose(found.scores, [0.8], rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("decoder", "outputs"),
     [

@@ -474,6 +474,57 @@ def test_the_zero_points_of_all_activations_count(tmp_path: Path) -> None:
     assert found.obstacles == ("uint8 activations with zero points of 3 to 9",)
 
 
+def test_constants_in_nodes(tmp_path: Path) -> None:
+    def constant(values: np.ndarray, name: str) -> onnx.NodeProto:
+        return helper.make_node("Constant", [], [name], value=numpy_helper.from_array(values))
+
+    filling = numpy_helper.from_array(np.array([5], np.int8))
+    nodes = [
+        constant(np.ones((4, 4), np.int8), "w"),
+        constant(np.int8(0), "zero"),
+        constant(np.array([4]), "count"),
+        helper.make_node("ConstantOfShape", ["count"], ["five"], value=filling),
+        helper.make_node("DequantizeLinear", ["w", "scale", "zero"], ["d"]),
+        helper.make_node("MatMul", ["x", "d"], ["m"]),
+        helper.make_node("QuantizeLinear", ["m", "scale", "five"], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", "scale", "five"], ["y"]),
+    ]
+    found = look(write_nodes(tmp_path / "q.onnx", nodes))
+    assert (found.activations, found.weights) == (("int8",), ("int8",))
+    assert found.obstacles == ("int8 activations with the zero point 5",)
+
+
+def test_pairs_in_a_function_are_seen(tmp_path: Path) -> None:
+    pair = [
+        helper.make_node("QuantizeLinear", ["a", "s", "z"], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["b"]),
+    ]
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("own", 1)]
+    function = helper.make_function("own", "F", ["a", "s", "z"], ["b"], pair, opsets[:1])
+    call = helper.make_node("F", ["x", "scale", "middle"], ["y"], domain="own")
+    file = write_nodes(tmp_path / "q.onnx", [call])
+    assert look(file).kind == ""
+    model = onnx.load(file)
+    model.functions.append(function)
+    file.write_bytes(model.SerializeToString())
+    found = look(file)
+    assert found.kind == "Q/DQ"
+    assert found.obstacles == ("zero points that the network computes",)
+
+
+@pytest.mark.parametrize(("kind", "value"), [("INT4", -3), ("UINT4", 13)])
+def test_a_zero_point_of_four_bits(kind: str, value: int, tmp_path: Path) -> None:
+    point = TensorProto(
+        name="z", dims=[2], data_type=TensorProto.DataType.Value(kind), raw_data=b"\xdd"
+    )
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "scale", "z"], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", "scale", "z"], ["y"]),
+    ]
+    found = look(write_nodes(tmp_path / "q.onnx", nodes, point))
+    assert found.obstacles == (f"{kind.lower()} activations with the zero point {value}",)
+
+
 def test_a_changed_file_is_looked_at_again(tmp_path: Path) -> None:
     file = write_layout("fp32", tmp_path / "q.onnx")
     assert look(file).kind == ""

@@ -215,7 +215,7 @@ def test_an_extra_input_that_is_no_json(capsys: pytest.CaptureFixture[str]) -> N
     assert "expected NAME=VALUES" in text
 
 
-@pytest.mark.parametrize("value", ["[[1, 2], [3]]", '"a"', '{"a": 1}', "1e400", "[true, 1]"])
+@pytest.mark.parametrize("value", ["[[1, 2], [3]]", '"a"', '{"a": 1}', "1e400"])
 def test_an_extra_input_that_is_no_array(capsys: pytest.CaptureFixture[str], value: str) -> None:
     write_graph(Path("net.onnx"), [1, 10], {**IMAGE, "factor": (FLOAT, [1, 2])})
     text = refusal(capsys, "net.onnx", "--extra-input", f"factor={value}")

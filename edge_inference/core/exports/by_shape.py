@@ -14,9 +14,9 @@ from edge_inference.core.exports.proposal import (
     UNIT,
     Evidence,
     Proposal,
-    are_probabilities,
     are_within_unit,
     count_cells,
+    is_softmax,
     pixels,
     read_numbers,
 )
@@ -37,7 +37,7 @@ def propose_classifier(evidence: Evidence) -> Proposal | None:
         return None
     scores = evidence.outputs[name].reshape(1, -1)
     activation = "softmax"
-    if are_probabilities(scores) or evidence.summary.output_operators.get(name) == "Sigmoid":
+    if is_softmax(scores) or evidence.summary.output_operators.get(name) == "Sigmoid":
         activation = "none"
     settings: dict[str, Any] = {"activation": activation}
     if len(evidence.outputs) > 1:

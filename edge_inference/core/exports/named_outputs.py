@@ -11,8 +11,8 @@ from edge_inference.core.exports.proposal import (
     UNIT,
     Evidence,
     Proposal,
-    are_probabilities,
     are_within_unit,
+    is_softmax,
     pixels,
     read_numbers,
 )
@@ -245,7 +245,7 @@ def propose_lists(evidence: Evidence) -> Proposal | None:
             }
         )
     if scores is not None:
-        probabilities = are_probabilities(names[scores])
+        probabilities = is_softmax(names[scores])
         activation = "none" if probabilities or are_within_unit(names[scores]) else "softmax"
         settings = {
             "box_order": "xyxy",

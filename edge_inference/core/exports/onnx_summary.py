@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from edge_inference.core.bounded_file import MAX_WEIGHTS_BYTES, open_regular_file
 from edge_inference.core.onnx_format.onnx_reader import (
+    TYPE_NAMES,
     ByteSource,
     LimitExceededError,
     MalformedMessageError,
@@ -33,21 +34,8 @@ _METADATA = 14
 #: Maximum number of inputs and outputs.
 _MAX_TENSORS = 4096
 
-#: numpy's name of ONNX's TensorProto.DataType, where numpy has the type.
-_DTYPES = {
-    1: "float32",
-    2: "uint8",
-    3: "int8",
-    4: "uint16",
-    5: "int16",
-    6: "int32",
-    7: "int64",
-    9: "bool",
-    10: "float16",
-    11: "float64",
-    12: "uint32",
-    13: "uint64",
-}
+#: The types that numpy has, too, but for complex numbers.
+_DTYPES = {number: TYPE_NAMES[number] for number in (*range(1, 8), *range(9, 14))}
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,7 @@ class Proposal:
         return replace(self, input=image, assumed=assumed)
 
 
-def are_probabilities(values: NDArray[Any]) -> bool:
+def is_softmax(values: NDArray[Any]) -> bool:
     """Tell whether the last axis holds the result of a softmax."""
     if values.dtype.kind != "f" or values.shape[-1:] < (2,) or not values.size:
         return False

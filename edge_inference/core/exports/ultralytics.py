@@ -8,8 +8,8 @@ from edge_inference.core.exports.proposal import (
     UNIT,
     Evidence,
     Proposal,
-    are_probabilities,
     count_cells,
+    is_softmax,
     pixels,
 )
 from edge_inference.errors import ModelError
@@ -94,7 +94,7 @@ def _yolo(family: str) -> str:
 
 def _classifier(evidence: Evidence) -> Proposal:
     scores = next(iter(evidence.outputs.values()))
-    activation = "none" if are_probabilities(scores) else "softmax"
+    activation = "none" if is_softmax(scores) else "softmax"
     scale = {"resize": "center_crop", "crop_fraction": 1.0}
     settings = {"activation": activation}
     family, labels = _family(evidence.metadata), evidence.metadata.labels

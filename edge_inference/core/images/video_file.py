@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edge_inference.core.bounded_file import open_regular_file
+from edge_inference.core.bounded_file import ANY_SIZE, open_regular_file
 
 #: FFmpeg's names of the accepted containers.
 CONTAINERS = "mov,avi,matroska,ogg,flv,mpegts,mpeg,mpegvideo,asf,yuv4mpegpipe"
 
-_MAX_VIDEO_BYTES = 1 << 62
 _HEAD_BYTES = 4096
 _TS_PACKETS = ((0, 188), (4, 192))  # offset of the first packet, and packet length in bytes
 _ISO_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide")
@@ -30,7 +29,7 @@ _MAGICS = (
 
 def is_video(file: Path) -> bool:
     """Tell whether a file begins like a video. Raises OSError where it is not a regular file."""
-    with open_regular_file(file, _MAX_VIDEO_BYTES) as stream:
+    with open_regular_file(file, ANY_SIZE) as stream:
         head = stream.read(_HEAD_BYTES)
     # Readers recognize some playlists by words inside their text.
     text = head.split(b"\0", 1)[0].lower()

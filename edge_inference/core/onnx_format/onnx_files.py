@@ -18,6 +18,8 @@ from edge_inference.core.checksum import sha256_of
 from edge_inference.core.onnx_format.file_kinds import recognize_placeholder
 from edge_inference.core.onnx_format.onnx_reader import (
     ELEMENT_BYTES,
+    EXTERNAL,
+    MAX_GRAPH_DEPTH,
     ByteSource,
     LimitExceededError,
     MalformedMessageError,
@@ -31,11 +33,8 @@ from edge_inference.errors import ModelError
 MAX_EXTERNAL_BYTES = 1 << 40
 #: Maximum number of files of external weights of one model.
 _MAX_FILES = 10_000
-#: Maximum nesting of graphs, such as a loop in a branch.
-_MAX_GRAPH_DEPTH = 16
 #: Suffix of ONNX Runtime's own format, which is not protobuf and has no external weights.
 ORT_SUFFIX = ".ort"
-_EXTERNAL = 1  # TensorProto.EXTERNAL
 #: Maximum share of holes in a file of weights, and the size of holes that is always allowed:
 #: exporters leave holes to align weights.
 _MAX_HOLE_SHARE = 0.5
@@ -196,7 +195,7 @@ def _unreadable(file: Path, error: OSError) -> ModelError:
 
 def _place_of(message: WireMessage, file: Path) -> _Place | None:
     """Return the place of a tensor's values, None if they are in the ONNX file itself."""
-    if all(field.value != _EXTERNAL for field in message if field.number == 14):
+    if all(field.value != EXTERNAL for field in message if field.number == 14):
         return None
     tensor = read_tensor(message)
     entries = tensor.external or {}
@@ -234,10 +233,8 @@ def _tensors_of_model(model: WireMessage, file: Path) -> Iterator[WireMessage]:
 
 
 def _tensors_of_graph(graph: WireMessage, file: Path, depth: int) -> Iterator[WireMessage]:
-    if depth > _MAX_GRAPH_DEPTH:
-        raise ModelError(
-            f"{file}: expected graphs nested at most {_MAX_GRAPH_DEPTH} deep, got more"
-        )
+    if depth > MAX_GRAPH_DEPTH:
+        raise ModelError(f"{file}: expected graphs nested at most {MAX_GRAPH_DEPTH} deep, got more")
     parts = graph.parts(1, 5, 15)
     yield from parts[5]
     for sparse in parts[15]:

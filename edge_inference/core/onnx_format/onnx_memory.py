@@ -17,6 +17,7 @@ from edge_inference.core.onnx_format.onnx_files import ORT_SUFFIX, check_externa
 from edge_inference.core.onnx_format.onnx_problems import find_file_problem
 from edge_inference.core.onnx_format.onnx_reader import (
     ELEMENT_BYTES,
+    MAX_GRAPH_DEPTH,
     ByteSource,
     LimitExceededError,
     MalformedMessageError,
@@ -47,8 +48,6 @@ from edge_inference.errors import ModelError
 
 #: Maximum number of nodes; ONNX Runtime's load time grows with its square.
 MAX_NODES = 50_000
-#: Maximum nesting of graphs, such as a loop in a branch.
-_MAX_GRAPH_DEPTH = 16
 #: Maximum depth of function calls; ONNX has no recursion.
 _MAX_CALL_DEPTH = 64
 
@@ -164,9 +163,9 @@ class _MemoryCheck:
             self._call(name, 0)
 
     def _graph(self, graph: WireMessage, scope: Scope, depth: int) -> None:
-        if depth > _MAX_GRAPH_DEPTH:
+        if depth > MAX_GRAPH_DEPTH:
             raise ModelError(
-                f"{self._file}: expected graphs nested at most {_MAX_GRAPH_DEPTH} deep, got more"
+                f"{self._file}: expected graphs nested at most {MAX_GRAPH_DEPTH} deep, got more"
             )
         # Declarations and constants before the nodes that read them, in any order of the file.
         parts = graph.parts(1, 5, 11, 12, 13, 15)

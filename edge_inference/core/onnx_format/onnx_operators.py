@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from edge_inference.core.bounded_file import open_regular_file
+from edge_inference.core.bounded_file import ANY_SIZE, open_regular_file
 from edge_inference.core.onnx_format.onnx_reader import (
+    MAX_GRAPH_DEPTH,
+    TYPE_NAMES,
     ByteSource,
     LimitExceededError,
     MalformedMessageError,
@@ -18,39 +20,9 @@ from edge_inference.core.onnx_format.onnx_reader import (
 )
 from edge_inference.core.onnx_format.onnx_shapes import OnnxAttribute, OnnxNode, normalize_domain
 
-_ANY_SIZE = 1 << 62
-_MAX_DEPTH = 16
 #: Operators that TensorRT's plugin library has.
 _PLUGIN = re.compile(r"TRT$|^TRT")
 _PLUGIN_DOMAINS = ("TRT", "trt.plugins", "trt", "tensorrt")
-
-
-#: The names of ONNX's TensorProto.DataType, which are numpy's where numpy has the type.
-TYPE_NAMES = {
-    1: "float32",
-    2: "uint8",
-    3: "int8",
-    4: "uint16",
-    5: "int16",
-    6: "int32",
-    7: "int64",
-    8: "string",
-    9: "bool",
-    10: "float16",
-    11: "float64",
-    12: "uint32",
-    13: "uint64",
-    14: "complex64",
-    15: "complex128",
-    16: "bfloat16",
-    17: "float8e4m3fn",
-    18: "float8e4m3fnuz",
-    19: "float8e5m2",
-    20: "float8e5m2fnuz",
-    21: "uint4",
-    22: "int4",
-    23: "float4e2m1",
-}
 
 
 class OnnxOperators(NamedTuple):
@@ -77,7 +49,7 @@ def read_operators(file: Path) -> OnnxOperators:
     opsets: dict[str, int] = {}
     nodes: list[tuple[str, str, str]] = []
     inputs: dict[str, str] = {}
-    with open_regular_file(file, _ANY_SIZE) as stream:
+    with open_regular_file(file, ANY_SIZE) as stream:
         try:
             parts = WireMessage(ByteSource(stream.fileno())).parts(7, 8, 25)
             for entry in parts[8]:
@@ -107,7 +79,7 @@ def _nodes_of(messages: list[WireMessage], depth: int) -> Iterator[tuple[str, st
     for message in messages:
         node = OnnxNode(message)
         yield last_text(message.parts(3)[3]), node.kind, node.domain
-        if depth < _MAX_DEPTH:
+        if depth < MAX_GRAPH_DEPTH:
             for attribute in node.attributes:
                 for graph in OnnxAttribute(attribute).graphs:
                     yield from _nodes_of(graph.parts(1)[1], depth + 1)

@@ -11,7 +11,7 @@ import errno
 import os
 from pathlib import Path
 
-from edge_inference.core.bounded_file import MAX_WEIGHTS_BYTES, open_regular_file
+from edge_inference.core.bounded_file import ANY_SIZE, MAX_WEIGHTS_BYTES, open_regular_file
 from edge_inference.core.onnx_format.file_kinds import (
     ORT_MODEL,
     recognize_folder,
@@ -35,7 +35,6 @@ from edge_inference.core.onnx_format.onnx_reader import (
 from edge_inference.errors import ModelError
 
 _COPY = "copy or download it again"
-_ANY_SIZE = 1 << 62
 #: The fields of ModelProto: IR version, graph.
 _IR_VERSION, _GRAPH = 1, 7
 #: Fields of formats that are protobuf messages, too.
@@ -48,7 +47,7 @@ _ZEROS = bytes(64)
 def find_access_problem(file: Path) -> str | None:
     """Return why a file cannot be read, as one sentence; None for a file that can be read."""
     try:
-        open_regular_file(file, _ANY_SIZE).close()
+        open_regular_file(file, ANY_SIZE).close()
     except OSError as error:
         return explain_access(file, error)
     return None
@@ -86,7 +85,7 @@ def find_file_problem(file: Path, *, takes_ort: bool = False) -> str | None:
     Runtime's own format must have that format.
     """
     try:
-        with open_regular_file(file, _ANY_SIZE) as stream:
+        with open_regular_file(file, ANY_SIZE) as stream:
             if takes_ort and file.name.lower().endswith(ORT_SUFFIX):
                 return _examine_ort(file, stream.fileno())
             return _examine(file, stream.fileno())

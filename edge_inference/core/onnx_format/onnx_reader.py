@@ -13,9 +13,39 @@ from typing import NamedTuple
 #: Bytes of one element by ONNX's TensorProto.DataType; other types count as one byte.
 ELEMENT_BYTES = {1: 4, 4: 2, 5: 2, 6: 4, 7: 8, 10: 2, 11: 8, 12: 4, 13: 8, 14: 8, 15: 16, 16: 2}
 FLOAT_BYTES = 4
+#: The names of ONNX's TensorProto.DataType, which are numpy's where numpy has the type.
+TYPE_NAMES = {
+    1: "float32",
+    2: "uint8",
+    3: "int8",
+    4: "uint16",
+    5: "int16",
+    6: "int32",
+    7: "int64",
+    8: "string",
+    9: "bool",
+    10: "float16",
+    11: "float64",
+    12: "uint32",
+    13: "uint64",
+    14: "complex64",
+    15: "complex128",
+    16: "bfloat16",
+    17: "float8e4m3fn",
+    18: "float8e4m3fnuz",
+    19: "float8e5m2",
+    20: "float8e5m2fnuz",
+    21: "uint4",
+    22: "int4",
+    23: "float4e2m1",
+}
 
 #: Maximum number of message fields in a file; a network has about ten for each node.
 MAX_FIELDS = 10_000_000
+#: Maximum nesting of graphs, such as a loop in a branch.
+MAX_GRAPH_DEPTH = 16
+#: TensorProto.DataLocation of values in another file.
+EXTERNAL = 1
 
 _VARINT, _FIXED64, _BYTES, _GROUP, _END, _FIXED32 = range(6)
 _READ_AHEAD_BYTES = 1 << 16

@@ -17,7 +17,7 @@ from edge_inference.core.onnx_format.onnx_files import (
     check_external_file,
     number_of_bytes,
 )
-from edge_inference.core.onnx_format.onnx_reader import ELEMENT_BYTES
+from edge_inference.core.onnx_format.onnx_reader import ELEMENT_BYTES, EXTERNAL
 from edge_inference.errors import ModelError
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 MAX_EMBEDDED_BYTES = MAX_WEIGHTS_BYTES - (256 << 20)
 #: Weights of this size are moved out of a message that is too large; smaller ones may be shapes.
 MIN_LARGE_BYTES = 1024
-_EXTERNAL = 1  # TensorProto.EXTERNAL
 #: Weights begin at the start of a memory page, so that engines can map them.
 _ALIGNMENT = 4096
 
@@ -39,7 +38,7 @@ def embed_weights(model: ModelProto, file: Path) -> bool:
     downloaded models have them. Raises ModelError for any other path, and for a file that is too
     short.
     """
-    tensors = [tensor for tensor in _tensors(model) if tensor.data_location == _EXTERNAL]
+    tensors = [tensor for tensor in _tensors(model) if tensor.data_location == EXTERNAL]
     for tensor in tensors:
         _embed(tensor, file)
     return bool(tensors)
@@ -70,7 +69,7 @@ def without_weights(model: ModelProto) -> ModelProto:
             name=tensor.name,
             dims=tensor.dims,
             data_type=tensor.data_type,
-            data_location=_EXTERNAL,
+            data_location=EXTERNAL,
         )
     return light
 
@@ -82,7 +81,7 @@ def split_weights(model: ModelProto, location: str, stream: IO[bytes]) -> ModelP
     """
     light = without_weights(model)
     for tensor, reference in zip(model.graph.initializer, light.graph.initializer, strict=True):
-        if reference.data_location != _EXTERNAL:
+        if reference.data_location != EXTERNAL:
             continue
         stream.write(bytes(-stream.tell() % _ALIGNMENT))
         data = tensor.raw_data

@@ -137,9 +137,12 @@ def _add_missing_types(model: ModelProto, source: Path) -> None:
     probe.CopyFrom(model)
     probe.graph.output.extend(onnx.ValueInfoProto(name=name) for name in unknown)
     with session_source(probe, source) as opened:
-        session = onnxruntime.InferenceSession(
-            opened, session_options(onnxruntime), providers=[CPU], enable_fallback=0
-        )
+        try:
+            session = onnxruntime.InferenceSession(
+                opened, session_options(onnxruntime), providers=[CPU], enable_fallback=0
+            )
+        except Exception as error:  # ONNX Runtime's errors share no base class
+            raise BackendError(explain_open_failure(source, error, onnxruntime)) from error
     model.graph.value_info.extend(
         onnx.helper.make_tensor_value_info(entry.name, onnx.TensorProto.FLOAT, entry.shape)
         for entry in session.get_outputs()

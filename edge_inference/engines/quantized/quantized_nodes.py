@@ -15,6 +15,8 @@ import numpy as np
 from edge_inference.core.bounded_file import MAX_WEIGHTS_BYTES, open_regular_file
 from edge_inference.core.onnx_format.onnx_files import is_relative_inside
 from edge_inference.core.onnx_format.onnx_reader import (
+    MAX_GRAPH_DEPTH,
+    TYPE_NAMES,
     LimitExceededError,
     MalformedMessageError,
     OnnxTensor,
@@ -29,25 +31,6 @@ from edge_inference.core.onnx_format.onnx_shapes import (
     normalize_domain,
 )
 
-#: The names of the types of TensorProto.DataType that quantization uses.
-TYPE_NAMES: Mapping[int, str] = {
-    1: "float32",
-    2: "uint8",
-    3: "int8",
-    4: "uint16",
-    5: "int16",
-    6: "int32",
-    7: "int64",
-    10: "float16",
-    16: "bfloat16",
-    17: "float8e4m3fn",
-    18: "float8e4m3fnuz",
-    19: "float8e5m2",
-    20: "float8e5m2fnuz",
-    21: "uint4",
-    22: "int4",
-    23: "float4e2m1",
-}
 #: The type of a QuantizeLinear node without a zero point and without ``output_dtype``.
 DEFAULT_TYPE = "uint8"
 
@@ -61,7 +44,6 @@ _HALF_BYTES = {21: 16, 22: 8}
 _INT32_DATA, _RAW_DATA = 5, 9
 #: Maximum size of zero points: one for each channel.
 _MAX_ZERO_POINT_BYTES = 1 << 18
-_MAX_GRAPH_DEPTH = 16
 _MAX_VARINT_BITS = 70
 #: Maximum number of nodes between a tensor and the constant that it comes from.
 _MAX_STEPS = 16
@@ -246,8 +228,8 @@ class QuantizedNodes:
         return data if len(data) == length else None
 
     def _read_graph(self, graph: WireMessage, depth: int) -> None:
-        if depth > _MAX_GRAPH_DEPTH:
-            raise LimitExceededError(f"expected graphs nested at most {_MAX_GRAPH_DEPTH} deep")
+        if depth > MAX_GRAPH_DEPTH:
+            raise LimitExceededError(f"expected graphs nested at most {MAX_GRAPH_DEPTH} deep")
         parts = graph.parts(1, 5, 12)
         for message in parts[5]:
             tensor = read_tensor(message)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from edge_inference.core.bounded_file import MAX_WEIGHTS_BYTES, open_regular_file
 from edge_inference.core.onnx_format.onnx_reader import (
+    MAX_GRAPH_DEPTH,
     ByteSource,
     LimitExceededError,
     MalformedMessageError,
@@ -31,7 +32,6 @@ _ORDERING = ("TopK",)
 _OF_SHAPE = ("Shape", "Size")
 _NMS = "NonMaxSuppression"
 _SCORE_THRESHOLD_INPUT = 4
-_MAX_DEPTH = 16
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ class _Search:
 
     def _selects(self, messages: Iterable[WireMessage], depth: int) -> bool:
         """Tell whether one of the nodes, or of their inner graphs, chooses rows by value."""
-        if depth > _MAX_DEPTH:
+        if depth > MAX_GRAPH_DEPTH:
             return False
         for message in messages:
             node = message.parts(4, 5)
