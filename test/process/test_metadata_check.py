@@ -53,6 +53,7 @@ def test_a_line(
         ("[0.5]", {}, "  warning: input.mean [0.0] and input.std [0.5] apply to pixels from 0 to"),
         ("[255.0]", {}, None),
         ("[1.0]", {}, None),
+        ("[1.0]", {"author": "me", "task": "classify"}, "  metadata: agrees with model.yaml\n"),
     ],
 )
 def test_a_normalization_for_pixels_of_another_range(
