@@ -320,6 +320,47 @@ def test_a_choice_in_an_inner_graph(tmp_path: Path) -> None:
     assert find(tmp_path, nodes, {"c": np.array(True)}).unordered == {"y"}
 
 
+def test_a_choice_in_a_graph_in_an_inner_graph(tmp_path: Path) -> None:
+    value = helper.make_tensor_value_info("b", TensorProto.INT64, None)
+    innermost = helper.make_graph([make("NonZero", "x", "b")], "innermost", [], [value])
+    branches = {"then_branch": innermost, "else_branch": innermost}
+    body = helper.make_graph([make("If", "c", "b", **branches)], "body", [], [value])
+    nodes = [make("If", "c", "y", then_branch=body, else_branch=body)]
+    assert find(tmp_path, nodes, {"c": np.array(True)}).unordered == {"y"}
+
+
+@pytest.mark.parametrize(("kind", "chooses"), [("NonZero", True), ("Relu", False)])
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_choice_in_a_function_of_a_function(
+    tmp_path: Path, kind: str, chooses: bool, order: int
+) -> None:
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("local", 1)]
+    calls = {
+        "outer": make("middle", "p", "q", domain="local"),
+        "middle": make("inner", "p", "q", domain="local"),
+        "inner": make(kind, "p", "q"),
+    }
+    functions = [
+        helper.make_function("local", name, ["p"], ["q"], [node], opsets)
+        for name, node in calls.items()
+    ]
+    found = find(tmp_path, [make("outer", "x", "y", domain="local")], functions=functions[::order])
+    assert found == DataDependence(frozenset("y" * chooses), is_cut=chooses)
+
+
+def test_functions_that_call_each_other_end_the_search(tmp_path: Path) -> None:
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("local", 1)]
+    functions = [
+        helper.make_function(
+            "local", name, ["p"], ["q"], [make(other, "p", "q", domain="local")], opsets
+        )
+        for name, other in (("f", "g"), ("g", "f"))
+    ]
+    assert find(tmp_path, [make("f", "x", "y", domain="local")], functions=functions) == (
+        DataDependence()
+    )
+
+
 def test_a_choice_in_a_function(tmp_path: Path) -> None:
     body = [make("NonZero", "p", "q")]
     opsets = [helper.make_opsetid("", 17)]

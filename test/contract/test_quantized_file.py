@@ -206,6 +206,33 @@ def test_weights_that_exceed_a_signed_byte_are_rounded_by_half_a_step(tmp_path: 
     assert np.abs(error).max() > 0
 
 
+def test_a_zero_point_that_fills_a_shape_has_its_value(tmp_path: Path) -> None:
+    weights = np.array([[3, 5], [7, 0], [1, 3], [9, 2]], np.uint8)
+    filling = numpy_helper.from_array(np.array([3], np.uint8))
+    graph = helper.make_graph(
+        [
+            helper.make_node("ConstantOfShape", ["count"], ["z"], value=filling),
+            helper.make_node("DequantizeLinear", ["w", "s", "z"], ["d"], axis=1),
+            helper.make_node("MatMul", ["x", "d"], ["y"]),
+        ],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 2])],
+        [
+            numpy_helper.from_array(np.array([2]), "count"),
+            numpy_helper.from_array(weights, "w"),
+            numpy_helper.from_array(np.array([0.5, 0.25], np.float32), "s"),
+        ],
+    )
+    file = tmp_path / "q.onnx"
+    model = helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 17)])
+    file.write_bytes(model.SerializeToString())
+    write_for_tensorrt(file, tmp_path / "t.onnx")
+    x = np.array([[1, -2, 4, 0.5]], np.float32)
+    expected = x @ ((weights - np.float32(3)) * np.array([0.5, 0.25], np.float32))
+    np.testing.assert_allclose(run_plainly(tmp_path / "t.onnx", x), expected, rtol=1e-6)
+
+
 def test_a_file_that_has_no_form_is_refused(tmp_path: Path) -> None:
     for layout, words in (("ort u8s8", "uint8 activations"), ("QOperator", "no QLinearConv")):
         file = write_layout(layout, tmp_path / "q.onnx")

@@ -215,6 +215,18 @@ def test_nanodet_is_no_yolox() -> None:
     assert len(decode(proposal, known.outputs)) == 0
 
 
+@pytest.mark.parametrize(
+    ("classes", "score", "decoder"),
+    [(1, 0.9, "nanodet"), (2, 0.9, "nanodet"), (80, 0.9, "nanodet"), (2, 7.0, "yolox")],
+)
+def test_nanodet_without_labels(classes: int, score: float, decoder: str) -> None:
+    table = np.full((1, CELLS, classes + 32), -3, np.float32)
+    table[..., :classes] = score
+    found = propose(evidence({"output": table}))
+    assert found is not None
+    assert found.decoder == decoder
+
+
 def test_heads_of_yolov5() -> None:
     heads = {f"{s}": np.full((1, 3, SIDE // s, SIDE // s, 12), -9, "f") for s in (8, 16, 32)}
     # Anchor 0 of stride 8 is 10 x 13: centre 8 * (2 * 0.5 - 0.5 + (2, 3)), size (2 * 0.5)^2.
@@ -244,6 +256,23 @@ def test_a_classifier(array: np.ndarray, ends: dict[str, str], activation: str) 
     assert proposal.settings == {"activation": activation}
     best = int(array.argmax())
     assert decode(proposal, known.outputs).class_ids[0] == best
+
+
+@pytest.mark.parametrize(
+    ("shape", "is_map"),
+    [
+        ((1, 5, 8, 9), True),
+        ((1, 8, 9, 5), True),
+        ((1, 9, 8, 5), True),
+        ((1, 5, 7, 9), False),
+        ((1, 7, 9, 5), False),
+        ((1, 8, 9), True),
+        ((1, 7, 9), False),
+    ],
+)
+def test_the_smallest_map(shape: tuple[int, ...], is_map: bool) -> None:
+    found = propose(evidence({"out": np.ones(shape, np.float32)}))
+    assert (found is not None) == is_map
 
 
 @pytest.mark.parametrize(
@@ -294,8 +323,12 @@ def test_a_map(
         {"a": np.zeros((1, 2, 3, 4, 5), np.float32)},
         {"a": np.zeros((2, 3), np.int64)},
         {"a": np.zeros((1, 7, 5), np.float32), "b": np.zeros((1, 2, 5), np.float32)},
+        # Heads of YOLOv5 have an axis for three anchors.
+        {str(side): np.zeros((1, 3, side, side, 7, 1), "f") for side in (8, 4, 2)},
+        {str(side): np.zeros((1, 2, side, side, 7), "f") for side in (8, 4, 2)},
         # Lists of objects are no classes, whatever their names.
         {"a": np.zeros((1, 7, 4), "f"), "b": np.zeros((1, 7), "f"), "c": np.zeros((1, 7), "f")},
+        {"a": np.zeros((1, 2, 4), "f"), "b": np.zeros((1, 2), "f"), "c": np.zeros((1, 2), "f")},
         {"a": np.zeros((7, 4), "f"), "b": np.zeros(7, "f"), "c": np.zeros(7, "f")},
         {},
     ],
@@ -377,6 +410,13 @@ def test_a_torchvision_detector_with_an_object_of_class_0_has_no_background() ->
     assert proposal is not None
     assert decode(proposal, outputs).class_ids.tolist() == [0, CLASS]
     assert "classes from 0" in proposal.assumed["decoder.background"]
+
+
+def test_a_classifier_of_keras_takes_pixels_from_minus_1_to_1() -> None:
+    proposal = propose(evidence({"out": floats([1, 2, 3])}, layout=(1, SIDE, SIDE, 3)))
+    assert proposal is not None
+    spec = input_spec(proposal)
+    assert [(pixel - spec.mean[0]) / spec.std[0] for pixel in (0, 255)] == [-1, 1]
 
 
 def test_a_task_that_no_decoder_reads() -> None:

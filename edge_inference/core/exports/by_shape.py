@@ -156,7 +156,7 @@ def _looks_like_nanodet(rows: NDArray[Any], classes: int) -> bool:
     width = rows.shape[1]
     if classes:
         return width != 5 + classes and (width - classes) % 4 == 0 and width - classes >= 8
-    return bool((width - 32) >= 1 and are_within_unit(rows[:, :4]) and rows[:, -32:].min() < 0)
+    return bool(width > 32 and are_within_unit(rows[:, :-32]) and rows[:, -32:].min() < 0)
 
 
 def _nanodet(evidence: Evidence) -> Proposal:

@@ -95,9 +95,7 @@ class _TensorrtForm:
         #: Old files list constants as inputs, too.
         self._listed = {entry.name for entry in model.graph.input} & self._initializers
         self._passed = {
-            node.output[0]: node.input[0]
-            for node in model.graph.node
-            if node.op_type in _PASSING and node.input
+            node.output[0]: node.input[0] for node in model.graph.node if node.op_type in _PASSING
         }
 
     def run(self) -> None:

@@ -9,7 +9,7 @@ of signed numbers with the zero point 0, and biases that are not quantized.
 from __future__ import annotations
 
 import os
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,8 +134,8 @@ class _Look:
 
     def __init__(self, nodes: QuantizedNodes) -> None:
         self._nodes = nodes
-        self._activations: Counter[str] = Counter()
-        self._weights: Counter[str] = Counter()
+        self._activations: dict[str, None] = {}
+        self._weights: dict[str, None] = {}
         #: The zero points of activations that TensorRT cannot take, by type.
         self._zero_points: defaultdict[str, set[frozenset[int]]] = defaultdict(set)
         self._biases = 0
@@ -206,7 +206,7 @@ class _Look:
         if point.type == "int32":
             self._biases += 1
         else:
-            self._weights[point.type or "unknown"] += 1
+            self._weights[point.type or "unknown"] = None
             self._per_channel |= scales > 1
             if _is_zero(point) and point.type in _TENSORRT_TYPES:
                 return
@@ -223,7 +223,7 @@ class _Look:
             self._obstacle(f"{point.type or 'unknown'} weights")
 
     def _activation(self, node: OnnxOperator, point: ZeroPoint) -> None:
-        self._activations[point.type or "unknown"] += 1
+        self._activations[point.type or "unknown"] = None
         if _is_zero(point) and point.type in _TENSORRT_TYPES:
             return
         is_middle = point == ("uint8", frozenset({UINT8_MIDDLE}))

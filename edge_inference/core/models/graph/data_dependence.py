@@ -7,7 +7,8 @@ position do not belong together. Such outputs are only comparable after decoding
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,10 +83,7 @@ class _Search:
 
     def __init__(self, functions: Sequence[WireMessage]) -> None:
         self._score_threshold = 0.0
-        self._selecting_functions = {
-            last_text([*function.all(1)]): self._selects(function.all(7), 0)
-            for function in functions
-        }
+        self._selecting_functions = _find_selecting(functions)
 
     def find(self, graph: WireMessage) -> DataDependence:
         parts = graph.parts(1, 5, 11, 12)
@@ -133,12 +131,13 @@ class _Search:
         for name in names:
             flow.add(flows.get(name, _Flow()))
         bodies = [body for attribute in attributes for body in attribute.graphs]
-        for body in bodies:  # it may read any tensor of this graph
-            for message in body.all(1):
-                for text in message.all(1):
-                    flow.add(flows.get(text.text(), _Flow()))
-        selects = self._selecting_functions.get(kind, False) or any(
-            self._selects(body.all(1), 0) for body in bodies
+        inner = [node for body in bodies for node in _nodes_of(body.all(1), 0)]
+        for _, inner_names in inner:  # they may read any tensor of this graph
+            for name in inner_names:
+                flow.add(flows.get(name, _Flow()))
+        kinds = {inner_kind for inner_kind, _ in inner}
+        selects = kind in self._selecting_functions or any(
+            each in self._selecting_functions or _cuts(each) or each in _ORDERING for each in kinds
         )
         if flow.is_live and (selects or _cuts(kind)):
             flow.is_cut = flow.is_unordered = True
@@ -146,19 +145,33 @@ class _Search:
             flow.is_unordered = True
         return flow
 
-    def _selects(self, messages: Iterable[WireMessage], depth: int) -> bool:
-        """Tell whether one of the nodes, or of their inner graphs, chooses rows by value."""
-        if depth > MAX_GRAPH_DEPTH:
-            return False
-        for message in messages:
-            node = message.parts(4, 5)
-            kind = last_text(node[4])
-            if _cuts(kind) or kind in _ORDERING:
-                return True
-            for attribute in map(OnnxAttribute, node[5]):
-                if any(self._selects(body.all(1), depth + 1) for body in attribute.graphs):
-                    return True
-        return False
+
+def _find_selecting(functions: Sequence[WireMessage]) -> set[str]:
+    """Return the functions in which a node, or a function that it calls, chooses rows by value."""
+    callers: defaultdict[str, list[str]] = defaultdict(list)
+    for function in functions:
+        name = last_text([*function.all(1)])
+        for kind in {kind for kind, _ in _nodes_of(function.all(7), 0)}:
+            callers[kind].append(name)
+    found: set[str] = set()
+    pending = [kind for kind in callers if _cuts(kind) or kind in _ORDERING]
+    while pending:
+        new = set(callers.get(pending.pop(), ())) - found
+        found |= new
+        pending += new
+    return found
+
+
+def _nodes_of(messages: Iterable[WireMessage], depth: int) -> Iterator[tuple[str, list[str]]]:
+    """Yield the operator and the inputs of the nodes, and of those in their inner graphs."""
+    if depth > MAX_GRAPH_DEPTH:
+        return
+    for message in messages:
+        node = message.parts(1, 4, 5)
+        yield last_text(node[4]), [name.text() for name in node[1]]
+        for attribute in map(OnnxAttribute, node[5]):
+            for body in attribute.graphs:
+                yield from _nodes_of(body.all(1), depth + 1)
 
 
 def _cuts(kind: str) -> bool:
