@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from edge_inference.backends.cpu_instructions import CpuInstructions
@@ -23,6 +24,7 @@ from edge_inference.cli.models.comparison_format import (
     summary_as_json,
 )
 from edge_inference.core.images.frame import Frame
+from edge_inference.core.models.agreement import compare_outputs
 from edge_inference.core.models.model import ModelDescription, load_model
 from edge_inference.core.models.self_check import SelfCheckReport
 from edge_inference.core.results import ResultAgreement
@@ -298,6 +300,16 @@ def test_what_could_not_be_compared_is_not_recommended(comparison: Comparison) -
     assert "agreement" in row_as_json(shown, candidate)
     assert row_as_json(shown, candidate)["agreement"] is None
     assert row_as_json(shown, candidate)["checked"] is False
+
+
+def test_the_report_says_where_only_raw_outputs_are_compared(comparison: Comparison) -> None:
+    outputs = compare_outputs({"x": np.ones(2)}, {"x": np.ones(2)})
+    check = SelfCheckReport(3, (), ResultAgreement(0, 0), outputs)
+    reference, *others = (replace(row, check=check) for row in comparison.rows)
+    for rows, expected in (((reference, *others), 1), ((reference, *comparison.rows[1:]), 0)):
+        stream = io.StringIO()
+        print_comparison(replace(comparison, rows=rows), {"cpu": "one"}, stream)
+        assert stream.getvalue().count("only raw outputs are compared; give images in") == expected
 
 
 def test_a_detector_that_finds_nothing_is_not_recommended_in_another_precision(
