@@ -127,7 +127,8 @@ def test_outputs_without_results_are_evidence() -> None:
     report = run_self_check(DETECTOR, faint, faint, make_images(2))
     assert report.passed
     assert report.summary() == (
-        "self-check: passed on 2 image(s), nothing found to compare, outputs equal"
+        "self-check: passed on 2 image(s), nothing found to compare, outputs equal; add golden "
+        "images in which the model finds something"
     )
     assert "agreement" not in report.figures()
 
