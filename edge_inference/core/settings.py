@@ -36,6 +36,8 @@ _MAX_LIST_LENGTH = 1000
 _MAX_SHOWN_LENGTH = 200
 #: Maximum number of known names in the error for an unknown one.
 _MAX_NAMES = 20
+# Shorter names begin like too many others.
+_MIN_START = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,6 +80,11 @@ class Rule:
         if self.unit:
             text += f" ({self.unit})"
         return f"a list, each entry {text}" if self.is_list else text
+
+    def missing(self) -> str:
+        """Return what an error says of a required setting without a value."""
+        meaning = f": {self.description}" if self.description else ""
+        return f"missing; expected {self.expected()}{meaning}"
 
     def convert(self, value: Any) -> Any:
         """Return ``value`` in the declared type. Raises ConfigError for an invalid value."""
@@ -190,7 +197,7 @@ def build(settings_class: type[Settings], values: Mapping[str, Any]) -> Settings
             raise ConfigError(f"unknown setting {shorten(name)}{suggestion(name, known)}")
     missing = [name for name, rule in known.items() if rule.required and name not in values]
     if missing:
-        raise ConfigError(f"{missing[0]}: missing; expected {known[missing[0]].expected()}")
+        raise ConfigError(f"{missing[0]}: {known[missing[0]].missing()}")
     settings = settings_class(
         **{name: known[name].convert(value) for name, value in values.items()}
     )
@@ -207,13 +214,23 @@ def change(settings: Settings, values: Mapping[str, Any]) -> Settings:
 
 
 def suggestion(name: str, known: typing.Iterable[str]) -> str:
-    """Return '; did you mean …?' or the list of known names, for an unknown name."""
+    """Return '; did you mean …?' or a list of known names, for an unknown name.
+
+    The list has the names that begin with the unknown one, if several do.
+    """
     names = sorted(known)
+    longer = [other for other in names if other.startswith(name)]
+    if len(name) >= _MIN_START and len(longer) > 1:
+        return f"; did you mean one of {_listed(longer)}?"
     close = difflib.get_close_matches(name, names, n=1)
     if close:
         return f"; did you mean {close[0]!r}?"
+    return f"; known: {_listed(names)}"
+
+
+def _listed(names: list[str]) -> str:
     more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
-    return f"; known: {', '.join(names[:_MAX_NAMES]) or 'none'}{more}"
+    return f"{', '.join(names[:_MAX_NAMES]) or 'none'}{more}"
 
 
 def shorten(value: Any) -> str:

@@ -173,7 +173,10 @@ class Section(Mapping[str, Any]):
         """Raise ConfigError at the first key that is not one of ``known``."""
         for key in self._values:
             if key not in known:
-                raise self.error(key, f"unknown key{suggestion(key, known)}")
+                hint = suggestion(key, known)
+                if hint.endswith("?"):  # a guess
+                    hint += suggestion("", known).removeprefix(";")
+                raise self.error(key, f"unknown key{hint}")
 
     def read(self, settings_class: type[Settings], *other_keys: str) -> Settings:
         """Make a settings object from this section's keys, and check every value.
@@ -187,7 +190,7 @@ class Section(Mapping[str, Any]):
         for name, rule in known.items():
             if name not in self._values:
                 if rule.required:
-                    raise self.error(name, f"missing; expected {rule.expected()}")
+                    raise self.error(name, rule.missing())
                 continue
             try:
                 values[name] = rule.convert(_plain(self._values[name]))
@@ -324,6 +327,11 @@ def _reason(error: yaml.MarkedYAMLError) -> str:
     problem = error.problem or "not valid YAML"
     if "'\\t'" in problem:
         problem += "; indent YAML with spaces, not with tabs"
+    elif "expected ':'" in problem or "mapping values" in problem:
+        problem += (
+            "; in this line or the one above, put a colon and a space behind each key, and a "
+            "text that contains a colon in quotes"
+        )
     return f"{problem} ({error.context})" if error.context else problem
 
 

@@ -135,7 +135,7 @@ def check_derived_model(
     if not reasons and not any(row.report.is_checked for row in rows):
         reasons.append(f"{rows[0].report.summary()}, or give them with --calibration")
     if not reasons:
-        reasons += _check_agreement(rows, model.self_check)
+        reasons += check_agreement(rows, model.self_check)
     if not golden.passed:
         reasons.append(golden.summary())
     return DerivedModelCheck(
@@ -143,7 +143,7 @@ def check_derived_model(
     )
 
 
-def _check_agreement(rows: Sequence[DerivedModelRow], thresholds: SelfCheckThresholds) -> list[str]:
+def check_agreement(rows: Sequence[DerivedModelRow], thresholds: SelfCheckThresholds) -> list[str]:
     """Return why the results of all images together do not agree enough; nothing if they do.
 
     What is found only with the lowest confidence counts if nothing else is found.

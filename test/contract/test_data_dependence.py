@@ -15,12 +15,14 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from edge_inference.backends.ort import OrtBackend
+from edge_inference.core import decoders
 from edge_inference.core.images.frame import Frame
 from edge_inference.core.models.graph.data_dependence import DataDependence, find_data_dependence
 from edge_inference.core.models.model import load_model
 from edge_inference.core.models.model_search import find_model
 from edge_inference.core.models.self_check import SelfCheckReport, run_self_check
 from edge_inference.core.results import ResultAgreement
+from edge_inference.errors import TensorError
 from input_kinds import cells_image, write_detector
 
 Change = Callable[[NDArray[np.float32]], NDArray[np.float32]]
@@ -144,9 +146,12 @@ ROWS = np.array(
 
 
 def check_chosen(
-    tmp_path: Path, change: Change, rows: NDArray[np.float32] = ROWS
+    tmp_path: Path, change: Change, *rows: NDArray[np.float32], **others: NDArray[Any]
 ) -> SelfCheckReport:
-    """Check a graph that chooses rows by TopK, and so always has the same number of them."""
+    """Check a graph that chooses rows by TopK, and so always has the same number of them.
+
+    ``rows`` are those of each image, ROWS in one image by default.
+    """
     file = tmp_path / "chosen.onnx"
     value = helper.make_tensor_value_info
     node = helper.make_node("TopK", ["image", "count"], ["detections", "indices"])
@@ -158,18 +163,19 @@ def check_chosen(
     variant = dataclasses.replace(model.variants["fp32"], file=file)
     model = dataclasses.replace(model, variants={"fp32": variant})
     assert find_data_dependence(file).unordered == {"detections"}
+    of_reference, of_candidate = iter(rows or (ROWS,)), iter(rows or (ROWS,))
     return run_self_check(
         model,
-        lambda inputs: {"detections": rows},
-        lambda inputs: {"detections": change(rows.copy())},
-        [Frame.from_array(cells_image({}))] * 2,
+        lambda inputs: {"detections": next(of_reference), **others},
+        lambda inputs: {"detections": change(next(of_candidate).copy()), **others},
+        [Frame.from_array(cells_image({}))] * len(rows or (ROWS,)),
     )
 
 
 def test_chosen_rows_below_the_confidence_are_compared(tmp_path: Path) -> None:
     report = check_chosen(tmp_path, lambda rows: rows[:, [1, 0, 3, 3]])  # the faintest is lost
     assert report.passed, report.summary()
-    assert report.results == ResultAgreement(8, 8)  # two rows on two sides in two images
+    assert report.results == ResultAgreement(4, 4)  # two rows on two sides
 
 
 def test_other_chosen_rows_below_the_confidence_fail(tmp_path: Path) -> None:
@@ -178,16 +184,40 @@ def test_other_chosen_rows_below_the_confidence_fail(tmp_path: Path) -> None:
 
 
 def test_rows_that_only_fill_up_a_tensor_are_no_evidence(tmp_path: Path) -> None:
-    report = check_chosen(tmp_path, lambda rows: rows, np.zeros_like(ROWS))
+    filling = ROWS * np.array([1, 1, 1, 1, 0, 1], np.float32)
+    report = check_chosen(tmp_path, lambda rows: rows, filling)
+    assert (report.is_checked, report.reasons) == (False, ())
+
+
+def test_another_output_is_no_evidence_for_those_that_are_left_out(tmp_path: Path) -> None:
+    report = check_chosen(tmp_path, lambda rows: rows, np.zeros_like(ROWS), other=np.ones(3))
+    assert report.outputs is not None
+    assert report.outputs.has_signal
+    assert (report.is_checked, report.reasons) == (False, ())
+
+
+def test_rows_that_only_the_confidence_makes_readable_are_no_evidence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    yolo = decoders.find("yolov8")
+
+    def decode(outputs: Mapping[str, Any], context: Any, settings: Any) -> Any:
+        if settings.confidence < 0.2:
+            raise TensorError("a row below the confidence cannot be read")
+        return yolo.function(outputs, context, settings)
+
+    entry = decoders.DecoderEntry("yolov8", yolo.settings_class, decode)
+    monkeypatch.setattr(decoders, "find", lambda name: entry)
+    report = check_chosen(tmp_path, lambda rows: rows)
     assert (report.is_checked, report.reasons) == (False, ())
 
 
 def test_one_image_with_results_is_evidence_for_all(tmp_path: Path) -> None:
     rows = ROWS.copy()
     rows[0, 0, 4] = 0.9
-    report = check_chosen(tmp_path, lambda rows: rows[:, [0, 3, 3, 3]], rows)
+    report = check_chosen(tmp_path, lambda rows: rows[:, [0, 3, 3, 3]], ROWS, rows, ROWS)
     assert report.passed
-    assert report.results == ResultAgreement(4, 4)
+    assert report.results == ResultAgreement(2, 2)
     assert not report.is_faint
 
 

@@ -40,7 +40,8 @@ WORDS = {
     "keypoints": ("got [1, 56, 84], the shape of a pose model", "export a detection model"),
     "oriented boxes": ("[1, 8, 84], the shape of a model of oriented", "export a detection model"),
     "boxes from 0 to 1": ("got coordinates up to 0.99", "set normalized to true"),
-    "not finite": ("expected finite values, got 588 of 588 that are not", "check mean and std"),
+    # Four coordinates at each of 84 places; the scores are read later.
+    "not finite": ("expected finite values, got 336 of 336 that are not", "check mean and std"),
     "yolov8 for yolov5": ("got [1, 84, 8]", "use the decoder yolov5"),
     "yolov5 for yolov8": ("got 79", "use decoder yolov8"),
     "nanodet for yolov8": ("got [1, 7, 84]", "use the decoder yolov8, which can read these"),

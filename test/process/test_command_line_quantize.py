@@ -8,7 +8,6 @@ import signal
 import stat
 from pathlib import Path
 
-import cv2
 import onnx
 import pytest
 
@@ -19,7 +18,6 @@ from edge_inference.engines.precision.calibration import Calibration
 from edge_inference.optimize import quantize as quantize_module
 from edge_inference.optimize.calibrate import DEFAULT_METHOD
 from external_weights import split_model
-from input_kinds import cells_image, write_detector
 from small_model import write_images, write_model
 
 
@@ -319,51 +317,6 @@ def test_a_model_with_too_much_loss_is_not_kept(
     assert "edge-inference bisect" in error_line
     assert is_output_empty(output)
     assert not file.exists()
-
-
-def without_golden_images(model: Path, more: str = "") -> Path:
-    text, golden, _ = (model / "model.yaml").read_text().partition("golden:\n")
-    assert golden
-    (model / "model.yaml").write_text(text + more)
-    return model
-
-
-def test_the_hint_for_fp16_does_not_name_what_only_int8_has(
-    tmp_path: Path, output: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    model = without_golden_images(write_model(tmp_path / "models" / "strict"), STRICT)
-    assert quantize(model, output, "--precision", "fp16") == 1
-    error_line = read_error_line(capsys)
-    assert "--keep-fp32, or change the thresholds in self_check of model.yaml" in error_line
-    assert "--method" not in error_line
-    assert ": generated images: output logits: SQNR" in error_line
-
-
-def test_a_model_without_golden_images_is_checked_on_a_generated_one(
-    model: Path, output: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert quantize(without_golden_images(model), output, "--precision", "fp16") == 0
-    printed = capsys.readouterr().out
-    assert "generated, 1" in printed
-    assert "do not fit fp16 on a generated image: none" in printed
-
-
-def test_a_model_of_which_nothing_can_be_compared_is_not_kept(
-    tmp_path: Path, output: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    model = write_detector(tmp_path / "models" / "blind", threshold=0.98)
-    dark = tmp_path / "dark"
-    dark.mkdir()
-    for number in range(4):
-        cv2.imwrite(str(dark / f"{number}.png"), cells_image({}))
-    assert quantize(model, output, "--precision", "fp16", "--calibration", dark) == 1
-    error_line = read_error_line(capsys)
-    assert "not checked: neither side finds anything in 1 image(s)" in error_line
-    assert "golden images in which the model finds something, or give them with" in error_line
-    assert "--keep-fp32" not in error_line
-    assert is_output_empty(output)
-    cv2.imwrite(str(dark / "2.png"), cells_image({(1, 1): 1.0}))  # the one that is held out
-    assert quantize(model, output, "--precision", "fp16", "--calibration", dark) == 0
 
 
 def test_an_onnx_file_needs_a_model_folder_before_it_needs_images(

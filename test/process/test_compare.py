@@ -22,7 +22,6 @@ from edge_inference.cli.models.comparison_format import (
     row_as_json,
     summary_as_json,
 )
-from edge_inference.core.images.frame import Frame
 from edge_inference.core.models.model import ModelDescription, load_model
 from edge_inference.core.models.self_check import SelfCheckReport
 from edge_inference.core.results import ResultAgreement
@@ -40,8 +39,6 @@ from edge_inference.optimize.compare import (
 )
 from edge_inference.optimize.comparison import CompareRow, Comparison, MeasuredAccuracy
 from edge_inference.optimize.images.image_set import ImageSet
-from external_weights import split_model
-from input_kinds import cells_image, write_detector
 from sensitive_model import load_sensitive, make_images
 from small_model import write_model
 
@@ -276,58 +273,6 @@ def test_the_table_shows_figures_failures_and_the_fastest(comparison: Comparison
     assert "machine: cpu one, cores 2" in printed
     assert "top-1" in printed
     assert "equal" in printed
-
-
-def test_what_could_not_be_compared_is_not_recommended(comparison: Comparison) -> None:
-    reference, candidate = (
-        replace(make_row(name, p50), check=SelfCheckReport(3, (), ResultAgreement(0, 0), None))
-        for name, p50 in (("ort fp32", 9.0), ("ort int8", 3.0))
-    )
-    shown = replace(comparison, rows=(reference, candidate))
-    assert shown.fastest() is reference
-    assert (reference.is_unchecked, candidate.is_unchecked, candidate.passed) == (
-        False,
-        True,
-        False,
-    )
-    stream = io.StringIO()
-    print_comparison(shown, {"cpu": "one"}, stream)
-    assert "not checked" in stream.getvalue().partition("ort int8: ")[0]
-    assert "ort int8: self-check: not checked: neither side finds anything" in stream.getvalue()
-    assert "with --images" in stream.getvalue()
-    assert "agreement" in row_as_json(shown, candidate)
-    assert row_as_json(shown, candidate)["agreement"] is None
-    assert row_as_json(shown, candidate)["checked"] is False
-
-
-def test_a_detector_that_finds_nothing_is_not_recommended_in_another_precision(
-    tmp_path: Path,
-) -> None:
-    model = load_model(write_detector(tmp_path / "model"))
-    dark = ImageSet([Frame.from_array(cells_image({}))], "1 dark image")
-    result = compare(CompareRequest(model, dark, CPU, ("fp16",), runs=2), ArtifactCache(tmp_path))
-    assert [row.passed for row in result.rows] == [True, False]
-    assert result.rows[1].is_unchecked, result.rows[1].failure
-    fastest = result.fastest()
-    assert fastest is not None
-    assert fastest.is_reference
-
-
-def test_the_size_includes_the_files_of_weights(tmp_path: Path, labeled: ImageSet) -> None:
-    model = split_model(write_model(tmp_path / "split"))
-    request = CompareRequest(model, labeled[:1], CPU, ("fp32",), runs=1)
-    (row,) = compare(request, ArtifactCache(tmp_path / "cache")).rows
-    weights = 4 * (3 * 3 * 3 * 3 + 3 * 3)
-    assert row.file_bytes == (model.folder / "small.onnx").stat().st_size + weights
-
-
-def test_the_hint_for_int8_names_the_model_as_a_command_finds_it(
-    tmp_path: Path, labeled: ImageSet
-) -> None:
-    model = load_model(write_model(tmp_path / "a model"))
-    request = CompareRequest(model, labeled[:1], CPU, ("int8",), runs=1)
-    row = compare(request, ArtifactCache(tmp_path / "cache")).rows[1]
-    assert f"edge-inference quantize '{tmp_path}/a model' --calibration IMAGES" in row.failure
 
 
 def test_the_reference_as_the_fastest_is_not_compared_with_itself(comparison: Comparison) -> None:

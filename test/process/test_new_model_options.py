@@ -373,3 +373,23 @@ def test_texts_of_a_stranger_stay_in_their_line(capsys: pytest.CaptureFixture[st
     model = load_model(Path("net"))
     assert model.license == "5e3"
     assert model.labels == ("a b", "x y", "# c")
+
+
+def test_scores_that_the_quantizer_lost(capsys: pytest.CaptureFixture[str]) -> None:
+    model = onnx.load(write_yolov8(Path("net.onnx")))
+    assert new(capsys, "net.onnx")["warnings"] == []
+    (output,) = model.graph.output
+    for node in model.graph.node:
+        node.output[:] = ["raw" if name == output.name else name for name in node.output]
+    for name, value in {"scale": np.float32(1), "zero": np.uint8(0)}.items():
+        model.graph.initializer.append(numpy_helper.from_array(np.array(value), name))
+    model.graph.node.extend(
+        [
+            helper.make_node("QuantizeLinear", ["raw", "scale", "zero"], ["quantized"]),
+            helper.make_node("DequantizeLinear", ["quantized", "scale", "zero"], [output.name]),
+        ]
+    )
+    onnx.save(model, "int8.onnx")
+    (text,) = new(capsys, "int8.onnx")["warnings"]
+    assert text.startswith(f"output {output.name!r} has only ")
+    assert "1 apart" in text

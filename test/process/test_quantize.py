@@ -8,8 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from edge_inference.core.models.golden import SelfCheckThresholds
 from edge_inference.core.models.model import load_model
+from edge_inference.core.models.self_check import SelfCheckReport
+from edge_inference.core.results import ResultAgreement
 from edge_inference.errors import ConfigError, EdgeInferenceError
+from edge_inference.optimize.derived_model_check import DerivedModelRow, check_agreement
 from edge_inference.optimize.quantize import QuantizeRequest, quantize
 from small_model import write_images, write_model
 
@@ -42,6 +46,21 @@ def test_a_script_quantizes(
     assert len(skipped) == 1 and "000.png" in skipped[0]
     assert len(staged) == 1 and not staged[0].exists()
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("faint", "found", "passed"),
+    [((300, 300), (7, 10), False), ((30, 300), (9, 10), True), ((300, 300), (0, 0), True)],
+)
+def test_faint_results_count_only_if_nothing_is_found(
+    faint: tuple[int, int], found: tuple[int, int], passed: bool
+) -> None:
+    reports = (
+        SelfCheckReport(2, (), ResultAgreement(*faint), None, is_faint=True),
+        SelfCheckReport(2, (), ResultAgreement(*found), None),
+    )
+    rows = [DerivedModelRow("some", report, 1.0, 1.0) for report in reports]
+    assert (check_agreement(rows, SelfCheckThresholds()) == []) is passed
 
 
 def test_a_cancelled_run_leaves_nothing(request_int8: QuantizeRequest) -> None:

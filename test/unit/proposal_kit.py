@@ -40,12 +40,21 @@ def evidence(
     dtype: str = "float32",
     layout: tuple[int, ...] = (1, 3, SIDE, SIDE),
     stem: str = "model",
+    scaling: tuple[str, tuple[float, ...]] | None = None,
 ) -> Evidence:
     """Return what is known of a model with these outputs."""
     image = GraphTensor(name, dtype, layout)
     others = tuple(GraphTensor(each, "float32", (1, 2)) for each in extra)
     summary = OnnxSummary(
-        8, {"": 17}, "", metadata or {}, (image, *others), (), ends or {}, frozenset(operators)
+        ir_version=8,
+        opsets={"": 17},
+        producer="",
+        metadata=metadata or {},
+        inputs=(image, *others),
+        outputs=(),
+        output_operators=ends or {},
+        operators=frozenset(operators),
+        first_scaling=scaling,
     )
     return Evidence(
         stem=stem,

@@ -69,8 +69,8 @@ def test_the_abilities_are_those_of_all_cores(tmp_path: Path) -> None:
 def test_exact_kernels_are_set_only_for_a_cpu_that_saturates(name: str) -> None:
     options = session_options(_Runtime, 2, KNOWN[name])
     assert options.intra_op_num_threads == 2
-    expected = {"session.x64quantprecision": "1"} if KNOWN[name].saturates else {}
-    assert options.entries == expected
+    exact = "1" if KNOWN[name].saturates else None
+    assert options.entries.get("session.x64quantprecision") == exact
 
 
 class _Runtime:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -149,3 +150,22 @@ def test_a_module_that_fails_is_reported_each_time(module, body, reason):
         with pytest.raises(PluginError, match=reason):
             find("broken_decoder:decode")
     assert "broken" not in names()
+
+
+@pytest.mark.parametrize(
+    ("source", "name", "has_hint"),
+    [
+        (None, "no_such_package.corners:decode", True),
+        ("import no_such_library\n", "lonely_decoder:decode", False),
+        ("raise RuntimeError('no')\n", "lonely_decoder:decode", False),
+    ],
+)
+def test_a_module_that_python_does_not_find(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str | None, name: str, has_hint: bool
+) -> None:
+    if source is not None:
+        (tmp_path / "lonely_decoder.py").write_text(source)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(PluginError, match="failed: ") as caught:
+        find(name)
+    assert ("add its parent folder to PYTHONPATH" in str(caught.value)) == has_hint

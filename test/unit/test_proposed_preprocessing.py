@@ -10,7 +10,7 @@ import pytest
 
 from edge_inference.core.exports.families import propose
 from edge_inference.core.exports.sidecars import Sidecars, read_sidecars
-from proposal_kit import BOX, CLASS, SCORE, decode, evidence, floats
+from proposal_kit import BOX, CLASS, SCORE, decode, evidence, floats, input_spec
 
 
 def test_timm_says_its_normalization() -> None:
@@ -64,6 +64,49 @@ def test_transformers_says_its_normalization(
     assert proposal.input["mean"] == pytest.approx(mean)
     assert proposal.input["std"] == pytest.approx(std)
     assert proposal.labels == ()  # the name is made up
+
+
+@pytest.mark.parametrize(
+    ("preprocessor", "resize", "fraction"),
+    [
+        # MobileNetV2, CLIP, ConvNeXT, ViT; the old style of MobileViT
+        ({"do_center_crop": True, "size": {"shortest_edge": 256}, "crop_size": 224}, True, 0.875),
+        (
+            {
+                "do_center_crop": True,
+                "size": {"shortest_edge": 224},
+                "crop_size": {"height": 224, "width": 224},
+            },
+            True,
+            1.0,
+        ),
+        ({"crop_pct": 0.95, "size": {"shortest_edge": 224}}, True, 0.95),
+        ({"crop_pct": 0.95, "size": {"shortest_edge": 384}}, False, None),
+        ({"size": {"height": 224, "width": 224}, "do_resize": True}, False, None),
+        ({"do_center_crop": True, "size": 288, "crop_size": 256}, True, 0.8889),
+        # Nothing to compare: the image is cropped as it is.
+        ({"do_center_crop": True, "crop_size": 224, "size": {"shortest_edge": "a"}}, True, 1.0),
+        ({"do_center_crop": True, "do_resize": False, "size": 256, "crop_size": 224}, True, 1.0),
+        ({"do_center_crop": True, "size": 200, "crop_size": 224}, True, 1.0),
+        ({"do_center_crop": True, "size": 16384, "crop_size": 1}, True, 0.01),
+        ({"do_center_crop": True, "size": 2, "crop_size": 10**400}, True, 1.0),
+    ],
+)
+def test_transformers_says_its_crop(
+    preprocessor: dict[str, Any], resize: bool, fraction: float | None
+) -> None:
+    known = evidence(
+        {"logits": floats([0.5, 1.5, 2.5])},
+        sidecars=Sidecars(preprocessor={**preprocessor, "resample": 3}),
+        name="pixel_values",
+    )
+    proposal = propose(known)
+    assert proposal is not None
+    assert proposal.task == "classification"
+    assert proposal.input["resize"] == ("center_crop" if resize else "stretch")
+    assert proposal.input.get("crop_fraction") == fraction
+    assert proposal.input["interpolation"] == "cubic"
+    input_spec(proposal)
 
 
 def test_paddle_says_its_preprocessing() -> None:

@@ -161,3 +161,20 @@ def test_a_suggestion_lists_the_closest_name_or_all_names(
 def test_a_suggestion_lists_a_limited_number_of_names() -> None:
     said = suggestion("zap", [f"known{n:04}" for n in range(1000)])
     assert said.startswith("; known: known0000, ") and said.endswith("known0019 and 980 more")
+
+
+def test_a_beginning_of_several_names_lists_them() -> None:
+    names = ["yolov5", "yolox", "yolov8", "nanodet"]
+    assert suggestion("yolo", names) == "; did you mean one of yolov5, yolov8, yolox?"
+    assert suggestion("yolov7", names) == "; did you mean 'yolov8'?"
+    assert suggestion("nano", names) == "; did you mean 'nanodet'?"
+    assert suggestion("", names) == "; known: nanodet, yolov5, yolov8, yolox"
+
+
+def test_what_is_missing_is_explained() -> None:
+    @dataclass(frozen=True)
+    class File:
+        sha256: str = setting(description="checksum of the file")
+
+    with pytest.raises(ConfigError, match="sha256: missing; expected a text: checksum of the file"):
+        build(File, {})

@@ -58,6 +58,9 @@ def load(folder: Path, text: str | bytes) -> Section:
         (b"a: \xff\n", "", "not UTF-8"),
         ("a: " + "[" * 500, "", "nested too deep"),
         ("a: '" + "x" * (1 << 20) + "'", "", "expected at most"),
+        ("a:1\nb: 2\n", ", line 2", "or the one above, put a colon and a space behind each key"),
+        ("b: 2\na:1\n", ", line 3", "or the one above, put a colon and a space behind each key"),
+        ("a: b: 2\n", ", line 1", "a text that contains a colon in quotes"),
     ],
 )
 def test_a_broken_file_is_a_config_error(
@@ -138,6 +141,7 @@ def test_a_section_becomes_settings(tmp_path: Path) -> None:
         ("camera:\n  width: {a: 1}\n", "got {'a': 1}"),
         ("camera:\n  rate: 5\n", "line 2, camera.width: missing; expected an integer"),
         ("camera:\n  width: 5\n  widht: 6\n", "line 3, camera.widht: unknown key; did you mean"),
+        ("camera:\n  width: 5\n  widht: 6\n", "did you mean 'width'? known: gains, name, rate"),
         ("camera:\n  width: 5\n  gains: [1, x]\n", "line 3, camera.gains: expected a list"),
         ("camera:\n  width: 8000\n  rate: 60\n", "camera: rate: too fast for that width"),
         ("camera: 5\n", "line 1, camera: expected a mapping of keys to values, got 5"),

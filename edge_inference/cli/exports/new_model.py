@@ -22,7 +22,14 @@ from edge_inference.core.exports.exporter_metadata import read_exporter_metadata
 from edge_inference.core.exports.families import propose
 from edge_inference.core.exports.graph_input import ImageInput, extra_values, find_image_input
 from edge_inference.core.exports.onnx_summary import OnnxSummary, read_summary
-from edge_inference.core.exports.proposal import RAW, UNIT, Evidence, Proposal, pixels
+from edge_inference.core.exports.proposal import (
+    RAW,
+    UNIT,
+    Evidence,
+    Proposal,
+    find_lost_scores,
+    pixels,
+)
 from edge_inference.core.exports.sidecars import read_sidecars
 from edge_inference.core.images import image_file
 from edge_inference.core.images.frame import Frame
@@ -106,6 +113,8 @@ def new_model(options: NewModelOptions) -> int:
     finally:
         staged.remove()
     problems = evidence.sidecars.problems
+    if model.task == "detection" and "fp32" not in model.variants:
+        problems += tuple(find_lost_scores(evidence.outputs))
     report = NewModelReport(folder, model, description, image_name, result, problems)
     sys.stdout.write(json.dumps(report.to_json()) + "\n" if options.as_json else report.text())
     return 0

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +9,7 @@ from typing import Any
 
 from edge_inference.cli.exports.model_yaml import UNKNOWN_LICENSE, NewDescription
 from edge_inference.core.models.model import DESCRIPTION_FILE, ModelDescription
+from edge_inference.core.models.model_search import as_argument
 from edge_inference.core.results import Result, kind_of
 from edge_inference.core.text_line import one_line
 
@@ -55,8 +54,13 @@ class NewModelReport:
         for problem in self.problems:
             yield f"  warning: {problem}"
         lines = kind_of(self.result).to_lines(self.result, _MAX_FINDINGS)
-        yield f"  result on {self.image}: {'; '.join(lines) or 'nothing'}"
-        yield f"  next: edge-inference models check {shlex.quote(_as_path(self.folder))}"
+        yield f"  result on {self.image}: {'; '.join(lines) or self._nothing()}"
+        yield f"  next: edge-inference models check {as_argument(self.folder)}"
+
+    def _nothing(self) -> str:
+        settings = self.model.decoder_settings
+        least = getattr(settings, "confidence", getattr(settings, "threshold", None))
+        return "nothing" if least is None else f"nothing with a score of at least {least:g}"
 
     @property
     def _lacks_license(self) -> bool:
@@ -80,8 +84,3 @@ class NewModelReport:
             "image": self.image,
             "results": kind_of(self.result).to_json(self.result),
         }
-
-
-def _as_path(folder: Path) -> str:
-    """Return a text that commands take for a path, not for a name on the search path."""
-    return str(folder) if folder.is_absolute() else f".{os.sep}{folder}"

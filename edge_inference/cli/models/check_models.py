@@ -50,6 +50,9 @@ def _check(model: ModelDescription, backend: str, precision: str, int8_mode: str
     if contradictions is not None:
         for text in contradictions or ("agrees with model.yaml",):
             sys.stdout.write(f"  metadata: {one_line(text)}\n")
+    doubt = model.input.doubt()
+    if doubt is not None:
+        sys.stdout.write(f"  warning: {doubt}\n")
     request = EngineRequest(model, backend, precision, int8_mode=int8_mode)
     with cancel_on_signal() as cancelled, show_progress("  preparing", sys.stdout) as progress:
         selection = prepare(request, progress=progress, cancelled=cancelled)

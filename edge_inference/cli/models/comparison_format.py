@@ -172,9 +172,15 @@ def _footnotes(comparison: Comparison, facts: Mapping[str, str]) -> Iterator[str
     for row in comparison.rows:
         if not row.failure and row.check is not None and row.check.reasons:
             yield f"{row.name} failed: {'; '.join(row.check.reasons)}"
-    for row in comparison.rows:
+    others = [row for row in comparison.rows if not row.is_reference]
+    for row in others:
         if row.is_unchecked and row.check is not None:
             yield f"{row.name}: {row.check.summary()}, or give them with --images"
+    if any(row.check is not None and row.passed and not row.check.has_results for row in others):
+        yield (
+            "nothing is found in the images, so that only raw outputs are compared; give images in "
+            "which the model finds something with --images"
+        )
     for reason, names in _group_failures(comparison).items():
         yield f"cannot run here: {', '.join(names)}: {reason}"
     for row in comparison.rows:

@@ -116,9 +116,11 @@ def _failure(report: QuantizeReport) -> str:
     )
     hint = ""
     if report.check.is_checked:
+        is_faint = any(row.report.is_faint for row in report.check.rows)
+        images = "give images in which the model finds something, " if is_faint else ""
         other = "calibrate on other images or with another --method, "
         hint = (
-            "find the layers that lose most with edge-inference bisect and name them with "
+            f"{images}find the layers that lose most with edge-inference bisect and name them with "
             f"--keep-fp32, {other if request.precision == 'int8' else ''}or change the thresholds "
             "in self_check of model.yaml; "
         )

@@ -62,8 +62,14 @@ def _import_decoder(name: str) -> DecoderEntry:
         module = importlib.import_module(module_name)
         function = getattr(module, function_name, None)  # may run a module's __getattr__
     except BaseException as error:  # some modules raise SystemExit on import
+        missing = getattr(error, "name", None) if isinstance(error, ModuleNotFoundError) else None
+        hint = (
+            "; install its package, or add its parent folder to PYTHONPATH"
+            if missing is not None and f"{module_name}.".startswith(f"{missing}.")
+            else ""
+        )
         raise PluginError(
-            f"decoder {name!r}: importing {module_name} failed: {format_error(error)}"
+            f"decoder {name!r}: importing {module_name} failed: {format_error(error)}{hint}"
         ) from error
     if function is None:
         raise PluginError(

@@ -20,7 +20,11 @@ from edge_inference.core.exports.proposal import (
     pixels,
     read_numbers,
 )
-from edge_inference.core.exports.transformers import preprocessor_scale
+from edge_inference.core.exports.transformers import (
+    by_preprocessor,
+    preprocessor_crop,
+    preprocessor_scale,
+)
 
 _RGB = f"assumed RGB; {CHECK_IT}"
 _IMAGENET = f"assumed ImageNet's mean and std; {CHECK_IT}"
@@ -50,10 +54,8 @@ def propose_classifier(evidence: Evidence) -> Proposal | None:
             "timm", "classification", "classification", settings, _timm(evidence, timm), labels
         ).assuming({"input.color": _RGB})
     if evidence.sidecars.preprocessor:
-        scale = preprocessor_scale(evidence, IMAGENET)
-        is_crop = bool(evidence.sidecars.preprocessor.get("do_center_crop"))
-        crop = crop if is_crop else {"resize": "stretch"}
-        image = pixels(evidence, scale, **crop)
+        resize = preprocessor_crop(evidence.sidecars.preprocessor)
+        image = by_preprocessor(evidence, IMAGENET, resize)
         return Proposal(
             "Transformers", "classification", "classification", settings, image, labels
         ).assuming({"input.color": _RGB})

@@ -88,7 +88,9 @@ def _describe(
     width, height = axes["W"], axes["H"]
     if not isinstance(width, int) or not isinstance(height, int):
         known = metadata.size or _preprocessor_size(sidecars)
-        side = _CLASSIFIER_SIDE if _is_flat(summary) else _DETECTOR_SIDE
+        side = _shortest_edge(sidecars)
+        if side is None:
+            side = _CLASSIFIER_SIDE if _is_flat(summary) else _DETECTOR_SIDE
         other_width, other_height = known or (side, side)
         width = width if isinstance(width, int) else other_width
         height = height if isinstance(height, int) else other_height
@@ -123,6 +125,13 @@ def _preprocessor_size(sidecars: Sidecars) -> tuple[int, int] | None:
         if values is not None and all(isinstance(v, int) and 0 < v <= _MAX_SIDE for v in values):
             return int(values[0]), int(values[1])
     return None
+
+
+def _shortest_edge(sidecars: Sidecars) -> int | None:
+    """Return that of the images in their own proportions that the model was trained with."""
+    size = sidecars.preprocessor.get("size")
+    edge = size.get("shortest_edge") if isinstance(size, Mapping) else None
+    return edge if type(edge) is int and 0 < edge <= _MAX_SIDE else None
 
 
 def extra_values(

@@ -10,6 +10,7 @@ from edge_inference.core.exports.exporter_metadata import (
     read_exporter_metadata,
 )
 from edge_inference.core.exports.onnx_summary import read_metadata
+from edge_inference.core.images.input_spec import FLOATS
 from edge_inference.core.models.model import DESCRIPTION_FILE, ModelDescription
 from edge_inference.errors import ModelError
 
@@ -53,6 +54,11 @@ def _compare(model: ModelDescription, metadata: ExporterMetadata) -> Iterator[st
         yield (
             f"says that its stride is {stride}, and {spec.width} x {spec.height} in "
             f"{DESCRIPTION_FILE} is no multiple of it; correct input.width and input.height"
+        )
+    if metadata.author == "Ultralytics" and spec.dtype in FLOATS and set(spec.std) == {1.0}:
+        yield (
+            "says that it is of Ultralytics, whose models take pixels from 0 to 1, "
+            f"{DESCRIPTION_FILE} has pixels from 0 to 255; correct input.std to [255.0]"
         )
     yield from _compare_suppression(model, metadata)
 

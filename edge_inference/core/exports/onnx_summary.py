@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
+from math import isfinite, prod
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,18 +18,22 @@ from edge_inference.core.onnx_format.onnx_reader import (
     ByteSource,
     LimitExceededError,
     MalformedMessageError,
+    OnnxTensor,
     WireMessage,
     last_text,
     merge_messages,
     read_tensor,
 )
-from edge_inference.core.onnx_format.onnx_shapes import normalize_domain
+from edge_inference.core.onnx_format.onnx_shapes import OnnxAttribute, OnnxNode, normalize_domain
 from edge_inference.errors import ModelError
 
 Content = TypeVar("Content")
 
 #: Maximum number of metadata entries, and length of one: a thousand names need 30 kB.
 MAX_METADATA, MAX_METADATA_BYTES = 256, 1 << 18
+#: Operators that change no pixel, and those that normalize.
+_UNCHANGED, _SCALING = ("Cast", "Identity", "Transpose"), ("Add", "Sub", "Mul", "Div")
+_MAX_CHANNELS = 4
 #: The field of ModelProto.
 _METADATA = 14
 #: Maximum number of inputs and outputs.
@@ -60,6 +65,8 @@ class OnnxSummary:
 
     ``opsets`` are versions by domain ("" for ONNX's own). ``output_operators`` has the type of the
     operator that computes each output, ``operators`` all types of the main graph.
+    ``first_scaling`` is the first calculation on an image with up to four constants, one a
+    channel: the operator and the constants.
     """
 
     ir_version: int
@@ -70,6 +77,7 @@ class OnnxSummary:
     outputs: tuple[GraphTensor, ...]
     output_operators: Mapping[str, str]
     operators: frozenset[str]
+    first_scaling: tuple[str, tuple[float, ...]] | None = None
 
 
 def read_summary(file: Path) -> OnnxSummary:
@@ -103,7 +111,7 @@ def _summarize(model: WireMessage) -> OnnxSummary:
         numbers = message.numbers(2)
         opsets[normalize_domain(last_text([*message.all(1)]))] = numbers[-1] if numbers else 0
     inner = graph.parts(1, 5, 11, 12)
-    weights = {read_tensor(message).name for message in inner[5]}
+    weights = {tensor.name: tensor for tensor in map(read_tensor, inner[5])}
     inputs = [_tensor(message) for message in _few(inner[11])]
     outputs = [_tensor(message) for message in _few(inner[12])]
     names = {tensor.name for tensor in outputs}
@@ -124,7 +132,45 @@ def _summarize(model: WireMessage) -> OnnxSummary:
         outputs=tuple(outputs),
         output_operators=output_operators,
         operators=frozenset(operators),
+        first_scaling=_first_scaling(inner[1], inputs, weights),
     )
+
+
+def _first_scaling(
+    nodes: Iterable[WireMessage], inputs: Iterable[GraphTensor], weights: dict[str, OnnxTensor]
+) -> tuple[str, tuple[float, ...]] | None:
+    """Return the first calculation on an image, None where it is another one, such as Conv."""
+    images = {
+        each.name
+        for each in inputs
+        if each.name not in weights and each.shape is not None and len(each.shape) in (3, 4)
+    }
+    constants = dict(weights)
+    for message in nodes:
+        node = OnnxNode(message)
+        if node.is_constant:
+            for attribute in map(OnnxAttribute, node.attributes):
+                if attribute.tensor is not None and node.outputs:
+                    constants[node.outputs[0]] = read_tensor(attribute.tensor)
+            continue
+        used = node.inputs()
+        if images.isdisjoint(used):
+            continue
+        if node.kind in _UNCHANGED:
+            images.update(node.outputs)
+        elif node.kind in _SCALING and len(used) == 2:
+            constant = constants.get(used[1] if used[0] in images else used[0])
+            if (
+                constant is None
+                or prod(constant.dims) > _MAX_CHANNELS
+                or (used[0] not in images and node.kind in ("Sub", "Div"))
+            ):
+                return None
+            values = tuple(map(float, constant.values()))
+            return (node.kind, values) if values and all(map(isfinite, values)) else None
+        else:
+            return None
+    return None
 
 
 def _few(messages: list[WireMessage]) -> list[WireMessage]:

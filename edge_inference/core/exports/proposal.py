@@ -20,6 +20,9 @@ UNIT = {"mean": [0.0], "std": [255.0]}
 #: Pixels unchanged.
 RAW = {"mean": [0.0], "std": [1.0]}
 
+_INT8_VALUES = 256
+_MAX_SCORE_STEP = 0.1
+
 CHECK_IT = "check it with a known image"
 
 
@@ -120,6 +123,25 @@ def read_numbers(values: object) -> list[float] | None:
 def count_cells(width: int, height: int, strides: tuple[int, ...] = (8, 16, 32)) -> int:
     """Return the number of grid cells of a detector without anchors."""
     return sum(-(-width // stride) * -(-height // stride) for stride in strides)
+
+
+def find_lost_scores(outputs: Mapping[str, NDArray[Any]]) -> Iterator[str]:
+    """Yield a sentence for each output whose values are too few and too far apart for scores.
+
+    A quantizer that includes the last concatenation of a YOLO model gives boxes in pixels and
+    scores from 0 to 1 one scale.
+    """
+    for name, array in outputs.items():
+        values = np.unique(array[np.isfinite(array)]) if array.dtype.kind == "f" else array[:0]
+        if array.ndim < 3 or not 2 <= values.size <= _INT8_VALUES < array.size:
+            continue
+        step = float(np.diff(values).min())
+        if step > _MAX_SCORE_STEP:
+            yield (
+                f"output {name!r:.100} has only {values.size} values, {step:.3g} apart: boxes and "
+                "scores share one int8 scale, so that scores are lost; quantize again without "
+                "the nodes after the last convolution (nodes_to_exclude of ONNX Runtime)"
+            )
 
 
 def pixels(evidence: Evidence, normalization: Mapping[str, Any], **more: Any) -> dict[str, Any]:

@@ -22,6 +22,7 @@ _SIGMOID = ("rtdetr", "rt_detr", "dfine", "d_fine", "deformable", "conditional",
 _DETR_QUERIES = 100
 #: The interpolation by its number in Pillow.
 _INTERPOLATIONS = {0: "nearest", 2: "linear", 3: "cubic"}
+_MAX_SIDE = 16384
 _COLOR = f"assumed RGB, as Transformers uses; {CHECK_IT}"
 
 
@@ -39,7 +40,7 @@ def propose_detr(evidence: Evidence) -> Proposal | None:
         is_sigmoid = is_sigmoid or queries != _DETR_QUERIES
     settings = {"activation": "sigmoid" if is_sigmoid else "softmax"}
     settings |= {"logits_output": logits, "boxes_output": boxes}
-    scale = _preprocessor(evidence, UNIT if is_sigmoid else IMAGENET)
+    scale = by_preprocessor(evidence, UNIT if is_sigmoid else IMAGENET)
     labels = evidence.sidecars.labels
     proposal = Proposal("DETR (Transformers)", "detection", "detr", settings, scale, labels)
     proposal = proposal.assuming({"input.color": _COLOR, **_unsaid(evidence)})
@@ -60,7 +61,7 @@ def propose_transformers(evidence: Evidence) -> Proposal | None:
         kind = evidence.sidecars.transformers.get("depth_estimation_type")
         unit = "m" if kind == "metric" or "zoe" in evidence.stem.lower() else "inverse"
         settings = {"unit": unit} | ({"depth_output": depth} if len(evidence.outputs) > 1 else {})
-        scale = _preprocessor(evidence, IMAGENET)
+        scale = by_preprocessor(evidence, IMAGENET)
         return Proposal("depth (Transformers)", "depth", "depth", settings, scale).assuming(
             {
                 "input.color": _COLOR,
@@ -77,19 +78,48 @@ def propose_transformers(evidence: Evidence) -> Proposal | None:
     if not is_transformers or logits is None or evidence.outputs[logits].ndim != 4:
         return None
     settings = {"mask_output": logits} if len(evidence.outputs) > 1 else {}
-    scale, labels = _preprocessor(evidence, IMAGENET), evidence.sidecars.labels
+    scale, labels = by_preprocessor(evidence, IMAGENET), evidence.sidecars.labels
     family = "segmentation (Transformers)"
     return Proposal(family, "segmentation", "segmentation", settings, scale, labels).assuming(
         {"input.color": _COLOR, **_unsaid(evidence)}
     )
 
 
-def _preprocessor(evidence: Evidence, default: Mapping[str, Any]) -> dict[str, Any]:
+def by_preprocessor(
+    evidence: Evidence, default: Mapping[str, Any], resize: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Return the keys of ``input`` by preprocessor_config.json, as far as it says."""
     resample = evidence.sidecars.preprocessor.get("resample")
     interpolation = _INTERPOLATIONS.get(resample) if isinstance(resample, int) else None
     more = {} if interpolation is None else {"interpolation": interpolation}
-    return pixels(evidence, preprocessor_scale(evidence, default), resize="stretch", **more)
+    resize = resize or {"resize": "stretch"}
+    return pixels(evidence, preprocessor_scale(evidence, default), **resize, **more)
+
+
+def preprocessor_crop(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how preprocessor_config.json brings an image to the size of a classifier.
+
+    The crop keeps ``crop_size`` of an image whose shorter side became ``size``; ConvNeXT names
+    the fraction, ``crop_pct``, which it uses below 384 pixels.
+    """
+    size, crop = _shorter_side(values.get("size")), _shorter_side(values.get("crop_size"))
+    fraction = values.get("crop_pct")
+    if isinstance(fraction, float) and 0.01 <= fraction <= 1 and size is not None and size < 384:
+        return {"resize": "center_crop", "crop_fraction": fraction}
+    if not values.get("do_center_crop"):
+        return {"resize": "stretch"}
+    if size is None or crop is None or not values.get("do_resize", True):
+        return {"resize": "center_crop", "crop_fraction": 1.0}
+    return {"resize": "center_crop", "crop_fraction": round(min(max(crop / size, 0.01), 1), 4)}
+
+
+def _shorter_side(size: object) -> int | None:
+    if isinstance(size, Mapping):
+        sides = [size[key] for key in ("shortest_edge", "height", "width") if key in size]
+    else:
+        sides = [size]
+    is_known = bool(sides) and all(type(side) is int and 0 < side <= _MAX_SIDE for side in sides)
+    return min(sides) if is_known else None
 
 
 def _unsaid(evidence: Evidence) -> dict[str, str]:

@@ -13,12 +13,14 @@ from edge_inference.core.images.geometry import Geometry
 from edge_inference.core.settings import setting
 
 _MAX_FLOAT16 = 65504.0
-_FLOATS = ("float32", "float16", "float64")
+# A std of this size is the inverse of one: 1 / 255, or 1 / 127.5.
+_UNIT_STEP = 0.01
+FLOATS = ("float32", "float16", "float64")
 #: Types that hold every pixel as it is: mean and std cannot change it.
 _UNCHANGED = ("uint8", "uint16", "uint32", "uint64", "int32", "int64")
 #: Types for which ``(pixel - mean) / std`` is rounded and must fit.
 _ROUNDED = ("int8", "int16")
-DTYPES = (*_FLOATS, *_UNCHANGED, *_ROUNDED, "bool")
+DTYPES = (*FLOATS, *_UNCHANGED, *_ROUNDED, "bool")
 _COLORS = ("RGB", "BGR", "GRAY", "RGBA", "BGRA")
 #: The color of a model whose channels are not those of one color image.
 MULTI = "MULTI"
@@ -118,6 +120,20 @@ class InputSpec:
         if self.batch > 1 and not self.has_batch_axis:
             return f"batch: expected 1 for layout {self.layout}, got {self.batch}"
         return self._dtype_problem()
+
+    def doubt(self) -> str | None:
+        """Return a sentence if mean and std seem to be those for pixels from 0 to 1, or None."""
+        if self.color == MULTI or not all(0 < value < 1 for value in self.std):
+            return None
+        mean, std = list(self.mean), list(self.std)
+        if not any(mean) and max(std) <= _UNIT_STEP:
+            better = f"std divides: pixels from 0 to 1 have std {[255.0] * len(std)}"
+        elif all(0 <= value <= 1 for value in mean):
+            mean_255, std_255 = ([round(value * 255, 4) for value in each] for each in (mean, std))
+            better = f"if they are for pixels from 0 to 1, set mean {mean_255} and std {std_255}"
+        else:
+            return None
+        return f"input.mean {mean} and input.std {std} apply to pixels from 0 to 255; {better}"
 
     def _dtype_problem(self) -> str | None:
         if self.dtype in _UNCHANGED and (any(self.mean) or set(self.std) != {1.0}):

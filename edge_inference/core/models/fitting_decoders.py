@@ -30,7 +30,8 @@ def advise_decoder(
     """Return the error of the model's decoder with the decoders that read these outputs.
 
     Every other decoder of the table is tried with its default settings, those of the model's task
-    first. The error's own hint comes after it, since the settings may be wrong instead.
+    first. The error's own hint comes after it, since the settings may be wrong instead; alone, if
+    it says which value is right.
     """
     context = model.decode_context(geometry)
     readers = {
@@ -57,12 +58,17 @@ def _with_advice(
     error: TensorError, outputs: Mapping[str, NDArray[Any]], advice: str
 ) -> TensorError:
     reason, _, hint = str(error).partition("; ")
-    if advice.rpartition(" ")[2] in hint:  # the decoder knows it itself
+    # The decoder knows it itself: another one, the value of its setting, or the name of its output.
+    if advice.rpartition(" ")[2] in hint or _is_certain(hint):
         return error
     if len(outputs) == 1 and hint.startswith("name "):  # there is no other output to name
         hint = ""
     other = f", or {hint}" if hint else ""
     return TensorError(f"{reason}; {advice}, which can read these outputs{other}")
+
+
+def _is_certain(hint: str) -> bool:
+    return "did you mean" in hint or (hint.startswith("set ") and " if " not in hint)
 
 
 def _other_decoders(chosen: str) -> list[DecoderEntry]:

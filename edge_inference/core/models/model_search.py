@@ -26,19 +26,22 @@ def find_model(name_or_path: str, search_path: Sequence[Path] | None = None) -> 
     ModelError with the available models.
     """
     if {"/", os.sep} & {*name_or_path} or name_or_path.startswith((".", "~")):
-        return load_model(_expand_user(name_or_path))
+        folder = _expand_user(name_or_path)
+        _refuse_file(folder)
+        return load_model(folder)
     parents = default_search_path() if search_path is None else tuple(search_path)
     folders = available_models(parents)
     if name_or_path in folders:
         return load_model(folders[name_or_path])
+    _refuse_file(Path(name_or_path))
     listing = "; ".join(
         f"{parent}: {', '.join(_model_names(parent)) or 'none'}" for parent in parents
     )
     hint = suggestion(name_or_path, folders) if folders else ""
     remedy = f"add folders with {SEARCH_PATH_VARIABLE}, or give a path"
-    here = f".{os.sep}{name_or_path}"
-    if os.path.isfile(os.path.join(here, DESCRIPTION_FILE)):  # noqa: PTH113, PTH118 - any text
-        remedy = f"the folder of that name here is {shlex.quote(here)}: give this path"
+    here = Path(name_or_path)
+    if os.path.isfile(here / DESCRIPTION_FILE):  # noqa: PTH113 - any text
+        remedy = f"the folder of that name here is {as_argument(here)}: give this path"
     raise ModelError(
         f"unknown model {shorten(name_or_path)}{hint}; searched in "
         f"{listing or 'no folder'}; {remedy}"
@@ -57,10 +60,25 @@ def command_argument(model: ModelDescription) -> str:
             return model.name
     except OSError:  # a folder that cannot be read finds no model
         pass
-    folder = str(model.folder)
-    if "/" not in folder:
-        folder = f"./{folder}"
-    return shlex.quote(folder)
+    return as_argument(model.folder)
+
+
+def _refuse_file(path: Path) -> None:
+    """Raise ModelError if a path is that of a file, such as an ONNX file, not of a folder."""
+    if not os.path.isfile(path):  # noqa: PTH113 - any text
+        return
+    if (path.parent / DESCRIPTION_FILE).is_file():
+        advice = f"give its folder, {as_argument(path.parent)}"
+    else:
+        advice = f"write one for it with: edge-inference models new {shlex.quote(str(path))}"
+    raise ModelError(f"{shorten(str(path))}: expected a model folder, got a file; {advice}")
+
+
+def as_argument(folder: Path) -> str:
+    """Return the text, for a shell, that names a model by its folder, not on the search path."""
+    text = str(folder)
+    is_path = text.startswith((".", "/")) or ("/" in text and not text.startswith("~"))
+    return shlex.quote(text if is_path else f".{os.sep}{text}")
 
 
 def available_models(search_path: Sequence[Path]) -> dict[str, Path]:

@@ -67,12 +67,17 @@ class SelfCheckReport:
     has_unordered: bool = False
 
     @property
+    def has_results(self) -> bool:
+        """Tell whether results were compared, and not only raw outputs."""
+        return self.results is not None and self.results.compared > 0
+
+    @property
     def is_checked(self) -> bool:
         """Tell whether anything was compared: results, or outputs with at least one value.
 
         Outputs count only if none was left out: the others may not be what is decoded.
         """
-        if self.results is not None and self.results.compared:
+        if self.has_results:
             return True
         return self.outputs is not None and self.outputs.has_signal and not self.has_unordered
 
@@ -111,10 +116,11 @@ class SelfCheckReport:
             closeness = "raw outputs not compared: their rows depend on the data"
         elif self.outputs.max_difference:
             closeness = f"cosine {self.outputs.cosine:.4f}, SQNR {self.outputs.sqnr_db:.1f} dB"
-        agreement = "nothing found to compare"
-        if self.results.compared:
-            agreement = f"agreement {self.results.share:.1%}{_FAINT if self.is_faint else ''}"
-        return f"self-check: passed on {self.images} image(s), {agreement}, {closeness}"
+        passed = f"self-check: passed on {self.images} image(s)"
+        if not self.has_results:
+            return f"{passed}, nothing found to compare, {closeness}; {_MORE_IMAGES}"
+        faint = _FAINT if self.is_faint else ""
+        return f"{passed}, agreement {self.results.share:.1%}{faint}, {closeness}"
 
     def _why_not_checked(self) -> str:
         if not self.images:

@@ -104,7 +104,9 @@ class Derivation:
 @dataclass(frozen=True)
 class _VariantSettings:
     file: str = setting(description="file of weights, relative to the folder")
-    sha256: str = setting(description="checksum of that file, 64 hexadecimal digits")
+    sha256: str = setting(
+        description="checksum of that file as sha256sum prints it: 64 digits and lower-case letters"
+    )
     note: str = setting("", "how this variant differs from others")
 
     def check(self) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,44 @@ def all_graphs(graph: GraphProto) -> Iterator[GraphProto]:
             inner = [attribute.g] if attribute.HasField("g") else []
             for each in (*inner, *attribute.graphs):
                 yield from all_graphs(each)
+
+
+def sort_nodes(graph: GraphProto) -> bool:
+    """Put nodes behind those that compute their inputs; tell whether any has moved.
+
+    ONNX requires this order. ONNX Runtime and TensorRT do not, and converters to fp16 append
+    the Cast of an input. The order is else unchanged (Kahn's algorithm, first node first). Nodes
+    that need each other stay where they are, for the checker to find.
+    """
+    moved = False
+    for each in all_graphs(graph):
+        nodes = list(each.node)
+        source = {name: index for index, node in enumerate(nodes) for name in node.output if name}
+        needs = [
+            {source[name] for name in (*node.input, *captured_tensors(node)) if name in source}
+            - {index}  # a branch may call its result like that of its node
+            for index, node in enumerate(nodes)
+        ]
+        if all(max(indices, default=-1) < index for index, indices in enumerate(needs)):
+            continue
+        users: dict[int, list[int]] = {}
+        for index, indices in enumerate(needs):
+            for earlier in indices:
+                users.setdefault(earlier, []).append(index)
+        waiting = [len(indices) for indices in needs]
+        ready = [index for index, count in enumerate(waiting) if count == 0]
+        order = []
+        while ready:
+            order.append(heapq.heappop(ready))
+            for index in users.get(order[-1], ()):
+                waiting[index] -= 1
+                if waiting[index] == 0:
+                    heapq.heappush(ready, index)
+        if len(order) == len(nodes):
+            del each.node[:]
+            each.node.extend(nodes[index] for index in order)
+            moved = True
+    return moved
 
 
 def float_tensors(graph: GraphProto, onnx: Any) -> set[str]:

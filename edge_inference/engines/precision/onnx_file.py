@@ -27,6 +27,7 @@ from edge_inference.engines.precision.external_weights import (
     weight_bytes,
     without_weights,
 )
+from edge_inference.engines.precision.graph import sort_nodes
 from edge_inference.errors import BackendError, ModelError
 
 if TYPE_CHECKING:
@@ -55,8 +56,8 @@ def import_onnx() -> Any:
 def read_onnx(file: Path) -> tuple[ModelProto, bool]:
     """Return the network of a valid ONNX file, and whether the file has external weights.
 
-    External weights are embedded into the network. Raises ModelError for an invalid file,
-    BackendError without the package onnx.
+    External weights are embedded into the network, and its nodes are sorted. Raises
+    ModelError for an invalid file, BackendError without the package onnx.
     """
     onnx = import_onnx()
     problem = find_access_problem(file)
@@ -81,8 +82,9 @@ def read_onnx(file: Path) -> tuple[ModelProto, bool]:
             f"{newest}; export it with opset {newest} or older, or pip install --upgrade onnx"
         )
     is_split = embed_weights(model, file)
+    is_sorted = sort_nodes(model.graph)
     try:
-        if is_split:
+        if is_split or is_sorted:
             check_network(model, file)
         else:
             onnx.checker.check_model(str(file))

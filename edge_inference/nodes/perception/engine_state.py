@@ -28,12 +28,13 @@ class EngineStatePublisher:
     def set_model(self, model: ModelDescription) -> None:
         """Set the model in use, and keep the previous one.
 
-        Warns once of what in a new model contradicts the metadata of its exporter.
+        Warns once of what in a new model contradicts the metadata of its exporter, or is doubtful.
         """
         self.problem = ""
         if model.name != self.model_in_use:
             self._previous_model, self.model_in_use = self.model_in_use, model.name
-            for text in find_contradictions(model) or ():
+            doubt = model.input.doubt()
+            for text in (*(find_contradictions(model) or ()), *([doubt] if doubt else [])):
                 self._node.get_logger().warning(one_line(f"{model.name}: {text}"))
 
     def publish(self, server: EngineServer | None, max_rate_hz: float | None) -> None:
