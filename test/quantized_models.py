@@ -13,7 +13,10 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 from onnx import NodeProto, TensorProto, helper, numpy_helper
+
+from edge_inference.engines.quantized.quantized_file import QuantizedFile, look_at
 
 Array = np.ndarray[Any, Any]
 
@@ -366,3 +369,19 @@ def write_layout(name: str, file: Path) -> Path:
     """Write the network in a layout; return the file."""
     onnx.save(LAYOUTS[name](), file)
     return file
+
+
+def look(file: Path) -> QuantizedFile:
+    """Return how a readable file is quantized."""
+    found = look_at(file)
+    assert found is not None
+    return found
+
+
+def run_plainly(file: Path, x: np.ndarray) -> np.ndarray:
+    """Run the operators one by one, in fp32 and on integers, as ONNX defines them."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    return np.asarray(session.run(None, {"x": x})[0])

@@ -215,18 +215,6 @@ def test_nanodet_is_no_yolox() -> None:
     assert len(decode(proposal, known.outputs)) == 0
 
 
-@pytest.mark.parametrize(
-    ("classes", "score", "decoder"),
-    [(1, 0.9, "nanodet"), (2, 0.9, "nanodet"), (80, 0.9, "nanodet"), (2, 7.0, "yolox")],
-)
-def test_nanodet_without_labels(classes: int, score: float, decoder: str) -> None:
-    table = np.full((1, CELLS, classes + 32), -3, np.float32)
-    table[..., :classes] = score
-    found = propose(evidence({"output": table}))
-    assert found is not None
-    assert found.decoder == decoder
-
-
 def test_heads_of_yolov5() -> None:
     heads = {f"{s}": np.full((1, 3, SIDE // s, SIDE // s, 12), -9, "f") for s in (8, 16, 32)}
     # Anchor 0 of stride 8 is 10 x 13: centre 8 * (2 * 0.5 - 0.5 + (2, 3)), size (2 * 0.5)^2.
@@ -256,23 +244,6 @@ def test_a_classifier(array: np.ndarray, ends: dict[str, str], activation: str) 
     assert proposal.settings == {"activation": activation}
     best = int(array.argmax())
     assert decode(proposal, known.outputs).class_ids[0] == best
-
-
-@pytest.mark.parametrize(
-    ("shape", "is_map"),
-    [
-        ((1, 5, 8, 9), True),
-        ((1, 8, 9, 5), True),
-        ((1, 9, 8, 5), True),
-        ((1, 5, 7, 9), False),
-        ((1, 7, 9, 5), False),
-        ((1, 8, 9), True),
-        ((1, 7, 9), False),
-    ],
-)
-def test_the_smallest_map(shape: tuple[int, ...], is_map: bool) -> None:
-    found = propose(evidence({"out": np.ones(shape, np.float32)}))
-    assert (found is not None) == is_map
 
 
 @pytest.mark.parametrize(
@@ -337,60 +308,6 @@ def test_outputs_of_an_unknown_kind(outputs: Arrays) -> None:
     assert propose(evidence(outputs)) is None
 
 
-@pytest.mark.parametrize(
-    "shape", [(0, CELLS, 12), (0, 3 * CELLS, 12), (0, 11, CELLS), (0, 9, 6), (0, 2, 9, 9)]
-)
-def test_an_output_without_values_is_of_an_unknown_kind(shape: tuple[int, ...]) -> None:
-    assert propose(evidence({"out": np.zeros(shape, np.float32)})) is None
-
-
-def test_a_classifier_with_a_scalar() -> None:
-    metadata = ultralytics(task="classify")
-    proposal = propose(evidence({"out": np.zeros((), np.float32)}, metadata=metadata))
-    assert proposal is not None
-    assert proposal.settings == {"activation": "softmax"}
-
-
-@pytest.mark.parametrize(
-    ("steps", "mean"),
-    [
-        (None, [0.0]),
-        (7, [0.0]),
-        ("text", [0.0]),
-        ([None, {"type": ["Resize"]}, {}], [0.0]),
-        ([{"type": "NormalizeImage", "mean": [], "std": []}], [0.0]),
-        ([{"type": "NormalizeImage", "mean": [0.5, 0.5], "std": [1, 1]}], [0.0]),
-        ([{"type": "NormalizeImage", "mean": ["a"] * 3, "std": [1, 1, 1]}], [0.0]),
-        ([{"type": "NormalizeImage", "mean": [0.5, 0.4, 0.2], "std": [1, 1, 1]}], [127.5, 102, 51]),
-        ([{"type": "NormalizeImage", "mean": [0.5], "std": [0.25]}], [127.5]),
-    ],
-)
-def test_the_steps_of_paddle(steps: object, mean: list[float]) -> None:
-    sidecars = Sidecars(paddle={"Preprocess": steps})
-    proposal = propose(evidence({"out": rows(4, *scores(6))[0]}, sidecars=sidecars))
-    assert proposal is not None
-    assert proposal.decoder == "paddle_detection"
-    assert proposal.input["mean"] == mean
-
-
-@pytest.mark.parametrize(
-    ("mean", "expected"),
-    [
-        ([0.5, 0.4, 0.2], [127.5, 102, 51]),
-        ([0.5], [127.5]),
-        ([], [123.675, 116.28, 103.53]),
-        ([0.5, 0.5], [123.675, 116.28, 103.53]),
-        ("0.5", [123.675, 116.28, 103.53]),
-    ],
-)
-def test_the_mean_of_timm(mean: object, expected: list[float]) -> None:
-    timm = {"pretrained_cfg": {"mean": mean, "std": mean}}
-    found = propose(evidence({"out": floats([1, 2, 3])}, sidecars=Sidecars(transformers=timm)))
-    assert found is not None
-    assert found.family == "timm"
-    assert found.input["mean"] == expected
-
-
 def test_the_graph_of_a_torchvision_detector_normalizes_the_image_itself() -> None:
     """Traced with an image tensor of three axes, as torchvision's documentation shows."""
     for name in ("torchvision", "torchvision, traced with a list of images, with masks"):
@@ -410,13 +327,6 @@ def test_a_torchvision_detector_with_an_object_of_class_0_has_no_background() ->
     assert proposal is not None
     assert decode(proposal, outputs).class_ids.tolist() == [0, CLASS]
     assert "classes from 0" in proposal.assumed["decoder.background"]
-
-
-def test_a_classifier_of_keras_takes_pixels_from_minus_1_to_1() -> None:
-    proposal = propose(evidence({"out": floats([1, 2, 3])}, layout=(1, SIDE, SIDE, 3)))
-    assert proposal is not None
-    spec = input_spec(proposal)
-    assert [(pixel - spec.mean[0]) / spec.std[0] for pixel in (0, 255)] == [-1, 1]
 
 
 def test_a_task_that_no_decoder_reads() -> None:
