@@ -329,7 +329,7 @@ def test_a_choice_in_a_graph_in_an_inner_graph(tmp_path: Path) -> None:
     assert find(tmp_path, nodes, {"c": np.array(True)}).unordered == {"y"}
 
 
-@pytest.mark.parametrize(("kind", "chooses"), [("NonZero", True), ("Relu", False)])
+@pytest.mark.parametrize(("kind", "chooses"), [("NonZero", True), ("TopK", True), ("Relu", False)])
 @pytest.mark.parametrize("order", [1, -1])
 def test_a_choice_in_a_function_of_a_function(
     tmp_path: Path, kind: str, chooses: bool, order: int

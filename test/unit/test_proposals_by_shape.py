@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
 from edge_inference.core.exports.families import propose
 from edge_inference.core.exports.sidecars import Sidecars
+from edge_inference.errors import ModelError
 from proposal_kit import CELLS, SIDE, evidence, floats, input_spec, rows, scores, ultralytics
 
 
@@ -98,3 +101,34 @@ def test_a_classifier_of_keras_takes_pixels_from_minus_1_to_1() -> None:
     assert proposal is not None
     spec = input_spec(proposal)
     assert [(pixel - spec.mean[0]) / spec.std[0] for pixel in (0, 255)] == [-1, 1]
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "family"),
+    [
+        ("pixel_values", (1, 5, 16, 16), "segmentation (Transformers)"),
+        ("input", (1, 5, 16, 16), "segmentation"),
+        ("pixel_values", (1, 5), "classifier"),
+    ],
+)
+def test_logits_of_transformers(name: str, shape: tuple[int, ...], family: str) -> None:
+    logits = np.linspace(-3, 3, math.prod(shape), dtype=np.float32).reshape(shape)
+    found = propose(evidence({"logits": logits}, name=name))
+    assert found is not None
+    assert found.family == family
+
+
+@pytest.mark.parametrize("missing", ["image_mean", "image_std"])
+def test_half_a_normalization_is_none(missing: str) -> None:
+    values = {"image_mean": [0.5, 0.4, 0.3], "image_std": [0.5, 0.4, 0.3]}
+    said = {key: each for key, each in values.items() if key != missing}
+    known = Sidecars(preprocessor={"do_normalize": True, **said})
+    found = propose(evidence({"predicted_depth": np.ones((1, 16, 16), "f")}, sidecars=known))
+    assert found is not None
+    assert found.input["mean"] == [123.675, 116.28, 103.53]
+
+
+def test_a_detector_of_ultralytics_without_a_table() -> None:
+    known = evidence({"out": np.ones((1, 84), np.float32)}, metadata=ultralytics())
+    with pytest.raises(ModelError, match="task is detect, but no output has three axes"):
+        propose(known)
