@@ -312,12 +312,17 @@ def test_the_score_threshold_of_nms(tmp_path: Path, as_node: bool) -> None:
     assert found == DataDependence(frozenset("y"), is_cut=True, score_threshold=0.25)
 
 
-def test_a_choice_in_an_inner_graph(tmp_path: Path) -> None:
-    inner = [make("NonZero", "x", "b")]
+@pytest.mark.parametrize("kind", ["NonZero", "TopK", "choose"])
+def test_a_choice_in_an_inner_graph(tmp_path: Path, kind: str) -> None:
+    opsets = [helper.make_opsetid("", 17)]
+    choose = helper.make_function(
+        "local", "choose", ["p"], ["q"], [make("NonZero", "p", "q")], opsets
+    )
+    inner = [make(kind, "x", "b", domain="local" if kind == "choose" else "")]
     value = helper.make_tensor_value_info("b", TensorProto.INT64, None)
     body = helper.make_graph(inner, "body", [], [value])
     nodes = [make("If", "c", "y", then_branch=body, else_branch=body)]
-    assert find(tmp_path, nodes, {"c": np.array(True)}).unordered == {"y"}
+    assert find(tmp_path, nodes, {"c": np.array(True)}, functions=[choose]).unordered == {"y"}
 
 
 def test_a_choice_in_a_graph_in_an_inner_graph(tmp_path: Path) -> None:
