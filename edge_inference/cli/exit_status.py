@@ -73,8 +73,10 @@ def run_process(work: Callable[[], int], name: str, subject: str = "", closed_co
         print_error(error if error.filename else nameless, name)
         code = EXIT_FAILED
     except ImportError as error:
-        # Libraries report a lack of memory in many different texts.
-        hint = "" if memory_limit_mib() is None else f"; {memory_hint()}"
+        if isinstance(error, ModuleNotFoundError):
+            hint = "; its file is missing: install the package again"
+        else:  # libraries report a lack of memory in many different texts
+            hint = "" if memory_limit_mib() is None else f"; {memory_hint()}"
         print_error(f"{about}a module cannot be imported: {error}{hint}", name)
         code = EXIT_FAILED
     except (MemoryError, RuntimeError, SystemError) as error:

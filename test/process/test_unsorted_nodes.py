@@ -78,6 +78,18 @@ def test_only_what_is_out_of_order_moves(tmp_path: Path) -> None:
     assert not sort_nodes(model.graph)
 
 
+def test_nodes_that_do_not_need_each_other_keep_their_order() -> None:
+    nodes = [
+        helper.make_node("Neg", ["late"], ["out"], "early"),
+        helper.make_node("Abs", ["images"], ["a"], "first"),
+        helper.make_node("Abs", ["images"], ["b"], "second"),
+        helper.make_node("Abs", ["images"], ["late"], "third"),
+    ]
+    graph = helper.make_graph(nodes, "rows", [_floats("images", 1)], [_floats("out", 1)])
+    assert sort_nodes(graph)
+    assert [node.name for node in graph.node] == ["first", "second", "third", "early"]
+
+
 def test_a_branch_that_reads_a_later_node() -> None:
     """The branch's own result may have the name of the node's."""
     branch = helper.make_graph(

@@ -105,18 +105,6 @@ DETECTORS: dict[str, tuple[Evidence, str]] = {
         ),
         "torchvision",
     ),
-    "torchvision, traced with a list of images, with masks": (
-        evidence(
-            {
-                "2288": rows(2, *BOX),
-                "2257": floats([0.0, SCORE]),
-                "2258": np.array([[1, CLASS + 1]], np.int64),
-                "2310": np.zeros((1, 2, 1, SIDE, SIDE), np.float32),
-            },
-            layout=(3, SIDE, SIDE),
-        ),
-        "torchvision",
-    ),
     "MMDeploy": (
         evidence({"dets": rows(20, *BOX, SCORE), "labels": np.full((1, 20), CLASS, np.int64)}),
         "rtmdet",
@@ -306,27 +294,6 @@ def test_a_map(
 )
 def test_outputs_of_an_unknown_kind(outputs: Arrays) -> None:
     assert propose(evidence(outputs)) is None
-
-
-def test_the_graph_of_a_torchvision_detector_normalizes_the_image_itself() -> None:
-    """Traced with an image tensor of three axes, as torchvision's documentation shows."""
-    for name in ("torchvision", "torchvision, traced with a list of images, with masks"):
-        proposal = propose(DETECTORS[name][0])
-        assert proposal is not None
-        spec = input_spec(proposal)
-        assert (spec.mean, spec.std) == ((0.0,), (255.0,))
-
-
-def test_a_torchvision_detector_with_an_object_of_class_0_has_no_background() -> None:
-    outputs = {
-        "boxes": floats(BOX, BOX),
-        "labels": np.array([0, CLASS], np.int64),
-        "scores": floats(0.9, SCORE),
-    }
-    proposal = propose(evidence(outputs))
-    assert proposal is not None
-    assert decode(proposal, outputs).class_ids.tolist() == [0, CLASS]
-    assert "classes from 0" in proposal.assumed["decoder.background"]
 
 
 def test_a_task_that_no_decoder_reads() -> None:

@@ -10,7 +10,7 @@ import pytest
 from edge_inference.core.exports.families import propose
 from edge_inference.core.exports.sidecars import Sidecars
 from edge_inference.errors import ModelError
-from proposal_kit import CELLS, SIDE, evidence, floats, input_spec, rows, scores, ultralytics
+from proposal_kit import CELLS, evidence, floats, rows, scores, ultralytics
 
 
 @pytest.mark.parametrize(
@@ -94,13 +94,6 @@ def test_the_mean_of_timm(mean: object, expected: list[float]) -> None:
     assert found is not None
     assert found.family == "timm"
     assert found.input["mean"] == expected
-
-
-def test_a_classifier_of_keras_takes_pixels_from_minus_1_to_1() -> None:
-    proposal = propose(evidence({"out": floats([1, 2, 3])}, layout=(1, SIDE, SIDE, 3)))
-    assert proposal is not None
-    spec = input_spec(proposal)
-    assert [(pixel - spec.mean[0]) / spec.std[0] for pixel in (0, 255)] == [-1, 1]
 
 
 @pytest.mark.parametrize(
