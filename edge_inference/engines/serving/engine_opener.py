@@ -14,7 +14,7 @@ from edge_inference.engines.serving.preparation import prepare_in_child
 from edge_inference.engines.serving.preparation_thread import run_at_low_priority
 from edge_inference.engines.serving.selection import Selection, select_backend
 from edge_inference.engines.serving.service_states import ServiceEvent
-from edge_inference.errors import BackendError, EdgeInferenceError, EngineFileError
+from edge_inference.errors import BackendError, CacheError, EdgeInferenceError, EngineFileError
 
 #: Checks an opened engine and returns notes for diagnostics. Raises EdgeInferenceError to
 #: refuse the engine, and CancelledError soon after it is cancelled.
@@ -38,13 +38,16 @@ class EngineOpener:
         progress: Progress,
         cancelled: Cancelled,
         advance: Callable[[ServiceEvent], None],
+        report: Callable[[EdgeInferenceError], None],
     ) -> Engine:
         """Make a missing file and open the engine; an unusable file is rebuilt once.
 
         Calls ``advance`` before each build and each check; it raises CancelledError to end the
-        work. Raises EdgeInferenceError.
+        work. Calls ``report`` for a damaged file, which is made again. Raises EdgeInferenceError.
         """
         selection = self.select(request)
+        if selection.damaged:
+            report(CacheError(selection.damaged))
         if selection.backend is not None:
             advance(ServiceEvent.CHECK_BEGAN)
             progress("opening", None)

@@ -112,7 +112,11 @@ class EngineServer:
             if allow_fallback:
                 self._open_or_fall_back(request)
             else:
-                self._put_first(self._opener.make_and_open(request, _ignore, _never, self._handle))
+                self._put_first(
+                    self._opener.make_and_open(
+                        request, _ignore, _never, self._handle, self._report_damage
+                    )
+                )
         except BaseException:
             with self._planning:
                 if self._engine is None and self.state.request is not RequestState.FAILED:
@@ -271,7 +275,11 @@ class EngineServer:
                 self._states.handle(event)
 
         return self._opener.make_and_open(
-            preparation.request, preparation.set_progress, preparation.is_cancelled, advance
+            preparation.request,
+            preparation.set_progress,
+            preparation.is_cancelled,
+            advance,
+            self._report_damage,
         )
 
     def _on_prepared(self, preparation: PreparationThread, engine: Engine) -> None:
@@ -349,6 +357,9 @@ class EngineServer:
             self._put(Engine(request, selection, backend, is_fallback=is_fallback), event)
             return
         raise error
+
+    def _report_damage(self, error: EdgeInferenceError) -> None:
+        self._report(error, None)
 
     def _report(self, error: EdgeInferenceError, request: EngineRequest | None) -> None:
         self._on_failed(EngineFailure(error, request))
