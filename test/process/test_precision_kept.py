@@ -56,6 +56,14 @@ def test_the_name_of_a_node_comes_first(tmp_path: Path) -> None:
     assert list(named_nodes(model, ["/a[1]/*"], "net")) == ["/a[1]/*"]
 
 
+def test_too_many_patterns_are_refused_before_they_are_compared(tmp_path: Path) -> None:
+    model = fold(classifier(tmp_path / "net.onnx"))
+    patterns = [f"conv_{'*' * count}" for count in range(1, 1002)]
+    assert set(named_nodes(model, patterns[:1000] * 2, "net")) == {"conv_1", "conv_2"}
+    with pytest.raises(ModelError, match=r"at most 1000 operators and patterns .* got 1001"):
+        named_nodes(model, ["conv_1", *patterns], "net")
+
+
 @pytest.mark.parametrize(
     ("entry", "near"),
     [("conv2", "conv_2, conv_1"), ("Convv", "Conv, "), ("cov_*", "conv_"), ("conv", "Conv")],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -168,6 +169,14 @@ def test_the_metadata_of_ultralytics() -> None:
 )
 def test_hostile_metadata_says_nothing(key: str, text: str) -> None:
     assert read_exporter_metadata({key: text}) == ExporterMetadata()
+
+
+def test_an_unknown_escape_is_text_without_a_warning() -> None:
+    with warnings.catch_warnings(record=True) as raised:
+        warnings.simplefilter("always")
+        found = read_exporter_metadata({"names": r"{0: 'a\d', 1: '\777'}", "args": "1is 2"})
+    assert found.labels == (r"a\d", "\u01ff")
+    assert not raised
 
 
 def test_a_model_that_agrees_with_its_metadata(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ Ultralytics writes texts of Python values: ``names`` is ``{0: 'person', …}``, 
 from __future__ import annotations
 
 import ast
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -74,7 +75,9 @@ def _value(metadata: Mapping[str, str], key: str) -> Any:
     """Return the value of a Python or JSON literal, None for another text."""
     text = metadata.get(key, "")
     try:
-        return ast.literal_eval(text)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Python warns of an unknown escape, such as "\\d"
+            return ast.literal_eval(text)
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         pass
     try:

@@ -19,6 +19,9 @@ WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _SELECTING = ("NonMaxSuppression", "NonZero", "TopK")
 _MOVING = ("Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
 
+#: Each pattern is compared with every name.
+MAX_PATTERNS = 1000
+
 REQUESTED = "requested"
 AFTER_LAST_LAYER = "after the last layer with weights"
 WITH_MASKED_VALUES = "with masked values"
@@ -30,9 +33,17 @@ def named_nodes(model: ModelProto, entries: Sequence[str], where: str) -> dict[s
 
     An entry is the name of a node; or else the operator of nodes, as in ONNX Runtime's
     ``op_types_to_exclude``; or a pattern for names with ``*``, ``?`` and ``[...]``, as in
-    ``trtexec --layerPrecisions``. Raises ModelError for an entry that selects no node.
+    ``trtexec --layerPrecisions``. Raises ModelError for an entry that selects no node, and for
+    more than MAX_PATTERNS operators and patterns.
     """
     operators = {node.name: node.op_type for node in model.graph.node}
+    entries = tuple(dict.fromkeys(entries))
+    patterns = sum(entry not in operators for entry in entries)
+    if patterns > MAX_PATTERNS:
+        raise ModelError(
+            f"{where}: expected at most {MAX_PATTERNS} operators and patterns of nodes that stay "
+            f"in fp32, got {patterns}; name the nodes, or combine patterns"
+        )
     kept: dict[str, str] = {}
     for entry in entries:
         if entry in operators:
