@@ -300,3 +300,24 @@ def calibrate_on(source: Path, batches: list[np.ndarray]) -> Calibration:
     from edge_inference.optimize.calibrate import calibrate
 
     return calibrate(source, "x", batches, "minmax")
+
+
+@pytest.mark.parametrize("part", [1e-2, 1e-6, 1e-20, 0.0])
+@pytest.mark.parametrize("size", [1.0, 1e-12, 1e-17])
+def test_averages_near_0_of_larger_values_run(size: float, part: float, tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Conv", ["x", "w1"], ["c1"], name="conv"),
+        helper.make_node("GlobalAveragePool", ["c1"], ["g"], name="pool"),
+        helper.make_node("Flatten", ["g"], ["f"], name="flatten"),
+        helper.make_node("Gemm", ["f", "w2"], ["logits"], name="gemm", transB=1),
+    ]
+    constants = {"w1": weights(8, 3, 3, 3), "w2": weights(10, 8, seed=4)}
+    source = write(tmp_path / "net.onnx", nodes, constants, ["logits"])
+    measured = calibrated(source)
+    ranges = dict(measured.ranges) | {
+        "c1": (-300 * size, 200 * size),
+        "g": (-300 * size * part, 200 * size * part),
+    }
+    made, _ = int8(source, "onnxruntime", calibration=dataclasses.replace(measured, ranges=ranges))
+    assert what_runs(made)["QLinearGlobalAveragePool"] == 1
+    assert np.isfinite(run(made, make_images(1)[0])[0]).all()

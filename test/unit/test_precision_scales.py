@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from edge_inference.engines.precision.scales import (
     activation_scale,
+    average_scale,
     bias_scale,
     dequantize,
     quantize,
@@ -55,6 +56,26 @@ def test_0_is_exact_and_the_range_is_kept(low: float, high: float, signed: bool)
     back = (numbers.astype(np.float64) - scale.zero_point) * scale.scale
     assert back[0] == 0
     assert back == pytest.approx(values, abs=1.01 * float(scale.scale))
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("part", [1.0, 0.5, 0.02, 1e-3, 1e-9, 0.0])
+@pytest.mark.parametrize("size", [0.0, 1e-30, 1e-17, 1e-15, 1e-9, 1.0, 1e9])
+def test_averages_of_a_whole_image(size: float, part: float, signed: bool) -> None:
+    source = activation_scale((-2 * size, 3 * size), signed=signed)
+    span = -2 * size * part, 0.5 * size * part
+    found = average_scale(span, source)
+    # The limits of ONNX Runtime's kernel, for one pixel to a million.
+    ratio = float(source.scale) / float(found.scale)
+    assert 2.0**-32 * 1e6 <= ratio < 256
+    assert found.zero_point.dtype == source.zero_point.dtype
+    values = np.array([0, *span], np.float32)
+    back = (quantize(values, found).astype(np.float64) - found.zero_point) * found.scale
+    assert back[0] == 0
+    assert back == pytest.approx(values, abs=1.01 * float(found.scale))
+    if size >= 1e-9 and part >= 0.02:
+        own = activation_scale(span, signed=signed)
+        assert float(found.scale) == float(own.scale)
 
 
 @given(weights=WEIGHTS, data=st.data())

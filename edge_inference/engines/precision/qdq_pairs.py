@@ -21,6 +21,7 @@ from edge_inference.engines.precision.ranges import Range
 from edge_inference.engines.precision.scales import (
     Scale,
     activation_scale,
+    average_scale,
     bias_scale,
     dequantize,
     quantize,
@@ -132,7 +133,9 @@ class QdqWriter:
         elif node.op_type in self._style.moving:
             yield from self._with_pairs_behind(node, self._paired[reads[0]])
         else:
-            yield from self._with_pairs_behind(node, None)
+            averaged = node.op_type == "GlobalAveragePool"
+            source = self._paired[reads[0]].scale if averaged else None
+            yield from self._with_pairs_behind(node, None, source)
 
     def _isolate(self, node: NodeProto, name: str) -> Iterator[NodeProto]:
         """Prevent ONNX Runtime from quantizing a layer that stays in fp32.
@@ -224,7 +227,9 @@ class QdqWriter:
             yield from self._pair(name, name, self._names.new(f"{name}_dequantized"), scale)
         node.input[place] = self._paired[name].name
 
-    def _with_pairs_behind(self, node: NodeProto, moved: _Paired | None) -> Iterator[NodeProto]:
+    def _with_pairs_behind(
+        self, node: NodeProto, moved: _Paired | None, averaged: Scale | None = None
+    ) -> Iterator[NodeProto]:
         pairs: list[NodeProto] = []
         for place, name in enumerate(node.output):
             if name not in self._floats:
@@ -233,7 +238,12 @@ class QdqWriter:
             if name in self._outputs:
                 before, behind = behind, name
                 node.output[place] = before
-            scale = moved.scale if moved else self._activation(self._ranges[name])
+            if moved is not None:
+                scale = moved.scale
+            elif averaged is not None:
+                scale = average_scale(self._ranges[name], averaged)
+            else:
+                scale = self._activation(self._ranges[name])
             pairs.extend(self._pair(name, before, behind, scale, moved))
             self._replaced[name] = behind
         yield node

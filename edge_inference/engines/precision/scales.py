@@ -24,6 +24,9 @@ WEIGHT_RANGES: Mapping[int, tuple[int, int]] = {7: (-64, 63), 8: (-127, 127)}
 _MAX_BIAS = 2.0**30
 #: Keeps the product of two scales above zero; a smaller scale counts as zero.
 _MIN_SCALE = 1e-18
+#: ONNX Runtime's QLinearGlobalAveragePool refuses an input with 256 times the scale of the
+#: result and more, for each pixel.
+_MAX_AVERAGE_RATIO = 128
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,25 @@ def activation_scale(span: Range, *, signed: bool) -> Scale:
     scale = _nonzero((high - low) / _MAX_UNSIGNED)
     zero_point = np.clip(np.round(-low / scale), 0, _MAX_UNSIGNED)
     return Scale(np.asarray(scale, np.float32), np.asarray(zero_point, np.uint8))
+
+
+def average_scale(span: Range, source: Scale) -> Scale:
+    """Return the scale for a range of averages of a whole image with the scale ``source``.
+
+    It is at least 1 / 128 of that scale, also where the values of each image cancel out.
+    """
+    kind = source.zero_point.dtype
+    signed = kind == np.int8
+    step = float(source.scale)
+    if step <= _MAX_AVERAGE_RATIO * _MIN_SCALE:
+        return source
+    scale = activation_scale(span, signed=signed)
+    if step / _MAX_AVERAGE_RATIO <= float(scale.scale) <= step:
+        return scale
+    limits = np.iinfo(kind)
+    zero, least = int(source.zero_point), step / _MAX_AVERAGE_RATIO
+    low, high = (limits.min - zero) * least, (limits.max - zero) * least
+    return activation_scale((min(span[0], low), max(span[1], high)), signed=signed)
 
 
 def weight_scale(
