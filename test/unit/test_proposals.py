@@ -246,6 +246,18 @@ def test_a_classifier(array: np.ndarray, ends: dict[str, str], activation: str) 
             {"mask_output": "out"},
         ),
         (
+            {"out": np.zeros((1, 5, 32, 32), np.float32), "aux": np.ones((1, 5, 16, 16), "f")},
+            {},
+            "segmentation",
+            {"mask_output": "out"},
+        ),
+        (
+            {f"disp_{side}": np.ones((1, 1, side, side), "f") for side in (64, 32, 16, 8)},
+            {},
+            "depth",
+            {"unit": "inverse", "depth_output": "disp_64"},
+        ),
+        (
             {"518": np.full((1, 1, 32, 32), 0.4, np.float32)},
             {"ends": {"518": "Sigmoid"}},
             "segmentation",
@@ -289,6 +301,12 @@ def test_a_map(
         {"a": np.zeros((1, 7, 4), "f"), "b": np.zeros((1, 7), "f"), "c": np.zeros((1, 7), "f")},
         {"a": np.zeros((1, 2, 4), "f"), "b": np.zeros((1, 2), "f"), "c": np.zeros((1, 2), "f")},
         {"a": np.zeros((7, 4), "f"), "b": np.zeros(7, "f"), "c": np.zeros(7, "f")},
+        # A detector's heads are no segmentation.
+        {
+            f"{kind}{side}": np.zeros((1, channels, side, side), "f")
+            for kind, channels in (("scores", 20), ("boxes", 36))
+            for side in (32, 16, 8)
+        },
         {},
     ],
 )

@@ -32,6 +32,8 @@ _IMAGENET = f"assumed ImageNet's mean and std; {CHECK_IT}"
 _CROP = 0.875
 #: Maximum number of rows of a detector that includes non-maximum suppression.
 _MAX_ROWS = 3000
+#: Maps of so many sizes are a detector's heads without its last layers, not one segmentation.
+_MIN_LEVELS = 3
 
 
 def propose_classifier(evidence: Evidence) -> Proposal | None:
@@ -142,7 +144,11 @@ def propose_detector(evidence: Evidence) -> Proposal | None:
     if last == 6 and first <= _MAX_ROWS and _has_class_numbers(array):
         settings = {"layout": "end_to_end"}
         return Proposal("YOLO, end to end", "detection", "yolov8", settings, letterbox).assuming(
-            {"decoder.layout": "columns assumed to be x1, y1, x2, y2, score, class", **texts}
+            {
+                "decoder.layout": "columns assumed to be x1, y1, x2, y2, score, class with classes "
+                "from 0; for those of effdet, from 1, use --decoder effdet",
+                **texts,
+            }
         )
     return None
 
@@ -199,6 +205,9 @@ def propose_map(evidence: Evidence) -> Proposal | None:
     image = pixels(evidence, preprocessor_scale(evidence, IMAGENET), resize="stretch")
     texts = {"input.color": _RGB, "input.mean": _IMAGENET}
     is_scores = array.ndim == 4 and 1 not in (array.shape[1], array.shape[3])
+    sizes = {each.shape[2:] for each in evidence.outputs.values() if each.ndim == 4}
+    if is_scores and len(sizes) >= _MIN_LEVELS:
+        return None
     is_depth = any(word in f"{name} {evidence.stem}".lower() for word in ("depth", "disp", "midas"))
     is_mask = array.dtype.kind in "biu" or (operator == "Sigmoid" and not is_depth)
     if is_scores or is_mask:
