@@ -191,3 +191,25 @@ def test_all_weights_have_a_scale_for_each_channel(name: str, target: str, tmp_p
         pair = pairs[behind[layer.name][1]]
         assert constants[pair.input[1]].size == weights[layer.input[1]][axis], layer.name
         assert helper.get_node_attr_value(pair, "axis") == axis
+
+
+@pytest.mark.parametrize(("rows", "is_conversion"), [(4, True), (8, False)])
+@pytest.mark.parametrize("precision", ["int8", "fp16"])
+def test_a_conversion_of_boxes_is_no_layer(
+    precision: str, rows: int, is_conversion: bool, tmp_path: Path
+) -> None:
+    net = SmallNet()
+    rates = net.add("Sigmoid", net.conv("x", 3, rows, name="head"), name="rates")
+    flat = net.add("Reshape", rates, net.integers(1, rows, 256), name="flat")
+    boxes = net.add("Transpose", flat, perm=[0, 2, 1], name="boxes")
+    converted = net.add("MatMul", boxes, net.weight(rows, 4), name="convert")
+    best = net.add("ReduceMax", converted, axes=[2], keepdims=0, name="best")
+    net.add("TopK", best, net.integers(5), outputs="y places", name="top")
+    source = tmp_path / "net.onnx"
+    onnx.save(net.model(), source)
+    calibration = calibrated(source) if precision == "int8" else None
+    made = tmp_path / "made.onnx"
+    report = derive(source, precision, "onnxruntime", made, calibration=calibration)
+    kept = report.kept.keys() & {"head", "rates", "boxes", "convert", "best", "top"}
+    after = {"rates", "boxes", "convert"} if is_conversion else set()
+    assert kept == after | {"best", "top"}
