@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 from rcl_interfaces.msg import Log
-from rclpy.qos import qos_profile_rosout_default
+from rclpy.qos import QoSDurabilityPolicy, QoSProfile
 from std_msgs.msg import String
 
 from edge_inference.composition.adapter import Adapter
@@ -193,7 +193,8 @@ def test_classes_beyond_the_numbers_of_the_message_are_left_out_aloud(
     (folder / "labels.txt").write_text("".join(f"{i}\n" for i in range(70_000)))
     log = Collected()
     node = rig.container.node
-    rig.call(lambda: node.create_subscription(Log, "/rosout", log.take, qos_profile_rosout_default))
+    qos = QoSProfile(depth=1000, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
+    rig.call(lambda: node.create_subscription(Log, "/rosout", log.take, qos))
     rig.load("Decode", model=str(folder))
     words = "only the first 65535 of the 70000 classes of model many"
     wait_for(lambda: any(words in each.msg for each in log), "the warning")
