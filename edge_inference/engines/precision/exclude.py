@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import math
 from collections.abc import Collection, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
@@ -16,8 +15,8 @@ if TYPE_CHECKING:
 #: Operators with weights, which take nearly all of a network's time.
 WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
-#: A product with so few constants converts coordinates, such as a box from center and size.
-_MAX_CONVERSION = 16
+#: The shape of a matrix that converts boxes, from center and size to corners.
+_CONVERSION = (4, 4)
 
 #: Operators that select results by their value.
 _SELECTING = ("NonMaxSuppression", "NonZero", "TopK")
@@ -68,18 +67,16 @@ def tail_nodes(model: ModelProto) -> dict[str, str]:
     """Return the nodes after the last layer with weights, such as a detector's sigmoids.
 
     They cost little, and they compute the result itself: 256 steps are too few for scores and
-    boxes together. A product with a small constant matrix, which converts boxes before
-    non-maximum suppression, is no layer with weights.
+    boxes together. A product with a matrix that converts boxes, as YOLOv7 has before non-maximum
+    suppression, is no layer with weights.
     """
-    small = {
-        entry.name
-        for entry in model.graph.initializer
-        if len(entry.dims) == 2 and math.prod(entry.dims) <= _MAX_CONVERSION
+    conversions = {
+        entry.name for entry in model.graph.initializer if tuple(entry.dims) == _CONVERSION
     }
     leads_to_weights: set[str] = set()
     tail = {}
     for node in reversed(model.graph.node):
-        is_conversion = node.op_type == "MatMul" and not small.isdisjoint(node.input)
+        is_conversion = node.op_type == "MatMul" and node.input[1] in conversions
         is_layer = node.op_type in WEIGHTED and not is_conversion
         if is_layer or leads_to_weights.intersection(node.output):
             leads_to_weights.update(node.input)
