@@ -74,9 +74,13 @@ def tail_nodes(model: ModelProto) -> dict[str, str]:
         entry.name for entry in model.graph.initializer if tuple(entry.dims) == _CONVERSION
     }
     leads_to_weights: set[str] = set()
+    leads_to_selection: set[str] = set()
     tail = {}
     for node in reversed(model.graph.node):
-        is_conversion = node.op_type == "MatMul" and node.input[1] in conversions
+        is_before = not leads_to_selection.isdisjoint(node.output)
+        if is_before or node.op_type in _SELECTING:
+            leads_to_selection.update(node.input)
+        is_conversion = is_before and node.op_type == "MatMul" and node.input[1] in conversions
         is_layer = node.op_type in WEIGHTED and not is_conversion
         if is_layer or leads_to_weights.intersection(node.output):
             leads_to_weights.update(node.input)
