@@ -15,7 +15,7 @@ _MODULES = {
     "Inference": "perception.inference",
     "IntentParser": "voice.intent_parser",
     "LanguageModel": "voice.language_model",
-    "Latency": "perception.latency",
+    "Latency": "observe.latency",
     "Listener": "voice.listener",
     "LiveSpeech": "voice.live_speech",
     "MediaSource": "perception.media_source",

@@ -13,7 +13,7 @@ from edge_inference.core.runtime.latency import StageTiming
 from edge_inference.nodes import component
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.timing import StageTimingAdapter
-from edge_inference.nodes.perception import latency
+from edge_inference.nodes.observe import latency
 from rig import Outside, Rig, wait_for
 
 GOLDEN = Path(__file__).parents[2] / "models" / "nanodet" / "golden"

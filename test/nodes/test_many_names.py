@@ -13,7 +13,7 @@ from edge_inference.nodes import component
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.performance import WorkloadAdapter
 from edge_inference.nodes.conversions.timing import StageTimingAdapter
-from edge_inference.nodes.perception import latency
+from edge_inference.nodes.observe import latency
 from edge_inference.nodes.platform import platform_manager
 from rig import Outside, Rig, wait_for
 

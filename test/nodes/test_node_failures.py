@@ -19,8 +19,8 @@ from edge_inference.core.runtime.health import HealthLevel
 from edge_inference.core.voice import ActionPlan, ActionStep, IntentArray
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.voice import ActionPlanAdapter, IntentArrayAdapter
-from edge_inference.nodes.perception import latency
-from edge_inference.nodes.perception.latency import Latency
+from edge_inference.nodes.observe import latency
+from edge_inference.nodes.observe.latency import Latency
 from edge_inference.nodes.voice.action_dispatcher import _Current
 from edge_inference.nodes.voice.audio_reader import RealTimePacer
 from edge_inference.nodes.voice.language_model import LanguageModel

@@ -23,7 +23,9 @@ from edge_inference.nodes.conversions.results.adapter_choice import result_adapt
 ROOT = Path(__file__).parents[2]
 PROGRAM = "import sys; from edge_inference.cli.main import console; sys.exit(console())"
 #: On a loaded machine, discovery may take longer than a person at a robot wants to wait.
-PATIENT = f"from edge_inference.cli import run_namespace; run_namespace._DISCOVERY_S = 15; {PROGRAM}"
+PATIENT = (
+    f"from edge_inference.cli import run_namespace; run_namespace._DISCOVERY_S = 15; {PROGRAM}"
+)
 DEADLINE_S = 600
 IMAGES = 40
 pytestmark = pytest.mark.usefixtures("alone")

@@ -23,8 +23,18 @@ class StageTiming:
     """The times of one frame in one stage; None is unknown.
 
     ``queue_ms``: from arrival to the start of processing. ``process_ms``: processing.
-    ``age_ms``: from capture to the end of the stage. ``dropped`` is the reason for a dropped
+    ``age_ms``: from capture to the end of processing. ``dropped`` is the reason for a dropped
     frame, empty for a processed one.
+
+    ``ended_ns`` is the end of processing, or the moment of the drop, on the steady clock of the
+    machine (and boot) that ``clock_id`` identifies; 0 is unknown. ``publish_ms`` is the time in
+    which the output was published. ``receive_ms``: from reception by the middleware to arrival,
+    for a message from another process; ``lost`` messages were lost just before it.
+
+    ``device_ms`` is the part of ``process_ms`` in which an accelerator computed. ``cpu_ms`` is the
+    CPU time of the thread during processing, ``run_queue_ms`` the time in which it was ready to
+    run and waited for a core, ``page_faults`` the number of its page faults. ``clock_fault`` says
+    what is wrong with the capture stamp; the age is then unknown.
     """
 
     stage: str
@@ -36,6 +46,31 @@ class StageTiming:
     model: str = ""
     stamp_ns: int = 0
     frame_id: str = ""
+    ended_ns: int = 0
+    clock_id: int = 0
+    publish_ms: float | None = None
+    receive_ms: float | None = None
+    lost: int = 0
+    device_ms: float | None = None
+    cpu_ms: float | None = None
+    run_queue_ms: float | None = None
+    page_faults: int = 0
+    clock_fault: str = ""
+
+    @property
+    def started_ns(self) -> int:
+        """The start of processing on the steady clock."""
+        return self.ended_ns - round((self.process_ms or 0.0) * 1e6)
+
+    @property
+    def arrived_ns(self) -> int:
+        """The arrival at the stage on the steady clock."""
+        return self.started_ns - round(self.queue_ms * 1e6)
+
+    @property
+    def published_ns(self) -> int:
+        """The end of publishing on the steady clock; the end of processing where unknown."""
+        return self.ended_ns + round((self.publish_ms or 0.0) * 1e6)
 
     @classmethod
     def at_once(

@@ -37,20 +37,44 @@ class StageTimingAdapter(Adapter[core.StageTiming]):
             process_ms=from_optional(item.process_ms),
             age_ms=from_optional(item.age_ms),
             dropped=item.dropped,
+            ended_ns=item.ended_ns,
+            clock_id=item.clock_id,
+            publish_ms=from_optional(item.publish_ms),
+            receive_ms=from_optional(item.receive_ms),
+            lost=item.lost,
+            device_ms=from_optional(item.device_ms),
+            cpu_ms=from_optional(item.cpu_ms),
+            run_queue_ms=from_optional(item.run_queue_ms),
+            page_faults=item.page_faults,
+            clock_fault=item.clock_fault,
         )
 
     def from_message(self, message: StageTiming) -> core.StageTiming:
         """Build the object; raises InputError for times out of range."""
+
+        def time_ms(field: str) -> float | None:
+            return to_optional(getattr(message, field), TIME_MS, f"StageTiming: {field}")
+
         return core.StageTiming(
             stage=message.stage,
             node=message.node,
             model=message.model,
             queue_ms=to_number(message.queue_ms, TIME_MS, "StageTiming: queue_ms"),
-            process_ms=to_optional(message.process_ms, TIME_MS, "StageTiming: process_ms"),
+            process_ms=time_ms("process_ms"),
             age_ms=to_optional(message.age_ms, AGE_MS, "StageTiming: age_ms"),
             dropped=message.dropped,
             stamp_ns=stamp_ns(message.header),
             frame_id=message.header.frame_id,
+            ended_ns=message.ended_ns,
+            clock_id=message.clock_id,
+            publish_ms=time_ms("publish_ms"),
+            receive_ms=time_ms("receive_ms"),
+            lost=message.lost,
+            device_ms=time_ms("device_ms"),
+            cpu_ms=time_ms("cpu_ms"),
+            run_queue_ms=time_ms("run_queue_ms"),
+            page_faults=message.page_faults,
+            clock_fault=message.clock_fault,
         )
 
 

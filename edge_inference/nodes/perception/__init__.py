@@ -1,1 +1,1 @@
-"""Nodes from a camera to detections, and the latency node."""
+"""Nodes from a camera to detections."""

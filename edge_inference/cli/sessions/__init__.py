@@ -1,0 +1,1 @@
+"""What the commands observe: a pipeline in this process, or one that runs on this robot."""

@@ -1,0 +1,108 @@
+"""A pipeline that runs in other processes, observed through its topics."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from edge_inference.cli.command_container import open_container
+from edge_inference.errors import ConfigError, EdgeInferenceError
+
+if TYPE_CHECKING:
+    from edge_inference.composition.container import Container
+
+_DISCOVERY_S = 3.0
+_POLL_PERIOD_S = 0.05
+_TIMINGS = "stage_timing"
+_OBSERVER = "edge_inference.nodes.observe.pipeline_observer::PipelineObserver"
+
+
+class LiveSession:
+    """A running pipeline; made by :func:`open_live`. ``namespace`` is that of its topics."""
+
+    def __init__(
+        self, container: Container, namespace: str, on_message: Callable[[str], None]
+    ) -> None:
+        self.container = container
+        self.namespace = namespace
+        self._on_message = on_message
+        self._observer: Any = container.load(_OBSERVER, ()).node
+        self._spinner = threading.Thread(target=container.spin, name="executor", daemon=True)
+
+    def tap(self, topic: str, callback: Callable[[Any], None]) -> None:
+        """Pass every object on a topic of the pipeline to ``callback``, in the executor's thread.
+
+        Raises ConfigError for a topic that is not one of a pipeline.
+        """
+        name = topic if topic.startswith("/") else f"{self.namespace}/{topic}"
+        self._observer.subscribe(name, callback, self._report)
+
+    def start(self) -> None:
+        """Start receiving."""
+        self._spinner.start()
+
+    def close(self) -> None:
+        """Stop receiving."""
+        self.container.stop()
+        if self._spinner.is_alive():
+            self._spinner.join()
+
+    def _report(self, error: EdgeInferenceError) -> None:
+        self._on_message(str(error))
+
+
+@contextmanager
+def open_live(
+    command: str, namespace: str, on_message: Callable[[str], None], *, verbose: bool = False
+) -> Iterator[LiveSession]:
+    """Yield the pipeline that runs in ``namespace``; the only one there is where it is empty.
+
+    Raises ConfigError where no pipeline runs, or several do and none is named.
+    """
+    with open_container(command, verbose) as container:
+        session = LiveSession(container, _find_namespace(container, namespace), on_message)
+        try:
+            yield session
+        finally:
+            session.close()
+
+
+def find_namespaces(container: Container) -> list[str]:
+    """Return the namespaces in which stages publish their timings now."""
+    suffix = f"/{_TIMINGS}"
+    return sorted(
+        name[: -len(suffix)]
+        for name, _ in container.node.get_topic_names_and_types()
+        if name.endswith(suffix) and container.node.count_publishers(name)
+    )
+
+
+def _find_namespace(container: Container, namespace: str) -> str:
+    wanted = "" if not namespace else f"/{namespace.strip('/')}"
+    deadline_s = time.monotonic() + _DISCOVERY_S
+    found: list[str] = []
+    while time.monotonic() < deadline_s:
+        found = find_namespaces(container)
+        if wanted in found:
+            return wanted
+        time.sleep(_POLL_PERIOD_S)  # discovery has no event; the deadline bounds it
+    if wanted:
+        others = ", ".join(found) or "none"
+        raise ConfigError(
+            f"--namespace {namespace}: expected a running pipeline there, and found {others}; "
+            "check ROS_DOMAIN_ID and `ros2 topic list`"
+        )
+    if not found:
+        raise ConfigError(
+            "no pipeline runs: expected nodes that publish stage_timing; start one with "
+            "`ros2 launch edge_inference perception.launch.py`, or check ROS_DOMAIN_ID"
+        )
+    if len(found) > 1:
+        raise ConfigError(
+            f"expected one running pipeline, got {len(found)}: {', '.join(found)}; "
+            f"choose one with --namespace {found[0]}"
+        )
+    return found[0]

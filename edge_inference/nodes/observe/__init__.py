@@ -1,0 +1,1 @@
+"""Nodes that observe a pipeline: latency, what holds it up, and the commands that look at it."""

@@ -1,0 +1,1 @@
+"""What a running pipeline shows of itself: timelines, causes, targets, benchmarks, profiles."""
