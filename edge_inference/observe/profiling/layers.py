@@ -11,6 +11,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from edge_inference.backends.base import Backend
+from edge_inference.backends.gpu import GpuMemory, gpu_memory
 from edge_inference.backends.ort import OrtBackend
 from edge_inference.backends.trt.backend import TrtBackend
 from edge_inference.core.images.preprocess import Preprocessor
@@ -32,11 +33,16 @@ _Repeat = Callable[[Callable[[], object]], None]
 
 @dataclass(frozen=True)
 class MeasuredLayers:
-    """The profile and what ran: ``engine`` describes it. ``recorded`` is ONNX Runtime's record."""
+    """The profile and what ran: ``engine`` describes it. ``recorded`` is ONNX Runtime's record.
+
+    ``gpu_memory`` was in use while the engine was open; None for one on the CPU, or without a
+    driver.
+    """
 
     profile: LayerProfile
     engine: str
     recorded: tuple[RecordedRun, ...] = ()
+    gpu_memory: GpuMemory | None = None
 
 
 def measure_layers(
@@ -45,10 +51,11 @@ def measure_layers(
     runs: int,
     progress: Callable[[float], None] = lambda fraction: None,
     cancelled: Callable[[], bool] = lambda: False,
+    gpu: int | None = None,
 ) -> MeasuredLayers:
     """Open a closed backend, run it ``runs`` times after a warm-up, and close it.
 
-    Raises BackendError for a backend that measures no layers, CancelledError where ``cancelled``
+    ``gpu`` is the number of the GPU that it runs on, None for an engine on the CPU. Raises BackendError for a backend that measures no layers, CancelledError where ``cancelled``
     returns True.
     """
 
@@ -60,9 +67,9 @@ def measure_layers(
             progress((number + 1) / (WARM_UP_CALLS + runs))
 
     if isinstance(backend, OrtBackend):
-        return _measure_ort(backend, inputs, runs, repeat)
+        return _measure_ort(backend, inputs, runs, repeat, gpu)
     if isinstance(backend, TrtBackend):
-        return _measure_trt(backend, inputs, runs, repeat)
+        return _measure_trt(backend, inputs, runs, repeat, gpu)
     raise BackendError(
         f"backend {backend.name!r} measures no layers: expected ort, ort-cuda or trt; choose one "
         "with --backend"
@@ -76,20 +83,21 @@ def input_of(model: ModelDescription) -> dict[str, NDArray[Any]]:
 
 
 def _measure_ort(
-    backend: OrtBackend, inputs: Inputs, runs: int, repeat: _Repeat
+    backend: OrtBackend, inputs: Inputs, runs: int, repeat: _Repeat, gpu: int | None
 ) -> MeasuredLayers:
     with tempfile.TemporaryDirectory(prefix="edge_inference_") as folder:
         backend.record_nodes(Path(folder, "profile"))
         with backend:
             engine = backend.describe()
             repeat(lambda: backend.infer(inputs))
+            memory = _read_memory(gpu)
             file = backend.end_recording()
         recorded = read_ort_profile(file, runs)
-    return MeasuredLayers(summarize_recorded(recorded), engine, tuple(recorded))
+    return MeasuredLayers(summarize_recorded(recorded), engine, tuple(recorded), memory)
 
 
 def _measure_trt(
-    backend: TrtBackend, inputs: Inputs, runs: int, repeat: _Repeat
+    backend: TrtBackend, inputs: Inputs, runs: int, repeat: _Repeat, gpu: int | None
 ) -> MeasuredLayers:
     recorder = TrtLayerRecorder()
     backend.report_layers(recorder.add)
@@ -97,4 +105,14 @@ def _measure_trt(
         engine = backend.describe()
         layers = backend.layers()
         repeat(lambda: recorder.run(lambda: backend.infer(inputs)))
-    return MeasuredLayers(recorder.summarize(layers, runs), engine)
+        memory = _read_memory(gpu)
+    return MeasuredLayers(recorder.summarize(layers, runs), engine, gpu_memory=memory)
+
+
+def _read_memory(gpu: int | None) -> GpuMemory | None:
+    if gpu is None:
+        return None
+    try:
+        return gpu_memory(gpu)
+    except BackendError:  # the engine runs; only this figure is missing
+        return None

@@ -64,6 +64,11 @@ class NodeEvent:
         """The end."""
         return self.begin_us + self.duration_us
 
+    @property
+    def operator(self) -> str:
+        """The operator, such as Conv."""
+        return str(self.arguments.get("op_name", UNKNOWN))
+
 
 @dataclass(frozen=True)
 class RecordedRun:
@@ -168,7 +173,7 @@ def _within(
 
 
 def _kind(node: NodeEvent) -> LayerKind:
-    operator = str(node.arguments.get("op_name", UNKNOWN))
+    operator = node.operator
     inputs, outputs = (_tensors(node.arguments, f"{end}_type_shape") for end in ("input", "output"))
     return LayerKind(
         node.name,
