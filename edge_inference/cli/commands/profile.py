@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from typing import Any
 
 from edge_inference.cli import arguments as given
 from edge_inference.cli.arguments import Commands
@@ -75,3 +76,112 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--gpu", type=given.whole_number(0), metavar="N", help="GPU index; default: 0"
     )
+
+
+def _add_pipeline_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("stages and threads of a pipeline")
+    which = group.add_mutually_exclusive_group()
+    which.add_argument(
+        "--pipeline",
+        type=given.non_empty_text,
+        metavar="NAME",
+        help="run a pipeline in this process: perception, voice, or a file",
+    )
+    which.add_argument(
+        "--live", action="store_true", help="watch the pipeline that runs in other processes"
+    )
+    group.add_argument(
+        "--namespace",
+        type=given.non_empty_text,
+        metavar="NAME",
+        help="namespace of the live pipeline, where several run",
+    )
+    group.add_argument(
+        "--source",
+        type=given.non_empty_text,
+        help="images or audio of the pipeline, as for edge-inference run; files play in real time",
+    )
+    group.add_argument(
+        "--rate",
+        type=given.number_between(0.001, 1000.0),
+        metavar="HZ",
+        help="images per second from files; default: their own",
+    )
+    group.add_argument(
+        "--seconds",
+        type=given.number_between(0.1, 3600.0),
+        metavar="N",
+        help="time to measure; default: 10",
+    )
+    group.add_argument(
+        "--stacks",
+        type=given.non_empty_text,
+        metavar="FILE",
+        help="also sample the Python stacks with py-spy: .svg flame graph, .json speedscope, .txt",
+    )
+    group.add_argument(
+        "--nvtx",
+        action="store_true",
+        help="mark each stage for Nsight Systems (nsys profile edge-inference profile …)",
+    )
+    group.add_argument("--verbose", action="store_true", help="the nodes' own log on stderr")
+
+
+#: Options by what they are for; each is refused for the others.
+_OF_MODEL = ("runs", "top", "threads", "gpu")
+_OF_ANY_PIPELINE = ("seconds", "verbose")
+_OF_OWN_PIPELINE = ("source", "rate", "stacks", "nvtx")
+_OF_ENGINE = ("backend", "precision", "int8_mode", "model_path")
+
+
+def _start(options: argparse.Namespace, started_s: float) -> int:
+    if options.pipeline is None and not options.live:
+        return _start_model(options)
+    _refuse(options, _OF_MODEL, "--model without --pipeline")
+    if options.live:
+        _refuse(options, (*_OF_OWN_PIPELINE, "model"), "--pipeline")
+        _refuse_engine(options)
+    else:
+        _refuse(options, ("namespace",), "--live")
+    from edge_inference.cli.profile.profile_pipeline import PipelineProfileOptions, profile_pipeline
+
+    return profile_pipeline(
+        PipelineProfileOptions(**_given(options, PipelineProfileOptions)), as_json=options.json
+    )
+
+
+def _start_model(options: argparse.Namespace) -> int:
+    if options.model is None:
+        raise UsageError(
+            "expected --model, --pipeline or --live, got none of them; for example "
+            "edge-inference profile --model nanodet"
+        )
+    pipeline_options = (*_OF_ANY_PIPELINE, *_OF_OWN_PIPELINE, "namespace")
+    _refuse(options, pipeline_options, "--pipeline or --live")
+    from edge_inference.cli.profile.profile_model import ModelProfileOptions, profile_model
+
+    return profile_model(
+        ModelProfileOptions(**_given(options, ModelProfileOptions)), as_json=options.json
+    )
+
+
+def _given(options: argparse.Namespace, kind: Any) -> dict[str, Any]:
+    return {
+        name: value
+        for name, value in vars(options).items()
+        if name in kind.__dataclass_fields__ and value is not None
+    }
+
+
+def _refuse(options: argparse.Namespace, names: Sequence[str], needed: str) -> None:
+    for name in names:
+        if getattr(options, name) not in (None, False):
+            raise UsageError(f"--{name.replace('_', '-')} is for {needed}")
+
+
+def _refuse_engine(options: argparse.Namespace) -> None:
+    for name in _OF_ENGINE:
+        if getattr(options, name) not in (None, "", "auto"):
+            raise UsageError(
+                f"--{name.replace('_', '-')} is for --pipeline; a live pipeline has its engine"
+            )

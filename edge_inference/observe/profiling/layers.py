@@ -55,8 +55,9 @@ def measure_layers(
 ) -> MeasuredLayers:
     """Open a closed backend, run it ``runs`` times after a warm-up, and close it.
 
-    ``gpu`` is the number of the GPU that it runs on, None for an engine on the CPU. Raises BackendError for a backend that measures no layers, CancelledError where ``cancelled``
-    returns True.
+    ``gpu`` is the number of the GPU that it runs on, None for an engine on the CPU. Raises
+    BackendError for a backend that measures no layers, CancelledError where ``cancelled`` returns
+    True.
     """
 
     def repeat(infer: Callable[[], object]) -> None:
