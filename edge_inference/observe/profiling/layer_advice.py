@@ -145,9 +145,14 @@ def _mend_reorders(engine: ProfiledEngine, layers: Sequence[LayerTime]) -> str |
 
 
 def _is_reformat(layer: LayerTime, engine: ProfiledEngine) -> bool:
-    kind = layer.kind.operator.lower()
-    return engine.backend == "trt" and (
-        kind in ("reformat", "cast", "copy") or "Reformatting CopyNode" in layer.name
+    kind = layer.kind
+    return (
+        engine.backend == "trt"
+        and kind.precision not in _INTEGERS
+        and (
+            kind.operator.lower() in ("reformat", "cast", "copy")
+            or "Reformatting CopyNode" in layer.name
+        )
     )
 
 
