@@ -18,6 +18,7 @@ from edge_inference.cli.commands import (
     extensions,
     models,
     platform,
+    profile,
     quantize,
     speech,
 )
@@ -32,6 +33,7 @@ _COMMANDS = (
     quantize,
     compare,
     bisect,
+    profile,
     speech,
     platform,
     extensions,
