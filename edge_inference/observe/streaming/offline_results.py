@@ -105,7 +105,7 @@ def find_reference(
     progress: Callable[[str, float | None], None] = lambda phase, fraction: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> StreamReference:
-    """Return what the best variant of a model finds in a recording: by ONNX Runtime, in fp32 if any.
+    """Return what the best variant of a model, fp32 if it exists, finds in a recording.
 
     Use one reference for all candidates. Raises CancelledError soon after ``cancelled`` returns
     True, SourceError as ``find_offline_results``, and what preparing and running an engine raises.

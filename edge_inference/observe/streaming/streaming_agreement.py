@@ -107,7 +107,9 @@ def score_stream(
     ``frame_times_ns`` are the instants at which the source gave each frame, ascending.
     ``published`` may be in any order. Newest is the result of the newest frame; of several results
     of one frame, the one that was published last. A result that is published at a frame's instant
-    counts. Raises InputError for times that do not ascend, for results published before their frame, for a
+    counts.
+
+    Raises InputError for times that do not ascend, for results published before their frame, for a
     reference with another number of frames, for results of different kinds, for a kind without a
     streaming score, and for a recording that ends before the warm-up does.
     """
