@@ -125,6 +125,9 @@ def test_a_result_counts_from_the_instant_at_which_it_is_published() -> None:
         pytest.param([cat(0, 0.39)], [cat(0), cat(1)], 0, 1, 0, id="nor two boxes"),
         pytest.param([cat(0)], [cat(0, 0.3)], 1, 0, 0, id="a box of the band satisfies"),
         pytest.param([], [cat(0, 0.3)], 0, 0, 0, id="and is no false alarm"),
+        pytest.param([cat(0)], [cat(0, 0.25)], 1, 0, 0, id="down to the end of the band"),
+        pytest.param([cat(0)], [cat(0, 0.24)], 0, 0, 1, id="below the band it is nothing"),
+        pytest.param([cat(0, 0.24)], [cat(0)], 0, 1, 0, id="nor does it excuse there"),
         pytest.param([cat(0)], [cat(5, 0.9), cat(0, 0.3)], 1, 0, 0, id="sure boxes match first"),
         pytest.param(
             [cat(0), cat(40)], [cat(10, 0.3), cat(40, 0.9)], 2, 0, 0, id="each with its own"

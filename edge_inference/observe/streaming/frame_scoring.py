@@ -25,6 +25,9 @@ from edge_inference.core.results.result import AnyResult
 from edge_inference.core.results.result_agreement import MATCH_IOU, expect_same_shape
 from edge_inference.errors import InputError
 
+#: Boxes with a score at most this far below the confidence are in the band: never wrong.
+SCORE_BAND = 0.15
+
 
 class FrameScoring(ABC, Generic[AnyResult]):
     """How results of one kind are scored; ``measure`` names the score."""
@@ -44,15 +47,17 @@ class DetectionScoring(FrameScoring[Detections]):
     """Micro-averaged F1 of boxes of the same class, with a band in which no box is wrong.
 
     ``confidence`` is the score from which a box counts; both sides also have the boxes of the band
-    below it. A box of the reference is found by any box of the newest result. A box of the newest
-    result that finds no box of the reference is a false alarm, unless the reference has a box in
-    the band there: two engines place a box near the threshold on either side of it.
+    below it; boxes below that are ignored. A box of the reference is found by any box of the newest
+    result. A box of the newest result that finds no box of the reference is a false alarm, unless
+    the reference has a box in the band there: two engines place a box near the threshold on either
+    side of it.
     """
 
     measure = f"F1 at IoU {MATCH_IOU:g}"
 
     def __init__(self, confidence: float) -> None:
         self._confidence = np.float32(confidence)
+        self._band = np.float32(confidence - SCORE_BAND)
 
     def count(self, reference: Detections, newest: Detections | None) -> NDArray[np.float64]:
         """Return the numbers of boxes found, of false alarms, and of boxes missed."""
@@ -62,8 +67,8 @@ class DetectionScoring(FrameScoring[Detections]):
         actual = newest.scores >= self._confidence
         free = np.array(expected)
         unmatched = _match(newest, actual, reference, free)
-        _match(newest, ~actual, reference, free)
-        false_alarms = _match(newest, unmatched, reference, ~expected)
+        _match(newest, self._in_band(newest), reference, free)
+        false_alarms = _match(newest, unmatched, reference, self._in_band(reference))
         missed = np.count_nonzero(free)
         found = np.count_nonzero(expected) - missed
         return np.array([found, np.count_nonzero(false_alarms), missed], np.float64)
@@ -72,6 +77,9 @@ class DetectionScoring(FrameScoring[Detections]):
         """Return 2 found / (2 found + false alarms + missed)."""
         twice = 2 * counts[:, 0]
         return _ratio(twice, twice + counts[:, 1] + counts[:, 2])
+
+    def _in_band(self, result: Detections) -> NDArray[np.bool_]:
+        return np.asarray((result.scores >= self._band) & (result.scores < self._confidence))
 
 
 class ClassificationScoring(FrameScoring[Classification]):

@@ -20,7 +20,8 @@ from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.serving.backend_table import EngineRequest
 from edge_inference.engines.serving.selection import prepare
 from edge_inference.errors import CancelledError, SourceError
-from edge_inference.observe.streaming.streaming_agreement import SCORE_BAND, StreamReference
+from edge_inference.observe.streaming.frame_scoring import SCORE_BAND
+from edge_inference.observe.streaming.streaming_agreement import StreamReference
 
 #: Frames of a recording; beyond that its results need too much memory.
 MAX_FRAMES = 20_000

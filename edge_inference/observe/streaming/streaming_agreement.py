@@ -26,8 +26,6 @@ from edge_inference.observe.streaming.frame_scoring import (
     scoring_for,
 )
 
-#: Boxes with a score at most this far below the confidence are in the band: never wrong.
-SCORE_BAND = 0.15
 #: The first results come late while an engine still warms up.
 WARMUP_S = 1.0
 _BLOCK_NS = 1_000_000_000
