@@ -55,11 +55,13 @@ def find_offline_results(
     infer: InferFunction,
     source: str,
     on_frame: Callable[[int], None] = lambda number: None,
+    confidence: float | None = None,
 ) -> list[OfflineResult]:
-    """Return the result of each frame of a recording, with the boxes of the band.
+    """Return the result of each frame of a recording, by default with the boxes of the band.
 
     ``infer`` maps arrays by tensor name. ``on_frame`` gets the number of finished frames; it may
-    raise. Raises SourceError for a camera, a source without an image, or more than ``MAX_FRAMES``.
+    raise. ``confidence`` is the least score of a box instead. Raises SourceError for a camera, a
+    source without an image, or more than ``MAX_FRAMES``.
     """
     media = open_media(source)
     try:
@@ -68,7 +70,7 @@ def find_offline_results(
                 f"{source}: expected a recording, got a camera; streaming agreement runs the "
                 "reference on the same frames again: record a video first"
             )
-        settings = _band_settings(model)
+        settings = _settings(model, band_confidence(model) if confidence is None else confidence)
         preprocess = Preprocessor(model.input)
         results: list[OfflineResult] = []
         problem = SourceError(f"{source}: no image can be read from it; check the recording")
@@ -129,8 +131,7 @@ def find_reference(
     )
 
 
-def _band_settings(model: ModelDescription) -> Any:
-    confidence = band_confidence(model)
+def _settings(model: ModelDescription, confidence: float | None) -> Any:
     if confidence is None:
         return model.decoder_settings
     return change(model.decoder_settings, {"confidence": confidence})
