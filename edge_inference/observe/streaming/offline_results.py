@@ -14,7 +14,7 @@ from edge_inference.core.models.golden_check import InferFunction
 from edge_inference.core.models.model import ModelDescription
 from edge_inference.core.models.self_check import LOWEST_CONFIDENCE
 from edge_inference.core.models.variants import PRECISIONS
-from edge_inference.core.results import Result
+from edge_inference.core.results import DETECTION, Result
 from edge_inference.core.settings import change
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.serving.backend_table import EngineRequest
@@ -36,7 +36,9 @@ class OfflineResult:
 
 
 def confidence_of(model: ModelDescription) -> float | None:
-    """Return the score from which a result of a model counts; None for a decoder without it."""
+    """Return the score from which a box of a model counts; None for a decoder without it."""
+    if model.kind is not DETECTION:
+        return None
     confidence = getattr(model.decoder_settings, "confidence", None)
     return None if confidence is None else float(confidence)
 
@@ -44,7 +46,7 @@ def confidence_of(model: ModelDescription) -> float | None:
 def band_confidence(model: ModelDescription) -> float | None:
     """Return the lower confidence with which results have the boxes of the band, too.
 
-    A pipeline whose results are scored must run with it. None for a decoder without confidence.
+    A pipeline whose results are scored must run with it. None for its own: there is no band.
     """
     confidence = confidence_of(model)
     return None if confidence is None else max(confidence - SCORE_BAND, LOWEST_CONFIDENCE)
