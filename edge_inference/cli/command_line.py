@@ -20,6 +20,7 @@ from edge_inference.cli.commands import (
     platform,
     quantize,
     speech,
+    validate,
 )
 from edge_inference.cli.commands import run as run_command_module
 from edge_inference.cli.exit_status import EXIT_FAILED, print_error, run_command
@@ -33,6 +34,7 @@ _COMMANDS = (
     compare,
     bisect,
     speech,
+    validate,
     platform,
     extensions,
 )

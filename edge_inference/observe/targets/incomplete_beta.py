@@ -47,13 +47,6 @@ def _nonzero(value: float) -> float:
     return value if abs(value) > _TINY else _TINY
 
 
-def binomial_cdf(k: int, n: int, p: float) -> float:
-    """Return the probability of at most ``k`` successes in ``n`` trials."""
-    if k < 0:
-        return 0.0
-    return 1.0 if k >= n else incomplete_beta(n - k, k + 1, 1.0 - p)
-
-
 def student_quantile(probability: float, freedom: float) -> float:
     """Return the t that is not exceeded with ``probability`` (0.5 to 1) at degrees of freedom."""
 

@@ -9,7 +9,7 @@ None: the upper end of a p99 exists from 299 independent samples on.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from edge_inference.observe.targets.incomplete_beta import (
     beta_quantile,
-    binomial_cdf,
+    incomplete_beta,
     student_quantile,
 )
 
@@ -79,46 +79,50 @@ def percentile_interval(
 ) -> Interval:
     """Return a percentile with order statistics as ends, valid for every distribution.
 
-    The number of samples below the true percentile is binomial (David and Nagaraja, Order
-    Statistics, 7.1). What counts for dependent samples is whether each one exceeds the percentile.
+    An end is the sample at which a binomial test of the share beyond it just decides (David and
+    Nagaraja, Order Statistics, 7.1). What counts for dependent samples is how long they stay
+    beyond it; the upper end takes the greater dependence of there and of the percentile, because
+    a few samples beyond it show little of their dependence.
     """
     array = np.asarray(values, dtype=np.float64)
     count = len(array)
     value = float(np.quantile(array, quantile))
     effective = effective_samples(array > value)
-    trials = math.floor(effective)
     if count < MIN_SAMPLES:
         return Interval(value, None, None, count, effective)
     ordered = np.sort(array)
-    low_rank = _lower_rank(trials, quantile, confidence)
-    high_rank = _upper_rank(trials, quantile, confidence)
+    beyond = 1.0 - quantile
+
+    def is_below_percentile(rank: int) -> bool:
+        hits = array >= ordered[rank]
+        trials = effective_samples(hits)
+        found = trials * float(hits.mean())
+        return incomplete_beta(found, trials - found + 1.0, beyond) <= 1.0 - confidence
+
+    def is_above_percentile(rank: int) -> bool:
+        hits = array > ordered[rank]
+        trials = min(effective, effective_samples(hits))
+        found = trials * float(hits.mean())
+        return incomplete_beta(trials - found, found + 1.0, quantile) <= 1.0 - confidence
+
     low = high = None
-    if low_rank is not None and (rank := math.floor(low_rank * count / trials)) >= 1:
-        low = min(value, float(ordered[rank - 1]))
-    if high_rank is not None:
-        high = max(value, float(ordered[math.ceil(high_rank * count / trials) - 1]))
+    if is_below_percentile(0):
+        low = min(value, float(ordered[_last(is_below_percentile, 0, count - 1)]))
+    if is_above_percentile(count - 1):
+        mirrored = _last(lambda rank: is_above_percentile(count - 1 - rank), 0, count - 1)
+        high = max(value, float(ordered[count - 1 - mirrored]))
     return Interval(value, low, high, count, effective)
 
 
-def _upper_rank(trials: int, quantile: float, confidence: float) -> int | None:
-    """Return the lowest rank whose sample is not below the percentile; None if there is none."""
-    if binomial_cdf(trials - 1, trials, quantile) < confidence:
-        return None
-    low, high = 1, trials
+def _last(holds: Callable[[int], bool], low: int, high: int) -> int:
+    """Return the last number for which a condition holds that holds for ``low``."""
     while low < high:
-        middle = (low + high) // 2
-        if binomial_cdf(middle - 1, trials, quantile) >= confidence:
-            high = middle
+        middle = (low + high + 1) // 2
+        if holds(middle):
+            low = middle
         else:
-            low = middle + 1
+            high = middle - 1
     return low
-
-
-def _lower_rank(trials: int, quantile: float, confidence: float) -> int | None:
-    """Return the highest rank whose sample is not above the percentile; None if there is none."""
-    # The same with the order reversed.
-    mirrored = _upper_rank(trials, 1.0 - quantile, confidence)
-    return None if mirrored is None else trials + 1 - mirrored
 
 
 def mean_interval(values: Sequence[float] | Values, confidence: float) -> Interval:
@@ -127,10 +131,11 @@ def mean_interval(values: Sequence[float] | Values, confidence: float) -> Interv
     count = len(array)
     value = float(array.mean())
     effective = effective_samples(array)
-    if count < MIN_SAMPLES or effective < 2.0:
+    if count < MIN_SAMPLES:
         return Interval(value, None, None, count, effective)
-    error = float(array.std(ddof=1)) / math.sqrt(effective)
-    half = error * student_quantile(confidence, effective - 1.0)
+    independent = max(effective, 2.0)  # Student's t needs a degree of freedom
+    error = float(array.std(ddof=1)) / math.sqrt(independent)
+    half = error * student_quantile(confidence, independent - 1.0)
     return Interval(value, value - half, value + half, count, effective)
 
 

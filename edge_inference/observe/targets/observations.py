@@ -104,14 +104,11 @@ class Observations:
             self._reasons[what] = reason
 
     def forget_before(self, moment_ns: int) -> None:
-        """Discard old records."""
+        """Discard old records; a stage that is silent since then stays known."""
         with self._lock:
-            for key in list(self._stages):
-                records = self._stages[key]
+            for records in self._stages.values():
                 while records and records[0].moment_ns < moment_ns:
                     records.popleft()
-                if not records:
-                    del self._stages[key]
             for pairs in (*self._levels.values(), self._periods):
                 while pairs and pairs[0][0] < moment_ns:
                     pairs.popleft()
@@ -181,10 +178,11 @@ class _Measurement:
         if target.what == "total_ms":
             return self._totals(target.where)
         processed = self._processed(target.where or self._last_stage())
-        values = [value for each in processed if (value := _duration_of(target.what, each))]
-        if not values:
+        values = [_duration_of(target.what, each) for each in processed]
+        known = [value for value in values if value is not None]
+        if not known:
             raise _Missing(_why_unknown(target.what, processed))
-        return [value for value in values if value is not None]
+        return known
 
     def _totals(self, where: str) -> list[float]:
         """Return the processing time of each frame in one stage, or on its whole way."""
@@ -206,9 +204,13 @@ class _Measurement:
         return list(totals.values())
 
     def _rate(self, target: Target) -> Interval:
-        processed = self._processed(target.where)
-        moments = [(each.moment_ns - self.window.begin_ns) / 1e9 for each in processed]
-        return rate_interval(moments, self.window.seconds, target.confidence)
+        records = self.stages[self._key(target.where)]
+        begin_ns = self.window.begin_ns
+        if len(records) >= Observations.MAX_RECORDS:  # the earlier ones were discarded
+            begin_ns = records[0].moment_ns
+        moments = [(each.moment_ns - begin_ns) / 1e9 for each in records if not each.timing.dropped]
+        seconds = (self.window.end_ns - begin_ns) / 1e9
+        return rate_interval(moments, seconds, target.confidence)
 
     def _capacity(self, target: Target) -> Interval:
         interval = mean_interval(self._totals(target.where), target.confidence)
@@ -222,6 +224,8 @@ class _Measurement:
 
     def _drops(self, target: Target) -> list[bool]:
         records = self.stages[self._key(target.where)]
+        if not records:
+            raise _Missing(f"{target.where} has received no frame in {self.window.seconds:.0f} s")
         return [bool(each.timing.dropped) for each in records]
 
     def _misses(self, target: Target) -> list[bool]:

@@ -106,7 +106,9 @@ class Target:
     def quantity(self) -> str:
         """What is measured, as text: ``inference process_ms p95``."""
         deadline = "" if self.deadline_ms is None else f"after {self.deadline_ms:g} ms"
-        return " ".join(filter(None, (self.where, self.what, self.statistic, deadline)))
+        is_whole = not self.where and self.measure.place is Place.STAGE_OR_ALL
+        where = "end to end" if is_whole else self.where
+        return " ".join(filter(None, (where, self.what, self.statistic, deadline)))
 
     @property
     def label(self) -> str:
