@@ -21,6 +21,7 @@ from edge_inference.cli.commands import (
     profile,
     quantize,
     speech,
+    validate,
 )
 from edge_inference.cli.commands import run as run_command_module
 from edge_inference.cli.exit_status import EXIT_FAILED, print_error, run_command
@@ -35,6 +36,7 @@ _COMMANDS = (
     bisect,
     profile,
     speech,
+    validate,
     platform,
     extensions,
 )
