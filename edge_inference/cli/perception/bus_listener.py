@@ -13,7 +13,8 @@ from edge_inference.cli.perception.overlay_files import OverlayFiles
 from edge_inference.cli.perception.run_options import RunOptions
 from edge_inference.core.images.frame import Frame
 from edge_inference.core.results import RESULT_KINDS
-from edge_inference.core.runtime.latency import LatencyLog, StageTiming
+from edge_inference.core.runtime.latency import StageTiming
+from edge_inference.observe.pipeline_latency import PipelineLatency
 
 if TYPE_CHECKING:
     from edge_inference.cli.sessions.pipeline_session import PipelineSession
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 _MAX_WAITING_RECORDS = 64
 _RETRY_S = 0.1
 _WINDOW_S = 10.0
-# Longer than any run, so that only the number of frames limits the percentiles of this log.
-_WHOLE_RUN_S = 1e6
 
 
 class BusListener:
@@ -37,8 +36,8 @@ class BusListener:
     ) -> None:
         is_announced = image_topic is not None
         self.tracker = FrameTracker(options.source, is_announced, self._put_record, options.frames)
-        self.recent = LatencyLog(_WINDOW_S)
-        self.whole = LatencyLog(_WHOLE_RUN_S)
+        self.recent = PipelineLatency(_WINDOW_S, options.deadline_ms)
+        self.whole = PipelineLatency(None, options.deadline_ms)
         #: Results that the overlay stage has finished, drawn or dropped.
         self.overlays_done = 0
         #: ``time.monotonic()`` of the last image or timing.
@@ -85,6 +84,10 @@ class BusListener:
         self.tracker.add_timing(timing)
 
     def _put_record(self, record: FrameRecord) -> None:
+        if record.timeline is not None:
+            now_ns = time.monotonic_ns()
+            self.recent.add_timeline(record.timeline, now_ns)
+            self.whole.add_timeline(record.timeline, now_ns)
         while not self._closing.is_set():
             try:
                 self._records.put(record, timeout=_RETRY_S)

@@ -26,7 +26,6 @@ from edge_inference.cli.perception.run_summary import (
     EngineSummary,
     ResultCounts,
     RunSummary,
-    sort_stages,
 )
 from edge_inference.cli.perception.source import SourceKind
 from edge_inference.cli.progress import can_redraw
@@ -260,7 +259,7 @@ class _Run:
             wall_s=ended_s - self._started_s,
             first_result_s=None if self._first_s is None else self._first_s - self._started_s,
             rate_hz=self._rate_hz(),
-            stages=sort_stages(self._listener.whole.report(time.monotonic_ns())),
+            latency=self._listener.whole.report(time.monotonic_ns()),
             found=self._result_counts,
             is_lossless=self._options.is_lossless,
             overlay_folder="" if overlays is None else str(overlays.folder),
