@@ -14,6 +14,7 @@ from edge_inference.cli.arguments import OneLineParser
 from edge_inference.cli.commands import (
     bisect,
     compare,
+    doctor,
     engine,
     extensions,
     models,
@@ -34,6 +35,7 @@ _COMMANDS = (
     bisect,
     speech,
     platform,
+    doctor,
     extensions,
 )
 
