@@ -125,6 +125,8 @@ def test_a_value_that_is_no_number_is_left_out(
         for value in (math.nan, 2.0, math.inf, -math.inf):
             sketch.add(value)
     assert (sketch.count, sketch.mean, sketch.max, sketch.percentile(50)) == (count, 2.0, 2.0, 2.0)
+    sketch.add_all(np.array([math.nan, 2.0, math.inf] * count))
+    assert (sketch.count, sketch.mean, sketch.max, sketch.percentile(9)) == (2 * count, 2, 2, 2)
 
 
 def test_the_summary_has_the_usual_figures(make: Callable[[], QuantileSketch]) -> None:
