@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 
+from edge_inference.core.runtime.latency import LatencyReport
 from edge_inference.observe.frame_timeline import CLOCKS_DIFFER, STEADY_CLOCK
 
 _EXPLANATIONS = {
@@ -22,6 +24,21 @@ _EXPLANATIONS = {
 #: Every kind of fault; of others, from outside, only the number is of interest.
 CLOCK_FAULTS = frozenset(_EXPLANATIONS)
 OTHER_FAULT = "other"
+
+
+def count_clock_faults(report: LatencyReport) -> dict[str, int]:
+    """Return the number of frames with each clock fault.
+
+    Every stage that a frame passes reports it; the place with the most reports counts.
+    """
+    found: Counter[str] = Counter()
+    for faults in (
+        *(s.clock_faults for s in report.stages),
+        *(e.clock_faults for e in report.ends),
+    ):
+        for name, count in faults.items():
+            found[name] = max(found[name], count)
+    return dict(found)
 
 
 def describe_clock_faults(faults: Mapping[str, int]) -> list[str]:

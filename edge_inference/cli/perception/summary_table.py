@@ -11,9 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from edge_inference.cli.perception.run_summary import ResultCounts, RunSummary
-from edge_inference.cli.sessions.latency_format import count_clock_faults, count_lost
+from edge_inference.cli.sessions.latency_format import count_lost
 from edge_inference.core.runtime.latency import Percentiles, StageLatency
-from edge_inference.observe.clock_faults import describe_clock_faults
+from edge_inference.observe.clock_faults import count_clock_faults, describe_clock_faults
 
 #: Name of the time from capture to result.
 END_TO_END = "source to result"
