@@ -10,6 +10,7 @@ from typing import Any
 from rclpy.qos import QoSProfile
 from rclpy.timer import Timer
 
+from edge_inference.composition.reception import Reception
 from edge_inference.core.runtime.latency import LatencyLog, StageTiming
 from edge_inference.core.settings import setting
 from edge_inference.errors import InputError
@@ -59,8 +60,8 @@ class Latency(Component):
             self.destroy_timer(self._timer)
             self._timer = None
 
-    def _record(self, timing: StageTiming, by_reference: bool) -> None:
-        del by_reference
+    def _record(self, timing: StageTiming, reception: Reception) -> None:
+        del reception
         if not self._log.add(timing, time.monotonic_ns()):
             message = (
                 f"stage {timing.stage!r} of {timing.node!r} is not in the report: expected at most "
