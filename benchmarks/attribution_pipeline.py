@@ -141,8 +141,9 @@ class Part:
 class CameraThread:
     """Publishes an image at a rate, in its own thread, as a camera's driver does.
 
-    Its faults: "burst" publishes ``ms`` divided by the period images at once, after a pause of
-    as long; "stamps" shifts the stamps by ``ms``.
+    Its faults: "burst" and "lost" publish the images of ``ms`` at once, after a pause of as long;
+    in "lost" they overflow the queue of the middleware. "overload" publishes every ``ms``, faster
+    than inference is. "stamps" shifts the stamps by ``ms``.
     """
 
     def __init__(self, container: Container) -> None:
@@ -155,7 +156,7 @@ class CameraThread:
 
     def takes(self, fault: Fault) -> bool:
         """Tell whether the fault is one of the camera."""
-        return fault.kind in ("burst", "stamps", "lost")
+        return fault.kind in ("burst", "lost", "overload", "stamps")
 
     def start(self, rate_hz: float) -> None:
         """Publish from now on."""
@@ -174,15 +175,18 @@ class CameraThread:
         due_s = time.monotonic()
         while not self._stopping.wait(max(0.0, due_s - time.monotonic())):
             fault = self.fault
-            count = 1
-            if fault is not None and fault.kind in ("burst", "lost"):
-                count = max(2, round(fault.ms / 1e3 / period_s))
-            shift_ns = round(fault.ms * 1e6) if fault is not None and fault.kind == "stamps" else 0
+            count, pause_s, shift_ns = 1, period_s, 0
+            if fault is not None and fault.kind == "stamps":
+                shift_ns = round(fault.ms * 1e6)
+            elif fault is not None and fault.kind == "overload":
+                pause_s = fault.ms / 1e3
+            elif fault is not None:
+                count, pause_s = max(2, round(fault.ms / 1e3 / period_s)), fault.ms / 1e3
             for _ in range(count):
                 stamp_ns = self._node.get_clock().now().nanoseconds + shift_ns
                 frame = Frame.from_array(self._image, "bgr8", max(0, stamp_ns), "camera")
                 self._node.images.publish(frame)
-            due_s = max(due_s + period_s * count, time.monotonic())
+            due_s = max(due_s + pause_s, time.monotonic())
 
 
 class Pipeline:

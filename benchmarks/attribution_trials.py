@@ -103,7 +103,8 @@ def _places(layout: str) -> dict[str, tuple[str, ...]]:
         "busy core": own_process,
         "stopped": own_process,
         "throttling": STAGES[1:2],
-        "burst": (_CAMERA,),
+        "burst": (_CAMERA,) if layout == "one process" else (),
+        "overload": (_CAMERA,),
         "slow callback": receiving,
         "lost": (_CAMERA,) if receiving else (),
         "outside reader": STAGES[:1] if layout != "several processes" else (),
@@ -122,11 +123,15 @@ def _make_trial(layout: str, kind: str, stage: str, randoms: random.Random) -> T
     elif kind == "busy core":
         ms = float(randoms.randint(1, 3))  # the number of hogs
     elif kind == "stopped":
-        ms = max(ms, 20.0)
+        ms = randoms.uniform(30.0, 200.0)
+    elif kind == "slow callback":
+        ms = randoms.uniform(15.0, 200.0)  # few messages arrive during a shorter one
     elif kind == "throttling":
         share = randoms.uniform(0.3, 0.65)  # of full speed is left
     elif kind == "burst":
         ms, queue_depth = randoms.uniform(100.0, 200.0), 5
+    elif kind == "overload":
+        ms, queue_depth = randoms.uniform(4.0, 7.0), 4  # the period of the camera
     elif kind == "lost":
         ms, queue_depth = randoms.uniform(150.0, 400.0), 1
     elif kind == "outside reader":

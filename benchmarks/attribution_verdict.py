@@ -6,12 +6,11 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from benchmarks.attribution_faults import OUTPUTS
+from benchmarks.attribution_trials import Outcome, Window
 from edge_inference.observe.attribution.cause import Cause, Diagnosis, Finding
 from edge_inference.observe.attribution.diagnosis import diagnose
 from edge_inference.observe.attribution.observation import Observation
-
-from benchmarks.attribution_faults import OUTPUTS
-from benchmarks.attribution_trials import Outcome, Window
 
 #: The right cause of each kind of fault.
 CAUSES = {
@@ -30,12 +29,13 @@ CAUSES = {
     "throttling": Cause.THROTTLING,
     "burst": Cause.QUEUEING,
     "slow callback": Cause.SLOW_CALLBACK,
+    "overload": Cause.QUEUEING,
     "lost": Cause.LOST_MESSAGES,
 }
 #: Where the place of the fault is a stage; else it is its process.
 _AT_STAGE = {"blocked", "slow", "page faults", "drop", "slow subscriber", "outside reader", "clock"}
 #: Faults whose place is the whole pipeline or the machine.
-_ANYWHERE = {"throttling", "stamps", "burst", "lost"}
+_ANYWHERE = {"throttling", "stamps", "burst", "overload", "lost"}
 
 
 @dataclass(frozen=True)
@@ -129,6 +129,7 @@ def _is_at_place(outcome: Outcome, finding: Finding) -> bool:
     if fault.kind in _ANYWHERE:
         return True
     if fault.kind in _AT_STAGE:
-        return finding.subject in (f"/ai/{fault.stage}", OUTPUTS[fault.stage])
+        place = f"/ai/{fault.stage}"
+        return finding.subject.endswith(place) or finding.subject == OUTPUTS[fault.stage]
     nodes = {f"/ai/{stage}" for stage in outcome.process}
     return finding.subject in nodes or not nodes.isdisjoint(finding.nodes)
