@@ -81,6 +81,12 @@ class Bus:
         """
         return self.topic(topic).add(_Receiver(callback))
 
+    def publishers(self) -> tuple[str, ...]:
+        """Return the full names of the nodes that publish."""
+        with self._lock:
+            topics = list(self._topics.values())
+        return tuple(sorted({node for topic in topics for node in topic.publishers}))
+
     def topic(self, name: str) -> _Topic:
         """Return the topic of this resolved name; it is created at its first use."""
         with self._lock:

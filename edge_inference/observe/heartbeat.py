@@ -51,32 +51,37 @@ class HoldDetector:
     def __init__(self, clocks: HeartbeatClocks, first_ns: int) -> None:
         self._clocks = clocks
         self._due_ns = first_ns
+        self._now_ns = clocks.now_ns()
         self._run_queue_ns = clocks.run_queue_ns()
         self._cpu_ns = clocks.process_cpu_ns()
 
     def beat(self, expired: int) -> Hold | None:
         """Return the hold that delayed a heartbeat, None where it was in time."""
         clocks = self._clocks
-        now_ns, due_ns = clocks.now_ns(), self._due_ns
+        before_ns, queued_before_ns, cpu_before_ns = self._now_ns, self._run_queue_ns, self._cpu_ns
+        self._now_ns, self._run_queue_ns = clocks.now_ns(), clocks.run_queue_ns()
+        self._cpu_ns = clocks.process_cpu_ns()
+        due_ns = self._due_ns
         self._due_ns += expired * _PERIOD_NS
-        run_queue_ns, cpu_ns = clocks.run_queue_ns(), clocks.process_cpu_ns()
-        queued_before_ns, cpu_before_ns = self._run_queue_ns, self._cpu_ns
-        self._run_queue_ns, self._cpu_ns = run_queue_ns, cpu_ns
-        wait_ms = (now_ns - due_ns) / 1e6
+        # Expirations before the last heartbeat ended did not have to be waited for.
+        passed = max(0, (before_ns - due_ns) // _PERIOD_NS + 1)
+        begin_ns, missed = (before_ns, expired - passed) if passed else (due_ns, expired - 1)
+        wait_ms = (self._now_ns - begin_ns) / 1e6
         if wait_ms < MIN_HOLD_MS:
             return None
         queued_ms = 0.0
-        if run_queue_ns is not None and queued_before_ns is not None:
-            queued_ms = min(wait_ms, (run_queue_ns - queued_before_ns) / 1e6)
-        cpu_ms = (cpu_ns - cpu_before_ns) / 1e6
+        if self._run_queue_ns is not None and queued_before_ns is not None:
+            queued_ms = min(wait_ms, (self._run_queue_ns - queued_before_ns) / 1e6)
+        cpu_ms = (self._cpu_ns - cpu_before_ns) / 1e6
         # The kernel did not let the thread run, and it was not in the queue for a core either.
-        missing_ms = (expired - 1) * PERIOD_MS - queued_ms
+        missed_ms = missed * PERIOD_MS
         is_stopped = (
-            missing_ms >= _MIN_STOPPED * PERIOD_MS and cpu_ms <= _MAX_STOPPED_SHARE * missing_ms
+            missed_ms - queued_ms >= _MIN_STOPPED * PERIOD_MS
+            and cpu_ms <= _MAX_STOPPED_SHARE * missed_ms
         )
         if not is_stopped:
-            queued_ms = max(queued_ms, min(wait_ms, (expired - 1) * PERIOD_MS))
-        return Hold(due_ns, wait_ms, queued_ms, cpu_ms, is_stopped)
+            queued_ms = max(queued_ms, min(wait_ms, missed_ms))
+        return Hold(begin_ns, wait_ms, queued_ms, cpu_ms, is_stopped)
 
 
 class Heartbeat:

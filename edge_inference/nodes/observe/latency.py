@@ -11,12 +11,13 @@ from rclpy.qos import QoSProfile
 from rclpy.timer import Timer
 
 from edge_inference.composition.reception import Reception
-from edge_inference.core.runtime.latency import LatencyLog, StageTiming
+from edge_inference.core.runtime.latency import StageTiming
 from edge_inference.core.settings import setting
 from edge_inference.errors import InputError
 from edge_inference.nodes.component import Component
 from edge_inference.nodes.conversions.numbers import Float32Adapter
 from edge_inference.nodes.conversions.timing import LatencyReportAdapter, StageTimingAdapter
+from edge_inference.observe.latency_log import LatencyLog
 
 REPORT_PERIOD_S = 1.0
 # Every stage publishes a timing for every frame; a subscriber that is late must not lose any.

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edge_inference.core.runtime.latency import StageTiming
 from edge_inference.observe.attribution.frame_ways import FrameStep
@@ -67,16 +66,15 @@ def stamp_shifts(steps: Sequence[FrameStep]) -> dict[int, ClockShift]:
 
 
 def _machine_shifts(records: Sequence[StageTiming]) -> dict[int, ClockShift]:
-    offsets = np.asarray([_offset_ms(timing, records[0]) for timing in records])
+    offsets = [_offset_ms(timing, records[0]) for timing in records]
     reference = float(np.median(offsets[: max(_MIN_LENGTH, len(offsets) // 5)]))
     by_node: dict[str, list[int]] = defaultdict(list)
     for index, timing in enumerate(records):
         by_node[timing.node].append(index)
-    lasting = {
-        index: ms
-        for indices in by_node.values()
-        for index, ms in zip(indices, _lasting(offsets[indices] - reference), strict=True)
-    }
+    lasting: dict[int, float] = {}
+    for indices in by_node.values():
+        differences = [offsets[index] - reference for index in indices]
+        lasting |= dict(zip(indices, _lasting(differences), strict=True))
     moved: dict[int, float] = {}
     for index, ms in lasting.items():
         slewed_ms = (records[index].ended_ns - records[0].ended_ns) / 1e6 * _SLEW
@@ -96,12 +94,12 @@ def _offset_ms(timing: StageTiming, first: StageTiming) -> float:
     return stamp_ms + (timing.age_ms or 0.0) - (timing.ended_ns - first.ended_ns) / 1e6
 
 
-def _lasting(values: NDArray[np.float64]) -> list[float]:
+def _lasting(values: Sequence[float]) -> list[float]:
     """Return the median of each value and its neighbors: single values are noise."""
     if len(values) < _MIN_LENGTH:
         return [0.0] * len(values)
-    padded = np.pad(values, 1, mode="edge")
-    return [float(np.median(padded[index : index + 3])) for index in range(len(values))]
+    padded = [values[0], *values, values[-1]]
+    return [sorted(padded[index : index + 3])[1] for index in range(len(values))]
 
 
 def _source_shifts(steps: Sequence[FrameStep]) -> list[float]:
@@ -115,12 +113,14 @@ def _source_shifts(steps: Sequence[FrameStep]) -> list[float]:
     ways_ms = [step.way_ms or 0.0 for step in steps]
     for index, (stamp_ms, arrival_ms) in enumerate(zip(stamps_ms, arrivals_ms, strict=True)):
         step_ms = arrival_ms - stamp_ms
+        if abs(step_ms) < _MIN_SHIFT_MS:
+            shifts.append(shifts[-1])
+            continue
         before = ways_ms[max(0, index + 1 - _MIN_LENGTH) : index + 1]
         after = ways_ms[index + 1 : index + 1 + _MIN_LENGTH]
         lasting_ms = float(np.median(after) - np.median(before))
         is_step = (
-            abs(step_ms) > _MIN_SHIFT_MS
-            and abs(lasting_ms - step_ms) < 0.3 * abs(step_ms)
+            abs(lasting_ms - step_ms) < 0.3 * abs(step_ms)
             # The stamps jump, not the arrivals.
             and abs(arrival_ms - period_ms) < 0.3 * abs(step_ms)
         )

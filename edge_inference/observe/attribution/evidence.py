@@ -15,7 +15,7 @@ from edge_inference.observe.attribution.observation import Baseline, Observation
 from edge_inference.observe.attribution.process_holds import ProcessWindow
 
 #: Process CPU above this share of a hold: its holder computed.
-_RUNNING_SHARE = 0.5
+_RUNNING_SHARE = 0.25
 _MAX_NAMES = 4
 
 
