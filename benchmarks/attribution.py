@@ -20,13 +20,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edge_inference.observe.attribution.diagnosis import diagnose
-
 from benchmarks import attribution_edgelens
 from benchmarks.attribution_load import QUIET_SHARE, hogs
 from benchmarks.attribution_pipeline import LAYOUTS, open_layout
+from benchmarks.attribution_throttling import MACHINES
 from benchmarks.attribution_trials import (
-    MACHINES,
     Outcome,
     TrialRunner,
     Window,
@@ -41,6 +39,7 @@ from benchmarks.attribution_verdict import (
     share_within,
 )
 from benchmarks.report import Report
+from edge_inference.observe.attribution.diagnosis import diagnose
 
 _RATE_HZ = 20.0
 _HOGS = 4

@@ -59,7 +59,7 @@ def find_stage(clean: Window, faulty: Window) -> str:
     finding: dict[str, Any] = diagnose(tracer.result)["primary"]
     if finding["type"] == "DEADLINE_MISSED":
         return _STAGES[finding["evidence"]["dominant_stage"]]
-    return _STAGE_OF_TYPE.get(finding["type"], finding["type"])
+    return _STAGE_OF_TYPE.get(finding["type"], str(finding["type"]))
 
 
 def _frames(timings: Sequence[StageTiming]) -> list[list[tuple[str, int, int]]]:

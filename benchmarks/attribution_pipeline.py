@@ -59,15 +59,17 @@ class Part:
         self._context = Context()
         rclpy.init(context=self._context)
         self._container = Container(self._context)
-        wanted = {*names, _MONITOR}
         components = [
             each
             for each in load_pipeline("perception").components({"model": MODEL})
-            if each.name in wanted
+            if each.name in names
         ]
         failures = load_components(self._container, components)
         if failures:
             raise RuntimeError("; ".join(failures))
+        # Each process has its monitor.
+        name = f"{_MONITOR}_{names[0]}"
+        self._container.load("edge_inference::ProcessMonitor", _rename(name))
         self.camera = CameraThread(self._container) if _CAMERA in names else None
         self._nodes = {each.node.get_name(): each.node for each in self._container.components}
         self._lock = threading.Lock()
@@ -136,6 +138,10 @@ class Part:
     def _add_statistics(self, statistics: ProcessStatistics) -> None:
         with self._lock:
             self._statistics.append(statistics)
+
+
+def _rename(name: str) -> list[str]:
+    return ["--ros-args", "-r", f"__node:={name}"]
 
 
 class CameraThread:

@@ -75,6 +75,8 @@ class RecordedMachine:
             )
         return found
 
-    def close(self) -> None:
-        """Stop reading."""
+    def __enter__(self) -> RecordedMachine:
+        return self
+
+    def __exit__(self, *error: object) -> None:
         self._platform.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import random
 import threading
@@ -16,8 +17,9 @@ from benchmarks.attribution_pipeline import LAYOUTS, STAGES, Pipeline, Recorded
 from benchmarks.attribution_throttling import MACHINES, RecordedMachine
 from edge_inference.core.platform_state import PlatformReport
 
-#: Length of a window, of the wait until a fault takes effect, and until the queues are empty again.
-WINDOW_S, SETTLE_S, DRAIN_S = 3.0, 0.3, 0.6
+#: Length of a window, of the wait until a fault takes effect, and until the queues are empty again
+#: and the processes have published their statistics, which they do twice a second.
+WINDOW_S, SETTLE_S, DRAIN_S = 3.0, 0.3, 0.8
 #: The share of a window after which a lasting fault begins.
 _BEGIN = 0.35
 _CAMERA = "camera"
@@ -53,6 +55,16 @@ class Window:
     recorded: Recorded
     reports: list[PlatformReport]
     load: LoadShares
+
+    def with_records(self, recorded: Recorded) -> Window:
+        """Return the window with what belongs to it."""
+        timings = [t for t in recorded.timings if self.begin_ns <= t.ended_ns < self.end_ns]
+        statistics = [
+            each
+            for each in recorded.statistics
+            if each.begin_ns < self.end_ns and each.end_ns > self.begin_ns
+        ]
+        return dataclasses.replace(self, recorded=Recorded(timings, statistics))
 
 
 @dataclass(frozen=True)
@@ -155,60 +167,57 @@ class TrialRunner:
         if trial.queue_depth != self._queue_depth:
             self._pipeline.ask_all("set_queue_depth", trial.queue_depth)
             self._queue_depth = trial.queue_depth
-        machine = RecordedMachine(trial.machine)
-        try:
-            self._pipeline.take()
-            clean = self._record(machine, WINDOW_S)
-            faulty = self._record_faulty(trial, machine)
-        finally:
-            machine.close()
-        time.sleep(DRAIN_S)  # what the fault has queued must pass
+        self._pipeline.take()
+        with RecordedMachine(trial.machine) as machine:
+            clean = self._watch(machine)
+            faulty = self._watch_fault(trial.fault, machine)
+        time.sleep(DRAIN_S)
+        recorded = self._pipeline.take()
         process = self._pipeline.neighbors(trial.fault.stage)
-        return Outcome(trial, process, clean, faulty, self._is_loaded)
+        windows = clean.with_records(recorded), faulty.with_records(recorded)
+        return Outcome(trial, process, *windows, self._is_loaded)
 
     def record_clean(self, machine_name: str) -> Window:
         """Record a window without a fault."""
-        machine = RecordedMachine(machine_name)
-        try:
-            self._pipeline.take()
-            return self._record(machine, WINDOW_S)
-        finally:
-            machine.close()
+        self._pipeline.take()
+        with RecordedMachine(machine_name) as machine:
+            clean = self._watch(machine)
+        time.sleep(DRAIN_S)
+        return clean.with_records(self._pipeline.take())
 
-    def _record_faulty(self, trial: Trial, machine: RecordedMachine) -> Window:
-        fault = trial.fault
-        is_lasting = fault.kind in ("clock", "stamps", "throttling")
-        if is_lasting:
-            return self._record(machine, WINDOW_S, fault)
+    def _watch_fault(self, fault: Fault, machine: RecordedMachine) -> Window:
+        if fault.kind in ("clock", "stamps", "throttling"):
+            return self._watch(machine, fault)
         with self._fault(fault) as own_pids:
             time.sleep(SETTLE_S)
-            self._pipeline.take()
-            return self._record(machine, WINDOW_S, own_pids=own_pids)
+            return self._watch(machine, own_pids=own_pids)
 
-    def _record(
+    def _watch(
         self,
         machine: RecordedMachine,
-        seconds: float,
         later: Fault | None = None,
         own_pids: Sequence[int] = (),
     ) -> Window:
-        """Record a window; ``later`` is a fault that begins in it."""
+        """Let a window pass, and return it without records; ``later`` is a fault that begins in it.
+
+        ``own_pids`` are further processes of the benchmark.
+        """
         load = LoadMeter([*self._own_pids, *own_pids])
         begin_ns = time.monotonic_ns()
         if later is None:
-            time.sleep(seconds)
+            time.sleep(WINDOW_S)
             end_ns = time.monotonic_ns()
             reports = machine.reports(begin_ns, end_ns)
         else:
-            time.sleep(seconds * _BEGIN)
+            time.sleep(WINDOW_S * _BEGIN)
             changed_ns = time.monotonic_ns()
             with self._fault(later):
-                time.sleep(seconds * (1.0 - _BEGIN))
+                time.sleep(WINDOW_S * (1.0 - _BEGIN))
                 end_ns = time.monotonic_ns()
             speed = later.share if later.kind == "throttling" else 1.0
             reports = machine.reports(begin_ns, changed_ns)
             reports += machine.reports(changed_ns, end_ns, speed)
-        return Window(begin_ns, end_ns, self._pipeline.take(), reports, load.shares())
+        return Window(begin_ns, end_ns, Recorded([], []), reports, load.shares())
 
     @contextmanager
     def _fault(self, fault: Fault) -> Iterator[list[int]]:

@@ -6,7 +6,8 @@ import pytest
 
 from benchmarks.attribution_faults import Fault
 from benchmarks.attribution_pipeline import open_layout
-from benchmarks.attribution_trials import MACHINES, Trial, TrialRunner, make_trials
+from benchmarks.attribution_throttling import MACHINES
+from benchmarks.attribution_trials import Trial, TrialRunner, make_trials
 from benchmarks.attribution_verdict import CAUSES, judge
 
 RATE_HZ = 20.0
