@@ -14,6 +14,7 @@ from edge_inference.cli.arguments import OneLineParser
 from edge_inference.cli.commands import (
     bisect,
     compare,
+    diagnose,
     engine,
     extensions,
     models,
@@ -33,6 +34,7 @@ _COMMANDS = (
     compare,
     bisect,
     speech,
+    diagnose,
     platform,
     extensions,
 )

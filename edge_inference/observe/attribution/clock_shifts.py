@@ -16,8 +16,9 @@ import numpy as np
 from edge_inference.core.runtime.latency import StageTiming
 from edge_inference.observe.attribution.frame_ways import FrameStep
 
+SYSTEM_CLOCK = "system clock"
 #: Smaller shifts have other reasons: a thread was interrupted between two clock readings.
-_MIN_SHIFT_MS = 2.5
+MIN_SHIFT_MS = 2.5
 #: A time server may slew the clock by this much; a step is faster.
 _SLEW = 600e-6
 #: A shift lasts at least this many frames.
@@ -60,7 +61,7 @@ def stamp_shifts(steps: Sequence[FrameStep]) -> dict[int, ClockShift]:
     for (frame_id, _), each in sources.items():
         ordered = sorted(each, key=lambda step: step.timing.arrived_ns)
         for step, ms in zip(ordered, _source_shifts(ordered), strict=True):
-            if abs(ms) > _MIN_SHIFT_MS:
+            if abs(ms) > MIN_SHIFT_MS:
                 shifts[id(step.timing)] = ClockShift(f"stamps of {frame_id or 'the source'}", ms)
     return shifts
 
@@ -78,12 +79,12 @@ def _machine_shifts(records: Sequence[StageTiming]) -> dict[int, ClockShift]:
     moved: dict[int, float] = {}
     for index, ms in lasting.items():
         slewed_ms = (records[index].ended_ns - records[0].ended_ns) / 1e6 * _SLEW
-        if abs(ms) > _MIN_SHIFT_MS + slewed_ms:
+        if abs(ms) > MIN_SHIFT_MS + slewed_ms:
             moved[index] = ms
     nodes = {records[index].node for index in moved}
     is_common = len(by_node) > 1 and len(nodes) == len(by_node)
     return {
-        id(records[index]): ClockShift("system clock" if is_common else records[index].node, ms)
+        id(records[index]): ClockShift(SYSTEM_CLOCK if is_common else records[index].node, ms)
         for index, ms in moved.items()
     }
 
@@ -113,7 +114,7 @@ def _source_shifts(steps: Sequence[FrameStep]) -> list[float]:
     ways_ms = [step.way_ms or 0.0 for step in steps]
     for index, (stamp_ms, arrival_ms) in enumerate(zip(stamps_ms, arrivals_ms, strict=True)):
         step_ms = arrival_ms - stamp_ms
-        if abs(step_ms) < _MIN_SHIFT_MS:
+        if abs(step_ms) < MIN_SHIFT_MS:
             shifts.append(shifts[-1])
             continue
         before = ways_ms[max(0, index + 1 - _MIN_LENGTH) : index + 1]
