@@ -15,12 +15,15 @@ from edge_inference.cli.commands import (
     bisect,
     compare,
     diagnose,
+    doctor,
     engine,
     extensions,
     models,
     platform,
+    profile,
     quantize,
     speech,
+    validate,
 )
 from edge_inference.cli.commands import run as run_command_module
 from edge_inference.cli.exit_status import EXIT_FAILED, print_error, run_command
@@ -33,9 +36,12 @@ _COMMANDS = (
     quantize,
     compare,
     bisect,
+    profile,
     speech,
     diagnose,
+    validate,
     platform,
+    doctor,
     extensions,
 )
 
