@@ -50,6 +50,12 @@ def diagnose_pipeline(options: DiagnoseOptions) -> int:
             return EXIT_FAILED
         observation = recorder.observation()
     result = diagnose(observation)
+    if not result.frames:
+        print_error(
+            f"{name}: no timings of a stage that can be used came within {options.seconds:g} s: "
+            + "; ".join(result.unknown)
+        )
+        return EXIT_FAILED
     write = write_json if options.json else write_text
     write(result, observation, session.namespace, sys.stdout)
     return EXIT_HELD_UP if result.findings else 0

@@ -21,8 +21,10 @@ SYSTEM_CLOCK = "system clock"
 MIN_SHIFT_MS = 2.5
 #: A time server may slew the clock by this much; a step is faster.
 _SLEW = 600e-6
-#: A shift lasts at least this many frames.
-_MIN_LENGTH = 3
+#: A shift lasts at least this many frames, among those up to so far away.
+_MIN_LENGTH, _REACH = 4, 4
+#: By so much less the offsets of frames with the same shift differ.
+_AGREEMENT_MS = 1.0
 
 
 @dataclass(frozen=True)
@@ -96,11 +98,19 @@ def _offset_ms(timing: StageTiming, first: StageTiming) -> float:
 
 
 def _lasting(values: Sequence[float]) -> list[float]:
-    """Return the median of each value and its neighbors: single values are noise."""
-    if len(values) < _MIN_LENGTH:
-        return [0.0] * len(values)
-    padded = [values[0], *values, values[-1]]
-    return [sorted(padded[index : index + 3])[1] for index in range(len(values))]
+    """Return the shift at each value that its neighbors share; 0 where they differ.
+
+    A thread that is interrupted between two clock readings makes single values wrong, each by
+    another time; a clock that was set makes all of them wrong by the same.
+    """
+    lasting = []
+    for index in range(len(values)):
+        near = sorted(values[max(0, index - _REACH) : index + _REACH + 1])
+        middle = near[len(near) // 2]
+        agreeing = sum(abs(value - middle) < _AGREEMENT_MS for value in near)
+        is_shared = agreeing >= _MIN_LENGTH and 2 * agreeing >= len(near)
+        lasting.append(middle if is_shared else 0.0)
+    return lasting
 
 
 def _source_shifts(steps: Sequence[FrameStep]) -> list[float]:

@@ -7,8 +7,6 @@ import dataclasses
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 
-import numpy as np
-
 from edge_inference.core.directives.directive import DirectiveLevel
 from edge_inference.core.platform_state import PlatformReport
 from edge_inference.core.reading import Role
@@ -166,12 +164,16 @@ def _throttles(report: PlatformReport) -> bool:
 
 
 def _period_ms(steps: Sequence[FrameStep]) -> float:
-    """Return the median time between two frames of the stage with most frames."""
+    """Return the mean time between two frames, also lost ones, of the stage with most of them."""
     arrivals: dict[str, list[int]] = defaultdict(list)
+    lost: Counter[str] = Counter()
     for step in steps:
         arrivals[step.timing.node].append(step.timing.arrived_ns)
-    longest = max(arrivals.values(), key=len)
-    return float(np.median(np.diff(sorted(longest)))) / 1e6 if len(longest) > 1 else 0.0
+        lost[step.timing.node] += step.timing.lost
+    node, times = max(arrivals.items(), key=lambda each: len(each[1]))
+    if len(times) < 2:
+        return 0.0
+    return (max(times) - min(times)) / 1e6 / (len(times) - 1 + lost[node])
 
 
 def _add_clocks(steps: Sequence[tuple[FrameStep, str]], period_ms: float, sums: _Sums) -> None:
