@@ -31,6 +31,8 @@ _MIN_MS = 0.3
 _PAGE_FAULT_MS = 0.003
 #: What a page fault takes at least.
 _MIN_PAGE_FAULT_MS = 0.0003
+#: A frame waits for at most so many others; the queue of a stage holds at most 100.
+_MAX_BUSY = 128
 #: Why frames are dropped before a stage works on them.
 _NOT_PROCESSED = {"superseded", "rate_limited", "stopped", "too_old"}
 #: The topic on which a stage publishes, relative to its namespace.
@@ -256,8 +258,10 @@ class Charging:
     def _busy_during(self, timing: StageTiming, begin_ns: int, end_ns: int) -> list[_Busy]:
         """Return what the stage did with other frames between two moments."""
         busy = self._busy[timing.node]
-        index = bisect.bisect_right(self._free_ns.get(timing.node, []), begin_ns)
-        found = []
+        free_ns = self._free_ns.get(timing.node, [])
+        index = bisect.bisect_right(free_ns, begin_ns)
+        index = max(index, bisect.bisect_left(free_ns, end_ns) - _MAX_BUSY)
+        found: list[_Busy] = []
         while index < len(busy) and busy[index].begin_ns < end_ns:
             if busy[index].timing is not timing:
                 found.append(busy[index])

@@ -7,16 +7,16 @@ import dataclasses
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 
-import numpy as np
-
 from edge_inference.core.directives.directive import DirectiveLevel
 from edge_inference.core.platform_state import PlatformReport
 from edge_inference.core.reading import Role
 from edge_inference.core.runtime.latency import StageTiming
+from edge_inference.core.runtime.process_statistics import ProcessStatistics
 from edge_inference.observe.attribution.cause import Cause, Diagnosis, Finding
 from edge_inference.observe.attribution.charging import Charging, way_name
 from edge_inference.observe.attribution.clock_shifts import (
-    ClockShift,
+    MIN_SHIFT_MS,
+    SYSTEM_CLOCK,
     node_clock_shifts,
     stamp_shifts,
 )
@@ -56,25 +56,31 @@ def diagnose(observation: Observation, baseline: Baseline | None = None) -> Diag
     steps = _shifted_steps(timings)
     if not steps:
         return Diagnosis((), 0, 0.0, _unknown(observation, steps))
-    own = Baseline(stage_normals(timings), way_normals(step for step, _ in steps))
+    plain = [step for step, _ in steps]
+    own = Baseline(stage_normals(timings), way_normals(plain))
     if baseline is not None:
         own = Baseline({**own.stages, **baseline.stages}, {**own.ways, **baseline.ways})
     processes = process_windows(observation.statistics)
     charging = Charging(own, processes, _throttle_times(observation.reports))
     sums: _Sums = defaultdict(ChargeSum)
-    plain = [step for step, _ in steps]
     for step, shares in charging.charge(plain):
         for (cause, subject), ms in shares.items():
             sums[cause, subject].add(step.frame, step.timing.node, ms)
     frames = max(Counter(step.timing.node for step in plain).values())
     period_ms = _period_ms(plain)
     _add_clocks(steps, period_ms, sums)
+    _add_clock_steps(observation.statistics, sums)
     _add_drops(plain, observation.reports, period_ms, sums)
     _add_missing(plain, period_ms, sums)
     usual_ms = sum(normal.process.ms for normal in own.stages.values())
     limit_ms = max(_MIN_MEAN_MS, _MIN_SHARE * usual_ms)
     writer = EvidenceWriter(observation, plain, own, processes, frames, period_ms)
-    kept = {key: each for key, each in sums.items() if each.total_ms / frames >= limit_ms}
+    kept = {
+        key: each
+        for key, each in sums.items()
+        # A clock that moves makes ages wrong, however few frames were on their way.
+        if key[0] is Cause.CLOCK or each.total_ms / frames >= limit_ms
+    }
     findings = [
         _finding(cause, subject, each, frames, writer) for (cause, subject), each in kept.items()
     ]
@@ -91,21 +97,24 @@ def diagnose(observation: Observation, baseline: Baseline | None = None) -> Diag
     )
 
 
-def _shifted_steps(timings: Sequence[StageTiming]) -> list[tuple[FrameStep, ClockShift | None]]:
-    """Return the steps of all frames, with what is wrong with their ages."""
+def _shifted_steps(timings: Sequence[StageTiming]) -> list[tuple[FrameStep, str]]:
+    """Return the steps of all frames, each with the clock that moved; empty for none."""
     node_shifts = node_clock_shifts(timings)
     steps = [
-        dataclasses.replace(step, shift_ms=shift.ms) if shift else step
+        dataclasses.replace(step, shift_ms=node_shifts[id(step.timing)].ms)
+        if id(step.timing) in node_shifts
+        else step
         for step in join_frames(timings)
-        for shift in (node_shifts.get(id(step.timing)),)
     ]
     source_shifts = stamp_shifts(steps)
-    shifted: list[tuple[FrameStep, ClockShift | None]] = []
+    shifted = []
     for step in steps:
-        shift = node_shifts.get(id(step.timing))
-        if (source := source_shifts.get(id(step.timing))) is not None:
+        shift, source = node_shifts.get(id(step.timing)), source_shifts.get(id(step.timing))
+        if source is not None:
+            # The clock of a source on the same machine moves with that of the node.
             step = dataclasses.replace(step, shift_ms=step.shift_ms + source.ms)
-        shifted.append((step, shift or source))
+        moved = shift or source
+        shifted.append((step, "" if moved is None else moved.subject))
     return shifted
 
 
@@ -155,31 +164,40 @@ def _throttles(report: PlatformReport) -> bool:
 
 
 def _period_ms(steps: Sequence[FrameStep]) -> float:
-    """Return the median time between two frames of the stage with most frames."""
+    """Return the mean time between two frames, also lost ones, of the stage with most of them."""
     arrivals: dict[str, list[int]] = defaultdict(list)
+    lost: Counter[str] = Counter()
     for step in steps:
         arrivals[step.timing.node].append(step.timing.arrived_ns)
-    longest = max(arrivals.values(), key=len)
-    return float(np.median(np.diff(sorted(longest)))) / 1e6 if len(longest) > 1 else 0.0
+        lost[step.timing.node] += step.timing.lost
+    node, times = max(arrivals.items(), key=lambda each: len(each[1]))
+    if len(times) < 2:
+        return 0.0
+    return (max(times) - min(times)) / 1e6 / (len(times) - 1 + lost[node])
 
 
-def _add_clocks(
-    steps: Sequence[tuple[FrameStep, ClockShift | None]], period_ms: float, sums: _Sums
-) -> None:
-    for step, shift in steps:
+def _add_clocks(steps: Sequence[tuple[FrameStep, str]], period_ms: float, sums: _Sums) -> None:
+    for step, moved in steps:
         timing = step.timing
-        if shift is not None:
-            charges = sums[Cause.CLOCK, shift.subject]
+        if moved:
+            charges = sums[Cause.CLOCK, moved]
             # The shift of a clock that several stages use counts once for a frame.
             if step.frame not in charges.by_frame:
-                charges.add(step.frame, timing.node, abs(shift.ms))
-            charges.details[f"moved by {shift.ms:.0f} ms"] += 1
+                charges.add(step.frame, timing.node, abs(step.shift_ms))
+            charges.details[f"ages wrong by {step.shift_ms:.0f} ms"] += 1
         if timing.clock_fault:
             # The age of the frame is unknown, so it is as late as if it was missing.
             charges = sums[Cause.CLOCK, f"stamps of {timing.frame_id or 'the source'}"]
             if step.frame not in charges.by_frame:
                 charges.add(step.frame, timing.node, period_ms)
             charges.details[timing.clock_fault] += 1
+
+
+def _add_clock_steps(statistics: Sequence[ProcessStatistics], sums: _Sums) -> None:
+    for each in statistics:
+        if abs(each.clock_step_ms) > MIN_SHIFT_MS:
+            charges = sums[Cause.CLOCK, SYSTEM_CLOCK]
+            charges.details[f"moved by {each.clock_step_ms:.0f} ms"] += 1
 
 
 def _add_drops(
@@ -232,9 +250,7 @@ def _add_missing(steps: Sequence[FrameStep], period_ms: float, sums: _Sums) -> N
             charges.details["not arrived"] += 1
 
 
-def _unknown(
-    observation: Observation, steps: Sequence[tuple[FrameStep, ClockShift | None]]
-) -> tuple[str, ...]:
+def _unknown(observation: Observation, steps: Sequence[tuple[FrameStep, str]]) -> tuple[str, ...]:
     """Say what cannot be told from this observation."""
     unknown = []
     if not observation.timings:
