@@ -14,6 +14,7 @@ from edge_inference.cli.arguments import OneLineParser
 from edge_inference.cli.commands import (
     bisect,
     compare,
+    diagnose,
     doctor,
     engine,
     extensions,
@@ -37,6 +38,7 @@ _COMMANDS = (
     bisect,
     profile,
     speech,
+    diagnose,
     validate,
     platform,
     doctor,

@@ -9,7 +9,7 @@ from typing import Any
 from rclpy.timer import Timer
 
 from edge_inference.composition.bus import Bus
-from edge_inference.core.runtime.steady_clock import clock_id
+from edge_inference.core.runtime.thread_times import clock_id
 from edge_inference.core.settings import setting
 from edge_inference.nodes.component import Component
 from edge_inference.nodes.conversions.process_statistics import ProcessStatisticsAdapter
