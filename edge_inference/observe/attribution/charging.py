@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import bisect
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from edge_inference.core.runtime.latency import StageTiming
@@ -72,6 +72,8 @@ class Charging:
         self._busy: dict[str, list[_Busy]] = defaultdict(list)
         self._free_ns: dict[str, list[int]] = {}
         self._next: dict[int, list[StageTiming]] = defaultdict(list)
+        #: Nodes that get more frames than they can process.
+        self._overloaded: set[str] = set()
 
     def charge(self, steps: Sequence[FrameStep]) -> list[tuple[FrameStep, Shares]]:
         """Return what each step was held up by; the steps are ordered by their end."""
@@ -80,6 +82,7 @@ class Charging:
                 self._next[id(step.before)].append(step.timing)
             if step.timing.dropped not in _NOT_PROCESSED:
                 self._add_busy(step.timing)
+        self._overloaded = self._find_overloaded(step.timing for step in steps)
         self._free_ns = {node: [each.end_ns for each in busy] for node, busy in self._busy.items()}
         charged = []
         # A frame is dropped while the stage is busy with another one, which ends later.
@@ -195,6 +198,8 @@ class Charging:
         self, step: FrameStep, before: StageTiming, overlap_ms: float, shares: Shares
     ) -> float:
         """Charge a wait behind the frame before; return the part that is the stage's usual time."""
+        if before.node in self._overloaded:
+            return overlap_ms  # without what held the frame before, it would have waited as well
         own = self._own.get(id(before), {})
         rest = overlap_ms - _add_part(shares, own, overlap_ms)
         # The frame before may have come late, so that both came together.
@@ -267,6 +272,18 @@ class Charging:
                 found.append(busy[index])
             index += 1
         return found
+
+    def _find_overloaded(self, timings: Iterable[StageTiming]) -> set[str]:
+        """Return the nodes at which frames arrive faster than they are usually processed."""
+        arrivals: dict[str, list[int]] = defaultdict(list)
+        for timing in timings:
+            arrivals[timing.node].append(timing.arrived_ns)
+        return {
+            node
+            for node, times in arrivals.items()
+            if (normal := self._baseline.stages.get(node)) is not None
+            and (max(times) - min(times)) / 1e6 < normal.process.ms * (len(times) - 1)
+        }
 
     def _upstream(self, step: FrameStep) -> Shares:
         return {} if step.before is None else self._total.get(id(step.before), {})

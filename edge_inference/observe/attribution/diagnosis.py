@@ -5,11 +5,12 @@ from __future__ import annotations
 import bisect
 import dataclasses
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from edge_inference.core.directives.directive import DirectiveLevel
 from edge_inference.core.platform_state import PlatformReport
 from edge_inference.core.reading import Role
+from edge_inference.core.runtime.capture_stamps import STAMP_IN_FUTURE, STAMP_IN_PAST
 from edge_inference.core.runtime.latency import StageTiming
 from edge_inference.core.runtime.process_statistics import ProcessStatistics
 from edge_inference.observe.attribution.cause import Cause, Diagnosis, Finding
@@ -28,7 +29,7 @@ from edge_inference.observe.attribution.observation import (
     stage_normals,
     way_normals,
 )
-from edge_inference.observe.attribution.process_holds import process_windows
+from edge_inference.observe.attribution.process_holds import ProcessWindow, process_windows
 from edge_inference.observe.attribution.remedies import find_remedy
 
 # A cause counts if it takes so much of a frame on average.
@@ -37,6 +38,8 @@ _MIN_MEAN_MS, _MIN_SHARE = 0.5, 0.03
 _CONSEQUENCES = {"superseded"}
 #: Not a fault.
 _EXPECTED_DROPS = {"stopped", "robot_speaking"}
+#: Faults between the stamp and the clock of the node, of which either may be wrong.
+_OF_A_CLOCK = {STAMP_IN_FUTURE, STAMP_IN_PAST}
 #: A report of the platform holds for this long.
 _REPORT_NS = 3_000_000_000
 #: Where more of the frames do not go on, they do not need to.
@@ -68,9 +71,9 @@ def diagnose(observation: Observation, baseline: Baseline | None = None) -> Diag
             sums[cause, subject].add(step.frame, step.timing.node, ms)
     frames = max(Counter(step.timing.node for step in plain).values())
     period_ms = _period_ms(plain)
-    _add_clocks(steps, period_ms, sums)
+    _add_clocks(steps, observation.statistics, period_ms, sums)
     _add_clock_steps(observation.statistics, sums)
-    _add_drops(plain, observation.reports, period_ms, sums)
+    _add_drops(plain, observation.reports, processes, period_ms, sums)
     _add_missing(plain, period_ms, sums)
     usual_ms = sum(normal.process.ms for normal in own.stages.values())
     limit_ms = max(_MIN_MEAN_MS, _MIN_SHARE * usual_ms)
@@ -176,7 +179,20 @@ def _period_ms(steps: Sequence[FrameStep]) -> float:
     return (max(times) - min(times)) / 1e6 / (len(times) - 1 + lost[node])
 
 
-def _add_clocks(steps: Sequence[tuple[FrameStep, str]], period_ms: float, sums: _Sums) -> None:
+def _add_clocks(
+    steps: Sequence[tuple[FrameStep, str]],
+    statistics: Sequence[ProcessStatistics],
+    period_ms: float,
+    sums: _Sums,
+) -> None:
+    # Frames whose stamp was plausible for some node of a machine.
+    valid = {
+        (step.frame, step.timing.clock_id) for step, _ in steps if step.timing.age_ms is not None
+    }
+    stepped_ns = min(
+        (each.begin_ns for each in statistics if abs(each.clock_step_ms) > MIN_SHIFT_MS),
+        default=None,
+    )
     for step, moved in steps:
         timing = step.timing
         if moved:
@@ -186,8 +202,14 @@ def _add_clocks(steps: Sequence[tuple[FrameStep, str]], period_ms: float, sums: 
                 charges.add(step.frame, timing.node, abs(step.shift_ms))
             charges.details[f"ages wrong by {step.shift_ms:.0f} ms"] += 1
         if timing.clock_fault:
+            subject = f"stamps of {timing.frame_id or 'the source'}"
+            if timing.clock_fault in _OF_A_CLOCK:
+                if (step.frame, timing.clock_id) in valid:
+                    subject = timing.node
+                elif stepped_ns is not None and timing.ended_ns >= stepped_ns:
+                    subject = SYSTEM_CLOCK
             # The age of the frame is unknown, so it is as late as if it was missing.
-            charges = sums[Cause.CLOCK, f"stamps of {timing.frame_id or 'the source'}"]
+            charges = sums[Cause.CLOCK, subject]
             if step.frame not in charges.by_frame:
                 charges.add(step.frame, timing.node, period_ms)
             charges.details[timing.clock_fault] += 1
@@ -203,14 +225,21 @@ def _add_clock_steps(statistics: Sequence[ProcessStatistics], sums: _Sums) -> No
 def _add_drops(
     steps: Sequence[FrameStep],
     reports: Sequence[PlatformReport],
+    processes: Mapping[str, ProcessWindow],
     period_ms: float,
     sums: _Sums,
 ) -> None:
     is_limited = any(report.level is not DirectiveLevel.FULL for report in reports)
-    for step in steps:
+    arrived_ns: dict[str, int] = {}
+    for step in sorted(steps, key=lambda each: each.timing.arrived_ns):
         timing = step.timing
+        before_ns = arrived_ns.get(timing.node, timing.arrived_ns)
+        arrived_ns[timing.node] = timing.arrived_ns
         if timing.lost:
-            charges = sums[Cause.LOST_MESSAGES, way_name(step)]
+            # Messages overflow the queue of a process that does not receive.
+            process = processes.get(timing.node)
+            held = process and process.kept_from_receiving(before_ns, timing.arrived_ns, period_ms)
+            charges = sums[held or (Cause.LOST_MESSAGES, way_name(step))]
             charges.add(step.frame, timing.node, timing.lost * period_ms)
             charges.details["messages lost"] += timing.lost
         if not timing.dropped or timing.dropped in _CONSEQUENCES | _EXPECTED_DROPS:
