@@ -16,6 +16,7 @@ from edge_inference.errors import InputError
 from edge_inference.nodes.component import Component
 from edge_inference.nodes.conversions.numbers import Float32Adapter
 from edge_inference.nodes.conversions.timing import LatencyReportAdapter, StageTimingAdapter
+from edge_inference.nodes.observe.target_diagnostics import TargetDiagnostics
 
 REPORT_PERIOD_S = 1.0
 # Every stage publishes a timing for every frame; a subscriber that is late must not lose any.
@@ -29,6 +30,15 @@ class LatencySettings:
     window_s: float = setting(
         10.0, "time window of the report", unit="s", minimum=1.0, maximum=3600.0
     )
+    targets: str = setting(
+        "",
+        "file of targets that are judged on /diagnostics, or the name of a shipped one; empty: "
+        "none",
+        read_only=True,
+    )
+    targets_window_s: float = setting(
+        60.0, "time over which targets are judged", unit="s", minimum=1.0, maximum=3600.0
+    )
 
 
 class Latency(Component):
@@ -41,16 +51,20 @@ class Latency(Component):
     def __init__(self, **node_arguments: Any) -> None:
         super().__init__(**node_arguments)
         self._timer: Timer | None = None
+        self._targets: TargetDiagnostics | None = None
 
     def open(self) -> None:
         """Make the publishers, and start with an empty log."""
         self._log = LatencyLog(self.parameters.current.window_s, time.monotonic_ns())
         self._inference = self.make_publisher("inference_latency", Float32Adapter())
         self._reports = self.make_publisher("latency_report", LatencyReportAdapter())
+        self._targets = TargetDiagnostics(self) if self.parameters.current.targets else None
 
     def start(self) -> None:
         """Subscribe to the timings of the stages."""
         self.subscribe_to("stage_timing", StageTimingAdapter(), self._record, _TIMINGS)
+        if self._targets is not None:
+            self._targets.start()
         self._timer = self.make_timer(REPORT_PERIOD_S, self._report)
 
     def stop(self) -> None:
@@ -61,6 +75,8 @@ class Latency(Component):
 
     def _record(self, timing: StageTiming, by_reference: bool) -> None:
         del by_reference
+        if self._targets is not None:
+            self._targets.add(timing)
         if not self._log.add(timing, time.monotonic_ns()):
             message = (
                 f"stage {timing.stage!r} of {timing.node!r} is not in the report: expected at most "
@@ -76,3 +92,5 @@ class Latency(Component):
         self._log.window_s = self.parameters.current.window_s
         report = self._log.report(time.monotonic_ns())
         self._reports.publish(dataclasses.replace(report, stamp_ns=self.now_ns()))
+        if self._targets is not None:
+            self._targets.publish()
