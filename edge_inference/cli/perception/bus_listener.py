@@ -12,7 +12,8 @@ from edge_inference.cli.perception.frame_tracker import FrameRecord, FrameTracke
 from edge_inference.cli.perception.overlay_files import OverlayFiles
 from edge_inference.core.images.frame import Frame
 from edge_inference.core.results import RESULT_KINDS
-from edge_inference.core.runtime.latency import LatencyLog, StageTiming
+from edge_inference.core.runtime.latency import StageTiming
+from edge_inference.observe.latency_log import LatencyLog
 
 if TYPE_CHECKING:
     from edge_inference.composition.bus import Bus
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 _MAX_WAITING_RECORDS = 64
 _RETRY_S = 0.1
 _WINDOW_S = 10.0
-# Longer than any run, so that only the number of frames limits the percentiles of this log.
-_WHOLE_RUN_S = 1e6
 
 
 class BusListener:
@@ -41,7 +40,7 @@ class BusListener:
     ) -> None:
         self.tracker = FrameTracker(source, image_topic is not None, self._put_record, limit)
         self.recent = LatencyLog(_WINDOW_S)
-        self.whole = LatencyLog(_WHOLE_RUN_S)
+        self.whole = LatencyLog(None)
         #: Results that the overlay stage has finished, drawn or dropped.
         self.overlays_done = 0
         #: ``time.monotonic()`` of the last image or timing.

@@ -119,7 +119,7 @@ class RunOptions:
             values["rate"] = self.rate
         if self.frames is not None and self.is_lossless:
             values["limit"] = self.frames
-        return {name: _format_argument(value) for name, value in values.items() if value != ""}
+        return {name: format_argument(value) for name, value in values.items() if value != ""}
 
 
 def check_int8_mode(int8_mode: str | None, precision: str) -> None:
@@ -128,7 +128,7 @@ def check_int8_mode(int8_mode: str | None, precision: str) -> None:
         raise UsageError(f"--int8-mode {int8_mode} is for --precision int8, got {precision}")
 
 
-def _format_argument(value: str | int | float) -> str:
+def format_argument(value: str | int | float) -> str:
     """Format a value so that YAML does not read, for example, a model called "yes" as true."""
     text = str(value).lower() if isinstance(value, bool) else str(value)
     is_misread = isinstance(value, str) and parse_value(text) != text

@@ -83,9 +83,11 @@ def open_pipeline(
     *,
     params_file: str = "",
     verbose: bool = False,
+    before_load: Callable[[PipelineSession], None] = lambda session: None,
 ) -> Iterator[PipelineSession]:
     """Yield a loaded pipeline; tap its topics, then call ``start``.
 
+    A source of files publishes once it is loaded: taps of ``before_load`` receive its first frame.
     ``command`` is named in errors. ``arguments`` are those of the pipeline. ``on_message`` gets a
     sentence if the namespace is not the usual one. Raises ConfigError where the pipeline does
     not start.
@@ -98,6 +100,7 @@ def open_pipeline(
     ):
         session = PipelineSession(container, namespaced)
         try:
+            before_load(session)
             session.load(params_file)
             yield session
         finally:

@@ -82,13 +82,19 @@ class LatencyReportAdapter(Adapter[core.LatencyReport]):
     """LatencyReport: the figures of all stages over a window."""
 
     message_type = LatencyReport
-    bounds = MessageBounds(size=256 << 10, counts={"drop_reasons": 64, "drop_counts": 64})
+    bounds = MessageBounds(
+        size=256 << 10,
+        counts=dict.fromkeys(
+            ("drop_reasons", "drop_counts", "clock_faults", "clock_fault_counts"), 64
+        ),
+    )
 
     def to_message(self, item: core.LatencyReport) -> LatencyReport:
         """Build the message."""
         return LatencyReport(
             header=to_header(item.stamp_ns, item.frame_id),
             window_s=item.window_s,
+            deadline_ms=from_optional(item.deadline_ms),
             stages=[_to_stage(stage) for stage in item.stages],
         )
 
@@ -99,6 +105,7 @@ class LatencyReportAdapter(Adapter[core.LatencyReport]):
         """
         return core.LatencyReport(
             window_s=to_number(message.window_s, _WINDOW_S, "LatencyReport: window_s"),
+            deadline_ms=to_optional(message.deadline_ms, TIME_MS, "LatencyReport: deadline_ms"),
             stages=tuple(_from_stage(stage) for stage in message.stages),
             stamp_ns=stamp_ns(message.header),
             frame_id=message.header.frame_id,
@@ -124,6 +131,19 @@ def _to_stage(stage: core.StageLatency) -> StageLatency:
         age_p99_ms=from_optional(stage.age.p99),
         drop_reasons=list(stage.drops),
         drop_counts=list(stage.drops.values()),
+        receive_p50_ms=from_optional(stage.receive.p50),
+        receive_p99_ms=from_optional(stage.receive.p99),
+        device_p50_ms=from_optional(stage.device.p50),
+        device_p99_ms=from_optional(stage.device.p99),
+        publish_p50_ms=from_optional(stage.publish.p50),
+        publish_p99_ms=from_optional(stage.publish.p99),
+        published_age_p50_ms=from_optional(stage.published_age.p50),
+        published_age_p95_ms=from_optional(stage.published_age.p95),
+        published_age_p99_ms=from_optional(stage.published_age.p99),
+        published_age_max_ms=from_optional(stage.published_age.max),
+        deadline_misses=stage.deadline_misses,
+        clock_faults=list(stage.clock_faults),
+        clock_fault_counts=list(stage.clock_faults.values()),
     )
 
 
@@ -133,11 +153,17 @@ def _from_stage(message: StageLatency) -> core.StageLatency:
     def time_ms(field: str, allowed: NumberRange = TIME_MS) -> float | None:
         return to_optional(getattr(message, field), allowed, f"{subject}: {field}")
 
-    if len(message.drop_reasons) != len(message.drop_counts):
-        raise InputError(
-            f"{subject}: expected a count for each of "
-            f"{len(message.drop_reasons)} drop_reasons, got {len(message.drop_counts)}"
-        )
+    def counts(names: str, numbers: str) -> dict[str, int]:
+        keys, values = getattr(message, names), getattr(message, numbers)
+        if len(keys) != len(values):
+            raise InputError(
+                f"{subject}: expected a count for each of {len(keys)} {names}, got {len(values)}"
+            )
+        return dict(zip(keys, map(int, values), strict=True))
+
+    def ends(field: str) -> core.Percentiles:
+        return core.Percentiles(p50=time_ms(f"{field}_p50_ms"), p99=time_ms(f"{field}_p99_ms"))
+
     return core.StageLatency(
         stage=message.stage,
         node=message.node,
@@ -152,7 +178,18 @@ def _from_stage(message: StageLatency) -> core.StageLatency:
             p99=time_ms("p99_ms"),
             max=time_ms("max_ms"),
         ),
-        queue=core.Percentiles(p50=time_ms("queue_p50_ms"), p99=time_ms("queue_p99_ms")),
+        queue=ends("queue"),
         age=core.Percentiles(p50=time_ms("age_p50_ms", AGE_MS), p99=time_ms("age_p99_ms", AGE_MS)),
-        drops=dict(zip(message.drop_reasons, map(int, message.drop_counts), strict=True)),
+        drops=counts("drop_reasons", "drop_counts"),
+        receive=ends("receive"),
+        device=ends("device"),
+        publish=ends("publish"),
+        published_age=core.Percentiles(
+            p50=time_ms("published_age_p50_ms", AGE_MS),
+            p95=time_ms("published_age_p95_ms", AGE_MS),
+            p99=time_ms("published_age_p99_ms", AGE_MS),
+            max=time_ms("published_age_max_ms", AGE_MS),
+        ),
+        deadline_misses=int(message.deadline_misses),
+        clock_faults=counts("clock_faults", "clock_fault_counts"),
     )
