@@ -14,6 +14,7 @@ from edge_inference.cli.arguments import OneLineParser
 from edge_inference.cli.commands import (
     bisect,
     compare,
+    doctor,
     engine,
     extensions,
     models,
@@ -38,6 +39,7 @@ _COMMANDS = (
     speech,
     validate,
     platform,
+    doctor,
     extensions,
 )
 

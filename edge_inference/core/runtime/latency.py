@@ -114,7 +114,8 @@ class StageLatency:
     """One stage's figures over a window, and its counts since the start.
 
     ``process``, ``queue``, ``age``, ``receive``, ``device`` and ``publish`` are the times of
-    :class:`StageTiming`; ``published_age`` is from capture to the end of publishing. ``drops`` are
+    :class:`StageTiming`; ``transport`` is from the end of the stage before, or from capture, to the
+    arrival (or reception by the middleware); ``published_age`` is from capture to the end of publishing. ``drops`` are
     numbers of frames by reason; "lost" counts messages that were lost on the way.
     ``deadline_misses`` counts frames whose ``published_age`` exceeded the report's deadline,
     ``clock_faults`` frames by what was wrong with their stamps.
@@ -132,17 +133,39 @@ class StageLatency:
     receive: Percentiles = _UNKNOWN
     device: Percentiles = _UNKNOWN
     publish: Percentiles = _UNKNOWN
+    transport: Percentiles = _UNKNOWN
     published_age: Percentiles = _UNKNOWN
     deadline_misses: int = 0
     clock_faults: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
+class EndToEndLatency:
+    """From capture to the end of publishing by the last stage of a way.
+
+    ``recent`` is over the window of the report; ``whole`` and all counts are since the start.
+    ``clock_faults`` counts the frames with each fault of the stamp, or of the clocks on their way.
+    """
+
+    stage: str
+    node: str
+    count: int
+    recent: Percentiles
+    whole: Percentiles
+    deadline_misses: int = 0
+    clock_faults: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class LatencyReport:
-    """Every stage's figures over the last ``window_s`` seconds; ``deadline_ms`` None is none."""
+    """Every stage's figures over the last ``window_s`` seconds; ``deadline_ms`` None is none.
+
+    ``ends`` are the figures of all stages at which frames have ended.
+    """
 
     window_s: float
     stages: tuple[StageLatency, ...]
     stamp_ns: int = 0
     frame_id: str = ""
     deadline_ms: float | None = None
+    ends: tuple[EndToEndLatency, ...] = ()
