@@ -20,6 +20,7 @@ from edge_inference.cli.sessions.pipeline_session import PipelineSession, open_p
 from edge_inference.cli.signals import Interrupt, catch_signals
 from edge_inference.cli.validate.control_periods import ControlPeriods
 from edge_inference.cli.validate.resource_levels import MachineLevels, OwnProcessLevels
+from edge_inference.cli.validate.streaming_run import MEASURE, measure_agreement
 from edge_inference.errors import ConfigError, EdgeInferenceError
 from edge_inference.observe.targets.observations import Observations, Window
 from edge_inference.observe.targets.target_file import Target
@@ -60,6 +61,10 @@ class RunRequest:
     def to_json(self) -> str:
         """Return the request in one line."""
         return json.dumps(asdict(self))
+
+    def measures(self, what: str) -> bool:
+        """Tell whether a target is about ``what``."""
+        return any(each.what == what for targets in self.targets.values() for each in targets)
 
     def pipeline_arguments(self) -> dict[str, str]:
         """Return the arguments of the pipeline; raises ConfigError without the sample."""
@@ -120,7 +125,9 @@ def _run(request: RunRequest, answer: _Answers, interrupted: Interrupt) -> None:
     ) as session:
         run = _ScenarioRun(request, session, answer, interrupted)
         window = run.measure()
-        answer.send(measured_s=window.seconds, found=run.found(window))
+    if request.measures(MEASURE):
+        run.add_agreement()
+    answer.send(measured_s=window.seconds, found=run.found(window))
 
 
 class _ScenarioRun:
@@ -181,6 +188,20 @@ class _ScenarioRun:
                 else "interrupted"
             )
         return Window(begin_ns, end_ns)
+
+    def add_agreement(self) -> None:
+        """Play the recording again for its streaming agreement; the first run has ended."""
+        found = measure_agreement(
+            self._request.pipeline,
+            self._request.pipeline_arguments(),
+            lambda phase: self._answer.send(phase=phase, fraction=None),
+            lambda text: self._answer.send(message=text),
+            self._interrupted.is_set,
+        )
+        if isinstance(found, str):
+            self._observations.set_reason(MEASURE, found)
+        else:
+            self._observations.set_figure(MEASURE, found)
 
     def found(self, window: Window) -> dict[str, list[Any]]:
         """Return what was measured for each target of each scenario: an interval or a text."""
