@@ -20,7 +20,7 @@ _DEFAULT_MODEL = "nanodet"
 def measure_agreement(
     pipeline: str,
     arguments: Mapping[str, str],
-    show: Callable[[str], None],
+    show: Callable[[str, float | None], None],
     on_message: Callable[[str], None],
     cancelled: Callable[[], bool],
 ) -> Interval | str:
@@ -38,10 +38,8 @@ def measure_agreement(
             arguments.get("model", _DEFAULT_MODEL), search_path(arguments.get("model_path", ""))
         )
         source = arguments["source"]
-        reference = find_reference(
-            model, source, progress=lambda phase, fraction: show(phase), cancelled=cancelled
-        )
-        show("playing the recording for its streaming agreement")
+        reference = find_reference(model, source, progress=show, cancelled=cancelled)
+        show("playing the recording for its streaming agreement", None)
         playback = Playback(
             model,
             source,
