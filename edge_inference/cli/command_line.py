@@ -14,12 +14,15 @@ from edge_inference.cli.arguments import OneLineParser
 from edge_inference.cli.commands import (
     bisect,
     compare,
+    doctor,
     engine,
     extensions,
     models,
     platform,
+    profile,
     quantize,
     speech,
+    validate,
 )
 from edge_inference.cli.commands import run as run_command_module
 from edge_inference.cli.exit_status import EXIT_FAILED, print_error, run_command
@@ -32,8 +35,11 @@ _COMMANDS = (
     quantize,
     compare,
     bisect,
+    profile,
     speech,
+    validate,
     platform,
+    doctor,
     extensions,
 )
 

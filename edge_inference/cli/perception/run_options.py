@@ -30,6 +30,7 @@ class RunOptions:
     frames: int | None = None
     rate: float | None = None
     real_time: bool = False
+    deadline_ms: float | None = None
     image_topic: str | None = None
     image_transport: str | None = None
     params_file: str = ""
@@ -115,6 +116,8 @@ class RunOptions:
             values["source"] = self.source
             is_unpaced = self.is_lossless and self.rate is None
             values["pace"] = "as_fast_as_possible" if is_unpaced else "real_time"
+        if self.deadline_ms is not None:
+            values["deadline_ms"] = self.deadline_ms
         if self.rate is not None:
             values["rate"] = self.rate
         if self.frames is not None and self.is_lossless:

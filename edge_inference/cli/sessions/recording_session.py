@@ -82,13 +82,12 @@ def _play(
     on_message: Callable[[str], None],
     cancelled: Callable[[], bool],
 ) -> None:
-    def tap(session: PipelineSession) -> None:
+    arguments = playback.pipeline_arguments()
+    with open_pipeline(command, "perception", arguments, on_message, is_loaded=False) as session:
         session.tap(_image_topic(session), recorder.add_frame)
         for kind in RESULT_KINDS.rows().values():
             session.tap(kind.topic, recorder.add_result)
-
-    arguments = playback.pipeline_arguments()
-    with open_pipeline(command, "perception", arguments, on_message, before_load=tap) as session:
+        session.load()
         session.start()
         while not session.nodes["media_source"].finished.wait(_POLL_PERIOD_S):
             if cancelled():
