@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 #: Per cent, and the samples that it needs: one in that many lies above it on average.
 MINIMUM_SAMPLES = {"p50": 1, "p90": 10, "p95": 20, "p99": 100, "p99.9": 1000}
@@ -48,6 +49,6 @@ class LatencyFigures:
         }
 
 
-def percentile_of(values: Sequence[float] | np.ndarray, name: str) -> float:
+def percentile_of(values: Sequence[float] | NDArray[np.float64], name: str) -> float:
     """Return a percentile by its name, such as p99.9."""
     return float(np.percentile(values, _PERCENT[name]))

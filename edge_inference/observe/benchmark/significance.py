@@ -116,7 +116,8 @@ def _draw(random: np.random.Generator, count: int) -> NDArray[np.int64]:
     """Return the indices of a resample: blocks of consecutive samples, around the end."""
     length = max(1, round(count ** (1 / 3)))
     starts = random.integers(0, count, size=-(-count // length))
-    return ((starts[:, np.newaxis] + np.arange(length)) % count).ravel()[:count]
+    indices: NDArray[np.int64] = (starts[:, np.newaxis] + np.arange(length)) % count
+    return indices.ravel()[:count]
 
 
 def _signed_ranks(differences: NDArray[np.float64]) -> float:
