@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import edge_inference
 from edge_inference.cli.arguments import OneLineParser
 from edge_inference.cli.commands import (
+    benchmark,
     bisect,
     compare,
     doctor,
@@ -34,6 +35,7 @@ _COMMANDS = (
     compare,
     bisect,
     speech,
+    benchmark,
     platform,
     doctor,
     extensions,
