@@ -24,18 +24,20 @@ class Gpu:
     compute_capability: str
 
 
+@dataclass(frozen=True)
+class GpuMemory:
+    """Memory of a GPU that is in use, by all processes, in MiB."""
+
+    used_mib: float
+    total_mib: float
+
+
 def find_gpu(index: int = 0) -> Gpu:
     """Return a GPU by its number. Raises BackendError where driver or GPU is missing.
 
     ONNX Runtime with CUDA and TensorRT can be installed on machines without a GPU.
     """
-    try:
-        driver = ctypes.CDLL(DRIVER_LIBRARY)
-    except OSError as error:
-        raise BackendError(f"no NVIDIA driver ({DRIVER_LIBRARY} cannot be loaded)") from error
-    status = driver.cuInit(0)
-    if status != 0:
-        raise BackendError(f"the NVIDIA driver does not start (cuInit returns error {status})")
+    driver = _load_driver()
     count = ctypes.c_int(0)
     status = driver.cuDeviceGetCount(ctypes.byref(count))
     if status != 0 or count.value == 0:
@@ -56,3 +58,39 @@ def find_gpu(index: int = 0) -> Gpu:
     if status != 0:
         raise BackendError(f"GPU {index} does not respond (the driver returns error {status})")
     return Gpu(index, name.value.decode(errors="replace"), f"{major.value}.{minor.value}")
+
+
+def gpu_memory(index: int = 0) -> GpuMemory:
+    """Return the memory in use on a GPU. Raises BackendError where driver or GPU is missing.
+
+    It needs a context on the GPU; one that this process has already is shared.
+    """
+    find_gpu(index)
+    driver = _load_driver()
+    device, context = ctypes.c_int(0), ctypes.c_void_p()
+    free, total = ctypes.c_size_t(0), ctypes.c_size_t(0)
+    status = driver.cuDeviceGet(ctypes.byref(device), index)
+    status = status or driver.cuDevicePrimaryCtxRetain(ctypes.byref(context), device)
+    if status != 0:
+        raise BackendError(f"GPU {index} does not respond (the driver returns error {status})")
+    try:
+        status = driver.cuCtxPushCurrent_v2(context)
+        if status == 0:
+            status = driver.cuMemGetInfo_v2(ctypes.byref(free), ctypes.byref(total))
+            driver.cuCtxPopCurrent_v2(ctypes.byref(ctypes.c_void_p()))
+    finally:
+        driver.cuDevicePrimaryCtxRelease_v2(device)
+    if status != 0:
+        raise BackendError(f"GPU {index} does not tell its memory (the driver returns {status})")
+    return GpuMemory((total.value - free.value) / 2**20, total.value / 2**20)
+
+
+def _load_driver() -> ctypes.CDLL:
+    try:
+        driver = ctypes.CDLL(DRIVER_LIBRARY)
+    except OSError as error:
+        raise BackendError(f"no NVIDIA driver ({DRIVER_LIBRARY} cannot be loaded)") from error
+    status = driver.cuInit(0)
+    if status != 0:
+        raise BackendError(f"the NVIDIA driver does not start (cuInit returns error {status})")
+    return driver

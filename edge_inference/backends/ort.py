@@ -77,11 +77,20 @@ class OrtBackend(Backend):
         self._keeps_memory = keeps_memory
         self._session: Any = None
         self._output_names: list[str] = []
+        self._record_prefix: Path | None = None
 
     @property
     def file(self) -> Path:
         """The ONNX file."""
         return self._path
+
+    def record_nodes(self, prefix: Path) -> None:
+        """Let ``open`` start recording the time of each node, into a file whose name begins so."""
+        self._record_prefix = prefix
+
+    def end_recording(self) -> Path:
+        """End the recording of an open backend; return the file, ONNX Runtime's profile."""
+        return Path(self._session.end_profiling())
 
     def describe(self) -> str:
         """Return the execution providers in use, the number of threads and the file as text."""
@@ -125,6 +134,9 @@ class OrtBackend(Backend):
         options = session_options(onnxruntime, self._threads)
         options.enable_cpu_mem_arena = self._keeps_memory
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        if self._record_prefix is not None:
+            options.enable_profiling = True
+            options.profile_file_prefix = str(self._record_prefix)
         try:
             session = onnxruntime.InferenceSession(
                 str(self._path),

@@ -20,8 +20,10 @@ from edge_inference.cli.commands import (
     extensions,
     models,
     platform,
+    profile,
     quantize,
     speech,
+    validate,
 )
 from edge_inference.cli.commands import run as run_command_module
 from edge_inference.cli.exit_status import EXIT_FAILED, print_error, run_command
@@ -34,8 +36,10 @@ _COMMANDS = (
     quantize,
     compare,
     bisect,
+    profile,
     speech,
     benchmark,
+    validate,
     platform,
     doctor,
     extensions,

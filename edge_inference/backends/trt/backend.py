@@ -16,6 +16,7 @@ from edge_inference.backends.trt import image_kernel
 from edge_inference.backends.trt.cuda import PRIORITIES, CudaProvider, DeviceInfo, Kernel
 from edge_inference.backends.trt.graphs import GraphSwitch
 from edge_inference.backends.trt.inference_worker import InferenceWorker
+from edge_inference.backends.trt.layers import LayerPrecision, inspect_layers
 from edge_inference.backends.trt.metadata import (
     REBUILD_HINT,
     EngineMetadata,
@@ -81,6 +82,22 @@ class TrtBackend(Backend):
         self._preprocessing = ""
         self._idle: deque[InferenceWorker] = deque()
         self._resources = ExitStack()
+        self._report_layer: Callable[[str, float], None] | None = None
+
+    def report_layers(self, report: Callable[[str, float], None]) -> None:
+        """Let each inference after ``open`` report its layers: the name and the milliseconds.
+
+        A recorded graph reports nothing, so none is recorded.
+        """
+        self._report_layer = report
+        self._use_graph = False
+
+    def layers(self) -> tuple[LayerPrecision, ...]:
+        """Return the layers of the open engine. Raises BackendError for an unknown format."""
+        if self._plan is None:
+            raise BackendError(f"backend {self.name!r} is not open; call open() first")
+        with self._cuda.current():
+            return inspect_layers(self._plan.vendor.trt, self._plan.engine)
 
     def describe(self) -> str:
         """Return TensorRT's version, GPU, precision, contexts, plan and graph state as text."""
@@ -109,6 +126,8 @@ class TrtBackend(Backend):
                 plan = LoadedPlan(vendor, self._file, metadata)
                 self._free_with(resources, plan.close)
                 plan.load(content)
+                if self._report_layer is not None:
+                    plan.report_layers(self._report_layer)
                 self._switch = GraphSwitch(self._use_graph)
                 for _ in range(self._contexts):
                     self._open_worker(resources, plan)

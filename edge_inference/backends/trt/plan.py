@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ class LoadedPlan:
         self.bindings: tuple[Binding, ...] = ()
         self.runtime: Any = None
         self.engine: Any = None
+        self._profiler: Any = None
 
     def load(self, content: bytes) -> None:
         """Deserialize the plan. Raises BackendError where TensorRT refuses it."""
@@ -50,7 +52,13 @@ class LoadedPlan:
         # The first context has the only profile already; later ones have none.
         if context is not None and not context.set_optimization_profile_async(0, stream):
             return None
+        if context is not None and self._profiler is not None:
+            context.profiler = self._profiler
         return context
+
+    def report_layers(self, report: Callable[[str, float], None]) -> None:
+        """Let the contexts that are made from now on report the milliseconds of each layer."""
+        self._profiler = make_profiler(self.vendor.trt, report)
 
     def precision(self) -> str | None:
         """Return the precision of most of the work, None if unknown."""
@@ -66,6 +74,7 @@ class LoadedPlan:
         self.bindings = ()
         self.engine = None
         self.runtime = None
+        self._profiler = None
 
     def _prepare_runtime(self) -> None:
         # A version-compatible plan contains its own runtime, which must be allowed.
@@ -74,3 +83,18 @@ class LoadedPlan:
         core = self.metadata.options.get("dla_core")
         if isinstance(core, int) and hasattr(self.runtime, "DLA_core"):
             self.runtime.DLA_core = core
+
+
+def make_profiler(trt: Any, report: Callable[[str, float], None]) -> Any:
+    """Return an object that TensorRT tells the time of each layer after an inference."""
+
+    class Profiler(trt.IProfiler):  # type: ignore[misc]
+        """Passes the times on."""
+
+        def __init__(self) -> None:
+            trt.IProfiler.__init__(self)
+
+        def report_layer_time(self, layer_name: str, ms: float) -> None:
+            report(layer_name, ms)
+
+    return Profiler()

@@ -13,7 +13,7 @@ from edge_inference.cli.perception.summary_table import new_table
 from edge_inference.observe.benchmark.benchmark_report import (
     ENGINE,
     BenchmarkReport,
-    BenchmarkResult,
+    StreamingAgreement,
 )
 from edge_inference.observe.benchmark.report_comparison import FigureChange, ReportComparison
 from edge_inference.observe.benchmark.saturation import Saturation
@@ -70,10 +70,8 @@ def format_interval(change: FigureChange) -> str:
 
 def judge(change: FigureChange) -> str:
     """Return in a word what a change shows."""
-    if change.low is None and not change.is_shown:
-        return "not tested" if change.load != "saturation" else "no difference shown"
     if not change.is_shown:
-        return "no difference shown"
+        return "not tested" if change.note.startswith("not tested") else "no difference shown"
     return "worse" if (change.worsening or 0.0) > 0 else "better"
 
 
@@ -133,9 +131,8 @@ def _table(report: BenchmarkReport) -> Table:
 def _footnotes(report: BenchmarkReport) -> Iterator[str]:
     for name, saturation in report.saturations.items():
         yield describe_saturation(name, saturation)
-    for result in report.results:
-        if result.streaming_agreement is not None:
-            yield f"{result.candidate}, {result.load}: {_describe_agreement(result)}"
+    for name, agreement in report.agreements.items():
+        yield f"{name}: {describe_agreement(agreement)}"
     reasons: dict[str, list[str]] = {}
     for result in report.results:
         missing = {**result.latency.missing(), **result.not_measured}
@@ -150,13 +147,18 @@ def _footnotes(report: BenchmarkReport) -> Iterator[str]:
     yield "machine: " + ", ".join(f"{name} {value}" for name, value in report.environment.items())
 
 
-def _describe_agreement(result: BenchmarkResult) -> str:
-    found = result.streaming_agreement or {}
-    if found.get("problem"):
-        return f"streaming agreement not measured: {found['problem']}"
-    interval = found.get("interval")
-    text = f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else ""
-    return f"streaming agreement {found['value']:.3f}{text} ({found['measure']})"
+def describe_agreement(agreement: StreamingAgreement) -> str:
+    """Return a streaming agreement in one sentence."""
+    if agreement.value is None:
+        return "streaming agreement is undefined: nothing is found in the recording"
+    interval = ""
+    if agreement.low is not None and agreement.high is not None:
+        interval = f" [{agreement.low:.3f}, {agreement.high:.3f}]"
+    estimate = ", estimated from service times" if agreement.is_estimate else ""
+    return (
+        f"streaming agreement {agreement.value:.3f}{interval} ({agreement.measure}, "
+        f"{agreement.frames} frames, with {agreement.reference}{estimate})"
+    )
 
 
 def _change_table(changes: Sequence[FigureChange]) -> Table:

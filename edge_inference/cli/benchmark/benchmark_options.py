@@ -35,6 +35,7 @@ class BenchmarkOptions:
     rates: tuple[float, ...] = ()
     saturation: bool = False
     seconds: float = DEFAULT_SECONDS
+    no_agreement: bool = False
     json: str | None = None
     html: str | None = None
     r2b: str | None = None

@@ -21,10 +21,11 @@ from edge_inference.engines.serving.backend_table import EngineRequest
 from edge_inference.engines.serving.selection import Selection, prepare
 from edge_inference.errors import ConfigError, EdgeInferenceError
 from edge_inference.observe.benchmark.benchmark_environment import hash_images, hash_source
-from edge_inference.observe.benchmark.benchmark_report import BenchmarkResult
+from edge_inference.observe.benchmark.benchmark_report import BenchmarkResult, StreamingAgreement
 from edge_inference.observe.benchmark.load_runner import LoadRunner, LoadSide
 from edge_inference.observe.benchmark.resource_meter import ResourceMeter
 from edge_inference.observe.benchmark.saturation import Saturation
+from edge_inference.optimize.comparison import CompareRow
 
 #: Inferences cycle through this many inputs.
 _INPUTS = 8
@@ -32,11 +33,13 @@ _INPUTS = 8
 
 @dataclass
 class LevelResults:
-    """What one level measured; ``candidates`` describes each by name."""
+    """What one level measured; ``candidates`` describes each of the ``rows`` by its name."""
 
     candidates: dict[str, dict[str, str]] = field(default_factory=dict)
+    rows: list[CompareRow] = field(default_factory=list)
     results: list[BenchmarkResult] = field(default_factory=list)
     saturations: dict[str, Saturation] = field(default_factory=dict)
+    agreements: dict[str, StreamingAgreement] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     source: dict[str, str] = field(default_factory=dict)
 
@@ -77,13 +80,17 @@ def measure_engines(
     return found
 
 
-def open_candidate(
+def prepare_candidate(
     options: BenchmarkOptions,
     model: ModelDescription,
     engine: tuple[str, str],
+    found: LevelResults,
     cancelled: Callable[[], bool],
-) -> tuple[Selection, str, dict[str, str]]:
-    """Prepare an engine, not open yet; return it with its name and its description."""
+) -> tuple[Selection, str]:
+    """Prepare an engine, not open yet, and describe it; return it with its name.
+
+    Raises ConfigError for an engine that is a candidate already.
+    """
     backend, precision = engine
     int8_mode = options.int8_mode or EXACT
     request = EngineRequest(
@@ -91,13 +98,18 @@ def open_candidate(
     )
     cache = default_cache()
     selection = prepare(request, cache, cancelled=cancelled)
+    row = CompareRow(selection.name, selection.precision, int8_mode=selection.int8_mode)
+    if row.name in found.candidates:
+        raise ConfigError(f"it is the same engine as {row.name}, which is measured already")
     description = {
         "sha256": selection.artifact.digest(cache) or "unknown",
         "threads": str(options.threads),
     }
     if selection.int8_mode is not None:
         description["int8"] = describe_int8_mode(selection.int8_mode)
-    return selection, f"{selection.name} {selection.precision}", description
+    found.rows.append(row)
+    found.candidates[row.name] = description
+    return selection, row.name
 
 
 def _open_side(
@@ -109,13 +121,11 @@ def _open_side(
     found: LevelResults,
     cancelled: Callable[[], bool],
 ) -> LoadSide:
-    selection, name, description = open_candidate(options, model, engine, cancelled)
-    if name in found.candidates:
-        raise ConfigError(f"it is the same engine as {name}, which is measured already")
+    selection, name = prepare_candidate(options, model, engine, found, cancelled)
     assert selection.backend is not None
     opened = stack.enter_context(selection.backend)
     _check_batch(opened, model, options.batch)
-    found.candidates[name] = {**description, "engine": opened.describe()}
+    found.candidates[name]["engine"] = opened.describe()
 
     def call(number: int) -> None:
         opened.infer({model.input.name: inputs[number % len(inputs)]})

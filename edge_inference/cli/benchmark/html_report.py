@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 
 from edge_inference.cli.benchmark.benchmark_format import (
+    describe_agreement,
     describe_saturation,
     format_change,
     format_interval,
@@ -66,6 +67,7 @@ def _results(report: BenchmarkReport) -> Iterator[str]:
     ]
     yield _table(head, rows)
     notes = [describe_saturation(name, each) for name, each in report.saturations.items()]
+    notes += [f"{name}: {describe_agreement(each)}" for name, each in report.agreements.items()]
     missing: dict[str, None] = {}
     for result in report.results:
         for figure, reason in {**result.latency.missing(), **result.not_measured}.items():

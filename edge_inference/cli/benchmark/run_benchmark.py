@@ -11,6 +11,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from edge_inference.cli.benchmark.agreement_run import is_video, score_candidates
 from edge_inference.cli.benchmark.benchmark_format import print_comparisons, print_report
 from edge_inference.cli.benchmark.benchmark_options import BenchmarkOptions
 from edge_inference.cli.benchmark.engine_level import LevelResults, measure_engines
@@ -52,6 +53,8 @@ def run_benchmark(options: BenchmarkOptions) -> int:
     ):
         meter = ResourceMeter(_make_sense(stack))
         measured = _measure(options, model, meter, cancelled, progress)
+        if is_video(options) and not cancelled():
+            score_candidates(options, model, measured, cancelled, progress)
     report = BenchmarkReport(
         level=options.level,
         model=model.name,
@@ -63,6 +66,7 @@ def run_benchmark(options: BenchmarkOptions) -> int:
         findings=[finding_as_json(finding) for finding in findings],
         results=tuple(measured.results),
         saturations=measured.saturations,
+        agreements=measured.agreements,
         problems=tuple(measured.problems),
         interrupted=cancelled.is_set(),
     )

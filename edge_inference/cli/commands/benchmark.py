@@ -102,6 +102,11 @@ def _add_load(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="time for each candidate under each load; default: 10",
     )
+    parser.add_argument(
+        "--no-agreement",
+        action="store_true",
+        help="do not play a video once more for the streaming agreement",
+    )
     parser.add_argument("--verbose", action="store_true", help="show the log of the nodes")
 
 

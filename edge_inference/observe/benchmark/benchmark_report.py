@@ -44,7 +44,6 @@ class BenchmarkResult:
     energy_j_per_frame: float | None = None
     sensors: Mapping[str, float] = field(default_factory=dict)
     not_measured: Mapping[str, str] = field(default_factory=dict)
-    streaming_agreement: Mapping[str, Any] | None = None
 
     @property
     def latency(self) -> LatencyFigures:
@@ -64,13 +63,31 @@ class BenchmarkResult:
 
 
 @dataclass(frozen=True)
+class StreamingAgreement:
+    """The streaming agreement of a candidate on the recording, 0 to 1, with its 95 % interval.
+
+    None where it is undefined. ``measure`` names the score, ``reference`` what it is scored
+    against. ``is_estimate`` states that no pipeline ran: the score is from service times.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+    measure: str
+    reference: str
+    frames: int
+    is_estimate: bool
+
+
+@dataclass(frozen=True)
 class BenchmarkReport:
     """A whole run.
 
     ``level`` is that of the measurement: the engine alone, or a pipeline from capture to result.
     ``environment`` is what makes figures comparable; ``candidates`` describes each by name, with
-    the checksum of its model. ``findings`` are those of the preflight. ``interrupted`` states that
-    the run ended early, and that its figures come from fewer samples.
+    the checksum of its model. ``findings`` are those of the preflight. ``agreements`` are by
+    candidate, from a recorded video only. ``interrupted`` states that the run ended early, and that
+    its figures come from fewer samples.
     """
 
     level: str
@@ -83,6 +100,7 @@ class BenchmarkReport:
     findings: Sequence[Mapping[str, Any]]
     results: tuple[BenchmarkResult, ...]
     saturations: Mapping[str, Saturation] = field(default_factory=dict)
+    agreements: Mapping[str, StreamingAgreement] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
     interrupted: bool = False
 
@@ -108,6 +126,7 @@ def report_as_json(report: BenchmarkReport) -> dict[str, Any]:
         "preflight": [dict(each) for each in report.findings],
         "results": [_result_as_json(each) for each in report.results],
         "saturation": {name: asdict(each) for name, each in report.saturations.items()},
+        "streaming_agreement": {name: asdict(each) for name, each in report.agreements.items()},
         "problems": list(report.problems),
     }
 
@@ -160,9 +179,6 @@ def _result_as_json(result: BenchmarkResult) -> dict[str, Any]:
         "energy_j_per_frame": result.energy_j_per_frame,
         "sensors": dict(result.sensors),
         "not_measured": {**latency.missing(), **result.not_measured},
-        "streaming_agreement": None
-        if result.streaming_agreement is None
-        else dict(result.streaming_agreement),
         "samples_ms": [round(sample, 4) for sample in result.samples_ms],
     }
 
@@ -197,6 +213,18 @@ def _report_from_json(content: Mapping[str, Any]) -> BenchmarkReport:
             )
             for name, each in content["saturation"].items()
         },
+        agreements={
+            _text(name): StreamingAgreement(
+                _optional(each["value"]),
+                _optional(each["low"]),
+                _optional(each["high"]),
+                _text(each["measure"]),
+                _text(each["reference"]),
+                int(each["frames"]),
+                bool(each["is_estimate"]),
+            )
+            for name, each in content["streaming_agreement"].items()
+        },
         problems=tuple(_text(each) for each in content["problems"]),
         interrupted=bool(content["interrupted"]),
     )
@@ -216,7 +244,6 @@ def _result_from_json(content: Mapping[str, Any]) -> BenchmarkResult:
         energy_j_per_frame=_optional(content["energy_j_per_frame"]),
         sensors={_text(name): _number(value) for name, value in content["sensors"].items()},
         not_measured=_texts(content["not_measured"]),
-        streaming_agreement=content["streaming_agreement"],
     )
 
 

@@ -11,6 +11,7 @@ from edge_inference.observe.benchmark.benchmark_report import (
     BACK_TO_BACK,
     BenchmarkReport,
     BenchmarkResult,
+    StreamingAgreement,
 )
 from edge_inference.observe.benchmark.saturation import Saturation
 from edge_inference.observe.benchmark.significance import (
@@ -101,6 +102,9 @@ def compare_reports(
     for candidate, saturation in a.saturations.items():
         if candidate in b.saturations:
             changes += _compare_saturation(candidate, saturation, b.saturations[candidate])
+    for candidate, agreement in a.agreements.items():
+        if candidate in b.agreements:
+            changes += _compare_agreement(candidate, agreement, b.agreements[candidate])
     if not changes:
         raise ConfigError(
             f"{names[0]} and {names[1]}: expected a candidate with a load that both measured, got "
@@ -127,6 +131,10 @@ def compare_candidates(report: BenchmarkReport) -> list[ReportComparison]:
         if names[0] in report.saturations and name in report.saturations:
             changes += _compare_saturation(
                 name, report.saturations[names[0]], report.saturations[name]
+            )
+        if names[0] in report.agreements and name in report.agreements:
+            changes += _compare_agreement(
+                name, report.agreements[names[0]], report.agreements[name]
             )
         if changes:
             method = PAIRED_METHOD if is_paired else UNPAIRED_METHOD
@@ -202,6 +210,30 @@ def _compare_saturation(candidate: str, one: Saturation, two: Saturation) -> lis
             note="shown where the intervals of the searches do not overlap",
         )
     ]
+
+
+def _compare_agreement(
+    candidate: str, one: StreamingAgreement, two: StreamingAgreement
+) -> list[FigureChange]:
+    if one.value is None or two.value is None or one.measure != two.measure:
+        return []
+    return [
+        FigureChange(
+            candidate,
+            "recording",
+            "streaming_agreement",
+            "",
+            one.value,
+            two.value,
+            is_lower_better=False,
+            is_shown=_is_apart(one, two) or _is_apart(two, one),
+            note="shown where the 95 % intervals do not overlap",
+        )
+    ]
+
+
+def _is_apart(lower: StreamingAgreement, upper: StreamingAgreement) -> bool:
+    return lower.high is not None and upper.low is not None and lower.high < upper.low
 
 
 def _is_below(one: Saturation, two: Saturation) -> bool:

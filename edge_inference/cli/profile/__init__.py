@@ -1,0 +1,1 @@
+"""``edge-inference profile``: where the time of a model or a pipeline goes."""

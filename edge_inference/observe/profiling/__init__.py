@@ -1,0 +1,1 @@
+"""Where the time goes: layers of a model, stages and threads of a pipeline, as a trace."""
