@@ -18,6 +18,7 @@ from sensor_msgs.msg import Image
 from edge_inference.composition.allocator import keep_large_blocks
 from edge_inference.composition.bus import Publisher, Subscription
 from edge_inference.composition.container import Container, make_executor
+from edge_inference.composition.reception import Reception
 from edge_inference.core.images.frame import Frame
 from edge_inference.core.runtime.mailbox import Mailbox
 from edge_inference.errors import EdgeInferenceError
@@ -142,9 +143,9 @@ class Receiver(Node):
         self._subscription.close()
         super().destroy_node()
 
-    def _receive(self, item: Frame, by_reference: bool) -> None:
+    def _receive(self, item: Frame, reception: Reception) -> None:
         arrived = time.perf_counter_ns()
-        if not by_reference:
+        if not reception.by_reference:
             self.twice += 1  # the node's own message came back through DDS
         elif self.through_thread:
             self._mailbox.put(item)

@@ -76,6 +76,16 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_deadline(parser: argparse.ArgumentParser, subject: str) -> None:
+    """Add ``--deadline-ms``; ``subject`` says from where to where."""
+    parser.add_argument(
+        "--deadline-ms",
+        type=number_between(0.001, 3_600_000.0),
+        metavar="MS",
+        help=f"count the deadline misses: more than this {subject}",
+    )
+
+
 def add_gpu(parser: argparse.ArgumentParser) -> None:
     """Add ``--gpu``."""
     parser.add_argument("--gpu", type=whole_number(0), default=0, metavar="N", help="GPU index")

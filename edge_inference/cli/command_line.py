@@ -14,6 +14,7 @@ from edge_inference.cli.arguments import OneLineParser
 from edge_inference.cli.commands import (
     bisect,
     compare,
+    doctor,
     engine,
     extensions,
     models,
@@ -21,6 +22,7 @@ from edge_inference.cli.commands import (
     profile,
     quantize,
     speech,
+    validate,
 )
 from edge_inference.cli.commands import run as run_command_module
 from edge_inference.cli.exit_status import EXIT_FAILED, print_error, run_command
@@ -35,7 +37,9 @@ _COMMANDS = (
     bisect,
     profile,
     speech,
+    validate,
     platform,
+    doctor,
     extensions,
 )
 

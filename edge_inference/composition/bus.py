@@ -34,7 +34,13 @@ from rclpy.qos import (
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
 from edge_inference.composition.adapter import Adapter
-from edge_inference.composition.private_topics import PublisherFilter, RawCallback
+from edge_inference.composition.private_topics import PublisherFilter
+from edge_inference.composition.reception import (
+    BY_REFERENCE,
+    RawCallback,
+    Reception,
+    ReceptionLog,
+)
 from edge_inference.errors import EdgeInferenceError, InputError
 
 if TYPE_CHECKING:
@@ -74,6 +80,12 @@ class Bus:
         ends the tap.
         """
         return self.topic(topic).add(_Receiver(callback))
+
+    def publishers(self) -> tuple[str, ...]:
+        """Return the full names of the nodes that publish."""
+        with self._lock:
+            topics = list(self._topics.values())
+        return tuple(sorted({node for topic in topics for node in topic.publishers}))
 
     def topic(self, name: str) -> _Topic:
         """Return the topic of this resolved name; it is created at its first use."""
@@ -168,7 +180,7 @@ class Publisher(Generic[Object]):
 class Subscription(Generic[Object]):
     """Receives objects of one adapter from one topic, from this process or from others.
 
-    ``callback(item, by_reference)`` runs in the publisher's thread if the object
+    ``callback(item, reception)`` runs in the publisher's thread if the object
     comes from this process, else in the executor's thread; it must be quick and
     must not raise. ``on_error`` receives the errors of messages that cannot be
     converted. ``match_reliability`` lets :meth:`match_publishers` choose between
@@ -181,7 +193,7 @@ class Subscription(Generic[Object]):
         node: Node,
         adapter: Adapter[Object],
         topic: str,
-        callback: Callable[[Object, bool], None],
+        callback: Callable[[Object, Reception], None],
         on_error: Callable[[EdgeInferenceError], None],
         qos: QoSProfile,
         match_reliability: bool = False,
@@ -194,6 +206,7 @@ class Subscription(Generic[Object]):
         self._on_error = on_error
         self._closed = False
         self._qos = copy.copy(qos)  # as in Publisher
+        self._receptions = ReceptionLog(lambda: node.count_publishers(self.topic))
         self._ros = self._connect(topic, QoSOverridingOptions.with_default_policies())
         # A QoS override of the user takes precedence.
         self._matches_reliability = match_reliability and self._qos.reliability == qos.reliability
@@ -204,7 +217,7 @@ class Subscription(Generic[Object]):
             self._publisher_filter = PublisherFilter(
                 node, self.topic, lambda: self._topic.publishers, on_other_publishers
             )
-        self._receiver = _Receiver(lambda item: callback(item, True), adapter, self._qos)
+        self._receiver = _Receiver(lambda item: callback(item, BY_REFERENCE), adapter, self._qos)
         self._leave = self._topic.add(self._receiver)
 
     def match_publishers(self) -> None:
@@ -244,15 +257,16 @@ class Subscription(Generic[Object]):
         return self._node.create_subscription(
             self._adapter.message_type,
             topic,
-            self._on_bytes if self._on_other_publishers is None else RawCallback(self._on_bytes),
+            RawCallback(self._on_bytes),
             self._qos,
             qos_overriding_options=overriding,
             raw=True,
         )
 
-    def _on_bytes(self, data: bytes, info: Any = None) -> None:
+    def _on_bytes(self, data: bytes, info: Any) -> None:
         if self._closed or self._receiver.take_expected(data):
             return
+        reception = self._receptions.add(info, time.time_ns())
         if self._publisher_filter is not None and not self._publisher_filter.accepts(
             info, time.monotonic_ns()
         ):
@@ -270,7 +284,7 @@ class Subscription(Generic[Object]):
                 )
             )
         else:
-            self._callback(item, False)
+            self._callback(item, reception)
 
 
 class _LocalReceivers(NamedTuple):

@@ -8,9 +8,10 @@ first one received, until it leaves the graph or is silent.
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
+
+from edge_inference.composition.reception import GID_LENGTH, publisher_id
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -22,29 +23,8 @@ _SILENT_PERIODS = 3
 _MAX_SILENT_NS = 60_000_000_000
 #: The minimum period of checks of the graph and of reports about other publishers.
 _CHECK_PERIOD_NS = 500_000_000
-#: Length of the identity of an endpoint; some ROS releases pad it with zeros.
-_GID_LENGTH = 16
 
 _HINT = "stop one of them, or give it its own namespace or ROS_DOMAIN_ID"
-
-
-class RawCallback:
-    """A subscription callback that receives the bytes of a message and its info.
-
-    rclpy inspects the callback's signature to decide whether to pass the info; its events executor
-    passes both as one tuple, and before Iron there are only the bytes.
-    """
-
-    __signature__ = inspect.signature(lambda data, info: None)
-
-    def __init__(self, callback: Callable[[bytes, Any], None]) -> None:
-        self._callback = callback
-
-    def __call__(self, *arguments: Any) -> None:
-        """Receive a message."""
-        if len(arguments) == 1:
-            arguments = arguments[0] if isinstance(arguments[0], tuple) else (arguments[0], None)
-        self._callback(*arguments)
 
 
 class PublisherFilter:
@@ -73,7 +53,7 @@ class PublisherFilter:
 
     def accepts(self, info: Any, now_ns: int) -> bool:
         """Tell whether to accept a message from DDS; ``now_ns`` is on a monotonic clock."""
-        gid = _get_publisher_id(info)
+        gid = publisher_id(info)
         local_publishers = self._local_publishers()
         if local_publishers:
             self._chosen_gid = None
@@ -146,7 +126,7 @@ class PublisherFilter:
     def _publishers(self) -> dict[bytes | None, str]:
         """Return the full name of the node of each publisher, by the publisher's identity."""
         return {
-            bytes(info.endpoint_gid)[:_GID_LENGTH]: join_name(info.node_name, info.node_namespace)
+            bytes(info.endpoint_gid)[:GID_LENGTH]: join_name(info.node_name, info.node_namespace)
             for info in self._node.get_publishers_info_by_topic(self._topic)
         }
 
@@ -154,12 +134,6 @@ class PublisherFilter:
 def join_name(name: str, namespace: str) -> str:
     """Return the full name of a node."""
     return f"{namespace.rstrip('/')}/{name}"
-
-
-def _get_publisher_id(info: Any) -> bytes | None:
-    """Return the identity of a message's publisher, None if rclpy does not report it."""
-    gid = info.get("publisher_gid") if isinstance(info, Mapping) else None
-    return gid["data"][:_GID_LENGTH] if gid else None
 
 
 def _format_conflict(topic: str, chosen: str, others: Sequence[str]) -> str:

@@ -23,6 +23,7 @@ _MODULES = {
     "PlatformManager": "platform.platform_manager",
     "Planner": "voice.planner",
     "Preprocess": "perception.preprocess",
+    "ProcessMonitor": "observe.process_monitor",
     "SceneReporter": "voice.scene_reporter",
     "SpeechRecognition": "voice.speech_recognition",
     "VoiceActivity": "voice.voice_activity",

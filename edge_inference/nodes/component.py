@@ -17,6 +17,7 @@ from rclpy.timer import Timer
 from edge_inference.composition.adapter import Adapter
 from edge_inference.composition.allocator import release_free_memory
 from edge_inference.composition.bus import Publisher, Subscription
+from edge_inference.composition.reception import Reception
 from edge_inference.core.extension_table import new_problems
 from edge_inference.core.runtime.health import DUPLICATE_NODE_NAME, Health
 from edge_inference.core.runtime.worker import Worker, format_error, report_failure
@@ -132,7 +133,7 @@ class Component(LifecycleNode):
         self,
         topic: str,
         adapter: Adapter[Object],
-        callback: Callable[[Object, bool], None],
+        callback: Callable[[Object, Reception], None],
         qos: QoSProfile = RELIABLE,
         match_reliability: bool = False,
         on_error: Callable[[EdgeInferenceError], None] | None = None,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, TypeVar
 
+from edge_inference.composition.reception import Reception
 from edge_inference.core.runtime.latency import StageTiming
 from edge_inference.core.runtime.mailbox import Mailbox, age_ms, stamp_fault
 from edge_inference.core.runtime.thread_schedule import ThreadSchedule
@@ -106,13 +107,13 @@ class Stage(Component, Generic[Input]):
         """Return the model in use, for the timing records; empty where there is none."""
         return ""
 
-    def receive(self, item: Input, by_reference: bool) -> None:
+    def receive(self, item: Input, reception: Reception) -> None:
         """Put an item into the mailbox; never blocks the executor."""
         entry = _Entry(item, time.monotonic_ns())
         if not self.admits(item):
             self._drop(entry, "rate_limited")
             return
-        for lost in self._mailbox.put(entry, may_wait=by_reference):
+        for lost in self._mailbox.put(entry, may_wait=reception.by_reference):
             self._drop(lost, "stopped" if self._mailbox.is_closed else "superseded")
 
     # Lifecycle ----------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from edge_inference.composition.bus import Subscription
+from edge_inference.composition.reception import Reception
 from edge_inference.core.directives.directive import (
     Directive,
     DirectiveLimits,
@@ -170,8 +171,8 @@ class ThrottleClient:
                 self._on_change()
             self._publish()
 
-    def _receive(self, directive: Directive, by_reference: bool) -> None:
-        del by_reference
+    def _receive(self, directive: Directive, reception: Reception) -> None:
+        del reception
         if directive.problem and directive.node in ("", self._node.get_fully_qualified_name()):
             self._node.report_error(InputError(directive.problem), "directive", lost=False)
         with self.lock:

@@ -1,16 +1,46 @@
 """Joins the timings of the stages of one frame, from any process, to one timeline.
 
 The stages of a frame have its stamp and frame_id. On one machine all moments are on one steady
-clock, so steps of the system clock change only the time from capture to the first arrival.
+clock, so steps of the system clock change only the time from capture to the first arrival. Between
+machines only the ages on the ROS clock can be compared; where they contradict each other, the
+clocks of the machines differ, and the times that depend on both are unknown.
 """
 
 from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edge_inference.core.runtime.latency import StageTiming
+
+#: ``clock_fault`` of a frame that arrives at a machine before another machine has sent it.
+CLOCKS_DIFFER = "clocks_differ"
+#: ``clock_fault`` of a frame whose moments on one steady clock contradict each other.
+STEADY_CLOCK = "steady_clock"
+#: ``clock_fault`` of a frame that arrives before its capture, within the tolerance of a stage.
+STAMP_IN_FUTURE = "stamp_in_future"
+
+#: The stages from which each stage of the shipped pipelines receives its frames, in the order of
+#: the pipelines; empty for a first stage. A stage of another package may be in between, or follow.
+STAGES_BEFORE: dict[str, tuple[str, ...]] = {
+    "preprocess": (),
+    "inference": ("preprocess",),
+    "decode": ("inference",),
+    "overlay": ("decode",),
+    "voice_activity": (),
+    "speech_recognition": (),
+    "intent_parser": ("speech_recognition",),
+    "language_model": ("intent_parser",),
+    "planner": ("intent_parser", "language_model"),
+    "command": ("planner",),
+}
+
+#: A frame does not travel longer between two stages; a longer time is not a time.
+_MAX_TRANSPORT_MS = 3_600_000.0
+# A stage reads its clocks one after the other, and a message has ages as float32.
+_CLOCK_READ_MS = 0.05
+_FLOAT32_ERROR = 2.0**-23
 
 
 class SegmentKind(enum.Enum):
@@ -18,6 +48,8 @@ class SegmentKind(enum.Enum):
 
     #: From capture to the arrival at the first stage, or from one stage to the next.
     TRANSPORT = "transport"
+    #: From reception by the middleware to the callback, for a message from another process.
+    RECEIVE = "receive"
     #: Waiting in the queue of a stage.
     QUEUE = "queue"
     PROCESS = "process"
@@ -29,13 +61,15 @@ class SegmentKind(enum.Enum):
 class Segment:
     """A part of the timeline of a frame; ``stage`` is where it ends.
 
-    ``ms`` is None where it is unknown, for example from a capture with an implausible stamp.
+    ``ms`` is None where it is unknown, for example from a capture with an implausible stamp; it is
+    never negative. ``device_ms`` is the part of it on an accelerator.
     """
 
     kind: SegmentKind
     stage: str
     node: str
     ms: float | None
+    device_ms: float | None = None
 
 
 @dataclass(frozen=True)
@@ -43,8 +77,11 @@ class FrameTimeline:
     """The way of one frame to the end of its last stage.
 
     ``stages`` are in the order of the way. ``end_to_end_ms`` is the age at the end of publishing,
-    measured by the last stage alone; None where the stamp is implausible. ``dropped`` is the reason
-    for a dropped frame.
+    measured by the last stage alone, without publishing where that is unknown; None where the
+    stamp is implausible, or the clock of the last stage differs from that of the first.
+    ``dropped`` is the reason for a dropped frame. ``clock_fault`` names a fault of the stamp (as in
+    StageTiming) or of the clocks. ``is_complete`` is False for a frame that another stage should
+    have received, and no other stage has reported in time.
     """
 
     stamp_ns: int
@@ -54,30 +91,54 @@ class FrameTimeline:
     end_to_end_ms: float | None
     dropped: str = ""
     clock_fault: str = ""
+    is_complete: bool = True
+
+    @property
+    def last(self) -> StageTiming:
+        """The timing of the last stage."""
+        return self.stages[-1]
+
+    @property
+    def sum_ms(self) -> float | None:
+        """The sum of the segments; None where one of them is unknown."""
+        known = [segment.ms for segment in self.segments if segment.ms is not None]
+        return sum(known) if len(known) == len(self.segments) else None
 
 
 def join_timings(timings: Sequence[StageTiming]) -> FrameTimeline:
-    """Join the timings of one frame along one way; they may come in any order.
+    """Join the timings of one frame along one way.
 
-    Raises ValueError without timings.
+    They may come in any order if they are all on one steady clock, or of the shipped pipelines;
+    else the given order counts. Raises ValueError without timings.
     """
     if not timings:
         raise ValueError("expected the timings of at least one stage, got none")
-    stages = sorted(timings, key=lambda timing: timing.arrived_ns)
+    if all(share_clock(timings[0], timing) for timing in timings):
+        return join_way(sorted(timings, key=lambda timing: timing.arrived_ns))
+    if all(timing.stage in STAGES_BEFORE for timing in timings):
+        places = {stage: place for place, stage in enumerate(STAGES_BEFORE)}
+        return join_way(sorted(timings, key=lambda timing: places[timing.stage]))
+    return join_way(timings)
+
+
+def join_way(stages: Sequence[StageTiming]) -> FrameTimeline:
+    """Join the timings of one frame, which are in the order of its way."""
     segments: list[Segment] = []
+    faults = [timing.clock_fault for timing in stages if timing.clock_fault]
     before: StageTiming | None = None
     for timing in stages:
-        stage, node = timing.stage, timing.node
-        segments.append(Segment(SegmentKind.TRANSPORT, stage, node, _transport_ms(before, timing)))
-        segments.append(Segment(SegmentKind.QUEUE, stage, node, timing.queue_ms))
-        if timing.process_ms is not None:
-            segments.append(Segment(SegmentKind.PROCESS, stage, node, timing.process_ms))
+        transport_ms, fault = _transport(before, timing)
+        if fault:
+            faults.append(fault)
+        segments += _segments_of(timing, transport_ms)
         before = timing
     last = stages[-1]
     end_to_end_ms = None
     if not last.dropped:
-        segments.append(Segment(SegmentKind.PUBLISH, last.stage, last.node, last.publish_ms))
-        if last.age_ms is not None:
+        if last.publish_ms is not None:
+            segments.append(Segment(SegmentKind.PUBLISH, last.stage, last.node, last.publish_ms))
+        is_same_clock = stages[0].clock_id == last.clock_id and set(faults) <= {CLOCKS_DIFFER}
+        if last.age_ms is not None and (is_same_clock or not faults):
             end_to_end_ms = last.age_ms + (last.publish_ms or 0.0)
     return FrameTimeline(
         stamp_ns=last.stamp_ns,
@@ -86,19 +147,59 @@ def join_timings(timings: Sequence[StageTiming]) -> FrameTimeline:
         segments=tuple(segments),
         end_to_end_ms=end_to_end_ms,
         dropped=last.dropped,
-        clock_fault=next((each.clock_fault for each in stages if each.clock_fault), ""),
+        clock_fault=faults[0] if faults else "",
     )
 
 
-def _transport_ms(before: StageTiming | None, timing: StageTiming) -> float | None:
-    """Return the time from the end of processing in the stage before, or from capture."""
-    if before is None:
-        return None if timing.age_ms is None else timing.age_ms - _in_stage_ms(timing)
-    if before.clock_id == timing.clock_id != 0:
-        return (timing.arrived_ns - before.ended_ns) / 1e6
-    if before.age_ms is None or timing.age_ms is None:
-        return None
-    return timing.age_ms - _in_stage_ms(timing) - before.age_ms
+def as_incomplete(timeline: FrameTimeline) -> FrameTimeline:
+    """Return the timeline of a frame that has not reached the end of its way."""
+    return replace(timeline, end_to_end_ms=None, is_complete=False)
+
+
+def share_clock(one: StageTiming, other: StageTiming) -> bool:
+    """Tell whether the moments of two timings are on one steady clock, and known."""
+    return one.clock_id == other.clock_id != 0 and one.ended_ns > 0 and other.ended_ns > 0
+
+
+def _segments_of(timing: StageTiming, transport_ms: float | None) -> list[Segment]:
+    stage, node = timing.stage, timing.node
+    segments = [Segment(SegmentKind.TRANSPORT, stage, node, transport_ms)]
+    received_ms = timing.receive_ms
+    # The middleware stamps the reception on the system clock; after a step it may not fit.
+    if received_ms is not None and transport_ms is not None and received_ms <= transport_ms:
+        rest_ms = transport_ms - received_ms
+        segments[0] = Segment(SegmentKind.TRANSPORT, stage, node, rest_ms)
+        segments.append(Segment(SegmentKind.RECEIVE, stage, node, received_ms))
+    segments.append(Segment(SegmentKind.QUEUE, stage, node, timing.queue_ms))
+    if timing.process_ms is not None:
+        process = Segment(
+            SegmentKind.PROCESS, stage, node, timing.process_ms, device_ms=timing.device_ms
+        )
+        segments.append(process)
+    return segments
+
+
+def _transport(before: StageTiming | None, timing: StageTiming) -> tuple[float | None, str]:
+    """Return the time from the end of processing in the stage before, or from capture.
+
+    With it comes the fault of the clocks that makes it unknown, or an empty text.
+    """
+    if before is not None and share_clock(before, timing):
+        return _check((timing.arrived_ns - before.ended_ns) / 1e6, 0.0, STEADY_CLOCK)
+    if timing.age_ms is None or (before is not None and before.age_ms is None):
+        return None, ""
+    arrived_ms = timing.age_ms - _in_stage_ms(timing)
+    tolerance_ms = _CLOCK_READ_MS + timing.age_ms * _FLOAT32_ERROR
+    if before is None or before.age_ms is None:
+        return _check(arrived_ms, tolerance_ms, STAMP_IN_FUTURE, longest_ms=timing.age_ms)
+    return _check(arrived_ms - before.age_ms, tolerance_ms, CLOCKS_DIFFER)
+
+
+def _check(
+    ms: float, tolerance_ms: float, fault: str, longest_ms: float = _MAX_TRANSPORT_MS
+) -> tuple[float | None, str]:
+    is_time = -tolerance_ms <= ms <= longest_ms
+    return (max(0.0, ms), "") if is_time else (None, fault)
 
 
 def _in_stage_ms(timing: StageTiming) -> float:

@@ -55,7 +55,7 @@ class Ends:
                 self.node,
                 adapter or Spy(),
                 topic,
-                lambda item, by_reference: seen.take((item, by_reference)),
+                lambda item, reception: seen.take((item, reception.by_reference)),
                 self.errors.append,
                 qos,
             )

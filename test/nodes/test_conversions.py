@@ -329,6 +329,21 @@ def test_timings_survive(figure: float | None) -> None:
     assert through(StageTimingAdapter(), sent) == sent
 
 
+def test_all_figures_of_a_stage_survive() -> None:
+    ends = [latency.Percentiles(p50=float(n), p99=n + 0.5) for n in range(1, 6)]
+    published = latency.Percentiles(p50=8.0, p95=9.0, p99=10.0, max=11.0)
+    stage = latency.StageLatency(
+        "decode", "/ai/decode", 7, 3, 1.5, latency.Percentiles(), ends[0], ends[1],
+        receive=ends[2], device=ends[3], publish=ends[4], published_age=published,
+        deadline_misses=4, clock_faults={"stamp_in_past": 6, "stamp_zero": 1},
+    )  # fmt: skip
+    sent = latency.LatencyReport(10.0, (stage,), deadline_ms=50.0)
+    assert through(LatencyReportAdapter(), sent) == sent
+    invalid = LatencyReport(stages=[StageLatency(stage="decode", clock_faults=["stamp_zero"])])
+    with pytest.raises(InputError, match="'decode': expected a count for each of 1 clock_faults"):
+        LatencyReportAdapter().from_message(invalid)
+
+
 def test_reports_survive() -> None:
     measured = latency.Percentiles.of([1.0, 2.0, 4.0])
     waited = latency.Percentiles(p50=0.5, p99=0.75)

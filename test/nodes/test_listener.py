@@ -9,6 +9,7 @@ from edge_inference.action import Listen
 from rclpy.action import ActionClient
 
 from edge_inference.composition.bus import Publisher
+from edge_inference.composition.reception import BY_REFERENCE
 from edge_inference.core.audio import AudioChunk
 from edge_inference.core.voice import Transcript
 from edge_inference.nodes.component import RELIABLE
@@ -243,6 +244,6 @@ def test_a_request_to_listen_expires(
 ) -> None:
     segments = rig.tap("/ai/speech")
     monkeypatch.setattr(listening_gate, "_REQUEST_VALID_S", 0.0)
-    publish_word.node._on_listening(True, True)
+    publish_word.node._on_listening(True, BY_REFERENCE)
     publish_word()
     assert segments == []

@@ -8,13 +8,14 @@ import pytest
 
 from edge_inference.composition.bus import Publisher
 from edge_inference.core.directives.directive import DirectiveLimits, OperatingPoint, Workload
-from edge_inference.core.runtime.latency import LatencyLog, StageTiming
+from edge_inference.core.runtime.latency import StageTiming
 from edge_inference.nodes import component
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.performance import WorkloadAdapter
 from edge_inference.nodes.conversions.timing import StageTimingAdapter
 from edge_inference.nodes.observe import latency
 from edge_inference.nodes.platform import platform_manager
+from edge_inference.observe.latency_log import LatencyLog
 from rig import Outside, Rig, wait_for
 
 TREE = Path(__file__).parents[1] / "platform_recordings" / "orin_nx.jsonl"

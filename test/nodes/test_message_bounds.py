@@ -247,14 +247,14 @@ def odd_numbers() -> Iterator[Any]:
     kinds: list[tuple[Adapter, Any, tuple[str, ...]]] = [
         (StageTimingAdapter(), StageTiming, ("queue_ms", "process_ms", "age_ms")),
         (WorkloadAdapter(), Workload, ("demand_hz", "rate_hz", "minimum_rate_hz")),
-        (LatencyReportAdapter(), LatencyReport, ("window_s",)),
+        (LatencyReportAdapter(), LatencyReport, ("window_s", "deadline_ms")),
     ]
     for (adapter, kind, names), value in itertools.product(kinds, ODD):
         for name in names:
             yield adapter, kind(**{name: value}), name
     for name, value in itertools.product(("process_ms", "accuracy"), ODD):
         yield WorkloadAdapter(), Workload(operating_points=[OperatingPoint(**{name: value})]), name
-    for name in ("rate_hz", "mean_ms", "p99_ms", "queue_p50_ms", "age_p99_ms"):
+    for name in ("rate_hz", "mean_ms", "p99_ms", "queue_p50_ms", "age_p99_ms", "device_p99_ms"):
         yield LatencyReportAdapter(), LatencyReport(stages=[StageLatency(**{name: 3e38})]), name
     for value in (math.inf, -300.0, 1e308):
         yield PlatformReportAdapter(), reading(value=value), "value"

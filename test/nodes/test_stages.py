@@ -11,6 +11,7 @@ from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 
 from edge_inference.composition.bus import Publisher
+from edge_inference.composition.reception import BY_REFERENCE
 from edge_inference.core.images.frame import Frame
 from edge_inference.core.images.geometry import Geometry
 from edge_inference.core.models.model import ModelDescription
@@ -339,7 +340,7 @@ def test_the_rest_of_a_batch_is_dropped_when_decode_stops(
 
     monkeypatch.setattr(ModelDescription, "decode", decode)
     geometry = Geometry(8, 8, 1.0, 1.0, 0.0, 0.0)
-    node.receive(TensorBatch({}, (geometry,) * 3, "nanodet", node.now_ns()), True)
+    node.receive(TensorBatch({}, (geometry,) * 3, "nanodet", node.now_ns()), BY_REFERENCE)
     wait_for(lambda: node.health.drop_counts() == {"stopped": 1}, "the drop")
     assert len(decoded) == 1
 
@@ -349,5 +350,5 @@ def test_a_frame_that_comes_too_late_is_no_fault_of_the_sender(rig: Rig, camera:
     gate = rig.load("plugins::Gate")
     rig.call(gate.trigger_deactivate)
     rig.call(gate.trigger_cleanup)
-    gate.receive(Frame(np.zeros(1, np.uint8), 1, 1, "mono8", 1), by_reference=True)
+    gate.receive(Frame(np.zeros(1, np.uint8), 1, 1, "mono8", 1), BY_REFERENCE)
     assert counts(gate) == {"stopped": 1}

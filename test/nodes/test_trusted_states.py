@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from rclpy.parameter import Parameter
 
+from edge_inference.composition.reception import Reception
 from edge_inference.core.inference_state import InferenceState
 from edge_inference.nodes.perception import model_settings
 from perception_rig import LEADER, Pipeline, state
@@ -41,7 +42,9 @@ class Stages:
     def receive(self, *states: InferenceState, by_reference: bool = False) -> None:
         for each in states:
             for node in self.nodes:
-                self.rig.call(lambda n=node, s=each: n._follower.on_state(s, by_reference))
+                self.rig.call(
+                    lambda n=node, s=each: n._follower.on_state(s, Reception(by_reference))
+                )
 
     @property
     def models(self) -> set[tuple[str, str]]:

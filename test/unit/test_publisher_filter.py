@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from edge_inference.composition.private_topics import PublisherFilter, RawCallback
+from edge_inference.composition.private_topics import PublisherFilter
+from edge_inference.composition.reception import RawCallback
 
 SECOND = 1_000_000_000
 TOPIC = "/ai/tensor"

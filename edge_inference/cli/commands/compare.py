@@ -14,6 +14,7 @@ examples:
   edge-inference compare nanodet --backends ort,trt --precisions fp16,int8 --plot nanodet.png
   edge-inference compare efficientnet_lite0 --images photos/ --labels labels.csv
   edge-inference compare efficientnet_lite0 --images by_class/ --json
+  edge-inference compare nanodet --video drive.mp4 --rate 30
 
 Every backend in every precision is compared with ONNX Runtime in fp32 on the CPU. The
 inferences of all engines are interleaved, so that a busy machine slows all of them alike.
@@ -22,6 +23,10 @@ into the cache.
 
 labels.csv has lines of image,label. Instead, a folder may have one subfolder for each
 class, named like its label. Accuracy is measured for classification.
+
+With --video, the recording is played in real time to every engine, and the newest result at
+each frame instant is scored against what fp32 finds offline on that frame: accuracy and latency
+in one figure. Then --labels is a JSON file in COCO's format, for streaming average precision.
 
 exit codes: 0 compared; 1 failed, or nothing passes the self-check; 2 wrong usage;
 130 interrupted."""
@@ -52,7 +57,22 @@ def add(commands: Commands, arguments: Sequence[str]) -> None:
     )
     add_images(parser)
     parser.add_argument(
-        "--labels", type=given.non_empty_text, metavar="FILE.csv", help="lines of image,label"
+        "--labels",
+        type=given.non_empty_text,
+        metavar="FILE",
+        help="lines of image,label; with --video: labelled boxes, a JSON file in COCO's format",
+    )
+    parser.add_argument(
+        "--video",
+        type=given.non_empty_text,
+        metavar="FILE",
+        help="a recording to play to every engine for its streaming agreement, or sample",
+    )
+    parser.add_argument(
+        "--rate",
+        type=given.number_between(0.1, 1000.0),
+        metavar="HZ",
+        help="images per second of --video; default: its own rate",
     )
     parser.add_argument(
         "--runs",

@@ -68,6 +68,7 @@ def _add_perception(pipelines: Commands) -> None:
     parser.add_argument("--model", default="nanodet", metavar="NAME|PATH", help="default: nanodet")
     given.add_engine(parser)
     _add_images(parser)
+    given.add_deadline(parser, "from capture to result")
     parser.add_argument(
         "--params-file", default="", metavar="FILE", help="ROS parameters of the nodes"
     )

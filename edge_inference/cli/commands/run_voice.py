@@ -82,6 +82,7 @@ def add(pipelines: Commands) -> None:
         metavar="S",
         help="seconds of silence after each file; default: pause_s of the --expect file, else 1",
     )
+    given.add_deadline(parser, "from the last word to the command")
     parser.add_argument(
         "--expect",
         nargs="?",

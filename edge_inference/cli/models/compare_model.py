@@ -16,6 +16,16 @@ from edge_inference.cli.models.comparison_format import (
     summary_as_json,
 )
 from edge_inference.cli.models.image_choice import choose_images
+from edge_inference.cli.models.streaming_comparison import (
+    Recording,
+    compare_on_recording,
+    open_recording,
+)
+from edge_inference.cli.models.streaming_format import (
+    print_streaming,
+    streaming_row_as_json,
+    streaming_summary_as_json,
+)
 from edge_inference.cli.perception.run_options import search_path
 from edge_inference.cli.progress import show_progress
 from edge_inference.cli.signals import cancel_on_signal
@@ -48,6 +58,8 @@ class CompareOptions:
     threads: int = 1
     gpu: int = 0
     plot: str | None = None
+    video: str | None = None
+    rate: float | None = None
 
 
 def compare_model(options: CompareOptions, as_json: bool) -> int:
@@ -60,10 +72,12 @@ def compare_model(options: CompareOptions, as_json: bool) -> int:
     _check_names("--int8-modes", options.int8_modes, INT8_MODES)
     if options.plot is not None:
         comparison_plot.check_plot_file(Path(options.plot))
+    recording = _open_recording(options)
+    labels = options.labels if recording is None else None
     model = find_model(options.model, search_path(options.model_path))
     request = CompareRequest(
         model,
-        choose_images(model, options.images, options.labels, options.topic, options.limit),
+        choose_images(model, options.images, labels, options.topic, options.limit),
         options.backends,
         options.precisions,
         options.runs,
@@ -77,20 +91,50 @@ def compare_model(options: CompareOptions, as_json: bool) -> int:
         show_progress(f"comparing {model.name}", stream) as progress,
     ):
         comparison = compare(request, progress=progress, cancelled=cancelled)
+        streaming = None
+        if recording is not None:
+            streaming = compare_on_recording(
+                model, comparison.rows, recording, print_error, progress, cancelled
+            )
     facts = machine_facts()
     if as_json:
         for problem in comparison.problems:
             print_error(problem)
         for row in comparison.rows:
-            sys.stdout.write(json.dumps(row_as_json(comparison, row)) + "\n")
-        sys.stdout.write(json.dumps({"summary": summary_as_json(comparison, facts)}) + "\n")
+            entry = row_as_json(comparison, row)
+            if streaming is not None:
+                entry["streaming"] = streaming_row_as_json(streaming, row.name)
+            sys.stdout.write(json.dumps(entry) + "\n")
+        summary = summary_as_json(comparison, facts)
+        if streaming is not None:
+            summary["streaming"] = streaming_summary_as_json(streaming)
+        sys.stdout.write(json.dumps({"summary": summary}) + "\n")
     else:
         print_comparison(comparison, facts, sys.stdout)
+        if streaming is not None:
+            print_streaming(streaming, sys.stdout)
     if options.plot is not None:
         comparison_plot.draw_plot(comparison, Path(options.plot))
         if not as_json:
             sys.stdout.write(f"plot: {options.plot}\n")
     return 1 if comparison.fastest() is None else 0
+
+
+def _open_recording(options: CompareOptions) -> Recording | None:
+    """Return the recording of ``--video``. Raises UsageError for options that do not fit it."""
+    if options.video is None:
+        if options.rate is not None:
+            raise UsageError("--rate needs --video: the recording to play at this rate")
+        return None
+    for name, value, default in (
+        ("--threads", options.threads, 1),
+        ("--gpu", options.gpu, 0),
+    ):
+        if value != default:
+            raise UsageError(
+                f"{name} {value}: the pipeline that plays --video has {default}; leave one of both"
+            )
+    return open_recording(options.video, options.rate, options.labels)
 
 
 def _check_names(flag: str, names: Sequence[str], known: Sequence[str]) -> None:

@@ -6,62 +6,54 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edge_inference.cli.perception.frame_tracker import FrameRecord, FrameTracker
 from edge_inference.cli.perception.overlay_files import OverlayFiles
+from edge_inference.cli.perception.run_options import RunOptions
 from edge_inference.core.images.frame import Frame
 from edge_inference.core.results import RESULT_KINDS
-from edge_inference.core.runtime.latency import LatencyLog, StageTiming
+from edge_inference.core.runtime.latency import StageTiming
+from edge_inference.observe.pipeline_latency import PipelineLatency
 
 if TYPE_CHECKING:
-    from edge_inference.composition.bus import Bus
+    from edge_inference.cli.sessions.pipeline_session import PipelineSession
 
 _MAX_WAITING_RECORDS = 64
 _RETRY_S = 0.1
 _WINDOW_S = 10.0
-# Longer than any run, so that only the number of frames limits the percentiles of this log.
-_WHOLE_RUN_S = 1e6
 
 
 class BusListener:
     """Collects records and timings; make it before the pipeline, so that it receives everything.
 
-    ``namespace`` is the pipeline's. ``image_topic`` is the topic of the pipeline's media source,
-    None where another node publishes the images. A slow reader slows the pipeline down.
+    ``image_topic`` is the topic of the pipeline's media source, None where another node publishes
+    the images. A slow reader slows the pipeline down.
     """
 
     def __init__(
-        self,
-        bus: Bus,
-        source: str,
-        image_topic: str | None,
-        limit: int | None = None,
-        namespace: str = "/ai",
+        self, session: PipelineSession, options: RunOptions, image_topic: str | None
     ) -> None:
-        self.tracker = FrameTracker(source, image_topic is not None, self._put_record, limit)
-        self.recent = LatencyLog(_WINDOW_S)
-        self.whole = LatencyLog(_WHOLE_RUN_S)
+        is_announced = image_topic is not None
+        self.tracker = FrameTracker(options.source, is_announced, self._put_record, options.frames)
+        self.recent = PipelineLatency(_WINDOW_S, options.deadline_ms)
+        self.whole = PipelineLatency(None, options.deadline_ms)
         #: Results that the overlay stage has finished, drawn or dropped.
         self.overlays_done = 0
         #: ``time.monotonic()`` of the last image or timing.
         self.last_event_s = time.monotonic()
-        self._bus = bus
-        self._namespace = namespace
+        self._session = session
         self._records: queue.Queue[FrameRecord] = queue.Queue(_MAX_WAITING_RECORDS)
         self._closing = threading.Event()
-        taps: list[tuple[str, Callable[[Any], None]]] = [
-            (f"{namespace}/{kind.topic}", self.tracker.add_result)
-            for kind in RESULT_KINDS.rows().values()
-        ]
-        taps.append((f"{namespace}/stage_timing", self._add_timing))
+        for kind in RESULT_KINDS.rows().values():
+            session.tap(kind.topic, self.tracker.add_result)
+        session.tap("stage_timing", self._add_timing)
         if image_topic is not None:
-            taps.append((image_topic, self._announce))
-        self._untap = [bus.tap(topic, callback) for topic, callback in taps]
+            session.tap(image_topic, self._announce)
 
     def save_overlays(self, files: OverlayFiles) -> Callable[[], None]:
         """Pass every overlay to ``files``; return the function that stops this."""
-        return self._bus.tap(f"{self._namespace}/overlay", files.receive)
+        return self._session.tap("overlay", files.receive)
 
     def next_record(self, timeout_s: float) -> FrameRecord | None:
         """Wait for the record of a finished image; None where none came in time."""
@@ -75,10 +67,8 @@ class BusListener:
         return self.tracker.finished == self.tracker.announced and self._records.empty()
 
     def close(self) -> None:
-        """Stop listening, and release threads that wait for the reader."""
+        """Release threads that wait for the reader, and accept no more records."""
         self._closing.set()
-        for untap in self._untap:
-            untap()
 
     def _announce(self, frame: Frame) -> None:
         self.last_event_s = time.monotonic()
@@ -94,6 +84,10 @@ class BusListener:
         self.tracker.add_timing(timing)
 
     def _put_record(self, record: FrameRecord) -> None:
+        if record.timeline is not None:
+            now_ns = time.monotonic_ns()
+            self.recent.add_timeline(record.timeline, now_ns)
+            self.whole.add_timeline(record.timeline, now_ns)
         while not self._closing.is_set():
             try:
                 self._records.put(record, timeout=_RETRY_S)

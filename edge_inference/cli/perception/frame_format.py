@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from edge_inference.cli.perception.frame_tracker import STAGES, FrameRecord
+from edge_inference.cli.sessions.latency_format import rounded, timeline_to_json
 from edge_inference.core.results import kind_of
 
 
@@ -17,13 +18,10 @@ def record_to_json(record: FrameRecord) -> dict[str, Any]:
         "model": record.result.model,
         "results": kind_of(record.result).to_json(record.result),
         "ms": {
-            stage: _rounded(record.process_ms[stage], 3)
+            stage: rounded(record.process_ms[stage])
             for stage in STAGES
             if stage in record.process_ms
         },
-        "age_ms": _rounded(record.age_ms, 3),
+        "age_ms": rounded(record.age_ms),
+        **timeline_to_json(record.timeline),
     }
-
-
-def _rounded(value: float | None, digits: int) -> float | None:
-    return None if value is None else round(value, digits)

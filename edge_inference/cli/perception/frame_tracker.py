@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from edge_inference.core.images.frame import Frame
 from edge_inference.core.results import Result
 from edge_inference.core.runtime.latency import StageTiming
+from edge_inference.observe.frame_timeline import FrameTimeline, join_timings
 
 #: The stages that every image passes through, in order.
 STAGES = ("preprocess", "inference", "decode")
@@ -24,7 +25,7 @@ class FrameRecord:
 
     ``number`` counts the source's images from 1, or a topic's results.
     ``process_ms`` is the time of each stage, ``age_ms`` the time from capture
-    to result, None where the stamp is unusable.
+    to result, None where the stamp is unusable. ``timeline`` is the way of the image.
     """
 
     number: int
@@ -33,6 +34,7 @@ class FrameRecord:
     result: Result
     process_ms: dict[str, float]
     age_ms: float | None
+    timeline: FrameTimeline | None = None
 
 
 @dataclass
@@ -168,4 +170,5 @@ class FrameTracker:
                 if timing.process_ms is not None
             },
             age_ms=pending.timings[STAGES[-1]].age_ms,
+            timeline=join_timings(list(pending.timings.values())),
         )

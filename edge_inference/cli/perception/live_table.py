@@ -12,7 +12,7 @@ from rich.text import Text
 
 from edge_inference.cli.perception.frame_tracker import FrameRecord
 from edge_inference.cli.perception.run_output import RunOutput, RunProgress
-from edge_inference.cli.perception.run_summary import RunSummary, sort_stages
+from edge_inference.cli.perception.run_summary import RunSummary, result_end, sort_stages
 from edge_inference.cli.perception.summary_table import (
     END_TO_END,
     format_counts,
@@ -21,8 +21,10 @@ from edge_inference.cli.perception.summary_table import (
     print_on,
 )
 from edge_inference.cli.progress import ProgressBar, ProgressDisplay
+from edge_inference.cli.sessions.latency_format import count_clock_faults
 from edge_inference.core.results import kind_of
 from edge_inference.core.text_line import one_line
+from edge_inference.observe.clock_faults import describe_clock_faults
 
 _REDRAW_S = 0.25
 _MAX_FINDINGS = 6
@@ -79,11 +81,18 @@ class PerceptionLiveTable(RunOutput):
             stages.add_row(
                 stage.stage, f"{stage.rate_hz:.1f}", *map(format_milliseconds, times), drops
             )
-        for age in (s.age for s in progress.latency.stages if s.stage == "decode"):
-            stages.add_row(
-                END_TO_END, "", *map(format_milliseconds, (age.p50, age.p95, age.p99)), ""
-            )
-        return Group(head, stages, self._render_findings())
+        end = result_end(progress.latency)
+        if end is not None:
+            ages = (end.recent.p50, end.recent.p95, end.recent.p99)
+            stages.add_row(END_TO_END, "", *map(format_milliseconds, ages), "")
+        return Group(head, stages, *self._render_faults(progress), self._render_findings())
+
+    def _render_faults(self, progress: RunProgress) -> list[Text]:
+        faults = describe_clock_faults(count_clock_faults(progress.latency))
+        if end := result_end(progress.latency):
+            if end.deadline_misses:
+                faults.append(f"deadline misses: {end.deadline_misses}")
+        return [Text(fault, "yellow") for fault in faults]
 
     def _render_findings(self) -> Text:
         """Return a fixed number of lines, so that the table does not jump."""

@@ -8,9 +8,7 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from edge_inference.cli.command_container import open_container
 from edge_inference.cli.error_reporter import ErrorReporter
 from edge_inference.cli.exit_status import EXIT_FAILED
 from edge_inference.cli.params_file import find_unused_entries
@@ -28,20 +26,16 @@ from edge_inference.cli.perception.run_summary import (
     EngineSummary,
     ResultCounts,
     RunSummary,
-    sort_stages,
 )
 from edge_inference.cli.perception.source import SourceKind
 from edge_inference.cli.progress import can_redraw
-from edge_inference.cli.run_namespace import NamespacedPipeline, unique_namespace
+from edge_inference.cli.sessions.pipeline_session import PipelineSession, open_pipeline
 from edge_inference.cli.signals import Interrupt, catch_signals
-from edge_inference.composition.pipeline import ComponentDescription, Pipeline, load_pipeline
+from edge_inference.composition.pipeline import ComponentDescription
 from edge_inference.core.images.media import open_media
 from edge_inference.core.models.model import ModelDescription
 from edge_inference.core.models.model_search import find_model
-from edge_inference.errors import CancelledError, ConfigError
-
-if TYPE_CHECKING:
-    from edge_inference.composition.container import Container
+from edge_inference.errors import CancelledError
 
 SOURCE_ENDED, ENOUGH_FRAMES = "source ended", "enough frames"
 INTERRUPTED, STALLED = "interrupted", "stalled"
@@ -64,29 +58,26 @@ def run_perception(options: RunOptions, started_s: float) -> int:
     options.check(model)
     if options.kind is SourceKind.FILES:
         open_media(options.source).close()
-    pipeline = load_pipeline("perception")
     output = _make_output(options)
     if options.selects_engine:
         with catch_signals() as interrupted:
             is_ready = _prepare_engine(options, model, output, interrupted)
             if not is_ready or interrupted.is_set():
                 return interrupted.exit_code
-    return _run(options, pipeline, model, output, started_s)
+    return _run(options, model, output, started_s)
 
 
-def _run(
-    options: RunOptions,
-    pipeline: Pipeline,
-    model: ModelDescription,
-    output: RunOutput,
-    started_s: float,
-) -> int:
-    arguments = options.pipeline_arguments()
-    with (
-        open_container("run perception", options.verbose) as container,
-        unique_namespace(container, pipeline, arguments, "inference", output.problem) as namespaced,
-    ):
-        run = _Run(container, namespaced, options, model, output, started_s)
+def _run(options: RunOptions, model: ModelDescription, output: RunOutput, started_s: float) -> int:
+    with open_pipeline(
+        "run perception",
+        "perception",
+        options.pipeline_arguments(),
+        output.problem,
+        params_file=options.params_file,
+        verbose=options.verbose,
+        is_loaded=False,
+    ) as session:
+        run = _Run(session, options, model, output, started_s)
         try:
             engine = run.load()
             with catch_signals() as interrupted:
@@ -100,31 +91,19 @@ class _Run:
 
     def __init__(
         self,
-        container: Container,
-        pipeline: NamespacedPipeline,
+        session: PipelineSession,
         options: RunOptions,
         model: ModelDescription,
         output: RunOutput,
         started_s: float,
     ) -> None:
-        from edge_inference.composition.bus import Bus
-
-        self._container = container
-        self._pipeline = pipeline
-        self._components = pipeline.components
+        self._session = session
         self._options = options
         self._model = model
         self._output = output
         self._started_s = started_s
-        self._listener = BusListener(
-            Bus.of(container.context),
-            options.source,
-            _image_topic(pipeline.components),
-            options.frames,
-            pipeline.namespace,
-        )
-        self._nodes: dict[str, Any] = {}
-        self._spinner = threading.Thread(target=container.spin, name="executor", daemon=True)
+        self._image_topic = _image_topic(session.pipeline.components)
+        self._listener = BusListener(session, options, self._image_topic)
         self._cleanup = ExitStack()
         self._overlays: OverlayFiles | None = None
         self._errors = ErrorReporter(output.problem)
@@ -136,25 +115,22 @@ class _Run:
     def run(self, engine: EngineSummary, interrupted: Interrupt) -> int:
         """Start the pipeline, show its results and the summary; return the exit code."""
         self._output.start(self._options.source, engine)
-        self._spinner.start()
+        self._session.start()
         overlays = self._overlays
         ended = self._watch(engine, interrupted, overlays is not None)
         ended_s = time.monotonic()
         self._cleanup.close()  # the last overlays are written now
-        self._errors.report(self._nodes)
+        self._errors.report(self._session.nodes)
         self._output.finish(self._summary(engine, ended, ended_s, overlays))
         if ended == INTERRUPTED and not self._results:
             return interrupted.exit_code
         return self._exit_code(ended, overlays)
 
     def close(self) -> None:
-        """Release every thread that may wait for this run, and stop the executor."""
+        """Release every thread that may wait for this run."""
         self._output.finish(None)
         self._listener.close()
         self._cleanup.close()
-        self._container.stop()
-        if self._spinner.is_alive():
-            self._spinner.join()
 
     # Start --------------------------------------------------------------------------------------
 
@@ -170,20 +146,10 @@ class _Run:
 
     def load(self) -> EngineSummary:
         """Load the nodes; raises ConfigError with the message of each node that fails."""
-        from edge_inference.composition.process import load_components
-
         self._overlays = self._save_overlays()
-        failures = load_components(self._container, self._components, self._options.params_file)
-        for loaded in self._container.components:
-            name = loaded.node.get_name()
-            self._nodes[name] = loaded.node
-            if loaded.failure:
-                reasons = [text for _, text in loaded.node.health.take_errors()]
-                failures.append(f"{name}: {(reasons or [loaded.failure])[-1]}")
-        if failures:
-            raise ConfigError("; ".join(failures))
+        self._session.load()
         self._report_unused_parameters()
-        notes = self._nodes["inference"].health.notes()
+        notes = self._session.nodes["inference"].health.notes()
         return EngineSummary(
             self._model.name, self._model.task, notes["backend"], notes["precision"]
         )
@@ -192,7 +158,7 @@ class _Run:
         if self._options.params_file:
             declared = {
                 node.get_fully_qualified_name(): node.get_parameters_by_prefix("")
-                for node in self._nodes.values()
+                for node in self._session.nodes.values()
             }
             for text in find_unused_entries(Path(self._options.params_file), declared):
                 self._output.problem(text)
@@ -210,7 +176,7 @@ class _Run:
                 self._show(record)
                 record = self._listener.next_record(0.0)
             self._report_other_pipelines()
-            self._errors.report(self._nodes)
+            self._errors.report(self._session.nodes)
             self._output.progress(lambda: self._progress(engine))
             ended = self._check_end(has_overlays)
             if ended is not None:
@@ -242,7 +208,7 @@ class _Run:
         return None
 
     def _source_has_finished(self) -> bool:
-        source = self._nodes.get("media_source")
+        source = self._session.nodes.get("media_source")
         return source is not None and bool(source.finished.is_set())
 
     def _report_silent_topic(self, waited_s: float) -> None:
@@ -255,17 +221,16 @@ class _Run:
             )
 
     def _report_other_pipelines(self) -> None:
-        if self._pipeline.is_shared(self._container):
+        if self._session.pipeline.is_shared(self._session.container):
             self._errors.add(
-                f"another pipeline has started in the namespace {self._pipeline.namespace}: its "
+                f"another pipeline has started in the namespace {self._session.namespace}: its "
                 "results are on the same topics; end one of them, or set another ROS_DOMAIN_ID "
                 "for this one"
             )
         if self._listener.tracker.foreign:
-            topic = _image_topic(self._components)
             self._errors.add(
-                f"another node publishes on {topic} too, and its images mix with those of this "
-                "run: end the other run, or set another ROS_DOMAIN_ID for this one"
+                f"another node publishes on {self._image_topic} too, and its images mix with "
+                "those of this run: end the other run, or set another ROS_DOMAIN_ID for this one"
             )
 
     def _progress(self, engine: EngineSummary) -> RunProgress:
@@ -282,7 +247,7 @@ class _Run:
     def _summary(
         self, engine: EngineSummary, ended: str, ended_s: float, overlays: OverlayFiles | None
     ) -> RunSummary:
-        source = self._nodes.get("media_source")
+        source = self._session.nodes.get("media_source")
         return RunSummary(
             source=self._options.source,
             engine=engine,
@@ -294,7 +259,7 @@ class _Run:
             wall_s=ended_s - self._started_s,
             first_result_s=None if self._first_s is None else self._first_s - self._started_s,
             rate_hz=self._rate_hz(),
-            stages=sort_stages(self._listener.whole.report(time.monotonic_ns())),
+            latency=self._listener.whole.report(time.monotonic_ns()),
             found=self._result_counts,
             is_lossless=self._options.is_lossless,
             overlay_folder="" if overlays is None else str(overlays.folder),

@@ -30,6 +30,7 @@ class RunOptions:
     frames: int | None = None
     rate: float | None = None
     real_time: bool = False
+    deadline_ms: float | None = None
     image_topic: str | None = None
     image_transport: str | None = None
     params_file: str = ""
@@ -115,11 +116,13 @@ class RunOptions:
             values["source"] = self.source
             is_unpaced = self.is_lossless and self.rate is None
             values["pace"] = "as_fast_as_possible" if is_unpaced else "real_time"
+        if self.deadline_ms is not None:
+            values["deadline_ms"] = self.deadline_ms
         if self.rate is not None:
             values["rate"] = self.rate
         if self.frames is not None and self.is_lossless:
             values["limit"] = self.frames
-        return {name: _format_argument(value) for name, value in values.items() if value != ""}
+        return {name: format_argument(value) for name, value in values.items() if value != ""}
 
 
 def check_int8_mode(int8_mode: str | None, precision: str) -> None:
@@ -128,7 +131,7 @@ def check_int8_mode(int8_mode: str | None, precision: str) -> None:
         raise UsageError(f"--int8-mode {int8_mode} is for --precision int8, got {precision}")
 
 
-def _format_argument(value: str | int | float) -> str:
+def format_argument(value: str | int | float) -> str:
     """Format a value so that YAML does not read, for example, a model called "yes" as true."""
     text = str(value).lower() if isinstance(value, bool) else str(value)
     is_misread = isinstance(value, str) and parse_value(text) != text

@@ -15,6 +15,7 @@ from edge_inference.cli.perception.frame_format import record_to_json
 from edge_inference.cli.perception.frame_tracker import FrameRecord
 from edge_inference.cli.perception.run_summary import EngineSummary, RunSummary
 from edge_inference.cli.progress import ProgressDisplay, show_progress
+from edge_inference.cli.sessions.latency_format import format_timeline
 from edge_inference.core.results import kind_of
 from edge_inference.core.runtime.latency import LatencyReport
 
@@ -108,8 +109,7 @@ class RunPlainLines(RunOutput):
         self._due_s = now_s + _LINE_PERIOD_S
         lines = kind_of(record.result).to_lines(record.result, _MAX_FINDINGS)
         findings = "; ".join(lines) or "nothing"
-        times = ", ".join(f"{stage} {ms:.1f}" for stage, ms in record.process_ms.items())
-        self._write(f"frame {record.number}: {findings} ({times} ms)")
+        self._write(f"frame {record.number}: {findings}{_format_times(record)}")
 
     def finish(self, summary: RunSummary | None) -> None:
         """Write the table."""
@@ -121,3 +121,7 @@ class RunPlainLines(RunOutput):
     def _write(self, line: str) -> None:
         self._stream.write(line + "\n")
         self._stream.flush()
+
+
+def _format_times(record: FrameRecord) -> str:
+    return "" if record.timeline is None else f" ({format_timeline(record.timeline)})"

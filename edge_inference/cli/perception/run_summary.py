@@ -7,8 +7,20 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from edge_inference.cli.perception.frame_tracker import STAGES
+from edge_inference.cli.sessions.latency_format import (
+    count_clock_faults,
+    count_lost,
+    percentiles_to_json,
+    rounded,
+    stage_to_json,
+)
 from edge_inference.core.results import Result, kind_of
-from edge_inference.core.runtime.latency import LatencyReport, Percentiles, StageLatency
+from edge_inference.core.runtime.latency import (
+    EndToEndLatency,
+    LatencyReport,
+    Percentiles,
+    StageLatency,
+)
 
 
 @dataclass(frozen=True)
@@ -31,7 +43,7 @@ class RunSummary:
     ``read`` is None for topics, whose images are not counted before the first
     stage. With ``is_lossless``, images waited in a queue instead of being
     dropped, so that ages include the waiting. ``first_result_s`` and
-    ``rate_hz`` are None where too few results came.
+    ``rate_hz`` are None where too few results came. ``latency`` covers the whole run.
     """
 
     source: str
@@ -44,7 +56,7 @@ class RunSummary:
     wall_s: float
     first_result_s: float | None
     rate_hz: float | None
-    stages: tuple[StageLatency, ...]
+    latency: LatencyReport
     found: ResultCounts
     is_lossless: bool
     overlay_folder: str = ""
@@ -52,10 +64,21 @@ class RunSummary:
     overlays_failed: int = 0
 
     @property
+    def stages(self) -> tuple[StageLatency, ...]:
+        """Return the figures of the stages in their order."""
+        return sort_stages(self.latency)
+
+    @property
     def end_to_end(self) -> Percentiles:
-        """Return the age of the results: milliseconds from capture to the end of decode."""
-        ages = [stage.age for stage in self.stages if stage.stage == STAGES[-1]]
-        return ages[0] if ages else Percentiles()
+        """Return the milliseconds from capture to the end of publishing the results."""
+        end = result_end(self.latency)
+        return Percentiles() if end is None else end.recent
+
+    @property
+    def deadline_misses(self) -> int:
+        """Return how many results came after the deadline."""
+        end = result_end(self.latency)
+        return 0 if end is None else end.deadline_misses
 
     def as_json(self) -> dict[str, Any]:
         """Return the object of the last line of ``--json``."""
@@ -71,10 +94,14 @@ class RunSummary:
                 "dropped": self.drops,
             },
             "wall_s": round(self.wall_s, 3),
-            "first_result_s": _rounded(self.first_result_s),
-            "rate_hz": _rounded(self.rate_hz),
-            "stages": {stage.stage: _stage_to_json(stage) for stage in self.stages},
-            "end_to_end_ms": _percentiles_to_json(self.end_to_end),
+            "first_result_s": rounded(self.first_result_s),
+            "rate_hz": rounded(self.rate_hz),
+            "stages": {stage.stage: stage_to_json(stage) for stage in self.stages},
+            "end_to_end_ms": percentiles_to_json(self.end_to_end),
+            "lost": count_lost(self.stages),
+            "deadline_ms": self.latency.deadline_ms,
+            "deadline_misses": self.deadline_misses,
+            "clock_faults": count_clock_faults(self.latency),
         }
         if self.overlay_folder:
             summary["overlays"] = {
@@ -109,20 +136,6 @@ def sort_stages(report: LatencyReport) -> tuple[StageLatency, ...]:
     return tuple(sorted(report.stages, key=lambda stage: place.get(stage.stage, len(STAGES))))
 
 
-def _stage_to_json(stage: StageLatency) -> dict[str, Any]:
-    return {
-        "count": stage.count,
-        "rate_hz": _rounded(stage.rate_hz),
-        "process_ms": _percentiles_to_json(stage.process),
-        "queue_ms": _percentiles_to_json(stage.queue),
-        "age_ms": _percentiles_to_json(stage.age),
-        "dropped": stage.drops,
-    }
-
-
-def _percentiles_to_json(figures: Percentiles) -> dict[str, float | None]:
-    return {name: _rounded(value) for name, value in asdict(figures).items()}
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 3)
+def result_end(report: LatencyReport) -> EndToEndLatency | None:
+    """Return the figures from end to end of the stage that publishes the results."""
+    return next((end for end in report.ends if end.stage == STAGES[-1]), None)

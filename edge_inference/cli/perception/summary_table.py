@@ -11,12 +11,15 @@ from rich.table import Table
 from rich.text import Text
 
 from edge_inference.cli.perception.run_summary import ResultCounts, RunSummary
-from edge_inference.core.runtime.latency import Percentiles
+from edge_inference.cli.sessions.latency_format import count_clock_faults, count_lost
+from edge_inference.core.runtime.latency import Percentiles, StageLatency
+from edge_inference.observe.clock_faults import describe_clock_faults
 
 #: Name of the time from capture to result.
 END_TO_END = "source to result"
 _MAX_LABELS = 8
 _PIPE_WIDTH = 100
+_SHOWN = ("p50", "p99")
 
 
 def print_summary(summary: RunSummary, stream: TextIO) -> None:
@@ -29,6 +32,7 @@ def print_on(summary: RunSummary, console: Console) -> None:
     console.print(_headline(summary), soft_wrap=True, highlight=False)
     if summary.results:
         console.print(_figures_table(summary))
+        console.print(segments_table(summary.stages, summary.end_to_end))
     for line in _footnotes(summary):
         console.print(Text(line), soft_wrap=True)
 
@@ -45,6 +49,25 @@ def _figures_table(summary: RunSummary) -> Table:
     rate = "" if summary.rate_hz is None else f"{summary.rate_hz:.1f}"
     table.add_row(END_TO_END, str(summary.results), rate, *_figures(summary.end_to_end))
     return table
+
+
+def segments_table(stages: Iterable[StageLatency], end_to_end: Percentiles) -> Table:
+    """Return where the time of a frame goes; ``share`` is of the mean from end to end."""
+    names = [f"{kind} {figure}" for kind in ("transport", "queue", "process") for figure in _SHOWN]
+    table = new_table("p50 and p99 in ms", *names, "share")
+    for stage in stages:
+        parts = (stage.transport, stage.queue, stage.process)
+        times = [format_milliseconds(ms) for part in parts for ms in (part.p50, part.p99)]
+        table.add_row(stage.stage, *times, _share(parts, end_to_end))
+    return table
+
+
+def _share(parts: Iterable[Percentiles], end_to_end: Percentiles) -> str:
+    """Return the share of a stage; empty where a part is unknown, or nothing ends after it."""
+    means = [part.mean for part in parts]
+    if None in means or not end_to_end.mean:
+        return ""
+    return f"{sum(filter(None, means)) / end_to_end.mean:.0%}"
 
 
 def _headline(summary: RunSummary) -> Text:
@@ -67,6 +90,14 @@ def _footnotes(summary: RunSummary) -> Iterable[str]:
         yield "found, in how many images (best score): " + _format_labels(summary.found)
     if summary.drops:
         yield f"dropped: {format_counts(summary.drops)}"
+    if lost := count_lost(summary.stages):
+        yield f"lost on the way from other processes: {lost} messages"
+    if summary.latency.deadline_ms is not None:
+        yield (
+            f"deadline {summary.latency.deadline_ms:g} ms: missed by {summary.deadline_misses} "
+            f"of {summary.results} results"
+        )
+    yield from describe_clock_faults(count_clock_faults(summary.latency))
     if summary.unreadable:
         yield f"could not be read: {summary.unreadable}"
     if summary.overlay_folder:

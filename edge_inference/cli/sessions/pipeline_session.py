@@ -25,30 +25,39 @@ class PipelineSession:
     ``namespace`` is that of its topics; ``nodes`` are its components by name.
     """
 
-    def __init__(self, container: Container, pipeline: NamespacedPipeline) -> None:
+    def __init__(
+        self, container: Container, pipeline: NamespacedPipeline, params_file: str = ""
+    ) -> None:
         from edge_inference.composition.bus import Bus
 
         self.container = container
         self.pipeline = pipeline
         self.namespace = pipeline.namespace
         self.nodes: dict[str, Any] = {}
+        self._params_file = params_file
         self._bus = Bus.of(container.context)
         self._untap: list[Callable[[], None]] = []
         self._spinner = threading.Thread(target=container.spin, name="executor", daemon=True)
 
-    def tap(self, topic: str, callback: Callable[[Any], None]) -> None:
+    def tap(self, topic: str, callback: Callable[[Any], None]) -> Callable[[], None]:
         """Pass every object on a topic to ``callback``, in the thread of the publisher.
 
-        A relative name is in the namespace of the pipeline.
+        A relative name is in the namespace of the pipeline. Returns the function that ends the tap;
+        ``close`` ends it too.
         """
         name = topic if topic.startswith("/") else f"{self.namespace}/{topic}"
-        self._untap.append(self._bus.tap(name, callback))
+        untap = self._bus.tap(name, callback)
+        self._untap.append(untap)
+        return untap
 
-    def load(self, params_file: str = "") -> None:
-        """Load the components; raises ConfigError with the message of each one that fails."""
+    def load(self) -> None:
+        """Load the components; raises ConfigError with the message of each one that fails.
+
+        A source of files may publish before this returns.
+        """
         from edge_inference.composition.process import load_components
 
-        failures = load_components(self.container, self.pipeline.components, params_file)
+        failures = load_components(self.container, self.pipeline.components, self._params_file)
         nodes_by_reason: dict[str, list[str]] = {}
         for loaded in self.container.components:
             name = loaded.node.get_name()
@@ -83,12 +92,14 @@ def open_pipeline(
     *,
     params_file: str = "",
     verbose: bool = False,
+    is_loaded: bool = True,
 ) -> Iterator[PipelineSession]:
     """Yield a loaded pipeline; tap its topics, then call ``start``.
 
-    ``command`` is named in errors. ``arguments`` are those of the pipeline. ``on_message`` gets a
-    sentence if the namespace is not the usual one. Raises ConfigError where the pipeline does
-    not start.
+    With ``is_loaded`` False call ``load`` before, and tap before that what a source publishes at
+    once. ``command`` is named in errors. ``arguments`` are those of the pipeline. ``on_message``
+    gets a sentence if the namespace is not the usual one. Raises ConfigError where the pipeline
+    does not start.
     """
     description = load_pipeline(pipeline)
     main_node = _MAIN_NODES.get(pipeline, "inference")
@@ -96,9 +107,10 @@ def open_pipeline(
         open_container(command, verbose) as container,
         unique_namespace(container, description, arguments, main_node, on_message) as namespaced,
     ):
-        session = PipelineSession(container, namespaced)
+        session = PipelineSession(container, namespaced, params_file)
         try:
-            session.load(params_file)
+            if is_loaded:
+                session.load()
             yield session
         finally:
             session.close()

@@ -5,18 +5,16 @@ from __future__ import annotations
 import queue
 import statistics
 import sys
-import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from edge_inference.cli.command_container import open_container
 from edge_inference.cli.error_reporter import ErrorReporter
 from edge_inference.cli.exit_status import EXIT_FAILED, UsageError
-from edge_inference.cli.run_namespace import NamespacedPipeline, unique_namespace
+from edge_inference.cli.sessions.pipeline_session import PipelineSession, open_pipeline
 from edge_inference.cli.signals import Interrupt, catch_signals
 from edge_inference.cli.voice.audio_devices import Player, check_input
 from edge_inference.cli.voice.expectations import EXPECTED_FILE, load_expectation
@@ -30,12 +28,9 @@ from edge_inference.cli.voice.live_state import AudioLevelMeter, VoiceLiveState
 from edge_inference.cli.voice.output import VoiceJson, VoiceLines, VoiceOutput, VoiceSummary
 from edge_inference.cli.voice.utterance_tracker import STAGES, Utterance, UtteranceTracker, Velocity
 from edge_inference.cli.voice.velocity_record import VelocityRecord
-from edge_inference.composition.pipeline import load_pipeline, share_folder
+from edge_inference.composition.pipeline import share_folder
 from edge_inference.errors import ConfigError
 from edge_inference.speech.audio.sources import open_audio_input
-
-if TYPE_CHECKING:
-    from edge_inference.composition.container import Container
 
 SAMPLE = "sample"
 BESIDE = "beside"
@@ -148,18 +143,19 @@ def run_voice(options: VoiceOptions) -> int:
         checks = SentenceChecker(
             select_sentences(options.path, names, expectation, file), matcher, record
         )
-    pipeline = load_pipeline("voice")
-    arguments = options.pipeline_arguments(pause_s)
     output = _output(options)
-    with (
-        open_container("run voice", options.verbose) as container,
-        unique_namespace(
-            container, pipeline, arguments, "speech_recognition", output.problem
-        ) as namespaced,
-    ):
-        run = _VoiceRun(container, namespaced, options, output, record, checks, matcher)
+    with open_pipeline(
+        "run voice",
+        "voice",
+        options.pipeline_arguments(pause_s),
+        output.problem,
+        verbose=options.verbose,
+        is_loaded=False,
+    ) as session:
+        run = _VoiceRun(session, options, output, record, checks, matcher)
         try:
-            run.start(namespaced.components)
+            session.load()
+            session.start()
             with catch_signals() as interrupted:
                 return run.watch(interrupted)
         finally:
@@ -167,45 +163,40 @@ def run_voice(options: VoiceOptions) -> int:
 
 
 class _VoiceRun:
+    """One run; make it before the pipeline is loaded, so that it receives everything."""
+
     def __init__(
         self,
-        container: Container,
-        namespaced: NamespacedPipeline,
+        session: PipelineSession,
         options: VoiceOptions,
         output: VoiceOutput,
         record: VelocityRecord,
         checks: SentenceChecker | None,
         matcher: FileMatcher | None,
     ) -> None:
-        from edge_inference.composition.bus import Bus
-
-        self._container = container
+        self._session = session
         self._record = record
         self._checks = checks
         self._output = output
-        self._namespace = namespaced.namespace
         self._errors = ErrorReporter(self._output.problem)
-        self._nodes: dict[str, Any] = {}
         self._finished: queue.Queue[Utterance] = queue.Queue()
         self._count = self._planned = self._understood = 0
         self._times: dict[str, list[float]] = {stage: [] for stage in STAGES}
         self._velocities = 0
         self._max_velocity = (0.0, 0.0)
-        (command,) = (each for each in namespaced.components if each.name == "command")
+        (command,) = (each for each in session.pipeline.components if each.name == "command")
         self._velocity_topic = command.remappings["/cmd_vel"]
-        self._clock = container.node.get_clock()
+        self._clock = session.container.node.get_clock()
         self._tracker = UtteranceTracker(self._now_ns, self._finished.put)
         self._meter = AudioLevelMeter()
         self._cleanup = ExitStack()
-        self._subscribe(Bus.of(container.context), matcher)
+        self._subscribe(matcher)
         if options.play:
             player = Player(self._errors.add)
             self._cleanup.callback(player.close)
-            audio = f"{namespaced.namespace}/audio"
-            self._cleanup.callback(Bus.of(container.context).tap(audio, player.play))
-        self._spinner = threading.Thread(target=container.spin, name="executor", daemon=True)
+            self._cleanup.callback(session.tap("audio", player.play))
 
-    def _subscribe(self, bus: Any, matcher: FileMatcher | None) -> None:
+    def _subscribe(self, matcher: FileMatcher | None) -> None:
         tracker, meter = self._tracker, self._meter
         taps: list[tuple[str, Callable[[Any], None]]] = [
             ("audio", meter.add_audio),
@@ -216,34 +207,16 @@ class _VoiceRun:
             ("intent", tracker.add_intents),
             ("action_plan", tracker.add_plan),
             ("command_feedback", tracker.add_feedback),
+            (self._velocity_topic, self._add_velocity),
         ]
         if matcher is not None:
             taps.append(("audio", matcher.add))
         for topic, callback in taps:
-            self._cleanup.callback(bus.tap(f"{self._namespace}/{topic}", callback))
-        self._cleanup.callback(bus.tap(self._velocity_topic, self._add_velocity))
-
-    def start(self, components: Any) -> None:
-        """Load the nodes; raises ConfigError with the reasons of those that fail."""
-        from edge_inference.composition.process import load_components
-
-        failures = load_components(self._container, components)
-        nodes_by_reason: dict[str, list[str]] = {}
-        for loaded in self._container.components:
-            self._nodes[loaded.node.get_name()] = loaded.node
-            if loaded.failure:
-                reasons = [text for _, text in loaded.node.health.take_errors()]
-                reason = (reasons or [loaded.failure])[-1]
-                nodes_by_reason.setdefault(reason, []).append(loaded.node.get_name())
-        # Several nodes may report the same error of one file.
-        failures += [f"{', '.join(names)}: {reason}" for reason, names in nodes_by_reason.items()]
-        if failures:
-            raise ConfigError("; ".join(failures))
-        self._spinner.start()
+            self._session.tap(topic, callback)
 
     def watch(self, interrupted: Interrupt) -> int:
         """Report utterances until the end; return the exit code."""
-        source = self._nodes["audio_source"]
+        source = self._session.nodes["audio_source"]
         last_s = time.monotonic()
         while not interrupted.is_set():
             try:
@@ -251,7 +224,7 @@ class _VoiceRun:
                 last_s = time.monotonic()
             except queue.Empty:
                 self._report_other_publishers()
-                self._errors.report(self._nodes)
+                self._errors.report(self._session.nodes)
             self._output.progress(self._read_state)
             if not source.finished.is_set() or self._is_still_moving():
                 last_s = time.monotonic()
@@ -263,18 +236,15 @@ class _VoiceRun:
         return self._end(interrupted)
 
     def close(self) -> None:
-        """Stop the subscriptions and the executor."""
+        """End the output and the playback."""
         self._output.finish(None)
         self._cleanup.close()
-        self._container.stop()
-        if self._spinner.is_alive():
-            self._spinner.join()
 
     def _report_other_publishers(self) -> None:
         """Report another voice pipeline on the same topics: its audio and plans arrive here too."""
         for name in _EXCLUSIVE_TOPICS:
-            topic = f"{self._namespace}/{name}"
-            if self._container.node.count_publishers(topic) > 1:
+            topic = f"{self._session.namespace}/{name}"
+            if self._session.container.node.count_publishers(topic) > 1:
                 self._errors.add(
                     f"another process publishes on {topic} too: each pipeline receives the audio "
                     "of the other and executes its plans, on a robot as well; end one of them, or "
@@ -323,7 +293,7 @@ class _VoiceRun:
         if checks is not None and not interrupted():
             for checked in checks.finish():
                 self._output.checked(checked)
-        self._errors.report(self._nodes)
+        self._errors.report(self._session.nodes)
         p50 = {stage: statistics.median(found) for stage, found in self._times.items() if found}
         summary = VoiceSummary(
             self._count,

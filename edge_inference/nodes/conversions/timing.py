@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from edge_inference.composition.adapter import Adapter
 from edge_inference.composition.message_bounds import MessageBounds
 from edge_inference.core.runtime import latency as core
 from edge_inference.errors import InputError
-from edge_inference.msg import LatencyReport, StageLatency, StageTiming
+from edge_inference.msg import EndToEndLatency, LatencyReport, StageLatency, StageTiming
 from edge_inference.nodes.conversions.headers import stamp_ns, to_header
 from edge_inference.nodes.conversions.numbers import (
     AGE_MS,
@@ -82,14 +84,21 @@ class LatencyReportAdapter(Adapter[core.LatencyReport]):
     """LatencyReport: the figures of all stages over a window."""
 
     message_type = LatencyReport
-    bounds = MessageBounds(size=256 << 10, counts={"drop_reasons": 64, "drop_counts": 64})
+    bounds = MessageBounds(
+        size=256 << 10,
+        counts=dict.fromkeys(
+            ("drop_reasons", "drop_counts", "clock_faults", "clock_fault_counts"), 64
+        ),
+    )
 
     def to_message(self, item: core.LatencyReport) -> LatencyReport:
         """Build the message."""
         return LatencyReport(
             header=to_header(item.stamp_ns, item.frame_id),
             window_s=item.window_s,
+            deadline_ms=from_optional(item.deadline_ms),
             stages=[_to_stage(stage) for stage in item.stages],
+            ends=[_to_end(end) for end in item.ends],
         )
 
     def from_message(self, message: LatencyReport) -> core.LatencyReport:
@@ -99,7 +108,9 @@ class LatencyReportAdapter(Adapter[core.LatencyReport]):
         """
         return core.LatencyReport(
             window_s=to_number(message.window_s, _WINDOW_S, "LatencyReport: window_s"),
+            deadline_ms=to_optional(message.deadline_ms, TIME_MS, "LatencyReport: deadline_ms"),
             stages=tuple(_from_stage(stage) for stage in message.stages),
+            ends=tuple(_from_end(end) for end in message.ends),
             stamp_ns=stamp_ns(message.header),
             frame_id=message.header.frame_id,
         )
@@ -124,6 +135,21 @@ def _to_stage(stage: core.StageLatency) -> StageLatency:
         age_p99_ms=from_optional(stage.age.p99),
         drop_reasons=list(stage.drops),
         drop_counts=list(stage.drops.values()),
+        receive_p50_ms=from_optional(stage.receive.p50),
+        receive_p99_ms=from_optional(stage.receive.p99),
+        transport_p50_ms=from_optional(stage.transport.p50),
+        transport_p99_ms=from_optional(stage.transport.p99),
+        device_p50_ms=from_optional(stage.device.p50),
+        device_p99_ms=from_optional(stage.device.p99),
+        publish_p50_ms=from_optional(stage.publish.p50),
+        publish_p99_ms=from_optional(stage.publish.p99),
+        published_age_p50_ms=from_optional(stage.published_age.p50),
+        published_age_p95_ms=from_optional(stage.published_age.p95),
+        published_age_p99_ms=from_optional(stage.published_age.p99),
+        published_age_max_ms=from_optional(stage.published_age.max),
+        deadline_misses=stage.deadline_misses,
+        clock_faults=list(stage.clock_faults),
+        clock_fault_counts=list(stage.clock_faults.values()),
     )
 
 
@@ -133,11 +159,9 @@ def _from_stage(message: StageLatency) -> core.StageLatency:
     def time_ms(field: str, allowed: NumberRange = TIME_MS) -> float | None:
         return to_optional(getattr(message, field), allowed, f"{subject}: {field}")
 
-    if len(message.drop_reasons) != len(message.drop_counts):
-        raise InputError(
-            f"{subject}: expected a count for each of "
-            f"{len(message.drop_reasons)} drop_reasons, got {len(message.drop_counts)}"
-        )
+    def ends(field: str) -> core.Percentiles:
+        return core.Percentiles(p50=time_ms(f"{field}_p50_ms"), p99=time_ms(f"{field}_p99_ms"))
+
     return core.StageLatency(
         stage=message.stage,
         node=message.node,
@@ -152,7 +176,74 @@ def _from_stage(message: StageLatency) -> core.StageLatency:
             p99=time_ms("p99_ms"),
             max=time_ms("max_ms"),
         ),
-        queue=core.Percentiles(p50=time_ms("queue_p50_ms"), p99=time_ms("queue_p99_ms")),
+        queue=ends("queue"),
         age=core.Percentiles(p50=time_ms("age_p50_ms", AGE_MS), p99=time_ms("age_p99_ms", AGE_MS)),
-        drops=dict(zip(message.drop_reasons, map(int, message.drop_counts), strict=True)),
+        drops=_read_counts(message, subject, "drop_reasons", "drop_counts"),
+        receive=ends("receive"),
+        transport=core.Percentiles(
+            p50=time_ms("transport_p50_ms", AGE_MS), p99=time_ms("transport_p99_ms", AGE_MS)
+        ),
+        device=ends("device"),
+        publish=ends("publish"),
+        published_age=core.Percentiles(
+            p50=time_ms("published_age_p50_ms", AGE_MS),
+            p95=time_ms("published_age_p95_ms", AGE_MS),
+            p99=time_ms("published_age_p99_ms", AGE_MS),
+            max=time_ms("published_age_max_ms", AGE_MS),
+        ),
+        deadline_misses=int(message.deadline_misses),
+        clock_faults=_read_counts(message, subject, "clock_faults", "clock_fault_counts"),
     )
+
+
+def _to_end(end: core.EndToEndLatency) -> EndToEndLatency:
+    return EndToEndLatency(
+        stage=end.stage,
+        node=end.node,
+        count=end.count,
+        p50_ms=from_optional(end.recent.p50),
+        p95_ms=from_optional(end.recent.p95),
+        p99_ms=from_optional(end.recent.p99),
+        max_ms=from_optional(end.recent.max),
+        whole_p50_ms=from_optional(end.whole.p50),
+        whole_p95_ms=from_optional(end.whole.p95),
+        whole_p99_ms=from_optional(end.whole.p99),
+        whole_max_ms=from_optional(end.whole.max),
+        deadline_misses=end.deadline_misses,
+        clock_faults=list(end.clock_faults),
+        clock_fault_counts=list(end.clock_faults.values()),
+    )
+
+
+def _from_end(message: EndToEndLatency) -> core.EndToEndLatency:
+    subject = f"LatencyReport: end {message.stage!r}"
+
+    def percentiles(prefix: str) -> core.Percentiles:
+        return core.Percentiles(
+            **{
+                name: to_optional(
+                    getattr(message, f"{prefix}{name}_ms"), AGE_MS, f"{subject}: {prefix}{name}_ms"
+                )
+                for name in ("p50", "p95", "p99", "max")
+            }
+        )
+
+    return core.EndToEndLatency(
+        stage=message.stage,
+        node=message.node,
+        count=int(message.count),
+        recent=percentiles(""),
+        whole=percentiles("whole_"),
+        deadline_misses=int(message.deadline_misses),
+        clock_faults=_read_counts(message, subject, "clock_faults", "clock_fault_counts"),
+    )
+
+
+def _read_counts(message: Any, subject: str, names: str, numbers: str) -> dict[str, int]:
+    """Return a number for each name; raises InputError where there are not as many."""
+    keys, values = getattr(message, names), getattr(message, numbers)
+    if len(keys) != len(values):
+        raise InputError(
+            f"{subject}: expected a count for each of {len(keys)} {names}, got {len(values)}"
+        )
+    return dict(zip(keys, map(int, values), strict=True))

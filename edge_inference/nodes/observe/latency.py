@@ -10,12 +10,14 @@ from typing import Any
 from rclpy.qos import QoSProfile
 from rclpy.timer import Timer
 
-from edge_inference.core.runtime.latency import LatencyLog, StageTiming
+from edge_inference.composition.reception import Reception
+from edge_inference.core.runtime.latency import StageTiming
 from edge_inference.core.settings import setting
 from edge_inference.errors import InputError
 from edge_inference.nodes.component import Component
 from edge_inference.nodes.conversions.numbers import Float32Adapter
 from edge_inference.nodes.conversions.timing import LatencyReportAdapter, StageTimingAdapter
+from edge_inference.observe.latency_log import LatencyLog
 
 REPORT_PERIOD_S = 1.0
 # Every stage publishes a timing for every frame; a subscriber that is late must not lose any.
@@ -59,8 +61,8 @@ class Latency(Component):
             self.destroy_timer(self._timer)
             self._timer = None
 
-    def _record(self, timing: StageTiming, by_reference: bool) -> None:
-        del by_reference
+    def _record(self, timing: StageTiming, reception: Reception) -> None:
+        del reception
         if not self._log.add(timing, time.monotonic_ns()):
             message = (
                 f"stage {timing.stage!r} of {timing.node!r} is not in the report: expected at most "

@@ -48,7 +48,7 @@ class PipelineObserver(Node):
                 self,
                 adapter,
                 topic,
-                lambda item, by_reference: callback(item),
+                lambda item, reception: callback(item),
                 on_error,
                 LATCHED if is_latched else _EVERY_MESSAGE,
             )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edge_inference.composition.adapter import Adapter
+from edge_inference.composition.reception import Reception
 from edge_inference.core.images.frame import CompressedFrame, Frame
 from edge_inference.core.images.image_header import ImageBounds
 from edge_inference.core.settings import setting
@@ -37,7 +38,7 @@ class ImageSettings(ImageBounds):
 
 def subscribe_to_images(
     component: Component,
-    callback: Callable[[Image, bool], None],
+    callback: Callable[[Image, Reception], None],
     max_depth: int = SENSOR_DATA.depth,
 ) -> str:
     """Subscribe to ``image_raw``, as remapped, in the transport of the component's settings.

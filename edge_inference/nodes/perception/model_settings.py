@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from edge_inference.composition.reception import Reception
 from edge_inference.core.inference_state import InferenceState, is_model_name, quote
 from edge_inference.core.models.model import ModelDescription
 from edge_inference.core.models.model_search import (
@@ -61,11 +62,11 @@ class ModelFollower:
         #: The last settings by following; where the stage has another model, the user set it.
         self._followed: ModelSettings | None = None
 
-    def on_state(self, state: InferenceState, by_reference: bool) -> None:
+    def on_state(self, state: InferenceState, reception: Reception) -> None:
         """Follow a state; a model that the stage loads at the next frame counts as loaded."""
         try:
             with self._lock:
-                self._follow(state, by_reference, time.monotonic_ns())
+                self._follow(state, reception.by_reference, time.monotonic_ns())
         except EdgeInferenceError as error:
             message = f"InferenceState of {quote(state.node)}: {error}"
             self._stage.report_error(InputError(message), "model", lost=False)

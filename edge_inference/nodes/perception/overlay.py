@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edge_inference.composition.adapter import Adapter
+from edge_inference.composition.reception import Reception
 from edge_inference.core.images.encodings import to_bgr
 from edge_inference.core.images.frame import Frame
 from edge_inference.core.results import RESULT_KINDS, Result
@@ -103,8 +104,8 @@ class Overlay(Stage[Any]):
         for topic, adapter in self._adapters.items():
             self.subscribe_to(topic, adapter, self.receive)
 
-    def _keep(self, image: Image, by_reference: bool) -> None:
-        del by_reference
+    def _keep(self, image: Image, reception: Reception) -> None:
+        del reception
         with self._images_lock:
             self._images.pop(image.stamp_ns, None)
             self._images[image.stamp_ns] = image

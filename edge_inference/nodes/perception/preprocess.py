@@ -10,6 +10,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from edge_inference.composition.reception import Reception
 from edge_inference.core.images.encodings import check_frame
 from edge_inference.core.images.frame import Frame
 from edge_inference.core.images.geometry import Geometry
@@ -110,11 +111,11 @@ class Preprocess(Stage[Image]):
         self._preprocess = _LockedPreprocessor(Preprocessor(self._model.input))
         self.health.note("model", self._model.name)
 
-    def _on_state(self, state: InferenceState, by_reference: bool) -> None:
+    def _on_state(self, state: InferenceState, reception: Reception) -> None:
         # An engine in another process has no access to the images.
-        self._is_deferring = state.takes_images and by_reference
+        self._is_deferring = state.takes_images and reception.by_reference
         self._rate_limiter.set_limit(state.node, state.max_rate_hz, time.monotonic_ns())
-        self._follower.on_state(state, by_reference)
+        self._follower.on_state(state, reception)
 
 
 class _LockedPreprocessor:

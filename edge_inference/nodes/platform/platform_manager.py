@@ -8,6 +8,7 @@ import uuid
 from typing import Any
 
 from edge_inference.composition.pipeline import share_folder
+from edge_inference.composition.reception import Reception
 from edge_inference.core.directives.directive import Directive, Workload, make_release_directive
 from edge_inference.core.directives.manager_election import ManagerElection
 from edge_inference.core.platform_state import PlatformState
@@ -90,16 +91,16 @@ class PlatformManager(Component):
 
     # In the executor ----------------------------------------------------------------------------
 
-    def _receive_workload(self, workload: Workload, by_reference: bool) -> None:
-        del by_reference
+    def _receive_workload(self, workload: Workload, reception: Reception) -> None:
+        del reception
         if not self._workloads.put(workload.node, workload, time.monotonic_ns()):
             message = (
                 f"workload of {workload.node!r}: expected at most {_MAX_NODES} nodes, got more"
             )
             self.report_error(InputError(message), "workload", lost=False)
 
-    def _receive_directive(self, directive: Directive, by_reference: bool) -> None:
-        del by_reference
+    def _receive_directive(self, directive: Directive, reception: Reception) -> None:
+        del reception
         if directive.problem:  # a manager that sends invalid directives is not active
             self.report_error(InputError(directive.problem), "directive", lost=False)
         else:

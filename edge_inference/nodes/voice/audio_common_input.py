@@ -7,6 +7,7 @@ from typing import Any
 
 from rclpy.qos import QoSProfile
 
+from edge_inference.composition.reception import Reception
 from edge_inference.core.audio import AudioChunk
 from edge_inference.core.settings import setting
 from edge_inference.errors import EdgeInferenceError
@@ -111,8 +112,8 @@ class AudioCommonInput(Component):
             f"{audio_format.channels} channels",
         )
 
-    def _on_chunk(self, chunk: AudioChunk, by_reference: bool) -> None:
-        del by_reference
+    def _on_chunk(self, chunk: AudioChunk, reception: Reception) -> None:
+        del reception
         self._chunks.publish(chunk)
         self.health.count_processed()
 

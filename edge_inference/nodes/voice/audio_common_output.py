@@ -8,6 +8,7 @@ from typing import Any
 from rclpy.qos import QoSProfile
 from rclpy.timer import Timer
 
+from edge_inference.composition.reception import Reception
 from edge_inference.core.audio import AudioChunk
 from edge_inference.core.settings import setting
 from edge_inference.nodes.component import LATCHED, Component
@@ -84,8 +85,8 @@ class AudioCommonOutput(Component):
             self.destroy_publisher(self._info)
             self._info = None
 
-    def _on_chunk(self, chunk: AudioChunk, by_reference: bool) -> None:
-        del by_reference
+    def _on_chunk(self, chunk: AudioChunk, reception: Reception) -> None:
+        del reception
         if chunk.sample_rate != self._rate:
             self._rate = chunk.sample_rate
             self._publish_info()

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from edge_inference.composition.reception import Reception
 from edge_inference.core.runtime.worker import Worker, format_error
 from edge_inference.core.settings import setting
 from edge_inference.core.voice import ActionPlan, Transcript
@@ -150,11 +151,11 @@ class Command(Component):
         self.health.set_warning("; ".join(problems))
         return ActionDispatcher(executors, self._say.publish)
 
-    def _on_plan(self, plan: ActionPlan, by_reference: bool) -> None:
+    def _on_plan(self, plan: ActionPlan, reception: Reception) -> None:
         assert self._plan_executor is not None, "the node is started"
-        self._plan_executor.add_plan(plan, by_reference)
+        self._plan_executor.add_plan(plan, reception.by_reference)
 
-    def _on_transcript(self, transcript: Transcript, _: bool) -> None:
+    def _on_transcript(self, transcript: Transcript, _: Reception) -> None:
         assert self._plan_executor is not None, "the node is started"
         self._plan_executor.add_transcript(transcript)
 

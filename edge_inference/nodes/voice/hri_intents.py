@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from edge_inference.composition.reception import Reception
 from edge_inference.core.voice import STOP, IntentArray
 from edge_inference.errors import InputError
 from edge_inference.nodes.component import Component
@@ -34,8 +35,8 @@ class HriIntents(Component):
         """Subscribe to intents."""
         self.subscribe_to("intent", IntentArrayAdapter(), self._on_intent)
 
-    def _on_intent(self, spoken: IntentArray, by_reference: bool) -> None:
-        del by_reference
+    def _on_intent(self, spoken: IntentArray, reception: Reception) -> None:
+        del reception
         is_uncertain = spoken.problem or spoken.needs_confirmation
         intents = [each for each in spoken.intents if each.name == STOP or not is_uncertain]
         for intent in intents:

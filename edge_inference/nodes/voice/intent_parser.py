@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from edge_inference.backends.base import Backend
+from edge_inference.composition.reception import Reception
 from edge_inference.core.settings import setting
 from edge_inference.core.voice import IntentArray, Transcript
 from edge_inference.errors import EdgeInferenceError
@@ -112,10 +113,10 @@ class IntentParser(Stage[Transcript]):
             problem = f"{output.problem}; the language model is not running"
             self._intents.publish(replace(output, problem=problem))
 
-    def _on_transcript(self, transcript: Transcript, by_reference: bool) -> None:
+    def _on_transcript(self, transcript: Transcript, reception: Reception) -> None:
         # Partial transcripts are for nodes that must react quickly, to a stop.
         if transcript.is_final:
-            self.receive(transcript, by_reference)
+            self.receive(transcript, reception)
 
     def _open_embedding(self, settings: IntentParserSettings) -> str:
         """Open the model of the embeddings; return what is missing: the grammar works without."""

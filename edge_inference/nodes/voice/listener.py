@@ -11,6 +11,7 @@ from rclpy.action import ActionServer, CancelResponse
 from rclpy.timer import Timer
 
 from edge_inference.action import Listen
+from edge_inference.composition.reception import Reception
 from edge_inference.core.settings import setting
 from edge_inference.core.voice import Transcript
 from edge_inference.nodes.component import LATCHED, Component
@@ -110,8 +111,8 @@ class Listener(Component):
             self.health.count_dropped("refused")
             handle.execute(lambda handle: _end(handle, _empty_transcript(problem)))
 
-    def _on_transcript(self, transcript: Transcript, by_reference: bool) -> None:
-        del by_reference
+    def _on_transcript(self, transcript: Transcript, reception: Reception) -> None:
+        del reception
         with self._lock:
             goal = self._goal
             # Speech from before the goal does not belong to it.

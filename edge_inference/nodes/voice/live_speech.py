@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edge_inference.composition.reception import Reception
 from edge_inference.core.voice import Transcript
 from edge_inference.nodes.component import Component
 from edge_inference.nodes.conversions.hri import live_speech_adapter
@@ -33,8 +34,8 @@ class LiveSpeech(Component):
         """Subscribe to transcripts."""
         self.subscribe_to("transcript", TranscriptAdapter(), self._on_transcript)
 
-    def _on_transcript(self, transcript: Transcript, by_reference: bool) -> None:
-        del by_reference
+    def _on_transcript(self, transcript: Transcript, reception: Reception) -> None:
+        del reception
         if transcript.text:
             self._speech.publish(transcript)
             self.health.count_processed()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from edge_inference.composition.reception import Reception
 from edge_inference.core.runtime.worker import format_error
 from edge_inference.core.settings import setting
 from edge_inference.core.voice import STOP, ActionPlan, Intent, IntentArray, Transcript
@@ -94,16 +95,16 @@ class Planner(Stage[IntentArray]):
             self._say.publish(text)
         self._plans.publish(plan)
 
-    def _on_transcript(self, transcript: Transcript, _: bool) -> None:
+    def _on_transcript(self, transcript: Transcript, _: Reception) -> None:
         self._planner.stop_words = self.parameters.current.stop_words
         self._planner.observe(transcript)
 
-    def _on_intent(self, asked: IntentArray, by_reference: bool) -> None:
+    def _on_intent(self, asked: IntentArray, reception: Reception) -> None:
         if asked.is_only(STOP):  # it waits neither for other intents nor for a plan of a package
             self.emit(self.process(asked, self.parameters.current))
             self.health.count_processed()
         else:
-            self.receive(asked, by_reference)
+            self.receive(asked, reception)
 
     def _on_unreadable_intent(self, error: EdgeInferenceError) -> None:
         """Stop: unreadable intents may have been a stop or a no."""

@@ -6,6 +6,7 @@ import threading
 from dataclasses import dataclass
 from typing import Any
 
+from edge_inference.composition.reception import Reception
 from edge_inference.core.results import CLASSIFICATION, DETECTION, Classification, Detections
 from edge_inference.core.settings import setting
 from edge_inference.nodes.component import Component
@@ -57,14 +58,14 @@ class SceneReporter(Component):
         self.subscribe_to(CLASSIFICATION.topic, result_adapter(CLASSIFICATION), self._on_result)
         self.subscribe_to("command_feedback", FeedbackAdapter(), self._on_feedback)
 
-    def _on_result(self, result: Detections | Classification, by_reference: bool) -> None:
+    def _on_result(self, result: Detections | Classification, reception: Reception) -> None:
         with self._lock:
             # A message contains only the labels of the objects in it.
-            self._scene.add(result, self.now_ns(), all_labels=by_reference)
+            self._scene.add(result, self.now_ns(), all_labels=reception.by_reference)
         self.health.count_processed()
 
-    def _on_feedback(self, feedback: MotionFeedback, by_reference: bool) -> None:
-        del by_reference
+    def _on_feedback(self, feedback: MotionFeedback, reception: Reception) -> None:
+        del reception
         step = feedback.step
         if feedback.state is not MotionState.WAITING or step is None:
             return

@@ -10,6 +10,7 @@ from typing import Any
 from rclpy.timer import Timer
 
 from edge_inference.composition.allocator import release_free_memory
+from edge_inference.composition.reception import Reception
 from edge_inference.core.audio import SAMPLE_RATE, SpeechSegment
 from edge_inference.core.directives.directive import OperatingPoint
 from edge_inference.core.settings import setting
@@ -158,12 +159,12 @@ class SpeechRecognition(Stage[SpeechSegment]):
         """Publish the transcript; an empty one may be the only sign of truncated speech."""
         self._transcripts.publish(output)
 
-    def _receive_mixed(self, segment: SpeechSegment, by_reference: bool) -> None:
-        self.receive(replace(segment, is_mixed=True), by_reference)
+    def _receive_mixed(self, segment: SpeechSegment, reception: Reception) -> None:
+        self.receive(replace(segment, is_mixed=True), reception)
 
-    def _on_intent(self, spoken: IntentArray, by_reference: bool) -> None:
+    def _on_intent(self, spoken: IntentArray, reception: Reception) -> None:
         """Expect a yes or no after intents for which the planner asks a question."""
-        del by_reference
+        del reception
         if spoken.needs_confirmation:
             self._question_ns = spoken.stamp_ns
 

@@ -11,6 +11,7 @@ from rclpy.qos import QoSProfile
 from rclpy.timer import Timer
 
 from edge_inference.backends.base import Backend
+from edge_inference.composition.reception import Reception
 from edge_inference.core.audio import AudioChunk, SpeechSegment
 from edge_inference.core.settings import setting
 from edge_inference.errors import InputError
@@ -146,13 +147,13 @@ class VoiceActivity(Stage[AudioChunk]):
         for segment in output:
             (self._mixed if self._gate.is_mixed else self._segments).publish(segment)
 
-    def _on_chunk(self, chunk: AudioChunk, by_reference: bool) -> None:
+    def _on_chunk(self, chunk: AudioChunk, reception: Reception) -> None:
         if chunk.stamp_ns <= 0 and chunk.sample_rate > 0:
             length = len(chunk.samples)
             stamp_ns = self._arrival.stamp_ns(length, chunk.sample_rate, self.now_ns())
             chunk = replace(chunk, stamp_ns=stamp_ns)
             self.health.note("stamps", "of arrival: the source gives none")
-        self.receive(chunk, by_reference)
+        self.receive(chunk, reception)
 
     def _check_timeout(self) -> None:
         """End an utterance if no audio arrives any more, because the worker is not called then.
@@ -170,10 +171,10 @@ class VoiceActivity(Stage[AudioChunk]):
             self.report_error(InputError(_NO_AUDIO), "timeout", lost=False)
             self.emit(segments)
 
-    def _on_speaking(self, is_speaking: bool, by_reference: bool) -> None:
-        del by_reference
+    def _on_speaking(self, is_speaking: bool, reception: Reception) -> None:
+        del reception
         self._gate.set_speaking(is_speaking, self.parameters.current)
 
-    def _on_listening(self, is_requested: bool, by_reference: bool) -> None:
-        del by_reference
+    def _on_listening(self, is_requested: bool, reception: Reception) -> None:
+        del reception
         self._gate.set_requested(is_requested)

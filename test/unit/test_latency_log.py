@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 
 import numpy as np
@@ -9,9 +10,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_inference.core.runtime.latency import LatencyLog, Percentiles, StageLatency, StageTiming
+from edge_inference.core.runtime.latency import Percentiles, StageLatency, StageTiming
+from edge_inference.observe import quantile_sketch
+from edge_inference.observe.latency_log import LatencyLog
 
 SECOND = 1_000_000_000
+
+
+@pytest.fixture(params=[False, True], ids=["installed", "without fastdigest"])
+def no_digest(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """With what is installed, and without fastdigest."""
+    if request.param:
+        monkeypatch.setattr(quantile_sketch, "_find_digest_class", lambda: None)
+    return bool(request.param)
 
 
 def timing(stage: str = "decode", ms: float | None = 2.0, dropped: str = "") -> StageTiming:
@@ -94,14 +105,16 @@ def test_the_rate_of_a_new_log_uses_its_age(started_ns: int | None, rate: float)
     assert only(log, 2 * SECOND).rate_hz == rate
 
 
-def test_the_rate_of_more_frames_than_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(LatencyLog, "MAX_STAGE_FRAMES", 10)
-    log = LatencyLog(100.0, started_ns=0)
-    for tenth in range(1, 1001):
-        log.add(timing(), tenth * SECOND // 10)
-    stage = only(log, 100 * SECOND)
-    assert (stage.count, stage.window_count) == (1000, 10)
-    assert stage.rate_hz == pytest.approx(10, rel=0.2)
+def test_the_whole_run(no_digest: bool) -> None:
+    log = LatencyLog(None, started_ns=0)
+    for tenth in range(1, 5001):
+        log.add(timing(ms=float(tenth)), tenth * SECOND // 10)
+    report = log.report(500 * SECOND)
+    (stage,) = report.stages
+    assert report.window_s == 500.0
+    assert (stage.count, stage.window_count, stage.rate_hz) == (5000, 5000, 10.0)
+    assert (stage.process.mean, stage.process.max) == (2500.5, 5000.0)
+    assert stage.process.p99 == pytest.approx(4950, abs=15)
 
 
 def test_a_window_that_shrinks() -> None:
@@ -137,22 +150,59 @@ def test_further_drop_reasons_count_as_other() -> None:
     assert sum(drops.values()) == 1000
 
 
-def test_the_number_of_frames_of_all_stages_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(LatencyLog, "MAX_FRAMES", 60)
-    log = LatencyLog(100.0, started_ns=0)
-    for tenth in range(1, 1001):
-        log.add(timing("fast"), tenth * SECOND // 10)
-        if tenth % 100 == 0:
-            log.add(timing("slow"), tenth * SECOND // 10)
-    fast, slow = log.report(100 * SECOND).stages
-    assert (fast.count, fast.window_count) == (1000, 50)
-    assert (slow.count, slow.window_count) == (10, 10)
-    assert fast.rate_hz == pytest.approx(10, rel=0.1)
-    assert slow.rate_hz == pytest.approx(0.1, rel=0.1)
-    log.report(300 * SECOND)
-    for _ in range(60):
-        log.add(timing("late"), 300 * SECOND)
-    assert [each.window_count for each in log.report(300 * SECOND).stages] == [0, 0, 60]
+def test_the_window_moves_in_slots(no_digest: bool) -> None:
+    """After a change the percentiles follow within a window and a slot."""
+    log = LatencyLog(10.0, started_ns=0)
+    for hundredth in range(1, 6001):
+        slow = 40.0 if hundredth >= 3000 else 4.0
+        log.add(timing(ms=slow), hundredth * SECOND // 100)
+        if hundredth == 3400:
+            assert only(log, 34 * SECOND).process.p50 == 4.0
+    stage = only(log, 60 * SECOND)
+    assert stage.process.p50 == stage.process.p99 == 40.0
+    assert 1000 <= stage.window_count <= 1100
+    assert stage.rate_hz == pytest.approx(100, rel=0.01)
+
+
+def test_lost_messages_are_counts_beside_the_frames() -> None:
+    log = LatencyLog()
+    log.add(dataclasses.replace(timing(), lost=3), SECOND)
+    log.add(dataclasses.replace(timing(ms=None, dropped="superseded"), lost=2), SECOND)
+    stage = only(log, SECOND)
+    assert (stage.count, stage.drops) == (1, {"lost": 5, "superseded": 1})
+
+
+def test_the_age_at_publish_and_the_deadline() -> None:
+    log = LatencyLog(deadline_ms=50.0)
+    for age, publish in ((40.0, 5.0), (48.0, 3.0), (49.0, None), (None, 90.0), (60.0, 1.0)):
+        log.add(StageTiming("s", "/s", 0.5, 1.0, age, publish_ms=publish), SECOND)
+    report = log.report(SECOND)
+    (stage,) = report.stages
+    assert report.deadline_ms == 50.0
+    assert stage.deadline_misses == 2  # 51 and 61; an unknown age is none
+    assert stage.published_age.max == 61.0
+    assert stage.published_age.mean == pytest.approx((45 + 51 + 49 + 61) / 4)
+    assert stage.publish.max == 90.0
+
+
+def test_times_that_only_some_frames_have() -> None:
+    log = LatencyLog()
+    log.add(timing(), SECOND)
+    assert only(log, SECOND).receive == only(log, SECOND).device == Percentiles()
+    log.add(dataclasses.replace(timing(), receive_ms=7.0, device_ms=0.5), SECOND)
+    stage = only(log, SECOND)
+    assert (stage.receive.p50, stage.receive.max, stage.device.mean) == (7.0, 7.0, 0.5)
+
+
+def test_clock_faults_are_counted_by_kind_and_limited() -> None:
+    log = LatencyLog()
+    for number in range(1000):
+        fault = "stamp_zero" if number < 10 else f"made up {number}"
+        log.add(StageTiming("s", "/s", 0.5, 1.0, None, clock_fault=fault), SECOND)
+    faults = only(log, SECOND).clock_faults
+    assert faults["stamp_zero"] == 10
+    assert len(faults) <= 33
+    assert sum(faults.values()) == 1000
 
 
 def test_many_threads_can_add_records() -> None:

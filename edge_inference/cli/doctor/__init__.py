@@ -1,0 +1,1 @@
+"""``edge-inference doctor``: the examination of this machine, and its report."""

@@ -1,0 +1,98 @@
+"""Timelines and latencies as text and as JSON, for every command that runs a pipeline."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any
+
+from edge_inference.core.runtime.latency import LatencyReport, Percentiles, StageLatency
+from edge_inference.observe.frame_timeline import FrameTimeline, Segment, SegmentKind
+
+#: Shorter segments are left out of a line of text.
+_MIN_SHOWN_MS = 0.05
+_LOST = "lost"
+
+
+def timeline_to_json(timeline: FrameTimeline | None) -> dict[str, Any]:
+    """Return the way of a frame as keys of its JSON object; all None or empty without one."""
+    segments = () if timeline is None else timeline.segments
+    return {
+        "timeline": [_segment_to_json(segment) for segment in segments],
+        "sum_ms": None if timeline is None else rounded(timeline.sum_ms),
+        "end_to_end_ms": None if timeline is None else rounded(timeline.end_to_end_ms),
+        "clock_fault": "" if timeline is None else timeline.clock_fault,
+    }
+
+
+def format_timeline(timeline: FrameTimeline) -> str:
+    """Return the way of a frame as one line of text, in milliseconds, with the sum."""
+    shown = [each for each in timeline.segments if each.ms is None or each.ms >= _MIN_SHOWN_MS]
+    total = timeline.sum_ms
+    text = ", ".join(map(_format_segment, shown))
+    return f"{text} = {total:.1f} ms" if total is not None else f"{text} ms"
+
+
+def stage_to_json(stage: StageLatency) -> dict[str, Any]:
+    """Return the figures of a stage."""
+    return {
+        "count": stage.count,
+        "rate_hz": rounded(stage.rate_hz),
+        "process_ms": percentiles_to_json(stage.process),
+        "queue_ms": percentiles_to_json(stage.queue),
+        "age_ms": percentiles_to_json(stage.age),
+        "dropped": stage.drops,
+        "transport_ms": percentiles_to_json(stage.transport),
+        "receive_ms": percentiles_to_json(stage.receive),
+        "device_ms": percentiles_to_json(stage.device),
+        "publish_ms": percentiles_to_json(stage.publish),
+        "age_at_publish_ms": percentiles_to_json(stage.published_age),
+        "clock_faults": stage.clock_faults,
+    }
+
+
+def percentiles_to_json(figures: Percentiles) -> dict[str, float | None]:
+    """Return percentiles by name."""
+    return {name: rounded(value) for name, value in asdict(figures).items()}
+
+
+def rounded(value: float | None) -> float | None:
+    """Return a number with three decimals; None where it is unknown."""
+    return None if value is None else round(value, 3)
+
+
+def count_lost(stages: Iterable[StageLatency]) -> int:
+    """Return how many messages were lost on the way to any stage."""
+    return sum(stage.drops.get(_LOST, 0) for stage in stages)
+
+
+def count_clock_faults(report: LatencyReport) -> dict[str, int]:
+    """Return the number of frames with each clock fault.
+
+    A fault of a stamp counts at the stage that reports most of them, a fault between stages at the
+    last stage.
+    """
+    found: Counter[str] = Counter()
+    for faults in (*(s.clock_faults for s in report.stages), *(e.clock_faults for e in report.ends)):
+        for name, count in faults.items():
+            found[name] = max(found[name], count)
+    return dict(found)
+
+
+def _segment_to_json(segment: Segment) -> dict[str, Any]:
+    written = {
+        "segment": segment.kind.value,
+        "stage": segment.stage,
+        "ms": rounded(segment.ms),
+    }
+    if segment.device_ms is not None:
+        written["device_ms"] = rounded(segment.device_ms)
+    return written
+
+
+def _format_segment(segment: Segment) -> str:
+    ms = "?" if segment.ms is None else f"{segment.ms:.1f}"
+    is_process = segment.kind is SegmentKind.PROCESS
+    name = segment.stage if is_process else f"{segment.stage} {segment.kind.value}"
+    return f"{name} {ms}"

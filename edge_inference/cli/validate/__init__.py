@@ -1,0 +1,1 @@
+"""``edge-inference validate``: runs scenarios and judges their targets."""

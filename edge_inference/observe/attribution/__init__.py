@@ -1,0 +1,1 @@
+"""Attribution: what held frames up, in ranked causes with their evidence."""

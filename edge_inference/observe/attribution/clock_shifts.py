@@ -1,0 +1,128 @@
+"""Finds by how much the ages in timings are wrong, because a clock or the stamps moved.
+
+On the steady clock, the time of a node's clock at the end of a stage advances like the end itself:
+a difference between two frames is a step of that clock. A source whose stamps step, while its
+frames keep arriving at their rate, has a clock of its own that was set.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edge_inference.core.runtime.latency import StageTiming
+from edge_inference.observe.attribution.frame_ways import FrameStep
+
+#: Smaller shifts have other reasons: a thread was interrupted between two clock readings.
+_MIN_SHIFT_MS = 2.5
+#: A time server may slew the clock by this much; a step is faster.
+_SLEW = 600e-6
+#: A shift lasts at least this many frames.
+_MIN_LENGTH = 3
+
+
+@dataclass(frozen=True)
+class ClockShift:
+    """The age of one frame is wrong by ``ms``; ``subject`` is the clock that moved."""
+
+    subject: str
+    ms: float
+
+
+def node_clock_shifts(timings: Iterable[StageTiming]) -> dict[int, ClockShift]:
+    """Return the shifts of the nodes' clocks, by ``id`` of the timing.
+
+    The reference is the clock that most nodes of the machine have at the start of the window.
+    """
+    machines: dict[int, list[StageTiming]] = defaultdict(list)
+    for timing in timings:
+        if timing.ended_ns and timing.stamp_ns and timing.age_ms is not None:
+            machines[timing.clock_id].append(timing)
+    shifts: dict[int, ClockShift] = {}
+    for records in machines.values():
+        shifts |= _machine_shifts(sorted(records, key=lambda timing: timing.ended_ns))
+    return shifts
+
+
+def stamp_shifts(steps: Sequence[FrameStep]) -> dict[int, ClockShift]:
+    """Return the shifts of the stamps of each source, by ``id`` of the timing.
+
+    The reference are the stamps at the start of the window.
+    """
+    sources: dict[tuple[str, str], list[FrameStep]] = defaultdict(list)
+    for step in steps:
+        if step.before is None and step.way_ms is not None:
+            sources[step.timing.frame_id, step.timing.node].append(step)
+    shifts: dict[int, ClockShift] = {}
+    for (frame_id, _), each in sources.items():
+        ordered = sorted(each, key=lambda step: step.timing.arrived_ns)
+        for step, ms in zip(ordered, _source_shifts(ordered), strict=True):
+            if abs(ms) > _MIN_SHIFT_MS:
+                shifts[id(step.timing)] = ClockShift(f"stamps of {frame_id or 'the source'}", ms)
+    return shifts
+
+
+def _machine_shifts(records: Sequence[StageTiming]) -> dict[int, ClockShift]:
+    offsets = [_offset_ms(timing, records[0]) for timing in records]
+    reference = float(np.median(offsets[: max(_MIN_LENGTH, len(offsets) // 5)]))
+    by_node: dict[str, list[int]] = defaultdict(list)
+    for index, timing in enumerate(records):
+        by_node[timing.node].append(index)
+    lasting: dict[int, float] = {}
+    for indices in by_node.values():
+        differences = [offsets[index] - reference for index in indices]
+        lasting |= dict(zip(indices, _lasting(differences), strict=True))
+    moved: dict[int, float] = {}
+    for index, ms in lasting.items():
+        slewed_ms = (records[index].ended_ns - records[0].ended_ns) / 1e6 * _SLEW
+        if abs(ms) > _MIN_SHIFT_MS + slewed_ms:
+            moved[index] = ms
+    nodes = {records[index].node for index in moved}
+    is_common = len(by_node) > 1 and len(nodes) == len(by_node)
+    return {
+        id(records[index]): ClockShift("system clock" if is_common else records[index].node, ms)
+        for index, ms in moved.items()
+    }
+
+
+def _offset_ms(timing: StageTiming, first: StageTiming) -> float:
+    """Return the node's clock minus the steady clock, both since the first record."""
+    stamp_ms = (timing.stamp_ns - first.stamp_ns) / 1e6
+    return stamp_ms + (timing.age_ms or 0.0) - (timing.ended_ns - first.ended_ns) / 1e6
+
+
+def _lasting(values: Sequence[float]) -> list[float]:
+    """Return the median of each value and its neighbors: single values are noise."""
+    if len(values) < _MIN_LENGTH:
+        return [0.0] * len(values)
+    padded = [values[0], *values, values[-1]]
+    return [sorted(padded[index : index + 3])[1] for index in range(len(values))]
+
+
+def _source_shifts(steps: Sequence[FrameStep]) -> list[float]:
+    """Return the accumulated steps of a source's stamps at each frame."""
+    shifts = [0.0]
+    if len(steps) < 2 * _MIN_LENGTH:
+        return [0.0] * len(steps)
+    stamps_ms = np.diff([step.timing.stamp_ns for step in steps]) / 1e6
+    arrivals_ms = np.diff([step.timing.arrived_ns for step in steps]) / 1e6
+    period_ms = float(np.median(arrivals_ms))
+    ways_ms = [step.way_ms or 0.0 for step in steps]
+    for index, (stamp_ms, arrival_ms) in enumerate(zip(stamps_ms, arrivals_ms, strict=True)):
+        step_ms = arrival_ms - stamp_ms
+        if abs(step_ms) < _MIN_SHIFT_MS:
+            shifts.append(shifts[-1])
+            continue
+        before = ways_ms[max(0, index + 1 - _MIN_LENGTH) : index + 1]
+        after = ways_ms[index + 1 : index + 1 + _MIN_LENGTH]
+        lasting_ms = float(np.median(after) - np.median(before))
+        is_step = (
+            abs(lasting_ms - step_ms) < 0.3 * abs(step_ms)
+            # The stamps jump, not the arrivals.
+            and abs(arrival_ms - period_ms) < 0.3 * abs(step_ms)
+        )
+        shifts.append(shifts[-1] + (step_ms if is_step else 0.0))
+    return shifts

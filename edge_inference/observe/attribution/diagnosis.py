@@ -1,0 +1,256 @@
+"""Diagnoses a window: ranks what held its frames up by milliseconds."""
+
+from __future__ import annotations
+
+import bisect
+import dataclasses
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from edge_inference.core.directives.directive import DirectiveLevel
+from edge_inference.core.platform_state import PlatformReport
+from edge_inference.core.reading import Role
+from edge_inference.core.runtime.latency import StageTiming
+from edge_inference.observe.attribution.cause import Cause, Diagnosis, Finding
+from edge_inference.observe.attribution.charging import Charging, way_name
+from edge_inference.observe.attribution.clock_shifts import (
+    ClockShift,
+    node_clock_shifts,
+    stamp_shifts,
+)
+from edge_inference.observe.attribution.evidence import ChargeSum, EvidenceWriter
+from edge_inference.observe.attribution.frame_ways import FrameStep, join_frames
+from edge_inference.observe.attribution.observation import (
+    Baseline,
+    Observation,
+    stage_normals,
+    way_normals,
+)
+from edge_inference.observe.attribution.process_holds import process_windows
+from edge_inference.observe.attribution.remedies import find_remedy
+
+# A cause counts if it takes so much of a frame on average.
+_MIN_MEAN_MS, _MIN_SHARE = 0.5, 0.03
+#: Consequences of a busy stage, whose causes are charged with the waiting time.
+_CONSEQUENCES = {"superseded"}
+#: Not a fault.
+_EXPECTED_DROPS = {"stopped", "robot_speaking"}
+#: A report of the platform holds for this long.
+_REPORT_NS = 3_000_000_000
+#: Where more of the frames do not go on, they do not need to.
+_MAX_MISSING = 0.7
+
+_Sums = dict[tuple[Cause, str], ChargeSum]
+
+
+def diagnose(observation: Observation, baseline: Baseline | None = None) -> Diagnosis:
+    """Say what held the frames of a window up, the worst first.
+
+    What is normal for each stage comes from ``baseline``, else from the least disturbed frames of
+    the window itself; a disturbance of all frames is then only found if it is never normal, such
+    as a wait for a core.
+    """
+    timings = list(observation.timings)
+    steps = _shifted_steps(timings)
+    if not steps:
+        return Diagnosis((), 0, 0.0, _unknown(observation, steps))
+    own = Baseline(stage_normals(timings), way_normals(step for step, _ in steps))
+    if baseline is not None:
+        own = Baseline({**own.stages, **baseline.stages}, {**own.ways, **baseline.ways})
+    processes = process_windows(observation.statistics)
+    charging = Charging(own, processes, _throttle_times(observation.reports))
+    sums: _Sums = defaultdict(ChargeSum)
+    plain = [step for step, _ in steps]
+    for step, shares in charging.charge(plain):
+        for (cause, subject), ms in shares.items():
+            sums[cause, subject].add(step.frame, step.timing.node, ms)
+    frames = max(Counter(step.timing.node for step in plain).values())
+    period_ms = _period_ms(plain)
+    _add_clocks(steps, period_ms, sums)
+    _add_drops(plain, observation.reports, period_ms, sums)
+    _add_missing(plain, period_ms, sums)
+    usual_ms = sum(normal.process.ms for normal in own.stages.values())
+    limit_ms = max(_MIN_MEAN_MS, _MIN_SHARE * usual_ms)
+    writer = EvidenceWriter(observation, plain, own, processes, frames, period_ms)
+    kept = {key: each for key, each in sums.items() if each.total_ms / frames >= limit_ms}
+    findings = [
+        _finding(cause, subject, each, frames, writer) for (cause, subject), each in kept.items()
+    ]
+    held: Counter[tuple[str, int]] = Counter()
+    for each in kept.values():
+        held.update(each.by_frame)
+    ended = [step.timing.ended_ns for step in plain]
+    return Diagnosis(
+        tuple(sorted(findings, key=lambda finding: finding.ms, reverse=True)),
+        frames,
+        (max(ended) - min(ended)) / 1e9,
+        _unknown(observation, steps),
+        dict(held),
+    )
+
+
+def _shifted_steps(timings: Sequence[StageTiming]) -> list[tuple[FrameStep, ClockShift | None]]:
+    """Return the steps of all frames, with what is wrong with their ages."""
+    node_shifts = node_clock_shifts(timings)
+    steps = [
+        dataclasses.replace(step, shift_ms=shift.ms) if shift else step
+        for step in join_frames(timings)
+        for shift in (node_shifts.get(id(step.timing)),)
+    ]
+    source_shifts = stamp_shifts(steps)
+    shifted: list[tuple[FrameStep, ClockShift | None]] = []
+    for step in steps:
+        shift = node_shifts.get(id(step.timing))
+        if (source := source_shifts.get(id(step.timing))) is not None:
+            step = dataclasses.replace(step, shift_ms=step.shift_ms + source.ms)
+        shifted.append((step, shift or source))
+    return shifted
+
+
+def _finding(
+    cause: Cause, subject: str, charges: ChargeSum, frames: int, writer: EvidenceWriter
+) -> Finding:
+    reason = ""
+    if cause is Cause.DROPS and charges.details:
+        reason = charges.details.most_common(1)[0][0]
+    hint, parameter = find_remedy(cause, writer.stage_of(subject), reason)
+    return Finding(
+        cause=cause,
+        subject=subject,
+        ms=charges.total_ms / frames,
+        evidence=writer.write(cause, subject, charges),
+        hint=hint,
+        parameter=parameter,
+        frames=len(charges.by_frame),
+        worst_ms=charges.worst_ms,
+        nodes=tuple(node for node, _ in charges.by_node.most_common()),
+    )
+
+
+def _throttle_times(reports: Sequence[PlatformReport]) -> Callable[[int], bool]:
+    """Return a function that tells whether the machine throttled at a moment."""
+    ordered = sorted(reports, key=lambda report: report.now_ns)
+    moments = [report.now_ns for report in ordered]
+
+    def is_throttled(now_ns: int) -> bool:
+        # Throttling was found between the report before and this one.
+        index = bisect.bisect_left(moments, now_ns)
+        near = ordered[max(0, index - 1) : index + 1]
+        return any(
+            _throttles(report) for report in near if abs(report.now_ns - now_ns) < _REPORT_NS
+        )
+
+    return is_throttled
+
+
+def _throttles(report: PlatformReport) -> bool:
+    return bool(report.throttling) or any(
+        reading.value is not None
+        and reading.throttle is not None
+        and reading.value >= reading.throttle
+        for reading in report.state.by_role(Role.CONTROL)
+    )
+
+
+def _period_ms(steps: Sequence[FrameStep]) -> float:
+    """Return the median time between two frames of the stage with most frames."""
+    arrivals: dict[str, list[int]] = defaultdict(list)
+    for step in steps:
+        arrivals[step.timing.node].append(step.timing.arrived_ns)
+    longest = max(arrivals.values(), key=len)
+    return float(np.median(np.diff(sorted(longest)))) / 1e6 if len(longest) > 1 else 0.0
+
+
+def _add_clocks(
+    steps: Sequence[tuple[FrameStep, ClockShift | None]], period_ms: float, sums: _Sums
+) -> None:
+    for step, shift in steps:
+        timing = step.timing
+        if shift is not None:
+            charges = sums[Cause.CLOCK, shift.subject]
+            # The shift of a clock that several stages use counts once for a frame.
+            if step.frame not in charges.by_frame:
+                charges.add(step.frame, timing.node, abs(shift.ms))
+            charges.details[f"moved by {shift.ms:.0f} ms"] += 1
+        if timing.clock_fault:
+            # The age of the frame is unknown, so it is as late as if it was missing.
+            charges = sums[Cause.CLOCK, f"stamps of {timing.frame_id or 'the source'}"]
+            if step.frame not in charges.by_frame:
+                charges.add(step.frame, timing.node, period_ms)
+            charges.details[timing.clock_fault] += 1
+
+
+def _add_drops(
+    steps: Sequence[FrameStep],
+    reports: Sequence[PlatformReport],
+    period_ms: float,
+    sums: _Sums,
+) -> None:
+    is_limited = any(report.level is not DirectiveLevel.FULL for report in reports)
+    for step in steps:
+        timing = step.timing
+        if timing.lost:
+            charges = sums[Cause.LOST_MESSAGES, way_name(step)]
+            charges.add(step.frame, timing.node, timing.lost * period_ms)
+            charges.details["messages lost"] += timing.lost
+        if not timing.dropped or timing.dropped in _CONSEQUENCES | _EXPECTED_DROPS:
+            continue
+        by_manager = timing.dropped == "rate_limited" and is_limited
+        key = (Cause.THROTTLING, "machine") if by_manager else (Cause.DROPS, timing.node)
+        sums[key].add(step.frame, timing.node, period_ms)
+        sums[key].details[timing.dropped] += 1
+
+
+def _add_missing(steps: Sequence[FrameStep], period_ms: float, sums: _Sums) -> None:
+    """Charge the frames that left a stage and arrived nowhere, where others went on."""
+    left: dict[str, list[FrameStep]] = defaultdict(list)
+    targets: dict[str, Counter[str]] = defaultdict(Counter)
+    followed: set[int] = set()
+    last_ns: dict[str, int] = {}
+    lost: Counter[str] = Counter()
+    for step in steps:
+        if not step.timing.dropped:
+            left[step.timing.node].append(step)
+        if step.before is not None:
+            origin = step.before.node
+            followed.add(id(step.before))
+            targets[origin][step.timing.node] += 1
+            last_ns[origin] = max(last_ns.get(origin, 0), step.timing.arrived_ns)
+            lost[origin] += step.timing.lost
+    for origin, counts in targets.items():
+        # Later frames may still be on their way.
+        complete = [each for each in left[origin] if each.timing.published_ns < last_ns[origin]]
+        missing = [each for each in complete if id(each.timing) not in followed]
+        if len(missing) > _MAX_MISSING * len(complete) or len(missing) <= lost[origin]:
+            continue
+        target = counts.most_common(1)[0][0]
+        charges = sums[Cause.DROPS, f"{origin} to {target}"]
+        for step in missing:
+            charges.add(step.frame, target, period_ms)
+            charges.details["not arrived"] += 1
+
+
+def _unknown(
+    observation: Observation, steps: Sequence[tuple[FrameStep, ClockShift | None]]
+) -> tuple[str, ...]:
+    """Say what cannot be told from this observation."""
+    unknown = []
+    if not observation.timings:
+        return ("everything: no stage published timings",)
+    without_times = sum(not timing.ended_ns for timing in observation.timings)
+    if without_times:
+        unknown.append(f"{without_times} timings without ended_ns: they are not counted")
+    watched = {node for each in observation.statistics for node in each.nodes}
+    nodes = {step.timing.node for step, _ in steps}
+    if missing := sorted(nodes - watched):
+        unknown.append(
+            f"interpreter lock, stops and executor of {', '.join(missing)}: no process_statistics; "
+            "add edge_inference::ProcessMonitor to the container"
+        )
+    if any(step.timing.cpu_ms is None and not step.timing.dropped for step, _ in steps):
+        unknown.append("computing apart from waiting: some timings have no cpu_ms")
+    if not observation.reports:
+        unknown.append("throttling: no platform_state; run the pipeline with thermal:=ramp")
+    return tuple(unknown)

@@ -1,0 +1,73 @@
+"""The way of each frame through the stages: which record follows which."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from edge_inference.core.runtime.latency import StageTiming
+
+#: The end of a stage and the arrival at the next are measured at nearly the same moment.
+_SLACK_NS = 200_000
+
+
+@dataclass(frozen=True)
+class FrameStep:
+    """A frame in one stage. ``before`` is where it came from; None for the first stage.
+
+    ``shift_ms`` is by how much the age is wrong, because a clock moved.
+    """
+
+    timing: StageTiming
+    before: StageTiming | None = None
+    shift_ms: float = 0.0
+
+    @property
+    def frame(self) -> tuple[str, int]:
+        """What identifies the frame."""
+        return self.timing.frame_id, self.timing.stamp_ns
+
+    @property
+    def way(self) -> tuple[str, str]:
+        """The nodes from which and to which the frame went; the first is empty for the capture."""
+        return ("" if self.before is None else self.before.node), self.timing.node
+
+    @property
+    def way_ms(self) -> float | None:
+        """The time from the end of the stage before, or from capture, to the arrival."""
+        timing = self.timing
+        if self.before is not None:
+            return (timing.arrived_ns - self.before.ended_ns) / 1e6
+        if timing.age_ms is None:
+            return None
+        return timing.age_ms - self.shift_ms - timing.queue_ms - (timing.process_ms or 0.0)
+
+
+def join_frames(timings: Iterable[StageTiming]) -> list[FrameStep]:
+    """Return the steps of all frames, ordered by their end; records without times are left out.
+
+    A frame came from the stage that ended last before its arrival.
+    """
+    frames: dict[tuple[str, str, int, int], list[StageTiming]] = defaultdict(list)
+    for timing in timings:
+        if timing.ended_ns:
+            namespace = timing.node.rpartition("/")[0]
+            key = (namespace, timing.frame_id, timing.stamp_ns, timing.clock_id)
+            frames[key].append(timing)
+    steps = [
+        FrameStep(timing, _find_before(timing, records))
+        for records in frames.values()
+        for timing in records
+    ]
+    return sorted(steps, key=lambda step: step.timing.ended_ns)
+
+
+def _find_before(timing: StageTiming, records: Sequence[StageTiming]) -> StageTiming | None:
+    arrived_ns = timing.arrived_ns + _SLACK_NS
+    before = [
+        each
+        for each in records
+        if each.node != timing.node and not each.dropped and each.ended_ns <= arrived_ns
+    ]
+    return max(before, key=lambda each: each.ended_ns, default=None)

@@ -1,0 +1,81 @@
+"""What held the threads of each process up, and when."""
+
+from __future__ import annotations
+
+import bisect
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from edge_inference.core.runtime.process_statistics import Hold, ProcessStatistics
+from edge_inference.observe.heartbeat import PERIOD_MS
+
+#: Where so many heartbeats waited for the interpreter lock, some thread always wants it.
+_CONTENDED_SHARE = 0.4
+_PERIOD_NS = round(PERIOD_MS * 1e6)
+
+
+class Held(NamedTuple):
+    """For how long the threads of a process were held up within some time, in milliseconds."""
+
+    lock_ms: float = 0.0
+    run_queue_ms: float = 0.0
+    stopped_ms: float = 0.0
+
+
+class ProcessWindow:
+    """One process in a window."""
+
+    def __init__(self, pid: int, statistics: Iterable[ProcessStatistics]) -> None:
+        self.pid = pid
+        self.statistics = sorted(statistics, key=lambda each: each.begin_ns)
+        self.holds = sorted(
+            (hold for each in self.statistics for hold in each.holds),
+            key=lambda hold: hold.begin_ns,
+        )
+        self._begins_ns = [hold.begin_ns for hold in self.holds]
+        self._longest_ns = max((hold.end_ns - hold.begin_ns for hold in self.holds), default=0)
+        covered_ms = sum((each.end_ns - each.begin_ns) / 1e6 for each in self.statistics)
+        locked = sum(hold.lock_ms > 0.0 for hold in self.holds)
+        #: Whether threads wait for the interpreter lock all the time, each time only shortly.
+        self.is_contended = locked > _CONTENDED_SHARE * covered_ms / PERIOD_MS
+        self.major_faults = sum(each.major_faults for each in self.statistics)
+
+    @property
+    def name(self) -> str:
+        """The process in words."""
+        return f"process {self.pid}"
+
+    def held(self, begin_ns: int, end_ns: int) -> Held:
+        """Return how long its threads were held up between two moments.
+
+        A hold may have begun up to a heartbeat earlier than it was noticed.
+        """
+        lock = run_queue = stopped = 0.0
+        first = bisect.bisect_left(self._begins_ns, begin_ns - self._longest_ns)
+        last = bisect.bisect_right(self._begins_ns, end_ns + _PERIOD_NS)
+        for hold in self.holds[first:last]:
+            if hold.is_stopped:
+                stopped += _overlap_ms(hold, begin_ns, end_ns, _PERIOD_NS)
+                continue
+            share = hold.lock_ms / hold.wait_ms if hold.wait_ms else 0.0
+            lock += share * _overlap_ms(hold, begin_ns, end_ns, _PERIOD_NS)
+            run_queue += (1.0 - share) * _overlap_ms(hold, begin_ns, end_ns, 0)
+        length_ms = (end_ns - begin_ns) / 1e6
+        return Held(min(lock, length_ms), min(run_queue, length_ms), min(stopped, length_ms))
+
+
+def process_windows(statistics: Iterable[ProcessStatistics]) -> dict[str, ProcessWindow]:
+    """Return the process of each node."""
+    by_pid: dict[tuple[int, int], list[ProcessStatistics]] = defaultdict(list)
+    for each in statistics:
+        by_pid[each.clock_id, each.pid].append(each)
+    processes = [ProcessWindow(pid, each) for (_, pid), each in by_pid.items()]
+    return {
+        node: process for process in processes for each in process.statistics for node in each.nodes
+    }
+
+
+def _overlap_ms(hold: Hold, begin_ns: int, end_ns: int, early_ns: int) -> float:
+    overlap_ns = min(hold.end_ns, end_ns) - max(hold.begin_ns - early_ns, begin_ns)
+    return max(0, overlap_ns) / 1e6

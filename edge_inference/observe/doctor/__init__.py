@@ -1,0 +1,1 @@
+"""Finds what makes a machine slow, or its measurements unreliable, before anything is measured."""

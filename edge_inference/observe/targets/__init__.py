@@ -1,0 +1,1 @@
+"""Targets of a pipeline, and whether measurements meet them."""
