@@ -96,7 +96,10 @@ class Component(LifecycleNode):
 
     def now_ns(self) -> int:
         """Return the time of the node's clock (simulated time where ``use_sim_time`` is set)."""
-        return int(self.get_clock().now().nanoseconds)
+        clock = self.get_clock()
+        # The clock of every node is the system's, unless time is simulated; a call of rclpy's clock
+        # takes several microseconds.
+        return int(clock.now().nanoseconds) if clock.ros_time_is_active else time.time_ns()
 
     def make_timer(self, period_s: float, callback: Callable[[], None]) -> Timer:
         """Make a timer on the steady clock, which also runs while simulated time stands still."""
@@ -149,7 +152,7 @@ class Component(LifecycleNode):
             self,
             adapter,
             topic,
-            self.guard(callback),
+            self.guard(self._count_lost(callback)),
             self.guard(on_error or self.report_error),
             qos,
             match_reliability,
@@ -170,6 +173,19 @@ class Component(LifecycleNode):
         if self._follow_timer is not None:
             self.destroy_timer(self._follow_timer)
             self._follow_timer = None
+
+    def _count_lost(
+        self, callback: Callable[[Object, Reception], None]
+    ) -> Callable[[Object, Reception], None]:
+        """Return a callback that also counts the messages that were lost before its one."""
+
+        @functools.wraps(callback)
+        def call(item: Object, reception: Reception) -> None:
+            if reception.lost:
+                self.health.count_dropped("lost", reception.lost)
+            callback(item, reception)
+
+        return call
 
     def _follow_publishers(self) -> None:
         for subscription in self._own_subscriptions:
