@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from edge_inference.backends.gpu import GpuMemory, gpu_memory
 from edge_inference.cli.error_reporter import ErrorReporter
@@ -60,7 +60,7 @@ class PipelineProfileOptions:
 
 
 class _Session(Protocol):
-    def tap(self, topic: str, callback: Callable[..., None]) -> None: ...
+    def tap(self, topic: str, callback: Callable[[Any], None]) -> object: ...
 
     def start(self) -> None: ...
 
