@@ -89,9 +89,9 @@ class PerceptionLiveTable(RunOutput):
 
     def _render_faults(self, progress: RunProgress) -> list[Text]:
         faults = describe_clock_faults(count_clock_faults(progress.latency))
-        if end := result_end(progress.latency):
-            if end.deadline_misses:
-                faults.append(f"deadline misses: {end.deadline_misses}")
+        end = result_end(progress.latency)
+        if end is not None and end.deadline_misses:
+            faults.append(f"deadline misses: {end.deadline_misses}")
         return [Text(fault, "yellow") for fault in faults]
 
     def _render_findings(self) -> Text:

@@ -74,7 +74,10 @@ def count_clock_faults(report: LatencyReport) -> dict[str, int]:
     last stage.
     """
     found: Counter[str] = Counter()
-    for faults in (*(s.clock_faults for s in report.stages), *(e.clock_faults for e in report.ends)):
+    for faults in (
+        *(s.clock_faults for s in report.stages),
+        *(e.clock_faults for e in report.ends),
+    ):
         for name, count in faults.items():
             found[name] = max(found[name], count)
     return dict(found)
