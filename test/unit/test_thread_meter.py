@@ -75,6 +75,14 @@ def test_a_kernel_without_the_counters_has_no_times(tmp_path: Path) -> None:
     assert not ThreadMeter(7, tmp_path).sample()
 
 
+def test_the_memory_of_a_process(tmp_path: Path) -> None:
+    (tmp_path / "7").mkdir()
+    (tmp_path / "7" / "statm").write_text("9000 512 300 1 0 800 0\n")
+    expected_mib = 512 * os.sysconf("SC_PAGE_SIZE") / 2**20
+    assert ThreadMeter(7, tmp_path).resident_mib() == expected_mib
+    assert ThreadMeter(8, tmp_path).resident_mib() is None
+
+
 def test_a_busy_thread_of_this_process() -> None:
     meter = ThreadMeter(os.getpid())
     meter.sample()

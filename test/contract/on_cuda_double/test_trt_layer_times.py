@@ -12,6 +12,7 @@ from onnx import TensorProto, helper
 
 import tensorrt_double
 from double_control import Double
+from edge_inference.backends.gpu import gpu_memory
 from edge_inference.errors import BackendError
 from edge_inference.observe.profiling.layer_trace import trace_profile
 from edge_inference.observe.profiling.layers import measure_layers
@@ -84,6 +85,13 @@ def test_a_backend_without_reports_records_its_graph_as_before(network: Path) ->
 def test_an_engine_that_reports_nothing(network: Path) -> None:
     with pytest.raises(BackendError, match="at least one layer, got none"):
         measure_layers(make_backend(network), INPUT, 2)
+
+
+def test_memory_of_a_gpu_that_is_not_in_use(double: Double) -> None:
+    with pytest.raises(BackendError, match="this process does not use GPU 0"):
+        gpu_memory()
+    with pytest.raises(BackendError, match="GPU 7"):
+        gpu_memory(7)
 
 
 def test_layers_of_a_closed_backend(network: Path) -> None:
