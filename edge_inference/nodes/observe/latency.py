@@ -19,6 +19,7 @@ from edge_inference.errors import InputError
 from edge_inference.nodes.component import Component
 from edge_inference.nodes.conversions.numbers import Float32Adapter
 from edge_inference.nodes.conversions.timing import LatencyReportAdapter, StageTimingAdapter
+from edge_inference.nodes.observe.target_diagnostics import TargetDiagnostics
 from edge_inference.observe.clock_faults import count_clock_faults, describe_clock_faults
 from edge_inference.observe.pipeline_latency import PipelineLatency
 from edge_inference.observe.timeline_collector import TimelineCollector
@@ -43,6 +44,15 @@ class LatencySettings:
         minimum=0.0,
         maximum=3_600_000.0,
     )
+    targets: str = setting(
+        "",
+        "file of targets that are judged on /diagnostics, or the name of a shipped one; empty: "
+        "none",
+        read_only=True,
+    )
+    targets_window_s: float = setting(
+        60.0, "time over which targets are judged", unit="s", minimum=1.0, maximum=3600.0
+    )
 
 
 class Latency(Component):
@@ -55,6 +65,7 @@ class Latency(Component):
     def __init__(self, **node_arguments: Any) -> None:
         super().__init__(**node_arguments)
         self._timer: Timer | None = None
+        self._targets: TargetDiagnostics | None = None
 
     def open(self) -> None:
         """Make the publishers, and start with an empty log."""
@@ -66,10 +77,13 @@ class Latency(Component):
         self._fault_s = -math.inf
         self._inference = self.make_publisher("inference_latency", Float32Adapter())
         self._reports = self.make_publisher("latency_report", LatencyReportAdapter())
+        self._targets = TargetDiagnostics(self) if self.parameters.current.targets else None
 
     def start(self) -> None:
         """Subscribe to the timings of the stages."""
         self.subscribe_to("stage_timing", StageTimingAdapter(), self._record, _TIMINGS)
+        if self._targets is not None:
+            self._targets.start()
         self._timer = self.make_timer(REPORT_PERIOD_S, self._report)
 
     def stop(self) -> None:
@@ -82,6 +96,8 @@ class Latency(Component):
         """Record a timing; runs in the thread of a stage, so what takes time comes later."""
         del reception
         now_ns = time.monotonic_ns()
+        if self._targets is not None:
+            self._targets.add(timing)
         if not self._latency.add(timing, now_ns):
             message = (
                 f"stage {timing.stage!r} of {timing.node!r} is not in the report: expected at most "
@@ -107,6 +123,8 @@ class Latency(Component):
         report = self._latency.report(now_ns)
         self._warn_of_clock_faults(report)
         self._reports.publish(dataclasses.replace(report, stamp_ns=self.now_ns()))
+        if self._targets is not None:
+            self._targets.publish()
 
     def _warn_of_clock_faults(self, report: LatencyReport) -> None:
         """Warn on /diagnostics until no frame of a window has had a clock fault."""
