@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from benchmarks.attribution_faults import OUTPUTS
 from benchmarks.attribution_trials import Outcome, Window
-from edge_inference.observe.attribution.cause import Cause, Diagnosis, Finding
+from edge_inference.observe.attribution.cause import Cause, CauseFinding, Diagnosis
 from edge_inference.observe.attribution.diagnosis import diagnose
 from edge_inference.observe.attribution.observation import Observation
 
@@ -120,11 +120,11 @@ def _label(verdict: Verdict) -> str:
     return f"{verdict.found} elsewhere" if verdict.rank == 1 else verdict.found
 
 
-def _ranked(findings: Sequence[Finding]) -> list[tuple[int, Finding]]:
+def _ranked(findings: Sequence[CauseFinding]) -> list[tuple[int, CauseFinding]]:
     return list(enumerate(findings, 1))
 
 
-def _is_at_place(outcome: Outcome, finding: Finding) -> bool:
+def _is_at_place(outcome: Outcome, finding: CauseFinding) -> bool:
     fault = outcome.trial.fault
     if fault.kind in _ANYWHERE:
         return True
