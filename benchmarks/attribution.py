@@ -20,6 +20,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from benchmarks import attribution_edgelens
 from benchmarks.attribution_load import QUIET_SHARE, hogs
 from benchmarks.attribution_pipeline import LAYOUTS, open_layout
@@ -44,6 +46,9 @@ from edge_inference.observe.attribution.diagnosis import diagnose
 _RATE_HZ = 20.0
 _HOGS = 4
 _SEED = 1
+_QUICK_LAYOUTS = ("camera outside",)
+#: Clean windows that are recorded together.
+_BLOCK = 10
 
 
 @dataclass
@@ -68,13 +73,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         results = _load(arguments.replay)
     else:
         quiet, loaded, clean = (4, 2, 2) if report.quick else (100, 40, 260)
+        layouts = _QUICK_LAYOUTS if report.quick else tuple(LAYOUTS)
         counts = (
             quiet if arguments.trials is None else arguments.trials,
             loaded if arguments.loaded is None else arguments.loaded,
             clean if arguments.clean is None else arguments.clean,
         )
         results = Results()
-        for layout in arguments.layout or LAYOUTS:
+        report.figure("load average before", os.getloadavg()[0])
+        for layout in arguments.layout or layouts:
             _measure(layout, counts, arguments.seed, results, arguments.save)
     _report(report, results)
     return report.finish()
@@ -101,8 +108,10 @@ def _measure(
         for trial in make_trials(layout, quiet, seed):
             results.outcomes.append(runner.run(trial))
             _save(results, save)
-        for number in range(clean):
-            results.clean.append(runner.record_clean(MACHINES[number % len(MACHINES)]))
+        for number in range(0, clean, _BLOCK):
+            machine = MACHINES[number // _BLOCK % len(MACHINES)]
+            results.clean += runner.record_clean(min(_BLOCK, clean - number), machine)
+            _save(results, save)
         with hogs(_HOGS, sorted(os.sched_getaffinity(0))) as pids:
             runner = TrialRunner(pipeline, is_loaded=True, own_pids=pids)
             for trial in make_trials(layout, loaded, seed + 1_000_000):
@@ -116,6 +125,8 @@ def _report(report: Report, results: Results) -> None:
     loaded = [each for each in verdicts if each.outcome.is_loaded]
     unloaded = [each for each in verdicts if not each.outcome.is_loaded]
     quiet = [each for each in unloaded if each.outcome.faulty.load.others <= QUIET_SHARE]
+    _show_load(report, "without own load", unloaded)
+    _show_load(report, "with own load", loaded)
     report.figure("trials without own load", len(unloaded))
     report.figure("of these on a quiet machine", len(quiet))
     for name, chosen in (("quiet", quiet), ("all without load", unloaded), ("loaded", loaded)):
@@ -141,6 +152,16 @@ def _report(report: Report, results: Results) -> None:
     if windows:
         rate = alarms / windows * 1e3
         report.claim("attribution-false-alarms-per-1000-clean-windows", rate, at_most=3)
+
+
+def _show_load(report: Report, name: str, verdicts: Sequence[Verdict]) -> None:
+    if verdicts:
+        loads = [each.outcome.faulty.load for each in verdicts]
+        others, everything = (
+            np.median([getattr(x, of) for x in loads]) for of in ("others", "all")
+        )
+        report.figure(f"{name}, median load of all cores by others", others * 100, "%")
+        report.figure(f"{name}, median load of all cores", everything * 100, "%")
 
 
 def _compare_with_edgelens(report: Report, verdicts: Sequence[Verdict]) -> None:

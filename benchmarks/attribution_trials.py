@@ -177,13 +177,14 @@ class TrialRunner:
         windows = clean.with_records(recorded), faulty.with_records(recorded)
         return Outcome(trial, process, *windows, self._is_loaded)
 
-    def record_clean(self, machine_name: str) -> Window:
-        """Record a window without a fault."""
+    def record_clean(self, count: int, machine_name: str) -> list[Window]:
+        """Record windows without a fault, one after the other."""
         self._pipeline.take()
         with RecordedMachine(machine_name) as machine:
-            clean = self._watch(machine)
+            windows = [self._watch(machine) for _ in range(count)]
         time.sleep(DRAIN_S)
-        return clean.with_records(self._pipeline.take())
+        recorded = self._pipeline.take()
+        return [window.with_records(recorded) for window in windows]
 
     def _watch_fault(self, fault: Fault, machine: RecordedMachine) -> Window:
         if fault.kind in ("clock", "stamps", "throttling"):

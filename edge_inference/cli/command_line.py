@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import edge_inference
 from edge_inference.cli.arguments import OneLineParser
 from edge_inference.cli.commands import (
+    benchmark,
     bisect,
     compare,
     diagnose,
@@ -39,6 +40,7 @@ _COMMANDS = (
     profile,
     speech,
     diagnose,
+    benchmark,
     validate,
     platform,
     doctor,
