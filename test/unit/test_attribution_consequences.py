@@ -17,7 +17,7 @@ from attribution_simulation import (
 )
 from edge_inference.core.runtime.latency import StageTiming
 from edge_inference.core.runtime.process_statistics import Hold, ProcessStatistics
-from edge_inference.observe.attribution.cause import Cause, Finding
+from edge_inference.observe.attribution.cause import Cause, CauseFinding
 from edge_inference.observe.attribution.diagnosis import diagnose
 from edge_inference.observe.attribution.observation import Observation
 
@@ -27,7 +27,7 @@ PROCESS = f"process {PID}"
 HELD_MS = 60.0
 
 
-def findings(timings: list[StageTiming], process: ProcessStatistics) -> list[Finding]:
+def findings(timings: list[StageTiming], process: ProcessStatistics) -> list[CauseFinding]:
     return list(diagnose(Observation(timings, [process])).findings)
 
 
