@@ -133,7 +133,8 @@ def _make_trial(layout: str, kind: str, stage: str, randoms: random.Random) -> T
         future, past = 100.0 * 3e4 ** randoms.random(), -_DAY_MS * randoms.uniform(0.01, 1.0)
         ms = randoms.choice((future, past))
     elif kind == "busy core":
-        ms = float(randoms.randint(1, 3))  # the number of hogs
+        # The number of hogs; they hardly hold up a stage that computes for a part of a millisecond.
+        ms = float(randoms.randint(1, 3) if stage == "inference" else randoms.randint(4, 8))
     elif kind == "stopped":
         ms = randoms.uniform(30.0, 200.0)
     elif kind == "slow callback":
@@ -147,7 +148,7 @@ def _make_trial(layout: str, kind: str, stage: str, randoms: random.Random) -> T
     elif kind == "lost":
         ms, queue_depth = randoms.uniform(150.0, 400.0), 1
     elif kind == "outside reader":
-        ms = float(randoms.randint(3, 8))  # the number of readers
+        ms = float(randoms.randint(10, 20))  # the number of readers
     fault = Fault(kind, stage, ms, share, randoms.randrange(1 << 30))
     return Trial(layout, fault, queue_depth, randoms.choice(MACHINES))
 
