@@ -9,10 +9,17 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from benchmarks.attribution_faults import Fault
-from benchmarks.attribution_load import LoadMeter, LoadShares, hogs, stopped
+from benchmarks.attribution_load import (
+    LOADED_SHARE,
+    QUIET_SHARE,
+    LoadMeter,
+    LoadShares,
+    hogs,
+    stopped,
+)
 from benchmarks.attribution_pipeline import LAYOUTS, STAGES, Pipeline, Recorded
 from benchmarks.attribution_throttling import MACHINES, RecordedMachine
 from edge_inference.core.platform_state import PlatformReport
@@ -71,14 +78,25 @@ class Window:
 class Outcome:
     """The windows of a trial: a clean one before it, and the one with the fault.
 
-    ``process`` holds the stages in the process in which the fault was made.
+    ``process`` holds the stages in the process in which the fault was made. ``has_hogs``: busy
+    processes of the benchmark ran beside it.
     """
 
     trial: Trial
     process: tuple[str, ...]
     clean: Window
     faulty: Window
-    is_loaded: bool = field(default=False)
+    has_hogs: bool = False
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether other processes took nearly nothing during the fault."""
+        return not self.has_hogs and self.faulty.load.others <= QUIET_SHARE
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether other processes, or the hogs of the benchmark, kept the machine busy."""
+        return self.has_hogs or self.faulty.load.others >= LOADED_SHARE
 
 
 def make_trials(layout: str, count: int, seed: int) -> list[Trial]:
@@ -156,10 +174,10 @@ def _make_trial(layout: str, kind: str, stage: str, randoms: random.Random) -> T
 class TrialRunner:
     """Makes the faults of trials in a running pipeline, and records windows."""
 
-    def __init__(self, pipeline: Pipeline, is_loaded: bool, own_pids: Sequence[int] = ()) -> None:
+    def __init__(self, pipeline: Pipeline, has_hogs: bool, own_pids: Sequence[int] = ()) -> None:
         """``own_pids`` are processes whose load is the benchmark's own."""
         self._pipeline = pipeline
-        self._is_loaded = is_loaded
+        self._has_hogs = has_hogs
         self._own_pids = [*pipeline.pids, *own_pids]
         self._queue_depth = 0
 
@@ -176,7 +194,7 @@ class TrialRunner:
         recorded = self._pipeline.take()
         process = self._pipeline.neighbors(trial.fault.stage)
         windows = clean.with_records(recorded), faulty.with_records(recorded)
-        return Outcome(trial, process, *windows, self._is_loaded)
+        return Outcome(trial, process, *windows, self._has_hogs)
 
     def record_clean(self, count: int, machine_name: str) -> list[Window]:
         """Record windows without a fault, one after the other."""

@@ -107,7 +107,7 @@ def describe(verdict: Verdict) -> str:
         for each in verdict.diagnosis.findings[:3]
     )
     outcome = verdict.outcome
-    load = "loaded" if outcome.is_loaded else f"others {outcome.faulty.load.others:.0%}"
+    load = "with hogs" if outcome.has_hogs else f"others {outcome.faulty.load.others:.0%}"
     return (
         f"{outcome.trial.name}, {load}: expected {CAUSES[outcome.trial.fault.kind].value}, "
         f"got {findings or 'nothing'}"
