@@ -90,13 +90,17 @@ class Outcome:
 
     @property
     def is_quiet(self) -> bool:
-        """Whether other processes took nearly nothing during the fault."""
-        return not self.has_hogs and self.faulty.load.others <= QUIET_SHARE
+        """Whether other processes took nearly nothing, before the fault and during it."""
+        others = max(self.clean.load.others, self.faulty.load.others)
+        return not self.has_hogs and others <= QUIET_SHARE
 
     @property
     def is_loaded(self) -> bool:
-        """Whether other processes, or the hogs of the benchmark, kept the machine busy."""
-        return self.has_hogs or self.faulty.load.others >= LOADED_SHARE
+        """Whether other processes, or the hogs of the benchmark, kept the machine busy.
+
+        Before the fault counts, because some faults take cores from the others.
+        """
+        return self.has_hogs or self.clean.load.others >= LOADED_SHARE
 
 
 def make_trials(layout: str, count: int, seed: int) -> list[Trial]:
