@@ -172,6 +172,18 @@ def test_timings_without_a_moment_or_of_another_machine_are_left_out_and_said() 
     assert "another machine" in elsewhere
 
 
+def test_statistics_of_another_machine_are_left_out_and_said() -> None:
+    elsewhere = replace(statistics(11, "/ai/decode"), clock_id=CLOCK + 1)
+    trace = trace_pipeline(two_frames(), [elsewhere])
+    assert events_of(trace.events.as_json(), "C") == []
+    (sentence,) = trace.left_out
+    assert sentence.startswith("1 of 1 process statistics are not in the trace")
+
+
+def test_statistics_alone_make_a_trace() -> None:
+    assert len(events_of(make([], statistics(11, "/ai/decode")), "C")) == 2
+
+
 def test_nothing_at_all_is_an_empty_trace() -> None:
     trace = trace_pipeline([])
     assert trace.events.as_json()["traceEvents"] == []

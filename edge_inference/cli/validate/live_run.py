@@ -11,7 +11,7 @@ from edge_inference.cli.signals import Interrupt
 from edge_inference.cli.validate.resource_levels import MachineLevels
 from edge_inference.cli.validate.scenario_runs import RunOutcome, ShowPhase
 from edge_inference.core.runtime.latency import StageTiming
-from edge_inference.core.runtime.steady_clock import clock_id
+from edge_inference.core.runtime.thread_times import clock_id
 from edge_inference.errors import EdgeInferenceError
 from edge_inference.observe.targets.live_levels import LiveLevels
 from edge_inference.observe.targets.observations import Observations, Window

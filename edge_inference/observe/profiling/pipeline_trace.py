@@ -58,7 +58,13 @@ def trace_pipeline(
     frames = _draw_stages(events, drawn, pids)
     for entry in windows:
         _draw_window(events, entry)
-    return PipelineTrace(events, frames, tuple(_left_out(timings, placed, drawn)))
+    left_out = [*_left_out(timings, placed, drawn)]
+    if len(windows) < len(statistics):
+        left_out.append(
+            f"{len(statistics) - len(windows)} of {len(statistics)} process statistics are not in "
+            "the trace: they are of another machine than the stages; run the command there, too"
+        )
+    return PipelineTrace(events, frames, tuple(left_out))
 
 
 def _name_processes(
