@@ -222,11 +222,13 @@ def test_levels_of_the_sensors() -> None:
                 ("nvml/0/load", share, 0.5),
                 ("gpu/1700.gpu/load", share, 0.75),
                 ("nvml/0/memory_load", share, 0.9),
+                ("nvml/0/memory_used", share, 0.6),
                 ("board", Quantity.POWER, 12.0),
             )
         )
     )
     assert (found["cpu_percent"], found["gpu_percent"], found["power_w"]) == (25.0, 75.0, 12.0)
+    assert found["gpu_memory_percent"] == 60.0
     broken = dict(platform_levels(state(("nvml/0/load", share, None))))
     assert broken["gpu_percent"] == "nvml/0/load: cannot be read"
 
