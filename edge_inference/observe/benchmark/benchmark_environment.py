@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,10 @@ _SETTINGS = (
 _UNKNOWN = "unknown"
 
 
-def describe_environment(findings: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+def describe_environment(
+    findings: Iterable[Mapping[str, Any]],
+    facts: Callable[[], Mapping[str, str]] = machine_facts,
+) -> dict[str, str]:
     """Return the facts of this machine, with the settings that the preflight found."""
     values = {
         (each["area"], each["name"]): str(each["value"])
@@ -41,7 +44,7 @@ def describe_environment(findings: Iterable[Mapping[str, Any]]) -> dict[str, str
         if each["level"] != FindingLevel.UNKNOWN.value
     }
     settings = {" ".join(key): values[key] for key in _SETTINGS if key in values}
-    return {**machine_facts(), **settings, SUBJECT: edge_inference.__version__}
+    return {**facts(), **settings, SUBJECT: edge_inference.__version__}
 
 
 def hash_source(source: str) -> str:
