@@ -19,7 +19,7 @@ from edge_inference.composition.allocator import release_free_memory
 from edge_inference.composition.bus import Publisher, Subscription
 from edge_inference.composition.reception import Reception
 from edge_inference.core.extension_table import new_problems
-from edge_inference.core.runtime.health import DUPLICATE_NODE_NAME, Health
+from edge_inference.core.runtime.health import DUPLICATE_NODE_NAME, Health, HealthStatus
 from edge_inference.core.runtime.worker import Worker, format_error, report_failure
 from edge_inference.core.settings import suggestion
 from edge_inference.core.text_line import one_line
@@ -335,7 +335,10 @@ class Component(LifecycleNode):
     def _publish_diagnostics(self) -> None:
         self._check_node_name()
         status = self.health.status(time.monotonic_ns())
-        name = self.get_fully_qualified_name()
+        self.publish_status(status, self.get_fully_qualified_name())
+
+    def publish_status(self, status: HealthStatus, name: str) -> None:
+        """Publish a status on /diagnostics under a name."""
         message = DiagnosticArray(status=[to_diagnostic_status(status, name, self.get_namespace())])
         message.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(message)

@@ -16,7 +16,12 @@ from edge_inference.cli.validate.scenario_runs import RunOutcome, group_by_run, 
 from edge_inference.cli.validate.verdict_table import print_verdicts
 from edge_inference.composition.pipeline import share_folder
 from edge_inference.errors import ConfigError
-from edge_inference.observe.targets.target_file import Scenario, TargetFile, load_targets
+from edge_inference.observe.targets.target_file import (
+    Scenario,
+    TargetFile,
+    find_targets,
+    load_targets,
+)
 from edge_inference.observe.targets.target_report import judgments_as_json, to_junit
 from edge_inference.observe.targets.verdict import Judgment, exit_code, judge
 
@@ -56,7 +61,7 @@ def validate(options: ValidateOptions) -> int:
     """
     options.check()
     try:
-        file = load_targets(find_targets(options.targets))
+        file = load_targets(find_targets(options.targets, share_folder()))
         scenarios = file.choose(options.scenario)
     except ConfigError as error:
         # Exit code 1 says that a target has failed.
@@ -76,14 +81,6 @@ def validate(options: ValidateOptions) -> int:
     judgments.sort(key=lambda each: order[each.scenario])  # stable: targets keep their order
     _report(options, file, outcomes, judgments)
     return exit_code(judgments)
-
-
-def find_targets(name_or_file: str) -> Path:
-    """Return the file of targets; a name without a suffix is that of a shipped one."""
-    file = Path(name_or_file)
-    if file.suffix or file.exists():
-        return file
-    return share_folder() / "config" / "targets" / f"{name_or_file}.yaml"
 
 
 def _run_all(

@@ -323,9 +323,7 @@ def _duration_of(what: str, record: _Record) -> float | None:
 
 
 def _why_unknown(what: str, records: list[_Record]) -> str:
-    fault = next((each.timing.clock_fault for each in records if each.timing.clock_fault), "")
-    if fault:
-        return f"the age is unknown: {fault}"
     if what == "device_ms":
         return "the backend does not report the time of a device"
-    return f"no frame has a known {what}"
+    fault = next((each.timing.clock_fault for each in records if each.timing.clock_fault), "")
+    return f"no frame has a known {what}{': ' if fault else ''}{fault}"
