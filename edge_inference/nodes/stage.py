@@ -18,6 +18,7 @@ from edge_inference.core.runtime.capture_stamps import (
 )
 from edge_inference.core.runtime.latency import StageTiming
 from edge_inference.core.runtime.mailbox import Mailbox
+from edge_inference.core.runtime.nvtx_range import stage_range
 from edge_inference.core.runtime.thread_schedule import ThreadSchedule
 from edge_inference.core.runtime.thread_times import ThreadTimes, ThreadUse, clock_id
 from edge_inference.core.runtime.worker import Worker
@@ -146,6 +147,7 @@ class Stage(Component, Generic[Input]):
     def open(self) -> None:
         """Make the publisher of timings; subclasses must call this."""
         self._timings = self.make_publisher("stage_timing", StageTimingAdapter())
+        self._range = stage_range(self.get_name())
         self.active_settings = self.parameters.current
 
     def start(self) -> None:
@@ -190,9 +192,10 @@ class Stage(Component, Generic[Input]):
 
     def _process_entry(self, entry: _Entry[Input], times: ThreadTimes) -> None:
         before = times.read()
-        output = self.process(entry.item, self.active_settings)
+        with self._range:
+            output = self.process(entry.item, self.active_settings)
         after = times.read()
-        now_ns, device_ms = self.now_ns(), self.device_ms()
+        now_ns, device_ms = self.clock_at_ns(after.at_ns), self.device_ms()
         self.emit(output)
         published_ns = time.monotonic_ns()
         self.health.count_processed()

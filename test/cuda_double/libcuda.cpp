@@ -159,6 +159,13 @@ API int cuDevicePrimaryCtxRelease_v2(int)
     }
     return SUCCESS;
 }
+API int cuDevicePrimaryCtxGetState(int, unsigned* flags, int* active)
+{
+    BEGIN();
+    *flags = 0;
+    *active = retained > 0;
+    return SUCCESS;
+}
 API int cuCtxPushCurrent_v2(void* context)
 {
     BEGIN();

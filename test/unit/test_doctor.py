@@ -271,7 +271,7 @@ VIEWS = [
 
 
 @pytest.mark.parametrize(("name", "level", "changes"), VIEWS)
-def test_a_fault_elsewhere(
+def test_a_fault_of_this_process(
     machine: MachineUnderTest, name: str, level: FindingLevel, changes: dict[str, object]
 ) -> None:
     view = replace(machine.view(), **changes)

@@ -184,9 +184,8 @@ class StageLatency:
 
     ``process``, ``queue``, ``age``, ``receive``, ``device`` and ``publish`` are the times of
     :class:`StageTiming`; ``transport`` is from the end of the stage before, or from capture, to the
-    arrival (or reception by the middleware); ``published_age`` is from capture to the end of
-    publishing. ``drops`` are numbers of frames by reason; "lost" counts messages that were lost on
-    the way.
+    arrival without ``receive``; ``published_age`` is from capture to the end of publishing.
+    ``drops`` are numbers of frames by reason; "lost" counts messages that were lost on the way.
     ``deadline_misses`` counts frames whose ``published_age`` exceeded the report's deadline,
     ``clock_faults`` frames by what was wrong with their stamps.
     """
