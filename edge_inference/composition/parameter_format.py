@@ -39,7 +39,7 @@ def format_value(value: Any) -> str:
 
 
 def format_argument(value: str | int | float) -> str:
-    """Format a pipeline argument; YAML must not read a model called "yes" as true, for example."""
+    """Format a value so that YAML does not read, for example, a model called "yes" as true."""
     text = str(value).lower() if isinstance(value, bool) else str(value)
     is_misread = isinstance(value, str) and parse_value(text) != text
     return format_value(text) if is_misread else text
