@@ -117,7 +117,7 @@ def describe(verdict: Verdict) -> str:
 def _label(verdict: Verdict) -> str:
     if verdict.place_rank == 1:
         return "right"
-    return f"{verdict.found} elsewhere" if verdict.rank == 1 else verdict.found
+    return f"{verdict.found} of another place" if verdict.rank == 1 else verdict.found
 
 
 def _ranked(findings: Sequence[CauseFinding]) -> list[tuple[int, CauseFinding]]:

@@ -235,11 +235,20 @@ def _add_drops(
         timing = step.timing
         before_ns = arrived_ns.get(timing.node, timing.arrived_ns)
         arrived_ns[timing.node] = timing.arrived_ns
+        process = processes.get(timing.node)
+        if process is not None and step.before is None and not timing.lost:
+            # With the process its source stood still, and made no frames.
+            held = process.held(before_ns, timing.arrived_ns)
+            missing_ms = (timing.arrived_ns - before_ns) / 1e6 - period_ms
+            if held.stopped_ms > 0.0 and missing_ms > period_ms / 2:
+                charges = sums[Cause.PROCESS_STOPPED, process.name]
+                charges.add(step.frame, timing.node, min(held.stopped_ms, missing_ms))
         if timing.lost:
             # Messages overflow the queue of a process that does not receive.
-            process = processes.get(timing.node)
-            held = process and process.kept_from_receiving(before_ns, timing.arrived_ns, period_ms)
-            charges = sums[held or (Cause.LOST_MESSAGES, way_name(step))]
+            receiver = process and process.kept_from_receiving(
+                before_ns, timing.arrived_ns, period_ms
+            )
+            charges = sums[receiver or (Cause.LOST_MESSAGES, way_name(step))]
             charges.add(step.frame, timing.node, timing.lost * period_ms)
             charges.details["messages lost"] += timing.lost
         if not timing.dropped or timing.dropped in _CONSEQUENCES | _EXPECTED_DROPS:

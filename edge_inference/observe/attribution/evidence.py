@@ -13,6 +13,7 @@ from edge_inference.observe.attribution.cause import Cause
 from edge_inference.observe.attribution.frame_ways import FrameStep
 from edge_inference.observe.attribution.observation import Baseline, Observation, StageNormal
 from edge_inference.observe.attribution.process_holds import ProcessWindow
+from edge_inference.observe.heartbeat import MIN_HOLD_MS
 
 #: Process CPU above this share of a hold: its holder computed.
 _RUNNING_SHARE = 0.25
@@ -131,7 +132,7 @@ class EvidenceWriter:
         process = self._processes.get(subject)
         if process is None:
             return ""
-        holds = [hold for hold in process.holds if hold.lock_ms > 0.0]
+        holds = [hold for hold in process.holds if hold.lock_ms >= MIN_HOLD_MS]
         longest = max((hold.lock_ms for hold in holds), default=0.0)
         known = [hold for hold in holds if hold.cpu_ms is not None]
         running = sum((hold.cpu_ms or 0.0) > _RUNNING_SHARE * hold.wait_ms for hold in known)
