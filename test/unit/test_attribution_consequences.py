@@ -106,6 +106,28 @@ class TestLosses:
         assert self.found(statistics(holds))[0] is Cause.LOST_MESSAGES
 
 
+def test_the_load_of_a_machine_is_one_cause() -> None:
+    waits = {"preprocess": 2.0, "inference": 6.0, "decode": 1.0}
+    timings = Pipeline().run(lambda frame, stage: Extra(run_queue=waits[stage]))
+    found = findings(timings, statistics([]))
+    assert [(each.cause, each.subject) for each in found] == [(Cause.BUSY_CORE, "/ai/inference")]
+    assert found[0].ms == pytest.approx(sum(waits.values()), rel=0.02)
+    assert found[0].nodes == ("/ai/inference", "/ai/preprocess", "/ai/decode")
+    assert "/ai/preprocess" in found[0].evidence
+
+
+def test_the_load_of_another_machine_is_another_cause() -> None:
+    timings = [
+        dataclasses.replace(each, clock_id=each.clock_id + (each.stage == "decode"))
+        for each in Pipeline().run(lambda frame, stage: Extra(run_queue=5.0))
+    ]
+    found = [each for each in findings(timings, statistics([])) if each.cause is Cause.BUSY_CORE]
+    assert sorted(each.subject for each in found) in (
+        ["/ai/decode", "/ai/inference"],
+        ["/ai/decode", "/ai/preprocess"],
+    )
+
+
 def test_a_source_that_stood_still_with_the_process() -> None:
     """Nothing was on its way; what is missing are the frames of the time."""
     stopped = range(40, 46)

@@ -84,6 +84,7 @@ def diagnose(observation: Observation, baseline: Baseline | None = None) -> Diag
         # A clock that moves makes ages wrong, however few frames were on their way.
         if key[0] is Cause.CLOCK or each.total_ms / frames >= limit_ms
     }
+    kept = _join_busy_cores(kept, {step.timing.node: step.timing.clock_id for step in plain})
     findings = [
         _finding(cause, subject, each, frames, writer) for (cause, subject), each in kept.items()
     ]
@@ -98,6 +99,27 @@ def diagnose(observation: Observation, baseline: Baseline | None = None) -> Diag
         _unknown(observation, steps),
         dict(held),
     )
+
+
+def _join_busy_cores(
+    sums: Mapping[tuple[Cause, str], ChargeSum], machines: Mapping[str, int]
+) -> dict[tuple[Cause, str], ChargeSum]:
+    """Join the waits of a machine's stages for a core to one cause, of the stage that waited most.
+
+    The load of a machine holds all of its stages up.
+    """
+    joined = {key: each for key, each in sums.items() if key[0] is not Cause.BUSY_CORE}
+    waits: dict[int, list[tuple[str, ChargeSum]]] = defaultdict(list)
+    for (cause, node), each in sums.items():
+        if cause is Cause.BUSY_CORE:
+            waits[machines.get(node, 0)].append((node, each))
+    for of_machine in waits.values():
+        node = max(of_machine, key=lambda each: each[1].total_ms)[0]
+        total = ChargeSum()
+        for _, each in of_machine:
+            total.update(each)
+        joined[Cause.BUSY_CORE, node] = total
+    return joined
 
 
 def _shifted_steps(timings: Sequence[StageTiming]) -> list[tuple[FrameStep, str]]:

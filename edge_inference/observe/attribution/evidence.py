@@ -35,6 +35,13 @@ class ChargeSum:
         self.by_frame[frame] += ms  # type: ignore[assignment]
         self.by_node[node] += ms  # type: ignore[assignment]
 
+    def update(self, other: ChargeSum) -> None:
+        """Add all of another sum."""
+        self.total_ms += other.total_ms
+        self.by_frame.update(other.by_frame)
+        self.by_node.update(other.by_node)
+        self.details.update(other.details)
+
     @property
     def worst_ms(self) -> float:
         """The most in one frame."""
@@ -104,7 +111,9 @@ class EvidenceWriter:
             case Cause.BUSY_CORE:
                 waits = [each.run_queue_ms for each in timings if each.run_queue_ms is not None]
                 known = f"{_high(waits):.1f} ms at the 95th percentile" if waits else "not measured"
-                return f"the worker was ready and waited for a core; in processing {known}"
+                others = [node for node in charges.by_node if node != subject]
+                also = f"; so were those of {_names(others)}" if others else ""
+                return f"the worker was ready and waited for a core; in processing {known}{also}"
             case Cause.THROTTLING:
                 return "computed longer while " + self._throttling()
             case Cause.SLOW_SUBSCRIBER:
