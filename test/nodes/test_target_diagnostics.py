@@ -95,9 +95,10 @@ def _as_bytes(levels: dict[str, Any]) -> dict[str, bytes]:
 
 def test_an_invalid_file_fails_the_node_with_its_reason(rig: Rig, tmp_path: Path) -> None:
     file = write(tmp_path, "      - {what: age_ms, max: .nan}\n")
-    loaded = rig.load_component("Latency", targets=str(file))
-    assert f"{file}, line 5" in loaded.failure
-    assert "got nan" in loaded.failure
+    node = rig.load_component("Latency", targets=str(file)).node
+    ((_, message),) = node.health.take_errors()
+    assert f"{file}, line 5" in message
+    assert "got nan" in message
 
 
 def test_without_a_file_there_is_no_target(rig: Rig) -> None:

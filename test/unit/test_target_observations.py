@@ -16,22 +16,22 @@ from edge_inference.errors import ConfigError
 from edge_inference.observe.targets.intervals import Interval
 from edge_inference.observe.targets.live_levels import LiveLevels
 from edge_inference.observe.targets.live_targets import LiveTargets
-from edge_inference.observe.targets.observations import Observations, Window
+from edge_inference.observe.targets.observations import MeasuredWindow, Observations
 from edge_inference.observe.targets.platform_levels import platform_levels
 from edge_inference.observe.targets.target_file import Target
 from edge_inference.observe.targets.verdict import Verdict
 from target_kit import SECOND, read, target, timing
 
-WINDOW = Window(0, 20 * SECOND)
+WINDOW = MeasuredWindow(0, 20 * SECOND)
 
 
-def value(observations: Observations, wanted: Target, window: Window = WINDOW) -> float:
+def value(observations: Observations, wanted: Target, window: MeasuredWindow = WINDOW) -> float:
     found = observations.measure(wanted, window)
     assert isinstance(found, Interval), found
     return found.value
 
 
-def reason(observations: Observations, wanted: Target, window: Window = WINDOW) -> str:
+def reason(observations: Observations, wanted: Target, window: MeasuredWindow = WINDOW) -> str:
     found = observations.measure(wanted, window)
     assert isinstance(found, str), found
     return found
@@ -84,9 +84,9 @@ def test_drops_and_missed_deadlines(vision: Observations) -> None:
 
 
 def test_only_the_window_counts(vision: Observations) -> None:
-    half = Window(10 * SECOND, 20 * SECOND)
+    half = MeasuredWindow(10 * SECOND, 20 * SECOND)
     assert value(vision, target("rate_hz", "decode"), half) == pytest.approx(9.0)
-    later = Window(30 * SECOND, 40 * SECOND)
+    later = MeasuredWindow(30 * SECOND, 40 * SECOND)
     # A stage that has fallen silent has a rate of 0; it has no durations.
     assert value(vision, target("rate_hz", "decode"), later) == 0.0
     assert "decode has processed no frame in 10 s" in reason(vision, target("age_ms"), later)
@@ -222,11 +222,13 @@ def test_levels_of_the_sensors() -> None:
                 ("nvml/0/load", share, 0.5),
                 ("gpu/1700.gpu/load", share, 0.75),
                 ("nvml/0/memory_load", share, 0.9),
+                ("nvml/0/memory_used", share, 0.6),
                 ("board", Quantity.POWER, 12.0),
             )
         )
     )
     assert (found["cpu_percent"], found["gpu_percent"], found["power_w"]) == (25.0, 75.0, 12.0)
+    assert found["gpu_memory_percent"] == 60.0
     broken = dict(platform_levels(state(("nvml/0/load", share, None))))
     assert broken["gpu_percent"] == "nvml/0/load: cannot be read"
 

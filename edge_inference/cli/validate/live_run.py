@@ -14,7 +14,7 @@ from edge_inference.core.runtime.latency import StageTiming
 from edge_inference.core.runtime.thread_times import clock_id
 from edge_inference.errors import EdgeInferenceError
 from edge_inference.observe.targets.live_levels import LiveLevels
-from edge_inference.observe.targets.observations import Observations, Window
+from edge_inference.observe.targets.observations import MeasuredWindow, Observations
 from edge_inference.observe.targets.target_file import Scenario
 
 _PERIOD_S = 0.5
@@ -52,7 +52,7 @@ def _observe(
     seconds: float,
     show: ShowPhase,
     interrupted: Interrupt,
-) -> Window:
+) -> MeasuredWindow:
     levels = LiveLevels(observations)
     is_here = threading.Event()
 
@@ -74,4 +74,4 @@ def _observe(
                 machine.read()
             passed_s = (time.monotonic_ns() - begin_ns) / 1e9
             show(f"measuring, {passed_s:.0f} of {seconds:.0f} s", min(passed_s / seconds, 1.0))
-        return Window(begin_ns, time.monotonic_ns())
+        return MeasuredWindow(begin_ns, time.monotonic_ns())

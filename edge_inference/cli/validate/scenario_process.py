@@ -17,11 +17,11 @@ from typing import Any, TextIO
 from edge_inference.cli.exit_status import EXIT_FAILED
 from edge_inference.cli.sessions.pipeline_session import open_pipeline
 from edge_inference.cli.signals import Interrupt, catch_signals
-from edge_inference.cli.validate.measured_run import MeasuredRun
+from edge_inference.cli.validate.pipeline_run import PipelineRun
 from edge_inference.cli.validate.streaming_run import MEASURE, measure_agreement
 from edge_inference.errors import EdgeInferenceError
 from edge_inference.observe.targets.intervals import Interval
-from edge_inference.observe.targets.observations import Observations, Window
+from edge_inference.observe.targets.observations import MeasuredWindow, Observations
 from edge_inference.observe.targets.target_file import Target
 
 #: A trial must not drive a robot in the same ROS domain.
@@ -142,11 +142,11 @@ def _run(request: RunRequest, answer: _Answers, interrupted: Interrupt) -> None:
 
 def _measure(
     request: RunRequest, observations: Observations, answer: _Answers, interrupted: Interrupt
-) -> Window:
+) -> MeasuredWindow:
     answer.phase("loading", 0.0)
     arguments = request.pipeline_arguments()
     with open_pipeline("validate", request.pipeline, arguments, answer.message) as session:
-        run = MeasuredRun(session, observations, answer.phase, answer.message, interrupted)
+        run = PipelineRun(session, observations, answer.phase, answer.message, interrupted)
         return run.measure(request.warmup_s, request.seconds)
 
 

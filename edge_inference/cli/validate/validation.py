@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,6 +67,7 @@ def validate(options: ValidateOptions) -> int:
     except ConfigError as error:
         # Exit code 1 says that a target has failed.
         raise UsageError(str(error)) from error
+    load_average = os.getloadavg()[0]
     with catch_signals() as interrupted:
         if options.live:
             outcomes = [_observe(options, scenarios, interrupted)]
@@ -79,7 +81,7 @@ def validate(options: ValidateOptions) -> int:
     ]
     order = {scenario.name: index for index, scenario in enumerate(scenarios)}
     judgments.sort(key=lambda each: order[each.scenario])  # stable: targets keep their order
-    _report(options, file, outcomes, judgments)
+    _report(options, file, outcomes, judgments, load_average)
     return exit_code(judgments)
 
 
@@ -127,7 +129,9 @@ def _report(
     file: TargetFile,
     outcomes: list[RunOutcome],
     judgments: list[Judgment],
+    load_average: float,
 ) -> None:
+    cores = os.cpu_count()
     if options.json:
         runs = [
             {
@@ -139,10 +143,17 @@ def _report(
             }
             for outcome in outcomes
         ]
-        report = {"name": file.name, "file": str(file.file), "runs": runs}
-        report |= judgments_as_json(judgments)
+        report = {
+            "name": file.name,
+            "file": str(file.file),
+            "load_average": load_average,
+            "cores": cores,
+            "runs": runs,
+            **judgments_as_json(judgments),
+        }
         print(json.dumps(report, allow_nan=False))
     else:
         print_verdicts(judgments, sys.stdout)
+        print(f"load average at the start: {load_average:.1f} on {cores} cores")
     if options.junit:
         Path(options.junit).write_bytes(to_junit(file.name, judgments))

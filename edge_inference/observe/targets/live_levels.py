@@ -13,7 +13,7 @@ from edge_inference.observe.targets.platform_levels import platform_levels
 _MAX_PROCESSES = 100
 #: A process that has been silent for longer has ended.
 _SILENT_NS = 5_000_000_000
-_SENSED = ("cpu_percent", "gpu_percent", "gpu_memory_mib", "power_w")
+_SENSED = ("cpu_percent", "gpu_percent", "gpu_memory_percent", "power_w")
 _NO_MANAGER = "no platform manager publishes the sensors; start the pipeline with thermal:=ramp"
 _NO_STATISTICS = "no process of the pipeline publishes process_statistics"
 _SEVERAL_MACHINES = "the pipeline runs on several machines"

@@ -11,7 +11,7 @@ from edge_inference.core.runtime.latency import StageTiming
 from edge_inference.core.runtime.process_statistics import ProcessStatistics
 from edge_inference.errors import ConfigError
 from edge_inference.observe.targets.live_levels import LiveLevels
-from edge_inference.observe.targets.observations import Observations, Window
+from edge_inference.observe.targets.observations import MeasuredWindow, Observations
 from edge_inference.observe.targets.target_file import TargetFile
 from edge_inference.observe.targets.verdict import Judgment, judge
 
@@ -68,7 +68,7 @@ class LiveTargets:
         """Judge some targets anew, in turn; return the latest judgments of all."""
         begin_ns = max(self._started_ns, now_ns - int(self.window_s * 1e9))
         self._observations.forget_before(begin_ns)
-        window = Window(begin_ns, now_ns)
+        window = MeasuredWindow(begin_ns, now_ns)
         spent_from_ns = self._spent_ns()
         for index in itertools.islice(self._order, len(self._judgments)):
             old = self._judgments[index]

@@ -13,7 +13,7 @@ from edge_inference.cli.validate.control_periods import ControlPeriods
 from edge_inference.cli.validate.resource_levels import MachineLevels, OwnProcessLevels
 from edge_inference.core.runtime.latency import StageTiming
 from edge_inference.errors import ConfigError
-from edge_inference.observe.targets.observations import Observations, Window
+from edge_inference.observe.targets.observations import MeasuredWindow, Observations
 
 #: A slow machine reads the files of the models from a slow disk.
 _FIRST_RESULT_S = 60.0
@@ -23,7 +23,7 @@ _DRAIN_S = 2.0
 _SOURCES = ("media_source", "audio_source")
 
 
-class MeasuredRun:
+class PipelineRun:
     """Puts everything that a pipeline reports into observations; call ``measure`` once.
 
     ``show`` gets the phase and its completed fraction, ``on_message`` the errors of the nodes.
@@ -55,7 +55,7 @@ class MeasuredRun:
                 "control_period_ms", "the pipeline has no node that commands velocities"
             )
 
-    def measure(self, warmup_s: float, seconds: float) -> Window:
+    def measure(self, warmup_s: float, seconds: float) -> MeasuredWindow:
         """Run the pipeline; return the window of the measurement.
 
         It ends early with the source, or after a signal. Raises ConfigError where nothing could be
@@ -79,7 +79,7 @@ class MeasuredRun:
             self._wait("warm-up", warmup_s, self._has_ended, read)
             begin_ns = time.monotonic_ns()
             self._wait("measuring", seconds, self._has_ended, read)
-            window = Window(begin_ns, self._end_ns())
+            window = MeasuredWindow(begin_ns, self._end_ns())
         if window.seconds <= 0:
             raise ConfigError(
                 "interrupted"
