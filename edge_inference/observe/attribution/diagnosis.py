@@ -149,7 +149,9 @@ def _finding(
     reason = ""
     if cause is Cause.DROPS and charges.details:
         reason = charges.details.most_common(1)[0][0]
-    hint, parameter = find_remedy(cause, writer.stage_of(subject), reason)
+    nodes = tuple(node for node, _ in charges.by_node.most_common())
+    stage = writer.stage_of(subject) or (writer.stage_of(nodes[0]) if nodes else "")
+    hint, parameter = find_remedy(cause, stage, reason)
     return CauseFinding(
         cause=cause,
         subject=subject,
@@ -159,7 +161,7 @@ def _finding(
         parameter=parameter,
         frames=len(charges.by_frame),
         worst_ms=charges.worst_ms,
-        nodes=tuple(node for node, _ in charges.by_node.most_common()),
+        nodes=nodes,
     )
 
 

@@ -147,7 +147,11 @@ class EvidenceWriter:
         running = sum((hold.cpu_ms or 0.0) > _RUNNING_SHARE * hold.wait_ms for hold in known)
         kind = ""
         if known:
-            kind = ", its holder computed" if 2 * running > len(known) else ", its holder slept"
+            kind = (
+                ", its holder computed"
+                if 2 * running > len(known)
+                else ", its holder slept or waited for a core"
+            )
         nodes = {node for each in process.statistics for node in each.nodes}
         return (
             f"the lock was held {len(holds)} times, at most for {longest:.1f} ms{kind}; nodes of "
