@@ -5,9 +5,10 @@ a stage that computes or waits for longer, drops, clock steps and wrong stamps, 
 lock, a busy core, slow subscribers and callbacks, page faults, a stopped process, bursts, lost
 messages, and throttling (recorded machines whose clocks are lowered, while the stages compute for
 as much longer). The length of the events is between 3 and 200 ms. A trial counts as quiet where
-other processes took at most 5 % of all cores meanwhile, which is measured; the loaded ones have
-four busy processes beside them. Every trial begins with a clean window, in which a diagnosis must
-find nothing. Where EdgeLens is installed, it is asked for the stage of the same trials.
+other processes took at most 5 % of all cores meanwhile, which is measured; as loaded where they
+took at least half, or four busy processes of the benchmark ran beside it. Every trial begins with a
+clean window, in which a diagnosis must find nothing. Where EdgeLens is installed, it is asked for
+the stage of the same trials.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ class Results:
     @property
     def clean_windows(self) -> list[Window]:
         """All windows without a fault in which the machine was quiet."""
-        windows = [*self.clean, *(each.clean for each in self.outcomes if not each.is_loaded)]
+        windows = [*self.clean, *(each.clean for each in self.outcomes if not each.has_hogs)]
         return [each for each in windows if each.load.others <= QUIET_SHARE]
 
 
@@ -104,7 +105,7 @@ def _measure(
 ) -> None:
     quiet, loaded, clean = counts
     with open_layout(layout, _RATE_HZ) as pipeline:
-        runner = TrialRunner(pipeline, is_loaded=False)
+        runner = TrialRunner(pipeline, has_hogs=False)
         for trial in make_trials(layout, quiet, seed):
             results.outcomes.append(runner.run(trial))
             _save(results, save)
@@ -113,7 +114,7 @@ def _measure(
             results.clean += runner.record_clean(min(_BLOCK, clean - number), machine)
             _save(results, save)
         with hogs(_HOGS, sorted(os.sched_getaffinity(0))) as pids:
-            runner = TrialRunner(pipeline, is_loaded=True, own_pids=pids)
+            runner = TrialRunner(pipeline, has_hogs=True, own_pids=pids)
             for trial in make_trials(layout, loaded, seed + 1_000_000):
                 results.outcomes.append(runner.run(trial))
                 _save(results, save)
@@ -123,15 +124,13 @@ def _measure(
 def _report(report: Report, results: Results) -> None:
     verdicts = [judge(each) for each in results.outcomes]
     loaded = [each for each in verdicts if each.outcome.is_loaded]
-    unloaded = [each for each in verdicts if not each.outcome.is_loaded]
-    quiet = [each for each in unloaded if each.outcome.faulty.load.others <= QUIET_SHARE]
-    _show_load(report, "without own load", unloaded)
-    _show_load(report, "with own load", loaded)
-    report.figure("trials without own load", len(unloaded))
-    report.figure("of these on a quiet machine", len(quiet))
-    for name, chosen in (("quiet", quiet), ("all without load", unloaded), ("loaded", loaded)):
+    quiet = [each for each in verdicts if each.outcome.is_quiet]
+    others = [each for each in verdicts if each not in loaded and each not in quiet]
+    for name, chosen in (("quiet", quiet), ("loaded", loaded), ("in between", others)):
+        report.figure(f"{name}, trials", len(chosen))
         if not chosen:
             continue
+        _show_load(report, name, chosen)
         print(f"{name}: fault, first cause")
         for line in format_matrix(chosen):
             print(line)
@@ -140,7 +139,7 @@ def _report(report: Report, results: Results) -> None:
     for verdict in verdicts:
         if verdict.place_rank != 1:
             print(f"missed: {describe(verdict)}")
-    _compare_with_edgelens(report, unloaded)
+    _compare_with_edgelens(report, verdicts)
     alarms = _false_alarms(results.clean_windows)
     windows = len(results.clean_windows)
     report.figure("clean windows on a quiet machine", windows)
@@ -155,13 +154,11 @@ def _report(report: Report, results: Results) -> None:
 
 
 def _show_load(report: Report, name: str, verdicts: Sequence[Verdict]) -> None:
-    if verdicts:
-        loads = [each.outcome.faulty.load for each in verdicts]
-        others, everything = (
-            np.median([getattr(x, of) for x in loads]) for of in ("others", "all")
-        )
-        report.figure(f"{name}, median load of all cores by others", others * 100, "%")
-        report.figure(f"{name}, median load of all cores", everything * 100, "%")
+    loads = [each.outcome.faulty.load for each in verdicts]
+    others = float(np.median([load.others for load in loads]))
+    everything = float(np.median([load.all for load in loads]))
+    report.figure(f"{name}, median load of all cores by others", others * 100, "%")
+    report.figure(f"{name}, median load of all cores", everything * 100, "%")
 
 
 def _compare_with_edgelens(report: Report, verdicts: Sequence[Verdict]) -> None:

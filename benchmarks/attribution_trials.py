@@ -9,10 +9,17 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from benchmarks.attribution_faults import Fault
-from benchmarks.attribution_load import LoadMeter, LoadShares, hogs, stopped
+from benchmarks.attribution_load import (
+    LOADED_SHARE,
+    QUIET_SHARE,
+    LoadMeter,
+    LoadShares,
+    hogs,
+    stopped,
+)
 from benchmarks.attribution_pipeline import LAYOUTS, STAGES, Pipeline, Recorded
 from benchmarks.attribution_throttling import MACHINES, RecordedMachine
 from edge_inference.core.platform_state import PlatformReport
@@ -71,14 +78,29 @@ class Window:
 class Outcome:
     """The windows of a trial: a clean one before it, and the one with the fault.
 
-    ``process`` holds the stages in the process in which the fault was made.
+    ``process`` holds the stages in the process in which the fault was made. ``has_hogs``: busy
+    processes of the benchmark ran beside it.
     """
 
     trial: Trial
     process: tuple[str, ...]
     clean: Window
     faulty: Window
-    is_loaded: bool = field(default=False)
+    has_hogs: bool = False
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether other processes took nearly nothing, before the fault and during it."""
+        others = max(self.clean.load.others, self.faulty.load.others)
+        return not self.has_hogs and others <= QUIET_SHARE
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether other processes, or the hogs of the benchmark, kept the machine busy.
+
+        Before the fault counts, because some faults take cores from the others.
+        """
+        return self.has_hogs or self.clean.load.others >= LOADED_SHARE
 
 
 def make_trials(layout: str, count: int, seed: int) -> list[Trial]:
@@ -133,7 +155,8 @@ def _make_trial(layout: str, kind: str, stage: str, randoms: random.Random) -> T
         future, past = 100.0 * 3e4 ** randoms.random(), -_DAY_MS * randoms.uniform(0.01, 1.0)
         ms = randoms.choice((future, past))
     elif kind == "busy core":
-        ms = float(randoms.randint(1, 3))  # the number of hogs
+        # The number of hogs; they hardly hold up a stage that computes for a part of a millisecond.
+        ms = float(randoms.randint(1, 3) if stage == "inference" else randoms.randint(4, 8))
     elif kind == "stopped":
         ms = randoms.uniform(30.0, 200.0)
     elif kind == "slow callback":
@@ -147,7 +170,7 @@ def _make_trial(layout: str, kind: str, stage: str, randoms: random.Random) -> T
     elif kind == "lost":
         ms, queue_depth = randoms.uniform(150.0, 400.0), 1
     elif kind == "outside reader":
-        ms = float(randoms.randint(3, 8))  # the number of readers
+        ms = float(randoms.randint(10, 20))  # the number of readers
     fault = Fault(kind, stage, ms, share, randoms.randrange(1 << 30))
     return Trial(layout, fault, queue_depth, randoms.choice(MACHINES))
 
@@ -155,10 +178,10 @@ def _make_trial(layout: str, kind: str, stage: str, randoms: random.Random) -> T
 class TrialRunner:
     """Makes the faults of trials in a running pipeline, and records windows."""
 
-    def __init__(self, pipeline: Pipeline, is_loaded: bool, own_pids: Sequence[int] = ()) -> None:
+    def __init__(self, pipeline: Pipeline, has_hogs: bool, own_pids: Sequence[int] = ()) -> None:
         """``own_pids`` are processes whose load is the benchmark's own."""
         self._pipeline = pipeline
-        self._is_loaded = is_loaded
+        self._has_hogs = has_hogs
         self._own_pids = [*pipeline.pids, *own_pids]
         self._queue_depth = 0
 
@@ -175,7 +198,7 @@ class TrialRunner:
         recorded = self._pipeline.take()
         process = self._pipeline.neighbors(trial.fault.stage)
         windows = clean.with_records(recorded), faulty.with_records(recorded)
-        return Outcome(trial, process, *windows, self._is_loaded)
+        return Outcome(trial, process, *windows, self._has_hogs)
 
     def record_clean(self, count: int, machine_name: str) -> list[Window]:
         """Record windows without a fault, one after the other."""

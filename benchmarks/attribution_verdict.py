@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from benchmarks.attribution_faults import OUTPUTS
 from benchmarks.attribution_trials import Outcome, Window
-from edge_inference.observe.attribution.cause import Cause, Diagnosis, Finding
+from edge_inference.observe.attribution.cause import Cause, CauseFinding, Diagnosis
 from edge_inference.observe.attribution.diagnosis import diagnose
 from edge_inference.observe.attribution.observation import Observation
 
@@ -107,7 +107,7 @@ def describe(verdict: Verdict) -> str:
         for each in verdict.diagnosis.findings[:3]
     )
     outcome = verdict.outcome
-    load = "loaded" if outcome.is_loaded else f"others {outcome.faulty.load.others:.0%}"
+    load = "with hogs" if outcome.has_hogs else f"others {outcome.faulty.load.others:.0%}"
     return (
         f"{outcome.trial.name}, {load}: expected {CAUSES[outcome.trial.fault.kind].value}, "
         f"got {findings or 'nothing'}"
@@ -120,11 +120,11 @@ def _label(verdict: Verdict) -> str:
     return f"{verdict.found} elsewhere" if verdict.rank == 1 else verdict.found
 
 
-def _ranked(findings: Sequence[Finding]) -> list[tuple[int, Finding]]:
+def _ranked(findings: Sequence[CauseFinding]) -> list[tuple[int, CauseFinding]]:
     return list(enumerate(findings, 1))
 
 
-def _is_at_place(outcome: Outcome, finding: Finding) -> bool:
+def _is_at_place(outcome: Outcome, finding: CauseFinding) -> bool:
     fault = outcome.trial.fault
     if fault.kind in _ANYWHERE:
         return True

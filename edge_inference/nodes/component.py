@@ -101,6 +101,14 @@ class Component(LifecycleNode):
         # takes several microseconds.
         return int(clock.now().nanoseconds) if clock.ros_time_is_active else time.time_ns()
 
+    def clock_at_ns(self, steady_ns: int) -> int:
+        """Return the time of the node's clock at a moment just before on the steady clock.
+
+        A thread may wait for a core or for the interpreter between two readings.
+        """
+        now_ns = self.now_ns()
+        return now_ns - (time.monotonic_ns() - steady_ns)
+
     def make_timer(self, period_s: float, callback: Callable[[], None]) -> Timer:
         """Make a timer on the steady clock, which also runs while simulated time stands still."""
         clock = Clock(clock_type=ClockType.STEADY_TIME)

@@ -195,7 +195,7 @@ class Stage(Component, Generic[Input]):
         with self._range:
             output = self.process(entry.item, self.active_settings)
         after = times.read()
-        now_ns, device_ms = self.now_ns(), self.device_ms()
+        now_ns, device_ms = self.clock_at_ns(after.at_ns), self.device_ms()
         self.emit(output)
         published_ns = time.monotonic_ns()
         self.health.count_processed()

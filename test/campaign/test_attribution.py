@@ -25,7 +25,7 @@ FAULTS = [
 def test_causes_are_found() -> None:
     """On a busy machine its load may come first."""
     with open_layout("one process", RATE_HZ) as pipeline:
-        runner = TrialRunner(pipeline, is_loaded=False)
+        runner = TrialRunner(pipeline, has_hogs=False)
         verdicts = [
             judge(runner.run(Trial("one process", fault, 1, MACHINES[0]))) for fault in FAULTS
         ]

@@ -1,4 +1,4 @@
-"""``edge-inference profile`` of a pipeline, in its own process and of one that runs elsewhere."""
+"""``edge-inference profile`` of a pipeline, in its own process and in others."""
 
 from __future__ import annotations
 

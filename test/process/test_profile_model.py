@@ -21,7 +21,11 @@ from edge_inference.core.models.model_search import find_model
 from edge_inference.engines.interleaved_timing import WARM_UP_CALLS
 from edge_inference.errors import BackendError, CancelledError
 from edge_inference.observe.profiling.layer_advice import ProfiledEngine, advise
-from edge_inference.observe.profiling.layers import MeasuredLayers, input_of, measure_layers
+from edge_inference.observe.profiling.layer_measurement import (
+    MeasuredLayers,
+    input_of,
+    measure_layers,
+)
 from graph_kit import make_model
 from small_model import write_model
 from trace_format import faults_of, slices_of

@@ -123,10 +123,10 @@ def test_the_page_shows_every_row_and_figure_as_text(chromium: str, tmp_path: Pa
 
 
 def test_the_page_is_drawn(chromium: str, tmp_path: Path) -> None:
-    page, picture = tmp_path / "trace.html", tmp_path / "page.png"
+    page, file = tmp_path / "trace.html", tmp_path / "page.png"
     write_page(page)
-    browse(chromium, tmp_path, page, f"--screenshot={picture}")
-    image = cv2.imread(str(picture))
+    browse(chromium, tmp_path, page, f"--screenshot={file}")
+    image = cv2.imread(str(file))
     assert image is not None
     # Rows of several colors: a page without fonts or without its script is white.
     colors = np.unique(image.reshape(-1, 3), axis=0)

@@ -17,7 +17,7 @@ from attribution_simulation import (
 )
 from edge_inference.core.runtime.latency import StageTiming
 from edge_inference.core.runtime.process_statistics import Hold, ProcessStatistics
-from edge_inference.observe.attribution.cause import Cause, Finding
+from edge_inference.observe.attribution.cause import Cause, CauseFinding
 from edge_inference.observe.attribution.diagnosis import diagnose
 from edge_inference.observe.attribution.observation import Observation
 
@@ -27,7 +27,7 @@ PROCESS = f"process {PID}"
 HELD_MS = 60.0
 
 
-def findings(timings: list[StageTiming], process: ProcessStatistics) -> list[Finding]:
+def findings(timings: list[StageTiming], process: ProcessStatistics) -> list[CauseFinding]:
     return list(diagnose(Observation(timings, [process])).findings)
 
 
@@ -104,6 +104,35 @@ class TestLosses:
             for hold in self.hold_before_each()
         ]
         assert self.found(statistics(holds))[0] is Cause.LOST_MESSAGES
+
+
+def test_a_short_hold_does_not_explain_a_long_wait() -> None:
+    """The lock was held for 1 ms while the stage waited for a device for 12 ms."""
+    wait_ms, hold_ms = 12.0, 1.0
+    timings = Pipeline().run(
+        lambda frame, stage: Extra(blocked=wait_ms * (stage == "inference" and frame % 2 == 0))
+    )
+    waiting = [each for each in timings if each.stage == "inference"][::2]
+    holds = [Hold(each.started_ns + ns(6.0), hold_ms, 0.0, hold_ms) for each in waiting]
+    found = {each.cause: each.ms for each in findings(timings, statistics(holds))}
+    # Seen at a random moment of its duration, a hold is on average twice as long as noticed.
+    assert found[Cause.WAITING] == pytest.approx((wait_ms - 2 * hold_ms) / 2, rel=0.05)
+    assert found[Cause.INTERPRETER_LOCK] == pytest.approx(hold_ms, rel=0.05)
+
+
+def test_a_backlog_that_is_worked_off_is_no_step_of_the_stamps() -> None:
+    """The frames wait 30 ms on their way, then the source pauses and they do not."""
+    timings = []
+    for each in Pipeline().run():
+        late_ms = 30.0 * (each.ended_ns < START_NS + ns(60 * PERIOD_MS))
+        timings.append(
+            dataclasses.replace(
+                each, stamp_ns=each.stamp_ns - ns(late_ms), age_ms=(each.age_ms or 0.0) + late_ms
+            )
+        )
+    found = findings(timings, statistics([]))
+    assert [each.cause for each in found] == [Cause.TRANSPORT]
+    assert found[0].ms == pytest.approx(15.0, rel=0.05)
 
 
 def test_waits_of_an_overloaded_stage_are_its_queueing() -> None:

@@ -15,6 +15,7 @@ from edge_inference.observe.benchmark.benchmark_report import (
     BenchmarkReport,
     StreamingAgreement,
 )
+from edge_inference.observe.benchmark.latency_figures import MINIMUM_SAMPLES
 from edge_inference.observe.benchmark.report_comparison import FigureChange, ReportComparison
 from edge_inference.observe.benchmark.saturation import Saturation
 
@@ -133,14 +134,11 @@ def _footnotes(report: BenchmarkReport) -> Iterator[str]:
         yield describe_saturation(name, saturation)
     for name, agreement in report.agreements.items():
         yield f"{name}: {describe_agreement(agreement)}"
-    reasons: dict[str, list[str]] = {}
-    for result in report.results:
-        missing = {**result.latency.missing(), **result.not_measured}
-        for figure, reason in missing.items():
-            where = reasons.setdefault(f"{figure}: {reason}", [])
-            where.append(f"{result.candidate} {result.load}")
-    for reason, where in reasons.items():
-        yield f"- {reason} ({', '.join(where)})"
+    too_short = {name for each in report.results for name in each.latency.missing()}
+    for name in [name for name in MINIMUM_SAMPLES if name in too_short]:
+        yield f"- {name} needs {MINIMUM_SAMPLES[name]} samples; measure longer with --seconds"
+    reasons = {f"{k}: {v}" for each in report.results for k, v in each.not_measured.items()}
+    yield from (f"- {reason}" for reason in sorted(reasons))
     if not any(name.startswith("gpu") for each in report.results for name in each.sensors):
         yield "- GPU: not measured: no sensor of a GPU"
     yield from report.problems

@@ -22,12 +22,11 @@ from edge_inference.observe.benchmark.benchmark_report import BenchmarkResult
 from edge_inference.observe.benchmark.frame_recorder import FrameRecorder, FrameWindow
 from edge_inference.observe.benchmark.load_runner import (
     NO_POWER_SENSOR,
-    SATURATION,
     SHARED_MEMORY,
     merge_sensors,
 )
 from edge_inference.observe.benchmark.resource_meter import ResourceMeter, ResourceUse
-from edge_inference.observe.benchmark.saturation import RateProbe, find_saturation
+from edge_inference.observe.benchmark.saturation import SATURATION, RateProbe, find_saturation
 
 #: Images have no rate of their own.
 _IMAGE_RATE_HZ = 10.0

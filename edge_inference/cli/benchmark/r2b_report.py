@@ -15,7 +15,7 @@ import numpy as np
 
 from edge_inference.cli.benchmark.benchmark_options import BenchmarkOptions
 from edge_inference.observe.benchmark.benchmark_report import BenchmarkReport, BenchmarkResult
-from edge_inference.observe.benchmark.load_runner import SATURATION
+from edge_inference.observe.benchmark.saturation import SATURATION
 
 _LOAD_SENSOR, _MEMORY_SENSOR = "cpu/load", "memory/used"
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from edge_inference.core.runtime.latency import StageTiming
 from edge_inference.core.text_line import one_line
-from edge_inference.observe.attribution.cause import Diagnosis, Finding
+from edge_inference.observe.attribution.cause import CauseFinding, Diagnosis
 from edge_inference.observe.attribution.frame_ways import FrameStep, join_frames
 from edge_inference.observe.attribution.observation import Observation
 
@@ -64,7 +64,7 @@ def write_json(
     stream.write(json.dumps(_rounded(summary)) + "\n")
 
 
-def _finding_lines(rank: int, finding: Finding) -> list[str]:
+def _finding_lines(rank: int, finding: CauseFinding) -> list[str]:
     name = finding.cause.value.replace("_", " ")
     head = f"{rank:2}. {finding.ms:6.1f} ms a frame: {name}, {finding.subject}"
     hint = finding.hint + (f" ({finding.parameter})" if finding.parameter else "")

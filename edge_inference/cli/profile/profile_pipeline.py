@@ -8,14 +8,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from edge_inference.backends.gpu import GpuMemory, gpu_memory
 from edge_inference.cli.error_reporter import ErrorReporter
 from edge_inference.cli.exit_status import EXIT_FAILED, UsageError, print_error
-from edge_inference.cli.profile.pipeline_arguments import pipeline_arguments
+from edge_inference.cli.profile.pipeline_options import PipelineProfileOptions, pipeline_arguments
 from edge_inference.cli.profile.stage_format import PipelineReport, print_stages
 from edge_inference.cli.sessions.live_session import open_live
 from edge_inference.cli.sessions.pipeline_session import PipelineSession, open_pipeline
@@ -40,27 +39,6 @@ _SAMPLE_PERIOD_S = 1.0
 _IDLE_S = 2.0
 #: How much the memory of a process changes between its report and the look at it.
 _SAME_MEMORY = 0.1
-
-
-@dataclass(frozen=True)
-class PipelineProfileOptions:
-    """Options of the command; None for an option that was not given."""
-
-    pipeline: str | None = None
-    live: bool = False
-    namespace: str = ""
-    source: str | None = None
-    model: str | None = None
-    model_path: str = ""
-    backend: str = "auto"
-    precision: str = "auto"
-    int8_mode: str | None = None
-    rate: float | None = None
-    seconds: float = 10.0
-    trace: str | None = None
-    stacks: str | None = None
-    nvtx: bool = False
-    verbose: bool = False
 
 
 class _Session(Protocol):

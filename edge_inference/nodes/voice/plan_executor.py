@@ -158,7 +158,7 @@ class PlanExecutor:
             self._node.default_name,
             self._node.get_fully_qualified_name(),
             (plan.stamp_ns, plan.frame_id),
-            self._node.now_ns(),
+            self._node.clock_at_ns(end.at_ns),
             (begin, end),
             reception.receive_ms,
             reception.lost,

@@ -134,6 +134,9 @@ def _source_shifts(steps: Sequence[FrameStep]) -> list[float]:
             abs(lasting_ms - step_ms) < 0.3 * abs(step_ms)
             # The stamps jump, not the arrivals.
             and abs(arrival_ms - period_ms) < 0.3 * abs(step_ms)
+            # Frames that waited on their way, and then do not, were late before; but none arrives
+            # before its capture.
+            and (step_ms > 0.0 or float(np.median(after)) < 0.0)
         )
         shifts.append(shifts[-1] + (step_ms if is_step else 0.0))
     return shifts

@@ -13,7 +13,7 @@ from edge_inference.core.reading import Role
 from edge_inference.core.runtime.capture_stamps import STAMP_IN_FUTURE, STAMP_IN_PAST
 from edge_inference.core.runtime.latency import StageTiming
 from edge_inference.core.runtime.process_statistics import ProcessStatistics
-from edge_inference.observe.attribution.cause import Cause, Diagnosis, Finding
+from edge_inference.observe.attribution.cause import Cause, CauseFinding, Diagnosis
 from edge_inference.observe.attribution.charging import Charging, way_name
 from edge_inference.observe.attribution.clock_shifts import (
     MIN_SHIFT_MS,
@@ -123,12 +123,12 @@ def _shifted_steps(timings: Sequence[StageTiming]) -> list[tuple[FrameStep, str]
 
 def _finding(
     cause: Cause, subject: str, charges: ChargeSum, frames: int, writer: EvidenceWriter
-) -> Finding:
+) -> CauseFinding:
     reason = ""
     if cause is Cause.DROPS and charges.details:
         reason = charges.details.most_common(1)[0][0]
     hint, parameter = find_remedy(cause, writer.stage_of(subject), reason)
-    return Finding(
+    return CauseFinding(
         cause=cause,
         subject=subject,
         ms=charges.total_ms / frames,

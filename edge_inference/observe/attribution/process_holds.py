@@ -60,7 +60,9 @@ class ProcessWindow:
                 stopped += _overlap_ms(hold, begin_ns, end_ns, _PERIOD_NS)
                 continue
             share = hold.lock_ms / hold.wait_ms if hold.wait_ms else 0.0
-            lock += share * _overlap_ms(hold, begin_ns, end_ns, _PERIOD_NS)
+            # The heartbeat came at a random moment of the hold: on average as much was before it.
+            early_ns = min(_PERIOD_NS, hold.end_ns - hold.begin_ns)
+            lock += share * _overlap_ms(hold, begin_ns, end_ns, early_ns)
             run_queue += (1.0 - share) * _overlap_ms(hold, begin_ns, end_ns, 0)
         length_ms = (end_ns - begin_ns) / 1e6
         return Held(min(lock, length_ms), min(run_queue, length_ms), min(stopped, length_ms))

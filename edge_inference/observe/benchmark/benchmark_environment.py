@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from edge_inference.core.images.media import IMAGE_SUFFIXES, sample_video
 from edge_inference.engines.cache.environment import machine_facts
 from edge_inference.errors import SourceError
 from edge_inference.observe.benchmark.benchmark_report import BenchmarkReport
+from edge_inference.observe.doctor.finding import FindingLevel
 
 #: What a comparison is about may differ: the version of this package.
 SUBJECT = "edge_inference"
@@ -32,11 +33,18 @@ _SETTINGS = (
 _UNKNOWN = "unknown"
 
 
-def describe_environment(findings: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+def describe_environment(
+    findings: Iterable[Mapping[str, Any]],
+    facts: Callable[[], Mapping[str, str]] = machine_facts,
+) -> dict[str, str]:
     """Return the facts of this machine, with the settings that the preflight found."""
-    values = {(each["area"], each["name"]): str(each["value"]) for each in findings}
+    values = {
+        (each["area"], each["name"]): str(each["value"])
+        for each in findings
+        if each["level"] != FindingLevel.UNKNOWN.value
+    }
     settings = {" ".join(key): values[key] for key in _SETTINGS if key in values}
-    return {**machine_facts(), **settings, SUBJECT: edge_inference.__version__}
+    return {**facts(), **settings, SUBJECT: edge_inference.__version__}
 
 
 def hash_source(source: str) -> str:

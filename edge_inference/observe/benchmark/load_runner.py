@@ -7,9 +7,9 @@ while treats all sides alike.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from edge_inference.engines.interleaved_timing import WARM_UP_CALLS, time_interleaved
@@ -17,18 +17,28 @@ from edge_inference.errors import CancelledError, EdgeInferenceError
 from edge_inference.observe.benchmark.benchmark_report import BACK_TO_BACK, BenchmarkResult
 from edge_inference.observe.benchmark.paced_run import PacedRun, run_at_rate
 from edge_inference.observe.benchmark.resource_meter import ResourceMeter, ResourceUse
-from edge_inference.observe.benchmark.saturation import RateProbe, Saturation, find_saturation
+from edge_inference.observe.benchmark.saturation import (
+    SATURATION,
+    RateProbe,
+    Saturation,
+    find_saturation,
+)
 
-SATURATION = "saturation"
 NO_POWER_SENSOR = "not measured: no power sensor"
 SHARED_MEMORY = "not measured: the engines of one process share memory; measure one candidate alone"
 SHARED_TIME = "not measured: the candidates take turns; at a fixed rate each runs alone"
 
 _WARM_UP_S = 1.0
 _MAX_WARM_UP_CALLS = 50
+#: The time ends the rounds, or this many, whose samples fill a report.
+_MAX_ROUNDS = 1_000_000
 #: A short probe has this many frames at least, so that one drop is no failure.
 _PROBE_FRAMES = 40
 _PROBE_S = 1.0
+
+
+class _TimeOverError(Exception):
+    """Ends interleaved calls after their time."""
 
 
 @dataclass
@@ -96,12 +106,11 @@ class LoadRunner:
             round_s = max((time.perf_counter() - started_s) / WARM_UP_CALLS, 1e-6)
             more = min(int(_WARM_UP_S / round_s), _MAX_WARM_UP_CALLS)
             time_interleaved(functions, more, warm_up=0, after_round=self._warm_up)
-            rounds = max(1, math.ceil(self._seconds * len(self._sides) / round_s))
             for side in self._sides:
                 side.forget()
             self._meter.start()
             try:
-                self._run_rounds(functions, rounds)
+                self._run_rounds(functions)
             finally:
                 use = self._meter.stop()
         except CancelledError:
@@ -167,13 +176,19 @@ class LoadRunner:
     def _warm_up(self, fraction: float) -> None:
         self._after_round("warm-up", fraction)
 
-    def _run_rounds(self, functions: Mapping[str, Callable[[int], object]], rounds: int) -> None:
-        time_interleaved(
-            functions,
-            rounds,
-            warm_up=0,
-            after_round=lambda fraction: self._after_round(BACK_TO_BACK, fraction),
-        )
+    def _run_rounds(self, functions: Mapping[str, Callable[[int], object]]) -> None:
+        """Call all sides in turn until the time is over; each has the same number of calls."""
+        total_s = self._seconds * len(self._sides)
+        started_s = time.perf_counter()
+
+        def after_round(_: float) -> None:
+            elapsed_s = time.perf_counter() - started_s
+            self._after_round(BACK_TO_BACK, min(elapsed_s / total_s, 1.0))
+            if elapsed_s >= total_s:
+                raise _TimeOverError
+
+        with suppress(_TimeOverError):
+            time_interleaved(functions, _MAX_ROUNDS, warm_up=0, after_round=after_round)
 
     def _after_round(self, phase: str, fraction: float) -> None:
         self._progress(phase, fraction)

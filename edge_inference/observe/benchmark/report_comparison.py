@@ -13,7 +13,7 @@ from edge_inference.observe.benchmark.benchmark_report import (
     BenchmarkResult,
     StreamingAgreement,
 )
-from edge_inference.observe.benchmark.saturation import Saturation
+from edge_inference.observe.benchmark.saturation import SATURATION, Saturation
 from edge_inference.observe.benchmark.significance import (
     PAIRED_METHOD,
     UNPAIRED_METHOD,
@@ -200,8 +200,8 @@ def _compare_saturation(candidate: str, one: Saturation, two: Saturation) -> lis
     return [
         FigureChange(
             candidate,
-            "saturation",
-            "rate_hz",
+            SATURATION,
+            "highest_rate_hz",
             "Hz",
             one.rate_hz,
             two.rate_hz,

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+#: The name of the load at the highest rate.
+SATURATION = "saturation"
 MAX_DROP_SHARE = 0.05
 #: The result is exact to this share.
 _TOLERANCE = 0.02

@@ -22,6 +22,8 @@ from edge_inference.observe.benchmark.latency_figures import MINIMUM_SAMPLES, pe
 _RESAMPLES = 1000
 _SEED = 20100917
 _CONFIDENCE = 95.0
+_CHUNK_SAMPLES = 2_000_000
+_TINY = 1e-12
 #: Fewer samples give no interval that means anything; a tail needs three times the samples that
 #: its value needs, because its interval reaches beyond it.
 _MIN_SAMPLES = 20
@@ -85,13 +87,13 @@ def compare_quantiles(
     if not names:
         return []
     random = np.random.default_rng(_SEED)
-    ratios = np.empty((_RESAMPLES, len(names)))
     percents = [float(name.removeprefix("p")) for name in names]
-    for row in ratios:
-        drawn = _draw(random, len(one))
-        drawn_other = drawn if paired else _draw(random, len(two))
-        below = np.percentile(one[drawn], percents)
-        row[:] = np.percentile(two[drawn_other], percents) / np.maximum(below, 1e-12)
+    ratios = np.concatenate(
+        [
+            _draw_ratios(random, one, two, percents, rows, paired)
+            for rows in _chunks(max(len(one), len(two)))
+        ]
+    )
     tail = (100.0 - _CONFIDENCE) / 2
     low, high = np.percentile(ratios, (tail, 100.0 - tail), axis=0) - 1.0
     return [
@@ -112,12 +114,34 @@ def rank_test(base: Sequence[float], other: Sequence[float], *, paired: bool) ->
     return _signed_ranks(two - one) if paired else _rank_sum(one, two)
 
 
-def _draw(random: np.random.Generator, count: int) -> NDArray[np.int64]:
-    """Return the indices of a resample: blocks of consecutive samples, around the end."""
+def _chunks(count: int) -> list[int]:
+    """Divide the resamples, so that one chunk does not need much memory."""
+    rows = min(max(_CHUNK_SAMPLES // count, 1), _RESAMPLES)
+    return [min(rows, _RESAMPLES - done) for done in range(0, _RESAMPLES, rows)]
+
+
+def _draw_ratios(
+    random: np.random.Generator,
+    one: NDArray[np.float64],
+    two: NDArray[np.float64],
+    percents: Sequence[float],
+    rows: int,
+    paired: bool,
+) -> NDArray[np.float64]:
+    """Return the ratios of the percentiles of ``rows`` resamples, one row each."""
+    drawn = _draw(random, len(one), rows)
+    drawn_other = drawn if paired else _draw(random, len(two), rows)
+    below = np.percentile(one[drawn], percents, axis=1)
+    above = np.percentile(two[drawn_other], percents, axis=1)
+    return np.asarray(above / np.maximum(below, _TINY)).T
+
+
+def _draw(random: np.random.Generator, count: int, rows: int) -> NDArray[np.int64]:
+    """Return the indices of resamples: blocks of consecutive samples, around the end."""
     length = max(1, round(count ** (1 / 3)))
-    starts = random.integers(0, count, size=-(-count // length))
-    indices: NDArray[np.int64] = (starts[:, np.newaxis] + np.arange(length)) % count
-    return indices.ravel()[:count]
+    starts = random.integers(0, count, size=(rows, -(-count // length), 1))
+    indices: NDArray[np.int64] = (starts + np.arange(length)) % count
+    return indices.reshape(rows, -1)[:, :count]
 
 
 def _signed_ranks(differences: NDArray[np.float64]) -> float:

@@ -14,8 +14,8 @@ import tensorrt_double
 from double_control import Double
 from edge_inference.backends.gpu import gpu_memory
 from edge_inference.errors import BackendError
+from edge_inference.observe.profiling.layer_measurement import measure_layers
 from edge_inference.observe.profiling.layer_trace import trace_profile
-from edge_inference.observe.profiling.layers import measure_layers
 from trt_on_double import make_backend
 
 #: Far less than a run of the double takes.
