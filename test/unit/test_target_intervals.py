@@ -161,6 +161,8 @@ def test_a_rate_counts_silence_at_the_end() -> None:
     steady = rate_interval(moments, 20.0, 0.95)
     assert steady.value == pytest.approx(10.0)
     assert (steady.low, steady.high) == pytest.approx((10.0, 10.0))
+    brief = rate_interval(moments[:20], 2.0, 0.95)  # 20 blocks
+    assert brief.low == pytest.approx(10.0)
     stalled = rate_interval(moments[:100], 20.0, 0.95)
     assert stalled.value == pytest.approx(5.0)
     assert stalled.low is not None and stalled.low < 2.0
