@@ -358,6 +358,12 @@ def test_the_command(
         (["--runs", "0"], 2, "whole number of 1 or more"),
         (["--labels", "none.csv"], 1, "none.csv: cannot be read"),
         (["--images", "nowhere"], 1, "no such file or folder"),
+        (["--rate", "5"], 2, "--rate needs --video"),
+        (["--video", "nowhere.mp4"], 1, "'nowhere.mp4': no such file or folder"),
+        (["--video", "sample", "--rate", "0"], 2, "expected a number from 0.1 to 1000"),
+        (["--video", "sample", "--rate", "nan"], 2, "expected a number from 0.1 to 1000"),
+        (["--video", "sample", "--threads", "2"], 2, "--threads 2: the pipeline that plays"),
+        (["--video", "sample", "--labels", "none.json"], 1, "none.json: cannot be read"),
         (["--topic", "/x"], 2, "--topic needs --images"),
     ],
 )

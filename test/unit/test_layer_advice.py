@@ -143,6 +143,7 @@ def test_layers_with_a_cause_get_its_advice(
         ([layer("ReorderOutput", 9)], {}),  # nothing helps
         (BORDERS, {"precision": "int8"}),  # one at the input, one at the output
         ([layer("Transpose", 2)], {}),
+        ([layer("Transpose", 9, added=True)], {"precision": "int8"}),
         ([layer("Gather", 9)], {}),  # of values
         ([layer("Concat", 9)], {}),
         ([layer("TopK", 9)], {}),

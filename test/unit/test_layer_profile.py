@@ -125,6 +125,16 @@ def test_a_cast_tells_what_it_makes() -> None:
     assert (kind.precision, kind.converts_to, kind.output) == ("fp32", "fp16", (1, 3))
 
 
+def test_layers_that_are_not_in_the_file_were_added() -> None:
+    operators = {"a": "Conv", "b": "Transpose", "Relu_7": "Relu"}
+    events = [node(name, 10 * n, 5, kind) for n, (name, kind) in enumerate(operators.items())]
+    runs = parse_ort_profile([*events, run(0, 100)], 1)
+    in_file = {("a", "Conv"), ("c", "Transpose"), ("", "Relu")}
+    added = [layer.name for layer in summarize_recorded(runs, in_file).layers if layer.kind.added]
+    assert added == ["b"]
+    assert not any(layer.kind.added for layer in summarize_recorded(runs).layers)
+
+
 @pytest.mark.parametrize(
     ("events", "runs", "text"),
     [

@@ -8,7 +8,6 @@ from typing import Any
 
 from edge_inference.cli.perception.frame_tracker import STAGES
 from edge_inference.cli.sessions.latency_format import (
-    count_clock_faults,
     count_lost,
     percentiles_to_json,
     rounded,
@@ -21,6 +20,7 @@ from edge_inference.core.runtime.latency import (
     Percentiles,
     StageLatency,
 )
+from edge_inference.observe.clock_faults import count_clock_faults
 
 
 @dataclass(frozen=True)

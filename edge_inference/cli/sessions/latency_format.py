@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
-from edge_inference.core.runtime.latency import LatencyReport, Percentiles, StageLatency
+from edge_inference.core.runtime.latency import Percentiles, StageLatency
 from edge_inference.observe.frame_timeline import FrameTimeline, Segment, SegmentKind
 
 #: Shorter segments are left out of a line of text.
@@ -65,22 +64,6 @@ def rounded(value: float | None) -> float | None:
 def count_lost(stages: Iterable[StageLatency]) -> int:
     """Return how many messages were lost on the way to any stage."""
     return sum(stage.drops.get(_LOST, 0) for stage in stages)
-
-
-def count_clock_faults(report: LatencyReport) -> dict[str, int]:
-    """Return the number of frames with each clock fault.
-
-    A fault of a stamp counts at the stage that reports most of them, a fault between stages at the
-    last stage.
-    """
-    found: Counter[str] = Counter()
-    for faults in (
-        *(s.clock_faults for s in report.stages),
-        *(e.clock_faults for e in report.ends),
-    ):
-        for name, count in faults.items():
-            found[name] = max(found[name], count)
-    return dict(found)
 
 
 def _segment_to_json(segment: Segment) -> dict[str, Any]:

@@ -16,12 +16,15 @@ import numpy as np
 from edge_inference.core.runtime.latency import StageTiming
 from edge_inference.observe.attribution.frame_ways import FrameStep
 
+SYSTEM_CLOCK = "system clock"
 #: Smaller shifts have other reasons: a thread was interrupted between two clock readings.
-_MIN_SHIFT_MS = 2.5
+MIN_SHIFT_MS = 2.5
 #: A time server may slew the clock by this much; a step is faster.
 _SLEW = 600e-6
-#: A shift lasts at least this many frames.
-_MIN_LENGTH = 3
+#: A shift lasts at least this many frames, among those up to so far away.
+_MIN_LENGTH, _REACH = 4, 4
+#: By so much less the offsets of frames with the same shift differ.
+_AGREEMENT_MS = 1.0
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ def stamp_shifts(steps: Sequence[FrameStep]) -> dict[int, ClockShift]:
     for (frame_id, _), each in sources.items():
         ordered = sorted(each, key=lambda step: step.timing.arrived_ns)
         for step, ms in zip(ordered, _source_shifts(ordered), strict=True):
-            if abs(ms) > _MIN_SHIFT_MS:
+            if abs(ms) > MIN_SHIFT_MS:
                 shifts[id(step.timing)] = ClockShift(f"stamps of {frame_id or 'the source'}", ms)
     return shifts
 
@@ -78,12 +81,12 @@ def _machine_shifts(records: Sequence[StageTiming]) -> dict[int, ClockShift]:
     moved: dict[int, float] = {}
     for index, ms in lasting.items():
         slewed_ms = (records[index].ended_ns - records[0].ended_ns) / 1e6 * _SLEW
-        if abs(ms) > _MIN_SHIFT_MS + slewed_ms:
+        if abs(ms) > MIN_SHIFT_MS + slewed_ms:
             moved[index] = ms
     nodes = {records[index].node for index in moved}
     is_common = len(by_node) > 1 and len(nodes) == len(by_node)
     return {
-        id(records[index]): ClockShift("system clock" if is_common else records[index].node, ms)
+        id(records[index]): ClockShift(SYSTEM_CLOCK if is_common else records[index].node, ms)
         for index, ms in moved.items()
     }
 
@@ -95,11 +98,19 @@ def _offset_ms(timing: StageTiming, first: StageTiming) -> float:
 
 
 def _lasting(values: Sequence[float]) -> list[float]:
-    """Return the median of each value and its neighbors: single values are noise."""
-    if len(values) < _MIN_LENGTH:
-        return [0.0] * len(values)
-    padded = [values[0], *values, values[-1]]
-    return [sorted(padded[index : index + 3])[1] for index in range(len(values))]
+    """Return the shift at each value that its neighbors share; 0 where they differ.
+
+    A thread that is interrupted between two clock readings makes single values wrong, each by
+    another time; a clock that was set makes all of them wrong by the same.
+    """
+    lasting = []
+    for index in range(len(values)):
+        near = sorted(values[max(0, index - _REACH) : index + _REACH + 1])
+        middle = near[len(near) // 2]
+        agreeing = sum(abs(value - middle) < _AGREEMENT_MS for value in near)
+        is_shared = agreeing >= _MIN_LENGTH and 2 * agreeing >= len(near)
+        lasting.append(middle if is_shared else 0.0)
+    return lasting
 
 
 def _source_shifts(steps: Sequence[FrameStep]) -> list[float]:
@@ -113,7 +124,7 @@ def _source_shifts(steps: Sequence[FrameStep]) -> list[float]:
     ways_ms = [step.way_ms or 0.0 for step in steps]
     for index, (stamp_ms, arrival_ms) in enumerate(zip(stamps_ms, arrivals_ms, strict=True)):
         step_ms = arrival_ms - stamp_ms
-        if abs(step_ms) < _MIN_SHIFT_MS:
+        if abs(step_ms) < MIN_SHIFT_MS:
             shifts.append(shifts[-1])
             continue
         before = ways_ms[max(0, index + 1 - _MIN_LENGTH) : index + 1]
@@ -123,6 +134,9 @@ def _source_shifts(steps: Sequence[FrameStep]) -> list[float]:
             abs(lasting_ms - step_ms) < 0.3 * abs(step_ms)
             # The stamps jump, not the arrivals.
             and abs(arrival_ms - period_ms) < 0.3 * abs(step_ms)
+            # Frames that waited on their way, and then do not, were late before; but none arrives
+            # before its capture.
+            and (step_ms > 0.0 or float(np.median(after)) < 0.0)
         )
         shifts.append(shifts[-1] + (step_ms if is_step else 0.0))
     return shifts

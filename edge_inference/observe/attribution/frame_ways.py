@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from edge_inference.core.runtime.latency import StageTiming
 
+#: Times that differ more from those of most records of a machine are not possible.
+_MAX_DISTANCE_NS = 3_600_000_000_000
 #: The end of a stage and the arrival at the next are measured at nearly the same moment.
 _SLACK_NS = 200_000
 
@@ -45,22 +47,34 @@ class FrameStep:
 
 
 def join_frames(timings: Iterable[StageTiming]) -> list[FrameStep]:
-    """Return the steps of all frames, ordered by their end; records without times are left out.
+    """Return the steps of all frames, ordered by their end; impossible records are left out.
 
     A frame came from the stage that ended last before its arrival.
     """
     frames: dict[tuple[str, str, int, int], list[StageTiming]] = defaultdict(list)
-    for timing in timings:
-        if timing.ended_ns:
-            namespace = timing.node.rpartition("/")[0]
-            key = (namespace, timing.frame_id, timing.stamp_ns, timing.clock_id)
-            frames[key].append(timing)
+    for timing in _possible(timings):
+        namespace = timing.node.rpartition("/")[0]
+        key = (namespace, timing.frame_id, timing.stamp_ns, timing.clock_id)
+        frames[key].append(timing)
     steps = [
         FrameStep(timing, _find_before(timing, records))
         for records in frames.values()
         for timing in records
     ]
     return sorted(steps, key=lambda step: step.timing.ended_ns)
+
+
+def _possible(timings: Iterable[StageTiming]) -> list[StageTiming]:
+    """Return the records whose times are near those of the others of their machine."""
+    machines: dict[int, list[StageTiming]] = defaultdict(list)
+    for timing in timings:
+        if timing.ended_ns > 0:
+            machines[timing.clock_id].append(timing)
+    possible = []
+    for records in machines.values():
+        middle_ns = sorted(each.ended_ns for each in records)[len(records) // 2]
+        possible += [each for each in records if abs(each.ended_ns - middle_ns) < _MAX_DISTANCE_NS]
+    return possible
 
 
 def _find_before(timing: StageTiming, records: Sequence[StageTiming]) -> StageTiming | None:

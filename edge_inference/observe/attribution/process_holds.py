@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from edge_inference.core.runtime.process_statistics import Hold, ProcessStatistics
+from edge_inference.observe.attribution.cause import Cause
 from edge_inference.observe.heartbeat import PERIOD_MS
 
 #: Where so many heartbeats waited for the interpreter lock, some thread always wants it.
@@ -59,10 +60,39 @@ class ProcessWindow:
                 stopped += _overlap_ms(hold, begin_ns, end_ns, _PERIOD_NS)
                 continue
             share = hold.lock_ms / hold.wait_ms if hold.wait_ms else 0.0
-            lock += share * _overlap_ms(hold, begin_ns, end_ns, _PERIOD_NS)
+            # The heartbeat came at a random moment of the hold: on average as much was before it.
+            early_ns = min(_PERIOD_NS, hold.end_ns - hold.begin_ns)
+            lock += share * _overlap_ms(hold, begin_ns, end_ns, early_ns)
             run_queue += (1.0 - share) * _overlap_ms(hold, begin_ns, end_ns, 0)
         length_ms = (end_ns - begin_ns) / 1e6
         return Held(min(lock, length_ms), min(run_queue, length_ms), min(stopped, length_ms))
+
+    def kept_from_receiving(
+        self, begin_ns: int, end_ns: int, min_ms: float
+    ) -> tuple[Cause, str] | None:
+        """Return what kept it from receiving messages for ``min_ms`` between two moments.
+
+        None where nothing did, or for a shorter time.
+        """
+        held = self.held(begin_ns, end_ns)
+        executor_ms = max(
+            (
+                each.executor_ms or 0.0
+                for each in self.statistics
+                if each.begin_ns < end_ns and each.end_ns > begin_ns
+            ),
+            default=0.0,
+        )
+        # Whatever holds a process up makes its callbacks wait too.
+        ms, cause = max(
+            (held.stopped_ms, Cause.PROCESS_STOPPED),
+            (held.lock_ms, Cause.INTERPRETER_LOCK),
+            (held.run_queue_ms, Cause.BUSY_CORE),
+            key=lambda each: each[0],
+        )
+        if ms < min_ms:
+            ms, cause = min(executor_ms, (end_ns - begin_ns) / 1e6), Cause.SLOW_CALLBACK
+        return (cause, self.name) if ms >= min_ms else None
 
 
 def process_windows(statistics: Iterable[ProcessStatistics]) -> dict[str, ProcessWindow]:

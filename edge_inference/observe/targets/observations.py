@@ -39,7 +39,7 @@ class _Record(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Window:
+class MeasuredWindow:
     """The time over which targets are measured, on the clock of the records."""
 
     begin_ns: int
@@ -94,7 +94,7 @@ class Observations:
             self._periods.append((now_ns, period_ms))
 
     def set_figure(self, what: str, figure: Interval) -> None:
-        """Set a measure that is computed elsewhere."""
+        """Set a measure that is not computed from these records."""
         with self._lock:
             self._figures[what] = figure
 
@@ -113,7 +113,7 @@ class Observations:
                 while pairs and pairs[0][0] < moment_ns:
                     pairs.popleft()
 
-    def measure(self, target: Target, window: Window) -> Interval | str:
+    def measure(self, target: Target, window: MeasuredWindow) -> Interval | str:
         """Return the measured value, or why there is none."""
         with self._lock:
             return _Measurement(
@@ -126,11 +126,11 @@ class Observations:
             ).measure(target)
 
 
-def _within(records: deque[_Record], window: Window) -> list[_Record]:
+def _within(records: deque[_Record], window: MeasuredWindow) -> list[_Record]:
     return [each for each in records if window.begin_ns <= each.moment_ns <= window.end_ns]
 
 
-def _values(pairs: Iterable[tuple[int, float]], window: Window) -> list[float]:
+def _values(pairs: Iterable[tuple[int, float]], window: MeasuredWindow) -> list[float]:
     return [value for moment, value in pairs if window.begin_ns <= moment <= window.end_ns]
 
 
@@ -138,7 +138,7 @@ def _values(pairs: Iterable[tuple[int, float]], window: Window) -> list[float]:
 class _Measurement:
     """The records within a window."""
 
-    window: Window
+    window: MeasuredWindow
     stages: Mapping[tuple[str, str], list[_Record]]
     levels: Mapping[str, list[float]]
     periods: list[float]
@@ -323,9 +323,7 @@ def _duration_of(what: str, record: _Record) -> float | None:
 
 
 def _why_unknown(what: str, records: list[_Record]) -> str:
-    fault = next((each.timing.clock_fault for each in records if each.timing.clock_fault), "")
-    if fault:
-        return f"the age is unknown: {fault}"
     if what == "device_ms":
         return "the backend does not report the time of a device"
-    return f"no frame has a known {what}"
+    fault = next((each.timing.clock_fault for each in records if each.timing.clock_fault), "")
+    return f"no frame has a known {what}{': ' if fault else ''}{fault}"

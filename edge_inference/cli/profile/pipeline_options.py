@@ -1,8 +1,8 @@
-"""The arguments of a pipeline that is profiled in this process."""
+"""The options of the profile of a pipeline, and the pipeline's arguments."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 from edge_inference.cli.exit_status import UsageError
 from edge_inference.cli.perception.run_options import RunOptions, search_path
@@ -10,8 +10,26 @@ from edge_inference.cli.perception.source import SourceKind
 from edge_inference.core.images.media import open_media
 from edge_inference.core.models.model_search import find_model
 
-if TYPE_CHECKING:
-    from edge_inference.cli.profile.profile_pipeline import PipelineProfileOptions
+
+@dataclass(frozen=True)
+class PipelineProfileOptions:
+    """Options of the command; None for an option that was not given."""
+
+    pipeline: str | None = None
+    live: bool = False
+    namespace: str = ""
+    source: str | None = None
+    model: str | None = None
+    model_path: str = ""
+    backend: str = "auto"
+    precision: str = "auto"
+    int8_mode: str | None = None
+    rate: float | None = None
+    seconds: float = 10.0
+    trace: str | None = None
+    stacks: str | None = None
+    nvtx: bool = False
+    verbose: bool = False
 
 
 def pipeline_arguments(options: PipelineProfileOptions) -> dict[str, str]:
