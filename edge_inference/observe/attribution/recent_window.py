@@ -50,7 +50,7 @@ class RecentWindow:
         with self._lock:
             statistics = [each for each in self._statistics if each.end_ns >= first_ns]
             reports = list(self._reports)
-        if timings and not reports and _is_undisturbed(timings, statistics):
+        if timings and _is_undisturbed(timings, statistics):
             window_s = (max(each.ended_ns for each in timings) - first_ns) / 1e9
             frames = max(Counter(each.node for each in timings).values())
             return Diagnosis((), frames, window_s)
