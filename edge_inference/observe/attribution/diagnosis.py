@@ -19,6 +19,7 @@ from edge_inference.observe.attribution.clock_shifts import (
     MIN_SHIFT_MS,
     SYSTEM_CLOCK,
     node_clock_shifts,
+    simulated_rates,
     stamp_shifts,
 )
 from edge_inference.observe.attribution.evidence import ChargeSum, EvidenceWriter
@@ -333,6 +334,11 @@ def _unknown(observation: Observation, steps: Sequence[tuple[FrameStep, str]]) -
         )
     if any(step.timing.cpu_ms is None and not step.timing.dropped for step, _ in steps):
         unknown.append("computing apart from waiting: some timings have no cpu_ms")
+    for rate in simulated_rates(observation.timings):
+        unknown.append(
+            f"steps of the clock, and ages in real time: the nodes' clock runs at {rate:.0%} of it "
+            "(use_sim_time)"
+        )
     if not observation.reports:
         unknown.append("throttling: no platform_state; run the pipeline with thermal:=ramp")
     return tuple(unknown)
