@@ -69,10 +69,16 @@ class TimelineObserver:
             self.timelines += [each for each in found if each.last.stage == self._end]
             self.changed.notify_all()
 
-    def has(self, count: int) -> bool:
-        """Tell whether there are so many timelines, and a result to each."""
-        done = [each for each in self.timelines if each.stamp_ns in self.results]
-        return len(done) >= count
+    def done(self) -> list[FrameTimeline]:
+        """Return the timelines of frames whose results have arrived."""
+        return [each for each in self.timelines if each.stamp_ns in self.results]
+
+    def end_ms(self, timeline: FrameTimeline, at_subscriber: bool) -> tuple[float, float]:
+        """Return the age of a frame at its end, at least and at most."""
+        result = self.results[timeline.stamp_ns]
+        if at_subscriber:
+            return result.age_ms
+        return result.age_ms[0], self.reports[timeline.stamp_ns].age_ms[1]
 
     def excess_in_process(self, timeline: FrameTimeline) -> float:
         """Return how far the sum is off, in units of what is allowed.
@@ -80,9 +86,7 @@ class TimelineObserver:
         The end of publishing is after the arrival of the result and before that of the report, in
         the thread that publishes both.
         """
-        low_ms = self.results[timeline.stamp_ns].age_ms[0]
-        high_ms = self.reports[timeline.stamp_ns].age_ms[1]
-        return _excess(timeline.sum_ms, low_ms, high_ms)
+        return _excess(timeline.sum_ms, *self.end_ms(timeline, at_subscriber=False))
 
     def excess_at_subscriber(self, timeline: FrameTimeline) -> float:
         """Return how far the sum is off, with one more segment from the last stage until here."""

@@ -51,7 +51,7 @@ def check(excess: list[float]) -> None:
 def send_all(pipeline: Pipeline, observer: TimelineObserver) -> list[FrameTimeline]:
     for count in range(1, FRAMES + 1):
         pipeline.send()
-        wait_for(lambda count=count: observer.has(count), f"{count} timelines")
+        wait_for(lambda count=count: len(observer.done()) >= count, f"{count} timelines")
     return observer.timelines
 
 
@@ -118,16 +118,12 @@ def test_voice_from_the_last_word_to_the_command(rig: Rig, tmp_path: Path) -> No
     models_or_skip()
     observer = observe(rig, "command")
     load_pipeline_in(rig, "voice", {"source": "", "limits": write_relaxed_limits(tmp_path)})
-    plans, bus = rig.tap("/ai/action_plan"), Bus.of(rig.context)
-
-    def add_velocity(velocity: Any) -> None:
-        if any(velocity) and not observer.results:
-            observer.add_result(plans[-1])
-
-    bus.tap("/cmd_vel", add_velocity)
+    bus = Bus.of(rig.context)
+    # The command stage publishes it together with the first velocity of the plan.
+    bus.tap("/ai/command_feedback", observer.add_result)
     bus.tap("/ai/stage_timing", observer.add_timing)
     Speaker(rig).say(samples_of(PERSON))
-    wait_for(lambda: observer.has(1), "the timeline of the command")
+    wait_for(lambda: observer.done(), "the timeline of the command")
     (timeline,) = observer.timelines
     stages = [each.stage for each in timeline.stages]
     assert stages == ["speech_recognition", "intent_parser", "planner", "command"]

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from edge_inference.cli.benchmark.benchmark_options import BenchmarkOptions
 from edge_inference.cli.benchmark.engine_level import LevelResults, prepare_candidate
 from edge_inference.cli.exit_status import print_error
-from edge_inference.cli.perception.run_options import format_argument
 from edge_inference.cli.sessions.pipeline_session import PipelineSession, open_pipeline
+from edge_inference.composition.parameter_format import format_argument
 from edge_inference.core.images.media import open_media
 from edge_inference.core.models.model import ModelDescription
 from edge_inference.core.results import RESULT_KINDS

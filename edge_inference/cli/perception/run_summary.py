@@ -11,6 +11,7 @@ from edge_inference.cli.sessions.latency_format import (
     count_lost,
     percentiles_to_json,
     rounded,
+    sort_stages,
     stage_to_json,
 )
 from edge_inference.core.results import Result, kind_of
@@ -128,12 +129,6 @@ class ResultCounts:
         self.images.update({label for label, _ in found})
         for label, score in found:
             self.best_score[label] = max(score, self.best_score.get(label, score))
-
-
-def sort_stages(report: LatencyReport) -> tuple[StageLatency, ...]:
-    """Return a report's stages in the order in which an image passes them, then other stages."""
-    place = {name: index for index, name in enumerate(STAGES)}
-    return tuple(sorted(report.stages, key=lambda stage: place.get(stage.stage, len(STAGES))))
 
 
 def result_end(report: LatencyReport) -> EndToEndLatency | None:

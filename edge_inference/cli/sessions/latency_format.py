@@ -6,8 +6,13 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
-from edge_inference.core.runtime.latency import Percentiles, StageLatency
-from edge_inference.observe.frame_timeline import FrameTimeline, Segment, SegmentKind
+from edge_inference.core.runtime.latency import LatencyReport, Percentiles, StageLatency
+from edge_inference.observe.frame_timeline import (
+    STAGES_BEFORE,
+    FrameTimeline,
+    Segment,
+    SegmentKind,
+)
 
 #: Shorter segments are left out of a line of text.
 _MIN_SHOWN_MS = 0.05
@@ -31,6 +36,12 @@ def format_timeline(timeline: FrameTimeline) -> str:
     total = timeline.sum_ms
     text = ", ".join(map(_format_segment, shown))
     return f"{text} = {total:.1f} ms" if total is not None else f"{text} ms"
+
+
+def sort_stages(report: LatencyReport) -> tuple[StageLatency, ...]:
+    """Return a report's stages in the order in which a frame passes them, then other stages."""
+    places = {stage: place for place, stage in enumerate(STAGES_BEFORE)}
+    return tuple(sorted(report.stages, key=lambda each: places.get(each.stage, len(places))))
 
 
 def stage_to_json(stage: StageLatency) -> dict[str, Any]:

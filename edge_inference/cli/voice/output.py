@@ -13,6 +13,7 @@ from edge_inference.cli.sessions.latency_format import (
     count_lost,
     format_timeline,
     percentiles_to_json,
+    sort_stages,
     stage_to_json,
 )
 from edge_inference.cli.voice.expectations import SentenceResult
@@ -64,7 +65,7 @@ class VoiceSummary:
             return {}
         end = self._end
         return {
-            "stages": {stage.stage: stage_to_json(stage) for stage in latency.stages},
+            "stages": {stage.stage: stage_to_json(stage) for stage in sort_stages(latency)},
             "end_to_end_ms": percentiles_to_json(Percentiles() if end is None else end.recent),
             "lost": count_lost(latency.stages),
             "deadline_ms": latency.deadline_ms,
@@ -83,7 +84,7 @@ class VoiceSummary:
         if latency is None:
             return []
         found = []
-        for stage in latency.stages:
+        for stage in sort_stages(latency):
             parts = {
                 kind: part.p50
                 for kind, part in (

@@ -127,11 +127,12 @@ def _source_shifts(steps: Sequence[FrameStep]) -> list[float]:
         if abs(step_ms) < MIN_SHIFT_MS:
             shifts.append(shifts[-1])
             continue
-        before = ways_ms[max(0, index + 1 - _MIN_LENGTH) : index + 1]
-        after = ways_ms[index + 1 : index + 1 + _MIN_LENGTH]
-        lasting_ms = float(np.median(after) - np.median(before))
+        before = _floor(ways_ms[max(0, index + 1 - 2 * _REACH) : index + 1])
+        after = _floor(ways_ms[index + 1 : index + 1 + 2 * _REACH])
         is_step = (
-            abs(lasting_ms - step_ms) < 0.3 * abs(step_ms)
+            before is not None
+            and after is not None
+            and abs(after - before - step_ms) < 0.3 * abs(step_ms)
             # The stamps jump, not the arrivals.
             and abs(arrival_ms - period_ms) < 0.3 * abs(step_ms)
             # Frames that waited on their way, and then do not, were late before; but none arrives
@@ -140,3 +141,14 @@ def _source_shifts(steps: Sequence[FrameStep]) -> list[float]:
         )
         shifts.append(shifts[-1] + (step_ms if is_step else 0.0))
     return shifts
+
+
+def _floor(ways_ms: Sequence[float]) -> float | None:
+    """Return the time of an undelayed way, on which some frames agree; None where they do not.
+
+    Delays only make ways longer.
+    """
+    lowest = sorted(ways_ms)[:_MIN_LENGTH]
+    if len(lowest) < _MIN_LENGTH or lowest[-1] - lowest[0] > _AGREEMENT_MS:
+        return None
+    return lowest[0]

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from edge_inference.core.runtime.process_statistics import Hold, ProcessStatistics
 from edge_inference.observe.attribution.cause import Cause
-from edge_inference.observe.heartbeat import PERIOD_MS
+from edge_inference.observe.heartbeat import MIN_HOLD_MS, PERIOD_MS
 
 #: Where so many heartbeats waited for the interpreter lock, some thread always wants it.
 _CONTENDED_SHARE = 0.4
@@ -37,7 +37,7 @@ class ProcessWindow:
         self._begins_ns = [hold.begin_ns for hold in self.holds]
         self._longest_ns = max((hold.end_ns - hold.begin_ns for hold in self.holds), default=0)
         covered_ms = sum((each.end_ns - each.begin_ns) / 1e6 for each in self.statistics)
-        locked = sum(hold.lock_ms > 0.0 for hold in self.holds)
+        locked = sum(hold.lock_ms >= MIN_HOLD_MS for hold in self.holds)
         #: Whether threads wait for the interpreter lock all the time, each time only shortly.
         self.is_contended = locked > _CONTENDED_SHARE * covered_ms / PERIOD_MS
         self.major_faults = sum(each.major_faults for each in self.statistics)
