@@ -48,6 +48,7 @@ _RATE_HZ = 20.0
 _HOGS = 4
 _SEED = 1
 _QUICK_LAYOUTS = ("camera outside",)
+_LENGTHS_MS = ((3.0, 10.0), (10.0, 50.0), (50.0, 201.0))
 #: Clean windows that are recorded together.
 _BLOCK = 10
 
@@ -136,6 +137,11 @@ def _report(report: Report, results: Results) -> None:
             print(line)
         report.figure(f"{name}, first", share_within(chosen, 1))
         report.figure(f"{name}, among the first two", share_within(chosen, 2))
+        for low, high in _LENGTHS_MS:
+            short = [each for each in chosen if low <= (each.event_ms or 0.0) < high]
+            if short:
+                what = f"{name}, first, {len(short)} trials with events of {low:g} to {high:g} ms"
+                report.figure(what, share_within(short, 1))
     for verdict in verdicts:
         if verdict.place_rank != 1:
             print(f"missed: {describe(verdict)}")

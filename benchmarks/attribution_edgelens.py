@@ -1,6 +1,6 @@
 """Asks EdgeLens, where it is installed, which stage was slow in a window.
 
-EdgeLens gets the times of the same frames, through its recorder for times measured elsewhere, the
+EdgeLens gets the times of the same frames, through its recorder for times that others measured, the
 load of the machine, and a deadline of 1.25 times the 95th percentile of the clean window before. It
 knows no queues, processes and subscribers, so it is asked only about faults in the processing of a
 stage.

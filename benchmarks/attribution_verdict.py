@@ -34,6 +34,16 @@ CAUSES = {
 }
 #: Where the place of the fault is a stage; else it is its process.
 _AT_STAGE = {"blocked", "slow", "page faults", "drop", "slow subscriber", "outside reader", "clock"}
+_WITH_EVENTS = {
+    "blocked",
+    "slow",
+    "page faults",
+    "slow subscriber",
+    "slow callback",
+    "lock, running",
+    "lock, asleep",
+    "stopped",
+}
 #: Faults whose place is the whole pipeline or the machine.
 _ANYWHERE = {"throttling", "stamps", "burst", "overload", "lost"}
 
@@ -55,6 +65,12 @@ class Verdict:
         """The cause that was ranked first, as text."""
         findings = self.diagnosis.findings
         return findings[0].cause.value if findings else "nothing"
+
+    @property
+    def event_ms(self) -> float | None:
+        """The length of an event of the fault; None where the fault has no such length."""
+        fault = self.outcome.trial.fault
+        return fault.ms if fault.kind in _WITH_EVENTS else None
 
     @property
     def found_stage(self) -> str:
@@ -117,7 +133,7 @@ def describe(verdict: Verdict) -> str:
 def _label(verdict: Verdict) -> str:
     if verdict.place_rank == 1:
         return "right"
-    return f"{verdict.found} elsewhere" if verdict.rank == 1 else verdict.found
+    return f"{verdict.found} of another place" if verdict.rank == 1 else verdict.found
 
 
 def _ranked(findings: Sequence[CauseFinding]) -> list[tuple[int, CauseFinding]]:

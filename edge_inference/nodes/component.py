@@ -160,7 +160,7 @@ class Component(LifecycleNode):
             self,
             adapter,
             topic,
-            self.guard(self._count_lost(callback)),
+            self._guard_subscription(callback),
             self.guard(on_error or self.report_error),
             qos,
             match_reliability,
@@ -182,16 +182,21 @@ class Component(LifecycleNode):
             self.destroy_timer(self._follow_timer)
             self._follow_timer = None
 
-    def _count_lost(
+    def _guard_subscription(
         self, callback: Callable[[Object, Reception], None]
     ) -> Callable[[Object, Reception], None]:
-        """Return a callback that also counts the messages that were lost before its one."""
+        """Return a callback like that of ``guard``, which also counts lost messages."""
 
         @functools.wraps(callback)
         def call(item: Object, reception: Reception) -> None:
-            if reception.lost:
-                self.health.count_dropped("lost", reception.lost)
-            callback(item, reception)
+            try:
+                if reception.lost:
+                    self.health.count_dropped("lost", reception.lost)
+                callback(item, reception)
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
+                report_failure(error, self.report_exception)
 
         return call
 

@@ -81,33 +81,33 @@ def test_each_verdict_of_a_real_run(tmp_path: Path) -> None:
 scenarios:
   vision:{RUN}
     targets:
-      - {{what: process_ms, where: inference, statistic: p50, max: 0.0001}}
-      - {{what: process_ms, where: inference, statistic: p99.9, max: 100000}}
+      - {{what: process_ms, where: preprocess, statistic: p50, max: 0.0001}}
+      - {{what: process_ms, where: preprocess, statistic: p99.9, max: 100000}}
       - {{what: memory_mib, max: 1000000}}
-      - {{what: rate_hz, where: decode, min: 0.01}}
+      - {{what: rate_hz, where: preprocess, min: 0.01}}
       - {{what: power_w, max: 0, required: false}}
-      - {{what: age_ms, where: decod, max: 5}}
+      - {{what: age_ms, where: preproces, max: 5}}
       - {{what: control_period_ms, max: 5}}
 """
     )
     code, report, _ = finish(start(str(file), "--json", "--junit", str(junit)))
     found = verdicts(report)
-    assert found["inference process_ms p50 <= 0.0001 ms"] == ("FAIL", None)
-    verdict, reason = found["inference process_ms p99.9 <= 100000 ms"]
+    assert found["preprocess process_ms p50 <= 0.0001 ms"] == ("FAIL", None)
+    verdict, reason = found["preprocess process_ms p99.9 <= 100000 ms"]
     assert verdict == "INCONCLUSIVE" and str(reason).startswith("too few samples (")
     assert found["memory_mib <= 1e+06 MiB"] == ("PASS", None)
-    assert found["decode rate_hz >= 0.01 Hz"] == ("PASS", None)
-    verdict, reason = found["decod age_ms p95 <= 5 ms"]
-    assert verdict == "NOT MEASURED" and "did you mean 'decode'?" in str(reason)
+    assert found["preprocess rate_hz >= 0.01 Hz"] == ("PASS", None)
+    verdict, reason = found["preproces age_ms p95 <= 5 ms"]
+    assert verdict == "NOT MEASURED" and "did you mean 'preprocess'?" in str(reason)
     assert found["control_period_ms p95 <= 5 ms"][0] == "NOT MEASURED"
     assert code == report["exit_code"] == 1
     (run,) = report["runs"]
     assert (run["scenarios"], run["pipeline"], run["failure"]) == (["vision"], "perception", None)
-    assert run["measured_s"] == pytest.approx(3.0, abs=1.0)
+    assert run["measured_s"] >= 3.0
     root = ElementTree.parse(junit).getroot()
     assert (root.get("tests"), root.get("failures")) == ("7", "1")
     cases = {case.get("name"): case for case in root.iter("testcase")}
-    failed = cases["inference process_ms p50 <= 0.0001 ms"].find("failure")
+    failed = cases["preprocess process_ms p50 <= 0.0001 ms"].find("failure")
     assert failed is not None and str(failed.get("message")).startswith("FAIL: ")
 
 
@@ -211,9 +211,13 @@ scenarios:
     targets: [{what: rate_hz, where: decode, min: 1000}]
 """
     )
+    arguments = (str(file), "--live", "--namespace", "ai", "--seconds", "3", "--json")
     with publishing(rig):
-        process = start(str(file), "--live", "--namespace", "ai", "--seconds", "3", "--json")
-        code, report, _ = finish(process)
+        for _ in range(10):
+            code, report, _ = finish(start(*arguments))
+            # On a busy machine discovery may take longer than the command waits.
+            if report["runs"][0]["failure"] is None:
+                break
     found = verdicts(report)
     assert found["decode process_ms p50 <= 8 ms"] == ("PASS", None)
     assert found["decode process_ms p50 <= 5 ms"] == ("FAIL", None)

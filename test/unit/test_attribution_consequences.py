@@ -106,6 +106,55 @@ class TestLosses:
         assert self.found(statistics(holds))[0] is Cause.LOST_MESSAGES
 
 
+def test_the_load_of_a_machine_is_one_cause() -> None:
+    waits = {"preprocess": 2.0, "inference": 6.0, "decode": 1.0}
+    timings = Pipeline().run(lambda frame, stage: Extra(run_queue=waits[stage]))
+    found = findings(timings, statistics([]))
+    assert [(each.cause, each.subject) for each in found] == [(Cause.BUSY_CORE, "/ai/inference")]
+    assert found[0].ms == pytest.approx(sum(waits.values()), rel=0.02)
+    assert found[0].nodes == ("/ai/inference", "/ai/preprocess", "/ai/decode")
+    assert "/ai/preprocess" in found[0].evidence
+
+
+def test_the_load_of_another_machine_is_another_cause() -> None:
+    timings = [
+        dataclasses.replace(each, clock_id=each.clock_id + (each.stage == "decode"))
+        for each in Pipeline().run(lambda frame, stage: Extra(run_queue=5.0))
+    ]
+    found = [each for each in findings(timings, statistics([])) if each.cause is Cause.BUSY_CORE]
+    assert sorted(each.subject for each in found) in (
+        ["/ai/decode", "/ai/inference"],
+        ["/ai/decode", "/ai/preprocess"],
+    )
+
+
+def test_a_source_that_stood_still_with_the_process() -> None:
+    """Nothing was on its way; what is missing are the frames of the time."""
+    stopped = range(40, 46)
+    begin_ns, stopped_ms = START_NS + ns(39.5 * PERIOD_MS), 6 * PERIOD_MS
+    first_ns, last_ns = (START_NS + ns((index - 0.5) * PERIOD_MS) for index in (40, 46))
+    timings = [
+        each
+        for each in Pipeline().run()
+        if not first_ns < each.ended_ns - ns(each.age_ms or 0.0) + 1_000_000 < last_ns
+    ]
+    hold = Hold(begin_ns, stopped_ms, 0.0, 0.0, is_stopped=True)
+    found = findings(timings, statistics([hold]))
+    assert [(each.cause, each.subject) for each in found] == [(Cause.PROCESS_STOPPED, PROCESS)]
+    frames = FRAMES - len(stopped)
+    assert found[0].ms == pytest.approx(len(stopped) * PERIOD_MS / frames, rel=0.05)
+
+
+def test_waits_for_a_core_are_no_contention_for_the_lock() -> None:
+    """Each heartbeat came late because of a busy core, and got the lock at once."""
+    timings = Pipeline().run(
+        lambda frame, stage: Extra(publish=5.0 * (stage == "preprocess" and frame % 2 == 0))
+    )
+    holds = [Hold(START_NS + ns(10.0 * beat), 0.43, 0.4, 1.0) for beat in range(396)]
+    causes = [each.cause for each in findings(timings, statistics(holds))]
+    assert causes == [Cause.SLOW_SUBSCRIBER]
+
+
 def test_a_short_hold_does_not_explain_a_long_wait() -> None:
     """The lock was held for 1 ms while the stage waited for a device for 12 ms."""
     wait_ms, hold_ms = 12.0, 1.0
@@ -145,3 +194,18 @@ def test_waits_of_an_overloaded_stage_are_its_queueing() -> None:
     first = findings(timings, statistics([]))[0]
     assert (first.cause, first.subject) == (Cause.QUEUEING, "/ai/inference")
     assert first.ms == pytest.approx(waited / FRAMES, rel=0.05)
+
+
+def test_a_window_cuts_through_frames() -> None:
+    """It begins with a frame in the last stage, and ends with one in the first."""
+    timings = Pipeline().run(lambda frame, stage: Extra(run_queue=5.0))
+    first, last = timings[0].stamp_ns, timings[FRAMES - 1].stamp_ns
+    cut = [
+        each
+        for each in timings
+        if (each.stage == "decode" or each.stamp_ns != first)
+        and (each.stage == "preprocess" or each.stamp_ns != last)
+    ]
+    result = diagnose(Observation(cut, [statistics([])]))
+    assert result.frames == FRAMES
+    assert all(each.frames <= FRAMES for each in result.findings)

@@ -194,6 +194,17 @@ def test_the_gate(
     assert median["change"] == pytest.approx(scale - 1, abs=1e-4)
 
 
+def test_a_gate_that_judges_nothing_does_not_pass(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = make_report()
+    few = tuple(replace(each, samples_ms=each.samples_ms[:15]) for each in report.results)
+    a = write(tmp_path / "a.json", replace(report, results=few))
+    assert run(["benchmark", "--compare", a, a]) == 0
+    assert run(["benchmark", "--compare", a, a, "--fail-above", "5%"]) == 1
+    assert "nothing was judged" in capsys.readouterr().err
+
+
 def test_a_figure_that_was_not_tested_is_no_regression() -> None:
     slow = make_report(3.0)
     few = [replace(each, samples_ms=each.samples_ms[:15]) for each in slow.results]
@@ -355,6 +366,10 @@ def test_the_hash_of_a_source(tmp_path: Path) -> None:
         ({"int8_mode": "fast", "precision": "fp32"}, "--int8-mode"),
         ({"json": "/no/such/folder/a.json"}, "its folder does not exist"),
         ({"html": "/"}, "got a folder"),
+        (
+            {"seconds": 700.0, "rates": (5.0,), "against": (("ort", "int8"),), "timeout_s": 2799},
+            "at least 2800 s",
+        ),
     ],
 )
 def test_options_that_contradict_each_other(changes: dict[str, Any], message: str) -> None:

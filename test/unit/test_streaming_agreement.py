@@ -148,9 +148,12 @@ def test_the_band_around_the_confidence(
     assert score.value == pytest.approx(2 * (found + 1) / total)
 
 
-def test_boxes_out_of_order_of_score_are_matched_by_score() -> None:
-    reference = detections(cat(0))
-    assert play([reference], [detections(cat(30, 0.5), cat(0, 0.9))]).value == pytest.approx(2 / 3)
+def test_the_surest_box_is_matched_first_wherever_it_is_listed() -> None:
+    # The box at 19 overlaps both of the reference, that at 0 a bit more; the box at -30 only that
+    # at 0. As listed, the first one would take it, and nothing would be found at 40.
+    reference = detections(cat(0), cat(40))
+    assert play([reference], [detections(cat(19, 0.6), cat(-30, 0.9))]).value == 1.0
+    assert play([reference], [detections(cat(19, 0.9), cat(-30, 0.6))]).value == 0.5
 
 
 def test_classes_are_compared_by_name() -> None:
@@ -183,6 +186,10 @@ def test_results_out_of_order_and_twice() -> None:
     ]
     newest = [None if each is None else each.result for each in newest_results(at, published)]
     assert newest == [None, None, second, again]
+    late = [PublishedResult(at[1], at[2], second), PublishedResult(at[0], at[3], first)]
+    found = newest_results(at, late)[3]
+    assert found is not None
+    assert found.result is second
     ties = [PublishedResult(at[1], at[2], second), PublishedResult(at[0], at[2], first)]
     for order in (ties, ties[::-1]):
         found = newest_results(at, order)[2]
@@ -244,6 +251,10 @@ def test_segmentation_is_the_mean_iou_of_the_classes_over_all_frames() -> None:
     assert play(reference, actual, confidence=None).value == pytest.approx(expected)
     assert play(reference, [], confidence=None).value == 0.0
     assert play(reference, reference, confidence=None).value == 1.0
+    wide = tuple(str(number) for number in range(300))
+    full: list[Result] = [mask([0, 0, 1, 1], labels=wide)]
+    half: list[Result] = [mask([0, 255, 1, 255], labels=wide)]  # 255 is unknown, and no class
+    assert play(full, half, confidence=None).value == 0.5
 
 
 def test_what_cannot_be_scored_is_refused() -> None:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from edge_inference.cli.benchmark.benchmark_options import BenchmarkOptions
 from edge_inference.cli.benchmark.engine_level import LevelResults
+from edge_inference.cli.compare.streaming_comparison import compare_on_recording, open_recording
 from edge_inference.cli.exit_status import print_error
-from edge_inference.cli.models.streaming_comparison import compare_on_recording, open_recording
 from edge_inference.core.images.media import open_media
 from edge_inference.core.models.model import ModelDescription
 from edge_inference.errors import CancelledError, EdgeInferenceError

@@ -49,7 +49,15 @@ def compare_files(
     print_comparisons([comparison], sys.stdout)
     if json_file is not None:
         _write(Path(json_file), comparison, fail_above)
-    regressions = [] if fail_above is None else comparison.regressions(fail_above)
+    if fail_above is None:
+        return 0
+    if not any(change.low is not None for change in comparison.changes):
+        print_error(
+            "--fail-above: expected at least one latency with enough samples on both sides, got "
+            "none, so that nothing was judged; measure longer with --seconds"
+        )
+        return EXIT_FAILED
+    regressions = comparison.regressions(fail_above)
     for change in regressions:
         print_error(
             f"{change.candidate} {change.load}: {change.figure} is worse by more than "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from datetime import datetime, timezone
 from pathlib import Path
@@ -30,7 +30,7 @@ from edge_inference.core.models.model_search import find_model
 from edge_inference.errors import ConfigError, EdgeInferenceError
 from edge_inference.observe.benchmark.benchmark_environment import describe_environment
 from edge_inference.observe.benchmark.benchmark_report import BenchmarkReport, report_as_json
-from edge_inference.observe.benchmark.report_comparison import compare_candidates
+from edge_inference.observe.benchmark.report_comparison import ReportComparison, compare_candidates
 from edge_inference.observe.benchmark.resource_meter import POWER, ResourceMeter, Sense
 from edge_inference.observe.doctor.finding import Finding, FindingLevel
 from edge_inference.platforms.platform import Platform
@@ -70,9 +70,10 @@ def run_benchmark(options: BenchmarkOptions) -> int:
         problems=tuple(measured.problems),
         interrupted=cancelled.is_set(),
     )
-    _write_files(report, options)
+    comparisons = compare_candidates(report)
     print_report(report, sys.stdout)
-    print_comparisons(compare_candidates(report), sys.stdout)
+    print_comparisons(comparisons, sys.stdout)
+    _write_files(report, comparisons, options)
     if report.interrupted:
         return cancelled.exit_code
     return EXIT_FAILED if report.problems or not report.results else 0
@@ -124,11 +125,13 @@ def _print_preflight(findings: list[Finding]) -> None:
             )
 
 
-def _write_files(report: BenchmarkReport, options: BenchmarkOptions) -> None:
+def _write_files(
+    report: BenchmarkReport, comparisons: Sequence[ReportComparison], options: BenchmarkOptions
+) -> None:
     if options.json is not None:
         _write(options.json, json.dumps(report_as_json(report), allow_nan=False) + "\n")
     if options.html is not None:
-        _write(options.html, format_html(report, compare_candidates(report)))
+        _write(options.html, format_html(report, comparisons))
     if options.r2b is not None:
         _write(options.r2b, json.dumps(format_r2b(report, options), allow_nan=False) + "\n")
 

@@ -52,7 +52,6 @@ def add(commands: Commands, arguments: Sequence[str]) -> None:
     parser.add_argument(
         "--source",
         type=given.non_empty_text,
-        default="",
         help="what the started pipeline processes, as for `edge-inference run`; files are repeated",
     )
     parser.add_argument("--model", default="", metavar="NAME|PATH", help="its model")
@@ -76,6 +75,6 @@ def _start(options: argparse.Namespace, started_s: float) -> int:
     values = {
         name: value
         for name, value in vars(options).items()
-        if name in DiagnoseOptions.__dataclass_fields__
+        if name in DiagnoseOptions.__dataclass_fields__ and value is not None
     }
     return diagnose_pipeline(DiagnoseOptions(**values))

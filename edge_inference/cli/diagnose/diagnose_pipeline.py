@@ -25,7 +25,7 @@ EXIT_HELD_UP = 3
 #: The first frames are slower: buffers are allocated, caches fill.
 _WARM_UP_S = 1.5
 #: How long the first timing may take.
-_FIRST_S = 30.0
+_FIRST_S = 10.0
 
 
 def diagnose_pipeline(options: DiagnoseOptions) -> int:
@@ -44,8 +44,9 @@ def diagnose_pipeline(options: DiagnoseOptions) -> int:
                 return interrupted.exit_code
             print_error(
                 f"{name}: no stage published its timings on {session.namespace}/stage_timing "
-                f"within {_FIRST_S:.0f} s; check that its nodes are active and get data, with "
-                "`ros2 topic echo /diagnostics`"
+                f"within {_FIRST_S:.0f} s; check that its nodes are active and get data"
+                f"{f' from {options.source}' if options.source else ''}, with `ros2 topic echo "
+                "/diagnostics`"
             )
             return EXIT_FAILED
         observation = recorder.observation()

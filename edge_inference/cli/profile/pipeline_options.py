@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 
 from edge_inference.cli.exit_status import UsageError
 from edge_inference.cli.perception.run_options import RunOptions, search_path
 from edge_inference.cli.perception.source import SourceKind
+from edge_inference.cli.progress import show_progress
+from edge_inference.cli.signals import cancel_on_signal
+from edge_inference.composition.pipeline import load_pipeline
 from edge_inference.core.images.media import open_media
+from edge_inference.core.models.model import ModelDescription
 from edge_inference.core.models.model_search import find_model
+from edge_inference.engines.cache.artifacts import default_cache
+from edge_inference.engines.precision.int8_mode import EXACT
+from edge_inference.engines.serving.backend_table import EngineRequest
+from edge_inference.engines.serving.preparation import prepare_in_child
+from edge_inference.engines.serving.selection import select_backend
+
+#: Begin of the names of arguments for images, in a pipeline that has sound as well.
+_IMAGE = "image_"
+#: Arguments that only make the profile more like a robot's run.
+_OPTIONAL = ("when_full", "pace", "loop")
 
 
 @dataclass(frozen=True)
@@ -33,14 +48,16 @@ class PipelineProfileOptions:
 
 
 def pipeline_arguments(options: PipelineProfileOptions) -> dict[str, str]:
-    """Return the arguments. Files of images play in real time again and again, as a camera does.
+    """Return the arguments of the pipeline; make the files of a requested engine first.
 
-    Raises UsageError for options that the pipeline does not have, and the errors of a model or
-    source that cannot be used.
+    Files of images play in real time again and again, as a camera does. Raises UsageError for
+    options that the pipeline does not have, and the errors of a model or source that cannot be
+    used.
     """
+    assert options.pipeline is not None and options.source is not None
     if options.pipeline == "voice":
         return _voice_arguments(options)
-    assert options.source is not None
+    known = {argument.name for argument in load_pipeline(options.pipeline).arguments}
     run = RunOptions(
         source=options.source,
         model=options.model or "nanodet",
@@ -54,8 +71,34 @@ def pipeline_arguments(options: PipelineProfileOptions) -> dict[str, str]:
     if is_file:
         run = RunOptions(**{**vars(run), "real_time": True})
         open_media(run.source).close()
-    run.check(find_model(run.model, search_path(run.model_path)))
-    return {**run.pipeline_arguments(), **({"loop": "true"} if is_file else {})}
+    model = find_model(run.model, search_path(run.model_path))
+    run.check(model)
+    values = {**run.pipeline_arguments(), **({"loop": "true"} if is_file else {})}
+    if options.model is None and "model" not in known:
+        del values["model"]
+    # A pipeline that includes another one may have renamed its arguments.
+    renamed = {name: name if name in known else f"{_IMAGE}{name}" for name in values}
+    for name, new in renamed.items():
+        if new not in known and name not in _OPTIONAL:
+            raise UsageError(
+                f"--{name.replace('_', '-')}: the pipeline {options.pipeline} has no argument "
+                f"{name}; it has {', '.join(sorted(known)) or 'none'}"
+            )
+    if run.selects_engine:
+        _prepare_engine(run, model)
+    return {new: values[name] for name, new in renamed.items() if new in known}
+
+
+def _prepare_engine(run: RunOptions, model: ModelDescription) -> None:
+    """Make the files of the engine: the time of the measurement is for frames."""
+    request = EngineRequest(model, run.backend, run.precision, int8_mode=run.int8_mode or EXACT)
+    cache = default_cache()
+    selection = select_backend(request, cache)
+    if selection.backend is not None:
+        return
+    title = f"preparing {model.name} for {selection.name} in {selection.precision}"
+    with cancel_on_signal() as cancelled, show_progress(title, sys.stderr) as progress:
+        prepare_in_child(request, cache, progress, cancelled)
 
 
 def _voice_arguments(options: PipelineProfileOptions) -> dict[str, str]:

@@ -19,16 +19,16 @@ from edge_inference.cli.sessions.pipeline_session import open_pipeline
 from edge_inference.cli.signals import Interrupt, catch_signals
 from edge_inference.cli.validate.pipeline_run import PipelineRun
 from edge_inference.cli.validate.streaming_run import MEASURE, measure_agreement
+from edge_inference.composition.pipeline import load_pipeline
 from edge_inference.errors import EdgeInferenceError
 from edge_inference.observe.targets.intervals import Interval
 from edge_inference.observe.targets.observations import MeasuredWindow, Observations
 from edge_inference.observe.targets.target_file import Target
 
 #: A trial must not drive a robot in the same ROS domain.
-_TRIAL_TOPIC = "ai/cmd_vel"
+_VELOCITY, _TRIAL_TOPIC = "cmd_vel_topic", "ai/cmd_vel"
 #: The arguments whose value "sample" stands for the shipped recordings of commands.
 _VOICE_SOURCES = (("voice", "source"), ("robot", "audio_source"))
-_VOICE_PIPELINES = ("voice", "robot")
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,10 @@ class RunRequest:
         return any(each.what == what for targets in self.targets.values() for each in targets)
 
     def pipeline_arguments(self) -> dict[str, str]:
-        """Return the arguments of the pipeline; raises ConfigError without the sample."""
+        """Return the arguments of the pipeline.
+
+        Raises ConfigError for an unknown pipeline, or without the sample.
+        """
         arguments = dict(self.arguments)
         if self.source:
             arguments["source"] = self.source
@@ -69,8 +72,8 @@ class RunRequest:
                 from edge_inference.cli.voice.run import sample_folder
 
                 arguments[name] = str(sample_folder())
-        if self.pipeline in _VOICE_PIPELINES:
-            arguments.setdefault("cmd_vel_topic", _TRIAL_TOPIC)
+        if any(each.name == _VELOCITY for each in load_pipeline(self.pipeline).arguments):
+            arguments.setdefault(_VELOCITY, _TRIAL_TOPIC)
         return arguments
 
 
@@ -131,10 +134,11 @@ def _run(request: RunRequest, answer: _Answers, interrupted: Interrupt) -> None:
             observations.set_reason(MEASURE, found)
         else:
             observations.set_figure(MEASURE, found)
+    measurement = observations.within(window)
     answer.send(
         measured_s=window.seconds,
         found={
-            name: [_as_json(observations.measure(target, window)) for target in targets]
+            name: [_as_json(measurement.measure(target)) for target in targets]
             for name, targets in request.targets.items()
         },
     )

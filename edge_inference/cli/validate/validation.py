@@ -16,6 +16,7 @@ from edge_inference.cli.validate.live_run import observe_live
 from edge_inference.cli.validate.scenario_runs import RunOutcome, group_by_run, run_scenarios
 from edge_inference.cli.validate.verdict_table import print_verdicts
 from edge_inference.composition.pipeline import share_folder
+from edge_inference.core.disk import describe_write_error
 from edge_inference.errors import ConfigError
 from edge_inference.observe.targets.target_file import (
     Scenario,
@@ -156,4 +157,9 @@ def _report(
         print_verdicts(judgments, sys.stdout)
         print(f"load average at the start: {load_average:.1f} on {cores} cores")
     if options.junit:
-        Path(options.junit).write_bytes(to_junit(file.name, judgments))
+        try:
+            Path(options.junit).write_bytes(to_junit(file.name, judgments))
+        except OSError as error:
+            # Exit code 1 says that a target has failed.
+            reason = describe_write_error(error)
+            raise UsageError(f"--junit {options.junit}: cannot be written: {reason}") from error

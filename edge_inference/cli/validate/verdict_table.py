@@ -51,8 +51,8 @@ def summarize(judgments: Sequence[Judgment]) -> str:
     counts = Counter(each.verdict for each in judgments)
     shown = ", ".join(f"{counts[verdict]} {verdict.value}" for verdict in Verdict)
     optional = sum(not each.target.required for each in judgments)
-    note = f"; {optional} of them not required" if optional else ""
-    return f"{len(judgments)} targets: {shown}{note}"
+    note = f"; {optional} of {len(judgments)} not required" if optional else ""
+    return f"{shown}{note}"
 
 
 def _cells(judgment: Judgment, has_own_reason: bool) -> list[Text]:

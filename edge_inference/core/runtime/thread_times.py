@@ -69,17 +69,15 @@ class ThreadTimes:
     def read(self) -> ThreadUse:
         """Return the totals of the calling thread, which must be the one that made this."""
         at_ns = time.monotonic_ns()
+        run_queue_ns = None
+        if self._file is not None:
+            try:
+                run_queue_ns = int(os.pread(self._file, _SCHEDSTAT_BYTES, 0).split(None, 2)[1])
+            except (OSError, ValueError, IndexError):
+                run_queue_ns = None  # some sandboxes have the file without its numbers
         used = resource.getrusage(resource.RUSAGE_THREAD)
         faults = used.ru_minflt + used.ru_majflt
-        return ThreadUse(at_ns, time.thread_time_ns(), self._read_run_queue(), faults)
-
-    def _read_run_queue(self) -> int | None:
-        if self._file is None:
-            return None
-        try:
-            return int(os.pread(self._file, _SCHEDSTAT_BYTES, 0).split()[1])
-        except (OSError, ValueError, IndexError):
-            return None  # some sandboxes have the file without its numbers
+        return ThreadUse(at_ns, time.thread_time_ns(), run_queue_ns, faults)
 
 
 @functools.cache

@@ -19,6 +19,7 @@ from edge_inference.observe.attribution.clock_shifts import (
     MIN_SHIFT_MS,
     SYSTEM_CLOCK,
     node_clock_shifts,
+    simulated_rates,
     stamp_shifts,
 )
 from edge_inference.observe.attribution.evidence import ChargeSum, EvidenceWriter
@@ -69,7 +70,11 @@ def diagnose(observation: Observation, baseline: Baseline | None = None) -> Diag
     for step, shares in charging.charge(plain):
         for (cause, subject), ms in shares.items():
             sums[cause, subject].add(step.frame, step.timing.node, ms)
-    frames = max(Counter(step.timing.node for step in plain).values())
+    # The window may begin and end between two stages of a frame; stamps may all be equal.
+    frames = max(
+        len({step.frame for step in plain}),
+        *Counter(step.timing.node for step in plain).values(),
+    )
     period_ms = _period_ms(plain)
     _add_clocks(steps, observation.statistics, period_ms, sums)
     _add_clock_steps(observation.statistics, sums)
@@ -84,6 +89,7 @@ def diagnose(observation: Observation, baseline: Baseline | None = None) -> Diag
         # A clock that moves makes ages wrong, however few frames were on their way.
         if key[0] is Cause.CLOCK or each.total_ms / frames >= limit_ms
     }
+    kept = _join_busy_cores(kept, {step.timing.node: step.timing.clock_id for step in plain})
     findings = [
         _finding(cause, subject, each, frames, writer) for (cause, subject), each in kept.items()
     ]
@@ -98,6 +104,27 @@ def diagnose(observation: Observation, baseline: Baseline | None = None) -> Diag
         _unknown(observation, steps),
         dict(held),
     )
+
+
+def _join_busy_cores(
+    sums: Mapping[tuple[Cause, str], ChargeSum], machines: Mapping[str, int]
+) -> dict[tuple[Cause, str], ChargeSum]:
+    """Join the waits of a machine's stages for a core to one cause, of the stage that waited most.
+
+    The load of a machine holds all of its stages up.
+    """
+    joined = {key: each for key, each in sums.items() if key[0] is not Cause.BUSY_CORE}
+    waits: dict[int, list[tuple[str, ChargeSum]]] = defaultdict(list)
+    for (cause, node), each in sums.items():
+        if cause is Cause.BUSY_CORE:
+            waits[machines.get(node, 0)].append((node, each))
+    for of_machine in waits.values():
+        node = max(of_machine, key=lambda each: each[1].total_ms)[0]
+        total = ChargeSum()
+        for _, each in of_machine:
+            total.update(each)
+        joined[Cause.BUSY_CORE, node] = total
+    return joined
 
 
 def _shifted_steps(timings: Sequence[StageTiming]) -> list[tuple[FrameStep, str]]:
@@ -127,7 +154,9 @@ def _finding(
     reason = ""
     if cause is Cause.DROPS and charges.details:
         reason = charges.details.most_common(1)[0][0]
-    hint, parameter = find_remedy(cause, writer.stage_of(subject), reason)
+    nodes = tuple(node for node, _ in charges.by_node.most_common())
+    stage = writer.stage_of(subject) or (writer.stage_of(nodes[0]) if nodes else "")
+    hint, parameter = find_remedy(cause, stage, reason)
     return CauseFinding(
         cause=cause,
         subject=subject,
@@ -137,7 +166,7 @@ def _finding(
         parameter=parameter,
         frames=len(charges.by_frame),
         worst_ms=charges.worst_ms,
-        nodes=tuple(node for node, _ in charges.by_node.most_common()),
+        nodes=nodes,
     )
 
 
@@ -235,11 +264,20 @@ def _add_drops(
         timing = step.timing
         before_ns = arrived_ns.get(timing.node, timing.arrived_ns)
         arrived_ns[timing.node] = timing.arrived_ns
+        process = processes.get(timing.node)
+        if process is not None and step.before is None and not timing.lost:
+            # With the process its source stood still, and made no frames.
+            held = process.held(before_ns, timing.arrived_ns)
+            missing_ms = (timing.arrived_ns - before_ns) / 1e6 - period_ms
+            if held.stopped_ms > 0.0 and missing_ms > period_ms / 2:
+                charges = sums[Cause.PROCESS_STOPPED, process.name]
+                charges.add(step.frame, timing.node, min(held.stopped_ms, missing_ms))
         if timing.lost:
             # Messages overflow the queue of a process that does not receive.
-            process = processes.get(timing.node)
-            held = process and process.kept_from_receiving(before_ns, timing.arrived_ns, period_ms)
-            charges = sums[held or (Cause.LOST_MESSAGES, way_name(step))]
+            receiver = process and process.kept_from_receiving(
+                before_ns, timing.arrived_ns, period_ms
+            )
+            charges = sums[receiver or (Cause.LOST_MESSAGES, way_name(step))]
             charges.add(step.frame, timing.node, timing.lost * period_ms)
             charges.details["messages lost"] += timing.lost
         if not timing.dropped or timing.dropped in _CONSEQUENCES | _EXPECTED_DROPS:
@@ -296,6 +334,11 @@ def _unknown(observation: Observation, steps: Sequence[tuple[FrameStep, str]]) -
         )
     if any(step.timing.cpu_ms is None and not step.timing.dropped for step, _ in steps):
         unknown.append("computing apart from waiting: some timings have no cpu_ms")
+    for rate in simulated_rates(observation.timings):
+        unknown.append(
+            f"steps of the clock, and ages in real time: the nodes' clock runs at {rate:.0%} of it "
+            "(use_sim_time)"
+        )
     if not observation.reports:
         unknown.append("throttling: no platform_state; run the pipeline with thermal:=ramp")
     return tuple(unknown)

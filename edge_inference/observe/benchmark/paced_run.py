@@ -15,7 +15,7 @@ class PacedRun:
     """``latencies_ms`` are from the arrival of a frame to its result, in the order of results.
 
     ``dropped`` frames were replaced by a newer one while they waited. ``seconds`` is the time from
-    the first arrival to the last result.
+    the first arrival to the last result, or to the end of the last period if that is later.
     """
 
     rate_hz: float
@@ -70,4 +70,5 @@ def run_at_rate(
         ended_ns = now_ns()
         latencies.append((ended_ns - started_ns - round(newest * period_ns)) / 1e6)
         number = newest + 1
+    ended_ns = max(ended_ns, started_ns + round(number * period_ns))
     return PacedRun(rate_hz, tuple(latencies), dropped, (ended_ns - started_ns) / 1e9)

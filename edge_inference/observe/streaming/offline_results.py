@@ -58,12 +58,14 @@ def find_offline_results(
     source: str,
     on_frame: Callable[[int], None] = lambda number: None,
     confidence: float | None = None,
+    now_ns: Callable[[], int] = time.perf_counter_ns,
 ) -> list[OfflineResult]:
     """Return the result of each frame of a recording, by default with the boxes of the band.
 
     ``infer`` maps arrays by tensor name. ``on_frame`` gets the number of finished frames; it may
-    raise. ``confidence`` is the least score of a box instead. Raises SourceError for a camera, a
-    source without an image, or more than ``MAX_FRAMES``.
+    raise. ``confidence`` is the least score of a box instead. The service times are of the clock
+    ``now_ns``. Raises SourceError for a camera, a source without an image, or more than
+    ``MAX_FRAMES``.
     """
     media = open_media(source)
     try:
@@ -89,11 +91,11 @@ def find_offline_results(
                     f"{source}: expected at most {MAX_FRAMES} frames; use a part of the recording"
                 )
             frame = Frame.from_array(image)
-            started_ns = time.perf_counter_ns()
+            started_ns = now_ns()
             tensor, geometry = preprocess(frame)
             outputs = infer({model.input.name: tensor})
             result = model.decode(outputs, geometry, settings)
-            service_ms = (time.perf_counter_ns() - started_ns) / 1e6
+            service_ms = (now_ns() - started_ns) / 1e6
             results.append(OfflineResult(result, service_ms))
             on_frame(len(results))
     finally:
