@@ -70,7 +70,11 @@ def diagnose(observation: Observation, baseline: Baseline | None = None) -> Diag
     for step, shares in charging.charge(plain):
         for (cause, subject), ms in shares.items():
             sums[cause, subject].add(step.frame, step.timing.node, ms)
-    frames = max(Counter(step.timing.node for step in plain).values())
+    # The window may begin and end between two stages of a frame; stamps may all be equal.
+    frames = max(
+        len({step.frame for step in plain}),
+        *Counter(step.timing.node for step in plain).values(),
+    )
     period_ms = _period_ms(plain)
     _add_clocks(steps, observation.statistics, period_ms, sums)
     _add_clock_steps(observation.statistics, sums)
