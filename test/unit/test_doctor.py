@@ -332,6 +332,13 @@ def test_files_with_garbage_are_unknown(machine: MachineUnderTest, text: str) ->
     assert find(findings, "memory: available").level is UNKNOWN
 
 
+def test_the_worst_level() -> None:
+    order = (OK, NOTE, UNKNOWN, WARNING, PROBLEM)
+    findings = [Finding("a", "b", level, "") for level in order]
+    assert [worst_level(findings[: count + 1]) for count in range(5)] == list(order)
+    assert worst_level(findings[::-1]) is PROBLEM
+
+
 def test_core_lists() -> None:
     assert parse_cores("0-2,5,7-8") == {0, 1, 2, 5, 7, 8}
     assert parse_cores("") == set()

@@ -366,6 +366,10 @@ def test_the_hash_of_a_source(tmp_path: Path) -> None:
         ({"int8_mode": "fast", "precision": "fp32"}, "--int8-mode"),
         ({"json": "/no/such/folder/a.json"}, "its folder does not exist"),
         ({"html": "/"}, "got a folder"),
+        (
+            {"seconds": 700.0, "rates": (5.0,), "against": (("ort", "int8"),), "timeout_s": 2799},
+            "at least 2800 s",
+        ),
     ],
 )
 def test_options_that_contradict_each_other(changes: dict[str, Any], message: str) -> None:

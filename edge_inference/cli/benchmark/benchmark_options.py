@@ -36,6 +36,7 @@ class BenchmarkOptions:
     saturation: bool = False
     seconds: float = DEFAULT_SECONDS
     no_agreement: bool = False
+    timeout_s: int = 0
     json: str | None = None
     html: str | None = None
     r2b: str | None = None
@@ -50,6 +51,12 @@ class BenchmarkOptions:
     def engines(self) -> tuple[tuple[str, str], ...]:
         """Return backend and precision of each candidate, the first one first."""
         return ((self.backend, self.precision), *self.against)
+
+    @property
+    def least_s(self) -> float:
+        """Return the least time of the whole run, in seconds; preparations come on top."""
+        loads = max(len(self.rates) + self.saturation + (not self.pipeline), 1)
+        return self.seconds * len(self.engines) * loads
 
     def check(self) -> None:
         """Raise UsageError for options that contradict each other, or have no effect."""
@@ -76,6 +83,11 @@ class BenchmarkOptions:
             raise UsageError(
                 f"--source {self.source}: expected a video, images or sample, which can be offered "
                 "at any rate and again later; a camera or a topic can not"
+            )
+        if self.timeout_s and self.least_s > self.timeout_s:
+            raise UsageError(
+                f"--seconds {self.seconds:g}: this takes at least {self.least_s:.0f} s, and the "
+                f"command ends after --timeout-s {self.timeout_s}; raise that, or 0 for no limit"
             )
         for flag, name in (("--json", self.json), ("--html", self.html), ("--r2b", self.r2b)):
             if name is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,7 +16,6 @@ from edge_inference.composition.parameter_format import format_argument
 from edge_inference.core.images.media import open_media
 from edge_inference.core.models.model import ModelDescription
 from edge_inference.core.results import RESULT_KINDS
-from edge_inference.core.runtime.latency import StageTiming
 from edge_inference.errors import CancelledError, EdgeInferenceError
 from edge_inference.observe.benchmark.benchmark_environment import hash_source
 from edge_inference.observe.benchmark.benchmark_report import BenchmarkResult
@@ -145,7 +145,6 @@ class _PipelineRun:
         self._cancelled = cancelled
         self._progress = progress
         self._recorder = FrameRecorder()
-        self._process_ms: list[float] = []
 
     def measure(
         self, rates: tuple[float, ...], seconds: float, found: LevelResults, searches: bool
@@ -185,9 +184,10 @@ class _PipelineRun:
             problem = f"the source, which gave {offered_hz:.1f} Hz only" if is_slow else ""
             return RateProbe(rate_hz, share, problem)
 
-        slowest_ms = max(self._process_ms, default=100.0)
+        latencies_ms = self._recorder.window(0, time.monotonic_ns()).latencies_ms
+        first_hz = 1e3 / statistics.median(latencies_ms)  # stages overlap: it may be higher
         found.saturations[self._candidate.name] = find_saturation(
-            probe, 1e3 / max(slowest_ms, 0.1), max_hz=_MAX_RATE_HZ, cancelled=self._cancelled
+            probe, first_hz, max_hz=_MAX_RATE_HZ, cancelled=self._cancelled
         )
 
     def _offer(self, session: PipelineSession, rate_hz: float, seconds: float, load: str) -> _Slice:
@@ -239,11 +239,6 @@ class _PipelineRun:
         )
         for kind in RESULT_KINDS.rows().values():
             session.tap(kind.topic, lambda result: recorder.add_result(result.stamp_ns))
-        session.tap("stage_timing", self._add_timing)
-
-    def _add_timing(self, timing: StageTiming) -> None:
-        if timing.process_ms is not None and timing.stage == "inference":
-            self._process_ms[:] = [timing.process_ms]
 
     def _wait_for_result(self) -> None:
         """Wait until the pipeline is warm: the first result has come."""
