@@ -24,7 +24,7 @@ FILE = Path(__file__).parents[1] / "config" / "security" / "robot.policy.xml"
 Rules = dict[tuple[str, str], set[str]]
 
 #: All nodes of the pipeline, without devices, which do not change the graph.
-ARGUMENTS = {"audio_source": "", "listening": "on_demand"}
+ARGUMENTS = {"audio_source": "", "listening": "on_demand", "targets": "specification"}
 # On the graph only if other packages are installed (nav2_msgs, vision_msgs,
 # composition_interfaces). No node may request that a component is loaded: that runs the module
 # that the request names.

@@ -55,6 +55,20 @@ class Backend(ABC):
         self._concurrency = concurrency
         self._running = 0
         self._changed = threading.Condition()
+        self._of_thread = threading.local()
+
+    @property
+    def device_ms(self) -> float | None:
+        """The time for which the accelerator worked in this thread's last call of ``infer``.
+
+        Milliseconds, copies included; None where the backend does not tell. A backend that can
+        sets it in ``_infer``.
+        """
+        return getattr(self._of_thread, "device_ms", None)
+
+    @device_ms.setter
+    def device_ms(self, value: float | None) -> None:
+        self._of_thread.device_ms = value
 
     def fit_to(self, model: ModelDescription) -> Backend:
         """Let ``open`` fit the graph to a model; return this backend.

@@ -61,15 +61,22 @@ def find_gpu(index: int = 0) -> Gpu:
 
 
 def gpu_memory(index: int = 0) -> GpuMemory:
-    """Return the memory in use on a GPU. Raises BackendError where driver or GPU is missing.
+    """Return the memory in use on a GPU that this process uses already.
 
-    It needs a context on the GPU; one that this process has already is shared.
+    Raises BackendError where driver or GPU is missing, and where this process has no context on
+    the GPU: one made for the purpose would take hundreds of MiB itself.
     """
     find_gpu(index)
     driver = _load_driver()
     device, context = ctypes.c_int(0), ctypes.c_void_p()
     free, total = ctypes.c_size_t(0), ctypes.c_size_t(0)
     status = driver.cuDeviceGet(ctypes.byref(device), index)
+    flags, is_active = ctypes.c_uint(0), ctypes.c_int(0)
+    status = status or driver.cuDevicePrimaryCtxGetState(
+        device, ctypes.byref(flags), ctypes.byref(is_active)
+    )
+    if status == 0 and not is_active.value:
+        raise BackendError(f"this process does not use GPU {index}")
     status = status or driver.cuDevicePrimaryCtxRetain(ctypes.byref(context), device)
     if status != 0:
         raise BackendError(f"GPU {index} does not respond (the driver returns error {status})")

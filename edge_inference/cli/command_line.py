@@ -12,8 +12,10 @@ from collections.abc import Sequence
 import edge_inference
 from edge_inference.cli.arguments import OneLineParser
 from edge_inference.cli.commands import (
+    benchmark,
     bisect,
     compare,
+    diagnose,
     doctor,
     engine,
     extensions,
@@ -37,6 +39,8 @@ _COMMANDS = (
     bisect,
     profile,
     speech,
+    diagnose,
+    benchmark,
     validate,
     platform,
     doctor,

@@ -36,3 +36,10 @@ def format_value(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(format_value(item) for item in value) + "]"
     return str(value)
+
+
+def format_argument(value: str | int | float) -> str:
+    """Format a value so that YAML does not read, for example, a model called "yes" as true."""
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    is_misread = isinstance(value, str) and parse_value(text) != text
+    return format_value(text) if is_misread else text

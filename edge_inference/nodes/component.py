@@ -19,7 +19,7 @@ from edge_inference.composition.allocator import release_free_memory
 from edge_inference.composition.bus import Publisher, Subscription
 from edge_inference.composition.reception import Reception
 from edge_inference.core.extension_table import new_problems
-from edge_inference.core.runtime.health import DUPLICATE_NODE_NAME, Health
+from edge_inference.core.runtime.health import DUPLICATE_NODE_NAME, Health, HealthStatus
 from edge_inference.core.runtime.worker import Worker, format_error, report_failure
 from edge_inference.core.settings import suggestion
 from edge_inference.core.text_line import one_line
@@ -96,7 +96,18 @@ class Component(LifecycleNode):
 
     def now_ns(self) -> int:
         """Return the time of the node's clock (simulated time where ``use_sim_time`` is set)."""
-        return int(self.get_clock().now().nanoseconds)
+        clock = self.get_clock()
+        # The clock of every node is the system's, unless time is simulated; a call of rclpy's clock
+        # takes several microseconds.
+        return int(clock.now().nanoseconds) if clock.ros_time_is_active else time.time_ns()
+
+    def clock_at_ns(self, steady_ns: int) -> int:
+        """Return the time of the node's clock at a moment just before on the steady clock.
+
+        A thread may wait for a core or for the interpreter between two readings.
+        """
+        now_ns = self.now_ns()
+        return now_ns - (time.monotonic_ns() - steady_ns)
 
     def make_timer(self, period_s: float, callback: Callable[[], None]) -> Timer:
         """Make a timer on the steady clock, which also runs while simulated time stands still."""
@@ -149,7 +160,7 @@ class Component(LifecycleNode):
             self,
             adapter,
             topic,
-            self.guard(callback),
+            self._guard_subscription(callback),
             self.guard(on_error or self.report_error),
             qos,
             match_reliability,
@@ -170,6 +181,24 @@ class Component(LifecycleNode):
         if self._follow_timer is not None:
             self.destroy_timer(self._follow_timer)
             self._follow_timer = None
+
+    def _guard_subscription(
+        self, callback: Callable[[Object, Reception], None]
+    ) -> Callable[[Object, Reception], None]:
+        """Return a callback like that of ``guard``, which also counts lost messages."""
+
+        @functools.wraps(callback)
+        def call(item: Object, reception: Reception) -> None:
+            try:
+                if reception.lost:
+                    self.health.count_dropped("lost", reception.lost)
+                callback(item, reception)
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
+                report_failure(error, self.report_exception)
+
+        return call
 
     def _follow_publishers(self) -> None:
         for subscription in self._own_subscriptions:
@@ -319,7 +348,10 @@ class Component(LifecycleNode):
     def _publish_diagnostics(self) -> None:
         self._check_node_name()
         status = self.health.status(time.monotonic_ns())
-        name = self.get_fully_qualified_name()
+        self.publish_status(status, self.get_fully_qualified_name())
+
+    def publish_status(self, status: HealthStatus, name: str) -> None:
+        """Publish a status on /diagnostics under a name."""
         message = DiagnosticArray(status=[to_diagnostic_status(status, name, self.get_namespace())])
         message.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(message)

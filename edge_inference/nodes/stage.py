@@ -9,9 +9,18 @@ from functools import partial
 from typing import Any, Generic, TypeVar
 
 from edge_inference.composition.reception import Reception
+from edge_inference.core.runtime.capture_stamps import (
+    STAMP_IN_PAST,
+    Clocks,
+    StampCheck,
+    explain_fault,
+    stamp_fault,
+)
 from edge_inference.core.runtime.latency import StageTiming
-from edge_inference.core.runtime.mailbox import Mailbox, age_ms, stamp_fault
+from edge_inference.core.runtime.mailbox import Mailbox
+from edge_inference.core.runtime.nvtx_range import stage_range
 from edge_inference.core.runtime.thread_schedule import ThreadSchedule
+from edge_inference.core.runtime.thread_times import ThreadTimes, ThreadUse, clock_id
 from edge_inference.core.runtime.worker import Worker
 from edge_inference.core.settings import setting
 from edge_inference.errors import EdgeInferenceError
@@ -52,10 +61,14 @@ class StageSettings:
     )
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Entry(Generic[Input]):
+    """An item in the mailbox; ``clock_fault`` says what is wrong with its stamp."""
+
     item: Input
     arrived_ns: int
+    reception: Reception
+    clock_fault: str = ""
 
 
 class FrameDropped(Exception):  # noqa: N818 - not an error: the drop reason is counted
@@ -71,11 +84,15 @@ class Stage(Component, Generic[Input]):
     """
 
     settings_class: type[Any] = StageSettings
+    #: Whether the items come from sensors, so that nothing of this package has held them before.
+    from_sensor = False
 
     def __init__(self, **node_arguments: Any) -> None:
         super().__init__(**node_arguments)
         self._mailbox: Mailbox[_Entry[Input]] = Mailbox()
         self._worker: Worker | None = None
+        self._stamp_check = StampCheck(self.from_sensor)
+        self._full_name = self.get_fully_qualified_name()
         #: The settings with which frames are processed.
         self.active_settings = self.parameters.current
 
@@ -107,26 +124,37 @@ class Stage(Component, Generic[Input]):
         """Return the model in use, for the timing records; empty where there is none."""
         return ""
 
+    def device_ms(self) -> float | None:
+        """Return for how long an accelerator computed in the last ``process``; None if unknown."""
+        return None
+
     def receive(self, item: Input, reception: Reception) -> None:
         """Put an item into the mailbox; never blocks the executor."""
-        entry = _Entry(item, time.monotonic_ns())
+        entry = _Entry(item, time.monotonic_ns(), reception)
         if not self.admits(item):
             self._drop(entry, "rate_limited")
             return
         for lost in self._mailbox.put(entry, may_wait=reception.by_reference):
             self._drop(lost, "stopped" if self._mailbox.is_closed else "superseded")
 
+    def process_at_once(self, item: Input, reception: Reception) -> None:
+        """Process and publish an item in the calling thread, before all that wait."""
+        with ThreadTimes() as times:
+            self._process_entry(_Entry(item, time.monotonic_ns(), reception), times)
+
     # Lifecycle ----------------------------------------------------------------------------------
 
     def open(self) -> None:
         """Make the publisher of timings; subclasses must call this."""
         self._timings = self.make_publisher("stage_timing", StageTimingAdapter())
+        self._range = stage_range(self.get_name())
         self.active_settings = self.parameters.current
 
     def start(self) -> None:
         """Start the worker; subclasses call this, then subscribe."""
         settings = self.parameters.current
         self._mailbox = Mailbox(settings.queue_depth, settings.when_full == "wait")
+        self._stamp_check = StampCheck(self.from_sensor)
         self._worker = Worker(self.get_name(), self._run, partial(self.report_exception, lost=True))
 
     def stop(self) -> None:
@@ -143,16 +171,17 @@ class Stage(Component, Generic[Input]):
         del worker  # the closed mailbox ends the loop
         schedule = ThreadSchedule()
         self._update_schedule(schedule)
-        while (entry := self._mailbox.take()) is not None:
-            self._handle(entry, schedule)
-            del entry
+        with ThreadTimes() as times:
+            while (entry := self._mailbox.take()) is not None:
+                self._handle(entry, schedule, times)
+                del entry
 
-    def _handle(self, entry: _Entry[Input], schedule: ThreadSchedule) -> None:
+    def _handle(self, entry: _Entry[Input], schedule: ThreadSchedule, times: ThreadTimes) -> None:
         try:
             self._apply_changes()
             self._update_schedule(schedule)
             if self._is_fresh(entry):
-                self._process_entry(entry)
+                self._process_entry(entry, times)
         except FrameDropped as reason:
             self._drop(entry, str(reason))
         except EdgeInferenceError as error:
@@ -161,13 +190,16 @@ class Stage(Component, Generic[Input]):
             # A vendor's library may raise anything for a frame, including SystemExit.
             self._fail(entry, "failed", error)
 
-    def _process_entry(self, entry: _Entry[Input]) -> None:
-        started_ns = time.monotonic_ns()
-        output = self.process(entry.item, self.active_settings)
-        timing = self._timing(entry, started_ns)
+    def _process_entry(self, entry: _Entry[Input], times: ThreadTimes) -> None:
+        before = times.read()
+        with self._range:
+            output = self.process(entry.item, self.active_settings)
+        after = times.read()
+        now_ns, device_ms = self.clock_at_ns(after.at_ns), self.device_ms()
         self.emit(output)
+        published_ns = time.monotonic_ns()
         self.health.count_processed()
-        self._timings.publish(timing)
+        self._timings.publish(self._timing(entry, before, after, published_ns, now_ns, device_ms))
 
     def _apply_changes(self) -> None:
         new = self.parameters.current
@@ -194,25 +226,26 @@ class Stage(Component, Generic[Input]):
 
     def _is_fresh(self, entry: _Entry[Input]) -> bool:
         stamp_ns, now_ns = self._stamp_ns(entry), self.now_ns()
-        fault = stamp_fault(stamp_ns, now_ns)
+        waited_ns = time.monotonic_ns() - entry.arrived_ns
+        frame_id = entry.item.frame_id  # type: ignore[attr-defined]
+        fault = self._stamp_check.fault(stamp_ns, frame_id, now_ns, waited_ns)
         if fault:
-            # Its age is unknown, so it is not dropped for its age; the fault is shown.
-            self.report_error(
-                EdgeInferenceError(
-                    f"{fault}: expected the time of capture on the node's clock, got "
-                    f"{stamp_ns} ns at {now_ns} ns; fix the stamps of the source, or use_sim_time"
-                ),
-                fault,
-                lost=False,
-            )
-            return True
+            entry.clock_fault = fault
+            self._report_clock_fault(fault, stamp_ns, now_ns)
         limit = self.active_settings.max_age_ms
+        # An unknown age drops no frame, but one that may be old is not processed as if it were new.
         # The node's clock may stand still, so the waiting time on the steady clock counts too.
-        waited_ms = (time.monotonic_ns() - entry.arrived_ns) / 1e6
-        if 0 < limit < max(waited_ms, age_ms(stamp_ns, now_ns) or 0.0):
+        is_dated = fault in ("", STAMP_IN_PAST)
+        age_ns = max(waited_ns, now_ns - stamp_ns if is_dated else 0)
+        if 0 < limit < age_ns / 1e6:
             self._drop(entry, "too_old")
             return False
         return True
+
+    def _report_clock_fault(self, fault: str, stamp_ns: int, now_ns: int) -> None:
+        clocks = Clocks.read(now_ns, self.get_clock().ros_time_is_active)
+        text = explain_fault(fault, stamp_ns, clocks, self._stamp_check.before_ns)
+        self.report_error(EdgeInferenceError(text), fault, lost=False)
 
     def _fail(self, entry: _Entry[Input], reason: str, error: BaseException) -> None:
         self.report_exception(error, reason, lost=True)
@@ -223,23 +256,59 @@ class Stage(Component, Generic[Input]):
         self._record_drop(entry, reason)
 
     def _record_drop(self, entry: _Entry[Input], reason: str) -> None:
-        self._timings.publish(self._timing(entry, None, reason))
+        stamp_ns, now_ns = self._stamp_ns(entry), self.now_ns()
+        ended_ns = time.monotonic_ns()
+        fault = entry.clock_fault or stamp_fault(stamp_ns, now_ns)
+        timing = StageTiming(
+            stage=self.default_name,
+            node=self._full_name,
+            queue_ms=(ended_ns - entry.arrived_ns) / 1e6,
+            process_ms=None,
+            age_ms=None if fault else max(0, now_ns - stamp_ns) / 1e6,
+            dropped=reason,
+            model=self.model_name(),
+            stamp_ns=stamp_ns,
+            frame_id=entry.item.frame_id,  # type: ignore[attr-defined]
+            ended_ns=ended_ns,
+            clock_id=clock_id(),
+            receive_ms=entry.reception.receive_ms,
+            lost=entry.reception.lost,
+            clock_fault=fault,
+        )
+        self._timings.publish(timing)
 
     def _timing(
-        self, entry: _Entry[Input], started_ns: int | None, dropped: str = ""
+        self,
+        entry: _Entry[Input],
+        before: ThreadUse,
+        after: ThreadUse,
+        published_ns: int,
+        now_ns: int,
+        device_ms: float | None,
     ) -> StageTiming:
-        now_ns = time.monotonic_ns()
-        begin_ns = now_ns if started_ns is None else started_ns
+        """Return the record of a processed item; ``now_ns`` is the node's clock at its end."""
+        stamp_ns, fault = self._stamp_ns(entry), entry.clock_fault
+        # The clock may have stepped during processing.
+        fault = fault or stamp_fault(stamp_ns, now_ns)
         return StageTiming(
             stage=self.default_name,
-            node=self.get_fully_qualified_name(),
-            queue_ms=(begin_ns - entry.arrived_ns) / 1e6,
-            process_ms=None if started_ns is None else (now_ns - started_ns) / 1e6,
-            age_ms=age_ms(self._stamp_ns(entry), self.now_ns()),
-            dropped=dropped,
+            node=self._full_name,
+            queue_ms=(before.at_ns - entry.arrived_ns) / 1e6,
+            process_ms=(after.at_ns - before.at_ns) / 1e6,
+            age_ms=None if fault else max(0, now_ns - stamp_ns) / 1e6,
             model=self.model_name(),
-            stamp_ns=self._stamp_ns(entry),
+            stamp_ns=stamp_ns,
             frame_id=entry.item.frame_id,  # type: ignore[attr-defined]
+            ended_ns=after.at_ns,
+            clock_id=clock_id(),
+            publish_ms=(published_ns - after.at_ns) / 1e6,
+            receive_ms=entry.reception.receive_ms,
+            lost=entry.reception.lost,
+            device_ms=device_ms,
+            cpu_ms=(after.cpu_ns - before.cpu_ns) / 1e6,
+            run_queue_ms=after.run_queue_ms_since(before),
+            page_faults=after.page_faults - before.page_faults,
+            clock_fault=fault,
         )
 
     def _stamp_ns(self, entry: _Entry[Input]) -> int:

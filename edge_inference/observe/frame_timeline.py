@@ -12,14 +12,13 @@ import enum
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from edge_inference.core.runtime.capture_stamps import STAMP_IN_FUTURE
 from edge_inference.core.runtime.latency import StageTiming
 
 #: ``clock_fault`` of a frame that arrives at a machine before another machine has sent it.
 CLOCKS_DIFFER = "clocks_differ"
 #: ``clock_fault`` of a frame whose moments on one steady clock contradict each other.
 STEADY_CLOCK = "steady_clock"
-#: ``clock_fault`` of a frame that arrives before its capture, within the tolerance of a stage.
-STAMP_IN_FUTURE = "stamp_in_future"
 
 #: The stages from which each stage of the shipped pipelines receives its frames, in the order of
 #: the pipelines; empty for a first stage. A stage of another package may be in between, or follow.

@@ -73,8 +73,11 @@ class HoldDetector:
         if self._run_queue_ns is not None and queued_before_ns is not None:
             queued_ms = min(wait_ms, (self._run_queue_ns - queued_before_ns) / 1e6)
         cpu_ms = (self._cpu_ns - cpu_before_ns) / 1e6
-        # The kernel did not let the thread run, and it was not in the queue for a core either.
         missed_ms = missed * PERIOD_MS
+        # Later it wakes now and then to look for the lock: that it waits for a core to do so delays
+        # nothing.
+        queued_ms = min(queued_ms, missed_ms + PERIOD_MS)
+        # The kernel did not let the thread run, and it was not in the queue for a core either.
         is_stopped = (
             missed_ms - queued_ms >= _MIN_STOPPED * PERIOD_MS
             and cpu_ms <= _MAX_STOPPED_SHARE * missed_ms

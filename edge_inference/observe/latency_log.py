@@ -6,7 +6,14 @@ import threading
 from collections import Counter
 from collections.abc import Iterable
 
-from edge_inference.core.runtime.latency import LatencyReport, StageLatency, StageTiming
+import numpy as np
+
+from edge_inference.core.runtime.latency import (
+    LatencyReport,
+    Percentiles,
+    StageLatency,
+    StageTiming,
+)
 from edge_inference.observe.quantile_sketch import RING_VALUES, make_sketch
 from edge_inference.observe.sliding_window import SLOTS, SlidingWindow
 
@@ -119,17 +126,23 @@ class _Stage:
             count=self.count,
             window_count=figures.count,
             rate_hz=figures.count / covered_s if covered_s > 0 else 0.0,
-            process=figures.process.summary(),
-            queue=figures.queue.summary(),
-            age=figures.age.summary(),
+            process=figures.summary("process"),
+            queue=figures.summary("queue"),
+            age=figures.summary("age"),
             drops=dict(self.drops),
-            receive=figures.receive.summary(),
-            device=figures.device.summary(),
-            publish=figures.publish.summary(),
-            published_age=figures.published_age.summary(),
+            receive=figures.summary("receive"),
+            device=figures.summary("device"),
+            publish=figures.summary("publish"),
+            published_age=figures.summary("published_age"),
             deadline_misses=self.deadline_misses,
             clock_faults=dict(self.clock_faults),
         )
+
+
+#: The times of a frame for which there are percentiles, in the order of ``_Figures.add``.
+_TIMES = ("process", "queue", "age", "receive", "device", "publish", "published_age")
+#: Frames are put into the sketches in batches, which is much faster.
+_BATCH = 256
 
 
 class _Figures:
@@ -138,39 +151,46 @@ class _Figures:
     def __init__(self, is_whole: bool = True) -> None:
         ring_values = RING_VALUES if is_whole else RING_VALUES // SLOTS
         self.count = 0
-        self.process = make_sketch(ring_values)
-        self.queue = make_sketch(ring_values)
-        self.age = make_sketch(ring_values)
-        self.receive = make_sketch(ring_values)
-        self.device = make_sketch(ring_values)
-        self.publish = make_sketch(ring_values)
-        self.published_age = make_sketch(ring_values)
+        self.sketches = {name: make_sketch(ring_values) for name in _TIMES}
+        self._newest: list[tuple[float | None, ...]] = []
 
     def add(self, timing: StageTiming, published_age_ms: float | None) -> None:
         self.count += 1
-        self.queue.add(timing.queue_ms)
-        if timing.process_ms is not None:
-            self.process.add(timing.process_ms)
-        if timing.age_ms is not None:
-            self.age.add(timing.age_ms)
-        if timing.receive_ms is not None:
-            self.receive.add(timing.receive_ms)
-        if timing.device_ms is not None:
-            self.device.add(timing.device_ms)
-        if timing.publish_ms is not None:
-            self.publish.add(timing.publish_ms)
-        if published_age_ms is not None:
-            self.published_age.add(published_age_ms)
+        self._newest.append(
+            (
+                timing.process_ms,
+                timing.queue_ms,
+                timing.age_ms,
+                timing.receive_ms,
+                timing.device_ms,
+                timing.publish_ms,
+                published_age_ms,
+            )
+        )
+        if len(self._newest) >= _BATCH:
+            self._fold()
+
+    def summary(self, name: str) -> Percentiles:
+        self._fold()
+        return self.sketches[name].summary()
 
     @classmethod
     def merged(cls, parts: Iterable[_Figures]) -> _Figures:
         whole = cls()
         for part in parts:
+            part._fold()
             whole.count += part.count
-            for name, sketch in vars(part).items():
-                if name != "count":
-                    getattr(whole, name).merge(sketch)
+            for name, sketch in part.sketches.items():
+                whole.sketches[name].merge(sketch)
         return whole
+
+    def _fold(self) -> None:
+        if self._newest:
+            # An unknown time becomes NaN, which a sketch leaves out.
+            columns = np.array(self._newest, np.float64).T
+            self._newest = []
+            for sketch, values in zip(self.sketches.values(), columns, strict=True):
+                sketch.add_all(values)
 
 
 def _count(counter: Counter[str], reason: str) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edge_inference.core.runtime.latency import Percentiles
 
@@ -37,6 +38,10 @@ class QuantileSketch(ABC):
     @abstractmethod
     def add(self, value: float) -> None:
         """Add a value."""
+
+    @abstractmethod
+    def add_all(self, values: NDArray[np.float64]) -> None:
+        """Add many values at once."""
 
     @abstractmethod
     def merge(self, other: Any) -> None:
@@ -93,6 +98,12 @@ class DigestSketch(QuantileSketch):
             self._newest.append(value)
             if len(self._newest) > EXACT_VALUES:
                 self._fold()
+
+    def add_all(self, values: NDArray[np.float64]) -> None:
+        """Add many values."""
+        self._newest.frombytes(values[np.isfinite(values)].tobytes())
+        if len(self._newest) > EXACT_VALUES:
+            self._fold()
 
     def merge(self, other: DigestSketch) -> None:
         """Add all values of another sketch."""
@@ -163,6 +174,11 @@ class RingSketch(QuantileSketch):
             self._sum += value
             self._max = max(self._max, value)
             self._keep(value)
+
+    def add_all(self, values: NDArray[np.float64]) -> None:
+        """Add many values."""
+        for value in values.tolist():
+            self.add(value)
 
     def merge(self, other: RingSketch) -> None:
         """Add all values of another sketch; those that it has kept count as the newest."""

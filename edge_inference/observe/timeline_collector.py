@@ -89,6 +89,19 @@ class TimelineCollector:
         with self._lock:
             return self._take_overdue(now_ns)
 
+    def find(self, stamp_ns: int) -> FrameTimeline | None:
+        """Return the longest way so far of a frame with this stamp; None if there is none."""
+        with self._lock:
+            ways = [
+                _find_way(entries, end)
+                for (_, _, each_ns), entries in self._frames.items()
+                if each_ns == stamp_ns
+                for end in entries
+            ]
+        if not ways:
+            return None
+        return join_way([entry.timing for entry in max(ways, key=len)])
+
     def finish(self) -> list[FrameTimeline]:
         """Return the timelines of all remaining frames."""
         with self._lock:

@@ -13,7 +13,16 @@ NOT_SUPPORTED = 801
 LAUNCH_FAILED = 719
 
 #: Counters that must be unchanged after a backend is closed.
-LIVE = ("device_memory", "host_memory", "streams", "graphs", "plans", "modules", "retained")
+LIVE = (
+    "device_memory",
+    "host_memory",
+    "streams",
+    "events",
+    "graphs",
+    "plans",
+    "modules",
+    "retained",
+)
 
 _Call = CFUNCTYPE(None, c_long)
 

@@ -5,6 +5,7 @@
 
 #include <dlfcn.h>
 
+#include <chrono>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -23,7 +24,7 @@ namespace {
 enum Result {
     SUCCESS = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NOT_INITIALIZED = 3, NO_DEVICE = 100,
     INVALID_DEVICE = 101, INVALID_IMAGE = 200, INVALID_CONTEXT = 201, INVALID_HANDLE = 400,
-    NOT_FOUND = 500, LAUNCH_FAILED = 719, NOT_SUPPORTED = 801, CAPTURE_UNSUPPORTED = 900,
+    NOT_FOUND = 500, NOT_READY = 600, LAUNCH_FAILED = 719, NOT_SUPPORTED = 801, CAPTURE_UNSUPPORTED = 900,
     CAPTURE_INVALIDATED = 901,
 };
 
@@ -43,6 +44,7 @@ struct Stream {
     bool capturing = false, broken = false;
     int priority = 0;
 };
+struct Event { std::chrono::steady_clock::time_point at; bool recorded = false; };
 struct Plan { std::vector<Operation> operations; };
 struct Module { void* library; };
 struct Function {
@@ -55,6 +57,7 @@ std::recursive_mutex lock;
 std::map<Pointer, size_t> device_memory, host_memory;
 std::set<Stream*> streams;
 std::set<Plan*> plans, graphs;
+std::set<Event*> events;
 std::set<Module*> modules;
 std::map<std::pair<Module*, std::string>, std::unique_ptr<Function>> functions;
 std::map<std::string, long> counts;

@@ -19,6 +19,7 @@ API long double_count(const char* name)
     if (wanted == "host_memory") return host_memory.size();
     if (wanted == "streams") return streams.size();
     if (wanted == "graphs") return graphs.size();
+    if (wanted == "events") return events.size();
     if (wanted == "plans") return plans.size();
     if (wanted == "modules") return modules.size();
     if (wanted == "retained") return retained;
@@ -42,9 +43,11 @@ API void double_reset()
         for (auto* stream : streams) delete stream;
         for (auto* graph : graphs) delete graph;
         for (auto* plan : plans) delete plan;
+        for (auto* event : events) delete event;
         streams.clear();
         graphs.clear();
         plans.clear();
+        events.clear();
         modules.clear();
         device_memory.clear();
         host_memory.clear();
@@ -151,9 +154,16 @@ API int cuDevicePrimaryCtxRelease_v2(int)
     if (retained == 0) return misuse("primary context released too often", INVALID_CONTEXT);
     if (--retained == 0
         && (!device_memory.empty() || !host_memory.empty() || !streams.empty() || !graphs.empty()
-            || !modules.empty())) {
+            || !modules.empty() || !events.empty())) {
         misuse("primary context released before what was made in it", SUCCESS);
     }
+    return SUCCESS;
+}
+API int cuDevicePrimaryCtxGetState(int, unsigned* flags, int* active)
+{
+    BEGIN();
+    *flags = 0;
+    *active = retained > 0;
     return SUCCESS;
 }
 API int cuCtxPushCurrent_v2(void* context)
@@ -387,6 +397,41 @@ API int cuGraphExecDestroy(Plan* graph)
 {
     { BEGIN_IN_CONTEXT(); }
     return destroy(graphs, graph);
+}
+
+API int cuEventCreate(Event** event, unsigned flags)
+{
+    BEGIN_IN_CONTEXT();
+    if (flags != 0) misuse("an event without a time", SUCCESS);
+    *event = new Event;
+    events.insert(*event);
+    return SUCCESS;
+}
+API int cuEventDestroy_v2(Event* event)
+{
+    BEGIN_IN_CONTEXT();
+    if (!events.erase(event)) return misuse("destroys no live event", INVALID_HANDLE);
+    delete event;
+    return SUCCESS;
+}
+API int cuEventRecord(Event* event, Stream* stream)
+{
+    BEGIN_IN_CONTEXT();
+    if (!events.count(event)) return misuse("records no live event", INVALID_HANDLE);
+    if (streams.count(stream) && stream->capturing) misuse("an event with a time in a graph", SUCCESS);
+    event->recorded = false;
+    return enqueue(stream, {[=] {
+        event->at = std::chrono::steady_clock::now();
+        event->recorded = true;
+    }, nullptr});
+}
+API int cuEventElapsedTime(float* ms, Event* begin, Event* end)
+{
+    BEGIN_IN_CONTEXT();
+    if (!events.count(begin) || !events.count(end)) return misuse("no live event", INVALID_HANDLE);
+    if (!begin->recorded || !end->recorded) return NOT_READY;
+    *ms = std::chrono::duration<float, std::milli>(end->at - begin->at).count();
+    return SUCCESS;
 }
 
 // What pycuda links to and nobody calls; the build names the functions.

@@ -55,6 +55,10 @@ class IOutputAllocator:
     pass
 
 
+class IProfiler:
+    pass
+
+
 class _Counted:
     def __init__(self) -> None:
         alive[type(self).__name__] += 1
@@ -71,7 +75,8 @@ def make_plan(onnx_file: Any, **header: Any) -> bytes:
     ``profiles``: input to (minimum, optimum, maximum); ``types``: tensor to the
     name of the engine's DataType; ``on_host``: tensors in host memory; ``late``:
     output to its shape with -1 where it depends on the data; ``formats``: tensor
-    to a TensorFormat; ``contexts``: how many fit in memory; ``layers``: of the inspector.
+    to a TensorFormat; ``contexts``: how many fit in memory; ``layers``: of the inspector;
+    ``layer_ms``: what a profiler is told of each layer after a run.
     """
     head = json.dumps(header).encode()
     return b"%s%08d%s%s" % (_MARK, len(head), head, onnx_file.read_bytes())
@@ -170,6 +175,7 @@ class IExecutionContext(_Counted):
         self._allocators: dict[str, Any] = {}
         self._inferred: dict[str, tuple[int, ...]] = {}
         self._plain_runs: set[Any] = set()
+        self.profiler: IProfiler | None = None
         self._user = threading.Lock()
 
     def __del__(self) -> None:
@@ -258,7 +264,19 @@ class IExecutionContext(_Counted):
             for name, tensor in self._computed(addresses, shapes).items():
                 self._write(name, addresses[name], tensor)
 
-        return double.enqueue(stream, work)
+        if not double.enqueue(stream, work):
+            return False
+        return self._report_layers(stream)
+
+    def _report_layers(self, stream: int) -> bool:
+        """With a profiler a run is not asynchronous, and cannot be recorded."""
+        if self.profiler is None:
+            return True
+        if double.is_capturing(stream) or not double.synchronize(stream):
+            return self._refuse("a run with a profiler cannot be recorded")
+        for name, ms in self._engine.header.get("layer_ms", {}).items():
+            self.profiler.report_layer_time(name, ms)
+        return True
 
     def _run_late(
         self, stream: int, addresses: dict[str, int], shapes: Mapping[str, tuple[int, ...]]

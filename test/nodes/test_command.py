@@ -10,6 +10,7 @@ import time
 import pytest
 
 from command_rig import FAR, STILL, Speaker
+from edge_inference.core.runtime.thread_times import clock_id
 from edge_inference.core.voice import ActionStep
 from edge_inference.nodes.voice import command, plan_executor
 from edge_inference.speech.actions.limits import VoiceLimits
@@ -57,6 +58,10 @@ def test_a_plan_from_start_to_end(rig: Rig, speaker: Speaker) -> None:
     assert {each.stamp_ns for each in feedback} == {stamp_ns}
     assert (timings[0].stage, timings[0].stamp_ns) == ("command", stamp_ns)
     assert timings[0].age_ms >= 0
+    assert 0 < timings[0].arrived_ns <= timings[0].ended_ns <= time.monotonic_ns()
+    assert timings[0].clock_id == clock_id()
+    assert 0 <= timings[0].cpu_ms <= timings[0].process_ms
+    assert (timings[0].queue_ms, timings[0].publish_ms, timings[0].receive_ms) == (0, 0, None)
 
 
 @pytest.mark.parametrize("is_final", [True, False])

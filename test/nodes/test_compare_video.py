@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
+from edge_inference.cli.compare import streaming_comparison
 from edge_inference.cli.main import main
-from edge_inference.cli.models import streaming_comparison
 from small_model import write_model
 
 pytestmark = pytest.mark.usefixtures("alone")

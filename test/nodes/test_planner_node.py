@@ -46,6 +46,23 @@ def test_a_plan_keeps_the_stamp_of_the_speech(rig: Rig, intents: Publisher) -> N
     assert timings.wait()[0].stamp_ns == asked.stamp_ns
 
 
+def test_a_stop_that_passes_all_others_is_timed_too(rig: Rig, intents: Publisher) -> None:
+    timings = rig.tap("/ai/stage_timing")
+    rig.load("Planner")
+    asked = intent("stop")
+    before_ns = time.monotonic_ns()
+    intents.publish(asked)
+    (timing,) = timings.wait()
+    assert (timing.stage, timing.stamp_ns, timing.frame_id, timing.dropped) == (
+        "planner",
+        asked.stamp_ns,
+        "microphone",
+        "",
+    )
+    assert before_ns <= timing.arrived_ns <= timing.ended_ns <= timing.published_ns
+    assert timing.published_ns <= time.monotonic_ns()
+
+
 def test_an_old_intent_is_refused_aloud(rig: Rig, intents: Publisher) -> None:
     plans, said = rig.tap("/ai/action_plan"), rig.tap("/ai/say")
     rig.load("Planner")

@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 import pytest
 import rclpy
+from rclpy.duration import Duration
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import Image
 
@@ -84,6 +85,15 @@ def test_a_folder_with_a_broken_image(tmp_path: Path) -> None:
         assert set(frame["ms"]) == {"preprocess", "inference", "decode"}
         assert min(frame["ms"].values()) > 0
         assert frame["age_ms"] > 0
+        segments = frame["timeline"]
+        assert [each["stage"] for each in segments if each["segment"] == "process"] == [
+            "preprocess",
+            "inference",
+            "decode",
+        ]
+        assert sum(each["ms"] for each in segments) == pytest.approx(frame["sum_ms"], abs=0.01)
+        assert frame["end_to_end_ms"] >= frame["age_ms"]
+        assert frame["clock_fault"] == ""
         expected = IMAGES[Path(frame["source"]).name].expected
         found = {entry["label"]: entry for entry in frame["results"]}
         for wanted in expected:
@@ -96,6 +106,9 @@ def test_a_folder_with_a_broken_image(tmp_path: Path) -> None:
         "unreadable": 2,
         "dropped": {},
     }
+    assert (summary["lost"], summary["clock_faults"], summary["deadline_ms"]) == (0, {}, None)
+    assert summary["end_to_end_ms"]["max"] == max(frame["end_to_end_ms"] for frame in frames)
+    assert summary["stages"]["inference"]["transport_ms"]["p50"] >= 0
     assert summary["overlays"] == {"folder": str(overlays), "written": len(IMAGES), "failed": 0}
     assert (summary["model"], summary["precision"]) == ("nanodet", "fp32")
     for frame in frames:
@@ -174,17 +187,18 @@ def camera() -> Iterator[Any]:
     context.try_shutdown()
 
 
-def test_a_topic_of_another_process(camera: Any) -> None:
+def publish_until_the_end(camera: Any, process: subprocess.Popen[str], age_ns: int) -> str:
+    """Publish an image with stamps of this age until the run ends; return its output."""
     image = cv2.imread(str(ASTRONAUT))
     message = Image(height=image.shape[0], width=image.shape[1], encoding="bgr8")
     message.step = image.strides[0]
     message.data = image.tobytes()
     publisher = camera.create_publisher(Image, "/front/image", qos_profile_sensor_data)
-    process = start("--source", "/front/image", "--frames", "5", "--json")
     deadline = time.monotonic() + DEADLINE_S
     try:
         while process.poll() is None and time.monotonic() < deadline:
-            message.header.stamp = camera.get_clock().now().to_msg()
+            captured = camera.get_clock().now() - Duration(nanoseconds=age_ns)
+            message.header.stamp = captured.to_msg()
             publisher.publish(message)
             try:
                 process.wait(0.05)
@@ -193,12 +207,32 @@ def test_a_topic_of_another_process(camera: Any) -> None:
         out, errors = process.communicate(timeout=DEADLINE_S)
     finally:
         process.kill()
-    assert (process.returncode, errors) == (0, "")
-    frames, summary = frames_and_summary(out)
+    assert process.returncode == 0, errors
+    return out if age_ns else out + errors
+
+
+def test_a_topic_of_another_process(camera: Any) -> None:
+    process = start(
+        *("--source", "/front/image", "--frames", "5", "--deadline-ms", "0.001", "--json")
+    )
+    frames, summary = frames_and_summary(publish_until_the_end(camera, process, 0))
     assert [frame["frame"] for frame in frames] == [1, 2, 3, 4, 5]
     assert frames[0]["source"] == "/front/image"
     assert frames[0]["results"][0]["label"] == "person"
     assert summary["frames"]["read"] is None
+    assert (summary["deadline_ms"], summary["deadline_misses"]) == (0.001, 5)
+
+
+def test_images_of_yesterday_are_a_clock_fault_and_no_latency(camera: Any) -> None:
+    process = start("--source", "/front/image", "--frames", "3", "--json")
+    day_ns = 86_400 * 1_000_000_000
+    frames, summary = frames_and_summary(publish_until_the_end(camera, process, day_ns))
+    for frame in frames:
+        assert frame["clock_fault"] == "stamp_in_past"
+        assert frame["age_ms"] is frame["sum_ms"] is frame["end_to_end_ms"] is None
+        assert all(each["ms"] is not None for each in frame["timeline"][1:])
+    assert summary["clock_faults"]["stamp_in_past"] >= 3
+    assert set(summary["end_to_end_ms"].values()) == {None}
 
 
 @pytest.mark.parametrize(

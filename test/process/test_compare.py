@@ -14,14 +14,14 @@ from typing import Any
 import pytest
 
 from edge_inference.backends.cpu_instructions import CpuInstructions
-from edge_inference.cli.exit_status import UsageError
-from edge_inference.cli.main import main
-from edge_inference.cli.models import comparison_plot
-from edge_inference.cli.models.comparison_format import (
+from edge_inference.cli.compare import comparison_plot
+from edge_inference.cli.compare.comparison_format import (
     print_comparison,
     row_as_json,
     summary_as_json,
 )
+from edge_inference.cli.exit_status import UsageError
+from edge_inference.cli.main import main
 from edge_inference.core.models.model import ModelDescription, load_model
 from edge_inference.core.models.self_check import SelfCheckReport
 from edge_inference.core.results import ResultAgreement

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from edge_inference.cli.command_line import run
-from edge_inference.cli.models.comparison_format import print_comparison, row_as_json
+from edge_inference.cli.compare.comparison_format import print_comparison, row_as_json
 from edge_inference.core.images.frame import Frame
 from edge_inference.core.models.agreement import compare_outputs
 from edge_inference.core.models.golden import SelfCheckThresholds

@@ -29,8 +29,8 @@ SECTION = re.compile(r"\bsection (\w+) of model\.yaml")
 #: "set batch_size", "lower a_b, c_d or e_f", "order: true"
 ORDERED = re.compile(r"\b(?:set|lower|raise|correct) ((?:\w+(?:, | and | or )?)+)")
 VALUED = re.compile(r"(?<![\w.])([a-z][a-z_]+): (?:true|false)\b")
-#: Of the package onnx, not of this one.
-OTHERS = {"ir_version"}
+#: Of the package onnx, and of ROS itself.
+OTHERS = {"ir_version", "use_sim_time"}
 
 
 def texts() -> Iterator[tuple[str, str]]:

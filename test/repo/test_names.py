@@ -40,6 +40,7 @@ ADAPTER_FOLDERS = {
     "cli/commands",
     "nodes/conversions",
     "nodes/conversions/results",
+    "nodes/observe",
     "nodes/perception",
     "nodes/platform",
     "nodes/voice",

@@ -70,6 +70,7 @@ def test_the_kernel_source_is_in_the_package(installed: Path) -> None:
     code = "import edge_inference.backends.trt as t; print(t.__path__[0])"
     package = Path(run([installed / "bin" / "python", "-c", code], installed).strip())
     assert (package / "image_kernel.cu").is_file()
+    assert (package.parents[1] / "observe" / "profiling" / "trace_page.html").is_file()
 
 
 @pytest.fixture(scope="module", params=[(), ("--editable",)], ids=["copied", "editable"])

@@ -19,6 +19,8 @@ PLACE = Geometry(4, 4, 1.0, 1.0, 0.0, 0.0)
 class Doubling:
     """A backend for any batch size that records the sizes."""
 
+    device_ms: float | None = None
+
     def __init__(self) -> None:
         self.runs: list[int] = []
 
@@ -29,6 +31,8 @@ class Doubling:
 
 class Recording:
     """A backend that records the shapes of its inputs."""
+
+    device_ms = None
 
     def __init__(self) -> None:
         self.shapes: list[tuple[int, ...]] = []
@@ -70,6 +74,18 @@ def test_at_most_max_batch_images_run_at_a_time(
     assert np.array_equal(output.tensors["twice"].ravel(), 2 * np.arange(count * 3))
     assert len(output.geometry) == count
     assert (output.stamp_ns, output.frame_id) == (7, "camera")
+
+
+def test_the_time_on_the_device_is_that_of_all_parts() -> None:
+    runner, backend = BatchRunner(), Doubling()
+    engine = SimpleNamespace(
+        backend=backend, request=SimpleNamespace(model=SimpleNamespace(name="m"))
+    )
+    batch = TensorBatch({"x": np.zeros((5, 1), np.float32)}, (PLACE,) * 5, "m", 7, "camera")
+    for ms, total in ((2.0, 6.0), (0.5, 1.5), (None, None)):
+        backend.device_ms = ms
+        runner(engine, batch, 2)
+        assert runner.device_ms == total
 
 
 def test_inputs_without_a_batch_axis_are_not_split() -> None:

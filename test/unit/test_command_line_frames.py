@@ -164,7 +164,10 @@ def test_forms_of_a_result(result: Result, written: list[object], reported: list
 def test_a_record_has_every_key_even_without_an_age() -> None:
     record = FrameRecord(3, "a.jpg", 5, classes(5), {"preprocess": 1.0}, None)
     written = record_to_json(record)
-    assert list(written) == ["source", "frame", "stamp", "model", "results", "ms", "age_ms"]
+    assert list(written) == [
+        *("source", "frame", "stamp", "model", "results", "ms", "age_ms"),
+        *("timeline", "sum_ms", "end_to_end_ms", "clock_fault"),
+    ]
     assert written["age_ms"] is None
     assert written["ms"] == {"preprocess": 1.0}
 

@@ -6,7 +6,7 @@ import io
 import json
 from dataclasses import replace
 
-from edge_inference.cli.models.comparison_format import print_comparison, row_as_json
+from edge_inference.cli.compare.comparison_format import print_comparison, row_as_json
 from edge_inference.cli.models.cost_format import cost_as_text, ratio_to_reference
 from edge_inference.core.engine_configuration import EngineConfiguration
 from edge_inference.core.measured_costs import Cost, Measurement, Spread

@@ -271,7 +271,7 @@ VIEWS = [
 
 
 @pytest.mark.parametrize(("name", "level", "changes"), VIEWS)
-def test_a_fault_elsewhere(
+def test_a_fault_of_this_process(
     machine: MachineUnderTest, name: str, level: FindingLevel, changes: dict[str, object]
 ) -> None:
     view = replace(machine.view(), **changes)
@@ -330,6 +330,13 @@ def test_files_with_garbage_are_unknown(machine: MachineUnderTest, text: str) ->
     assert find(findings, "cpu: quota").level is UNKNOWN
     assert find(findings, "load: cpu time").level is UNKNOWN
     assert find(findings, "memory: available").level is UNKNOWN
+
+
+def test_the_worst_level() -> None:
+    order = (OK, NOTE, UNKNOWN, WARNING, PROBLEM)
+    findings = [Finding("a", "b", level, "") for level in order]
+    assert [worst_level(findings[: count + 1]) for count in range(5)] == list(order)
+    assert worst_level(findings[::-1]) is PROBLEM
 
 
 def test_core_lists() -> None:

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge_inference.core.runtime.capture_stamps import STAMP_IN_FUTURE
 from edge_inference.observe.frame_timeline import (
     CLOCKS_DIFFER,
-    STAMP_IN_FUTURE,
     STEADY_CLOCK,
     FrameTimeline,
     SegmentKind,

@@ -143,6 +143,7 @@ def test_layers_with_a_cause_get_its_advice(
         ([layer("ReorderOutput", 9)], {}),  # nothing helps
         (BORDERS, {"precision": "int8"}),  # one at the input, one at the output
         ([layer("Transpose", 2)], {}),
+        ([layer("Transpose", 9, added=True)], {"precision": "int8"}),
         ([layer("Gather", 9)], {}),  # of values
         ([layer("Concat", 9)], {}),
         ([layer("TopK", 9)], {}),
@@ -171,6 +172,14 @@ def test_time_between_many_small_layers(model: ModelDescription, backend: str, t
 def test_small_layers_beside_large_ones_are_no_cause(model: ModelDescription) -> None:
     large = layer("Conv", 9.6)
     profile = LayerProfile("a test", 2, 1, 10.0, (*MANY_SMALL, large))
+    assert advise(profile, ProfiledEngine(model, "trt", "fp32")) == []
+
+
+def test_a_few_small_layers_do_not_explain_the_time_between_layers(
+    model: ModelDescription,
+) -> None:
+    large = [layer("Softmax", 0.1, name=f"softmax_{n}") for n in range(20)]
+    profile = LayerProfile("a test", 2, 1, 10.0, (*MANY_SMALL[:15], *large))
     assert advise(profile, ProfiledEngine(model, "trt", "fp32")) == []
 
 

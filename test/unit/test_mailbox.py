@@ -1,4 +1,4 @@
-"""The mailbox and the age of stamps."""
+"""The mailbox."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import threading
 
 import pytest
 
-from edge_inference.core.runtime.mailbox import FUTURE_TOLERANCE_NS, Mailbox, age_ms, stamp_fault
+from edge_inference.core.runtime.mailbox import Mailbox
 
-NOW = 1_000_000_000_000
 JOIN_S = 20.0
 
 
@@ -113,24 +112,3 @@ def test_close_releases_a_waiting_worker() -> None:
     mailbox.close()
     worker.join(JOIN_S)
     assert results == [None]
-
-
-@pytest.mark.parametrize(
-    ("stamp", "fault"),
-    [
-        (0, "stamp_zero"),
-        (-1, "stamp_zero"),
-        (1, None),
-        (NOW, None),
-        (NOW + FUTURE_TOLERANCE_NS, None),
-        (NOW + FUTURE_TOLERANCE_NS + 1, "stamp_in_future"),
-    ],
-)
-def test_stamps(stamp: int, fault: str | None) -> None:
-    assert stamp_fault(stamp, NOW) == fault
-    assert (age_ms(stamp, NOW) is None) == (fault is not None)
-
-
-@pytest.mark.parametrize(("ahead_ns", "age"), [(-2_500_000, 2.5), (0, 0.0), (1000, 0.0)])
-def test_age(ahead_ns: int, age: float) -> None:
-    assert age_ms(NOW + ahead_ns, NOW) == age

@@ -43,6 +43,7 @@ FUNCTIONS = {
     "threshold": "nvmlDeviceGetTemperatureThreshold",
     "power": "nvmlDeviceGetPowerUsage",
     "utilisation": "nvmlDeviceGetUtilizationRates",
+    "memory": "nvmlDeviceGetMemoryInfo",
     "clock": "nvmlDeviceGetClockInfo",
     "reasons": "nvmlDeviceGetCurrentClocksThrottleReasons",
 }
@@ -69,6 +70,7 @@ class Library:
         self.thresholds = {3: 88, 1: 93, 0: 98}
         self.milliwatts = 215300
         self.rates = SimpleNamespace(gpu=97, memory=40)
+        self.memory = SimpleNamespace(used=2 * 2**30, total=8 * 2**30)
         self.reasons = 0
         for name, value in CONSTANTS.items():
             setattr(self, name, value)
@@ -80,6 +82,7 @@ class Library:
             "threshold": lambda handle, kind: self.thresholds[kind],
             "power": lambda handle: self.milliwatts,
             "utilisation": lambda handle: self.rates,
+            "memory": lambda handle: self.memory,
             "clock": lambda handle, kind: {0: 1980, 2: 10501}[kind],
             "reasons": lambda handle: self.reasons,
             "nvmlInit": lambda: self._count(+1),
@@ -120,6 +123,7 @@ def test_all_quantities_of_a_gpu(library: Library) -> None:
         "power": (Quantity.POWER, 215.3),
         "load": (Quantity.SHARE, 0.97),
         "memory_load": (Quantity.SHARE, 0.40),
+        "memory_used": (Quantity.SHARE, 0.25),
         "clock": (Quantity.FREQUENCY, pytest.approx(1.98e9)),
         "memory_clock": (Quantity.FREQUENCY, pytest.approx(10.501e9)),
         "throttling": (Quantity.STATE, 0),
@@ -178,13 +182,14 @@ def test_only_thermal_and_brake_reasons_are_throttling(
 
 def test_unsupported_quantity_is_left_out(library: Library) -> None:
     library.errors = {"temperature": 3, "power": 3, "clock": 3, "reasons": 13, "place": 3}
-    assert list(readings(library)) == ["load", "memory_load"]
+    assert list(readings(library)) == ["load", "memory_load", "memory_used"]
     (sensor,) = nvml_probe.find(library)
     assert sensor.name == "nvml/0/load"
 
 
 def test_gpu_without_quantities_has_no_sensor(library: Library) -> None:
-    library.errors = dict.fromkeys(["temperature", "power", "utilisation", "clock", "reasons"], 3)
+    quantities = ["temperature", "power", "utilisation", "memory", "clock", "reasons"]
+    library.errors = dict.fromkeys(quantities, 3)
     notes: list[str] = []
     assert nvml_probe.find(library, on_problem=notes.append) == []
     assert notes == ["NVML measures nothing on GPU 0"]
@@ -226,10 +231,11 @@ def test_impossible_temperatures(temperature: int, library: Library) -> None:
 def test_impossible_values(library: Library) -> None:
     library.milliwatts = 4294967295
     library.rates = SimpleNamespace(gpu=4294967295, memory=101)
+    library.memory = SimpleNamespace(used=0, total=0)
     found = readings(library)
-    assert [found[name].status for name in ("power", "load", "memory_load")] == [
+    assert [found[name].status for name in ("power", "load", "memory_load", "memory_used")] == [
         ReadingStatus.INVALID
-    ] * 3
+    ] * 4
 
 
 def test_gpus_and_one_that_cannot_be_opened() -> None:

@@ -164,12 +164,24 @@ def test_own_nodes_need_no_statistics_and_others_have_no_invented_process() -> N
 
 def test_timings_without_a_moment_or_of_another_machine_are_left_out_and_said() -> None:
     foreign = replace(timing("decode", 30, 0, 1), clock_id=CLOCK + 1)
-    unplaced = replace(timing("decode", 30, 0, 1), ended_ns=0)
-    trace = trace_pipeline([*two_frames(), foreign, unplaced])
+    no_moment = replace(timing("decode", 30, 0, 1), ended_ns=0)
+    trace = trace_pipeline([*two_frames(), foreign, no_moment])
     assert len(slices_of(trace.events.as_json(), "stage")) == 6
-    without, elsewhere = trace.left_out
-    assert without.startswith("1 of 9 timings are not in the trace")
-    assert "another machine" in elsewhere
+    unplaced, other = trace.left_out
+    assert unplaced.startswith("1 of 9 timings are not in the trace")
+    assert "another machine" in other
+
+
+def test_statistics_of_another_machine_are_left_out_and_said() -> None:
+    foreign = replace(statistics(11, "/ai/decode"), clock_id=CLOCK + 1)
+    trace = trace_pipeline(two_frames(), [foreign])
+    assert events_of(trace.events.as_json(), "C") == []
+    (sentence,) = trace.left_out
+    assert sentence.startswith("1 of 1 process statistics are not in the trace")
+
+
+def test_statistics_alone_make_a_trace() -> None:
+    assert len(events_of(make([], statistics(11, "/ai/decode")), "C")) == 2
 
 
 def test_nothing_at_all_is_an_empty_trace() -> None:

@@ -142,7 +142,7 @@ def test_a_crowd_is_neither_right_nor_wrong() -> None:
     assert score(without, [detections(inside, ("cat", 0.9, BOX))]).value == 0.5
 
 
-def test_only_labelled_frames_count() -> None:
+def test_only_labeled_frames_count() -> None:
     wrong, right = (
         detections(("cat", 0.9, (300.0, 0.0, 400.0, 100.0))),
         detections(("cat", 0.9, BOX)),

@@ -145,7 +145,9 @@ class TrtBackend(Backend):
 
     def _infer(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         with self._worker() as worker:
-            return worker.run(inputs)
+            outputs = worker.run(inputs)
+            self.device_ms = worker.device_ms
+            return outputs
 
     def _infer_image(
         self, image: Frame, spec: InputSpec
@@ -157,7 +159,9 @@ class TrtBackend(Backend):
                 f"{spec.name!r}; preprocess it on the CPU"
             )
         with self._worker() as worker:
-            return worker.run_image(image, spec, self._kernel)
+            result = worker.run_image(image, spec, self._kernel)
+            self.device_ms = worker.device_ms
+            return result
 
     def _close(self) -> None:
         self._reset()

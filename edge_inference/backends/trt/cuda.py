@@ -69,6 +69,13 @@ class Graph:
     handle: int
 
 
+@dataclass(frozen=True)
+class Event:
+    """A CUDA event with a time."""
+
+    handle: int
+
+
 class CudaProvider(Protocol):
     """One GPU, through one CUDA binding."""
 
@@ -107,6 +114,18 @@ class CudaProvider(Protocol):
 
     def synchronize(self, stream: Stream) -> None:
         """Wait until the stream is idle, without the GIL."""
+
+    def make_event(self) -> Event:
+        """Make an event with a time. Raises BackendError where the driver has none."""
+
+    def drop_event(self, event: Event) -> None:
+        """Destroy an event."""
+
+    def record(self, event: Event, stream: Stream) -> None:
+        """Queue an event, which takes the time when the stream comes to it."""
+
+    def elapsed_ms(self, begin: Event, end: Event) -> float:
+        """Return the milliseconds between two recorded events of an idle stream."""
 
     def load_kernel(self, image: bytes, name: str) -> Kernel:
         """Load a function of a compiled module (PTX text)."""

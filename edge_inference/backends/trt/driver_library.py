@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from ctypes import POINTER, byref, c_char_p, c_int, c_size_t, c_uint, c_ulonglong, c_void_p
+from ctypes import POINTER, byref, c_char_p, c_float, c_int, c_size_t, c_uint, c_ulonglong, c_void_p
 from typing import Any
 
 from edge_inference.backends.trt.cuda import driver_error
@@ -49,6 +49,18 @@ _GRAPH_SIGNATURES: dict[str, Sequence[Any]] = {
     "cuGraphExecDestroy": (c_void_p,),
 }
 
+#: Needed for the time on the GPU only; without one of them, it is unknown.
+_EVENT_SIGNATURES: dict[str, Sequence[Any]] = {
+    "cuEventCreate": (_OUT, c_uint),
+    "cuEventRecord": (c_void_p, c_void_p),
+    "cuEventElapsedTime": (POINTER(c_float), c_void_p, c_void_p),
+    "cuEventDestroy_v2": (c_void_p,),
+}
+_EVENT_WITH_TIME = 0
+
+
+_ALL_SIGNATURES = {**_SIGNATURES, **_GRAPH_SIGNATURES, **_EVENT_SIGNATURES}
+
 
 class DriverLibrary:
     """The driver's functions; a result other than success becomes a BackendError."""
@@ -62,7 +74,7 @@ class DriverLibrary:
             ) from error
         self._functions = {
             name: function
-            for name, arguments in {**_SIGNATURES, **_GRAPH_SIGNATURES}.items()
+            for name, arguments in _ALL_SIGNATURES.items()
             if (function := _function(loaded, name, arguments)) is not None
         }
         missing = [name for name in _SIGNATURES if name not in self._functions]
@@ -73,6 +85,9 @@ class DriverLibrary:
             )
         self.missing_for_graphs = [
             name for name in _GRAPH_SIGNATURES if name not in self._functions
+        ]
+        self._missing_for_events = [
+            name for name in _EVENT_SIGNATURES if name not in self._functions
         ]
 
     def call(self, name: str, *arguments: Any) -> None:
@@ -95,6 +110,18 @@ class DriverLibrary:
         self.call("cuCtxGetStreamPriorityRange", byref(least), byref(greatest))
         level = {"low": least.value, "normal": 0, "high": greatest.value}[priority]
         return self._create("cuStreamCreateWithPriority", _NON_BLOCKING, level)
+
+    def make_event(self) -> int:
+        """Make an event; raises BackendError where the driver lacks a function of events."""
+        if self._missing_for_events:
+            raise BackendError(f"the driver lacks {self._missing_for_events[0]}")
+        return self._create("cuEventCreate", _EVENT_WITH_TIME)
+
+    def elapsed_ms(self, begin: int, end: int) -> float:
+        """Return the milliseconds between two events."""
+        elapsed = c_float()
+        self.call("cuEventElapsedTime", byref(elapsed), begin, end)
+        return elapsed.value
 
     def load_module(self, image: bytes) -> int:
         """Load PTX text."""

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from edge_inference.backends.trt.bindings import Binding
 from edge_inference.backends.trt.buffers import Buffers
 from edge_inference.backends.trt.cuda import CudaProvider, Kernel
+from edge_inference.backends.trt.device_timer import DeviceTimer
 from edge_inference.backends.trt.graphs import Graphs, GraphSwitch
 from edge_inference.backends.trt.image_kernel import (
     BLOCK,
@@ -53,6 +54,9 @@ class InferenceWorker:
         self._buffers = Buffers(provider)
         self._stream = provider.make_stream(priority)
         self._graphs = Graphs(provider, self._stream, switch)
+        self._timer = DeviceTimer(provider, self._stream)
+        #: For how long the GPU worked in the last run, copies included; None if unknown.
+        self.device_ms: float | None = None
         self._recorded_generation = self._buffers.generation
         if any(binding.on_host for binding in plan.bindings):
             # TensorRT reads and writes these when a run is queued, not when a graph is launched.
@@ -61,11 +65,13 @@ class InferenceWorker:
     def open(self) -> None:
         """Make the first execution context; raises BackendError without free memory."""
         self._slots[None] = self._make_slot()
+        self._timer.open()
 
     def close(self) -> None:
         """Free everything, also after a failed ``open``, and if a part of it fails."""
         with ExitStack() as resources:
             resources.callback(self._provider.drop_stream, self._stream)
+            resources.callback(self._timer.close)
             resources.callback(self._buffers.close)
             while self._slots:
                 resources.callback(self._slots.popitem()[1].close)
@@ -109,12 +115,15 @@ class InferenceWorker:
         self, slot: ExecutionSlot, parameter: bytes | None, queue: Callable[[], None]
     ) -> dict[str, NDArray[Any]]:
         stream = self._stream
+        self.device_ms = None
         try:
-            if self._switch.is_on and slot.can_be_recorded(stream.handle):
-                self._graphs.run((slot.key, parameter), queue)
-            else:
-                queue()
+            with self._timer.around():
+                if self._switch.is_on and slot.can_be_recorded(stream.handle):
+                    self._graphs.run((slot.key, parameter), queue)
+                else:
+                    queue()
             self._provider.synchronize(stream)
+            self.device_ms = self._timer.read_ms()
             remaining = self._fetch_data_dependent(slot) if slot.has_data_dependent_outputs else {}
         except BackendError:
             # Work queued before the failure still uses the buffers.

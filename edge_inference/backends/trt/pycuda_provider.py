@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from edge_inference.backends.trt.cuda import (
     DeviceInfo,
     DeviceMemory,
+    Event,
     Graph,
     Kernel,
     Stream,
@@ -157,6 +158,22 @@ class PycudaProvider:
     def synchronize(self, stream: Stream) -> None:
         """Wait for a stream."""
         self._driver.call("cuStreamSynchronize", stream.handle)
+
+    def make_event(self) -> Event:
+        """Make an event with a time."""
+        return Event(self._driver.make_event())
+
+    def drop_event(self, event: Event) -> None:
+        """Destroy an event."""
+        self._driver.call("cuEventDestroy_v2", event.handle)
+
+    def record(self, event: Event, stream: Stream) -> None:
+        """Queue an event."""
+        self._driver.call("cuEventRecord", event.handle, stream.handle)
+
+    def elapsed_ms(self, begin: Event, end: Event) -> float:
+        """Return the milliseconds between two events."""
+        return float(self._driver.elapsed_ms(begin.handle, end.handle))
 
     def load_kernel(self, image: bytes, name: str) -> Kernel:
         """Load a kernel."""

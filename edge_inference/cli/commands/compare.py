@@ -129,7 +129,7 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _start(options: argparse.Namespace, started_s: float) -> int:
-    from edge_inference.cli.models.compare_model import CompareOptions, compare_model
+    from edge_inference.cli.compare.compare_model import CompareOptions, compare_model
 
     given_options = {
         name: value

@@ -143,7 +143,8 @@ def _start(options: argparse.Namespace, started_s: float) -> int:
         _refuse_engine(options)
     else:
         _refuse(options, ("namespace",), "--live")
-    from edge_inference.cli.profile.profile_pipeline import PipelineProfileOptions, profile_pipeline
+    from edge_inference.cli.profile.pipeline_options import PipelineProfileOptions
+    from edge_inference.cli.profile.profile_pipeline import profile_pipeline
 
     return profile_pipeline(
         PipelineProfileOptions(**_given(options, PipelineProfileOptions)), as_json=options.json

@@ -159,6 +159,7 @@ class FrameTracker:
         self.finished += 1
 
     def _record(self, stamp_ns: int, number: int, result: Result, pending: _Pending) -> FrameRecord:
+        timeline = join_timings(list(pending.timings.values()))
         return FrameRecord(
             number=number,
             source=pending.origin or self._source,
@@ -169,6 +170,6 @@ class FrameTracker:
                 for stage, timing in pending.timings.items()
                 if timing.process_ms is not None
             },
-            age_ms=pending.timings[STAGES[-1]].age_ms,
-            timeline=join_timings(list(pending.timings.values())),
+            age_ms=None if timeline.clock_fault else timeline.last.age_ms,
+            timeline=timeline,
         )

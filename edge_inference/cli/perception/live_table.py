@@ -12,7 +12,7 @@ from rich.text import Text
 
 from edge_inference.cli.perception.frame_tracker import FrameRecord
 from edge_inference.cli.perception.run_output import RunOutput, RunProgress
-from edge_inference.cli.perception.run_summary import RunSummary, result_end, sort_stages
+from edge_inference.cli.perception.run_summary import RunSummary, result_end
 from edge_inference.cli.perception.summary_table import (
     END_TO_END,
     format_counts,
@@ -21,10 +21,10 @@ from edge_inference.cli.perception.summary_table import (
     print_on,
 )
 from edge_inference.cli.progress import ProgressBar, ProgressDisplay
-from edge_inference.cli.sessions.latency_format import count_clock_faults
+from edge_inference.cli.sessions.latency_format import sort_stages
 from edge_inference.core.results import kind_of
 from edge_inference.core.text_line import one_line
-from edge_inference.observe.clock_faults import describe_clock_faults
+from edge_inference.observe.clock_faults import count_clock_faults, describe_clock_faults
 
 _REDRAW_S = 0.25
 _MAX_FINDINGS = 6
@@ -89,8 +89,7 @@ class PerceptionLiveTable(RunOutput):
 
     def _render_faults(self, progress: RunProgress) -> list[Text]:
         faults = describe_clock_faults(count_clock_faults(progress.latency))
-        end = result_end(progress.latency)
-        if end is not None and end.deadline_misses:
+        if (end := result_end(progress.latency)) and end.deadline_misses:
             faults.append(f"deadline misses: {end.deadline_misses}")
         return [Text(fault, "yellow") for fault in faults]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edge_inference.cli.exit_status import UsageError
 from edge_inference.cli.perception.source import SourceKind, source_kind
-from edge_inference.composition.parameter_format import format_value, parse_value
+from edge_inference.composition.parameter_format import format_argument
 from edge_inference.core.bounded_file import is_regular_file
 from edge_inference.core.models.model import ModelDescription
 from edge_inference.core.models.model_search import default_search_path, parse_search_path
@@ -129,13 +129,6 @@ def check_int8_mode(int8_mode: str | None, precision: str) -> None:
     """Raise UsageError for a mode without effect."""
     if int8_mode is not None and precision != "int8":
         raise UsageError(f"--int8-mode {int8_mode} is for --precision int8, got {precision}")
-
-
-def format_argument(value: str | int | float) -> str:
-    """Format a value so that YAML does not read, for example, a model called "yes" as true."""
-    text = str(value).lower() if isinstance(value, bool) else str(value)
-    is_misread = isinstance(value, str) and parse_value(text) != text
-    return format_value(text) if is_misread else text
 
 
 def search_path(model_path: str) -> tuple[Path, ...]:

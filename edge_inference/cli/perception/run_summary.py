@@ -8,10 +8,10 @@ from typing import Any
 
 from edge_inference.cli.perception.frame_tracker import STAGES
 from edge_inference.cli.sessions.latency_format import (
-    count_clock_faults,
     count_lost,
     percentiles_to_json,
     rounded,
+    sort_stages,
     stage_to_json,
 )
 from edge_inference.core.results import Result, kind_of
@@ -21,6 +21,7 @@ from edge_inference.core.runtime.latency import (
     Percentiles,
     StageLatency,
 )
+from edge_inference.observe.clock_faults import count_clock_faults
 
 
 @dataclass(frozen=True)
@@ -128,12 +129,6 @@ class ResultCounts:
         self.images.update({label for label, _ in found})
         for label, score in found:
             self.best_score[label] = max(score, self.best_score.get(label, score))
-
-
-def sort_stages(report: LatencyReport) -> tuple[StageLatency, ...]:
-    """Return a report's stages in the order in which an image passes them, then other stages."""
-    place = {name: index for index, name in enumerate(STAGES)}
-    return tuple(sorted(report.stages, key=lambda stage: place.get(stage.stage, len(STAGES))))
 
 
 def result_end(report: LatencyReport) -> EndToEndLatency | None:

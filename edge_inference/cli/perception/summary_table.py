@@ -11,15 +11,14 @@ from rich.table import Table
 from rich.text import Text
 
 from edge_inference.cli.perception.run_summary import ResultCounts, RunSummary
-from edge_inference.cli.sessions.latency_format import count_clock_faults, count_lost
+from edge_inference.cli.sessions.latency_format import count_lost
 from edge_inference.core.runtime.latency import Percentiles, StageLatency
-from edge_inference.observe.clock_faults import describe_clock_faults
+from edge_inference.observe.clock_faults import count_clock_faults, describe_clock_faults
 
 #: Name of the time from capture to result.
 END_TO_END = "source to result"
 _MAX_LABELS = 8
 _PIPE_WIDTH = 100
-_SHOWN = ("p50", "p99")
 
 
 def print_summary(summary: RunSummary, stream: TextIO) -> None:
@@ -53,8 +52,9 @@ def _figures_table(summary: RunSummary) -> Table:
 
 def segments_table(stages: Iterable[StageLatency], end_to_end: Percentiles) -> Table:
     """Return where the time of a frame goes; ``share`` is of the mean from end to end."""
-    names = [f"{kind} {figure}" for kind in ("transport", "queue", "process") for figure in _SHOWN]
-    table = new_table("p50 and p99 in ms", *names, "share")
+    table = new_table(
+        "p50, p99 in ms", "transport", "p99", "queue", "p99", "process", "p99", "share"
+    )
     for stage in stages:
         parts = (stage.transport, stage.queue, stage.process)
         times = [format_milliseconds(ms) for part in parts for ms in (part.p50, part.p99)]

@@ -12,8 +12,8 @@ from rich.text import Text
 
 from edge_inference.cli.perception.summary_table import new_table
 from edge_inference.observe.profiling.layer_advice import LayerAdvice, ProfiledEngine
+from edge_inference.observe.profiling.layer_measurement import MeasuredLayers
 from edge_inference.observe.profiling.layer_profile import UNKNOWN, LayerProfile, LayerTime
-from edge_inference.observe.profiling.layers import MeasuredLayers
 
 _PIPE_WIDTH = 140
 _OPERATORS_SHOWN = 8

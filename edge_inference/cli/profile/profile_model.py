@@ -16,8 +16,8 @@ from edge_inference.engines.serving.backend_table import EngineRequest
 from edge_inference.engines.serving.selection import prepare
 from edge_inference.errors import CancelledError
 from edge_inference.observe.profiling.layer_advice import ProfiledEngine, advise
+from edge_inference.observe.profiling.layer_measurement import input_of, measure_layers
 from edge_inference.observe.profiling.layer_trace import trace_profile, trace_runs
-from edge_inference.observe.profiling.layers import input_of, measure_layers
 from edge_inference.observe.profiling.trace_file import check_trace_file, write_trace
 
 _ON_CPU = ("ort", "null")

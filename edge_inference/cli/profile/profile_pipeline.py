@@ -8,19 +8,20 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from edge_inference.backends.gpu import GpuMemory, gpu_memory
 from edge_inference.cli.error_reporter import ErrorReporter
 from edge_inference.cli.exit_status import EXIT_FAILED, UsageError, print_error
-from edge_inference.cli.profile.pipeline_arguments import pipeline_arguments
+from edge_inference.cli.profile.pipeline_options import PipelineProfileOptions, pipeline_arguments
 from edge_inference.cli.profile.stage_format import PipelineReport, print_stages
 from edge_inference.cli.sessions.live_session import open_live
 from edge_inference.cli.sessions.pipeline_session import PipelineSession, open_pipeline
 from edge_inference.cli.signals import Interrupt, catch_signals
 from edge_inference.core.runtime.nvtx_range import VARIABLE, check_nvtx
+from edge_inference.core.runtime.process_statistics import ProcessStatistics
+from edge_inference.core.runtime.thread_times import clock_id
 from edge_inference.errors import BackendError
 from edge_inference.observe.profiling.pipeline_record import PipelineRecord
 from edge_inference.observe.profiling.pipeline_trace import trace_pipeline
@@ -36,31 +37,12 @@ _POLL_PERIOD_S = 0.1
 _SAMPLE_PERIOD_S = 1.0
 #: A source has ended, and no stage has reported for so long: nothing more will come.
 _IDLE_S = 2.0
-
-
-@dataclass(frozen=True)
-class PipelineProfileOptions:
-    """Options of the command; None for an option that was not given."""
-
-    pipeline: str | None = None
-    live: bool = False
-    namespace: str = ""
-    source: str | None = None
-    model: str | None = None
-    model_path: str = ""
-    backend: str = "auto"
-    precision: str = "auto"
-    int8_mode: str | None = None
-    rate: float | None = None
-    seconds: float = 10.0
-    trace: str | None = None
-    stacks: str | None = None
-    nvtx: bool = False
-    verbose: bool = False
+#: How much the memory of a process changes between its report and the look at it.
+_SAME_MEMORY = 0.1
 
 
 class _Session(Protocol):
-    def tap(self, topic: str, callback: Callable[..., None]) -> object: ...
+    def tap(self, topic: str, callback: Callable[[Any], None]) -> object: ...
 
     def start(self) -> None: ...
 
@@ -205,8 +187,11 @@ class _Run:
             }
             self._meters.setdefault(os.getpid(), ThreadMeter(os.getpid())).sample(names)
             return
-        for summary in self._record.processes():
-            self._meters.setdefault(summary.pid, ThreadMeter(summary.pid)).sample()
+        for entry in self._record.latest_statistics():
+            if entry.pid not in self._meters and _is_here(entry):
+                self._meters[entry.pid] = ThreadMeter(entry.pid)
+        for meter in self._meters.values():
+            meter.sample()
 
     def _read_gpu_memory(self) -> None:
         try:
@@ -224,6 +209,18 @@ class _Run:
             yield
         finally:
             sampler.finish()
+
+
+def _is_here(entry: ProcessStatistics) -> bool:
+    """Tell whether a process number means the same process here.
+
+    It does not for another machine, nor for a container with numbers of its own; the memory shows
+    that.
+    """
+    if entry.clock_id != clock_id():
+        return False
+    resident_mib = ThreadMeter(entry.pid).resident_mib()
+    return resident_mib is not None and abs(resident_mib / entry.memory_mib - 1) < _SAME_MEMORY
 
 
 def _check_outputs(options: PipelineProfileOptions) -> None:

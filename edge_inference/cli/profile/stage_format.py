@@ -111,7 +111,10 @@ def _footnotes(report: PipelineReport) -> Iterator[str]:
     if not report.processes:
         yield "processes: not measured (no node publishes process_statistics)"
     if not report.threads:
-        yield "threads: not measured (the processes are on another machine or in another container)"
+        yield (
+            "threads: not measured (their processes are not visible here, or told their numbers "
+            "too late: measure longer with --seconds)"
+        )
     memory = report.gpu_memory
     if memory is None:
         yield f"GPU: not measured ({report.gpu_reason})"

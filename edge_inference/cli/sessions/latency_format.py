@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
 from edge_inference.core.runtime.latency import LatencyReport, Percentiles, StageLatency
-from edge_inference.observe.frame_timeline import FrameTimeline, Segment, SegmentKind
+from edge_inference.observe.frame_timeline import (
+    STAGES_BEFORE,
+    FrameTimeline,
+    Segment,
+    SegmentKind,
+)
 
 #: Shorter segments are left out of a line of text.
 _MIN_SHOWN_MS = 0.05
@@ -32,6 +36,12 @@ def format_timeline(timeline: FrameTimeline) -> str:
     total = timeline.sum_ms
     text = ", ".join(map(_format_segment, shown))
     return f"{text} = {total:.1f} ms" if total is not None else f"{text} ms"
+
+
+def sort_stages(report: LatencyReport) -> tuple[StageLatency, ...]:
+    """Return a report's stages in the order in which a frame passes them, then other stages."""
+    places = {stage: place for place, stage in enumerate(STAGES_BEFORE)}
+    return tuple(sorted(report.stages, key=lambda each: places.get(each.stage, len(places))))
 
 
 def stage_to_json(stage: StageLatency) -> dict[str, Any]:
@@ -65,22 +75,6 @@ def rounded(value: float | None) -> float | None:
 def count_lost(stages: Iterable[StageLatency]) -> int:
     """Return how many messages were lost on the way to any stage."""
     return sum(stage.drops.get(_LOST, 0) for stage in stages)
-
-
-def count_clock_faults(report: LatencyReport) -> dict[str, int]:
-    """Return the number of frames with each clock fault.
-
-    A fault of a stamp counts at the stage that reports most of them, a fault between stages at the
-    last stage.
-    """
-    found: Counter[str] = Counter()
-    for faults in (
-        *(s.clock_faults for s in report.stages),
-        *(e.clock_faults for e in report.ends),
-    ):
-        for name, count in faults.items():
-            found[name] = max(found[name], count)
-    return dict(found)
 
 
 def _segment_to_json(segment: Segment) -> dict[str, Any]:

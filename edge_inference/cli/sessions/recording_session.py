@@ -6,8 +6,8 @@ import gc
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from edge_inference.cli.perception.run_options import format_argument
 from edge_inference.cli.sessions.pipeline_session import PipelineSession, open_pipeline
+from edge_inference.composition.parameter_format import format_argument
 from edge_inference.core.models.model import ModelDescription
 from edge_inference.core.results import RESULT_KINDS
 from edge_inference.errors import CancelledError, ConfigError

@@ -5,36 +5,30 @@ The parent writes the request in one line on stdin and keeps it open: its end en
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
 import threading
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TextIO
 
-from edge_inference.cli.error_reporter import ErrorReporter
 from edge_inference.cli.exit_status import EXIT_FAILED
-from edge_inference.cli.sessions.pipeline_session import PipelineSession, open_pipeline
+from edge_inference.cli.sessions.pipeline_session import open_pipeline
 from edge_inference.cli.signals import Interrupt, catch_signals
-from edge_inference.cli.validate.control_periods import ControlPeriods
-from edge_inference.cli.validate.resource_levels import MachineLevels, OwnProcessLevels
-from edge_inference.errors import ConfigError, EdgeInferenceError
-from edge_inference.observe.targets.observations import Observations, Window
+from edge_inference.cli.validate.pipeline_run import PipelineRun
+from edge_inference.cli.validate.streaming_run import MEASURE, measure_agreement
+from edge_inference.composition.pipeline import load_pipeline
+from edge_inference.errors import EdgeInferenceError
+from edge_inference.observe.targets.intervals import Interval
+from edge_inference.observe.targets.observations import MeasuredWindow, Observations
 from edge_inference.observe.targets.target_file import Target
 
-#: The first result needs the models, which a slow machine reads from a slow disk.
-_FIRST_RESULT_S = 60.0
-_PERIOD_S = 0.5
-#: The run ends so long after the end of the source.
-_DRAIN_S = 2.0
-_SOURCES = ("media_source", "audio_source")
 #: A trial must not drive a robot in the same ROS domain.
-_TRIAL_TOPIC = "ai/cmd_vel"
+_VELOCITY, _TRIAL_TOPIC = "cmd_vel_topic", "ai/cmd_vel"
 #: The arguments whose value "sample" stands for the shipped recordings of commands.
 _VOICE_SOURCES = (("voice", "source"), ("robot", "audio_source"))
-_VOICE_PIPELINES = ("voice", "robot")
 
 
 @dataclass(frozen=True)
@@ -61,8 +55,15 @@ class RunRequest:
         """Return the request in one line."""
         return json.dumps(asdict(self))
 
+    def measures(self, what: str) -> bool:
+        """Tell whether a target is about ``what``."""
+        return any(each.what == what for targets in self.targets.values() for each in targets)
+
     def pipeline_arguments(self) -> dict[str, str]:
-        """Return the arguments of the pipeline; raises ConfigError without the sample."""
+        """Return the arguments of the pipeline.
+
+        Raises ConfigError for an unknown pipeline, or without the sample.
+        """
         arguments = dict(self.arguments)
         if self.source:
             arguments["source"] = self.source
@@ -71,8 +72,8 @@ class RunRequest:
                 from edge_inference.cli.voice.run import sample_folder
 
                 arguments[name] = str(sample_folder())
-        if self.pipeline in _VOICE_PIPELINES:
-            arguments.setdefault("cmd_vel_topic", _TRIAL_TOPIC)
+        if any(each.name == _VELOCITY for each in load_pipeline(self.pipeline).arguments):
+            arguments.setdefault(_VELOCITY, _TRIAL_TOPIC)
         return arguments
 
 
@@ -109,118 +110,49 @@ class _Answers:
             self._stream.write(json.dumps(values) + "\n")
             self._stream.flush()
 
+    def phase(self, text: str, fraction: float | None = None) -> None:
+        self.send(phase=text, fraction=fraction)
+
+    def message(self, text: str) -> None:
+        self.send(message=text)
+
 
 def _run(request: RunRequest, answer: _Answers, interrupted: Interrupt) -> None:
-    answer.send(phase="loading", fraction=0.0)
-    with open_pipeline(
-        "validate",
-        request.pipeline,
-        request.pipeline_arguments(),
-        lambda text: answer.send(message=text),
-    ) as session:
-        run = _ScenarioRun(request, session, answer, interrupted)
-        window = run.measure()
-        answer.send(measured_s=window.seconds, found=run.found(window))
-
-
-class _ScenarioRun:
-    def __init__(
-        self,
-        request: RunRequest,
-        session: PipelineSession,
-        answer: _Answers,
-        interrupted: Interrupt,
-    ) -> None:
-        self._request = request
-        self._session = session
-        self._answer = answer
-        self._interrupted = interrupted
-        self._observations = Observations()
-        self._first = threading.Event()
-        self._last_ns = 0
-        self._errors = ErrorReporter(lambda text: answer.send(message=text))
-
-    def measure(self) -> Window:
-        """Run the pipeline and return the window of the measurement."""
-        session = self._session
-        session.tap("stage_timing", self._add_timing)
-        commands = [each for each in session.pipeline.components if each.name == "command"]
-        if commands:
-            periods = ControlPeriods(self._observations)
-            session.tap(commands[0].remappings["/cmd_vel"], periods.add)
-        else:
-            self._observations.set_reason(
-                "control_period_ms", "the pipeline has no node that commands velocities"
-            )
-        with MachineLevels(self._observations) as machine:
-            own = OwnProcessLevels(self._observations)
-
-            def read() -> None:
-                machine.read()
-                own.read()
-                self._errors.report(session.nodes)
-
-            session.start()
-            self._wait("first result", _FIRST_RESULT_S, self._first.is_set, read)
-            if not self._first.is_set() and not self._interrupted.is_set():
-                self._errors.report(session.nodes)
-                raise ConfigError(
-                    f"no stage has processed a frame within {_FIRST_RESULT_S:.0f} s; "
-                    "check the source"
-                )
-            self._wait("warm-up", self._request.warmup_s, self._has_ended, read)
-            begin_ns = time.monotonic_ns()
-            self._wait("measuring", self._request.seconds, self._has_ended, read)
-            # Silence after the end of the source is no part of the run.
-            end_ns = self._last_ns if self._has_ended() else time.monotonic_ns()
-        if end_ns <= begin_ns:
-            raise ConfigError(
-                f"the source ended within the warm-up of {self._request.warmup_s:g} s; expected a "
-                "longer one, or loop: true among the arguments"
-                if not self._interrupted.is_set()
-                else "interrupted"
-            )
-        return Window(begin_ns, end_ns)
-
-    def found(self, window: Window) -> dict[str, list[Any]]:
-        """Return what was measured for each target of each scenario: an interval or a text."""
-
-        def as_json(target: Target) -> Any:
-            found = self._observations.measure(target, window)
-            return found if isinstance(found, str) else asdict(found)
-
-        return {
-            name: [as_json(target) for target in targets]
-            for name, targets in self._request.targets.items()
-        }
-
-    def _add_timing(self, timing: Any) -> None:
-        self._last_ns = time.monotonic_ns()
-        self._observations.add_timing(timing, self._last_ns)
-        if not timing.dropped:
-            self._first.set()
-
-    def _has_ended(self) -> bool:
-        """Tell whether the source has ended, and the last frames have passed."""
-        sources = [self._session.nodes[name] for name in _SOURCES if name in self._session.nodes]
-        idle_s = (time.monotonic_ns() - self._last_ns) / 1e9
-        return (
-            bool(sources)
-            and all(each.finished.is_set() for each in sources)
-            and (idle_s > _DRAIN_S)
+    observations = Observations()
+    window = _measure(request, observations, answer, interrupted)
+    if request.measures(MEASURE):
+        # Nodes are in reference cycles; the next pipeline must not find their names in the graph.
+        gc.collect()
+        found = measure_agreement(
+            request.pipeline,
+            request.pipeline_arguments(),
+            answer.phase,
+            answer.message,
+            interrupted.is_set,
         )
+        if isinstance(found, str):
+            observations.set_reason(MEASURE, found)
+        else:
+            observations.set_figure(MEASURE, found)
+    measurement = observations.within(window)
+    answer.send(
+        measured_s=window.seconds,
+        found={
+            name: [_as_json(measurement.measure(target)) for target in targets]
+            for name, targets in request.targets.items()
+        },
+    )
 
-    def _wait(
-        self, phase: str, seconds: float, ended: Callable[[], bool], read: Callable[[], None]
-    ) -> None:
-        """Read the levels periodically until the time is over, it has ended, or a signal comes."""
-        begin_s = time.monotonic()
-        while not ended():
-            passed_s = time.monotonic() - begin_s
-            self._answer.send(
-                phase=f"{phase}, {passed_s:.0f} of {seconds:.0f} s",
-                fraction=min(passed_s / seconds, 1.0) if phase == "measuring" else 0.0,
-            )
-            if passed_s >= seconds or self._interrupted.wait(min(_PERIOD_S, seconds - passed_s)):
-                return
-            read()
+
+def _measure(
+    request: RunRequest, observations: Observations, answer: _Answers, interrupted: Interrupt
+) -> MeasuredWindow:
+    answer.phase("loading", 0.0)
+    arguments = request.pipeline_arguments()
+    with open_pipeline("validate", request.pipeline, arguments, answer.message) as session:
+        run = PipelineRun(session, observations, answer.phase, answer.message, interrupted)
+        return run.measure(request.warmup_s, request.seconds)
+
+
+def _as_json(found: Interval | str) -> Any:
+    return found if isinstance(found, str) else asdict(found)

@@ -10,12 +10,14 @@ import queue
 import signal
 import subprocess
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from edge_inference.cli.arguments import REPORTING_GRACE_S
 from edge_inference.cli.signals import Interrupt
 from edge_inference.cli.validate.scenario_process import RunRequest
 from edge_inference.core.runtime.child_process import python_command, python_environment
@@ -81,11 +83,9 @@ def run_scenarios(
         arguments=first.arguments,
     )
     with _Child(request) as child:
-        has_signaled = False
         while (answer := child.next_answer()) is not None:
-            if interrupted.is_set() and not has_signaled:
-                child.interrupt()
-                has_signaled = True
+            if interrupted.is_set() and child.is_overdue():
+                break
             if "phase" in answer:
                 show(answer["phase"], answer["fraction"])
             if "message" in answer:
@@ -122,6 +122,7 @@ class _Child:
             env=python_environment(),
             start_new_session=True,  # Ctrl-C reaches the parent only, which decides
         )
+        self._end_s: float | None = None
         self._answers: queue.Queue[str | None] = queue.Queue()
         self._stderr_lines: deque[str] = deque(maxlen=5)
         self._readers = [
@@ -153,10 +154,13 @@ class _Child:
             return {}
         return None if line is None else dict(json.loads(line))
 
-    def interrupt(self) -> None:
-        """End the measurement early."""
-        with suppress(ProcessLookupError):
-            self._process.send_signal(signal.SIGINT)
+    def is_overdue(self) -> bool:
+        """End the measurement early, at the first call; tell whether the process ignores that."""
+        if self._end_s is None:
+            self._end_s = time.monotonic() + REPORTING_GRACE_S
+            with suppress(ProcessLookupError):
+                self._process.send_signal(signal.SIGINT)
+        return time.monotonic() > self._end_s
 
     def why_it_ended(self) -> str:
         """Describe the end of a process that gave no result."""

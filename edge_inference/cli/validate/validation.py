@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +16,14 @@ from edge_inference.cli.validate.live_run import observe_live
 from edge_inference.cli.validate.scenario_runs import RunOutcome, group_by_run, run_scenarios
 from edge_inference.cli.validate.verdict_table import print_verdicts
 from edge_inference.composition.pipeline import share_folder
+from edge_inference.core.disk import describe_write_error
 from edge_inference.errors import ConfigError
-from edge_inference.observe.targets.target_file import Scenario, TargetFile, load_targets
+from edge_inference.observe.targets.target_file import (
+    Scenario,
+    TargetFile,
+    find_targets,
+    load_targets,
+)
 from edge_inference.observe.targets.target_report import judgments_as_json, to_junit
 from edge_inference.observe.targets.verdict import Judgment, exit_code, judge
 
@@ -56,11 +63,12 @@ def validate(options: ValidateOptions) -> int:
     """
     options.check()
     try:
-        file = load_targets(find_targets(options.targets))
+        file = load_targets(find_targets(options.targets, share_folder()))
         scenarios = file.choose(options.scenario)
     except ConfigError as error:
         # Exit code 1 says that a target has failed.
         raise UsageError(str(error)) from error
+    load_average = os.getloadavg()[0]
     with catch_signals() as interrupted:
         if options.live:
             outcomes = [_observe(options, scenarios, interrupted)]
@@ -74,16 +82,8 @@ def validate(options: ValidateOptions) -> int:
     ]
     order = {scenario.name: index for index, scenario in enumerate(scenarios)}
     judgments.sort(key=lambda each: order[each.scenario])  # stable: targets keep their order
-    _report(options, file, outcomes, judgments)
+    _report(options, file, outcomes, judgments, load_average)
     return exit_code(judgments)
-
-
-def find_targets(name_or_file: str) -> Path:
-    """Return the file of targets; a name without a suffix is that of a shipped one."""
-    file = Path(name_or_file)
-    if file.suffix or file.exists():
-        return file
-    return share_folder() / "config" / "targets" / f"{name_or_file}.yaml"
 
 
 def _run_all(
@@ -130,7 +130,9 @@ def _report(
     file: TargetFile,
     outcomes: list[RunOutcome],
     judgments: list[Judgment],
+    load_average: float,
 ) -> None:
+    cores = os.cpu_count()
     if options.json:
         runs = [
             {
@@ -142,10 +144,22 @@ def _report(
             }
             for outcome in outcomes
         ]
-        report = {"name": file.name, "file": str(file.file), "runs": runs}
-        report |= judgments_as_json(judgments)
+        report = {
+            "name": file.name,
+            "file": str(file.file),
+            "load_average": load_average,
+            "cores": cores,
+            "runs": runs,
+            **judgments_as_json(judgments),
+        }
         print(json.dumps(report, allow_nan=False))
     else:
         print_verdicts(judgments, sys.stdout)
+        print(f"load average at the start: {load_average:.1f} on {cores} cores")
     if options.junit:
-        Path(options.junit).write_bytes(to_junit(file.name, judgments))
+        try:
+            Path(options.junit).write_bytes(to_junit(file.name, judgments))
+        except OSError as error:
+            # Exit code 1 says that a target has failed.
+            reason = describe_write_error(error)
+            raise UsageError(f"--junit {options.junit}: cannot be written: {reason}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 from typing import TextIO
@@ -10,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from edge_inference.cli.perception.summary_table import new_table
-from edge_inference.observe.targets.target_report import format_ends
+from edge_inference.observe.targets.target_report import format_ends, format_figure
 from edge_inference.observe.targets.verdict import Judgment, Verdict
 
 _PIPE_WIDTH = 160
@@ -33,12 +34,14 @@ def print_verdicts(judgments: Sequence[Judgment], stream: TextIO) -> None:
     )
     table = new_table("target", "value", "interval", "samples", "margin")
     table.add_column("verdict", overflow="fold")
-    scenario = None
-    for each in judgments:
-        if each.scenario != scenario:
-            scenario = each.scenario
-            table.add_row(Text(scenario, style="bold"))
-        table.add_row(*map(_as_text, _cells(each)))
+    for name, group in itertools.groupby(judgments, key=lambda each: each.scenario):
+        own = list(group)
+        reasons = {each.reason for each in own}
+        # What has kept a whole scenario from being measured is said once.
+        common = reasons.pop() if len(own) > 1 and len(reasons) == 1 else ""
+        table.add_row(Text(name, style="bold"), "", "", "", "", Text(common))
+        for each in own:
+            table.add_row(*_cells(each, each.reason != common))
     console.print(table)
     console.print(Text(summarize(judgments)), soft_wrap=True)
 
@@ -48,29 +51,25 @@ def summarize(judgments: Sequence[Judgment]) -> str:
     counts = Counter(each.verdict for each in judgments)
     shown = ", ".join(f"{counts[verdict]} {verdict.value}" for verdict in Verdict)
     optional = sum(not each.target.required for each in judgments)
-    note = f"; {optional} of them not required" if optional else ""
-    return f"{len(judgments)} targets: {shown}{note}"
+    note = f"; {optional} of {len(judgments)} not required" if optional else ""
+    return f"{shown}{note}"
 
 
-def _as_text(cell: str | Text) -> Text:
-    return cell if isinstance(cell, Text) else Text(cell)
-
-
-def _cells(judgment: Judgment) -> list[str | Text]:
+def _cells(judgment: Judgment, has_own_reason: bool) -> list[Text]:
     interval = judgment.interval
     verdict = Text(judgment.verdict.value, style=_STYLES[judgment.verdict])
     if not judgment.target.required:
         verdict.append(" (not required)")
-    if judgment.reason:
+    if has_own_reason:
         verdict.append(f": {judgment.reason}")
     if interval is None:
-        return [f"  {judgment.target.label}", "", "", "", "", verdict]
-    margin = judgment.margin
-    return [
+        return [Text(f"  {judgment.target.label}"), *[Text()] * 4, verdict]
+    margin = judgment.margin or 0.0
+    figures = (
         f"  {judgment.target.label}",
-        f"{interval.value:.4g}",
+        format_figure(interval.value),
         format_ends(judgment),
         str(interval.samples),
-        "" if margin is None else f"{margin:+.3g}",
-        verdict,
-    ]
+        f"{'+' if margin >= 0 else ''}{format_figure(margin)}",
+    )
+    return [*map(Text, figures), verdict]

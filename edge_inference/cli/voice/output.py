@@ -9,17 +9,27 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TextIO
 
 from edge_inference.cli.exit_status import print_error
+from edge_inference.cli.sessions.latency_format import (
+    count_lost,
+    format_timeline,
+    percentiles_to_json,
+    sort_stages,
+    stage_to_json,
+)
 from edge_inference.cli.voice.expectations import SentenceResult
 from edge_inference.cli.voice.live_state import VoiceLiveState
+from edge_inference.cli.voice.utterance_latency import LAST_STAGE
 from edge_inference.cli.voice.utterance_tracker import Utterance
+from edge_inference.core.runtime.latency import EndToEndLatency, LatencyReport, Percentiles
+from edge_inference.observe.clock_faults import count_clock_faults, describe_clock_faults
 
 
 @dataclass(frozen=True)
 class VoiceSummary:
     """The totals of a voice run. ``max_velocity`` is the highest m/s and rad/s on ``topic``.
 
-    ``right`` is the number of sentences out of ``expected`` with the expected result; None without
-    expectations.
+    ``latency`` covers the whole run. ``right`` is the number of sentences out of ``expected`` with
+    the expected result; None without expectations.
     """
 
     utterances: int
@@ -28,6 +38,7 @@ class VoiceSummary:
     topic: str
     max_velocity: tuple[float, float] = (0.0, 0.0)
     p50_ms: dict[str, float] = field(default_factory=dict)
+    latency: LatencyReport | None = None
     right: int | None = None
     expected: int = 0
 
@@ -42,10 +53,66 @@ class VoiceSummary:
             "planned": self.planned,
             "velocities": self.velocities,
             "p50_ms": self.p50_ms,
+            **self._latency_to_json(),
         }
         if self.right is not None:
             summary |= {"right": self.right, "expected": self.expected}
         return {"summary": summary}
+
+    def _latency_to_json(self) -> dict[str, Any]:
+        latency = self.latency
+        if latency is None:
+            return {}
+        end = self._end
+        return {
+            "stages": {stage.stage: stage_to_json(stage) for stage in sort_stages(latency)},
+            "end_to_end_ms": percentiles_to_json(Percentiles() if end is None else end.recent),
+            "lost": count_lost(latency.stages),
+            "deadline_ms": latency.deadline_ms,
+            "deadline_misses": 0 if end is None else end.deadline_misses,
+            "clock_faults": count_clock_faults(latency),
+        }
+
+    @property
+    def _end(self) -> EndToEndLatency | None:
+        ends = () if self.latency is None else self.latency.ends
+        return next((end for end in ends if end.stage == LAST_STAGE), None)
+
+    def _latency_lines(self) -> list[str]:
+        """Return where the time goes, for each stage after the last word."""
+        latency = self.latency
+        if latency is None:
+            return []
+        found = []
+        for stage in sort_stages(latency):
+            parts = {
+                kind: part.p50
+                for kind, part in (
+                    ("transport", stage.transport),
+                    ("queue", stage.queue),
+                    ("process", stage.process),
+                )
+                if part.p50 is not None
+            }
+            times = ", ".join(f"{kind} {ms:.1f}" for kind, ms in parts.items())
+            found.append(f"  {stage.stage:<19}{times or 'no times'}")
+        if found:
+            found.insert(0, "p50 in ms of each stage:")
+        if (end := self._end) is not None and end.recent.p50 is not None:
+            figures = end.recent
+            found.append(
+                f"last word to command: p50 {figures.p50:.0f}, p95 {figures.p95:.0f}, "
+                f"p99 {figures.p99:.0f}, max {figures.max:.0f} ms in {end.count} commands"
+            )
+            if latency.deadline_ms is not None:
+                found.append(
+                    f"deadline {latency.deadline_ms:g} ms: missed by {end.deadline_misses} of "
+                    f"{end.count} commands"
+                )
+        drops = {f"{s.stage} {why}": n for s in latency.stages for why, n in s.drops.items()}
+        if drops:
+            found.append("dropped: " + ", ".join(f"{why} {n}" for why, n in drops.items()))
+        return [*found, *describe_clock_faults(count_clock_faults(latency))]
 
     def lines(self) -> list[str]:
         """Return it as lines of text."""
@@ -58,6 +125,7 @@ class VoiceSummary:
                 f"{self.velocities} velocities on {self.topic}, up to {linear:g} m/s and "
                 f"{angular:g} rad/s"
             )
+        found += self._latency_lines()
         if self.right is not None:
             found.append(f"{self.right} of {self.expected} sentences as expected")
         return found
@@ -94,8 +162,10 @@ class VoiceLines(VoiceOutput):
         self._stream = stream
 
     def utterance(self, utterance: Utterance) -> None:
-        """Write it."""
-        self._write(utterance.describe())
+        """Write it, and its way below."""
+        timeline = utterance.timeline
+        way = [] if timeline is None else [f"    {format_timeline(timeline)}"]
+        self._write(utterance.describe(), *way)
 
     def checked(self, checked: SentenceResult) -> None:
         """Write it."""

@@ -26,6 +26,7 @@ from edge_inference.cli.voice.file_matching import (
 )
 from edge_inference.cli.voice.live_state import AudioLevelMeter, VoiceLiveState
 from edge_inference.cli.voice.output import VoiceJson, VoiceLines, VoiceOutput, VoiceSummary
+from edge_inference.cli.voice.utterance_latency import UtteranceLatency
 from edge_inference.cli.voice.utterance_tracker import STAGES, Utterance, UtteranceTracker, Velocity
 from edge_inference.cli.voice.velocity_record import VelocityRecord
 from edge_inference.composition.pipeline import share_folder
@@ -61,6 +62,7 @@ class VoiceOptions:
     grammar: str = ""
     limits: str = ""
     cmd_vel: str | None = None
+    deadline_ms: float | None = None
     pause: float | None = None
     expect: str = ""
     play: bool = False
@@ -108,6 +110,7 @@ class VoiceOptions:
         values = {
             "source": self.path,
             "pause_s": "" if pause_s is None else str(float(pause_s)),
+            "deadline_ms": "" if self.deadline_ms is None else str(float(self.deadline_ms)),
             "model": self.model,
             "model_path": self.model_path,
             "mode": self.mode,
@@ -188,6 +191,7 @@ class _VoiceRun:
         self._velocity_topic = command.remappings["/cmd_vel"]
         self._clock = session.container.node.get_clock()
         self._tracker = UtteranceTracker(self._now_ns, self._finished.put)
+        self._latency = UtteranceLatency(options.deadline_ms)
         self._meter = AudioLevelMeter()
         self._cleanup = ExitStack()
         self._subscribe(matcher)
@@ -207,6 +211,7 @@ class _VoiceRun:
             ("intent", tracker.add_intents),
             ("action_plan", tracker.add_plan),
             ("command_feedback", tracker.add_feedback),
+            ("stage_timing", self._latency.add),
             (self._velocity_topic, self._add_velocity),
         ]
         if matcher is not None:
@@ -277,6 +282,7 @@ class _VoiceRun:
         )
 
     def _report(self, utterance: Utterance) -> None:
+        utterance.timeline = self._latency.find(utterance.stamp_ns, "command" in utterance.after_ms)
         self._count += 1
         self._planned += utterance.plan is not None
         self._understood += utterance.spoken is not None
@@ -302,6 +308,7 @@ class _VoiceRun:
             self._velocity_topic,
             self._max_velocity,
             p50,
+            self._latency.report(),
         )
         if checks is not None:
             summary = summary.with_checks(checks.right, checks.expected)

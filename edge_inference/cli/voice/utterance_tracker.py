@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
+from edge_inference.cli.sessions.latency_format import timeline_to_json
 from edge_inference.core.audio import SpeechSegment
 from edge_inference.core.voice import (
     STOP,
@@ -16,6 +17,7 @@ from edge_inference.core.voice import (
     IntentArray,
     Transcript,
 )
+from edge_inference.observe.frame_timeline import FrameTimeline
 from edge_inference.speech.actions.table import is_velocity
 from edge_inference.speech.planning.motion import MotionFeedback, MotionState
 
@@ -27,7 +29,10 @@ STAGES = ("speech", "text", "intent", "plan", "command")
 
 @dataclass
 class Utterance:
-    """One utterance; ``after_ms`` are the times from its last word to the end of each stage."""
+    """One utterance; ``after_ms`` are the times from its last word to the end of each stage.
+
+    ``timeline`` is its way through the stages from its last word on.
+    """
 
     stamp_ns: int
     start_ns: int = 0
@@ -37,6 +42,7 @@ class Utterance:
     #: Why the plan was not executed.
     problem: str = ""
     after_ms: dict[str, float] = field(default_factory=dict)
+    timeline: FrameTimeline | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return it as ``--json`` prints it."""
@@ -51,6 +57,7 @@ class Utterance:
             "refused": plan is not None and plan.is_refused,
             "reason": self.reason,
             "ms": {name: round(ms, 1) for name, ms in self.after_ms.items()},
+            **timeline_to_json(self.timeline),
         }
 
     @property

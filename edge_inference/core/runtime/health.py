@@ -88,10 +88,10 @@ class Health:
         with self._lock:
             self._processed += 1
 
-    def count_dropped(self, reason: str) -> None:
-        """Count a frame that was dropped for a reason other than an error."""
+    def count_dropped(self, reason: str, count: int = 1) -> None:
+        """Count frames that were dropped for a reason other than an error."""
         with self._lock:
-            self._dropped[reason] += 1
+            self._dropped[reason] += count
 
     def set_fault(self, message: str) -> None:
         """Show why the component cannot work, until an empty message clears it."""

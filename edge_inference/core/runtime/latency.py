@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from edge_inference.core.runtime.mailbox import age_ms
+from edge_inference.core.runtime.capture_stamps import age_ms, stamp_fault
+from edge_inference.core.runtime.thread_times import ThreadUse, clock_id
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class StageTiming:
     """The times of one frame in one stage; None is unknown.
 
@@ -34,20 +35,66 @@ class StageTiming:
     queue_ms: float
     process_ms: float | None
     age_ms: float | None
-    dropped: str = ""
-    model: str = ""
-    stamp_ns: int = 0
-    frame_id: str = ""
-    ended_ns: int = 0
-    clock_id: int = 0
-    publish_ms: float | None = None
-    receive_ms: float | None = None
-    lost: int = 0
-    device_ms: float | None = None
-    cpu_ms: float | None = None
-    run_queue_ms: float | None = None
-    page_faults: int = 0
-    clock_fault: str = ""
+    dropped: str
+    model: str
+    stamp_ns: int
+    frame_id: str
+    ended_ns: int
+    clock_id: int
+    publish_ms: float | None
+    receive_ms: float | None
+    lost: int
+    device_ms: float | None
+    cpu_ms: float | None
+    run_queue_ms: float | None
+    page_faults: int
+    clock_fault: str
+
+    def __init__(
+        self,
+        stage: str,
+        node: str,
+        queue_ms: float,
+        process_ms: float | None,
+        age_ms: float | None,
+        dropped: str = "",
+        model: str = "",
+        stamp_ns: int = 0,
+        frame_id: str = "",
+        ended_ns: int = 0,
+        clock_id: int = 0,
+        publish_ms: float | None = None,
+        receive_ms: float | None = None,
+        lost: int = 0,
+        device_ms: float | None = None,
+        cpu_ms: float | None = None,
+        run_queue_ms: float | None = None,
+        page_faults: int = 0,
+        clock_fault: str = "",
+    ) -> None:
+        # A frozen dataclass sets each field by a call, which would take twice as long for a record
+        # of every frame.
+        self.__dict__.update(
+            stage=stage,
+            node=node,
+            queue_ms=queue_ms,
+            process_ms=process_ms,
+            age_ms=age_ms,
+            dropped=dropped,
+            model=model,
+            stamp_ns=stamp_ns,
+            frame_id=frame_id,
+            ended_ns=ended_ns,
+            clock_id=clock_id,
+            publish_ms=publish_ms,
+            receive_ms=receive_ms,
+            lost=lost,
+            device_ms=device_ms,
+            cpu_ms=cpu_ms,
+            run_queue_ms=run_queue_ms,
+            page_faults=page_faults,
+            clock_fault=clock_fault,
+        )
 
     @property
     def started_ns(self) -> int:
@@ -71,17 +118,39 @@ class StageTiming:
 
     @classmethod
     def at_once(
-        cls, stage: str, node: str, process_ms: float, stamp_ns: int, now_ns: int, frame_id: str
+        cls,
+        stage: str,
+        node: str,
+        stamp: tuple[int, str],
+        now_ns: int,
+        work: tuple[ThreadUse, ThreadUse],
+        receive_ms: float | None = None,
+        lost: int = 0,
     ) -> StageTiming:
-        """Return the record of an item that was processed without a queue."""
+        """Return the record of an item that was processed, and published, without a queue.
+
+        ``stamp`` is its time of capture and frame_id, ``now_ns`` the node's clock at the end;
+        ``work`` what the thread had used at the begin and at the end.
+        """
+        stamp_ns, frame_id = stamp
+        begin, end = work
         return cls(
             stage,
             node,
             queue_ms=0.0,
-            process_ms=process_ms,
+            process_ms=(end.at_ns - begin.at_ns) / 1e6,
             age_ms=age_ms(stamp_ns, now_ns),
             stamp_ns=stamp_ns,
             frame_id=frame_id,
+            ended_ns=end.at_ns,
+            clock_id=clock_id(),
+            publish_ms=0.0,
+            receive_ms=receive_ms,
+            lost=lost,
+            cpu_ms=(end.cpu_ns - begin.cpu_ns) / 1e6,
+            run_queue_ms=end.run_queue_ms_since(begin),
+            page_faults=end.page_faults - begin.page_faults,
+            clock_fault=stamp_fault(stamp_ns, now_ns),
         )
 
 
@@ -115,9 +184,8 @@ class StageLatency:
 
     ``process``, ``queue``, ``age``, ``receive``, ``device`` and ``publish`` are the times of
     :class:`StageTiming`; ``transport`` is from the end of the stage before, or from capture, to the
-    arrival (or reception by the middleware); ``published_age`` is from capture to the end of
-    publishing. ``drops`` are numbers of frames by reason; "lost" counts messages that were lost on
-    the way.
+    arrival without ``receive``; ``published_age`` is from capture to the end of publishing.
+    ``drops`` are numbers of frames by reason; "lost" counts messages that were lost on the way.
     ``deadline_misses`` counts frames whose ``published_age`` exceeded the report's deadline,
     ``clock_faults`` frames by what was wrong with their stamps.
     """

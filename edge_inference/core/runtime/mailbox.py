@@ -1,4 +1,4 @@
-"""The queue before a worker that keeps the newest items, and the age of items."""
+"""The queue before a worker that keeps the newest items."""
 
 from __future__ import annotations
 
@@ -7,9 +7,6 @@ from collections import deque
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
-
-#: How far a camera's stamp may be ahead of the node's clock before it counts as wrong.
-FUTURE_TOLERANCE_NS = 50_000_000
 
 
 class Mailbox(Generic[Item]):
@@ -88,19 +85,3 @@ class Mailbox(Generic[Item]):
         item, _ = self._items[index]
         del self._items[index]
         return item
-
-
-def stamp_fault(stamp_ns: int, now_ns: int) -> str | None:
-    """Return what is wrong with a capture stamp, None where it is valid."""
-    if stamp_ns <= 0:
-        return "stamp_zero"
-    if stamp_ns > now_ns + FUTURE_TOLERANCE_NS:
-        return "stamp_in_future"
-    return None
-
-
-def age_ms(stamp_ns: int, now_ns: int) -> float | None:
-    """Return the milliseconds since capture, None where the stamp is invalid."""
-    if stamp_fault(stamp_ns, now_ns):
-        return None
-    return max(0, now_ns - stamp_ns) / 1e6

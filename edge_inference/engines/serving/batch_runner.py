@@ -33,6 +33,8 @@ class BatchRunner:
     def __init__(self, on_inference: OnInference = _ignore) -> None:
         self._on_inference = on_inference
         self._preprocessor: Preprocessor | None = None
+        #: For how long an accelerator worked for the last batch, milliseconds; None if unknown.
+        self.device_ms: float | None = None
 
     def __call__(
         self, engine: Engine, batch: TensorBatch, max_batch: int | None = None
@@ -48,9 +50,11 @@ class BatchRunner:
         outputs: Mapping[str, NDArray[Any]]
         image = batch.images[0] if len(batch.images) == 1 else None
         geometry = batch.geometry
+        self.device_ms = None
         if image is not None and _takes_image(engine, batch, image):
             assert isinstance(image, Frame)
             outputs, place = engine.backend.infer_image(image, model.input)
+            self._add_device_ms(engine)
             geometry = (place,)
         elif batch.model == model.name:
             if not batch.images:
@@ -59,6 +63,7 @@ class BatchRunner:
         elif image is not None:
             tensor, place = self._preprocess(engine, image)
             outputs = engine.backend.infer({model.input.name: tensor})
+            self._add_device_ms(engine)
             geometry = (place,)
         else:
             raise TensorError(
@@ -92,8 +97,13 @@ class BatchRunner:
         wall_ns, cpu_ns = time.perf_counter_ns(), time.thread_time_ns()
         outputs = engine.backend.infer(tensors)
         cpu_s = (time.thread_time_ns() - cpu_ns) / 1e9
+        self._add_device_ms(engine)
         self._on_inference(engine, images, (time.perf_counter_ns() - wall_ns) / 1e9, cpu_s)
         return outputs
+
+    def _add_device_ms(self, engine: Engine) -> None:
+        if engine.backend.device_ms is not None:
+            self.device_ms = (self.device_ms or 0.0) + engine.backend.device_ms
 
     def _preprocess(
         self, engine: Engine, image: Frame | CompressedFrame

@@ -106,6 +106,10 @@ class Inference(Stage[TensorBatch]):
         """Return the model of the last inference: the model in service may be another by now."""
         return self._last_model or self._states.model_in_use
 
+    def device_ms(self) -> float | None:
+        """Return for how long an accelerator worked for the last batch."""
+        return self._runner.device_ms
+
     def admits(self, item: TensorBatch) -> bool:
         """Admit as many batches per second as the platform manager allows."""
         return self._throttle.admits(len(item.geometry), item.skipped)

@@ -40,6 +40,7 @@ class Preprocess(Stage[Image]):
 
     default_name = "preprocess"
     default_namespace = "ai"
+    from_sensor = True
     settings_class = PreprocessSettings
 
     def accept(self, settings: PreprocessSettings) -> None:

@@ -153,7 +153,7 @@ class Command(Component):
 
     def _on_plan(self, plan: ActionPlan, reception: Reception) -> None:
         assert self._plan_executor is not None, "the node is started"
-        self._plan_executor.add_plan(plan, reception.by_reference)
+        self._plan_executor.add_plan(plan, reception)
 
     def _on_transcript(self, transcript: Transcript, _: Reception) -> None:
         assert self._plan_executor is not None, "the node is started"

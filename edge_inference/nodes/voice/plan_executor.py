@@ -6,8 +6,10 @@ import threading
 import time
 
 from edge_inference.composition.bus import Publisher
+from edge_inference.composition.reception import Reception
 from edge_inference.core.runtime.health import Health
 from edge_inference.core.runtime.latency import StageTiming
+from edge_inference.core.runtime.thread_times import ThreadTimes, ThreadUse
 from edge_inference.core.runtime.worker import call_each
 from edge_inference.core.voice import STOP, ActionPlan, Transcript
 from edge_inference.nodes.component import Component
@@ -61,17 +63,19 @@ class PlanExecutor:
         self._publish_until_s = 0.0
         self._is_active = True
 
-    def add_plan(self, plan: ActionPlan, by_reference: bool) -> None:
+    def add_plan(self, plan: ActionPlan, reception: Reception) -> None:
         """Begin a plan, unless a stop, a no or another plan has come after it."""
-        if by_reference or all(step.action in ACTIONS.own for step in plan.steps):
-            self._check_and_begin(plan)
+        if reception.by_reference or all(step.action in ACTIONS.own for step in plan.steps):
+            self._check_and_begin(plan, reception)
         elif self._check is not None and self._check.is_alive():
             self._node.health.count_dropped("checking_another_plan")
             self._say.publish(_STILL_CHECKING)
         else:
             # Another package may take long to check its steps, and this thread receives stop too.
             check_and_begin = self._node.guard(self._check_and_begin)
-            self._check = threading.Thread(target=check_and_begin, args=(plan,), daemon=True)
+            self._check = threading.Thread(
+                target=check_and_begin, args=(plan, reception), daemon=True
+            )
             self._check.start()
 
     def add_transcript(self, transcript: Transcript) -> None:
@@ -130,21 +134,36 @@ class PlanExecutor:
             # The process may end next, and would take the zero velocity with it.
             self._velocities.wait_until_received(_DELIVERY_TIMEOUT_S)
 
-    def _check_and_begin(self, plan: ActionPlan) -> None:
-        started_ns = time.monotonic_ns()
+    def _check_and_begin(self, plan: ActionPlan, reception: Reception) -> None:
+        with ThreadTimes() as times:
+            begin = times.read()
+            if self._has_begun(plan):
+                self._node.health.count_processed()
+                self._record(plan, reception, begin, times.read())
+
+    def _has_begun(self, plan: ActionPlan) -> bool:
         with self.lock:
             self._latest += not plan.is_refused
             number = self._latest
         # Without the lock, which a stop needs.
         objection = self._motion.objection_to_steps(plan)
         with self.lock:
-            if not self._is_active or not self._begin(plan, number, objection):
-                return
-        self._node.health.count_processed()
-        name, took_ns = self._node.get_fully_qualified_name(), time.monotonic_ns() - started_ns
-        stamps = plan.stamp_ns, self._node.now_ns(), plan.frame_id
-        stage = self._node.default_name
-        self._timings.publish(StageTiming.at_once(stage, name, took_ns / 1e6, *stamps))
+            return self._is_active and self._begin(plan, number, objection)
+
+    def _record(
+        self, plan: ActionPlan, reception: Reception, begin: ThreadUse, end: ThreadUse
+    ) -> None:
+        """Publish the times of a plan; the first velocity of it is published already."""
+        timing = StageTiming.at_once(
+            self._node.default_name,
+            self._node.get_fully_qualified_name(),
+            (plan.stamp_ns, plan.frame_id),
+            self._node.clock_at_ns(end.at_ns),
+            (begin, end),
+            reception.receive_ms,
+            reception.lost,
+        )
+        self._timings.publish(timing)
 
     def _begin(self, plan: ActionPlan, number: int, objection: str) -> bool:
         self._interrupts.add_plan(plan)

@@ -101,8 +101,7 @@ class Planner(Stage[IntentArray]):
 
     def _on_intent(self, asked: IntentArray, reception: Reception) -> None:
         if asked.is_only(STOP):  # it waits neither for other intents nor for a plan of a package
-            self.emit(self.process(asked, self.parameters.current))
-            self.health.count_processed()
+            self.process_at_once(asked, reception)
         else:
             self.receive(asked, reception)
 

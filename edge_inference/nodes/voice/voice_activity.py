@@ -58,6 +58,7 @@ class VoiceActivity(Stage[AudioChunk]):
 
     default_name = "voice_activity"
     default_namespace = "ai"
+    from_sensor = True
     own_executor = True
     settings_class = VoiceActivitySettings
 
@@ -149,9 +150,8 @@ class VoiceActivity(Stage[AudioChunk]):
 
     def _on_chunk(self, chunk: AudioChunk, reception: Reception) -> None:
         if chunk.stamp_ns <= 0 and chunk.sample_rate > 0:
-            length = len(chunk.samples)
-            stamp_ns = self._arrival.stamp_ns(length, chunk.sample_rate, self.now_ns())
-            chunk = replace(chunk, stamp_ns=stamp_ns)
+            length, rate = len(chunk.samples), chunk.sample_rate
+            chunk = replace(chunk, stamp_ns=self._arrival.stamp_ns(length, rate, self.now_ns()))
             self.health.note("stamps", "of arrival: the source gives none")
         self.receive(chunk, reception)
 

@@ -37,7 +37,7 @@ class Cause(enum.Enum):
 
 
 @dataclass(frozen=True)
-class Finding:
+class CauseFinding:
     """A cause, with its evidence.
 
     ``subject`` is the full name of a node, a topic, or ``process <pid>``. ``ms`` is how much longer
@@ -66,7 +66,7 @@ class Diagnosis:
     because of the findings, by stamp and frame_id, in milliseconds.
     """
 
-    findings: tuple[Finding, ...]
+    findings: tuple[CauseFinding, ...]
     frames: int
     window_s: float
     unknown: tuple[str, ...] = ()

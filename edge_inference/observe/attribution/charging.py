@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import bisect
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from edge_inference.core.runtime.latency import StageTiming
@@ -31,6 +31,8 @@ _MIN_MS = 0.3
 _PAGE_FAULT_MS = 0.003
 #: What a page fault takes at least.
 _MIN_PAGE_FAULT_MS = 0.0003
+#: A frame waits for at most so many others; the queue of a stage holds at most 100.
+_MAX_BUSY = 128
 #: Why frames are dropped before a stage works on them.
 _NOT_PROCESSED = {"superseded", "rate_limited", "stopped", "too_old"}
 #: The topic on which a stage publishes, relative to its namespace.
@@ -70,6 +72,8 @@ class Charging:
         self._busy: dict[str, list[_Busy]] = defaultdict(list)
         self._free_ns: dict[str, list[int]] = {}
         self._next: dict[int, list[StageTiming]] = defaultdict(list)
+        #: Nodes that get more frames than they can process.
+        self._overloaded: set[str] = set()
 
     def charge(self, steps: Sequence[FrameStep]) -> list[tuple[FrameStep, Shares]]:
         """Return what each step was held up by; the steps are ordered by their end."""
@@ -78,6 +82,7 @@ class Charging:
                 self._next[id(step.before)].append(step.timing)
             if step.timing.dropped not in _NOT_PROCESSED:
                 self._add_busy(step.timing)
+        self._overloaded = self._find_overloaded(step.timing for step in steps)
         self._free_ns = {node: [each.end_ns for each in busy] for node, busy in self._busy.items()}
         charged = []
         # A frame is dropped while the stage is busy with another one, which ends later.
@@ -193,6 +198,8 @@ class Charging:
         self, step: FrameStep, before: StageTiming, overlap_ms: float, shares: Shares
     ) -> float:
         """Charge a wait behind the frame before; return the part that is the stage's usual time."""
+        if before.node in self._overloaded:
+            return overlap_ms  # without what held the frame before, it would have waited as well
         own = self._own.get(id(before), {})
         rest = overlap_ms - _add_part(shares, own, overlap_ms)
         # The frame before may have come late, so that both came together.
@@ -256,13 +263,27 @@ class Charging:
     def _busy_during(self, timing: StageTiming, begin_ns: int, end_ns: int) -> list[_Busy]:
         """Return what the stage did with other frames between two moments."""
         busy = self._busy[timing.node]
-        index = bisect.bisect_right(self._free_ns.get(timing.node, []), begin_ns)
-        found = []
+        free_ns = self._free_ns.get(timing.node, [])
+        index = bisect.bisect_right(free_ns, begin_ns)
+        index = max(index, bisect.bisect_left(free_ns, end_ns) - _MAX_BUSY)
+        found: list[_Busy] = []
         while index < len(busy) and busy[index].begin_ns < end_ns:
             if busy[index].timing is not timing:
                 found.append(busy[index])
             index += 1
         return found
+
+    def _find_overloaded(self, timings: Iterable[StageTiming]) -> set[str]:
+        """Return the nodes at which frames arrive faster than they are usually processed."""
+        arrivals: dict[str, list[int]] = defaultdict(list)
+        for timing in timings:
+            arrivals[timing.node].append(timing.arrived_ns)
+        return {
+            node
+            for node, times in arrivals.items()
+            if (normal := self._baseline.stages.get(node)) is not None
+            and (max(times) - min(times)) / 1e6 < normal.process.ms * (len(times) - 1)
+        }
 
     def _upstream(self, step: FrameStep) -> Shares:
         return {} if step.before is None else self._total.get(id(step.before), {})

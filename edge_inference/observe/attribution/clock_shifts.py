@@ -16,12 +16,17 @@ import numpy as np
 from edge_inference.core.runtime.latency import StageTiming
 from edge_inference.observe.attribution.frame_ways import FrameStep
 
+SYSTEM_CLOCK = "system clock"
 #: Smaller shifts have other reasons: a thread was interrupted between two clock readings.
-_MIN_SHIFT_MS = 2.5
+MIN_SHIFT_MS = 2.5
 #: A time server may slew the clock by this much; a step is faster.
 _SLEW = 600e-6
-#: A shift lasts at least this many frames.
-_MIN_LENGTH = 3
+#: A simulated clock differs by so much from the steady one, evenly to this share of the difference.
+_MIN_DRIFT, _MAX_UNEVEN = 0.02, 0.15
+#: A shift lasts at least this many frames, among those up to so far away.
+_MIN_LENGTH, _REACH = 4, 4
+#: By so much less the offsets of frames with the same shift differ.
+_AGREEMENT_MS = 1.0
 
 
 @dataclass(frozen=True)
@@ -35,16 +40,20 @@ class ClockShift:
 def node_clock_shifts(timings: Iterable[StageTiming]) -> dict[int, ClockShift]:
     """Return the shifts of the nodes' clocks, by ``id`` of the timing.
 
-    The reference is the clock that most nodes of the machine have at the start of the window.
+    The reference is the clock that most nodes of the machine have at the start of the window. A
+    clock that runs at another rate all the time is simulated, and does not step.
     """
-    machines: dict[int, list[StageTiming]] = defaultdict(list)
-    for timing in timings:
-        if timing.ended_ns and timing.stamp_ns and timing.age_ms is not None:
-            machines[timing.clock_id].append(timing)
     shifts: dict[int, ClockShift] = {}
-    for records in machines.values():
-        shifts |= _machine_shifts(sorted(records, key=lambda timing: timing.ended_ns))
+    for records in _by_machine(timings):
+        if _clock_rate(records) is None:
+            shifts |= _machine_shifts(records)
     return shifts
+
+
+def simulated_rates(timings: Iterable[StageTiming]) -> list[float]:
+    """Return the rates of simulated clocks that do not run at the rate of the steady clock."""
+    rates = (_clock_rate(records) for records in _by_machine(timings))
+    return [rate for rate in rates if rate is not None]
 
 
 def stamp_shifts(steps: Sequence[FrameStep]) -> dict[int, ClockShift]:
@@ -60,9 +69,37 @@ def stamp_shifts(steps: Sequence[FrameStep]) -> dict[int, ClockShift]:
     for (frame_id, _), each in sources.items():
         ordered = sorted(each, key=lambda step: step.timing.arrived_ns)
         for step, ms in zip(ordered, _source_shifts(ordered), strict=True):
-            if abs(ms) > _MIN_SHIFT_MS:
+            if abs(ms) > MIN_SHIFT_MS:
                 shifts[id(step.timing)] = ClockShift(f"stamps of {frame_id or 'the source'}", ms)
     return shifts
+
+
+def _by_machine(timings: Iterable[StageTiming]) -> list[list[StageTiming]]:
+    """Return the timings with an age of each machine, ordered by their end."""
+    machines: dict[int, list[StageTiming]] = defaultdict(list)
+    for timing in timings:
+        if timing.ended_ns and timing.stamp_ns and timing.age_ms is not None:
+            machines[timing.clock_id].append(timing)
+    return [sorted(each, key=lambda timing: timing.ended_ns) for each in machines.values()]
+
+
+def _clock_rate(records: Sequence[StageTiming]) -> float | None:
+    """Return the rate of the nodes' clock; None where it is that of the steady clock."""
+    fifth = len(records) // 5
+    if fifth < _MIN_LENGTH:
+        return None
+    offsets, ends = [], []
+    for number in range(5):
+        part = records[number * fifth : (number + 1) * fifth]
+        offsets.append(float(np.median([_offset_ms(each, records[0]) for each in part])))
+        ends.append(float(np.median([each.ended_ns - records[0].ended_ns for each in part])) / 1e6)
+    elapsed_ms, drifted_ms = ends[-1] - ends[0], offsets[-1] - offsets[0]
+    if elapsed_ms <= 0.0 or abs(drifted_ms) < _MIN_DRIFT * elapsed_ms:
+        return None
+    # A step is at one moment, drift is even.
+    expected = [offsets[0] + drifted_ms * (end - ends[0]) / elapsed_ms for end in ends]
+    apart = max(abs(one - other) for one, other in zip(offsets, expected, strict=True))
+    return 1.0 + drifted_ms / elapsed_ms if apart < _MAX_UNEVEN * abs(drifted_ms) else None
 
 
 def _machine_shifts(records: Sequence[StageTiming]) -> dict[int, ClockShift]:
@@ -78,12 +115,12 @@ def _machine_shifts(records: Sequence[StageTiming]) -> dict[int, ClockShift]:
     moved: dict[int, float] = {}
     for index, ms in lasting.items():
         slewed_ms = (records[index].ended_ns - records[0].ended_ns) / 1e6 * _SLEW
-        if abs(ms) > _MIN_SHIFT_MS + slewed_ms:
+        if abs(ms) > MIN_SHIFT_MS + slewed_ms:
             moved[index] = ms
     nodes = {records[index].node for index in moved}
     is_common = len(by_node) > 1 and len(nodes) == len(by_node)
     return {
-        id(records[index]): ClockShift("system clock" if is_common else records[index].node, ms)
+        id(records[index]): ClockShift(SYSTEM_CLOCK if is_common else records[index].node, ms)
         for index, ms in moved.items()
     }
 
@@ -95,11 +132,19 @@ def _offset_ms(timing: StageTiming, first: StageTiming) -> float:
 
 
 def _lasting(values: Sequence[float]) -> list[float]:
-    """Return the median of each value and its neighbors: single values are noise."""
-    if len(values) < _MIN_LENGTH:
-        return [0.0] * len(values)
-    padded = [values[0], *values, values[-1]]
-    return [sorted(padded[index : index + 3])[1] for index in range(len(values))]
+    """Return the shift at each value that its neighbors share; 0 where they differ.
+
+    A thread that is interrupted between two clock readings makes single values wrong, each by
+    another time; a clock that was set makes all of them wrong by the same.
+    """
+    lasting = []
+    for index in range(len(values)):
+        near = sorted(values[max(0, index - _REACH) : index + _REACH + 1])
+        middle = near[len(near) // 2]
+        agreeing = sum(abs(value - middle) < _AGREEMENT_MS for value in near)
+        is_shared = agreeing >= _MIN_LENGTH and 2 * agreeing >= len(near)
+        lasting.append(middle if is_shared else 0.0)
+    return lasting
 
 
 def _source_shifts(steps: Sequence[FrameStep]) -> list[float]:
@@ -113,16 +158,31 @@ def _source_shifts(steps: Sequence[FrameStep]) -> list[float]:
     ways_ms = [step.way_ms or 0.0 for step in steps]
     for index, (stamp_ms, arrival_ms) in enumerate(zip(stamps_ms, arrivals_ms, strict=True)):
         step_ms = arrival_ms - stamp_ms
-        if abs(step_ms) < _MIN_SHIFT_MS:
+        if abs(step_ms) < MIN_SHIFT_MS:
             shifts.append(shifts[-1])
             continue
-        before = ways_ms[max(0, index + 1 - _MIN_LENGTH) : index + 1]
-        after = ways_ms[index + 1 : index + 1 + _MIN_LENGTH]
-        lasting_ms = float(np.median(after) - np.median(before))
+        before = _floor(ways_ms[max(0, index + 1 - 2 * _REACH) : index + 1])
+        after = _floor(ways_ms[index + 1 : index + 1 + 2 * _REACH])
         is_step = (
-            abs(lasting_ms - step_ms) < 0.3 * abs(step_ms)
+            before is not None
+            and after is not None
+            and abs(after - before - step_ms) < 0.3 * abs(step_ms)
             # The stamps jump, not the arrivals.
             and abs(arrival_ms - period_ms) < 0.3 * abs(step_ms)
+            # Frames that waited on their way, and then do not, were late before; but none arrives
+            # before its capture.
+            and (step_ms > 0.0 or float(np.median(after)) < 0.0)
         )
         shifts.append(shifts[-1] + (step_ms if is_step else 0.0))
     return shifts
+
+
+def _floor(ways_ms: Sequence[float]) -> float | None:
+    """Return the time of an undelayed way, on which some frames agree; None where they do not.
+
+    Delays only make ways longer.
+    """
+    lowest = sorted(ways_ms)[:_MIN_LENGTH]
+    if len(lowest) < _MIN_LENGTH or lowest[-1] - lowest[0] > _AGREEMENT_MS:
+        return None
+    return lowest[0]

@@ -5,19 +5,21 @@ from __future__ import annotations
 import bisect
 import dataclasses
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
-
-import numpy as np
+from collections.abc import Callable, Mapping, Sequence
 
 from edge_inference.core.directives.directive import DirectiveLevel
 from edge_inference.core.platform_state import PlatformReport
 from edge_inference.core.reading import Role
+from edge_inference.core.runtime.capture_stamps import STAMP_IN_FUTURE, STAMP_IN_PAST
 from edge_inference.core.runtime.latency import StageTiming
-from edge_inference.observe.attribution.cause import Cause, Diagnosis, Finding
+from edge_inference.core.runtime.process_statistics import ProcessStatistics
+from edge_inference.observe.attribution.cause import Cause, CauseFinding, Diagnosis
 from edge_inference.observe.attribution.charging import Charging, way_name
 from edge_inference.observe.attribution.clock_shifts import (
-    ClockShift,
+    MIN_SHIFT_MS,
+    SYSTEM_CLOCK,
     node_clock_shifts,
+    simulated_rates,
     stamp_shifts,
 )
 from edge_inference.observe.attribution.evidence import ChargeSum, EvidenceWriter
@@ -28,7 +30,7 @@ from edge_inference.observe.attribution.observation import (
     stage_normals,
     way_normals,
 )
-from edge_inference.observe.attribution.process_holds import process_windows
+from edge_inference.observe.attribution.process_holds import ProcessWindow, process_windows
 from edge_inference.observe.attribution.remedies import find_remedy
 
 # A cause counts if it takes so much of a frame on average.
@@ -37,6 +39,8 @@ _MIN_MEAN_MS, _MIN_SHARE = 0.5, 0.03
 _CONSEQUENCES = {"superseded"}
 #: Not a fault.
 _EXPECTED_DROPS = {"stopped", "robot_speaking"}
+#: Faults between the stamp and the clock of the node, of which either may be wrong.
+_OF_A_CLOCK = {STAMP_IN_FUTURE, STAMP_IN_PAST}
 #: A report of the platform holds for this long.
 _REPORT_NS = 3_000_000_000
 #: Where more of the frames do not go on, they do not need to.
@@ -56,25 +60,36 @@ def diagnose(observation: Observation, baseline: Baseline | None = None) -> Diag
     steps = _shifted_steps(timings)
     if not steps:
         return Diagnosis((), 0, 0.0, _unknown(observation, steps))
-    own = Baseline(stage_normals(timings), way_normals(step for step, _ in steps))
+    plain = [step for step, _ in steps]
+    own = Baseline(stage_normals(timings), way_normals(plain))
     if baseline is not None:
         own = Baseline({**own.stages, **baseline.stages}, {**own.ways, **baseline.ways})
     processes = process_windows(observation.statistics)
     charging = Charging(own, processes, _throttle_times(observation.reports))
     sums: _Sums = defaultdict(ChargeSum)
-    plain = [step for step, _ in steps]
     for step, shares in charging.charge(plain):
         for (cause, subject), ms in shares.items():
             sums[cause, subject].add(step.frame, step.timing.node, ms)
-    frames = max(Counter(step.timing.node for step in plain).values())
+    # The window may begin and end between two stages of a frame; stamps may all be equal.
+    frames = max(
+        len({step.frame for step in plain}),
+        *Counter(step.timing.node for step in plain).values(),
+    )
     period_ms = _period_ms(plain)
-    _add_clocks(steps, period_ms, sums)
-    _add_drops(plain, observation.reports, period_ms, sums)
+    _add_clocks(steps, observation.statistics, period_ms, sums)
+    _add_clock_steps(observation.statistics, sums)
+    _add_drops(plain, observation.reports, processes, period_ms, sums)
     _add_missing(plain, period_ms, sums)
     usual_ms = sum(normal.process.ms for normal in own.stages.values())
     limit_ms = max(_MIN_MEAN_MS, _MIN_SHARE * usual_ms)
     writer = EvidenceWriter(observation, plain, own, processes, frames, period_ms)
-    kept = {key: each for key, each in sums.items() if each.total_ms / frames >= limit_ms}
+    kept = {
+        key: each
+        for key, each in sums.items()
+        # A clock that moves makes ages wrong, however few frames were on their way.
+        if key[0] is Cause.CLOCK or each.total_ms / frames >= limit_ms
+    }
+    kept = _join_busy_cores(kept, {step.timing.node: step.timing.clock_id for step in plain})
     findings = [
         _finding(cause, subject, each, frames, writer) for (cause, subject), each in kept.items()
     ]
@@ -91,32 +106,58 @@ def diagnose(observation: Observation, baseline: Baseline | None = None) -> Diag
     )
 
 
-def _shifted_steps(timings: Sequence[StageTiming]) -> list[tuple[FrameStep, ClockShift | None]]:
-    """Return the steps of all frames, with what is wrong with their ages."""
+def _join_busy_cores(
+    sums: Mapping[tuple[Cause, str], ChargeSum], machines: Mapping[str, int]
+) -> dict[tuple[Cause, str], ChargeSum]:
+    """Join the waits of a machine's stages for a core to one cause, of the stage that waited most.
+
+    The load of a machine holds all of its stages up.
+    """
+    joined = {key: each for key, each in sums.items() if key[0] is not Cause.BUSY_CORE}
+    waits: dict[int, list[tuple[str, ChargeSum]]] = defaultdict(list)
+    for (cause, node), each in sums.items():
+        if cause is Cause.BUSY_CORE:
+            waits[machines.get(node, 0)].append((node, each))
+    for of_machine in waits.values():
+        node = max(of_machine, key=lambda each: each[1].total_ms)[0]
+        total = ChargeSum()
+        for _, each in of_machine:
+            total.update(each)
+        joined[Cause.BUSY_CORE, node] = total
+    return joined
+
+
+def _shifted_steps(timings: Sequence[StageTiming]) -> list[tuple[FrameStep, str]]:
+    """Return the steps of all frames, each with the clock that moved; empty for none."""
     node_shifts = node_clock_shifts(timings)
     steps = [
-        dataclasses.replace(step, shift_ms=shift.ms) if shift else step
+        dataclasses.replace(step, shift_ms=node_shifts[id(step.timing)].ms)
+        if id(step.timing) in node_shifts
+        else step
         for step in join_frames(timings)
-        for shift in (node_shifts.get(id(step.timing)),)
     ]
     source_shifts = stamp_shifts(steps)
-    shifted: list[tuple[FrameStep, ClockShift | None]] = []
+    shifted = []
     for step in steps:
-        shift = node_shifts.get(id(step.timing))
-        if (source := source_shifts.get(id(step.timing))) is not None:
+        shift, source = node_shifts.get(id(step.timing)), source_shifts.get(id(step.timing))
+        if source is not None:
+            # The clock of a source on the same machine moves with that of the node.
             step = dataclasses.replace(step, shift_ms=step.shift_ms + source.ms)
-        shifted.append((step, shift or source))
+        moved = shift or source
+        shifted.append((step, "" if moved is None else moved.subject))
     return shifted
 
 
 def _finding(
     cause: Cause, subject: str, charges: ChargeSum, frames: int, writer: EvidenceWriter
-) -> Finding:
+) -> CauseFinding:
     reason = ""
     if cause is Cause.DROPS and charges.details:
         reason = charges.details.most_common(1)[0][0]
-    hint, parameter = find_remedy(cause, writer.stage_of(subject), reason)
-    return Finding(
+    nodes = tuple(node for node, _ in charges.by_node.most_common())
+    stage = writer.stage_of(subject) or (writer.stage_of(nodes[0]) if nodes else "")
+    hint, parameter = find_remedy(cause, stage, reason)
+    return CauseFinding(
         cause=cause,
         subject=subject,
         ms=charges.total_ms / frames,
@@ -125,7 +166,7 @@ def _finding(
         parameter=parameter,
         frames=len(charges.by_frame),
         worst_ms=charges.worst_ms,
-        nodes=tuple(node for node, _ in charges.by_node.most_common()),
+        nodes=nodes,
     )
 
 
@@ -155,44 +196,88 @@ def _throttles(report: PlatformReport) -> bool:
 
 
 def _period_ms(steps: Sequence[FrameStep]) -> float:
-    """Return the median time between two frames of the stage with most frames."""
+    """Return the mean time between two frames, also lost ones, of the stage with most of them."""
     arrivals: dict[str, list[int]] = defaultdict(list)
+    lost: Counter[str] = Counter()
     for step in steps:
         arrivals[step.timing.node].append(step.timing.arrived_ns)
-    longest = max(arrivals.values(), key=len)
-    return float(np.median(np.diff(sorted(longest)))) / 1e6 if len(longest) > 1 else 0.0
+        lost[step.timing.node] += step.timing.lost
+    node, times = max(arrivals.items(), key=lambda each: len(each[1]))
+    if len(times) < 2:
+        return 0.0
+    return (max(times) - min(times)) / 1e6 / (len(times) - 1 + lost[node])
 
 
 def _add_clocks(
-    steps: Sequence[tuple[FrameStep, ClockShift | None]], period_ms: float, sums: _Sums
+    steps: Sequence[tuple[FrameStep, str]],
+    statistics: Sequence[ProcessStatistics],
+    period_ms: float,
+    sums: _Sums,
 ) -> None:
-    for step, shift in steps:
+    # Frames whose stamp was plausible for some node of a machine.
+    valid = {
+        (step.frame, step.timing.clock_id) for step, _ in steps if step.timing.age_ms is not None
+    }
+    stepped_ns = min(
+        (each.begin_ns for each in statistics if abs(each.clock_step_ms) > MIN_SHIFT_MS),
+        default=None,
+    )
+    for step, moved in steps:
         timing = step.timing
-        if shift is not None:
-            charges = sums[Cause.CLOCK, shift.subject]
+        if moved:
+            charges = sums[Cause.CLOCK, moved]
             # The shift of a clock that several stages use counts once for a frame.
             if step.frame not in charges.by_frame:
-                charges.add(step.frame, timing.node, abs(shift.ms))
-            charges.details[f"moved by {shift.ms:.0f} ms"] += 1
+                charges.add(step.frame, timing.node, abs(step.shift_ms))
+            charges.details[f"ages wrong by {step.shift_ms:.0f} ms"] += 1
         if timing.clock_fault:
+            subject = f"stamps of {timing.frame_id or 'the source'}"
+            if timing.clock_fault in _OF_A_CLOCK:
+                if (step.frame, timing.clock_id) in valid:
+                    subject = timing.node
+                elif stepped_ns is not None and timing.ended_ns >= stepped_ns:
+                    subject = SYSTEM_CLOCK
             # The age of the frame is unknown, so it is as late as if it was missing.
-            charges = sums[Cause.CLOCK, f"stamps of {timing.frame_id or 'the source'}"]
+            charges = sums[Cause.CLOCK, subject]
             if step.frame not in charges.by_frame:
                 charges.add(step.frame, timing.node, period_ms)
             charges.details[timing.clock_fault] += 1
 
 
+def _add_clock_steps(statistics: Sequence[ProcessStatistics], sums: _Sums) -> None:
+    for each in statistics:
+        if abs(each.clock_step_ms) > MIN_SHIFT_MS:
+            charges = sums[Cause.CLOCK, SYSTEM_CLOCK]
+            charges.details[f"moved by {each.clock_step_ms:.0f} ms"] += 1
+
+
 def _add_drops(
     steps: Sequence[FrameStep],
     reports: Sequence[PlatformReport],
+    processes: Mapping[str, ProcessWindow],
     period_ms: float,
     sums: _Sums,
 ) -> None:
     is_limited = any(report.level is not DirectiveLevel.FULL for report in reports)
-    for step in steps:
+    arrived_ns: dict[str, int] = {}
+    for step in sorted(steps, key=lambda each: each.timing.arrived_ns):
         timing = step.timing
+        before_ns = arrived_ns.get(timing.node, timing.arrived_ns)
+        arrived_ns[timing.node] = timing.arrived_ns
+        process = processes.get(timing.node)
+        if process is not None and step.before is None and not timing.lost:
+            # With the process its source stood still, and made no frames.
+            held = process.held(before_ns, timing.arrived_ns)
+            missing_ms = (timing.arrived_ns - before_ns) / 1e6 - period_ms
+            if held.stopped_ms > 0.0 and missing_ms > period_ms / 2:
+                charges = sums[Cause.PROCESS_STOPPED, process.name]
+                charges.add(step.frame, timing.node, min(held.stopped_ms, missing_ms))
         if timing.lost:
-            charges = sums[Cause.LOST_MESSAGES, way_name(step)]
+            # Messages overflow the queue of a process that does not receive.
+            receiver = process and process.kept_from_receiving(
+                before_ns, timing.arrived_ns, period_ms
+            )
+            charges = sums[receiver or (Cause.LOST_MESSAGES, way_name(step))]
             charges.add(step.frame, timing.node, timing.lost * period_ms)
             charges.details["messages lost"] += timing.lost
         if not timing.dropped or timing.dropped in _CONSEQUENCES | _EXPECTED_DROPS:
@@ -232,9 +317,7 @@ def _add_missing(steps: Sequence[FrameStep], period_ms: float, sums: _Sums) -> N
             charges.details["not arrived"] += 1
 
 
-def _unknown(
-    observation: Observation, steps: Sequence[tuple[FrameStep, ClockShift | None]]
-) -> tuple[str, ...]:
+def _unknown(observation: Observation, steps: Sequence[tuple[FrameStep, str]]) -> tuple[str, ...]:
     """Say what cannot be told from this observation."""
     unknown = []
     if not observation.timings:
@@ -251,6 +334,11 @@ def _unknown(
         )
     if any(step.timing.cpu_ms is None and not step.timing.dropped for step, _ in steps):
         unknown.append("computing apart from waiting: some timings have no cpu_ms")
+    for rate in simulated_rates(observation.timings):
+        unknown.append(
+            f"steps of the clock, and ages in real time: the nodes' clock runs at {rate:.0%} of it "
+            "(use_sim_time)"
+        )
     if not observation.reports:
         unknown.append("throttling: no platform_state; run the pipeline with thermal:=ramp")
     return tuple(unknown)

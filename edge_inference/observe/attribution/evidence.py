@@ -13,6 +13,7 @@ from edge_inference.observe.attribution.cause import Cause
 from edge_inference.observe.attribution.frame_ways import FrameStep
 from edge_inference.observe.attribution.observation import Baseline, Observation, StageNormal
 from edge_inference.observe.attribution.process_holds import ProcessWindow
+from edge_inference.observe.heartbeat import MIN_HOLD_MS
 
 #: Process CPU above this share of a hold: its holder computed.
 _RUNNING_SHARE = 0.25
@@ -33,6 +34,13 @@ class ChargeSum:
         self.total_ms += ms
         self.by_frame[frame] += ms  # type: ignore[assignment]
         self.by_node[node] += ms  # type: ignore[assignment]
+
+    def update(self, other: ChargeSum) -> None:
+        """Add all of another sum."""
+        self.total_ms += other.total_ms
+        self.by_frame.update(other.by_frame)
+        self.by_node.update(other.by_node)
+        self.details.update(other.details)
 
     @property
     def worst_ms(self) -> float:
@@ -103,7 +111,9 @@ class EvidenceWriter:
             case Cause.BUSY_CORE:
                 waits = [each.run_queue_ms for each in timings if each.run_queue_ms is not None]
                 known = f"{_high(waits):.1f} ms at the 95th percentile" if waits else "not measured"
-                return f"the worker was ready and waited for a core; in processing {known}"
+                others = [node for node in charges.by_node if node != subject]
+                also = f"; so were those of {_names(others)}" if others else ""
+                return f"the worker was ready and waited for a core; in processing {known}{also}"
             case Cause.THROTTLING:
                 return "computed longer while " + self._throttling()
             case Cause.SLOW_SUBSCRIBER:
@@ -131,13 +141,17 @@ class EvidenceWriter:
         process = self._processes.get(subject)
         if process is None:
             return ""
-        holds = [hold for hold in process.holds if hold.lock_ms > 0.0]
+        holds = [hold for hold in process.holds if hold.lock_ms >= MIN_HOLD_MS]
         longest = max((hold.lock_ms for hold in holds), default=0.0)
         known = [hold for hold in holds if hold.cpu_ms is not None]
         running = sum((hold.cpu_ms or 0.0) > _RUNNING_SHARE * hold.wait_ms for hold in known)
         kind = ""
         if known:
-            kind = ", its holder computed" if 2 * running > len(known) else ", its holder slept"
+            kind = (
+                ", its holder computed"
+                if 2 * running > len(known)
+                else ", its holder slept or waited for a core"
+            )
         nodes = {node for each in process.statistics for node in each.nodes}
         return (
             f"the lock was held {len(holds)} times, at most for {longest:.1f} ms{kind}; nodes of "

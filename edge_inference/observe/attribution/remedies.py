@@ -56,14 +56,13 @@ _REMEDIES = {
         "containers",
     ),
     Cause.TRANSPORT: (
-        "put both nodes into one container, or send less: image_transport compressed, smaller "
-        "images",
-        "image_transport",
+        "put both nodes into one container, under containers in the pipeline file, or send less; "
+        "from a source, look at its driver and at the load of its process",
+        "containers",
     ),
     Cause.LOST_MESSAGES: (
-        "let publisher and subscriber be reliable (image_reliability), send less, or put both "
-        "nodes into one container",
-        "image_reliability",
+        "put both nodes into one container, under containers in the pipeline file, or send less",
+        "containers",
     ),
     Cause.DROPS: (
         "see the errors of the node on /diagnostics and in its log",
@@ -93,6 +92,20 @@ _INFERENCE = {
         "stream_priority",
     ),
 }
+#: Of the nodes that receive images.
+_IMAGES = {
+    Cause.TRANSPORT: (
+        "put the source into the same container, or send less: image_transport compressed, "
+        "smaller images or a lower rate",
+        "image_transport",
+    ),
+    Cause.LOST_MESSAGES: (
+        "let publisher and subscriber be reliable (image_reliability), send less, or put the "
+        "source into the same container",
+        "image_reliability",
+    ),
+}
+_BY_STAGE = {"inference": _INFERENCE, "preprocess": _IMAGES, "overlay": _IMAGES}
 #: By reason of the drop.
 _DROPS = {
     "too_old": (
@@ -116,11 +129,10 @@ def find_remedy(cause: Cause, stage: str = "", drop_reason: str = "") -> tuple[s
     """Return the sentence and the parameter for a cause in a stage; the parameter may be empty."""
     if cause is Cause.DROPS and drop_reason in _DROPS:
         return _DROPS[drop_reason]
-    if stage == "inference" and cause in _INFERENCE:
-        return _INFERENCE[cause]
-    return _REMEDIES[cause]
+    return _BY_STAGE.get(stage, {}).get(cause, _REMEDIES[cause])
 
 
 def all_remedies() -> list[tuple[str, str]]:
     """Return every sentence with its parameter."""
-    return [*_REMEDIES.values(), *_INFERENCE.values(), *_DROPS.values()]
+    tables = (_REMEDIES, _INFERENCE, _IMAGES)
+    return [*(remedy for table in tables for remedy in table.values()), *_DROPS.values()]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from edge_inference.observe.doctor.activity import Activity
 from edge_inference.observe.doctor.finding import Finding, FindingLevel
+from edge_inference.observe.doctor.machine_activity import Activity
 from edge_inference.observe.doctor.system_view import SystemView, UnknownStateError
 
 

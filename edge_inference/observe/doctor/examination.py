@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from edge_inference.observe.doctor.activity import watch_activity
 from edge_inference.observe.doctor.check import run_checks
 from edge_inference.observe.doctor.clock_checks import CLOCK_CHECKS
 from edge_inference.observe.doctor.cpu_checks import CPU_CHECKS
 from edge_inference.observe.doctor.finding import Finding
 from edge_inference.observe.doctor.load_checks import LOAD_CHECKS
+from edge_inference.observe.doctor.machine_activity import watch_activity
 from edge_inference.observe.doctor.memory_checks import MEMORY_CHECKS
 from edge_inference.observe.doctor.software_checks import SOFTWARE_CHECKS
 from edge_inference.observe.doctor.system_view import SystemView

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from edge_inference.observe.doctor.activity import Activity
 from edge_inference.observe.doctor.check import DoctorCheck
 from edge_inference.observe.doctor.finding import Finding
+from edge_inference.observe.doctor.machine_activity import Activity
 from edge_inference.observe.doctor.system_view import SystemView, UnknownStateError
 
 _MAX_BUSY = 0.3

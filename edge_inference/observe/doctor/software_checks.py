@@ -10,9 +10,9 @@ from pathlib import Path
 
 from edge_inference.engines.cache.cache_folder import CACHE_VARIABLE, default_cache_folder
 from edge_inference.errors import CacheError
-from edge_inference.observe.doctor.activity import Activity
 from edge_inference.observe.doctor.check import DoctorCheck
 from edge_inference.observe.doctor.finding import Finding
+from edge_inference.observe.doctor.machine_activity import Activity
 from edge_inference.observe.doctor.middleware_profile import (
     DEFAULT_SEGMENT_BYTES,
     SHIPPED_SEGMENT_BYTES,

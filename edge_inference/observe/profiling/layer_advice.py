@@ -202,7 +202,7 @@ def _mend_quantization(engine: ProfiledEngine, layers: Sequence[LayerTime]) -> s
 
 
 def _is_transpose(layer: LayerTime, engine: ProfiledEngine) -> bool:
-    return layer.kind.operator == "Transpose"
+    return layer.kind.operator == "Transpose" and not layer.kind.added
 
 
 def _mend_transposes(engine: ProfiledEngine, layers: Sequence[LayerTime]) -> str | None:

@@ -18,7 +18,8 @@ class LayerKind:
 
     ``precision`` is that of its arithmetic, such as "fp16", or "unknown". ``converts_to`` is the
     type that a cast or a (de)quantization makes. ``output`` is the shape of its first output.
-    ``device`` is where it runs. ``weighted`` layers have weights and do most of the work.
+    ``device`` is where it runs. ``weighted`` layers have weights and do most of the work. The
+    engine itself ``added`` a layer that is not in the model file.
     """
 
     name: str
@@ -28,6 +29,7 @@ class LayerKind:
     output: tuple[int, ...] = ()
     device: str = ""
     weighted: bool = False
+    added: bool = False
 
 
 @dataclass(frozen=True)

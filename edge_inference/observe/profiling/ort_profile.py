@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import bisect
 import errno
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -122,8 +122,13 @@ def parse_ort_profile(content: Any, runs: int) -> list[RecordedRun]:
     return recorded[-runs:]
 
 
-def summarize_recorded(runs: Sequence[RecordedRun]) -> LayerProfile:
-    """Return the profile of recorded inferences."""
+def summarize_recorded(
+    runs: Sequence[RecordedRun], in_file: Collection[tuple[str, str]] = ()
+) -> LayerProfile:
+    """Return the profile of recorded inferences.
+
+    ``in_file`` are name and operator of the nodes in the model file; empty if they are not known.
+    """
     kinds: dict[str, LayerKind] = {}
     measured = []
     for run in runs:
@@ -132,7 +137,7 @@ def summarize_recorded(runs: Sequence[RecordedRun]) -> LayerProfile:
             # Names need not be unique in a file.
             key = f"{node.name} {node.arguments.get('node_index')}"
             if key not in kinds:
-                kinds[key] = _kind(node)
+                kinds[key] = _kind(node, in_file)
             sums[key] = sums.get(key, 0.0) + node.self_us / 1e3
         measured.append(MeasuredRun(run.duration_us / 1e3, sums))
     return summarize_runs(SOURCE, kinds, measured)
@@ -172,7 +177,7 @@ def _within(
     return tuple(inside)
 
 
-def _kind(node: NodeEvent) -> LayerKind:
+def _kind(node: NodeEvent, in_file: Collection[tuple[str, str]]) -> LayerKind:
     operator = node.operator
     inputs, outputs = (_tensors(node.arguments, f"{end}_type_shape") for end in ("input", "output"))
     return LayerKind(
@@ -183,6 +188,8 @@ def _kind(node: NodeEvent) -> LayerKind:
         outputs[0][1] if outputs else (),
         str(node.arguments.get("provider", "")).removesuffix("ExecutionProvider"),
         any(part in operator for part in _WEIGHTED),
+        # A node without a name got one from ONNX Runtime.
+        bool(in_file) and not {(node.name, operator), ("", operator)} & set(in_file),
     )
 
 

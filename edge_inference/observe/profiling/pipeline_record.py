@@ -78,6 +78,11 @@ class PipelineRecord:
         with self._lock:
             return list(self._statistics)
 
+    def latest_statistics(self) -> list[ProcessStatistics]:
+        """Return the latest window of each process."""
+        latest = {(entry.clock_id, entry.pid): entry for entry in self.statistics}
+        return list(latest.values())
+
     def frames(self) -> int:
         """Return the number of timings of frames that were not dropped."""
         return sum(not timing.dropped for timing in self.timings)

@@ -58,7 +58,13 @@ def trace_pipeline(
     frames = _draw_stages(events, drawn, pids)
     for entry in windows:
         _draw_window(events, entry)
-    return PipelineTrace(events, frames, tuple(_left_out(timings, placed, drawn)))
+    left_out = [*_left_out(timings, placed, drawn)]
+    if len(windows) < len(statistics):
+        left_out.append(
+            f"{len(statistics) - len(windows)} of {len(statistics)} process statistics are not in "
+            "the trace: they are of another machine than the stages; run the command there, too"
+        )
+    return PipelineTrace(events, frames, tuple(left_out))
 
 
 def _name_processes(
@@ -174,14 +180,14 @@ def _cause(hold: Hold) -> str:
 def _left_out(
     timings: Sequence[StageTiming], placed: Sequence[StageTiming], drawn: Sequence[StageTiming]
 ) -> Iterable[str]:
-    without, elsewhere = len(timings) - len(placed), len(placed) - len(drawn)
+    without, foreign = len(timings) - len(placed), len(placed) - len(drawn)
     if without:
         yield (
             f"{without} of {len(timings)} timings are not in the trace: their nodes tell no moment "
             "on the steady clock; start nodes of this version"
         )
-    if elsewhere:
+    if foreign:
         yield (
-            f"{elsewhere} of {len(timings)} timings are not in the trace: they are of another "
+            f"{foreign} of {len(timings)} timings are not in the trace: they are of another "
             "machine, whose steady clock cannot be compared; run the command there, too"
         )

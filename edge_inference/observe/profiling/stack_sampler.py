@@ -64,6 +64,10 @@ class StackSampler:
         except subprocess.TimeoutExpired:
             self._sampler.kill()
             _, errors = self._sampler.communicate()
+        if self._sampler.returncode == -signal.SIGINT:
+            raise ConfigError(
+                f"--stacks {self._file}: py-spy was not ready when the run ended; measure longer"
+            )
         if not self._file.is_file() or self._file.stat().st_size == 0:
             lines = [line for line in errors.splitlines() if line.strip()]
             reason = one_line(lines[0], 200) if lines else "it gives no reason"

@@ -5,11 +5,13 @@ The kernel counts nanoseconds on a core, and nanoseconds ready to run without on
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 PROC = Path("/proc")
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,14 @@ class ThreadMeter:
             self._latest[tid] = counters
         self._names.update({tid: name for tid, name in (names or {}).items() if tid in found})
         return bool(found)
+
+    def resident_mib(self) -> float | None:
+        """Return the resident memory of the process, None where it is not visible."""
+        try:
+            pages = int((self._root / str(self.pid) / "statm").read_text().split()[1])
+        except (OSError, ValueError, IndexError):
+            return None
+        return pages * _PAGE_BYTES / 2**20
 
     def times(self) -> list[ThreadTime]:
         """Return the threads that have run since the first call, most CPU time first."""

@@ -67,7 +67,7 @@ def beta_quantile(probability: float, a: float, b: float) -> float:
 
 def _find(rising: Callable[[float], float], wanted: float, low: float, high: float) -> float:
     """Bisect a rising function."""
-    for _ in range(100):
+    for _ in range(60):  # the precision of a float
         middle = (low + high) / 2.0
         if rising(middle) < wanted:
             low = middle

@@ -13,7 +13,7 @@ from edge_inference.observe.targets.platform_levels import platform_levels
 _MAX_PROCESSES = 100
 #: A process that has been silent for longer has ended.
 _SILENT_NS = 5_000_000_000
-_SENSED = ("cpu_percent", "gpu_percent", "gpu_memory_mib", "power_w")
+_SENSED = ("cpu_percent", "gpu_percent", "gpu_memory_percent", "power_w")
 _NO_MANAGER = "no platform manager publishes the sensors; start the pipeline with thermal:=ramp"
 _NO_STATISTICS = "no process of the pipeline publishes process_statistics"
 _SEVERAL_MACHINES = "the pipeline runs on several machines"
@@ -26,6 +26,8 @@ class LiveLevels:
         self._observations = observations
         self._processes: ExpiringMap[ProcessStatistics] = ExpiringMap(_MAX_PROCESSES, _SILENT_NS)
         self._cores = os.cpu_count() or 1
+        #: Whether a platform manager publishes what its sensors read.
+        self.has_sensors = False
         for what in _SENSED:
             observations.set_reason(what, _NO_MANAGER)
         for what in ("process_cpu_percent", "memory_mib"):
@@ -39,6 +41,7 @@ class LiveLevels:
 
     def add_platform(self, report: PlatformReport, now_ns: int) -> None:
         """Add a report of the platform manager."""
+        self.has_sensors = True
         for what, value in platform_levels(report.state):
             if isinstance(value, str):
                 self._observations.set_reason(what, value)

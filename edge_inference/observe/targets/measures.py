@@ -73,7 +73,7 @@ MEASURES: dict[str, Measure] = {
     "process_cpu_percent": Measure(_PERCENT, Sampling.LEVEL, maximum=100.0),
     "memory_mib": Measure("MiB", Sampling.PEAK),
     "gpu_percent": Measure(_PERCENT, Sampling.LEVEL, maximum=100.0),
-    "gpu_memory_mib": Measure("MiB", Sampling.PEAK),
+    "gpu_memory_percent": Measure(_PERCENT, Sampling.PEAK, maximum=100.0),
     "power_w": Measure("W", Sampling.LEVEL),
     "streaming_agreement": Measure("", Sampling.FIGURE, maximum=1.0),
 }

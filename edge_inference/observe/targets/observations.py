@@ -39,7 +39,7 @@ class _Record(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Window:
+class MeasuredWindow:
     """The time over which targets are measured, on the clock of the records."""
 
     begin_ns: int
@@ -94,7 +94,7 @@ class Observations:
             self._periods.append((now_ns, period_ms))
 
     def set_figure(self, what: str, figure: Interval) -> None:
-        """Set a measure that is computed elsewhere."""
+        """Set a measure that is not computed from these records."""
         with self._lock:
             self._figures[what] = figure
 
@@ -113,32 +113,41 @@ class Observations:
                 while pairs and pairs[0][0] < moment_ns:
                     pairs.popleft()
 
-    def measure(self, target: Target, window: Window) -> Interval | str:
-        """Return the measured value, or why there is none."""
+    def within(self, window: MeasuredWindow) -> Measurement:
+        """Return what was recorded in a window, apart from what is recorded meanwhile."""
         with self._lock:
-            return _Measurement(
-                window,
-                {key: _within(records, window) for key, records in self._stages.items()},
-                {what: _values(pairs, window) for what, pairs in self._levels.items()},
-                _values(self._periods, window),
-                self._figures,
-                self._reasons,
-            ).measure(target)
+            stages = {key: list(records) for key, records in self._stages.items()}
+            levels = {what: list(pairs) for what, pairs in self._levels.items()}
+            periods = list(self._periods)
+            figures, reasons = dict(self._figures), dict(self._reasons)
+        # Without the lock, which the stages of the pipeline need.
+        return Measurement(
+            window,
+            {key: _within(records, window) for key, records in stages.items()},
+            {what: _values(pairs, window) for what, pairs in levels.items()},
+            _values(periods, window),
+            figures,
+            reasons,
+        )
+
+    def measure(self, target: Target, window: MeasuredWindow) -> Interval | str:
+        """Return the measured value of one target, or why there is none."""
+        return self.within(window).measure(target)
 
 
-def _within(records: deque[_Record], window: Window) -> list[_Record]:
+def _within(records: list[_Record], window: MeasuredWindow) -> list[_Record]:
     return [each for each in records if window.begin_ns <= each.moment_ns <= window.end_ns]
 
 
-def _values(pairs: Iterable[tuple[int, float]], window: Window) -> list[float]:
+def _values(pairs: Iterable[tuple[int, float]], window: MeasuredWindow) -> list[float]:
     return [value for moment, value in pairs if window.begin_ns <= moment <= window.end_ns]
 
 
 @dataclass
-class _Measurement:
-    """The records within a window."""
+class Measurement:
+    """The records within a window; ``measure`` may be called for many targets."""
 
-    window: Window
+    window: MeasuredWindow
     stages: Mapping[tuple[str, str], list[_Record]]
     levels: Mapping[str, list[float]]
     periods: list[float]
@@ -158,6 +167,7 @@ class _Measurement:
         }
 
     def measure(self, target: Target) -> Interval | str:
+        """Return the measured value, or why there is none."""
         try:
             return self._samplings[target.measure.sampling](target)
         except _Missing as reason:
@@ -210,6 +220,8 @@ class _Measurement:
             begin_ns = records[0].moment_ns
         moments = [(each.moment_ns - begin_ns) / 1e9 for each in records if not each.timing.dropped]
         seconds = (self.window.end_ns - begin_ns) / 1e9
+        if seconds <= 0:
+            raise _Missing("the measurement has just begun")
         return rate_interval(moments, seconds, target.confidence)
 
     def _capacity(self, target: Target) -> Interval:
@@ -323,9 +335,7 @@ def _duration_of(what: str, record: _Record) -> float | None:
 
 
 def _why_unknown(what: str, records: list[_Record]) -> str:
-    fault = next((each.timing.clock_fault for each in records if each.timing.clock_fault), "")
-    if fault:
-        return f"the age is unknown: {fault}"
     if what == "device_ms":
         return "the backend does not report the time of a device"
-    return f"no frame has a known {what}"
+    fault = next((each.timing.clock_fault for each in records if each.timing.clock_fault), "")
+    return f"no frame has a known {what}{': ' if fault else ''}{fault}"

@@ -157,6 +157,14 @@ class TargetFile:
         return tuple(each for each in self.scenarios if not names or each.name in names)
 
 
+def find_targets(name_or_file: str, share: Path) -> Path:
+    """Return the file of targets; a name without a suffix is that of a shipped one in ``share``."""
+    file = Path(name_or_file)
+    if file.suffix or file.exists():
+        return file
+    return share / "config" / "targets" / f"{name_or_file}.yaml"
+
+
 def load_targets(file: Path) -> TargetFile:
     """Read a file of targets. Raises ConfigError with file, line and key."""
     if not is_regular_file(file):

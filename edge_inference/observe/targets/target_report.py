@@ -102,7 +102,7 @@ def describe(judgment: Judgment) -> str:
     interval, unit = judgment.interval, judgment.target.measure.unit
     parts = [judgment.verdict.value]
     if interval is not None:
-        value = f"{interval.value:.4g} {unit}".rstrip()
+        value = f"{format_figure(interval.value)} {unit}".rstrip()
         parts.append(f"{value}, interval {format_ends(judgment)}, {interval.samples} samples")
     if judgment.reason:
         parts.append(judgment.reason)
@@ -114,9 +114,15 @@ def format_ends(judgment: Judgment) -> str:
     interval = judgment.interval
     if interval is None:
         return ""
-    low = "…" if interval.low is None else f"{interval.low:.4g}"
-    high = "…" if interval.high is None else f"{interval.high:.4g}"
+    low, high = (
+        "…" if end is None else format_figure(end) for end in (interval.low, interval.high)
+    )
     return low if low == high != "…" else f"{low} to {high}"
+
+
+def format_figure(value: float) -> str:
+    """Return a number with about four significant digits."""
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def _clean(text: str) -> str:

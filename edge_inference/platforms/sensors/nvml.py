@@ -71,6 +71,11 @@ def _memory_load(nvml: Any, gpu: Any) -> int:
     return int(nvml.nvmlDeviceGetUtilizationRates(gpu).memory)
 
 
+def _memory_used_ppm(nvml: Any, gpu: Any) -> int:
+    memory = nvml.nvmlDeviceGetMemoryInfo(gpu)
+    return round(1e6 * memory.used / memory.total) if memory.total else _NOT_AVAILABLE
+
+
 def _clock_mhz(nvml: Any, gpu: Any) -> int:
     return int(nvml.nvmlDeviceGetClockInfo(gpu, nvml.NVML_CLOCK_GRAPHICS))
 
@@ -112,6 +117,7 @@ _QUANTITIES = (
     _GpuQuantity("power", Quantity.POWER, _power_mw, divisor=1e3),
     _GpuQuantity("load", Quantity.SHARE, _load, divisor=100, max_value=1.0),
     _GpuQuantity("memory_load", Quantity.SHARE, _memory_load, divisor=100, max_value=1.0),
+    _GpuQuantity("memory_used", Quantity.SHARE, _memory_used_ppm, divisor=1e6, max_value=1.0),
     _GpuQuantity("clock", Quantity.FREQUENCY, _clock_mhz, divisor=1e-6),
     _GpuQuantity("memory_clock", Quantity.FREQUENCY, _memory_clock_mhz, divisor=1e-6),
     _GpuQuantity("throttling", Quantity.STATE, _is_throttling, role=Role.THROTTLE),

@@ -10,7 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from edge_inference.core.results import Classification, Detections
-from edge_inference.core.runtime.mailbox import FUTURE_TOLERANCE_NS, stamp_fault
+from edge_inference.core.runtime.capture_stamps import (
+    FUTURE_TOLERANCE_NS,
+    STAMP_IN_PAST,
+    stamp_fault,
+)
 from edge_inference.core.settings import setting
 
 _MAX_IMAGES = 100
@@ -107,7 +111,7 @@ class Scene:
         if labels is not self._labels:
             self._labels = labels
             self._known = None if labels is None else frozenset(map(self._spoken_name, labels))
-        is_wrong = stamp_fault(result.stamp_ns, now_ns) is not None
+        is_wrong = stamp_fault(result.stamp_ns, now_ns) not in ("", STAMP_IN_PAST)
         time_ns = now_ns if is_wrong else result.stamp_ns
         self._last_ns = time_ns
         self._images.appendleft(_Image(time_ns, self._group_by_name(result)))

@@ -120,9 +120,18 @@ def test_onnx_runtime_serves_until_the_engine_is_built(
 
 def test_the_next_start_finds_the_engine(rig: Rig, double, has_engine: None) -> None:
     again = Pipeline(rig, model=MODEL)
+    timings = rig.tap("/ai/stage_timing")
     wait_for(lambda: bool(again.states), "a state")
     assert again.states[0].backend == "trt"
     assert len(again.next(again.classes)) > 0
+
+    def on_device() -> list[tuple[float, float]]:
+        found = [timing for timing in list(timings) if timing.stage == "inference"]
+        return [(each.device_ms, each.process_ms) for each in found if each.device_ms is not None]
+
+    wait_for(on_device, "the time of an inference on the GPU")
+    assert all(0 < device_ms < process_ms for device_ms, process_ms in on_device())
+    assert not any(timing.device_ms for timing in timings if timing.stage != "inference")
     unload(rig)
     assert double.misuse() == ""
 

@@ -39,7 +39,7 @@ _Run = tuple[Sequence[int], Sequence[PublishedResult]]
 
 
 @dataclass(frozen=True)
-class Recording:
+class VideoRecording:
     """A recording to play: ``rate_hz`` images per second; ``labels`` by number of frame."""
 
     source: str
@@ -61,7 +61,7 @@ class StreamingRow:
 class StreamingComparison:
     """All scores on one recording; ``reference`` names what they are scored against."""
 
-    recording: Recording
+    recording: VideoRecording
     reference: str
     rows: tuple[StreamingRow, ...]
 
@@ -82,7 +82,7 @@ class StreamingComparison:
         return compare_scores(best.score, row.score)
 
 
-def open_recording(source: str, rate_hz: float | None, labels: str | None) -> Recording:
+def open_recording(source: str, rate_hz: float | None, labels: str | None) -> VideoRecording:
     """Check a recording and its labels before anything is measured.
 
     Raises SourceError for a camera or a source that cannot be opened, ConfigError for labels.
@@ -94,7 +94,7 @@ def open_recording(source: str, rate_hz: float | None, labels: str | None) -> Re
             f"--video {source}: expected a recording, got a camera; the reference needs the same "
             "frames again: record a video first"
         )
-    return Recording(
+    return VideoRecording(
         source,
         rate_hz or media.rate_hz or _IMAGE_RATE_HZ,
         None if labels is None else load_recording_labels(Path(labels)),
@@ -104,7 +104,7 @@ def open_recording(source: str, rate_hz: float | None, labels: str | None) -> Re
 def compare_on_recording(
     model: ModelDescription,
     rows: Sequence[CompareRow],
-    recording: Recording,
+    recording: VideoRecording,
     on_message: Callable[[str], None],
     progress: Callable[[str, float | None], None],
     cancelled: Callable[[], bool],
@@ -144,7 +144,7 @@ def _has_ros() -> bool:
 def _play(
     model: ModelDescription,
     row: CompareRow,
-    recording: Recording,
+    recording: VideoRecording,
     on_message: Callable[[str], None],
     cancelled: Callable[[], bool],
 ) -> _Run:
@@ -166,7 +166,7 @@ def _play(
 def _estimate(
     model: ModelDescription,
     row: CompareRow,
-    recording: Recording,
+    recording: VideoRecording,
     on_message: Callable[[str], None],
     cancelled: Callable[[], bool],
 ) -> _Run:
@@ -192,7 +192,7 @@ def _estimate(
     return frame_times_ns, replay_service_times(frame_times_ns, offline)
 
 
-def _confidence(model: ModelDescription, recording: Recording) -> float | None:
+def _confidence(model: ModelDescription, recording: VideoRecording) -> float | None:
     """Return the least score of results: that of the band, lower for average precision."""
     band = band_confidence(model)
     if band is None or recording.labels is None:
@@ -206,7 +206,7 @@ def _score(
     frame_times_ns: Sequence[int],
     published: Sequence[PublishedResult],
     reference: StreamReference,
-    recording: Recording,
+    recording: VideoRecording,
     run: Callable[..., _Run],
 ) -> StreamingRow:
     score = score_stream(frame_times_ns, published, reference, is_estimate=run is _estimate)

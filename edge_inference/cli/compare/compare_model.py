@@ -8,24 +8,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edge_inference.cli.exit_status import UsageError, print_error
-from edge_inference.cli.models import comparison_plot
-from edge_inference.cli.models.comparison_format import (
+from edge_inference.cli.compare import comparison_plot
+from edge_inference.cli.compare.comparison_format import (
     print_comparison,
     row_as_json,
     summary_as_json,
 )
-from edge_inference.cli.models.image_choice import choose_images
-from edge_inference.cli.models.streaming_comparison import (
-    Recording,
+from edge_inference.cli.compare.streaming_comparison import (
+    VideoRecording,
     compare_on_recording,
     open_recording,
 )
-from edge_inference.cli.models.streaming_format import (
+from edge_inference.cli.compare.streaming_format import (
     print_streaming,
     streaming_row_as_json,
     streaming_summary_as_json,
 )
+from edge_inference.cli.exit_status import UsageError, print_error
+from edge_inference.cli.models.image_choice import choose_images
 from edge_inference.cli.perception.run_options import search_path
 from edge_inference.cli.progress import show_progress
 from edge_inference.cli.signals import cancel_on_signal
@@ -120,7 +120,7 @@ def compare_model(options: CompareOptions, as_json: bool) -> int:
     return 1 if comparison.fastest() is None else 0
 
 
-def _open_recording(options: CompareOptions) -> Recording | None:
+def _open_recording(options: CompareOptions) -> VideoRecording | None:
     """Return the recording of ``--video``. Raises UsageError for options that do not fit it."""
     if options.video is None:
         if options.rate is not None:

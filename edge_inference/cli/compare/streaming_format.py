@@ -8,7 +8,7 @@ from typing import Any, TextIO
 from rich.console import Console
 from rich.text import Text
 
-from edge_inference.cli.models.streaming_comparison import StreamingComparison, StreamingRow
+from edge_inference.cli.compare.streaming_comparison import StreamingComparison, StreamingRow
 from edge_inference.cli.perception.summary_table import new_table
 from edge_inference.observe.streaming.block_bootstrap import Interval
 from edge_inference.observe.streaming.streaming_agreement import ScoreDifference, StreamingScore

@@ -17,6 +17,7 @@ from edge_inference.backends.trt.backend import TrtBackend
 from edge_inference.core.images.preprocess import Preprocessor
 from edge_inference.core.models.model import ModelDescription
 from edge_inference.core.models.self_check import self_check_images
+from edge_inference.core.onnx_format.onnx_operators import read_operators
 from edge_inference.engines.interleaved_timing import WARM_UP_CALLS
 from edge_inference.errors import BackendError, CancelledError
 from edge_inference.observe.profiling.layer_profile import LayerProfile
@@ -94,7 +95,8 @@ def _measure_ort(
             memory = _read_memory(gpu)
             file = backend.end_recording()
         recorded = read_ort_profile(file, runs)
-    return MeasuredLayers(summarize_recorded(recorded), engine, tuple(recorded), memory)
+    in_file = {(name, operator) for name, operator, _ in read_operators(backend.file).nodes}
+    return MeasuredLayers(summarize_recorded(recorded, in_file), engine, tuple(recorded), memory)
 
 
 def _measure_trt(

@@ -1,0 +1,1 @@
+"""``edge-inference benchmark``: engines and pipelines under load, reports and comparisons."""

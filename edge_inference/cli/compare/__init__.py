@@ -1,0 +1,1 @@
+"""How `compare` runs, and how it shows engines beside each other."""

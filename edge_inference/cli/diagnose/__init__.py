@@ -1,0 +1,1 @@
+"""``edge-inference diagnose``: what held the frames of a pipeline up."""

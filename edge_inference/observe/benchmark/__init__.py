@@ -1,0 +1,1 @@
+"""Measures engines and pipelines under load, and compares measurements."""
