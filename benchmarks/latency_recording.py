@@ -18,7 +18,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from rclpy.context import Context
 
 from benchmarks.perception import SIZES, ContainedPipeline, OneAtATime, make_image
-from benchmarks.report import Report, Samples, interleave
+from benchmarks.report import Report, Samples
 from benchmarks.sides import domains, isolation
 from edge_inference.composition.container import Container
 from edge_inference.composition.reception import BY_REFERENCE
@@ -86,33 +86,30 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _report_cost(report: Report) -> None:
     rounds = 60 if report.quick else 300
-    with _container() as container:
+    found: dict[str, list[int]] = {"Recorded": [], "Bare": []}
+    with _container() as container, ThreadTimes() as times:
         container.load("edge_inference::Latency", [])
-        stages = {
-            name: container.load(f"{__name__}::{name}", []).node for name in ("Recorded", "Bare")
+        stages: dict[str, Any] = {
+            name: container.load(f"{__name__}::{name}", []).node for name in found
         }
-        pixels = np.zeros((2, 2), np.uint8)
-        frame = Frame.from_array(pixels, "mono8", time.time_ns(), "camera")
         schedule = ThreadSchedule()
-        with ThreadTimes() as times:
-
-            def handle(stage: Any) -> Callable[[], None]:
-                def run() -> None:
-                    for _ in range(_FRAMES):
-                        entry = _Entry(frame, time.monotonic_ns(), BY_REFERENCE)
-                        stage._handle(entry, schedule, times)
-
-                return run
-
-            found = interleave(
-                {name: handle(stage) for name, stage in stages.items()},
-                rounds,
-                now_ns=time.thread_time_ns,
-            )
+        pixels = np.zeros((2, 2), np.uint8)
+        for number in range(rounds + 1):
+            for name, stage in stages.items():
+                frames = [
+                    Frame.from_array(pixels, "mono8", time.time_ns(), "camera")
+                    for _ in range(_FRAMES)
+                ]
+                started_ns = time.thread_time_ns()
+                for frame in frames:
+                    entry = _Entry(frame, time.monotonic_ns(), BY_REFERENCE)
+                    stage._handle(entry, schedule, times)
+                if number:  # the first round warms up
+                    found[name].append((time.thread_time_ns() - started_ns) // _FRAMES)
     costs = {}
     for percent in (50, 10):
-        for name, samples in found.items():
-            costs[name] = samples.percentile(percent) * 1e3 / _FRAMES
+        for name, durations_ns in found.items():
+            costs[name] = float(np.percentile(durations_ns, percent)) / 1e3
             what = f"one frame in a stage, {name.lower()}, percentile {percent} of the rounds"
             report.figure(what, costs[name], "us of CPU time")
     cost = costs["Recorded"] - costs["Bare"]

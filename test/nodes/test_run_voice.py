@@ -48,7 +48,8 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_recorded_speech_becomes_velocities(tmp_path: Path) -> None:
     limits = write_relaxed_limits(tmp_path)
-    done = run("--source", str(PERSON), "--mode", "free", "--limits", limits, "--json")
+    arguments = ["--mode", "free", "--limits", limits, "--deadline-ms", "1", "--json"]
+    done = run("--source", str(PERSON), *arguments)
     assert (done.returncode, done.stderr) == (0, "")
     utterance, last = map(json.loads, done.stdout.splitlines())
     assert utterance["text"] == "Go forward ten meters."  # the grammar's phrases are not like this
@@ -58,7 +59,15 @@ def test_recorded_speech_becomes_velocities(tmp_path: Path) -> None:
     times = list(utterance["ms"].values())
     assert list(utterance["ms"]) == ["speech", "text", "intent", "plan", "command"]
     assert times == sorted(times)
-    assert last["summary"]["velocities"] > 0
+    summary = last["summary"]
+    assert summary["velocities"] > 0
+    processed = [each for each in utterance["timeline"] if each["segment"] == "process"]
+    stages = ["speech_recognition", "intent_parser", "planner", "command"]
+    assert [each["stage"] for each in processed] == stages
+    assert utterance["sum_ms"] == pytest.approx(utterance["end_to_end_ms"], rel=0.02, abs=0.3)
+    assert summary["end_to_end_ms"]["p50"] == utterance["end_to_end_ms"]
+    assert (summary["deadline_ms"], summary["deadline_misses"]) == (1.0, 1)
+    assert summary["stages"].keys() >= set(stages)
 
 
 def test_every_mode_is_an_option() -> None:
@@ -75,7 +84,10 @@ def test_silence_has_no_result(tmp_path: Path) -> None:
     done = run("--source", str(file), "--json")
     assert (done.returncode, done.stderr) == (1, "")  # and no audio of the other run
     (last,) = map(json.loads, done.stdout.splitlines())
-    assert last["summary"] == {"utterances": 0, "planned": 0, "velocities": 0, "p50_ms": {}}
+    counts = {"utterances": 0, "planned": 0, "velocities": 0, "p50_ms": {}}
+    assert last["summary"].items() >= counts.items()
+    assert set(last["summary"]["end_to_end_ms"].values()) == {None}
+    assert (last["summary"]["deadline_misses"], last["summary"]["clock_faults"]) == (0, {})
 
 
 @pytest.mark.parametrize(

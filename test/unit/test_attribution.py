@@ -137,6 +137,17 @@ class TestInterpreterLock:
         other = dataclasses.replace(statistics(holds), nodes=("/ai/other",), pid=1)
         assert diagnosis(timings, QUIET, other).findings[0].cause is Cause.WAITING
 
+    def test_two_monitors_of_one_process_count_once(self) -> None:
+        """25 ms of waiting, of which the lock explains 12 ms."""
+        timings = at("inference", blocked=25.0)
+        one = statistics(holds_in(timings, "inference", 12.0, third))
+        shares = [
+            {found.cause: found.ms for found in diagnosis(timings, *monitors).findings}
+            for monitors in ((one,), (one, dataclasses.replace(one, begin_ns=one.begin_ns + 1)))
+        ]
+        assert shares[0] == shares[1]
+        assert {*shares[0]} == {Cause.INTERPRETER_LOCK, Cause.WAITING}
+
     def test_a_wait_for_a_core_is_not_the_lock(self) -> None:
         timings = at("inference", publish=25.0)
         holds = [

@@ -14,6 +14,7 @@ from edge_inference.observe.attribution.diagnosis import diagnose
 from edge_inference.observe.attribution.observation import Observation
 
 QUIET = statistics([])
+FRAMES_MS = 120 * PERIOD_MS
 
 
 def diagnosis(timings: list[StageTiming], process: ProcessStatistics = QUIET) -> Diagnosis:
@@ -81,3 +82,27 @@ class TestClocks:
         found = diagnosis(timings).findings
         assert [(each.cause, each.subject) for each in found] == [(Cause.CLOCK, "stamps of camera")]
         assert "stamp_in_past" in found[0].evidence
+
+    @pytest.mark.parametrize("rate", [0.5, 2.0])
+    def test_simulated_time_at_another_rate_is_no_step(self, rate: float) -> None:
+        """Then capture stamps and ages are on that clock; it is said, and nothing is guessed."""
+        timings = [
+            dataclasses.replace(
+                each,
+                stamp_ns=round((each.ended_ns - ns(each.age_ms or 0.0)) * rate),
+                age_ms=(each.age_ms or 0.0) * rate,
+            )
+            for each in Pipeline().run()
+        ]
+        result = diagnosis(timings)
+        assert not result.findings
+        assert any(f"runs at {rate:.0%}" in text for text in result.unknown)
+
+    def test_stamps_that_go_back(self) -> None:
+        """A recording that begins again, with the clock of the recording."""
+        timings = Pipeline().run()
+        again = [
+            dataclasses.replace(each, ended_ns=each.ended_ns + ns(FRAMES_MS)) for each in timings
+        ]
+        found = diagnosis([*timings, *again]).findings
+        assert [each.cause for each in found] == [Cause.CLOCK]

@@ -194,3 +194,18 @@ def test_waits_of_an_overloaded_stage_are_its_queueing() -> None:
     first = findings(timings, statistics([]))[0]
     assert (first.cause, first.subject) == (Cause.QUEUEING, "/ai/inference")
     assert first.ms == pytest.approx(waited / FRAMES, rel=0.05)
+
+
+def test_a_window_cuts_through_frames() -> None:
+    """It begins with a frame in the last stage, and ends with one in the first."""
+    timings = Pipeline().run(lambda frame, stage: Extra(run_queue=5.0))
+    first, last = timings[0].stamp_ns, timings[FRAMES - 1].stamp_ns
+    cut = [
+        each
+        for each in timings
+        if (each.stage == "decode" or each.stamp_ns != first)
+        and (each.stage == "preprocess" or each.stamp_ns != last)
+    ]
+    result = diagnose(Observation(cut, [statistics([])]))
+    assert result.frames == FRAMES
+    assert all(each.frames <= FRAMES for each in result.findings)

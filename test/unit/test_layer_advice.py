@@ -175,6 +175,14 @@ def test_small_layers_beside_large_ones_are_no_cause(model: ModelDescription) ->
     assert advise(profile, ProfiledEngine(model, "trt", "fp32")) == []
 
 
+def test_a_few_small_layers_do_not_explain_the_time_between_layers(
+    model: ModelDescription,
+) -> None:
+    large = [layer("Softmax", 0.1, name=f"softmax_{n}") for n in range(20)]
+    profile = LayerProfile("a test", 2, 1, 10.0, (*MANY_SMALL[:15], *large))
+    assert advise(profile, ProfiledEngine(model, "trt", "fp32")) == []
+
+
 def test_the_advice_with_most_time_comes_first(model: ModelDescription) -> None:
     found = find(model, [layer("Transpose", 4), layer("NonMaxSuppression", 9), layer("If", 5)])
     assert list(found) == [BOXES, CONTROL, TRANSPOSES]

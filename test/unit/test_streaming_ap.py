@@ -122,6 +122,17 @@ def test_a_box_is_right_once_and_the_surest_box_first() -> None:
     assert score({0: labeled(("cat", BOX))}, [result]).value == pytest.approx(expected)
 
 
+def test_boxes_of_all_frames_are_ranked_together() -> None:
+    frames = {0: labeled(("cat", BOX)), 1: labeled(("cat", BOX))}
+    twice = detections(("cat", 0.9, BOX), ("cat", 0.8, BOX))
+    # Right, wrong (the label is taken), right.
+    ap = score(frames, [twice, detections(("cat", 0.7, BOX))])
+    assert ap.value == pytest.approx((51 + 50 * 2 / 3) / 101)
+    away = detections(("cat", 0.5, (300.0, 0.0, 400.0, 100.0)))
+    # The wrong box of the first frame is less sure than the right one of the second.
+    assert score({0: labeled(), 1: labeled(("cat", BOX))}, [away, twice]).value == 1.0
+
+
 def test_a_crowd_is_neither_right_nor_wrong() -> None:
     crowd = (200.0, 0.0, 400.0, 200.0)
     frame = labeled(("cat", BOX), ("cat", crowd), crowd=(False, True))

@@ -81,6 +81,9 @@ def test_drops_and_missed_deadlines(vision: Observations) -> None:
     late = sum(10.5 + i + 1 > 150.0 for i in range(200) if i % 10 != 9)
     wanted = target("deadline_misses_percent", deadline_ms=150.0)
     assert value(vision, wanted) == pytest.approx(100 * (late + 20) / 200)
+    # A drop in another branch is none for a frame that has reached the end in time.
+    vision.add_timing(timing("tracker", 1, process_ms=None, dropped="superseded"), 7)
+    assert value(vision, wanted) == pytest.approx(100 * (late + 20) / 200)
 
 
 def test_only_the_window_counts(vision: Observations) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -109,3 +110,19 @@ def test_format_error(error: BaseException, text: str) -> None:
 
 def test_format_error_of_an_exception_whose_str_fails() -> None:
     assert "UnprintableError" in format_error(UnprintableError())
+
+
+@pytest.mark.parametrize("name", ["inference", "speech_recognition"])
+def test_the_kernel_knows_the_name_of_the_thread(name: str) -> None:
+    found: list[str] = []
+    done = threading.Event()
+
+    def work(worker: Worker) -> None:
+        comm = Path(f"/proc/self/task/{threading.get_native_id()}/comm")
+        found.append(comm.read_text().strip())
+        done.set()
+
+    worker = Worker(name, work, lambda error: None)
+    assert done.wait(DEADLINE_S)
+    worker.end()
+    assert found == [name[:15]]

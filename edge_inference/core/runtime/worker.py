@@ -7,9 +7,11 @@ import threading
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
 #: Time between a failure and the next attempt.
 RETRY_S = 0.1
+_MAX_KERNEL_NAME = 15
 
 
 class Worker:
@@ -47,6 +49,7 @@ class Worker:
             self._thread.join()
 
     def _run(self) -> None:
+        _name_in_kernel(self._thread.name)
         while not self._ending.is_set():
             try:
                 self._work(self)
@@ -54,6 +57,14 @@ class Worker:
             except BaseException as error:
                 report_failure(error, self._on_failure)
                 self._ending.wait(RETRY_S)
+
+
+def _name_in_kernel(name: str) -> None:
+    """Give this thread its name in `top -H` and other processes, where Python does not (< 3.14)."""
+    with suppress(OSError):  # a system without /proc
+        Path(f"/proc/self/task/{threading.get_native_id()}/comm").write_bytes(
+            name.encode()[:_MAX_KERNEL_NAME]
+        )
 
 
 def report_failure(error: BaseException, on_failure: Callable[[BaseException], None]) -> None:

@@ -21,6 +21,8 @@ SYSTEM_CLOCK = "system clock"
 MIN_SHIFT_MS = 2.5
 #: A time server may slew the clock by this much; a step is faster.
 _SLEW = 600e-6
+#: A simulated clock differs by so much from the steady one, evenly to this share of the difference.
+_MIN_DRIFT, _MAX_UNEVEN = 0.02, 0.15
 #: A shift lasts at least this many frames, among those up to so far away.
 _MIN_LENGTH, _REACH = 4, 4
 #: By so much less the offsets of frames with the same shift differ.
@@ -38,16 +40,20 @@ class ClockShift:
 def node_clock_shifts(timings: Iterable[StageTiming]) -> dict[int, ClockShift]:
     """Return the shifts of the nodes' clocks, by ``id`` of the timing.
 
-    The reference is the clock that most nodes of the machine have at the start of the window.
+    The reference is the clock that most nodes of the machine have at the start of the window. A
+    clock that runs at another rate all the time is simulated, and does not step.
     """
-    machines: dict[int, list[StageTiming]] = defaultdict(list)
-    for timing in timings:
-        if timing.ended_ns and timing.stamp_ns and timing.age_ms is not None:
-            machines[timing.clock_id].append(timing)
     shifts: dict[int, ClockShift] = {}
-    for records in machines.values():
-        shifts |= _machine_shifts(sorted(records, key=lambda timing: timing.ended_ns))
+    for records in _by_machine(timings):
+        if _clock_rate(records) is None:
+            shifts |= _machine_shifts(records)
     return shifts
+
+
+def simulated_rates(timings: Iterable[StageTiming]) -> list[float]:
+    """Return the rates of simulated clocks that do not run at the rate of the steady clock."""
+    rates = (_clock_rate(records) for records in _by_machine(timings))
+    return [rate for rate in rates if rate is not None]
 
 
 def stamp_shifts(steps: Sequence[FrameStep]) -> dict[int, ClockShift]:
@@ -66,6 +72,34 @@ def stamp_shifts(steps: Sequence[FrameStep]) -> dict[int, ClockShift]:
             if abs(ms) > MIN_SHIFT_MS:
                 shifts[id(step.timing)] = ClockShift(f"stamps of {frame_id or 'the source'}", ms)
     return shifts
+
+
+def _by_machine(timings: Iterable[StageTiming]) -> list[list[StageTiming]]:
+    """Return the timings with an age of each machine, ordered by their end."""
+    machines: dict[int, list[StageTiming]] = defaultdict(list)
+    for timing in timings:
+        if timing.ended_ns and timing.stamp_ns and timing.age_ms is not None:
+            machines[timing.clock_id].append(timing)
+    return [sorted(each, key=lambda timing: timing.ended_ns) for each in machines.values()]
+
+
+def _clock_rate(records: Sequence[StageTiming]) -> float | None:
+    """Return the rate of the nodes' clock; None where it is that of the steady clock."""
+    fifth = len(records) // 5
+    if fifth < _MIN_LENGTH:
+        return None
+    offsets, ends = [], []
+    for number in range(5):
+        part = records[number * fifth : (number + 1) * fifth]
+        offsets.append(float(np.median([_offset_ms(each, records[0]) for each in part])))
+        ends.append(float(np.median([each.ended_ns - records[0].ended_ns for each in part])) / 1e6)
+    elapsed_ms, drifted_ms = ends[-1] - ends[0], offsets[-1] - offsets[0]
+    if elapsed_ms <= 0.0 or abs(drifted_ms) < _MIN_DRIFT * elapsed_ms:
+        return None
+    # A step is at one moment, drift is even.
+    expected = [offsets[0] + drifted_ms * (end - ends[0]) / elapsed_ms for end in ends]
+    apart = max(abs(one - other) for one, other in zip(offsets, expected, strict=True))
+    return 1.0 + drifted_ms / elapsed_ms if apart < _MAX_UNEVEN * abs(drifted_ms) else None
 
 
 def _machine_shifts(records: Sequence[StageTiming]) -> dict[int, ClockShift]:

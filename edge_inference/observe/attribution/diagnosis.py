@@ -19,6 +19,7 @@ from edge_inference.observe.attribution.clock_shifts import (
     MIN_SHIFT_MS,
     SYSTEM_CLOCK,
     node_clock_shifts,
+    simulated_rates,
     stamp_shifts,
 )
 from edge_inference.observe.attribution.evidence import ChargeSum, EvidenceWriter
@@ -69,7 +70,11 @@ def diagnose(observation: Observation, baseline: Baseline | None = None) -> Diag
     for step, shares in charging.charge(plain):
         for (cause, subject), ms in shares.items():
             sums[cause, subject].add(step.frame, step.timing.node, ms)
-    frames = max(Counter(step.timing.node for step in plain).values())
+    # The window may begin and end between two stages of a frame; stamps may all be equal.
+    frames = max(
+        len({step.frame for step in plain}),
+        *Counter(step.timing.node for step in plain).values(),
+    )
     period_ms = _period_ms(plain)
     _add_clocks(steps, observation.statistics, period_ms, sums)
     _add_clock_steps(observation.statistics, sums)
@@ -329,6 +334,11 @@ def _unknown(observation: Observation, steps: Sequence[tuple[FrameStep, str]]) -
         )
     if any(step.timing.cpu_ms is None and not step.timing.dropped for step, _ in steps):
         unknown.append("computing apart from waiting: some timings have no cpu_ms")
+    for rate in simulated_rates(observation.timings):
+        unknown.append(
+            f"steps of the clock, and ages in real time: the nodes' clock runs at {rate:.0%} of it "
+            "(use_sim_time)"
+        )
     if not observation.reports:
         unknown.append("throttling: no platform_state; run the pipeline with thermal:=ramp")
     return tuple(unknown)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from edge_inference.core.runtime.latency import StageTiming
@@ -49,15 +49,17 @@ class FrameStep:
 def join_frames(timings: Iterable[StageTiming]) -> list[FrameStep]:
     """Return the steps of all frames, ordered by their end; impossible records are left out.
 
-    A frame came from the stage that ended last before its arrival.
+    A frame came from the stage that ended last before its arrival, of those that frames reach
+    earlier: the stamps of a recording that is repeated come again.
     """
     frames: dict[tuple[str, str, int, int], list[StageTiming]] = defaultdict(list)
     for timing in _possible(timings):
         namespace = timing.node.rpartition("/")[0]
         key = (namespace, timing.frame_id, timing.stamp_ns, timing.clock_id)
         frames[key].append(timing)
+    places = _places(frames.values())
     steps = [
-        FrameStep(timing, _find_before(timing, records))
+        FrameStep(timing, _find_before(timing, records, places))
         for records in frames.values()
         for timing in records
     ]
@@ -77,11 +79,28 @@ def _possible(timings: Iterable[StageTiming]) -> list[StageTiming]:
     return possible
 
 
-def _find_before(timing: StageTiming, records: Sequence[StageTiming]) -> StageTiming | None:
+def _places(frames: Iterable[Sequence[StageTiming]]) -> dict[str, int]:
+    """Return how long after the first stage frames reach each node, at the median."""
+    delays: dict[str, list[int]] = defaultdict(list)
+    for records in frames:
+        arrivals: dict[str, int] = {}
+        for timing in sorted(records, key=lambda each: each.arrived_ns):
+            arrivals.setdefault(timing.node, timing.arrived_ns)
+        first_ns = min(arrivals.values())
+        for node, arrived_ns in arrivals.items():
+            delays[node].append(arrived_ns - first_ns)
+    return {node: sorted(each)[len(each) // 2] for node, each in delays.items()}
+
+
+def _find_before(
+    timing: StageTiming, records: Sequence[StageTiming], places: Mapping[str, int]
+) -> StageTiming | None:
     arrived_ns = timing.arrived_ns + _SLACK_NS
     before = [
         each
         for each in records
-        if each.node != timing.node and not each.dropped and each.ended_ns <= arrived_ns
+        if places[each.node] < places[timing.node]
+        and not each.dropped
+        and each.ended_ns <= arrived_ns
     ]
     return max(before, key=lambda each: each.ended_ns, default=None)

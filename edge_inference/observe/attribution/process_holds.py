@@ -12,7 +12,7 @@ from edge_inference.observe.attribution.cause import Cause
 from edge_inference.observe.heartbeat import MIN_HOLD_MS, PERIOD_MS
 
 #: Where so many heartbeats waited for the interpreter lock, some thread always wants it.
-_CONTENDED_SHARE = 0.4
+_CONTENDED_SHARE, _MIN_COVERED_MS = 0.4, 400.0
 _PERIOD_NS = round(PERIOD_MS * 1e6)
 
 
@@ -29,7 +29,7 @@ class ProcessWindow:
 
     def __init__(self, pid: int, statistics: Iterable[ProcessStatistics]) -> None:
         self.pid = pid
-        self.statistics = sorted(statistics, key=lambda each: each.begin_ns)
+        self.statistics = _without_repetition(statistics)
         self.holds = sorted(
             (hold for each in self.statistics for hold in each.holds),
             key=lambda hold: hold.begin_ns,
@@ -39,7 +39,9 @@ class ProcessWindow:
         covered_ms = sum((each.end_ns - each.begin_ns) / 1e6 for each in self.statistics)
         locked = sum(hold.lock_ms >= MIN_HOLD_MS for hold in self.holds)
         #: Whether threads wait for the interpreter lock all the time, each time only shortly.
-        self.is_contended = locked > _CONTENDED_SHARE * covered_ms / PERIOD_MS
+        self.is_contended = (
+            covered_ms >= _MIN_COVERED_MS and locked > _CONTENDED_SHARE * covered_ms / PERIOD_MS
+        )
         self.major_faults = sum(each.major_faults for each in self.statistics)
 
     @property
@@ -104,6 +106,15 @@ def process_windows(statistics: Iterable[ProcessStatistics]) -> dict[str, Proces
     return {
         node: process for process in processes for each in process.statistics for node in each.nodes
     }
+
+
+def _without_repetition(statistics: Iterable[ProcessStatistics]) -> list[ProcessStatistics]:
+    """Return the windows in order, without those of a second monitor in the same process."""
+    kept: list[ProcessStatistics] = []
+    for each in sorted(statistics, key=lambda window: window.begin_ns):
+        if not kept or each.begin_ns >= kept[-1].end_ns:
+            kept.append(each)
+    return kept
 
 
 def _overlap_ms(hold: Hold, begin_ns: int, end_ns: int, early_ns: int) -> float:

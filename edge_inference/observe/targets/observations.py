@@ -220,6 +220,8 @@ class Measurement:
             begin_ns = records[0].moment_ns
         moments = [(each.moment_ns - begin_ns) / 1e9 for each in records if not each.timing.dropped]
         seconds = (self.window.end_ns - begin_ns) / 1e9
+        if seconds <= 0:
+            raise _Missing("the measurement has just begun")
         return rate_interval(moments, seconds, target.confidence)
 
     def _capacity(self, target: Target) -> Interval:
