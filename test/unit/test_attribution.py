@@ -108,11 +108,10 @@ def test_a_publisher_that_waits_for_a_full_queue_has_no_slow_subscriber() -> Non
     for frame in range(60):
         ended_ns = START_NS + ns(40.0 * frame)
         timings += [
-            dataclasses.replace(
-                usual, stamp_ns=frame + 1, ended_ns=ended_ns, publish_ms=12.0, run_queue_ms=0.0
+            usual._replace(
+                stamp_ns=frame + 1, ended_ns=ended_ns, publish_ms=12.0, run_queue_ms=0.0
             ),
-            dataclasses.replace(
-                usual,
+            usual._replace(
                 stage="inference",
                 node="/ai/inference",
                 queue_ms=12.1,
@@ -339,15 +338,14 @@ class TestWhatIsNotKnown:
 
     def test_without_thread_times(self) -> None:
         timings = [
-            dataclasses.replace(each, cpu_ms=None, run_queue_ms=None)
-            for each in at("inference", cpu=20.0)
+            each._replace(cpu_ms=None, run_queue_ms=None) for each in at("inference", cpu=20.0)
         ]
         result = diagnosis(timings)
         assert result.findings[0].cause is Cause.SLOW_PROCESSING
         assert any("cpu_ms" in text for text in result.unknown)
 
     def test_old_records_without_times_on_the_steady_clock(self) -> None:
-        timings = [dataclasses.replace(each, ended_ns=0) for each in Pipeline().run()]
+        timings = [each._replace(ended_ns=0) for each in Pipeline().run()]
         result = diagnosis(timings)
         assert result.frames == 0
         assert any("ended_ns" in text for text in result.unknown)
@@ -369,14 +367,14 @@ class TestWhatIsNotKnown:
 )
 def test_a_record_with_absurd_times_raises_nothing(changes: dict[str, object]) -> None:
     timings = Pipeline().run()
-    odd = dataclasses.replace(timings[100], **changes)  # type: ignore[arg-type]
+    odd = timings[100]._replace(**changes)  # type: ignore[arg-type]
     assert diagnosis([*timings, odd]).frames >= FRAMES
 
 
 def test_processes_of_several_machines_are_kept_apart() -> None:
     """Each has its own steady clock, so that their times cannot be compared."""
     timings = [
-        dataclasses.replace(each, clock_id=CLOCK_ID + 1, ended_ns=each.ended_ns - ns(4e6))
+        each._replace(clock_id=CLOCK_ID + 1, ended_ns=each.ended_ns - ns(4e6))
         if each.stage == "decode"
         else each
         for each in Pipeline().run()
