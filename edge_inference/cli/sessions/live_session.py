@@ -28,7 +28,7 @@ class LiveSession:
     ) -> None:
         self.container = container
         self.namespace = namespace
-        self._on_message = on_message
+        self._invalid = InvalidMessages(on_message)
         self._observer: Any = container.load(_OBSERVER, ()).node
         self._spinner = threading.Thread(target=container.spin, name="executor", daemon=True)
 
@@ -38,7 +38,7 @@ class LiveSession:
         Raises ConfigError for a topic that is not one of a pipeline.
         """
         name = topic if topic.startswith("/") else f"{self.namespace}/{topic}"
-        self._observer.subscribe(name, callback, self._report)
+        self._observer.subscribe(name, callback, self._invalid.add)
 
     def start(self) -> None:
         """Start receiving."""
@@ -49,9 +49,34 @@ class LiveSession:
         self.container.stop()
         if self._spinner.is_alive():
             self._spinner.join()
+        self._invalid.finish()
 
-    def _report(self, error: EdgeInferenceError) -> None:
-        self._on_message(str(error))
+
+class InvalidMessages:
+    """Reports messages that were refused: the first of each kind, and last how many there were.
+
+    A broken or hostile publisher sends hundreds a second.
+    """
+
+    MAX_KINDS = 10
+
+    def __init__(self, on_message: Callable[[str], None]) -> None:
+        self._on_message = on_message
+        self._kinds: set[str] = set()
+        self._count = 0
+
+    def add(self, error: EdgeInferenceError) -> None:
+        """Count an error, and report it if it is the first one about its field."""
+        self._count += 1
+        kind = str(error).partition(" expected ")[0]
+        if kind not in self._kinds and len(self._kinds) < self.MAX_KINDS:
+            self._kinds.add(kind)
+            self._on_message(str(error))
+
+    def finish(self) -> None:
+        """Report the number, where some were not reported by themselves."""
+        if self._count > len(self._kinds):
+            self._on_message(f"{self._count} messages were invalid, and ignored")
 
 
 @contextmanager
