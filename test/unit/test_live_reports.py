@@ -1,8 +1,8 @@
-"""How a command reports the invalid messages of a running pipeline."""
+"""What a command says of a running pipeline: invalid messages, and frames that stop coming."""
 
 from __future__ import annotations
 
-from edge_inference.cli.sessions.live_session import InvalidMessages
+from edge_inference.cli.sessions.live_session import FrameGaps, InvalidMessages
 from edge_inference.errors import InputError
 
 
@@ -37,3 +37,20 @@ def test_a_single_one_needs_no_number() -> None:
     invalid.finish()
     InvalidMessages(texts.append).finish()
     assert texts == ["StageTiming: queue_ms: expected a number, got nan"]
+
+
+def test_frames_that_stop_coming() -> None:
+    gaps = FrameGaps()
+    assert gaps.silent_s(100.0) is None  # none has come at all; that is said otherwise
+    for now_s in (0.0, 0.1, 0.2):
+        gaps.note(now_s)
+    assert gaps.silent_s(2.1) is None
+    assert gaps.silent_s(5.2) == 5.0
+
+
+def test_a_slow_source_is_not_silent() -> None:
+    gaps = FrameGaps()
+    gaps.note(0.0)
+    gaps.note(3.0)
+    assert gaps.silent_s(11.0) is None
+    assert gaps.silent_s(13.0) == 10.0
