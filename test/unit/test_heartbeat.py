@@ -76,6 +76,8 @@ class TestHoldDetector:
             (95.0, 1, 60.0, 80.0, 75.0, 10.0, False),
             # It woke late, and waited for no core; nothing of the process ran.
             (95.0, 9, 0.1, 0.2, 0.0, 0.1, True),
+            # It missed two, for one of which it waited for a core.
+            (35.0, 3, 10.0, 0.1, 5.0, 20.0, False),
             # The same, but the process ran: the machine did not give this thread a core.
             (95.0, 9, 0.1, 60.0, 5.0, 80.0, False),
         ],
