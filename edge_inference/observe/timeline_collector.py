@@ -18,6 +18,7 @@ from edge_inference.observe.frame_timeline import (
     FrameTimeline,
     as_incomplete,
     join_way,
+    rounding_ms,
     share_clock,
 )
 
@@ -160,6 +161,7 @@ def _find_before(entries: list[_Entry], way: list[_Entry]) -> _Entry | None:
     if way[0].is_reported:
         return way[0].before
     first = way[0].timing
+    arrived_ns = first.arrived_ns + rounding_ms(first) * 1e6
     known = STAGES_BEFORE.get(first.stage)
     best: _Entry | None = None
     for entry in entries:
@@ -176,7 +178,7 @@ def _find_before(entries: list[_Entry], way: list[_Entry]) -> _Entry | None:
             # Then only the names of the stages tell the order.
             if is_expected and best is None:
                 best = entry
-        elif timing.ended_ns <= first.arrived_ns and (
+        elif timing.ended_ns <= arrived_ns and (
             best is None
             or not share_clock(best.timing, first)
             or _nearness(timing, first) > _nearness(best.timing, first)

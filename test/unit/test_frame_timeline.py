@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,6 +17,7 @@ from edge_inference.observe.frame_timeline import (
     SegmentKind,
     join_timings,
 )
+from edge_inference.observe.timeline_collector import TimelineCollector
 from timeline_cases import CLOCK, EPOCH_NS, MS, perception, timing
 
 
@@ -44,6 +46,22 @@ def test_the_segments_of_a_frame_from_capture_to_publication() -> None:
     assert timeline.sum_ms == pytest.approx(40.0)
     assert (timeline.stamp_ns, timeline.frame_id, timeline.dropped) == (EPOCH_NS, "cam", "")
     assert timeline.last.stage == "decode"
+
+
+def test_a_long_time_in_a_message_is_rounded() -> None:
+    """The next stage arrives 2 us after the end; 400 s as float32 are up to 16 us too long."""
+    first = timing("preprocess", 0, 1, 2)
+    process_ms = float(np.float32(400_000.02))
+    assert process_ms > 400_000.02 + 0.002
+    second = replace(timing("inference", 2.002, 2.002, 400_002.022), process_ms=process_ms)
+    timeline = join_timings([first, second])
+    assert timeline.clock_fault == ""
+    assert written(timeline)[3] == ("transport", "inference", 0.0)
+    collector = TimelineCollector()
+    for each in (first, second):
+        collector.add(each, 0)
+    (found,) = collector.finish()
+    assert [each.stage for each in found.stages] == ["preprocess", "inference"]
 
 
 @given(
