@@ -15,7 +15,7 @@ from edge_inference.errors import InputError, TensorError
 from edge_inference.observe.streaming.block_bootstrap import (
     MIN_BLOCKS,
     bootstrap_interval,
-    student_quantile,
+    expanded_tail,
 )
 from edge_inference.observe.streaming.streaming_agreement import (
     PublishedResult,
@@ -363,9 +363,11 @@ def test_a_statistic_that_some_resamples_lack_has_no_interval() -> None:
 
 
 @pytest.mark.parametrize(
-    ("probability", "degrees", "table"),
-    [(0.975, 5, 2.5706), (0.975, 9, 2.2622), (0.975, 30, 2.0423), (0.95, 5, 2.0150)],
+    ("blocks", "level", "student"),
+    [(6, 0.95, 2.570582), (10, 0.95, 2.262157), (31, 0.95, 2.042272), (6, 0.9, 2.015048)],
 )
-def test_quantiles_of_student(probability: float, degrees: int, table: float) -> None:
-    assert student_quantile(probability, degrees) == pytest.approx(table, rel=0.005)
-    assert math.isclose(student_quantile(1 - probability, degrees), -table, rel_tol=0.005)
+def test_few_blocks_expand_the_interval(blocks: int, level: float, student: float) -> None:
+    """By the printed quantile of Student's distribution with a degree of freedom less."""
+    normal = math.sqrt(blocks / (blocks - 1)) * student
+    expected = math.erfc(normal / math.sqrt(2)) / 2
+    assert expanded_tail(blocks, level) == pytest.approx(expected, rel=1e-4)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge_inference.observe.targets.incomplete_beta import (
+from edge_inference.observe.incomplete_beta import (
     beta_quantile,
     incomplete_beta,
     student_quantile,
