@@ -13,6 +13,7 @@ from attribution_simulation import (
     PID,
     STAGES,
     START_NS,
+    USUAL_MS,
     Extra,
     Pipeline,
     holds_in,
@@ -79,6 +80,9 @@ def test_nothing_in_a_clean_window(seed: int) -> None:
     result = diagnosis(Pipeline().run(seed=seed))
     assert not result.findings
     assert result.frames == FRAMES
+    # From the end of the first stage of the first frame, to that of the last one of the last.
+    length_ms = (FRAMES - 1) * PERIOD_MS + USUAL_MS["inference"] + USUAL_MS["decode"]
+    assert result.window_s == pytest.approx(length_ms / 1e3, abs=0.002)
     assert result.summary.startswith("nothing held the 120 frames")
 
 
@@ -91,6 +95,19 @@ def test_a_wait_in_the_queue_is_charged_to_what_held_the_stage() -> None:
     # 80 ms in each third frame, and the frames that wait behind it or are superseded.
     assert found[0].ms > 80 / 3
     assert found[0].frames > FRAMES / 3
+
+
+def test_a_wait_is_charged_once_and_for_no_longer_than_it_took() -> None:
+    """A frame is 12 ms late; with 20 ms between two that take 15, the next ones have to wait."""
+    timings = Pipeline().run(
+        lambda frame, stage: Extra(blocked=12.0 * (stage == "inference" and frame % 4 == 0)),
+        period_ms=20.0,
+    )
+    (found,) = diagnosis(timings).findings
+    assert (found.cause, found.subject) == (Cause.WAITING, "/ai/inference")
+    spare_ms = 20.0 - 1.015 * USUAL_MS["inference"]
+    waits = (12.0, 12.0 - spare_ms, 12.0 - 2 * spare_ms)
+    assert found.ms == pytest.approx(sum(waits) / 4, rel=0.08)
 
 
 def test_a_stage_that_is_too_slow_is_named_without_a_fault() -> None:
