@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from edge_inference.core.runtime.latency import StageTiming
 from edge_inference.observe.frame_timeline import (
@@ -28,7 +28,7 @@ LAST_STAGES = frozenset({"decode", "overlay", "voice_activity", "command"})
 _Key = tuple[str, str, int]
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class _Entry:
     timing: StageTiming
     key: _Key
@@ -38,7 +38,7 @@ class _Entry:
     #: The stage before, in the timeline that was reported.
     before: _Entry | None = None
     #: Nodes after this one, in the timelines that were reported.
-    receivers: set[str] = field(default_factory=set)
+    receivers: tuple[str, ...] = ()
 
 
 class TimelineCollector:
@@ -194,7 +194,7 @@ def _nearness(before: StageTiming, timing: StageTiming) -> tuple[bool, int]:
 
 def _report(way: list[_Entry]) -> FrameTimeline:
     for before, entry in itertools.pairwise(way):
-        before.receivers.add(entry.timing.node)
+        before.receivers += (entry.timing.node,)
         entry.before = before
     for entry in way:
         entry.is_reported = True
