@@ -70,15 +70,19 @@ class ThreadTimes:
         """Return the totals of the calling thread, which must be the one that made this."""
         # One after the other, so that the CPU time between two readings is at most the time.
         at_ns, cpu_ns = time.monotonic_ns(), time.thread_time_ns()
-        run_queue_ns = None
-        if self._file is not None:
-            try:
-                run_queue_ns = int(os.pread(self._file, _SCHEDSTAT_BYTES, 0).split(None, 2)[1])
-            except (OSError, ValueError, IndexError):
-                run_queue_ns = None  # some sandboxes have the file without its numbers
+        run_queue_ns = self.run_queue_ns()
         used = resource.getrusage(resource.RUSAGE_THREAD)
         faults = used.ru_minflt + used.ru_majflt
         return ThreadUse(at_ns, cpu_ns, run_queue_ns, faults)
+
+    def run_queue_ns(self) -> int | None:
+        """Return how long the thread that made this has waited for a core; None if unknown."""
+        if self._file is None:
+            return None
+        try:
+            return int(os.pread(self._file, _SCHEDSTAT_BYTES, 0).split(None, 2)[1])
+        except (OSError, ValueError, IndexError):
+            return None  # some sandboxes have the file without its numbers
 
 
 @functools.cache
