@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from edge_inference.cli.compare.streaming_comparison import StreamingComparison, StreamingRow
-from edge_inference.cli.perception.summary_table import new_table
+from edge_inference.cli.perception.summary_table import new_table, print_table
 from edge_inference.observe.streaming.streaming_agreement import ScoreDifference, StreamingScore
 
 _PIPE_WIDTH = 140
@@ -38,7 +38,7 @@ def print_streaming(comparison: StreamingComparison, stream: TextIO) -> None:
     for row in comparison.rows:
         if row.score is not None:
             table.add_row(*_cells(comparison, row, row.score, has_labels))
-    console.print(table)
+    print_table(console, table)
     for line in _footnotes(comparison):
         console.print(Text(line), soft_wrap=True)
 
