@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -12,10 +11,9 @@ from hypothesis import strategies as st
 
 from edge_inference.core.results import Classification, DepthMap, Detections, Result, Segmentation
 from edge_inference.errors import InputError, TensorError
-from edge_inference.observe.streaming.block_bootstrap import (
+from edge_inference.observe.statistics.block_bootstrap import (
     MIN_BLOCKS,
     bootstrap_interval,
-    expanded_tail,
 )
 from edge_inference.observe.streaming.streaming_agreement import (
     PublishedResult,
@@ -361,14 +359,3 @@ def test_a_statistic_that_some_resamples_lack_has_no_interval() -> None:
     blocks[0] = 1
     with np.errstate(invalid="ignore"):
         assert bootstrap_interval(blocks, _share) is None
-
-
-@pytest.mark.parametrize(
-    ("blocks", "level", "student"),
-    [(6, 0.95, 2.570582), (10, 0.95, 2.262157), (31, 0.95, 2.042272), (6, 0.9, 2.015048)],
-)
-def test_few_blocks_expand_the_interval(blocks: int, level: float, student: float) -> None:
-    """By the printed quantile of Student's distribution with a degree of freedom less."""
-    normal = math.sqrt(blocks / (blocks - 1)) * student
-    expected = math.erfc(normal / math.sqrt(2)) / 2
-    assert expanded_tail(blocks, level) == pytest.approx(expected, rel=1e-4)

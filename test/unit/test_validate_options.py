@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from edge_inference.cli.validate.scenario_process import RunRequest
 from edge_inference.cli.validate.scenario_runs import group_by_run, run_scenarios
 from edge_inference.cli.validate.validation import ValidateOptions
 from edge_inference.cli.validate.verdict_table import print_verdicts
-from edge_inference.observe.targets.intervals import Interval
+from edge_inference.observe.statistics.intervals import Interval
 from edge_inference.observe.targets.target_file import Scenario
 from edge_inference.observe.targets.verdict import judge
 from target_kit import target, write
@@ -141,3 +142,33 @@ def test_the_table_says_a_common_reason_once() -> None:
     assert row[-len(shown.split()) :] == shown.split()
     assert "NOT MEASURED (not required): no stage" in text
     assert "0 PASS, 0 FAIL, 1 INCONCLUSIVE, 3 NOT MEASURED; 1 of 4 not required" in text
+
+
+class Terminal(io.StringIO):
+    """A terminal; rich takes its width from COLUMNS."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("columns", [80, 160])
+def test_verdicts_are_readable_on_any_terminal(
+    columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("TERM", "xterm")
+    age = target("age_ms", "inference", statistic="p95", bound=100.0)
+    stream = Terminal()
+    print_verdicts(
+        [
+            judge("vision", age, Interval(12.25, 11.5, 13.75, 400, 400)),
+            judge("vision", target("power_w"), "no sensor reports the power"),
+        ],
+        stream,
+    )
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", stream.getvalue())
+    text = " ".join(shown.split())
+    for words in ("12.25", "11.5 to 13.75", "400", "+87.75", "PASS"):
+        assert words in text
+    assert "NOT MEASURED: no sensor reports the power" in text
+    assert max(map(len, shown.splitlines())) <= columns

@@ -7,7 +7,8 @@ from typing import TextIO
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
+from rich.padding import Padding
+from rich.table import Column, Table
 from rich.text import Text
 
 from edge_inference.cli.perception.run_summary import ResultCounts, RunSummary
@@ -19,6 +20,9 @@ from edge_inference.observe.clock_faults import count_clock_faults, describe_clo
 END_TO_END = "source to result"
 _MAX_LABELS = 8
 _PIPE_WIDTH = 100
+_UNLIMITED_WIDTH = 10_000
+#: Characters in which a column that may wrap is still readable.
+_WRAPPED_WIDTH = 24
 
 
 def print_summary(summary: RunSummary, stream: TextIO) -> None:
@@ -30,8 +34,8 @@ def print_on(summary: RunSummary, console: Console) -> None:
     """Write the summary on a rich console."""
     console.print(_headline(summary), soft_wrap=True, highlight=False)
     if summary.results:
-        console.print(_figures_table(summary))
-        console.print(segments_table(summary.stages, summary.end_to_end))
+        print_table(console, _figures_table(summary))
+        print_table(console, segments_table(summary.stages, summary.end_to_end))
     for line in _footnotes(summary):
         console.print(Text(line), soft_wrap=True)
 
@@ -126,6 +130,35 @@ def new_table(first: str, *others: str) -> Table:
     for name in others:
         table.add_column(name, justify="right", no_wrap=True)
     return table
+
+
+def print_table(console: Console, table: Table) -> None:
+    """Print a table, or on a narrow terminal each row as lines, so that no figure is cut off.
+
+    A column that may wrap needs some characters only.
+    """
+    wide = console.options.update(max_width=_UNLIMITED_WIDTH)
+
+    def width_of(column: Column) -> int:
+        cells = (column.header, *column.cells)
+        widest = max(console.measure(cell, options=wide).maximum for cell in cells)
+        return widest if column.no_wrap else min(widest, _WRAPPED_WIDTH)
+
+    if sum(width_of(column) + 2 for column in table.columns) <= console.width:
+        console.print(table)
+        return
+    headers = [str(column.header) for column in table.columns[1:]]
+    console.print()
+    for name, *figures in zip(*(column.cells for column in table.columns), strict=True):
+        console.print(name)
+        shown = [
+            Text.assemble(f"{header} ", figure if isinstance(figure, Text) else str(figure))
+            for header, figure in zip(headers, figures, strict=True)
+            if str(figure)
+        ]
+        if shown:
+            console.print(Padding(Text(", ").join(shown), (0, 0, 0, 4)))
+    console.print()
 
 
 def _figures(percentiles: Percentiles) -> list[str]:

@@ -17,6 +17,7 @@ from edge_inference.cli.perception.summary_table import (
     format_counts,
     format_milliseconds,
     new_table,
+    print_table,
 )
 from edge_inference.core.runtime.latency import Percentiles
 from edge_inference.observe.profiling.pipeline_record import ProcessSummary, StageSummary
@@ -53,9 +54,9 @@ def print_stages(report: PipelineReport, stream: TextIO, as_json: bool) -> None:
         color_system="auto" if is_terminal else None,
     )
     console.print(Text(f"{report.name}: {report.seconds:.1f} s"), soft_wrap=True)
-    console.print(_stage_table(report))
+    print_table(console, _stage_table(report))
     if report.threads:
-        console.print(_thread_table(report))
+        print_table(console, _thread_table(report))
     for line in _footnotes(report):
         console.print(Text(line), soft_wrap=True)
 

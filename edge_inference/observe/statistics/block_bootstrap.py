@@ -16,21 +16,19 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_inference.observe.incomplete_beta import student_quantile
+from edge_inference.observe.statistics.incomplete_beta import student_quantile
 
 #: The extremes of fewer blocks contain the median with less than 95 %: 1 - 2 ** (1 - n).
 MIN_BLOCKS = 6
 _RESAMPLES = 4000
 _SEED = 20200817
 
-Interval = tuple[float, float]
-
 
 def bootstrap_interval(
     blocks: NDArray[np.float64],
     statistic: Callable[[NDArray[np.float64]], NDArray[np.float64]],
     level: float = 0.95,
-) -> Interval | None:
+) -> tuple[float, float] | None:
     """Return the confidence interval of a statistic of summed counts.
 
     ``blocks`` are the counts ``(N, K)`` of each block; ``statistic`` maps sums ``(R, K)`` to values
@@ -45,12 +43,11 @@ def bootstrap_interval(
     values = statistic(weights.astype(np.float64) @ blocks)
     if np.isnan(values).any():
         return None
-    tail = expanded_tail(count, level)
+    tail = _expanded_tail(count, level)
     low, high = np.quantile(values, [tail, 1 - tail])
     return float(low), float(high)
 
 
-def expanded_tail(count: int, level: float) -> float:
-    """Return the share of resamples below an interval from ``count`` blocks, and above it."""
+def _expanded_tail(count: int, level: float) -> float:
     quantile = student_quantile((1 + level) / 2, count - 1)
     return NormalDist().cdf(-math.sqrt(count / (count - 1)) * quantile)
