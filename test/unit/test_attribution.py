@@ -97,6 +97,27 @@ def test_a_wait_in_the_queue_is_charged_to_what_held_the_stage() -> None:
     assert found[0].frames > FRAMES / 3
 
 
+def test_a_worker_that_is_free_and_does_not_run_waits_for_a_core() -> None:
+    timings = [
+        StageTiming(
+            "decode",
+            "/ai/decode",
+            queue_ms=12.0 if third(frame) else 0.05,
+            process_ms=3.0,
+            age_ms=None,
+            stamp_ns=frame + 1,
+            ended_ns=START_NS + ns(40.0 * frame),
+            clock_id=CLOCK_ID,
+            cpu_ms=3.0,
+            run_queue_ms=0.0,
+        )
+        for frame in range(60)
+    ]
+    (found,) = diagnosis(timings).findings
+    assert (found.cause, found.subject) == (Cause.BUSY_CORE, "/ai/decode")
+    assert found.ms == pytest.approx(12.0 / 3)
+
+
 def test_a_wait_is_charged_once_and_for_no_longer_than_it_took() -> None:
     """A frame is 12 ms late; with 20 ms between two that take 15, the next ones have to wait."""
     timings = Pipeline().run(
