@@ -45,6 +45,11 @@ def is_regular_file(file: Path) -> bool:
     return os.path.isfile(file)  # noqa: PTH113 - Path.is_file raises for some of these names
 
 
+def is_there(file: Path) -> bool:
+    """Tell whether a file or folder exists. False for an invalid name or a forbidden folder."""
+    return os.path.exists(file)  # noqa: PTH110 - Path.exists raises for some of these names
+
+
 def read_bytes(file: Path, max_bytes: int) -> bytes:
     """Return the content of a regular file of at most ``max_bytes``. Raises OSError."""
     with open_regular_file(file, max_bytes) as stream:

@@ -1,4 +1,4 @@
-"""Describes why a file cannot be written, with a hint."""
+"""Checks whether a file can be written, and describes why not, with a hint."""
 
 from __future__ import annotations
 
@@ -7,9 +7,30 @@ import resource
 import tempfile
 from pathlib import Path
 
+from edge_inference.errors import ConfigError
+
 NO_SPACE_ERRNOS = (errno.ENOSPC, errno.EDQUOT)
 NO_PERMISSION_ERRNOS = (errno.EROFS, errno.EACCES, errno.EPERM)
 _PROBE_BYTES = 1 << 20
+
+
+def check_output_file(file: Path, option: str) -> None:
+    """Raise ConfigError if a file could not be written later; ``option`` names it in the error."""
+    folder = file.absolute().parent
+    try:
+        if file.is_dir():
+            raise ConfigError(f"{option} {file}: expected the name of a file, got a folder")
+        if not folder.is_dir():
+            raise ConfigError(f"{option} {file}: its folder does not exist; make it first")
+        if file.exists():
+            file.open("ab").close()
+        else:
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+    except OSError as error:
+        raise ConfigError(
+            f"{option} {file}: cannot be written ({describe_write_error(error)})"
+        ) from error
 
 
 def describe_write_error(error: OSError) -> str:

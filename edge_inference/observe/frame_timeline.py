@@ -160,6 +160,11 @@ def share_clock(one: StageTiming, other: StageTiming) -> bool:
     return one.clock_id == other.clock_id != 0 and one.ended_ns > 0 and other.ended_ns > 0
 
 
+def rounding_ms(timing: StageTiming) -> float:
+    """Return by how much the arrival may be wrong, because messages have durations as float32."""
+    return _in_stage_ms(timing) * _FLOAT32_ERROR
+
+
 def _segments_of(timing: StageTiming, transport_ms: float | None) -> list[Segment]:
     stage, node = timing.stage, timing.node
     segments = [Segment(SegmentKind.TRANSPORT, stage, node, transport_ms)]
@@ -184,7 +189,8 @@ def _transport(before: StageTiming | None, timing: StageTiming) -> tuple[float |
     With it comes the fault of the clocks that makes it unknown, or an empty text.
     """
     if before is not None and share_clock(before, timing):
-        return _check((timing.arrived_ns - before.ended_ns) / 1e6, 0.0, STEADY_CLOCK)
+        ms, tolerance_ms = (timing.arrived_ns - before.ended_ns) / 1e6, rounding_ms(timing)
+        return _check(ms, tolerance_ms, STEADY_CLOCK)
     if timing.age_ms is None or (before is not None and before.age_ms is None):
         return None, ""
     arrived_ms = timing.age_ms - _in_stage_ms(timing)

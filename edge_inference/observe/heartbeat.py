@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from edge_inference.core.runtime.process_statistics import Hold
-from edge_inference.core.runtime.thread_times import ThreadTimes
+from edge_inference.core.runtime.thread_times import RunQueue
 from edge_inference.errors import EdgeInferenceError
 
 #: Time between two heartbeats. Each costs 10 to 45 us, most of it for waking the thread.
@@ -112,8 +112,7 @@ class Heartbeat:
 
     def _run(self) -> None:
         try:
-            clocks = _ThreadClocks(self._timer)
-            with clocks:
+            with _ThreadClocks(self._timer) as clocks:
                 detector = HoldDetector(clocks, self._timer.first_ns)
                 while expired := clocks.wait():
                     if (hold := detector.beat(expired)) is not None:
@@ -175,11 +174,18 @@ class KernelTimer:
         self._set(self._file, self._ABSOLUTE, ctypes.byref(spec), None)
 
 
-class _ThreadClocks(ThreadTimes):
+class _ThreadClocks:
     """The clocks of the thread that makes it."""
 
     def __init__(self, timer: KernelTimer) -> None:
-        super().__init__()
+        self._run_queue = RunQueue()
         self.wait = timer.wait
         self.now_ns = time.monotonic_ns
         self.process_cpu_ns = time.process_time_ns
+        self.run_queue_ns = self._run_queue.read_ns
+
+    def __enter__(self) -> _ThreadClocks:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._run_queue.close()

@@ -44,8 +44,8 @@ class PipelineLatency:
         self._transports: dict[_Place, _Durations] = {}
         self._ends: dict[_Place, _End] = {}
 
-    def configure(self, window_s: float | None, deadline_ms: float | None) -> None:
-        """Change window and deadline; misses of the old deadline stay counted."""
+    def configure(self, window_s: float, deadline_ms: float | None) -> None:
+        """Change a window with an end, and the deadline; old misses stay counted."""
         self._log.window_s, self._log.deadline_ms = window_s, deadline_ms
 
     def add(self, timing: StageTiming, now_ns: int) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from edge_inference.core.runtime.latency import StageTiming
 from edge_inference.observe.frame_timeline import (
@@ -18,6 +18,7 @@ from edge_inference.observe.frame_timeline import (
     FrameTimeline,
     as_incomplete,
     join_way,
+    rounding_ms,
     share_clock,
 )
 
@@ -27,7 +28,7 @@ LAST_STAGES = frozenset({"decode", "overlay", "voice_activity", "command"})
 _Key = tuple[str, str, int]
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class _Entry:
     timing: StageTiming
     key: _Key
@@ -37,7 +38,7 @@ class _Entry:
     #: The stage before, in the timeline that was reported.
     before: _Entry | None = None
     #: Nodes after this one, in the timelines that were reported.
-    receivers: set[str] = field(default_factory=set)
+    receivers: tuple[str, ...] = ()
 
 
 class TimelineCollector:
@@ -160,6 +161,7 @@ def _find_before(entries: list[_Entry], way: list[_Entry]) -> _Entry | None:
     if way[0].is_reported:
         return way[0].before
     first = way[0].timing
+    arrived_ns = first.arrived_ns + rounding_ms(first) * 1e6
     known = STAGES_BEFORE.get(first.stage)
     best: _Entry | None = None
     for entry in entries:
@@ -176,7 +178,7 @@ def _find_before(entries: list[_Entry], way: list[_Entry]) -> _Entry | None:
             # Then only the names of the stages tell the order.
             if is_expected and best is None:
                 best = entry
-        elif timing.ended_ns <= first.arrived_ns and (
+        elif timing.ended_ns <= arrived_ns and (
             best is None
             or not share_clock(best.timing, first)
             or _nearness(timing, first) > _nearness(best.timing, first)
@@ -192,7 +194,7 @@ def _nearness(before: StageTiming, timing: StageTiming) -> tuple[bool, int]:
 
 def _report(way: list[_Entry]) -> FrameTimeline:
     for before, entry in itertools.pairwise(way):
-        before.receivers.add(entry.timing.node)
+        before.receivers += (entry.timing.node,)
         entry.before = before
     for entry in way:
         entry.is_reported = True

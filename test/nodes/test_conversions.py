@@ -329,6 +329,24 @@ def test_timings_survive(figure: float | None) -> None:
     assert through(StageTimingAdapter(), sent) == sent
 
 
+@pytest.mark.parametrize(
+    ("age_ms", "waited_ms", "fault", "expected"),
+    [
+        (599_000.0, 0.0, "", (599_000.0, "")),
+        (601_000.0, 0.0, "", (None, "stamp_in_past")),
+        (601_000.0, 5_000.0, "", (601_000.0, "")),
+        (86_400_099.0, 0.0, "", (None, "stamp_in_past")),
+        (86_400_099.0, 0.0, "stamp_went_back", (None, "stamp_went_back")),
+    ],
+)
+def test_an_age_that_no_latency_can_be_is_a_clock_fault_whoever_sends_it(
+    age_ms: float, waited_ms: float, fault: str, expected: tuple[float | None, str]
+) -> None:
+    sent = latency.StageTiming("decode", "/other/decode", waited_ms, 2.0, age_ms, clock_fault=fault)
+    received = through(StageTimingAdapter(), sent)
+    assert (received.age_ms, received.clock_fault) == expected
+
+
 def test_all_figures_of_a_stage_survive() -> None:
     ends = [latency.Percentiles(p50=float(n), p99=n + 0.5) for n in range(1, 6)]
     published = latency.Percentiles(p50=8.0, p95=9.0, p99=10.0, max=11.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +25,8 @@ from edge_inference.cli.exit_status import UsageError
         ({"int8_mode": "fast", "precision": "fp32"}, "--int8-mode"),
         ({"json": "/no/such/folder/a.json"}, "its folder does not exist"),
         ({"html": "/"}, "got a folder"),
+        ({"r2b": "x" * 300}, "File name too long"),
+        ({"json": "a.txt", "html": "./a.txt"}, "--html ./a.txt: expected a file of its own"),
         (
             {"seconds": 700.0, "rates": (5.0,), "against": (("ort", "int8"),), "timeout_s": 2799},
             "at least 2800 s",
@@ -33,6 +36,22 @@ from edge_inference.cli.exit_status import UsageError
 def test_options_that_contradict_each_other(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=re.escape(message)):
         BenchmarkOptions("nanodet", **changes).check()
+
+
+def test_reports_may_share_a_device() -> None:
+    BenchmarkOptions("nanodet", json="/dev/null", html="/dev/null").check()
+
+
+def test_a_comparison_does_not_replace_what_it_compares(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before, after = tmp_path / "before.json", tmp_path / "after.json"
+    before.write_text("{}")
+    after.write_text("{}")
+    arguments = ["--compare", str(before), str(after), "--json", str(after)]
+    assert run(["benchmark", *arguments]) == 2
+    assert "expected a file of its own" in capsys.readouterr().err
+    assert after.read_text() == "{}"
 
 
 @pytest.mark.parametrize(

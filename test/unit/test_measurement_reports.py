@@ -370,3 +370,24 @@ def test_an_unknown_setting_is_left_out_of_the_environment() -> None:
     found = describe_environment(findings, lambda: {"cpu": "Cortex"})
     assert found.items() >= {**facts, "cpu": "Cortex"}.items()
     assert "cpu governor" not in found
+
+
+@pytest.mark.parametrize("name", ["[/bold]", "\x1b[31m\x07", ":smile:"])
+def test_names_in_a_report_do_not_control_the_terminal(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def report(other: str) -> BenchmarkReport:
+        return make_report(
+            environment={"cpu": "Cortex" + other},
+            candidates={name: {"sha256": "ab" * 32}},
+            results=(make_result(name, "20 Hz"),),
+            saturations={},
+            agreements={},
+        )
+
+    files = write(tmp_path / "a.json", report("")), write(tmp_path / "b.json", report("\x1b[2J"))
+    assert run(["benchmark", "--compare", *files, "--allow-different"]) == 0
+    out = capsys.readouterr().out
+    assert "\x1b" not in out and "\x07" not in out
+    assert r"Cortex\x1b[2J" in out
+    assert name in out or r"\x1b[31m\x07" in out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,13 @@ import pytest
 
 from edge_inference.cli.exit_status import UsageError
 from edge_inference.cli.profile.pipeline_options import PipelineProfileOptions, pipeline_arguments
+from edge_inference.cli.profile.profile_pipeline import _is_here
 from edge_inference.core.runtime.latency import StageTiming
 from edge_inference.core.runtime.process_statistics import Hold, ProcessStatistics
+from edge_inference.core.runtime.thread_times import clock_id
 from edge_inference.errors import ModelError, SourceError
 from edge_inference.observe.profiling.pipeline_record import PipelineRecord
+from edge_inference.observe.profiling.thread_meter import ThreadMeter
 
 MINE = """\
 name: mine
@@ -132,3 +136,40 @@ def test_too_many_timings_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(5):
         record.add_timing(timing("decode"))
     assert (len(record.timings), record.not_kept) == (2, 3)
+
+
+def test_names_without_end_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PipelineRecord, "MAX_STAGES", 3)
+    monkeypatch.setattr(PipelineRecord, "MAX_PROCESSES", 3)
+    record = PipelineRecord()
+    for number in range(5):
+        for _ in range(2):
+            record.add_timing(timing(f"stage{number}"))
+            record.add_statistics(ProcessStatistics((), number, 1, 0, 1, 0.0, 1.0, 0, 0))
+    assert [each.frames for each in record.stages(1.0)] == [2, 2, 2]
+    assert len(record.processes()) == 3
+    assert record.not_kept == 8
+
+
+def test_drop_reasons_without_end_are_bounded() -> None:
+    record = PipelineRecord()
+    for number in range(40):
+        record.add_timing(timing("decode", None, dropped=f"reason {number}"))
+    record.add_timing(timing("decode", None, dropped="superseded"))
+    record.add_timing(timing("decode", None, dropped="superseded"))
+    (stage,) = record.stages(1.0)
+    assert stage.drops["superseded"] == 2
+    assert stage.drops["other"] == 9
+    assert sum(stage.drops.values()) == 42
+
+
+@pytest.mark.parametrize(
+    ("reported", "is_here"), [(0.0, False), (1.0, True), (1.05, True), (2.0, False)]
+)
+def test_a_process_number_of_another_machine(reported: float, is_here: bool) -> None:
+    resident_mib = ThreadMeter(os.getpid()).resident_mib()
+    assert resident_mib is not None
+    entry = ProcessStatistics(
+        (), os.getpid(), clock_id(), 0, 1, 0.0, reported * resident_mib, 0, 0
+    )  # fmt: skip
+    assert _is_here(entry) == is_here

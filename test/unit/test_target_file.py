@@ -123,7 +123,7 @@ def test_errors_of_a_file(tmp_path: Path, text: str, words: str) -> None:
 
 def test_a_file_that_is_none(tmp_path: Path) -> None:
     assert "no such file" in refusal(tmp_path / "absent.yaml")
-    assert "no such file" in refusal(tmp_path)
+    assert "got a folder or a device" in refusal(tmp_path)
 
 
 def test_scenarios_by_name(tmp_path: Path) -> None:

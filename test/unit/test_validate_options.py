@@ -30,8 +30,10 @@ ONE = "- {what: age_ms, where: decode, max: 5}"
         (["--live", "--pipeline", "perception"], "--pipeline: --live judges"),
         (["--live", "--source", "x.mp4"], "--source: --live judges"),
         (["--namespace", "ai"], "--namespace is for --live"),
-        (["--junit", "no/such/folder/x.xml"], "there is no such folder"),
-        (["--junit", "."], "expected a file, got a folder"),
+        (["--pipeline", "percepton"], "scenario a: unknown pipeline 'percepton'"),
+        (["--junit", "no/such/folder/x.xml"], "its folder does not exist"),
+        (["--junit", "x" * 300], "cannot be written (File name too long)"),
+        (["--junit", "."], "got a folder"),
         (["--seconds", "0.5"], "from 1 to 86400"),
         (["--pipeline", ""], "expected a name, got an empty text"),
     ],
@@ -55,9 +57,24 @@ def test_an_invalid_file_is_no_failed_target(
     assert str(file) in capsys.readouterr().err
 
 
-def test_unknown_names(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["validate", "specificatoin"]) == 2
-    assert "config/targets/specificatoin.yaml: no such file" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("specificatoin", "no shipped targets of this name; did you mean 'specification'?"),
+        ("x" * 300, "no shipped targets of this name; known: specification"),
+        ("x" * 300 + ".yaml", "no such file"),
+        ("absent.yaml", "no such file"),
+        ("/dev/null", "got a folder or a device"),
+        (".", "got a folder or a device"),
+    ],
+)
+def test_names_of_no_file_of_targets(
+    name: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["validate", name]) == 2
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1
 
 
 def test_a_file_without_a_scenario_for_a_running_pipeline(

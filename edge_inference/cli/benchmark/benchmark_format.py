@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from edge_inference.cli.perception.summary_table import new_table
+from edge_inference.core.text_line import one_line
 from edge_inference.observe.benchmark.benchmark_report import (
     ENGINE,
     BenchmarkReport,
@@ -20,6 +21,7 @@ from edge_inference.observe.benchmark.saturation import Saturation
 from edge_inference.observe.statistics.latency_figures import MINIMUM_SAMPLES
 
 _PIPE_WIDTH = 140
+_MAX_LINE = 4000
 _LEVELS = {
     "engine": "the engine alone: bare inference, without preprocessing, queues and ROS",
     "pipeline": "the whole pipeline: from capture to result",
@@ -29,24 +31,25 @@ _LEVELS = {
 def print_report(report: BenchmarkReport, stream: TextIO) -> None:
     """Print the figures of every candidate under every load, and what was not measured."""
     console = _console(stream)
-    console.print(Text(_headline(report)), soft_wrap=True)
+    console.print(_text(_headline(report)), soft_wrap=True)
     if report.results:
         console.print(_table(report))
     for line in _footnotes(report):
-        console.print(Text(line), soft_wrap=True)
+        console.print(_text(line), soft_wrap=True)
 
 
 def print_comparisons(comparisons: Sequence[ReportComparison], stream: TextIO) -> None:
     """Print the changes of each comparison, with the method."""
     console = _console(stream)
     for comparison in comparisons:
-        console.print(Text(f"\n{comparison.other} against {comparison.base}"), soft_wrap=True)
+        console.print()
+        console.print(_text(f"{comparison.other} against {comparison.base}"), soft_wrap=True)
         console.print(_change_table(comparison.changes))
-        console.print(Text(f"method: {comparison.method}; 95 % intervals"), soft_wrap=True)
+        console.print(_text(f"method: {comparison.method}; 95 % intervals"), soft_wrap=True)
         for text in comparison.differences:
-            console.print(Text(f"not alike: {text}"), soft_wrap=True)
+            console.print(_text(f"not alike: {text}"), soft_wrap=True)
         for note in (*comparison.notes, *_untested(comparison.changes)):
-            console.print(Text(note), soft_wrap=True)
+            console.print(_text(note), soft_wrap=True)
 
 
 def format_number(value: float | None) -> str:
@@ -91,6 +94,11 @@ def describe_saturation(name: str, saturation: Saturation) -> str:
     )
 
 
+def _text(value: str) -> Text:
+    """Return a text that may come from a file; it must not control the terminal."""
+    return Text(one_line(value, _MAX_LINE))
+
+
 def _console(stream: TextIO) -> Console:
     is_terminal = stream.isatty()
     return Console(
@@ -98,6 +106,8 @@ def _console(stream: TextIO) -> Console:
         width=None if is_terminal else _PIPE_WIDTH,
         color_system="auto" if is_terminal else None,
         highlight=False,
+        markup=False,
+        emoji=False,
     )
 
 
@@ -116,8 +126,8 @@ def _table(report: BenchmarkReport) -> Table:
     for result in report.results:
         latency = result.latency
         table.add_row(
-            result.candidate,
-            result.load,
+            _text(result.candidate),
+            _text(result.load),
             str(result.frames),
             format_number(result.rate_hz),
             f"{result.drop_share:.1%}",
@@ -166,8 +176,8 @@ def _change_table(changes: Sequence[FigureChange]) -> Table:
     for change in changes:
         unit = f" {change.unit}" if change.unit else ""
         table.add_row(
-            change.candidate,
-            change.load,
+            _text(change.candidate),
+            _text(change.load),
             change.figure,
             f"{format_number(change.base)}{unit}",
             f"{format_number(change.other)}{unit}",

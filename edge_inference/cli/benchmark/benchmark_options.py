@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from edge_inference.cli.exit_status import UsageError
 from edge_inference.cli.perception.run_options import check_int8_mode
 from edge_inference.cli.perception.source import SourceKind, source_kind
+from edge_inference.core.bounded_file import is_regular_file
+from edge_inference.core.disk import check_output_file
+from edge_inference.errors import ConfigError
 from edge_inference.observe.benchmark.benchmark_report import ENGINE, PIPELINE
 
 DEFAULT_SECONDS = 10.0
@@ -89,14 +93,26 @@ class BenchmarkOptions:
                 f"--seconds {self.seconds:g}: this takes at least {self.least_s:.0f} s, and the "
                 f"command ends after --timeout-s {self.timeout_s}; raise that, or 0 for no limit"
             )
-        for flag, name in (("--json", self.json), ("--html", self.html), ("--r2b", self.r2b)):
-            if name is not None:
-                check_output_file(flag, Path(name))
+        check_reports({"--json": self.json, "--html": self.html, "--r2b": self.r2b})
 
 
-def check_output_file(flag: str, file: Path) -> None:
-    """Raise UsageError if a file could not be written later, before anything is measured."""
-    if file.is_dir():
-        raise UsageError(f"{flag} {file}: expected the name of a file, got a folder")
-    if not file.absolute().parent.is_dir():
-        raise UsageError(f"{flag} {file}: its folder does not exist")
+def check_reports(reports: Mapping[str, str | None], inputs: Sequence[str] = ()) -> None:
+    """Raise UsageError if a report could not be written later, before anything is measured.
+
+    ``reports`` are files by option, None for one that is not wanted. Each is a file of its own, and
+    none of ``inputs``.
+    """
+    taken = {Path(name).resolve(): name for name in inputs}
+    for flag, name in reports.items():
+        if name is None:
+            continue
+        file = Path(name)
+        try:
+            check_output_file(file, flag)
+        except ConfigError as error:
+            raise UsageError(str(error)) from error
+        # Devices take anything.
+        other = taken.get(file.resolve()) if is_regular_file(file) or not file.exists() else None
+        if other is not None:
+            raise UsageError(f"{flag} {name}: expected a file of its own, got that of {other}")
+        taken[file.resolve()] = flag

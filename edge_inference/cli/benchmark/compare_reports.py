@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_inference.cli.benchmark.benchmark_format import format_change, print_comparisons
-from edge_inference.cli.benchmark.benchmark_options import check_output_file
+from edge_inference.cli.benchmark.benchmark_options import check_reports
 from edge_inference.cli.exit_status import EXIT_FAILED, UsageError, print_error
 from edge_inference.core.disk import describe_write_error
 from edge_inference.errors import ConfigError
@@ -36,8 +36,7 @@ def compare_files(
     """
     if html is not None:
         raise UsageError("--html is the report of a measurement; omit it with --compare")
-    if json_file is not None:
-        check_output_file("--json", Path(json_file))
+    check_reports({"--json": json_file}, (base, other))
     reports = read_report(Path(base)), read_report(Path(other))
     if find_differences(*reports) and not allow_different:
         try:

@@ -19,7 +19,7 @@ Without --pipeline the pipeline that runs on this robot is observed through its 
 The causes are ranked by how much longer a frame took because of them, each with its
 evidence and what to do; docs/diagnosing.md explains them.
 
-exit codes: 0 nothing held the frames up; 3 something did; 1 nothing arrived, or it
+exit codes: 0 nothing held the frames up; 3 something did, or they stopped; 1 nothing arrived, or it
 failed; 2 wrong usage; 130 interrupted."""
 
 

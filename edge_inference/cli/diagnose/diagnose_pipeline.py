@@ -31,8 +31,9 @@ _FIRST_S = 10.0
 def diagnose_pipeline(options: DiagnoseOptions) -> int:
     """Diagnose a pipeline and write the result on stdout; return the exit code.
 
-    0: nothing held frames up. 3: something did. 1: no timings came. 130 or 143: interrupted before
-    there were any. Raises EdgeInferenceError where there is no pipeline, or it does not start.
+    0: nothing held frames up. 3: something did, or frames stopped coming. 1: no timings came. 130
+    or 143: interrupted before there were any. Raises EdgeInferenceError where there is no pipeline,
+    or it does not start.
     """
     options.check()
     name = options.pipeline or "the running pipeline"
@@ -50,6 +51,7 @@ def diagnose_pipeline(options: DiagnoseOptions) -> int:
             )
             return EXIT_FAILED
         observation = recorder.observation()
+        has_ended = isinstance(session, LiveSession) and session.silent_s is not None
     result = diagnose(observation)
     if not result.frames:
         print_error(
@@ -59,7 +61,7 @@ def diagnose_pipeline(options: DiagnoseOptions) -> int:
         return EXIT_FAILED
     write = write_json if options.json else write_text
     write(result, observation, session.namespace, sys.stdout)
-    return EXIT_HELD_UP if result.findings else 0
+    return EXIT_HELD_UP if result.findings or has_ended else 0
 
 
 def _observe(

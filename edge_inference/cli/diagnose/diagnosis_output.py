@@ -90,9 +90,8 @@ def _worst_frames(
     diagnosis: Diagnosis, observation: Observation
 ) -> list[tuple[list[FrameStep], float]]:
     worst = sorted(diagnosis.held.items(), key=lambda each: each[1], reverse=True)[:_WORST_FRAMES]
-    wanted = {frame for frame, _ in worst}
-    timings = [each for each in observation.timings if (each.frame_id, each.stamp_ns) in wanted]
-    steps = join_frames(timings)
+    # The order of the stages is that of all frames.
+    steps = join_frames(observation.timings) if worst else []
     return [([step for step in steps if step.frame == frame], ms) for frame, ms in worst]
 
 

@@ -100,7 +100,7 @@ def _operator_table(profile: LayerProfile) -> Table:
         return table
     for operator, (count, ms) in list(operators.items())[:_OPERATORS_SHOWN]:
         share = ms / profile.run_ms if profile.run_ms else 0.0
-        table.add_row(operator, str(count), f"{ms:.3f}", f"{share:.1%}")
+        table.add_row(Text(operator), str(count), f"{ms:.3f}", f"{share:.1%}")
     between_ms = profile.run_ms - profile.layers_ms
     share = between_ms / profile.run_ms if profile.run_ms else 0.0
     table.add_section()

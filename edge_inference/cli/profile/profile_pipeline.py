@@ -19,6 +19,7 @@ from edge_inference.cli.profile.stage_format import PipelineReport, print_stages
 from edge_inference.cli.sessions.live_session import open_live
 from edge_inference.cli.sessions.pipeline_session import PipelineSession, open_pipeline
 from edge_inference.cli.signals import Interrupt, catch_signals
+from edge_inference.core.disk import check_output_file
 from edge_inference.core.runtime.nvtx_range import VARIABLE, check_nvtx
 from edge_inference.core.runtime.process_statistics import ProcessStatistics
 from edge_inference.core.runtime.thread_times import clock_id
@@ -28,7 +29,6 @@ from edge_inference.observe.profiling.pipeline_trace import trace_pipeline
 from edge_inference.observe.profiling.stack_sampler import StackSampler, find_py_spy
 from edge_inference.observe.profiling.thread_meter import ThreadMeter
 from edge_inference.observe.profiling.trace_file import (
-    check_output_file,
     check_trace_file,
     write_trace,
 )
@@ -220,7 +220,10 @@ def _is_here(entry: ProcessStatistics) -> bool:
     if entry.clock_id != clock_id():
         return False
     resident_mib = ThreadMeter(entry.pid).resident_mib()
-    return resident_mib is not None and abs(resident_mib / entry.memory_mib - 1) < _SAME_MEMORY
+    return (
+        resident_mib is not None
+        and abs(resident_mib - entry.memory_mib) < _SAME_MEMORY * entry.memory_mib
+    )
 
 
 def _check_outputs(options: PipelineProfileOptions) -> None:

@@ -121,7 +121,10 @@ def _footnotes(report: PipelineReport) -> Iterator[str]:
     else:
         yield f"GPU memory: {memory.used_mib:.0f} of {memory.total_mib:.0f} MiB, by all processes"
     if report.not_kept:
-        yield f"{report.not_kept} timings were too many to keep; measure fewer --seconds"
+        yield (
+            f"{report.not_kept} timings or statistics were too many to keep; measure fewer "
+            "--seconds, or look with `ros2 topic info -v` for who publishes them"
+        )
 
 
 def _json_lines(report: PipelineReport) -> Iterator[dict[str, Any]]:

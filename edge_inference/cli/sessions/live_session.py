@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,8 @@ class LiveSession:
         self.container = container
         self.namespace = namespace
         self._on_message = on_message
+        self._invalid = InvalidMessages(on_message)
+        self._frames = FrameGaps()
         self._observer: Any = container.load(_OBSERVER, ()).node
         self._spinner = threading.Thread(target=container.spin, name="executor", daemon=True)
 
@@ -38,20 +41,102 @@ class LiveSession:
         Raises ConfigError for a topic that is not one of a pipeline.
         """
         name = topic if topic.startswith("/") else f"{self.namespace}/{topic}"
-        self._observer.subscribe(name, callback, self._report)
+        if topic == _TIMINGS:
+            callback = self._frames.noting(callback)
+        self._observer.subscribe(name, callback, self._invalid.add)
 
     def start(self) -> None:
         """Start receiving."""
         self._spinner.start()
 
     def close(self) -> None:
-        """Stop receiving."""
+        """Stop receiving; say what makes the figures doubtful."""
+        if twins := self._find_twins():
+            self._on_message(
+                f"several nodes are called {', '.join(twins)}, so that their figures are mixed; "
+                "end one of the pipelines, or start it in another namespace"
+            )
+        if self.silent_s is not None:
+            self._on_message(
+                f"no stage reported a frame in the last {self.silent_s:.1f} s; its pipeline has "
+                "ended, or its source has no data"
+            )
         self.container.stop()
         if self._spinner.is_alive():
             self._spinner.join()
+        self._invalid.finish()
 
-    def _report(self, error: EdgeInferenceError) -> None:
-        self._on_message(str(error))
+    @property
+    def silent_s(self) -> float | None:
+        """For how long frames that had come before have not come now; None where they come."""
+        return self._frames.silent_s(time.monotonic())
+
+    def _find_twins(self) -> list[str]:
+        """Return the names that several nodes with timings have."""
+        infos = self.container.node.get_publishers_info_by_topic(f"{self.namespace}/{_TIMINGS}")
+        names = Counter(f"{info.node_namespace.rstrip('/')}/{info.node_name}" for info in infos)
+        return sorted(name for name, count in names.items() if count > 1)
+
+
+class FrameGaps:
+    """Tells when frames stop coming; times are seconds of one monotonic clock."""
+
+    #: Shorter silence is the load of the machine, or a source that is slow at times.
+    MIN_S = 2.0
+    _TIMES_USUAL = 3.0
+
+    def __init__(self) -> None:
+        self._last_s: float | None = None
+        self._longest_s = 0.0
+
+    def noting(self, callback: Callable[[Any], None]) -> Callable[[Any], None]:
+        """Return a callback that notes the arrival as well."""
+
+        def note(item: Any) -> None:
+            self.note(time.monotonic())
+            callback(item)
+
+        return note
+
+    def note(self, now_s: float) -> None:
+        """Note that a frame came."""
+        if self._last_s is not None:
+            self._longest_s = max(self._longest_s, now_s - self._last_s)
+        self._last_s = now_s
+
+    def silent_s(self, now_s: float) -> float | None:
+        """Return the time since the last frame if it is long, and longer than between frames."""
+        if self._last_s is None:
+            return None
+        passed_s = now_s - self._last_s
+        return passed_s if passed_s > max(self.MIN_S, self._TIMES_USUAL * self._longest_s) else None
+
+
+class InvalidMessages:
+    """Reports messages that were refused: the first of each kind, and last how many there were.
+
+    A broken or hostile publisher sends hundreds a second.
+    """
+
+    MAX_KINDS = 10
+
+    def __init__(self, on_message: Callable[[str], None]) -> None:
+        self._on_message = on_message
+        self._kinds: set[str] = set()
+        self._count = 0
+
+    def add(self, error: EdgeInferenceError) -> None:
+        """Count an error, and report it if it is the first one about its field."""
+        self._count += 1
+        kind = str(error).partition(" expected ")[0]
+        if kind not in self._kinds and len(self._kinds) < self.MAX_KINDS:
+            self._kinds.add(kind)
+            self._on_message(str(error))
+
+    def finish(self) -> None:
+        """Report the number, where some were not reported by themselves."""
+        if self._count > len(self._kinds):
+            self._on_message(f"{self._count} messages were invalid, and ignored")
 
 
 @contextmanager

@@ -15,8 +15,8 @@ from edge_inference.cli.signals import Interrupt, catch_signals
 from edge_inference.cli.validate.live_run import observe_live
 from edge_inference.cli.validate.scenario_runs import RunOutcome, group_by_run, run_scenarios
 from edge_inference.cli.validate.verdict_table import print_verdicts
-from edge_inference.composition.pipeline import share_folder
-from edge_inference.core.disk import describe_write_error
+from edge_inference.composition.pipeline import load_pipeline, share_folder
+from edge_inference.core.disk import check_output_file, describe_write_error
 from edge_inference.errors import ConfigError
 from edge_inference.observe.targets.target_file import (
     Scenario,
@@ -43,16 +43,17 @@ class ValidateOptions:
     junit: str = ""
 
     def check(self) -> None:
-        """Raise UsageError for options that exclude each other, or a report without a folder."""
+        """Raise UsageError for options that exclude each other, or a report without a place."""
         if self.live and (self.pipeline or self.source):
             name = "--pipeline" if self.pipeline else "--source"
             raise UsageError(f"{name}: --live judges the pipeline that runs; leave one of them out")
         if self.namespace and not self.live:
             raise UsageError("--namespace is for --live; a pipeline run here chooses its own")
-        if self.junit and not Path(self.junit).absolute().parent.is_dir():
-            raise UsageError(f"--junit {self.junit}: there is no such folder")
-        if self.junit and Path(self.junit).is_dir():
-            raise UsageError(f"--junit {self.junit}: expected a file, got a folder")
+        if self.junit:
+            try:
+                check_output_file(Path(self.junit), "--junit")
+            except ConfigError as error:
+                raise UsageError(str(error)) from error
 
 
 def validate(options: ValidateOptions) -> int:
@@ -105,6 +106,10 @@ def _with_options(scenario: Scenario, options: ValidateOptions) -> Scenario:
             f"{options.targets}: scenario {scenario.name} names no pipeline; give one with "
             "--pipeline, or judge a running one with --live"
         )
+    try:
+        load_pipeline(pipeline)
+    except ConfigError as error:
+        raise UsageError(f"{options.targets}: scenario {scenario.name}: {error}") from error
     return dataclasses.replace(
         scenario,
         pipeline=pipeline,

@@ -7,6 +7,7 @@ from typing import Any
 from edge_inference.composition.adapter import Adapter
 from edge_inference.composition.message_bounds import MessageBounds
 from edge_inference.core.runtime import latency as core
+from edge_inference.core.runtime.capture_stamps import MAX_AGE_NS, STAMP_IN_PAST
 from edge_inference.errors import InputError
 from edge_inference.msg import EndToEndLatency, LatencyReport, StageLatency, StageTiming
 from edge_inference.nodes.conversions.headers import stamp_ns, to_header
@@ -52,18 +53,27 @@ class StageTimingAdapter(Adapter[core.StageTiming]):
         )
 
     def from_message(self, message: StageTiming) -> core.StageTiming:
-        """Build the object; raises InputError for times out of range."""
+        """Build the object; raises InputError for times out of range.
+
+        An age that no latency can be is unknown, and a clock fault, whoever has sent it.
+        """
 
         def time_ms(field: str) -> float | None:
             return to_optional(getattr(message, field), TIME_MS, f"StageTiming: {field}")
 
+        queue_ms = to_number(message.queue_ms, TIME_MS, "StageTiming: queue_ms")
+        process_ms = time_ms("process_ms")
+        age_ms = to_optional(message.age_ms, AGE_MS, "StageTiming: age_ms")
+        clock_fault = message.clock_fault
+        if age_ms is not None and age_ms - queue_ms - (process_ms or 0.0) > MAX_AGE_NS / 1e6:
+            age_ms, clock_fault = None, clock_fault or STAMP_IN_PAST
         return core.StageTiming(
             stage=message.stage,
             node=message.node,
             model=message.model,
-            queue_ms=to_number(message.queue_ms, TIME_MS, "StageTiming: queue_ms"),
-            process_ms=time_ms("process_ms"),
-            age_ms=to_optional(message.age_ms, AGE_MS, "StageTiming: age_ms"),
+            queue_ms=queue_ms,
+            process_ms=process_ms,
+            age_ms=age_ms,
             dropped=message.dropped,
             stamp_ns=stamp_ns(message.header),
             frame_id=message.header.frame_id,
@@ -76,7 +86,7 @@ class StageTimingAdapter(Adapter[core.StageTiming]):
             cpu_ms=time_ms("cpu_ms"),
             run_queue_ms=time_ms("run_queue_ms"),
             page_faults=message.page_faults,
-            clock_fault=message.clock_fault,
+            clock_fault=clock_fault,
         )
 
 

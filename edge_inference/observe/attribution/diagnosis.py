@@ -43,6 +43,8 @@ _EXPECTED_DROPS = {"stopped", "robot_speaking"}
 _OF_A_CLOCK = {STAMP_IN_FUTURE, STAMP_IN_PAST}
 #: A report of the platform holds for this long.
 _REPORT_NS = 3_000_000_000
+#: Number of nodes that a sentence names.
+_MAX_NAMES = 10
 #: Where more of the frames do not go on, they do not need to.
 _MAX_MISSING = 0.7
 
@@ -329,7 +331,7 @@ def _unknown(observation: Observation, steps: Sequence[tuple[FrameStep, str]]) -
     nodes = {step.timing.node for step, _ in steps}
     if missing := sorted(nodes - watched):
         unknown.append(
-            f"interpreter lock, stops and executor of {', '.join(missing)}: no process_statistics; "
+            f"interpreter lock, stops and executor of {_listed(missing)}: no process_statistics; "
             "add edge_inference::ProcessMonitor to the container"
         )
     if any(step.timing.cpu_ms is None and not step.timing.dropped for step, _ in steps):
@@ -342,3 +344,8 @@ def _unknown(observation: Observation, steps: Sequence[tuple[FrameStep, str]]) -
     if not observation.reports:
         unknown.append("throttling: no platform_state; run the pipeline with thermal:=ramp")
     return tuple(unknown)
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
+    return f"{', '.join(names[:_MAX_NAMES])}{more}"

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from edge_inference.core.runtime.latency import Percentiles, StageTiming
 from edge_inference.core.runtime.process_statistics import ProcessStatistics
 
+#: Drop reasons of a stage that are told apart; further ones are "other".
+_MAX_REASONS = 32
+
 
 @dataclass(frozen=True)
 class StageSummary:
@@ -42,12 +45,20 @@ class ProcessSummary:
 
 
 class PipelineRecord:
-    """Collects from any thread, at most ``MAX_TIMINGS``; later ones are counted only."""
+    """Collects from any thread, at most ``MAX_TIMINGS``; later ones are counted only.
+
+    Timings of more than ``MAX_STAGES`` stages, and statistics of more than ``MAX_PROCESSES``, are
+    not kept either.
+    """
 
     MAX_TIMINGS = 200_000
+    MAX_STAGES = 200
+    MAX_PROCESSES = 200
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._places: set[tuple[str, str]] = set()
+        self._processes: set[tuple[int, int]] = set()
         self._timings: list[StageTiming] = []
         self._statistics: list[ProcessStatistics] = []
         self.not_kept = 0
@@ -55,7 +66,10 @@ class PipelineRecord:
     def add_timing(self, timing: StageTiming) -> None:
         """Add a timing."""
         with self._lock:
-            if len(self._timings) < self.MAX_TIMINGS:
+            place = timing.node, timing.stage
+            is_known = place in self._places or len(self._places) < self.MAX_STAGES
+            if is_known and len(self._timings) < self.MAX_TIMINGS:
+                self._places.add(place)
                 self._timings.append(timing)
             else:
                 self.not_kept += 1
@@ -63,8 +77,13 @@ class PipelineRecord:
     def add_statistics(self, entry: ProcessStatistics) -> None:
         """Add a window of a process."""
         with self._lock:
-            if len(self._statistics) < self.MAX_TIMINGS:
+            process = entry.clock_id, entry.pid
+            is_known = process in self._processes or len(self._processes) < self.MAX_PROCESSES
+            if is_known and len(self._statistics) < self.MAX_TIMINGS:
+                self._processes.add(process)
                 self._statistics.append(entry)
+            else:
+                self.not_kept += 1
 
     @property
     def timings(self) -> list[StageTiming]:
@@ -123,7 +142,7 @@ def _summarize(node: str, stage: str, timings: list[StageTiming], window_s: floa
         stage,
         node,
         len(done),
-        dict(Counter(timing.dropped for timing in timings if timing.dropped)),
+        _count_drops(timings),
         Percentiles.of([timing.queue_ms for timing in done]),
         Percentiles.of(process),
         Percentiles.of(publish),
@@ -131,6 +150,14 @@ def _summarize(node: str, stage: str, timings: list[StageTiming], window_s: floa
         Percentiles.of(device).mean,
         sum(process, sum(publish)) / (window_s * 1e3) if process and window_s > 0 else None,
     )
+
+
+def _count_drops(timings: list[StageTiming]) -> dict[str, int]:
+    counts = Counter(timing.dropped for timing in timings if timing.dropped)
+    drops = dict(counts.most_common(_MAX_REASONS))
+    if len(drops) < len(counts):
+        drops["other"] = counts.total() - sum(drops.values())
+    return drops
 
 
 def _summarize_process(entries: list[ProcessStatistics]) -> ProcessSummary:

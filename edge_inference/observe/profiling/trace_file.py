@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
-import tempfile
 from pathlib import Path
 
-from edge_inference.core.disk import describe_write_error
+from edge_inference.core.disk import check_output_file, describe_write_error
 from edge_inference.errors import ConfigError
 from edge_inference.observe.profiling.trace_events import TraceEvents
 
@@ -24,24 +23,6 @@ def check_trace_file(file: Path, option: str) -> None:
             f"{SUFFIXES[-1]}"
         )
     check_output_file(file, option)
-
-
-def check_output_file(file: Path, option: str) -> None:
-    """Raise ConfigError if a file could not be written later."""
-    folder = file.absolute().parent
-    if file.is_dir():
-        raise ConfigError(f"{option} {file}: expected the name of a file, got a folder")
-    if not folder.is_dir():
-        raise ConfigError(f"{option} {file}: its folder does not exist; make it first")
-    try:
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-        if file.exists():
-            file.open("ab").close()
-    except OSError as error:
-        raise ConfigError(
-            f"{option} {file}: cannot be written ({describe_write_error(error)})"
-        ) from error
 
 
 def write_trace(events: TraceEvents, file: Path, option: str) -> None:

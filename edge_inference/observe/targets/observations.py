@@ -319,6 +319,8 @@ class WindowRecords:
         raise _Missing(f"no stage {where} has reported a frame{suggestion(where, known)}")
 
     def _last_stage(self) -> str:
+        if not self.stages:
+            raise _Missing("no stage has reported a frame")
         found = [stage for _, stage in self.stages if stage in LAST_STAGES]
         if len(found) != 1:
             ends = " and ".join(found) or f"none of {', '.join(LAST_STAGES)}"

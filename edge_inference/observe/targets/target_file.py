@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edge_inference.core.bounded_file import is_regular_file
+from edge_inference.core.bounded_file import is_regular_file, is_there
 from edge_inference.core.settings import setting, suggestion
 from edge_inference.core.yaml_file import Section, load_yaml, to_yaml_line
 from edge_inference.errors import ConfigError
@@ -158,17 +158,29 @@ class TargetFile:
 
 
 def find_targets(name_or_file: str, share: Path) -> Path:
-    """Return the file of targets; a name without a suffix is that of a shipped one in ``share``."""
+    """Return the file of targets; a name without a suffix is that of a shipped one in ``share``.
+
+    Raises ConfigError for an unknown name.
+    """
     file = Path(name_or_file)
-    if file.suffix or file.exists():
+    if file.suffix or is_there(file):
         return file
-    return share / "config" / "targets" / f"{name_or_file}.yaml"
+    folder = share / "config" / "targets"
+    shipped = {each.stem: each for each in folder.glob("*.yaml")}
+    if name_or_file not in shipped:
+        raise ConfigError(
+            f"{name_or_file}: no such file, and no shipped targets of this name"
+            f"{suggestion(name_or_file, shipped)}"
+        )
+    return shipped[name_or_file]
 
 
 def load_targets(file: Path) -> TargetFile:
     """Read a file of targets. Raises ConfigError with file, line and key."""
-    if not is_regular_file(file):
+    if not is_there(file):
         raise ConfigError(f"{file}: no such file; expected a YAML file of targets")
+    if not is_regular_file(file):
+        raise ConfigError(f"{file}: expected a YAML file of targets, got a folder or a device")
     root = load_yaml(file)
     entry = root.read(_FileEntry, "scenarios")
     sections = root.sections("scenarios")
