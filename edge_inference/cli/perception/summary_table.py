@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TextIO
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from edge_inference.cli.console_table import format_milliseconds, new_table
 from edge_inference.cli.perception.run_summary import ResultCounts, RunSummary
 from edge_inference.cli.sessions.latency_format import count_lost
 from edge_inference.core.runtime.latency import Percentiles, StageLatency
@@ -119,23 +119,9 @@ def _format_labels(found: ResultCounts) -> str:
     return ", ".join(texts)
 
 
-def new_table(first: str, *others: str) -> Table:
-    """Make a table whose first column holds names and whose others hold figures."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    table.add_column(first, no_wrap=True)
-    for name in others:
-        table.add_column(name, justify="right", no_wrap=True)
-    return table
-
-
 def _figures(percentiles: Percentiles) -> list[str]:
     p = percentiles
     return [format_milliseconds(value) for value in (p.p50, p.p90, p.p95, p.p99, p.max)]
-
-
-def format_milliseconds(value: float | None) -> str:
-    """Format a time; empty where it is unknown."""
-    return "" if value is None else f"{value:.1f}"
 
 
 def format_counts(drops: Mapping[str, int]) -> str:
