@@ -25,6 +25,8 @@ from edge_inference.observe.frame_timeline import (
 #: Stages after which a frame has reached the end of its pipeline.
 LAST_STAGES = frozenset({"decode", "overlay", "voice_activity", "command"})
 
+_INFINITY = float("inf")
+
 _Key = tuple[str, str, int]
 
 
@@ -115,27 +117,32 @@ class TimelineCollector:
         found: list[FrameTimeline] = []
         while self._order and self._order[0].due_ns < now_ns:
             entry = self._order.popleft()
-            due_ns = max((way[-1].due_ns for way in self._find_unreported(entry)), default=0)
+            ways = self._find_unreported(entry)
+            due_ns = max((way[-1].due_ns for way in ways), default=0)
             if due_ns >= now_ns:  # the frame is still on its way
                 entry.due_ns = due_ns
                 self._order.append(entry)
-            else:
+            elif ways:
                 found += self._forget(entry)
+            else:
+                self._remove(entry)
         return found
 
     def _forget(self, entry: _Entry) -> list[FrameTimeline]:
         """Forget a timing; return the timelines in which it is, and that were not reported."""
-        if entry.is_forgotten:
-            return []
         found = []
         while ways := self._find_unreported(entry):
             found.append(_report(ways[0]))
-        entry.is_forgotten = True
-        entries = self._frames[entry.key]
-        entries.remove(entry)
-        if not entries:
-            del self._frames[entry.key]
+        self._remove(entry)
         return found
+
+    def _remove(self, entry: _Entry) -> None:
+        if not entry.is_forgotten:
+            entry.is_forgotten = True
+            entries = self._frames[entry.key]
+            entries.remove(entry)
+            if not entries:
+                del self._frames[entry.key]
 
     def _find_unreported(self, entry: _Entry) -> list[list[_Entry]]:
         """Return the ways so far with this timing that were not reported, the newest first."""
@@ -216,5 +223,7 @@ def _is_whole(way: list[_Entry]) -> bool:
 
 def _is_possible(timing: StageTiming) -> bool:
     """Tell whether all times are finite and not negative."""
-    times = (timing.queue_ms, timing.process_ms, timing.age_ms, timing.publish_ms)
-    return all(ms is None or 0.0 <= ms < float("inf") for ms in times)
+    for ms in (timing.queue_ms, timing.process_ms, timing.age_ms, timing.publish_ms):
+        if ms is not None and not 0.0 <= ms < _INFINITY:
+            return False
+    return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 
 import pytest
@@ -141,3 +142,33 @@ def test_the_table_says_a_common_reason_once() -> None:
     assert row[-len(shown.split()) :] == shown.split()
     assert "NOT MEASURED (not required): no stage" in text
     assert "0 PASS, 0 FAIL, 1 INCONCLUSIVE, 3 NOT MEASURED; 1 of 4 not required" in text
+
+
+class Terminal(io.StringIO):
+    """A terminal; rich takes its width from COLUMNS."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("columns", [80, 160])
+def test_verdicts_are_readable_on_any_terminal(
+    columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("TERM", "xterm")
+    age = target("age_ms", "inference", statistic="p95", bound=100.0)
+    stream = Terminal()
+    print_verdicts(
+        [
+            judge("vision", age, Interval(12.25, 11.5, 13.75, 400, 400)),
+            judge("vision", target("power_w"), "no sensor reports the power"),
+        ],
+        stream,
+    )
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", stream.getvalue())
+    text = " ".join(shown.split())
+    for words in ("12.25", "11.5 to 13.75", "400", "+87.75", "PASS"):
+        assert words in text
+    assert "NOT MEASURED: no sensor reports the power" in text
+    assert max(map(len, shown.splitlines())) <= columns

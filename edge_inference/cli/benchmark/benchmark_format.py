@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from edge_inference.cli.console_table import new_console, new_table
+from edge_inference.cli.console_table import new_console, new_table, print_table
 from edge_inference.core.text_line import one_line
 from edge_inference.observe.benchmark.benchmark_report import (
     ENGINE,
@@ -33,7 +33,7 @@ def print_report(report: BenchmarkReport, stream: TextIO) -> None:
     console = _console(stream)
     console.print(_text(_headline(report)), soft_wrap=True)
     if report.results:
-        console.print(_table(report))
+        print_table(console, _table(report))
     for line in _footnotes(report):
         console.print(_text(line), soft_wrap=True)
 
@@ -44,7 +44,7 @@ def print_comparisons(comparisons: Sequence[ReportComparison], stream: TextIO) -
     for comparison in comparisons:
         console.print()
         console.print(_text(f"{comparison.other} against {comparison.base}"), soft_wrap=True)
-        console.print(_change_table(comparison.changes))
+        print_table(console, _change_table(comparison.changes))
         console.print(_text(f"method: {comparison.method}; 95 % intervals"), soft_wrap=True)
         for text in comparison.differences:
             console.print(_text(f"not alike: {text}"), soft_wrap=True)

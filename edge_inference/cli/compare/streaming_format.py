@@ -8,7 +8,7 @@ from typing import Any, TextIO
 from rich.text import Text
 
 from edge_inference.cli.compare.streaming_comparison import StreamingComparison, StreamingRow
-from edge_inference.cli.console_table import new_console, new_table
+from edge_inference.cli.console_table import new_console, new_table, print_table
 from edge_inference.observe.streaming.streaming_agreement import ScoreDifference, StreamingScore
 
 _PIPE_WIDTH = 140
@@ -32,7 +32,7 @@ def print_streaming(comparison: StreamingComparison, stream: TextIO) -> None:
     for row in comparison.rows:
         if row.score is not None:
             table.add_row(*_cells(comparison, row, row.score, has_labels))
-    console.print(table)
+    print_table(console, table)
     for line in _footnotes(comparison):
         console.print(Text(line), soft_wrap=True)
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from edge_inference.cli.console_table import format_milliseconds, new_table
+from edge_inference.cli.console_table import format_milliseconds, new_table, print_table
 from edge_inference.cli.perception.run_summary import ResultCounts, RunSummary
 from edge_inference.cli.sessions.latency_format import count_lost
 from edge_inference.core.runtime.latency import Percentiles, StageLatency
@@ -30,8 +30,8 @@ def print_on(summary: RunSummary, console: Console) -> None:
     """Write the summary on a rich console."""
     console.print(_headline(summary), soft_wrap=True, highlight=False)
     if summary.results:
-        console.print(_figures_table(summary))
-        console.print(segments_table(summary.stages, summary.end_to_end))
+        print_table(console, _figures_table(summary))
+        print_table(console, segments_table(summary.stages, summary.end_to_end))
     for line in _footnotes(summary):
         console.print(Text(line), soft_wrap=True)
 

@@ -9,7 +9,7 @@ from typing import Any, TextIO
 from rich.table import Table
 from rich.text import Text
 
-from edge_inference.cli.console_table import new_console, new_table
+from edge_inference.cli.console_table import new_console, new_table, print_table
 from edge_inference.observe.profiling.layer_advice import LayerAdvice, ProfiledEngine
 from edge_inference.observe.profiling.layer_measurement import MeasuredLayers
 from edge_inference.observe.profiling.layer_profile import UNKNOWN, LayerProfile, LayerTime
@@ -32,8 +32,8 @@ def print_layers(
     profile = measured.profile
     for line in _headlines(engine, measured):
         console.print(Text(line), soft_wrap=True)
-    console.print(_layer_table(profile.longest(top), len(profile.layers), profile))
-    console.print(_operator_table(profile))
+    print_table(console, _layer_table(profile.longest(top), len(profile.layers), profile))
+    print_table(console, _operator_table(profile))
     for line in _advice_lines(advice):
         console.print(Text(line), soft_wrap=True)
 

@@ -12,7 +12,12 @@ from rich.table import Table
 from rich.text import Text
 
 from edge_inference.backends.gpu import GpuMemory
-from edge_inference.cli.console_table import format_milliseconds, new_console, new_table
+from edge_inference.cli.console_table import (
+    format_milliseconds,
+    new_console,
+    new_table,
+    print_table,
+)
 from edge_inference.cli.perception.summary_table import format_counts
 from edge_inference.core.runtime.latency import Percentiles
 from edge_inference.observe.profiling.pipeline_record import ProcessSummary, StageSummary
@@ -44,9 +49,9 @@ def print_stages(report: PipelineReport, stream: TextIO, as_json: bool) -> None:
         return
     console = new_console(stream, _PIPE_WIDTH)
     console.print(Text(f"{report.name}: {report.seconds:.1f} s"), soft_wrap=True)
-    console.print(_stage_table(report))
+    print_table(console, _stage_table(report))
     if report.threads:
-        console.print(_thread_table(report))
+        print_table(console, _thread_table(report))
     for line in _footnotes(report):
         console.print(Text(line), soft_wrap=True)
 

@@ -9,7 +9,7 @@ from typing import TextIO
 
 from rich.text import Text
 
-from edge_inference.cli.console_table import new_console, new_table
+from edge_inference.cli.console_table import new_console, new_table, print_table
 from edge_inference.observe.targets.target_report import format_ends, format_figure
 from edge_inference.observe.targets.verdict import Judgment, Verdict
 
@@ -35,7 +35,7 @@ def print_verdicts(judgments: Sequence[Judgment], stream: TextIO) -> None:
         table.add_row(Text(name, style="bold"), "", "", "", "", Text(common))
         for each in own:
             table.add_row(*_cells(each, each.reason != common))
-    console.print(table)
+    print_table(console, table)
     console.print(Text(summarize(judgments)), soft_wrap=True)
 
 
