@@ -86,6 +86,17 @@ def add_deadline(parser: argparse.ArgumentParser, subject: str) -> None:
     )
 
 
+def add_threads(parser: argparse.ArgumentParser) -> None:
+    """Add ``--threads``."""
+    parser.add_argument(
+        "--threads",
+        type=whole_number(1),
+        default=1,
+        metavar="N",
+        help="threads of engines on the CPU; default: 1",
+    )
+
+
 def add_gpu(parser: argparse.ArgumentParser) -> None:
     """Add ``--gpu``."""
     parser.add_argument("--gpu", type=whole_number(0), default=0, metavar="N", help="GPU index")

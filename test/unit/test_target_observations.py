@@ -119,7 +119,7 @@ def test_two_nodes_of_a_stage_need_a_name() -> None:
     for node in ("/ai/inference", "/ai/second"):
         for i in range(20):
             one = timing("inference", i + 1, process_ms=4.0 if node == "/ai/second" else 8.0)
-            observations.add_timing(type(one)(**{**vars(one), "node": node}), i * SECOND)
+            observations.add_timing(one._replace(node=node), i * SECOND)
     assert "/ai/inference, /ai/second; name" in reason(observations, target("age_ms", "inference"))
     assert value(observations, target("process_ms", "/ai/second", "mean")) == 4.0
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from edge_inference.cli.perception.summary_table import new_table, print_table
+from edge_inference.cli.console_table import new_console, new_table, print_table
 from edge_inference.core.text_line import one_line
 from edge_inference.observe.benchmark.benchmark_report import (
     ENGINE,
@@ -100,15 +100,7 @@ def _text(value: str) -> Text:
 
 
 def _console(stream: TextIO) -> Console:
-    is_terminal = stream.isatty()
-    return Console(
-        file=stream,
-        width=None if is_terminal else _PIPE_WIDTH,
-        color_system="auto" if is_terminal else None,
-        highlight=False,
-        markup=False,
-        emoji=False,
-    )
+    return new_console(stream, _PIPE_WIDTH)
 
 
 def _headline(report: BenchmarkReport) -> str:

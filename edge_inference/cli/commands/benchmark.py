@@ -62,13 +62,7 @@ def _add_candidates(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="images of one inference; default: 1",
     )
-    parser.add_argument(
-        "--threads",
-        type=given.whole_number(1),
-        default=1,
-        metavar="N",
-        help="threads of engines on the CPU; default: 1",
-    )
+    given.add_threads(parser)
     given.add_gpu(parser)
     given.add_model_path(parser)
 

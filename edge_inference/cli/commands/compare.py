@@ -80,13 +80,7 @@ def add(commands: Commands, arguments: Sequence[str]) -> None:
         metavar="N",
         help="timed runs of each engine; default: 50",
     )
-    parser.add_argument(
-        "--threads",
-        type=given.whole_number(1),
-        default=1,
-        metavar="N",
-        help="threads of engines on the CPU; default: 1",
-    )
+    given.add_threads(parser)
     given.add_gpu(parser)
     given.add_model_path(parser)
     given.add_bounds(parser, "model", timeout_s=3600, grace_s=given.REPORTING_GRACE_S)

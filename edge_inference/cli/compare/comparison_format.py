@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, TextIO
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from edge_inference.cli.console_table import format_milliseconds, new_console, new_table
 from edge_inference.cli.models.cost_format import cost_as_json, measured_at
-from edge_inference.cli.perception.summary_table import format_milliseconds, new_table
 from edge_inference.cli.sizes import format_megabytes
 from edge_inference.engines.precision.int8_mode import describe_int8_mode
 from edge_inference.optimize.comparison import CompareRow, Comparison
@@ -20,12 +19,7 @@ _PIPE_WIDTH = 140
 
 def print_comparison(comparison: Comparison, facts: Mapping[str, str], stream: TextIO) -> None:
     """Print the table, the engines that cannot run, and the fastest engine that passes."""
-    is_terminal = stream.isatty()
-    console = Console(
-        file=stream,
-        width=None if is_terminal else _PIPE_WIDTH,
-        color_system="auto" if is_terminal else None,
-    )
+    console = new_console(stream, _PIPE_WIDTH)
     console.print(Text(_headline(comparison)), soft_wrap=True)
     console.print(_table(comparison))
     for line in _footnotes(comparison, facts):

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, TextIO
 
-from rich.console import Console
 from rich.text import Text
 
 from edge_inference.cli.compare.streaming_comparison import StreamingComparison, StreamingRow
-from edge_inference.cli.perception.summary_table import new_table, print_table
+from edge_inference.cli.console_table import new_console, new_table, print_table
 from edge_inference.observe.streaming.streaming_agreement import ScoreDifference, StreamingScore
 
 _PIPE_WIDTH = 140
@@ -17,12 +16,7 @@ _PIPE_WIDTH = 140
 
 def print_streaming(comparison: StreamingComparison, stream: TextIO) -> None:
     """Print the table and the best engine."""
-    is_terminal = stream.isatty()
-    console = Console(
-        file=stream,
-        width=None if is_terminal else _PIPE_WIDTH,
-        color_system="auto" if is_terminal else None,
-    )
+    console = new_console(stream, _PIPE_WIDTH)
     console.print(Text(_headline(comparison)), soft_wrap=True)
     has_labels = comparison.recording.labels is not None
     table = new_table(

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, TextIO
 
-from rich.console import Console
 from rich.text import Text
 
+from edge_inference.cli.console_table import new_console
 from edge_inference.observe.doctor.finding import Finding, FindingLevel, worst_level
 
 _PIPE_WIDTH = 100
@@ -46,13 +46,7 @@ def summary_as_json(findings: Sequence[Finding]) -> dict[str, Any]:
 
 def print_findings(findings: Sequence[Finding], stream: TextIO) -> None:
     """Print every finding, with reason and advice below it, and last the counts."""
-    is_terminal = stream.isatty()
-    console = Console(
-        file=stream,
-        width=None if is_terminal else _PIPE_WIDTH,
-        color_system="auto" if is_terminal else None,
-        highlight=False,
-    )
+    console = new_console(stream, _PIPE_WIDTH)
     width = max((len(_label(finding)) for finding in findings), default=0)
     for finding in findings:
         line = Text.assemble(

@@ -9,13 +9,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, TextIO
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from edge_inference.cli.console_table import new_console, new_table
 from edge_inference.cli.models.image_choice import choose_images
 from edge_inference.cli.perception.run_options import search_path
-from edge_inference.cli.perception.summary_table import new_table
 from edge_inference.cli.progress import show_progress
 from edge_inference.cli.signals import cancel_on_signal
 from edge_inference.core.models.golden import SelfCheckThresholds
@@ -78,11 +77,7 @@ def bisect_model(options: BisectOptions, as_json: bool) -> int:
 
 
 def _print_report(report: BisectReport, stream: TextIO) -> None:
-    console = Console(
-        file=stream,
-        width=None if stream.isatty() else _PIPE_WIDTH,
-        color_system="auto" if stream.isatty() else None,
-    )
+    console = new_console(stream, _PIPE_WIDTH)
     request = report.request
     console.print(
         Text(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from edge_inference.cli.perception.summary_table import format_milliseconds
+from edge_inference.cli.console_table import format_milliseconds
 from edge_inference.core.measured_costs import Cost, MeasuredCosts, Measurement
 
 

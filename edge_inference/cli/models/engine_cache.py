@@ -79,17 +79,17 @@ def _remove_costs(cache: ArtifactCache, as_json: bool) -> int:
 
 def _print(cache: ArtifactCache, rows: list[tuple[CacheEntry, str]], verified: bool) -> None:
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from edge_inference.cli.console_table import new_console
 
     total = sum(entry.size for entry, _ in rows)
     count = "1 entry" if len(rows) == 1 else f"{len(rows)} entries"
     sys.stdout.write(f"{cache.folder}: {count}, {format_megabytes(total)}\n")
     if not rows:
         return
-    is_terminal = sys.stdout.isatty()
-    console = Console(file=sys.stdout, width=None if is_terminal else _PIPE_WIDTH)
+    console = new_console(sys.stdout, _PIPE_WIDTH)
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for name in ("what", "kind", "precision", "size", "made", "used", "state"):
         table.add_column(name, justify="right" if name == "size" else "left", no_wrap=True)

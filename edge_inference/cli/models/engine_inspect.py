@@ -80,12 +80,12 @@ def _print_layers(found: _Layers) -> None:
         sys.stdout.write(f"layers: unknown, the engine cannot be loaded here: {found.reason}\n")
         return
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    is_terminal = sys.stdout.isatty()
-    console = Console(file=sys.stdout, width=None if is_terminal else _PIPE_WIDTH)
+    from edge_inference.cli.console_table import new_console
+
+    console = new_console(sys.stdout, _PIPE_WIDTH)
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for name in ("precision", "kind", "layer"):
         table.add_column(name)

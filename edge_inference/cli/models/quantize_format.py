@@ -27,12 +27,9 @@ def print_report(report: QuantizeReport, as_json: bool) -> None:
 
 
 def _print_table(check: DerivedModelCheck) -> None:
-    from rich.console import Console
+    from edge_inference.cli.console_table import new_console, new_table
 
-    from edge_inference.cli.perception.summary_table import new_table
-
-    is_terminal = sys.stdout.isatty()
-    console = Console(file=sys.stdout, width=None if is_terminal else _PIPE_WIDTH)
+    console = new_console(sys.stdout, _PIPE_WIDTH)
     table = new_table(
         f"{check.precision} against fp32",
         "agreement",

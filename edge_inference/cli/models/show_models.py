@@ -69,12 +69,13 @@ def _as_json(model: ModelDescription, costs: Costs) -> dict[str, Any]:
 
 def _print(listed: Sequence[tuple[ModelDescription, Costs]]) -> None:
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console, JustifyMethod
+    from rich.console import JustifyMethod
     from rich.table import Table
     from rich.text import Text
 
-    is_terminal = sys.stdout.isatty()
-    console = Console(file=sys.stdout, width=None if is_terminal else _PIPE_WIDTH)
+    from edge_inference.cli.console_table import new_console
+
+    console = new_console(sys.stdout, _PIPE_WIDTH)
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     names = ("model", "task", "input", "precision", "size", "time here", "measured accuracy")
     for name in (*names, "license"):

@@ -10,16 +10,11 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
+from edge_inference.cli.console_table import format_milliseconds, new_table
 from edge_inference.cli.perception.frame_tracker import FrameRecord
 from edge_inference.cli.perception.run_output import RunOutput, RunProgress
 from edge_inference.cli.perception.run_summary import RunSummary, result_end
-from edge_inference.cli.perception.summary_table import (
-    END_TO_END,
-    format_counts,
-    format_milliseconds,
-    new_table,
-    print_on,
-)
+from edge_inference.cli.perception.summary_table import END_TO_END, format_counts, print_on
 from edge_inference.cli.progress import ProgressBar, ProgressDisplay
 from edge_inference.cli.sessions.latency_format import sort_stages
 from edge_inference.core.results import kind_of

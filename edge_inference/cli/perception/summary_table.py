@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TextIO
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.padding import Padding
-from rich.table import Column, Table
+from rich.table import Table
 from rich.text import Text
 
+from edge_inference.cli.console_table import format_milliseconds, new_table, print_table
 from edge_inference.cli.perception.run_summary import ResultCounts, RunSummary
 from edge_inference.cli.sessions.latency_format import count_lost
 from edge_inference.core.runtime.latency import Percentiles, StageLatency
@@ -20,9 +19,6 @@ from edge_inference.observe.clock_faults import count_clock_faults, describe_clo
 END_TO_END = "source to result"
 _MAX_LABELS = 8
 _PIPE_WIDTH = 100
-_UNLIMITED_WIDTH = 10_000
-#: Characters in which a column that may wrap is still readable.
-_WRAPPED_WIDTH = 24
 
 
 def print_summary(summary: RunSummary, stream: TextIO) -> None:
@@ -123,52 +119,9 @@ def _format_labels(found: ResultCounts) -> str:
     return ", ".join(texts)
 
 
-def new_table(first: str, *others: str) -> Table:
-    """Make a table whose first column holds names and whose others hold figures."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    table.add_column(first, no_wrap=True)
-    for name in others:
-        table.add_column(name, justify="right", no_wrap=True)
-    return table
-
-
-def print_table(console: Console, table: Table) -> None:
-    """Print a table, or on a narrow terminal each row as lines, so that no figure is cut off.
-
-    A column that may wrap needs some characters only.
-    """
-    wide = console.options.update(max_width=_UNLIMITED_WIDTH)
-
-    def width_of(column: Column) -> int:
-        cells = (column.header, *column.cells)
-        widest = max(console.measure(cell, options=wide).maximum for cell in cells)
-        return widest if column.no_wrap else min(widest, _WRAPPED_WIDTH)
-
-    if sum(width_of(column) + 2 for column in table.columns) <= console.width:
-        console.print(table)
-        return
-    headers = [str(column.header) for column in table.columns[1:]]
-    console.print()
-    for name, *figures in zip(*(column.cells for column in table.columns), strict=True):
-        console.print(name)
-        shown = [
-            Text.assemble(f"{header} ", figure if isinstance(figure, Text) else str(figure))
-            for header, figure in zip(headers, figures, strict=True)
-            if str(figure)
-        ]
-        if shown:
-            console.print(Padding(Text(", ").join(shown), (0, 0, 0, 4)))
-    console.print()
-
-
 def _figures(percentiles: Percentiles) -> list[str]:
     p = percentiles
     return [format_milliseconds(value) for value in (p.p50, p.p90, p.p95, p.p99, p.max)]
-
-
-def format_milliseconds(value: float | None) -> str:
-    """Format a time; empty where it is unknown."""
-    return "" if value is None else f"{value:.1f}"
 
 
 def format_counts(drops: Mapping[str, int]) -> str:

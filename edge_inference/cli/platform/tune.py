@@ -96,11 +96,12 @@ def _show(recommendations: Sequence[Recommendation], as_json: bool) -> int:
             sys.stdout.write(json.dumps(each.__dict__) + "\n")
         return 0
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
+    from edge_inference.cli.console_table import new_console
+
+    console = new_console(sys.stdout, _PIPE_WIDTH)
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for name in ("setting", "current", "recommended", "steps"):
         table.add_column(name)

@@ -6,11 +6,10 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any, TextIO
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from edge_inference.cli.perception.summary_table import new_table, print_table
+from edge_inference.cli.console_table import new_console, new_table, print_table
 from edge_inference.observe.profiling.layer_advice import LayerAdvice, ProfiledEngine
 from edge_inference.observe.profiling.layer_measurement import MeasuredLayers
 from edge_inference.observe.profiling.layer_profile import UNKNOWN, LayerProfile, LayerTime
@@ -29,12 +28,7 @@ def print_layers(
     stream: TextIO,
 ) -> None:
     """Print the longest layers, the operators, and what to do."""
-    is_terminal = stream.isatty()
-    console = Console(
-        file=stream,
-        width=None if is_terminal else _PIPE_WIDTH,
-        color_system="auto" if is_terminal else None,
-    )
+    console = new_console(stream, _PIPE_WIDTH)
     profile = measured.profile
     for line in _headlines(engine, measured):
         console.print(Text(line), soft_wrap=True)

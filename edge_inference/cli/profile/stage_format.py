@@ -8,17 +8,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TextIO
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from edge_inference.backends.gpu import GpuMemory
-from edge_inference.cli.perception.summary_table import (
-    format_counts,
+from edge_inference.cli.console_table import (
     format_milliseconds,
+    new_console,
     new_table,
     print_table,
 )
+from edge_inference.cli.perception.summary_table import format_counts
 from edge_inference.core.runtime.latency import Percentiles
 from edge_inference.observe.profiling.pipeline_record import ProcessSummary, StageSummary
 from edge_inference.observe.profiling.thread_meter import ThreadTime
@@ -47,12 +47,7 @@ def print_stages(report: PipelineReport, stream: TextIO, as_json: bool) -> None:
         for row in _json_lines(report):
             stream.write(json.dumps(row) + "\n")
         return
-    is_terminal = stream.isatty()
-    console = Console(
-        file=stream,
-        width=None if is_terminal else _PIPE_WIDTH,
-        color_system="auto" if is_terminal else None,
-    )
+    console = new_console(stream, _PIPE_WIDTH)
     console.print(Text(f"{report.name}: {report.seconds:.1f} s"), soft_wrap=True)
     print_table(console, _stage_table(report))
     if report.threads:

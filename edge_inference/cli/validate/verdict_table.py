@@ -7,10 +7,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TextIO
 
-from rich.console import Console
 from rich.text import Text
 
-from edge_inference.cli.perception.summary_table import new_table, print_table
+from edge_inference.cli.console_table import new_console, new_table, print_table
 from edge_inference.observe.targets.target_report import format_ends, format_figure
 from edge_inference.observe.targets.verdict import Judgment, Verdict
 
@@ -25,13 +24,7 @@ _STYLES = {
 
 def print_verdicts(judgments: Sequence[Judgment], stream: TextIO) -> None:
     """Print a row for each target, under the name of its scenario, and the counts."""
-    is_terminal = stream.isatty()
-    console = Console(
-        file=stream,
-        width=None if is_terminal else _PIPE_WIDTH,
-        color_system="auto" if is_terminal else None,
-        highlight=False,
-    )
+    console = new_console(stream, _PIPE_WIDTH)
     table = new_table("target", "value", "interval", "samples", "margin")
     table.add_column("verdict", overflow="fold")
     for name, group in itertools.groupby(judgments, key=lambda each: each.scenario):
