@@ -11,6 +11,8 @@ from __future__ import annotations
 import enum
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import NamedTuple
 
 from edge_inference.core.runtime.capture_stamps import STAMP_IN_FUTURE
 from edge_inference.core.runtime.latency import StageTiming
@@ -56,8 +58,7 @@ class SegmentKind(enum.Enum):
     PUBLISH = "publish"
 
 
-@dataclass(frozen=True)
-class Segment:
+class Segment(NamedTuple):
     """A part of the timeline of a frame; ``stage`` is where it ends.
 
     ``ms`` is None where it is unknown, for example from a capture with an implausible stamp; it is
@@ -75,18 +76,19 @@ class Segment:
 class FrameTimeline:
     """The way of one frame to the end of its last stage.
 
-    ``stages`` are in the order of the way. ``end_to_end_ms`` is the age at the end of publishing,
-    measured by the last stage alone, without publishing where that is unknown; None where the
-    stamp is implausible, or the clock of the last stage differs from that of the first.
-    ``dropped`` is the reason for a dropped frame. ``clock_fault`` names a fault of the stamp (as in
-    StageTiming) or of the clocks. ``is_complete`` is False for a frame that another stage should
-    have received, and no other stage has reported in time.
+    ``stages`` are in the order of the way; ``transports_ms`` are the times from the end of the
+    stage before, or from capture, to the arrival at each of them, where known. ``end_to_end_ms`` is
+    the age at the end of publishing, measured by the last stage alone, without publishing where
+    that is unknown; None where the stamp is implausible, or the clock of the last stage differs
+    from that of the first. ``dropped`` is the reason for a dropped frame. ``clock_fault`` names a
+    fault of the stamp (as in StageTiming) or of the clocks. ``is_complete`` is False for a frame
+    that another stage should have received, and no other stage has reported in time.
     """
 
     stamp_ns: int
     frame_id: str
     stages: tuple[StageTiming, ...]
-    segments: tuple[Segment, ...]
+    transports_ms: tuple[float | None, ...]
     end_to_end_ms: float | None
     dropped: str = ""
     clock_fault: str = ""
@@ -96,6 +98,17 @@ class FrameTimeline:
     def last(self) -> StageTiming:
         """The timing of the last stage."""
         return self.stages[-1]
+
+    @cached_property
+    def segments(self) -> tuple[Segment, ...]:
+        """The parts of the way, in their order."""
+        segments: list[Segment] = []
+        for timing, transport_ms in zip(self.stages, self.transports_ms, strict=True):
+            segments += _segments_of(timing, transport_ms)
+        last = self.last
+        if not last.dropped and last.publish_ms is not None:
+            segments.append(Segment(SegmentKind.PUBLISH, last.stage, last.node, last.publish_ms))
+        return tuple(segments)
 
     @property
     def sum_ms(self) -> float | None:
@@ -122,20 +135,18 @@ def join_timings(timings: Sequence[StageTiming]) -> FrameTimeline:
 
 def join_way(stages: Sequence[StageTiming]) -> FrameTimeline:
     """Join the timings of one frame, which are in the order of its way."""
-    segments: list[Segment] = []
+    transports_ms = []
     faults = [timing.clock_fault for timing in stages if timing.clock_fault]
     before: StageTiming | None = None
     for timing in stages:
         transport_ms, fault = _transport(before, timing)
         if fault:
             faults.append(fault)
-        segments += _segments_of(timing, transport_ms)
+        transports_ms.append(transport_ms)
         before = timing
     last = stages[-1]
     end_to_end_ms = None
     if not last.dropped:
-        if last.publish_ms is not None:
-            segments.append(Segment(SegmentKind.PUBLISH, last.stage, last.node, last.publish_ms))
         is_same_clock = stages[0].clock_id == last.clock_id and set(faults) <= {CLOCKS_DIFFER}
         if last.age_ms is not None and (is_same_clock or not faults):
             end_to_end_ms = last.age_ms + (last.publish_ms or 0.0)
@@ -143,7 +154,7 @@ def join_way(stages: Sequence[StageTiming]) -> FrameTimeline:
         stamp_ns=last.stamp_ns,
         frame_id=last.frame_id,
         stages=tuple(stages),
-        segments=tuple(segments),
+        transports_ms=tuple(transports_ms),
         end_to_end_ms=end_to_end_ms,
         dropped=last.dropped,
         clock_fault=faults[0] if faults else "",
@@ -160,14 +171,30 @@ def share_clock(one: StageTiming, other: StageTiming) -> bool:
     return one.clock_id == other.clock_id != 0 and one.ended_ns > 0 and other.ended_ns > 0
 
 
-def _segments_of(timing: StageTiming, transport_ms: float | None) -> list[Segment]:
-    stage, node = timing.stage, timing.node
-    segments = [Segment(SegmentKind.TRANSPORT, stage, node, transport_ms)]
+def rounding_ms(timing: StageTiming) -> float:
+    """Return by how much the arrival may be wrong, because messages have durations as float32."""
+    return _in_stage_ms(timing) * _FLOAT32_ERROR
+
+
+def split_transport(
+    timing: StageTiming, transport_ms: float | None
+) -> tuple[float | None, float | None]:
+    """Return the transport up to the reception by the middleware, and from there to the arrival.
+
+    The second one is None where the frame did not come through the middleware.
+    """
     received_ms = timing.receive_ms
     # The middleware stamps the reception on the system clock; after a step it may not fit.
-    if received_ms is not None and transport_ms is not None and received_ms <= transport_ms:
-        rest_ms = transport_ms - received_ms
-        segments[0] = Segment(SegmentKind.TRANSPORT, stage, node, rest_ms)
+    if received_ms is None or transport_ms is None or received_ms > transport_ms:
+        return transport_ms, None
+    return transport_ms - received_ms, received_ms
+
+
+def _segments_of(timing: StageTiming, transport_ms: float | None) -> list[Segment]:
+    stage, node = timing.stage, timing.node
+    transport_ms, received_ms = split_transport(timing, transport_ms)
+    segments = [Segment(SegmentKind.TRANSPORT, stage, node, transport_ms)]
+    if received_ms is not None:
         segments.append(Segment(SegmentKind.RECEIVE, stage, node, received_ms))
     segments.append(Segment(SegmentKind.QUEUE, stage, node, timing.queue_ms))
     if timing.process_ms is not None:
@@ -184,7 +211,8 @@ def _transport(before: StageTiming | None, timing: StageTiming) -> tuple[float |
     With it comes the fault of the clocks that makes it unknown, or an empty text.
     """
     if before is not None and share_clock(before, timing):
-        return _check((timing.arrived_ns - before.ended_ns) / 1e6, 0.0, STEADY_CLOCK)
+        ms, tolerance_ms = (timing.arrived_ns - before.ended_ns) / 1e6, rounding_ms(timing)
+        return _check(ms, tolerance_ms, STEADY_CLOCK)
     if timing.age_ms is None or (before is not None and before.age_ms is None):
         return None, ""
     arrived_ms = timing.age_ms - _in_stage_ms(timing)

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from edge_inference.core.runtime.process_statistics import Hold
+from edge_inference.core.runtime.thread_times import RunQueue
 from edge_inference.errors import EdgeInferenceError
 
 #: Time between two heartbeats. Each costs 10 to 45 us, most of it for waking the thread.
@@ -177,29 +178,14 @@ class _ThreadClocks:
     """The clocks of the thread that makes it."""
 
     def __init__(self, timer: KernelTimer) -> None:
+        self._run_queue = RunQueue()
         self.wait = timer.wait
         self.now_ns = time.monotonic_ns
         self.process_cpu_ns = time.process_time_ns
-        self._file = _open_schedule_statistics()
-
-    def run_queue_ns(self) -> int | None:
-        """Return how long this thread has waited for a core so far; None if unknown."""
-        if self._file is None:
-            return None
-        return int(os.pread(self._file, 64, 0).split()[1])
+        self.run_queue_ns = self._run_queue.read_ns
 
     def __enter__(self) -> _ThreadClocks:
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self._file is not None:
-            os.close(self._file)
-
-
-def _open_schedule_statistics() -> int | None:
-    """Open the scheduling statistics of this thread; None where the kernel has none."""
-    path = f"/proc/self/task/{threading.get_native_id()}/schedstat"
-    try:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return None
+        self._run_queue.close()

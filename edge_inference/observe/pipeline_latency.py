@@ -14,7 +14,7 @@ from edge_inference.core.runtime.latency import (
     StageTiming,
 )
 from edge_inference.observe.clock_faults import CLOCK_FAULTS, OTHER_FAULT
-from edge_inference.observe.frame_timeline import FrameTimeline, SegmentKind
+from edge_inference.observe.frame_timeline import FrameTimeline, split_transport
 from edge_inference.observe.latency_log import LatencyLog
 from edge_inference.observe.quantile_sketch import RING_VALUES, QuantileSketch, make_sketch
 from edge_inference.observe.sliding_window import SLOTS, SlidingWindow
@@ -44,8 +44,8 @@ class PipelineLatency:
         self._transports: dict[_Place, _Durations] = {}
         self._ends: dict[_Place, _End] = {}
 
-    def configure(self, window_s: float | None, deadline_ms: float | None) -> None:
-        """Change window and deadline; misses of the old deadline stay counted."""
+    def configure(self, window_s: float, deadline_ms: float | None) -> None:
+        """Change a window with an end, and the deadline; old misses stay counted."""
         self._log.window_s, self._log.deadline_ms = window_s, deadline_ms
 
     def add(self, timing: StageTiming, now_ns: int) -> bool:
@@ -55,15 +55,16 @@ class PipelineLatency:
     def add_timeline(self, timeline: FrameTimeline, now_ns: int) -> None:
         """Record the timeline of a frame."""
         with self._lock:
-            for segment in timeline.segments:
-                if segment.kind is SegmentKind.TRANSPORT and segment.ms is not None:
-                    place = segment.stage, segment.node
+            for timing, way_ms in zip(timeline.stages, timeline.transports_ms, strict=True):
+                transport_ms, _ = split_transport(timing, way_ms)
+                if transport_ms is not None:
+                    place = timing.stage, timing.node
                     durations = self._transports.get(place)
                     if durations is None:
                         if len(self._transports) == self.MAX_STAGES:
                             continue
                         durations = self._transports[place] = _Durations(self._window_ns())
-                    durations.add(segment.ms, now_ns)
+                    durations.add(transport_ms, now_ns)
             if timeline.is_complete and not timeline.dropped:
                 self._add_end(timeline, now_ns)
 

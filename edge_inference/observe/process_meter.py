@@ -7,13 +7,11 @@ import resource
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
+from edge_inference.core.runtime.memory_limit import resident_mib
 from edge_inference.core.runtime.process_statistics import ProcessStatistics
 from edge_inference.observe.heartbeat import Heartbeat
 
-_MIB = 1 << 20
-_MEMORY = Path("/proc/self/statm")
 _CLOCK_READINGS = 5
 #: A smaller movement is the time server's slewing, or an interrupted reading.
 _MIN_STEP_MS = 1.0
@@ -78,7 +76,7 @@ class ProcessMeter:
             begin_ns=before.now_ns,
             end_ns=now.now_ns,
             cpu_ms=(now.cpu_ns - before.cpu_ns) / 1e6,
-            memory_mib=_resident_mib(),
+            memory_mib=resident_mib(),
             minor_faults=now.minor_faults - before.minor_faults,
             major_faults=now.major_faults - before.major_faults,
             clock_step_ms=step_ms if abs(step_ms) >= _MIN_STEP_MS else 0.0,
@@ -109,8 +107,3 @@ def _clock_offset_ns() -> int:
         before_ns, system_ns, after_ns = time.monotonic_ns(), time.time_ns(), time.monotonic_ns()
         readings.append((after_ns - before_ns, system_ns - (before_ns + after_ns) // 2))
     return min(readings)[1]
-
-
-def _resident_mib() -> float:
-    pages = int(_MEMORY.read_text(encoding="ascii").split()[1])
-    return pages * resource.getpagesize() / _MIB

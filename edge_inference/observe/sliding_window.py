@@ -15,8 +15,8 @@ SLOTS = 10
 class SlidingWindow(Generic[Slot]):
     """The slots of the last ``window_ns`` nanoseconds of any monotonic clock; None: of all time.
 
-    ``make`` returns an empty slot. The window may be changed at any time; a longer one fills with
-    time.
+    ``make`` returns an empty slot. A length may be changed to another one at any time; a longer
+    window fills with time.
     """
 
     def __init__(self, make: Callable[[], Slot], window_ns: int | None) -> None:

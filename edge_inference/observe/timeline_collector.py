@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from edge_inference.core.runtime.latency import StageTiming
 from edge_inference.observe.frame_timeline import (
@@ -18,16 +18,19 @@ from edge_inference.observe.frame_timeline import (
     FrameTimeline,
     as_incomplete,
     join_way,
+    rounding_ms,
     share_clock,
 )
 
 #: Stages after which a frame has reached the end of its pipeline.
 LAST_STAGES = frozenset({"decode", "overlay", "voice_activity", "command"})
 
+_INFINITY = float("inf")
+
 _Key = tuple[str, str, int]
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class _Entry:
     timing: StageTiming
     key: _Key
@@ -37,7 +40,7 @@ class _Entry:
     #: The stage before, in the timeline that was reported.
     before: _Entry | None = None
     #: Nodes after this one, in the timelines that were reported.
-    receivers: set[str] = field(default_factory=set)
+    receivers: tuple[str, ...] = ()
 
 
 class TimelineCollector:
@@ -114,27 +117,32 @@ class TimelineCollector:
         found: list[FrameTimeline] = []
         while self._order and self._order[0].due_ns < now_ns:
             entry = self._order.popleft()
-            due_ns = max((way[-1].due_ns for way in self._find_unreported(entry)), default=0)
+            ways = self._find_unreported(entry)
+            due_ns = max((way[-1].due_ns for way in ways), default=0)
             if due_ns >= now_ns:  # the frame is still on its way
                 entry.due_ns = due_ns
                 self._order.append(entry)
-            else:
+            elif ways:
                 found += self._forget(entry)
+            else:
+                self._remove(entry)
         return found
 
     def _forget(self, entry: _Entry) -> list[FrameTimeline]:
         """Forget a timing; return the timelines in which it is, and that were not reported."""
-        if entry.is_forgotten:
-            return []
         found = []
         while ways := self._find_unreported(entry):
             found.append(_report(ways[0]))
-        entry.is_forgotten = True
-        entries = self._frames[entry.key]
-        entries.remove(entry)
-        if not entries:
-            del self._frames[entry.key]
+        self._remove(entry)
         return found
+
+    def _remove(self, entry: _Entry) -> None:
+        if not entry.is_forgotten:
+            entry.is_forgotten = True
+            entries = self._frames[entry.key]
+            entries.remove(entry)
+            if not entries:
+                del self._frames[entry.key]
 
     def _find_unreported(self, entry: _Entry) -> list[list[_Entry]]:
         """Return the ways so far with this timing that were not reported, the newest first."""
@@ -160,6 +168,7 @@ def _find_before(entries: list[_Entry], way: list[_Entry]) -> _Entry | None:
     if way[0].is_reported:
         return way[0].before
     first = way[0].timing
+    arrived_ns = first.arrived_ns + rounding_ms(first) * 1e6
     known = STAGES_BEFORE.get(first.stage)
     best: _Entry | None = None
     for entry in entries:
@@ -176,7 +185,7 @@ def _find_before(entries: list[_Entry], way: list[_Entry]) -> _Entry | None:
             # Then only the names of the stages tell the order.
             if is_expected and best is None:
                 best = entry
-        elif timing.ended_ns <= first.arrived_ns and (
+        elif timing.ended_ns <= arrived_ns and (
             best is None
             or not share_clock(best.timing, first)
             or _nearness(timing, first) > _nearness(best.timing, first)
@@ -192,7 +201,7 @@ def _nearness(before: StageTiming, timing: StageTiming) -> tuple[bool, int]:
 
 def _report(way: list[_Entry]) -> FrameTimeline:
     for before, entry in itertools.pairwise(way):
-        before.receivers.add(entry.timing.node)
+        before.receivers += (entry.timing.node,)
         entry.before = before
     for entry in way:
         entry.is_reported = True
@@ -214,5 +223,7 @@ def _is_whole(way: list[_Entry]) -> bool:
 
 def _is_possible(timing: StageTiming) -> bool:
     """Tell whether all times are finite and not negative."""
-    times = (timing.queue_ms, timing.process_ms, timing.age_ms, timing.publish_ms)
-    return all(ms is None or 0.0 <= ms < float("inf") for ms in times)
+    for ms in (timing.queue_ms, timing.process_ms, timing.age_ms, timing.publish_ms):
+        if ms is not None and not 0.0 <= ms < _INFINITY:
+            return False
+    return True

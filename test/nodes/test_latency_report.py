@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import pytest
 from rclpy.parameter import Parameter
@@ -106,7 +105,7 @@ def test_clock_faults_are_said_until_they_are_over(
     rig.wait_for_subscribers(node, "/diagnostics")
     for number in range(3):
         for each in frame(number, 40.0):
-            publisher.publish(replace(each, age_ms=None, clock_fault="stamp_in_past"))
+            publisher.publish(each._replace(age_ms=None, clock_fault="stamp_in_past"))
     report = wait_for_end(reports, 3)
     (end,) = report.ends
     assert (end.clock_faults, end.whole.p50) == ({"stamp_in_past": 3}, None)

@@ -21,6 +21,7 @@ from attribution_simulation import (
 )
 from edge_inference.core.directives.directive import DirectiveLevel
 from edge_inference.core.platform_state import PlatformReport, PlatformState
+from edge_inference.core.reading import Quantity, Reading, Role
 from edge_inference.core.runtime.latency import StageTiming
 from edge_inference.core.runtime.process_statistics import Hold, ProcessStatistics
 from edge_inference.observe.attribution.cause import Cause, Diagnosis
@@ -108,11 +109,10 @@ def test_a_publisher_that_waits_for_a_full_queue_has_no_slow_subscriber() -> Non
     for frame in range(60):
         ended_ns = START_NS + ns(40.0 * frame)
         timings += [
-            dataclasses.replace(
-                usual, stamp_ns=frame + 1, ended_ns=ended_ns, publish_ms=12.0, run_queue_ms=0.0
+            usual._replace(
+                stamp_ns=frame + 1, ended_ns=ended_ns, publish_ms=12.0, run_queue_ms=0.0
             ),
-            dataclasses.replace(
-                usual,
+            usual._replace(
                 stage="inference",
                 node="/ai/inference",
                 queue_ms=12.1,
@@ -125,6 +125,34 @@ def test_a_publisher_that_waits_for_a_full_queue_has_no_slow_subscriber() -> Non
     causes = {(each.cause, each.subject) for each in diagnosis(timings).findings}
     assert (Cause.QUEUEING, "/ai/inference") in causes
     assert Cause.SLOW_SUBSCRIBER not in {cause for cause, _ in causes}
+
+
+def test_a_publisher_waits_first_for_a_subscriber_and_then_for_a_full_queue() -> None:
+    """Of 30 ms, 20 pass before the frame is in the queue of the next stage."""
+    usual = StageTiming("preprocess", "/ai/preprocess", 0.0, 3.0, None, cpu_ms=3.0, clock_id=1)
+    timings = []
+    for frame in range(60):
+        ended_ns = START_NS + ns(80.0 * frame)
+        late = 30.0 if third(frame) else 0.1
+        timings += [
+            dataclasses.replace(
+                usual, stamp_ns=frame + 1, ended_ns=ended_ns, publish_ms=late, run_queue_ms=0.0
+            ),
+            dataclasses.replace(
+                usual,
+                stage="inference",
+                node="/ai/inference",
+                queue_ms=10.0 if third(frame) else 0.1,
+                stamp_ns=frame + 1,
+                ended_ns=ended_ns + ns(late + 3.0),
+                publish_ms=0.0,
+                run_queue_ms=0.0,
+            ),
+        ]
+    found = {(each.cause, each.subject): each.ms for each in diagnosis(timings).findings}
+    # A third of the frames is held up.
+    subscriber = found[Cause.SLOW_SUBSCRIBER, "/ai/tensor"]
+    assert subscriber == pytest.approx(20.0 / 3, abs=0.2)
 
 
 class TestInterpreterLock:
@@ -223,6 +251,34 @@ class TestThrottling:
         found = diagnosis(at("inference", cpu=15.0), reports=reports).findings
         assert [(each.cause, each.subject) for each in found] == [(Cause.THROTTLING, "machine")]
         assert "cooling/cpu is 2" in found[0].evidence
+
+    @pytest.mark.parametrize(
+        ("value", "throttle", "cause"),
+        [
+            (95.0, 95.0, Cause.THROTTLING),
+            (94.9, 95.0, Cause.SLOW_PROCESSING),
+            (99.0, None, Cause.SLOW_PROCESSING),
+        ],
+    )
+    def test_a_temperature_at_which_the_machine_throttles(
+        self, value: float, throttle: float | None, cause: Cause
+    ) -> None:
+        reading = Reading(
+            "zone/cpu",
+            Quantity.TEMPERATURE,
+            value,
+            "",
+            START_NS,
+            role=Role.CONTROL,
+            throttle=throttle,
+        )
+        reports = tuple(
+            dataclasses.replace(each, state=PlatformState("board", (reading,), START_NS))
+            for each in self.reports((), DirectiveLevel.FULL)
+        )
+        found = diagnosis(at("inference", cpu=15.0), reports=reports).findings
+        assert found[0].cause is cause
+        assert ("zone/cpu was at 95.0" in found[0].evidence) == (cause is Cause.THROTTLING)
 
     def test_slow_computing_while_it_does_not(self) -> None:
         reports = self.reports((), DirectiveLevel.FULL)
@@ -339,15 +395,14 @@ class TestWhatIsNotKnown:
 
     def test_without_thread_times(self) -> None:
         timings = [
-            dataclasses.replace(each, cpu_ms=None, run_queue_ms=None)
-            for each in at("inference", cpu=20.0)
+            each._replace(cpu_ms=None, run_queue_ms=None) for each in at("inference", cpu=20.0)
         ]
         result = diagnosis(timings)
         assert result.findings[0].cause is Cause.SLOW_PROCESSING
         assert any("cpu_ms" in text for text in result.unknown)
 
     def test_old_records_without_times_on_the_steady_clock(self) -> None:
-        timings = [dataclasses.replace(each, ended_ns=0) for each in Pipeline().run()]
+        timings = [each._replace(ended_ns=0) for each in Pipeline().run()]
         result = diagnosis(timings)
         assert result.frames == 0
         assert any("ended_ns" in text for text in result.unknown)
@@ -369,14 +424,14 @@ class TestWhatIsNotKnown:
 )
 def test_a_record_with_absurd_times_raises_nothing(changes: dict[str, object]) -> None:
     timings = Pipeline().run()
-    odd = dataclasses.replace(timings[100], **changes)  # type: ignore[arg-type]
+    odd = timings[100]._replace(**changes)  # type: ignore[arg-type]
     assert diagnosis([*timings, odd]).frames >= FRAMES
 
 
 def test_processes_of_several_machines_are_kept_apart() -> None:
     """Each has its own steady clock, so that their times cannot be compared."""
     timings = [
-        dataclasses.replace(each, clock_id=CLOCK_ID + 1, ended_ns=each.ended_ns - ns(4e6))
+        each._replace(clock_id=CLOCK_ID + 1, ended_ns=each.ended_ns - ns(4e6))
         if each.stage == "decode"
         else each
         for each in Pipeline().run()

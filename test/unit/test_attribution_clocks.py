@@ -40,9 +40,7 @@ class TestClocks:
     @pytest.mark.parametrize("ms", [-30, 30])
     def test_a_step_of_the_sources_stamps(self, ms: int) -> None:
         timings = [
-            dataclasses.replace(
-                each, stamp_ns=each.stamp_ns + ns(ms), age_ms=(each.age_ms or 0.0) - ms
-            )
+            each._replace(stamp_ns=each.stamp_ns + ns(ms), age_ms=(each.age_ms or 0.0) - ms)
             if each.ended_ns > START_NS + ns(60 * PERIOD_MS)
             else each
             for each in Pipeline().run()
@@ -58,7 +56,7 @@ class TestClocks:
             captured_ns = each.ended_ns - ns(each.age_ms or 0.0)
             age_ms = (each.age_ms or 0.0) + moved_ms * (captured_ns < step_ns <= each.ended_ns)
             stamp_ns = each.stamp_ns + ns(moved_ms) * (captured_ns >= step_ns)
-            timings.append(dataclasses.replace(each, age_ms=age_ms, stamp_ns=stamp_ns))
+            timings.append(each._replace(age_ms=age_ms, stamp_ns=stamp_ns))
         step = dataclasses.replace(QUIET, clock_step_ms=float(moved_ms))
         found = diagnosis(timings, step).findings
         assert [(each.cause, each.subject) for each in found] == [(Cause.CLOCK, "system clock")]
@@ -67,17 +65,14 @@ class TestClocks:
 
     def test_slewing_is_no_step(self) -> None:
         timings = [
-            dataclasses.replace(
-                each, stamp_ns=each.stamp_ns + round((each.ended_ns - START_NS) * 500e-6)
-            )
+            each._replace(stamp_ns=each.stamp_ns + round((each.ended_ns - START_NS) * 500e-6))
             for each in Pipeline().run(frames=600)
         ]
         assert not diagnosis(timings).findings
 
     def test_stamps_that_cannot_be_used(self) -> None:
         timings = [
-            dataclasses.replace(each, age_ms=None, clock_fault="stamp_in_past")
-            for each in Pipeline().run()
+            each._replace(age_ms=None, clock_fault="stamp_in_past") for each in Pipeline().run()
         ]
         found = diagnosis(timings).findings
         assert [(each.cause, each.subject) for each in found] == [(Cause.CLOCK, "stamps of camera")]
@@ -87,8 +82,7 @@ class TestClocks:
     def test_simulated_time_at_another_rate_is_no_step(self, rate: float) -> None:
         """Then capture stamps and ages are on that clock; it is said, and nothing is guessed."""
         timings = [
-            dataclasses.replace(
-                each,
+            each._replace(
                 stamp_ns=round((each.ended_ns - ns(each.age_ms or 0.0)) * rate),
                 age_ms=(each.age_ms or 0.0) * rate,
             )
@@ -101,17 +95,14 @@ class TestClocks:
     def test_stamps_that_go_back(self) -> None:
         """A recording that begins again, with the clock of the recording."""
         timings = Pipeline().run()
-        again = [
-            dataclasses.replace(each, ended_ns=each.ended_ns + ns(FRAMES_MS)) for each in timings
-        ]
+        again = [each._replace(ended_ns=each.ended_ns + ns(FRAMES_MS)) for each in timings]
         found = diagnosis([*timings, *again]).findings
         assert [each.cause for each in found] == [Cause.CLOCK]
 
     def test_a_simulated_clock_that_is_a_little_slow(self) -> None:
         """So that neighboring frames seem to share a shift."""
         timings = [
-            dataclasses.replace(
-                each,
+            each._replace(
                 stamp_ns=round((each.ended_ns - ns(each.age_ms or 0.0)) * 0.97),
                 age_ms=(each.age_ms or 0.0) * 0.97,
             )

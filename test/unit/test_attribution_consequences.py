@@ -33,7 +33,7 @@ def findings(timings: list[StageTiming], process: ProcessStatistics) -> list[Cau
 
 def faulty_from(frame: int, fault: str, *stages: str) -> list[StageTiming]:
     return [
-        dataclasses.replace(each, age_ms=None, clock_fault=fault)
+        each._replace(age_ms=None, clock_fault=fault)
         if each.stage in stages and each.ended_ns > START_NS + ns(frame * PERIOD_MS)
         else each
         for each in Pipeline().run()
@@ -118,7 +118,7 @@ def test_the_load_of_a_machine_is_one_cause() -> None:
 
 def test_the_load_of_another_machine_is_another_cause() -> None:
     timings = [
-        dataclasses.replace(each, clock_id=each.clock_id + (each.stage == "decode"))
+        each._replace(clock_id=each.clock_id + (each.stage == "decode"))
         for each in Pipeline().run(lambda frame, stage: Extra(run_queue=5.0))
     ]
     found = [each for each in findings(timings, statistics([])) if each.cause is Cause.BUSY_CORE]
@@ -175,8 +175,8 @@ def test_a_backlog_that_is_worked_off_is_no_step_of_the_stamps() -> None:
     for each in Pipeline().run():
         late_ms = 30.0 * (each.ended_ns < START_NS + ns(60 * PERIOD_MS))
         timings.append(
-            dataclasses.replace(
-                each, stamp_ns=each.stamp_ns - ns(late_ms), age_ms=(each.age_ms or 0.0) + late_ms
+            each._replace(
+                stamp_ns=each.stamp_ns - ns(late_ms), age_ms=(each.age_ms or 0.0) + late_ms
             )
         )
     found = findings(timings, statistics([]))

@@ -59,6 +59,11 @@ def test_a_slow_engine_takes_the_newest_frame() -> None:
     assert run.offered == 10
 
 
+def test_at_least_one_frame_is_offered() -> None:
+    engine = SimulatedEngine(lambda _: 1.0)
+    assert engine.run(10.0, 0.01).offered == 1
+
+
 def test_one_slow_call_delays_the_frame_behind_it() -> None:
     engine = SimulatedEngine(lambda call: 18.0 if call == 3 else 1.0)
     run = engine.run(100.0, 0.1)

@@ -8,8 +8,8 @@ from itertools import product
 import numpy as np
 import pytest
 
-from edge_inference.observe.benchmark.latency_figures import MINIMUM_SAMPLES, LatencyFigures
-from edge_inference.observe.benchmark.significance import (
+from edge_inference.observe.statistics.latency_figures import MINIMUM_SAMPLES, LatencyFigures
+from edge_inference.observe.statistics.significance import (
     compare_quantiles,
     compared_samples,
     rank_test,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,6 +17,7 @@ from edge_inference.observe.frame_timeline import (
     SegmentKind,
     join_timings,
 )
+from edge_inference.observe.timeline_collector import TimelineCollector
 from timeline_cases import CLOCK, EPOCH_NS, MS, perception, timing
 
 
@@ -47,6 +48,22 @@ def test_the_segments_of_a_frame_from_capture_to_publication() -> None:
     assert timeline.last.stage == "decode"
 
 
+def test_a_long_time_in_a_message_is_rounded() -> None:
+    """The next stage arrives 2 us after the end; 400 s as float32 are up to 16 us too long."""
+    first = timing("preprocess", 0, 1, 2)
+    process_ms = float(np.float32(400_000.02))
+    assert process_ms > 400_000.02 + 0.002
+    second = timing("inference", 2.002, 2.002, 400_002.022)._replace(process_ms=process_ms)
+    timeline = join_timings([first, second])
+    assert timeline.clock_fault == ""
+    assert written(timeline)[3] == ("transport", "inference", 0.0)
+    collector = TimelineCollector()
+    for each in (first, second):
+        collector.add(each, 0)
+    (found,) = collector.finish()
+    assert [each.stage for each in found.stages] == ["preprocess", "inference"]
+
+
 @given(
     st.lists(st.floats(0.0, 500.0, allow_subnormal=False), min_size=13, max_size=13),
     st.booleans(),
@@ -75,19 +92,19 @@ def test_the_time_until_the_callback_is_apart_from_the_transport() -> None:
         ("receive", "preprocess", 3.5),
     ]
     # A step of the system clock between reception and callback makes it longer than the transport.
-    stepped = join_timings([replace(first, receive_ms=4000.0)])
+    stepped = join_timings([first._replace(receive_ms=4000.0)])
     assert written(stepped)[0] == ("transport", "preprocess", 5.0)
     assert stepped.sum_ms == pytest.approx(7.0)
 
 
 def test_the_part_of_a_device_is_told() -> None:
-    timings = [perception()[0], replace(perception()[1], device_ms=15.0)]
+    timings = [perception()[0], perception()[1]._replace(device_ms=15.0)]
     process = [each for each in join_timings(timings).segments if each.kind is SegmentKind.PROCESS]
     assert [each.device_ms for each in process] == [None, 15.0]
 
 
 def test_without_a_stamp_only_the_capture_is_unknown() -> None:
-    timings = [replace(each, clock_fault="stamp_zero") for each in perception(captured=None)]
+    timings = [each._replace(clock_fault="stamp_zero") for each in perception(captured=None)]
     timeline = join_timings(timings)
     assert [ms for _, _, ms in written(timeline)] == [
         None, 1.0, 3.0, 0.5, 3.5, 20.0, 0.5, 0.5, 7.0, 2.0
@@ -100,7 +117,7 @@ def test_a_step_of_the_ros_clock_changes_only_ages() -> None:
     """A day later in the middle of a frame: the steady clock keeps the segments right."""
     day_ms = 86_400_000.0
     before, after, end = perception()
-    stepped = [before, replace(after, age_ms=(after.age_ms or 0) + day_ms), end]
+    stepped = [before, after._replace(age_ms=(after.age_ms or 0) + day_ms), end]
     assert join_timings(stepped).sum_ms == pytest.approx(40.0)
 
 
@@ -136,13 +153,13 @@ def test_a_stamp_ahead_of_the_clock_is_no_negative_transport() -> None:
 @pytest.mark.parametrize("ended_ns", [2**63 - 1, CLOCK * 10**12 + 20 * MS])
 def test_moments_that_contradict_each_other_are_no_times(ended_ns: int) -> None:
     first, second, third = perception()
-    timeline = join_timings([first, second, replace(third, ended_ns=ended_ns)])
+    timeline = join_timings([first, second, third._replace(ended_ns=ended_ns)])
     assert all(each.ms is None or 0 <= each.ms < 1000 for each in timeline.segments)
     assert timeline.clock_fault == STEADY_CLOCK
 
 
 def test_timings_without_moments_are_joined_by_their_ages() -> None:
-    timings = [replace(each, ended_ns=0) for each in perception()]
+    timings = [each._replace(ended_ns=0) for each in perception()]
     timeline = join_timings(timings[::-1])
     assert timeline.sum_ms == pytest.approx(40.0)
 
@@ -157,7 +174,7 @@ def test_a_dropped_frame_ends_where_it_was_dropped() -> None:
 
 
 def test_what_is_not_known_of_the_publication_is_left_out() -> None:
-    timeline = join_timings([replace(perception()[0], publish_ms=None)])
+    timeline = join_timings([perception()[0]._replace(publish_ms=None)])
     assert [kind for kind, _, _ in written(timeline)] == ["transport", "queue", "process"]
     assert timeline.end_to_end_ms == timeline.sum_ms == pytest.approx(6.0)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -73,7 +71,7 @@ def test_the_whole_run_as_window() -> None:
 def test_transport_is_apart_from_the_time_until_the_callback() -> None:
     latency = PipelineLatency(None)
     first, second, third = perception()
-    received = replace(first, receive_ms=0.5)
+    received = first._replace(receive_ms=0.5)
     add(latency, join_timings([received, second, third]), 0)
     report = latency.report(S)
     transports = {each.stage: each.transport.p50 for each in report.stages}
@@ -106,10 +104,10 @@ def test_what_did_not_end_is_no_end() -> None:
 
 def test_clock_faults_are_counted_and_have_no_age() -> None:
     latency = PipelineLatency(None, deadline_ms=1.0)
-    bad = [replace(each, clock_fault="stamp_zero") for each in perception(captured=None)]
+    bad = [each._replace(clock_fault="stamp_zero") for each in perception(captured=None)]
     for _ in range(3):
         add(latency, join_timings(bad), 0)
-    hostile = join_timings([replace(bad[2], clock_fault="x" * 1000)])
+    hostile = join_timings([bad[2]._replace(clock_fault="x" * 1000)])
     latency.add_timeline(hostile, 0)
     report = latency.report(S)
     end = only_end(report)

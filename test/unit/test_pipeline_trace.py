@@ -163,8 +163,8 @@ def test_own_nodes_need_no_statistics_and_others_have_no_invented_process() -> N
 
 
 def test_timings_without_a_moment_or_of_another_machine_are_left_out_and_said() -> None:
-    foreign = replace(timing("decode", 30, 0, 1), clock_id=CLOCK + 1)
-    no_moment = replace(timing("decode", 30, 0, 1), ended_ns=0)
+    foreign = timing("decode", 30, 0, 1)._replace(clock_id=CLOCK + 1)
+    no_moment = timing("decode", 30, 0, 1)._replace(ended_ns=0)
     trace = trace_pipeline([*two_frames(), foreign, no_moment])
     assert len(slices_of(trace.events.as_json(), "stage")) == 6
     unplaced, other = trace.left_out

@@ -134,6 +134,11 @@ def test_the_summary_has_the_usual_figures(make: Callable[[], QuantileSketch]) -
     assert filled(make(), np.array(values)).summary() == Percentiles.of(values)
 
 
+def test_a_full_ring_loses_its_oldest_value() -> None:
+    ring = filled(RingSketch(3), np.array([1.0, 2.0, 3.0, 4.0]))
+    assert ring.percentiles((0, 50, 100)) == [2.0, 3.0, 4.0]
+
+
 def test_a_ring_keeps_the_newest() -> None:
     ring = filled(RingSketch(100), np.arange(250.0))
     assert ring.percentile(0) == 150.0

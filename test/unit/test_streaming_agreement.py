@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -12,10 +11,9 @@ from hypothesis import strategies as st
 
 from edge_inference.core.results import Classification, DepthMap, Detections, Result, Segmentation
 from edge_inference.errors import InputError, TensorError
-from edge_inference.observe.streaming.block_bootstrap import (
+from edge_inference.observe.statistics.block_bootstrap import (
     MIN_BLOCKS,
     bootstrap_interval,
-    student_quantile,
 )
 from edge_inference.observe.streaming.streaming_agreement import (
     PublishedResult,
@@ -360,12 +358,3 @@ def test_a_statistic_that_some_resamples_lack_has_no_interval() -> None:
     blocks[0] = 1
     with np.errstate(invalid="ignore"):
         assert bootstrap_interval(blocks, _share) is None
-
-
-@pytest.mark.parametrize(
-    ("probability", "degrees", "table"),
-    [(0.975, 5, 2.5706), (0.975, 9, 2.2622), (0.975, 30, 2.0423), (0.95, 5, 2.0150)],
-)
-def test_quantiles_of_student(probability: float, degrees: int, table: float) -> None:
-    assert student_quantile(probability, degrees) == pytest.approx(table, rel=0.005)
-    assert math.isclose(student_quantile(1 - probability, degrees), -table, rel_tol=0.005)

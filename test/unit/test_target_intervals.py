@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge_inference.observe.targets.incomplete_beta import (
+from edge_inference.observe.statistics.incomplete_beta import (
     beta_quantile,
     incomplete_beta,
     student_quantile,
 )
-from edge_inference.observe.targets.intervals import (
+from edge_inference.observe.statistics.intervals import (
     MIN_SAMPLES,
     effective_samples,
     mean_interval,

@@ -13,7 +13,7 @@ from edge_inference.core.platform_state import PlatformReport, PlatformState
 from edge_inference.core.reading import Quantity, Reading, ReadingStatus, Role
 from edge_inference.core.runtime.process_statistics import ProcessStatistics
 from edge_inference.errors import ConfigError
-from edge_inference.observe.targets.intervals import Interval
+from edge_inference.observe.statistics.intervals import Interval
 from edge_inference.observe.targets.live_levels import LiveLevels
 from edge_inference.observe.targets.live_targets import LiveTargets
 from edge_inference.observe.targets.observations import MeasuredWindow, Observations

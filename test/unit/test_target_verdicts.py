@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from edge_inference.observe.targets.intervals import Interval
+from edge_inference.observe.statistics.intervals import Interval
 from edge_inference.observe.targets.target_report import judgments_as_json, to_junit
 from edge_inference.observe.targets.verdict import Judgment, Verdict, exit_code, judge
 from target_kit import target

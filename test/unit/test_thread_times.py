@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from edge_inference.core.runtime.capture_stamps import STAMP_ZERO
+from edge_inference.core.runtime.latency import StageTiming
 from edge_inference.core.runtime.thread_times import ThreadTimes, ThreadUse, clock_id
 
 
@@ -66,6 +68,32 @@ def test_without_statistics_the_run_queue_is_unknown(tmp_path: Path, content: st
         assert use.run_queue_ns is None
         assert use.run_queue_ms_since(use) is None
         assert use.cpu_ns > 0
+
+
+def test_the_record_of_an_item_that_was_processed_at_once() -> None:
+    work = ThreadUse(5_000_000, 40, 1_000_000, 3), ThreadUse(9_000_000, 2_000_040, 2_500_000, 10)
+    stamp_ns = 1_000_000_000
+    record = StageTiming.at_once(
+        "executor", "/ai/executor", (stamp_ns, "map"), stamp_ns + 7_000_000, work, 0.5, 2
+    )
+    assert record == StageTiming(
+        "executor",
+        "/ai/executor",
+        queue_ms=0.0,
+        process_ms=4.0,
+        age_ms=7.0,
+        stamp_ns=stamp_ns,
+        frame_id="map",
+        ended_ns=9_000_000,
+        clock_id=clock_id(),
+        publish_ms=0.0,
+        receive_ms=0.5,
+        lost=2,
+        cpu_ms=2.0,
+        run_queue_ms=1.5,
+        page_faults=7,
+    )
+    assert StageTiming.at_once("", "", (0, ""), stamp_ns, work).clock_fault == STAMP_ZERO
 
 
 def test_each_thread_reads_its_own_file() -> None:

@@ -6,7 +6,6 @@ import itertools
 import math
 import random
 import threading
-from dataclasses import replace
 
 import pytest
 
@@ -234,7 +233,7 @@ def test_ten_thousand_frame_ids_and_endless_stamps_are_bounded(
     monkeypatch.setattr(TimelineCollector, "MAX_TIMINGS", 1000)
     collector = TimelineCollector()
     start = perception()[0]
-    found = add_all(collector, [replace(start, frame_id=f"cam{n}") for n in range(10_000)])
+    found = add_all(collector, [start._replace(frame_id=f"cam{n}") for n in range(10_000)])
     assert [each.frame_id for each in found] == [f"cam{n}" for n in range(9_000)]
     assert not any(each.is_complete for each in found)
     assert len(collector.finish()) == 1000
@@ -245,13 +244,13 @@ def test_ten_thousand_frame_ids_and_endless_stamps_are_bounded(
 @pytest.mark.parametrize("value", [math.nan, math.inf, -1.0])
 def test_impossible_times_are_refused(field: str, value: float) -> None:
     collector = TimelineCollector()
-    assert add_all(collector, [replace(perception()[0], **{field: value})]) == []
+    assert add_all(collector, [perception()[0]._replace(**{field: value})]) == []
     assert (collector.refused, collector.finish()) == (1, [])
 
 
 @pytest.mark.parametrize("ended_ns", [-(2**63), -1, 2**63 - 1])
 def test_impossible_moments_do_no_harm(ended_ns: int) -> None:
-    timings = [*perception()[:2], replace(perception()[2], ended_ns=ended_ns)]
+    timings = [*perception()[:2], perception()[2]._replace(ended_ns=ended_ns)]
     collector = TimelineCollector()
     found = [*add_all(collector, timings), *collector.finish()]
     assert sum(len(each.stages) for each in found) == 3

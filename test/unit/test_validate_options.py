@@ -15,7 +15,7 @@ from edge_inference.cli.validate.scenario_process import RunRequest
 from edge_inference.cli.validate.scenario_runs import group_by_run, run_scenarios
 from edge_inference.cli.validate.validation import ValidateOptions
 from edge_inference.cli.validate.verdict_table import print_verdicts
-from edge_inference.observe.targets.intervals import Interval
+from edge_inference.observe.statistics.intervals import Interval
 from edge_inference.observe.targets.target_file import Scenario
 from edge_inference.observe.targets.verdict import judge
 from target_kit import target, write

@@ -16,9 +16,9 @@ from edge_inference.observe.benchmark.benchmark_report import (
     BenchmarkReport,
     StreamingAgreement,
 )
-from edge_inference.observe.benchmark.latency_figures import MINIMUM_SAMPLES
 from edge_inference.observe.benchmark.report_comparison import FigureChange, ReportComparison
 from edge_inference.observe.benchmark.saturation import Saturation
+from edge_inference.observe.statistics.latency_figures import MINIMUM_SAMPLES
 
 _PIPE_WIDTH = 140
 _MAX_LINE = 4000

@@ -10,7 +10,6 @@ from rich.text import Text
 
 from edge_inference.cli.compare.streaming_comparison import StreamingComparison, StreamingRow
 from edge_inference.cli.perception.summary_table import new_table, print_table
-from edge_inference.observe.streaming.block_bootstrap import Interval
 from edge_inference.observe.streaming.streaming_agreement import ScoreDifference, StreamingScore
 
 _PIPE_WIDTH = 140
@@ -151,5 +150,5 @@ def _is_open(difference: ScoreDifference | None) -> bool:
     return difference is not None and not difference.is_significant
 
 
-def _format_interval(interval: Interval | None) -> str:
+def _format_interval(interval: tuple[float, float] | None) -> str:
     return "" if interval is None else f"{interval[0]:.3f} to {interval[1]:.3f}"

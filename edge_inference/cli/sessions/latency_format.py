@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -14,8 +14,8 @@ from edge_inference.observe.frame_timeline import (
     SegmentKind,
 )
 
-#: Shorter segments are left out of a line of text.
-_MIN_SHOWN_MS = 0.05
+#: A shorter time in which no stage processed is left out of a line of text.
+_MIN_SHOWN_MS = 1.0
 _LOST = "lost"
 
 
@@ -31,11 +31,24 @@ def timeline_to_json(timeline: FrameTimeline | None) -> dict[str, Any]:
 
 
 def format_timeline(timeline: FrameTimeline) -> str:
-    """Return the way of a frame as one line of text, in milliseconds, with the sum."""
-    shown = [each for each in timeline.segments if each.ms is None or each.ms >= _MIN_SHOWN_MS]
-    total = timeline.sum_ms
-    text = ", ".join(map(_format_segment, shown))
-    return f"{text} = {total:.1f} ms" if total is not None else f"{text} ms"
+    """Return the way of a frame as a short text, in milliseconds, with the total.
+
+    It has the processing in each stage, and from a millisecond on what the frame waited (on the
+    way and in the queue) before it, and publishing. What is unknown is a question mark.
+    """
+    parts: list[str] = []
+    waits: list[Segment] = []
+    for segment in timeline.segments:
+        if segment.kind is SegmentKind.PROCESS:
+            parts += _format_long("waited", waits)
+            parts.append(f"{segment.stage} {_format_ms(segment.ms)}")
+            waits = []
+        elif segment.kind is SegmentKind.PUBLISH:
+            parts += _format_long("publish", [segment])
+        else:
+            waits.append(segment)
+    parts += _format_long("waited", waits)
+    return ", ".join([*parts, f"total {_format_ms(timeline.sum_ms)} ms"])
 
 
 def sort_stages(report: LatencyReport) -> tuple[StageLatency, ...]:
@@ -88,8 +101,12 @@ def _segment_to_json(segment: Segment) -> dict[str, Any]:
     return written
 
 
-def _format_segment(segment: Segment) -> str:
-    ms = "?" if segment.ms is None else f"{segment.ms:.1f}"
-    is_process = segment.kind is SegmentKind.PROCESS
-    name = segment.stage if is_process else f"{segment.stage} {segment.kind.value}"
-    return f"{name} {ms}"
+def _format_long(name: str, segments: Sequence[Segment]) -> list[str]:
+    known = [each.ms for each in segments if each.ms is not None]
+    total = sum(known) if len(known) == len(segments) else None
+    is_short = total is not None and total < _MIN_SHOWN_MS
+    return [] if is_short else [f"{name} {_format_ms(total)}"]
+
+
+def _format_ms(ms: float | None) -> str:
+    return "?" if ms is None else f"{ms:.1f}"

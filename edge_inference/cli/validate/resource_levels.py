@@ -6,15 +6,13 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from pathlib import Path
 
 from edge_inference.composition.pipeline import share_folder
+from edge_inference.core.runtime.memory_limit import resident_mib
 from edge_inference.observe.targets.observations import Observations
 from edge_inference.observe.targets.platform_levels import platform_levels
 from edge_inference.platforms.board_files import list_board_folders
 from edge_inference.platforms.platform import Platform, open_platform
-
-_MEMORY = Path("/proc/self/statm")
 
 
 class MachineLevels(AbstractContextManager["MachineLevels"]):
@@ -58,6 +56,4 @@ class OwnProcessLevels:
             share = (used_s - self._before[1]) / passed_s
             self._observations.add_level("process_cpu_percent", 100.0 * share, now_ns)
         self._before = (now_ns, used_s)
-        pages = int(_MEMORY.read_text().split()[1])
-        mebibytes = pages * os.sysconf("SC_PAGE_SIZE") / 2**20
-        self._observations.add_level("memory_mib", mebibytes, now_ns)
+        self._observations.add_level("memory_mib", resident_mib(), now_ns)

@@ -21,7 +21,7 @@ from edge_inference.cli.validate.pipeline_run import PipelineRun
 from edge_inference.cli.validate.streaming_run import MEASURE, measure_agreement
 from edge_inference.composition.pipeline import load_pipeline
 from edge_inference.errors import EdgeInferenceError
-from edge_inference.observe.targets.intervals import Interval
+from edge_inference.observe.statistics.intervals import Interval
 from edge_inference.observe.targets.observations import MeasuredWindow, Observations
 from edge_inference.observe.targets.target_file import Target
 

@@ -22,7 +22,7 @@ from edge_inference.cli.signals import Interrupt
 from edge_inference.cli.validate.scenario_process import RunRequest
 from edge_inference.core.runtime.child_process import python_command, python_environment
 from edge_inference.core.text_line import one_line
-from edge_inference.observe.targets.intervals import Interval
+from edge_inference.observe.statistics.intervals import Interval
 from edge_inference.observe.targets.target_file import Scenario
 
 _CODE = "from edge_inference.cli.validate.scenario_process import main; sys.exit(main())"

@@ -8,9 +8,9 @@ from edge_inference.cli.perception.run_options import search_path
 from edge_inference.cli.sessions.recording_session import Playback, play_recording
 from edge_inference.core.models.model_search import find_model
 from edge_inference.errors import EdgeInferenceError
+from edge_inference.observe.statistics.intervals import Interval
 from edge_inference.observe.streaming.offline_results import band_confidence, find_reference
 from edge_inference.observe.streaming.streaming_agreement import score_stream
-from edge_inference.observe.targets.intervals import Interval
 
 MEASURE = "streaming_agreement"
 _PIPELINE = "perception"

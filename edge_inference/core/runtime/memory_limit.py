@@ -1,4 +1,4 @@
-"""Limits the memory of this process, and the hint for errors where the limit is too low.
+"""The memory of this process and its limit, and the hint for errors where that is too low.
 
 The limit applies to writable memory (RLIMIT_DATA): the heap, the stacks of threads and private
 file mappings. A limit of the address space (RLIMIT_AS) is less useful, because libraries reserve
@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import os
 import resource
+from pathlib import Path
 
 #: Parts of the error messages of C++, of ONNX Runtime's arena, and of the kernel.
 _MESSAGES = ("bad_alloc", "Failed to allocate memory", "BFCArena::", "annot allocate memory")
 _MIB = 1 << 20
+_STATM = Path("/proc/self/statm")
 
 #: The limit that ``limit_memory`` set, in MiB, and the option that raises it.
 _options: dict[int, str] = {}
@@ -35,6 +37,12 @@ def memory_limit_mib() -> int | None:
     """Return the memory limit of this process in MiB, None where there is none."""
     limits = [resource.getrlimit(kind)[0] for kind in (resource.RLIMIT_DATA, resource.RLIMIT_AS)]
     return min((n // _MIB for n in limits if n != resource.RLIM_INFINITY), default=None)
+
+
+def resident_mib() -> float:
+    """Return the resident memory of this process in MiB. Raises OSError without /proc."""
+    pages = int(_STATM.read_text(encoding="ascii").split()[1])
+    return pages * resource.getpagesize() / _MIB
 
 
 def machine_memory_mib() -> int:

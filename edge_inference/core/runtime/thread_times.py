@@ -40,11 +40,8 @@ class ThreadUse(NamedTuple):
         return (self.run_queue_ns - before.run_queue_ns) / 1e6
 
 
-class ThreadTimes:
-    """Reads the totals of the thread that makes it; a context manager.
-
-    Where the kernel has no statistics of its scheduler, the time on a run queue is unknown.
-    """
+class RunQueue:
+    """How long the thread that makes it has waited for a core; None where it is unknown."""
 
     def __init__(self, schedstat: Path = _SCHEDSTAT) -> None:
         try:
@@ -52,6 +49,31 @@ class ThreadTimes:
             self._file: int | None = os.open(schedstat, os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
             self._file = None
+
+    def read_ns(self) -> int | None:
+        """Return the nanoseconds so far, from any thread."""
+        if self._file is None:
+            return None
+        try:
+            return int(os.pread(self._file, _SCHEDSTAT_BYTES, 0).split(None, 2)[1])
+        except (OSError, ValueError, IndexError):
+            return None  # some sandboxes have the file without its numbers
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+
+class ThreadTimes:
+    """Reads the totals of the thread that makes it; a context manager.
+
+    Where the kernel has no statistics of its scheduler, the time on a run queue is unknown.
+    """
+
+    def __init__(self, schedstat: Path = _SCHEDSTAT) -> None:
+        self._run_queue = RunQueue(schedstat)
 
     def __enter__(self) -> ThreadTimes:
         return self
@@ -62,20 +84,12 @@ class ThreadTimes:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
+        self._run_queue.close()
 
     def read(self) -> ThreadUse:
         """Return the totals of the calling thread, which must be the one that made this."""
-        # One after the other, so that the CPU time between two readings is at most the time.
         at_ns, cpu_ns = time.monotonic_ns(), time.thread_time_ns()
-        run_queue_ns = None
-        if self._file is not None:
-            try:
-                run_queue_ns = int(os.pread(self._file, _SCHEDSTAT_BYTES, 0).split(None, 2)[1])
-            except (OSError, ValueError, IndexError):
-                run_queue_ns = None  # some sandboxes have the file without its numbers
+        run_queue_ns = self._run_queue.read_ns()
         used = resource.getrusage(resource.RUSAGE_THREAD)
         faults = used.ru_minflt + used.ru_majflt
         return ThreadUse(at_ns, cpu_ns, run_queue_ns, faults)

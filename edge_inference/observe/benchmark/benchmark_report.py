@@ -10,8 +10,8 @@ from typing import Any
 
 from edge_inference.core.bounded_file import read_json
 from edge_inference.errors import ConfigError
-from edge_inference.observe.benchmark.latency_figures import LatencyFigures
 from edge_inference.observe.benchmark.saturation import RateProbe, Saturation
+from edge_inference.observe.statistics.latency_figures import LatencyFigures
 
 KIND, VERSION = "edge_inference benchmark", 1
 #: Frames that are offered one after the other, without a pause.

@@ -14,7 +14,7 @@ from edge_inference.observe.benchmark.benchmark_report import (
     StreamingAgreement,
 )
 from edge_inference.observe.benchmark.saturation import SATURATION, Saturation
-from edge_inference.observe.benchmark.significance import (
+from edge_inference.observe.statistics.significance import (
     PAIRED_METHOD,
     UNPAIRED_METHOD,
     compare_quantiles,

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import resource
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
+from edge_inference.core.runtime.memory_limit import resident_mib
 from edge_inference.core.runtime.worker import format_error
 
 #: Values of sensors by name; those without a value are left out.
@@ -17,7 +16,6 @@ Sense = Callable[[], Mapping[str, float]]
 POWER = "power_w"
 
 _PERIOD_S = 0.25
-_STATM = Path("/proc/self/statm")
 
 
 @dataclass(frozen=True)
@@ -25,7 +23,7 @@ class ResourceUse:
     """What a piece of work took; ``sensors`` are means by name over ``sensor_samples``.
 
     ``cpu_s`` is the CPU time of all threads of this process, ``memory_mib`` its resident memory at
-    the end, None where /proc does not show it. ``problem`` says why there are no sensors.
+    the end, None where it was not measured. ``problem`` says why there are no sensors.
     """
 
     wall_s: float
@@ -40,15 +38,6 @@ class ResourceUse:
         """The energy of the whole machine, its idle power included; None without a sensor."""
         power_w = self.sensors.get(POWER)
         return None if power_w is None else power_w * self.wall_s
-
-
-def resident_mib() -> float | None:
-    """Return the resident memory of this process; None where /proc does not show it."""
-    try:
-        pages = int(_STATM.read_text().split()[1])
-    except (OSError, ValueError, IndexError):
-        return None
-    return pages * resource.getpagesize() / (1 << 20)
 
 
 class ResourceMeter:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from edge_inference.core.results import Result
 from edge_inference.errors import InputError
-from edge_inference.observe.streaming.block_bootstrap import Interval, bootstrap_interval
+from edge_inference.observe.statistics.block_bootstrap import bootstrap_interval
 from edge_inference.observe.streaming.frame_scoring import (
     FrameScoring,
     expect_same_kind,
@@ -66,7 +66,7 @@ class StreamingScore:
     """
 
     value: float | None
-    interval: Interval | None
+    interval: tuple[float, float] | None
     measure: str
     frames: int
     warmup: int
@@ -84,7 +84,7 @@ class ScoreDifference:
     """How much higher the first score is than the second, with the interval of 95 %."""
 
     value: float
-    interval: Interval | None
+    interval: tuple[float, float] | None
 
     @property
     def is_significant(self) -> bool:

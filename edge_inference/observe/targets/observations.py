@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from edge_inference.core.runtime.latency import StageTiming
 from edge_inference.core.settings import suggestion
-from edge_inference.observe.targets.intervals import (
+from edge_inference.observe.statistics.intervals import (
     Interval,
     mean_interval,
     percentile_interval,

@@ -6,7 +6,7 @@ import enum
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from edge_inference.observe.targets.intervals import Interval
+from edge_inference.observe.statistics.intervals import Interval
 from edge_inference.observe.targets.target_file import Target
 
 

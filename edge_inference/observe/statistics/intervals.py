@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_inference.observe.targets.incomplete_beta import (
+from edge_inference.observe.statistics.incomplete_beta import (
     beta_quantile,
     incomplete_beta,
     student_quantile,

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_inference.observe.benchmark.latency_figures import MINIMUM_SAMPLES, percentile_of
+from edge_inference.observe.statistics.latency_figures import MINIMUM_SAMPLES, percentile_of
 
 _RESAMPLES = 1000
 _SEED = 20100917

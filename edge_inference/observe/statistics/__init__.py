@@ -1,0 +1,1 @@
+"""Confidence intervals and tests for measurements that follow each other in time."""
