@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import dataclasses
 import time
 
 import pytest
@@ -122,8 +121,7 @@ def publish_slow_frames(publisher: Publisher) -> None:
     for frame in range(30):
         blocked_ms = 50.0 if frame % 3 == 0 else 0.0
         publisher.publish(
-            dataclasses.replace(
-                usual,
+            usual._replace(
                 stamp_ns=frame + 1,
                 process_ms=10.0 + blocked_ms,
                 ended_ns=now_ns + frame * 100_000_000,

@@ -135,11 +135,10 @@ def test_a_publisher_waits_first_for_a_subscriber_and_then_for_a_full_queue() ->
         ended_ns = START_NS + ns(80.0 * frame)
         late = 30.0 if third(frame) else 0.1
         timings += [
-            dataclasses.replace(
-                usual, stamp_ns=frame + 1, ended_ns=ended_ns, publish_ms=late, run_queue_ms=0.0
+            usual._replace(
+                stamp_ns=frame + 1, ended_ns=ended_ns, publish_ms=late, run_queue_ms=0.0
             ),
-            dataclasses.replace(
-                usual,
+            usual._replace(
                 stage="inference",
                 node="/ai/inference",
                 queue_ms=10.0 if third(frame) else 0.1,
@@ -392,6 +391,20 @@ class TestWhatIsNotKnown:
         result = diagnose(Observation(Pipeline().run()))
         assert any("interpreter lock" in text for text in result.unknown)
         assert any("throttling" in text for text in result.unknown)
+
+    @pytest.mark.parametrize(
+        ("kind", "cause"),
+        [
+            ("blocked", Cause.WAITING),
+            ("run_queue", Cause.BUSY_CORE),
+            ("publish", Cause.SLOW_SUBSCRIBER),
+            ("way", Cause.TRANSPORT),
+        ],
+    )
+    def test_other_causes_need_no_process_statistics(self, kind: str, cause: Cause) -> None:
+        found = diagnose(Observation(at("inference", **{kind: 15.0}))).findings
+        assert [each.cause for each in found] == [cause]
+        assert found[0].ms == pytest.approx(15.0 / 3, rel=0.15)
 
     def test_without_thread_times(self) -> None:
         timings = [

@@ -29,6 +29,15 @@ class TestClocks:
         # Half of the frames have an age that is wrong by 40 ms.
         assert found[0].ms == pytest.approx(20.0, abs=0.7)
 
+    @pytest.mark.parametrize("frame", [25, 36, 60, 90])
+    def test_a_large_step_is_no_simulated_clock(self, frame: int) -> None:
+        timings = Pipeline().run(lambda each, stage: Extra(clock_ms=900.0 * (each >= frame)))
+        found = diagnosis(timings)
+        assert [(each.cause, each.subject) for each in found.findings] == [
+            (Cause.CLOCK, "system clock")
+        ]
+        assert not any("use_sim_time" in text for text in found.unknown)
+
     @pytest.mark.parametrize("ms", [-40.0, 40.0])
     def test_a_step_of_one_nodes_clock(self, ms: float) -> None:
         timings = Pipeline().run(

@@ -112,6 +112,8 @@ def test_a_search_that_ends_at_its_highest_rate_says_so() -> None:
     found = saturate(0.1, 50.0, max_hz=300.0)
     assert (found.rate_hz, found.failed_hz) == (300.0, None)
     assert "300 Hz" in found.limited_by
+    # The search, and once more to confirm the result.
+    assert [each.rate_hz for each in found.probes].count(300.0) == 2
 
 
 def test_nothing_is_sustained() -> None:

@@ -132,6 +132,7 @@ def test_the_number_of_stages_is_limited(monkeypatch: pytest.MonkeyPatch) -> Non
         for name in ("a", "b", "c", f"made-up-{second}"):
             assert log.add(timing(name), second * SECOND) == (name in "abc")
     assert [each.stage for each in log.report(5 * SECOND).stages] == ["a", "b", "c"]
+    assert not log.add(timing("new"), 13 * SECOND)
     # A new stage replaces one that has been silent for a window.
     for second in range(5, 20):
         log.add(timing("a"), second * SECOND)

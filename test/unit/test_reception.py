@@ -6,7 +6,12 @@ from typing import Any
 
 import pytest
 
-from edge_inference.composition.reception import BY_REFERENCE, Reception, ReceptionLog
+from edge_inference.composition.reception import (
+    BY_REFERENCE,
+    RawCallback,
+    Reception,
+    ReceptionLog,
+)
 
 NOW = 1_790_000_000_000_000_000
 UNKNOWN_NUMBER = 2**64 - 1
@@ -24,6 +29,15 @@ def info(number: int | None, publisher: str | None = "a", received_ns: int = NOW
 def lost(*messages: dict[str, Any], publishers: int = 1) -> list[int]:
     log = ReceptionLog(lambda: publishers)
     return [log.add(message, NOW).lost for message in messages]
+
+
+def test_each_executor_passes_the_message_in_its_own_way() -> None:
+    received: list[tuple[bytes, Any]] = []
+    callback = RawCallback(lambda data, info: received.append((data, info)))
+    callback(b"single", info(1))
+    callback((b"events", info(2)))
+    callback(b"before Iron")
+    assert received == [(b"single", info(1)), (b"events", info(2)), (b"before Iron", None)]
 
 
 def test_gaps_in_the_numbers_are_losses() -> None:

@@ -49,13 +49,16 @@ def test_page_faults_are_counted() -> None:
 
 def test_the_run_queue_is_the_second_number(tmp_path: Path) -> None:
     file = tmp_path / "schedstat"
-    file.write_text("111 2500000 3\n")
+    file.write_text("1 2500000 3\n")
     with ThreadTimes(file) as times:
         before = times.read()
-        file.write_text("222 7000000 4\n")
+        file.write_text("2 7000000 4\n")
         after = times.read()
     assert before.run_queue_ns == 2_500_000
     assert after.run_queue_ms_since(before) == 4.5
+    unknown = after._replace(run_queue_ns=None)
+    assert after.run_queue_ms_since(unknown) is None
+    assert unknown.run_queue_ms_since(after) is None
 
 
 @pytest.mark.parametrize("content", [None, "", "1", "x y z"])

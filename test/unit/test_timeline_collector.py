@@ -128,6 +128,15 @@ def test_the_stage_of_another_package_is_part_of_the_way() -> None:
     assert late.end_to_end_ms == pytest.approx(51.0)
 
 
+def test_of_another_machine_only_an_expected_stage_is_before() -> None:
+    """A stage of another package may be anywhere; only on one clock it can be told where."""
+    first, second, third = perception()
+    denoise = timing("denoise", 6.1, 6.2, 6.3, 6.4, clock=8)
+    for order in ([denoise, first], [first, denoise]):
+        (found,) = add_all(TimelineCollector(), [*order, second._replace(clock_id=9), third])
+        assert stages(found) == ("preprocess", "inference", "decode")
+
+
 def test_partial_speech_with_the_stamp_of_the_final_one() -> None:
     """The last partial segment before a pause ends with the same word as the final one."""
     collector = TimelineCollector(1.0)
