@@ -106,8 +106,6 @@ def _console(stream: TextIO) -> Console:
         width=None if is_terminal else _PIPE_WIDTH,
         color_system="auto" if is_terminal else None,
         highlight=False,
-        markup=False,
-        emoji=False,
     )
 
 
