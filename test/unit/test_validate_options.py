@@ -31,7 +31,7 @@ ONE = "- {what: age_ms, where: decode, max: 5}"
         (["--live", "--pipeline", "perception"], "--pipeline: --live judges"),
         (["--live", "--source", "x.mp4"], "--source: --live judges"),
         (["--namespace", "ai"], "--namespace is for --live"),
-        (["--pipeline", "percepton"], "scenario a: unknown pipeline 'percepton'"),
+        (["--pipeline", "percepton"], "--pipeline percepton: unknown pipeline"),
         (["--junit", "no/such/folder/x.xml"], "its folder does not exist"),
         (["--junit", "x" * 300], "cannot be written (File name too long)"),
         (["--junit", "."], "got a folder"),
