@@ -91,6 +91,22 @@ def test_the_window_can_be_changed_and_reports_end_with_the_node(
     assert [stage.count for stage in reports[-1].stages] == [1]
 
 
+def test_what_takes_too_long_to_join_is_joined_later(
+    rig: Rig, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(latency, "_JOINING_NS", 0)
+    node = rig.load("Latency")
+    reports = rig.tap("/ai/latency_report")
+    for stage in ("preprocess", "inference", "decode"):
+        publisher.publish(timing(stage, 1.0))
+    rig.call(node._report)
+    assert not reports[-1].ends
+    assert [stage.count for stage in reports[-1].stages] == [1, 1, 1]
+    monkeypatch.setattr(latency, "_JOINING_NS", 10**12)
+    rig.call(node._report)
+    assert not node._timings
+
+
 def test_the_simple_contract_seen_from_another_process(rig: Rig, outside: Outside) -> None:
     latency = rig.load("Latency")
     decode = rig.load("Decode", when_full="wait")

@@ -133,9 +133,13 @@ def test_a_slow_local_subscriber_is_time_of_publication(rig: Rig, camera: Camera
 
 def test_a_dropped_frame_has_its_end_too(rig: Rig, camera: Camera) -> None:
     rig.load("plugins::Gate")
-    timing = camera.send(time.time_ns(), "skip")
+    age_ns = 5 * SECOND
+    before_ns, begin_ns = time.monotonic_ns(), time.time_ns()
+    timing = camera.send(begin_ns - age_ns, "skip")
+    took_ms = (time.time_ns() - begin_ns) / 1e6
     assert timing.dropped == "boring"
-    assert 0 < timing.arrived_ns <= timing.ended_ns <= time.monotonic_ns()
+    assert before_ns <= timing.arrived_ns <= timing.ended_ns <= time.monotonic_ns()
+    assert age_ns / 1e6 <= timing.age_ms <= age_ns / 1e6 + took_ms
     assert timing.clock_id == clock_id()
     assert (timing.process_ms, timing.publish_ms, timing.cpu_ms) == (None, None, None)
 

@@ -91,6 +91,24 @@ def test_the_latest_wins(rig: Rig, camera: Camera) -> None:
     assert {(t.dropped, t.process_ms) for t in dropped} == {("superseded", None)}
 
 
+def test_each_frame_has_arrived_when_it_was_sent(rig: Rig, camera: Camera) -> None:
+    gate = rig.load("plugins::Gate")
+    hold(gate, camera)
+    moments: dict[int, tuple[int, int]] = {}
+    for _ in range(4):
+        before_ns = time.monotonic_ns()
+        stamp_ns = camera.send().stamp_ns
+        sent_ns = time.monotonic_ns()
+        moments[stamp_ns] = before_ns, sent_ns
+        wait_for(lambda: time.monotonic_ns() > sent_ns + 5_000_000, "some time")  # noqa: B023
+    gate.gate.set()
+    timings = [each for each in camera.timings.wait(5) if each.stamp_ns in moments]
+    assert [each.dropped for each in timings] == ["superseded"] * 3 + [""]
+    for timing in timings:
+        before_ns, sent_ns = moments[timing.stamp_ns]
+        assert before_ns <= timing.arrived_ns <= sent_ns
+
+
 def test_a_queue_keeps_so_many(rig: Rig, camera: Camera) -> None:
     gate = rig.load("plugins::Gate", queue_depth=3)
     first = hold(gate, camera)

@@ -130,6 +130,17 @@ class Pipeline:
         )
 
 
+def third(frame: int) -> bool:
+    return frame % 3 == 0
+
+
+def at(stage: str, affected: Callable[[int], bool] = third, **values: float) -> list[StageTiming]:
+    """Run with a fault in one stage for some frames."""
+    return Pipeline().run(
+        lambda frame, name: Extra(**values) if name == stage and affected(frame) else Extra()  # type: ignore[arg-type]
+    )
+
+
 def ns(ms: float) -> int:
     return round(ms * 1e6)
 

@@ -169,6 +169,41 @@ def test_a_short_hold_does_not_explain_a_long_wait() -> None:
     assert found[Cause.INTERPRETER_LOCK] == pytest.approx(hold_ms, rel=0.05)
 
 
+def test_a_hold_before_a_frame_was_late_on_its_way_does_not_explain_it() -> None:
+    late_ms = 15.0
+    timings = Pipeline().run(
+        lambda frame, stage: Extra(way=late_ms * (stage == "inference" and frame % 3 == 0))
+    )
+    late = [each for each in timings if each.stage == "inference"][::3]
+    before = [Hold(each.arrived_ns - ns(1.45 * late_ms), 6.0, 0.0, 6.0) for each in late]
+    assert [each.cause for each in findings(timings, statistics(before))] == [Cause.TRANSPORT]
+    during = [Hold(each.arrived_ns - ns(late_ms), late_ms, 0.0, late_ms) for each in late]
+    causes = [each.cause for each in findings(timings, statistics(during))]
+    assert causes == [Cause.INTERPRETER_LOCK]
+
+
+@pytest.mark.parametrize(("mean_ms", "is_told"), [(2.7, False), (3.3, True)])
+def test_a_small_part_of_a_long_frame_is_not_told(mean_ms: float, is_told: bool) -> None:
+    """A cause counts from 3 % of the usual time of processing, here 100 ms."""
+    timings = [
+        StageTiming(
+            "inference",
+            "/ai/inference",
+            queue_ms=0.0,
+            process_ms=100.0 + 10 * mean_ms * (frame % 10 == 0),
+            age_ms=None,
+            stamp_ns=frame + 1,
+            ended_ns=START_NS + ns(200.0 * frame),
+            clock_id=1,
+            cpu_ms=100.0,
+            run_queue_ms=10 * mean_ms * (frame % 10 == 0),
+        )
+        for frame in range(100)
+    ]
+    causes = [each.cause for each in findings(timings, statistics([]))]
+    assert causes == ([Cause.BUSY_CORE] if is_told else [])
+
+
 def test_a_backlog_that_is_worked_off_is_no_step_of_the_stamps() -> None:
     """The frames wait 30 ms on their way, then the source pauses and they do not."""
     timings = []

@@ -116,6 +116,12 @@ def test_a_search_that_ends_at_its_highest_rate_says_so() -> None:
     assert [each.rate_hz for each in found.probes].count(300.0) == 2
 
 
+def test_up_to_5_percent_of_dropped_frames_are_sustained() -> None:
+    assert RateProbe(30.0, 0.05).is_sustained
+    assert not RateProbe(30.0, 0.0501).is_sustained
+    assert not RateProbe(30.0, 0.0, "the source").is_sustained
+
+
 def test_nothing_is_sustained() -> None:
     found = saturate(60_000.0, 1.0, min_hz=0.5)
     assert found.rate_hz is None

@@ -150,6 +150,9 @@ def test_a_tail_is_compared_from_enough_samples_only() -> None:
     assert [compared_samples(name) for name in MINIMUM_SAMPLES] == [20, 30, 60, 300, 3000]
     samples = list(np.random.default_rng(1).normal(50, 1, 299))
     assert "p99" not in {each.name for each in compare_quantiles(samples, samples, paired=False)}
+    for one, other in ((samples, samples * 2), (samples * 2, samples)):
+        names = {each.name for each in compare_quantiles(one, other, paired=False)}
+        assert names == {"p50", "p90", "p95"}
     assert compare_quantiles([1.0] * 19, [2.0] * 19, paired=True) == []
 
 

@@ -10,12 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_inference.core.runtime.capture_stamps import STAMP_IN_FUTURE
+from edge_inference.core.runtime.latency import StageTiming
 from edge_inference.observe.frame_timeline import (
     CLOCKS_DIFFER,
     STEADY_CLOCK,
     FrameTimeline,
     SegmentKind,
     join_timings,
+    share_clock,
 )
 from edge_inference.observe.timeline_collector import TimelineCollector
 from timeline_cases import CLOCK, EPOCH_NS, MS, perception, timing
@@ -46,6 +48,15 @@ def test_the_segments_of_a_frame_from_capture_to_publication() -> None:
     assert timeline.sum_ms == pytest.approx(40.0)
     assert (timeline.stamp_ns, timeline.frame_id, timeline.dropped) == (EPOCH_NS, "cam", "")
     assert timeline.last.stage == "decode"
+
+
+def test_moments_that_are_not_given_are_unknown() -> None:
+    plain = StageTiming("decode", "/ai/decode", 0.5, 2.0, 3.0)
+    assert not share_clock(plain, plain)
+    assert not share_clock(plain._replace(clock_id=CLOCK), plain._replace(clock_id=CLOCK))
+    known = plain._replace(clock_id=CLOCK, ended_ns=10 * MS)
+    assert share_clock(known, known)
+    assert known.published_ns == known.ended_ns
 
 
 def test_a_long_time_in_a_message_is_rounded() -> None:

@@ -223,8 +223,9 @@ class TestProcessMeter:
             while time.process_time_ns() < end_ns:
                 pass
 
+        begin_ns = time.process_time_ns()
         taken = self.measure(compute)
-        assert taken.cpu_ms >= 50.0
+        assert 50.0 <= taken.cpu_ms <= (time.process_time_ns() - begin_ns) / 1e6
         assert (taken.nodes, taken.pid, taken.clock_id) == (("/ai/decode",), os.getpid(), 7)
         assert taken.begin_ns < taken.end_ns <= time.monotonic_ns()
         assert taken.clock_step_ms == 0.0

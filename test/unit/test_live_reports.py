@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from edge_inference.cli.sessions.live_session import FrameGaps, InvalidMessages
+from types import SimpleNamespace
+
+from edge_inference.cli.sessions.live_session import FrameGaps, InvalidMessages, find_twins
 from edge_inference.errors import InputError
 
 
@@ -54,3 +56,11 @@ def test_a_slow_source_is_not_silent() -> None:
     gaps.note(3.0)
     assert gaps.silent_s(11.0) is None
     assert gaps.silent_s(13.0) == 10.0
+
+
+def test_two_pipelines_in_one_namespace() -> None:
+    nodes = [("/ai", "decode"), ("/ai", "inference"), ("/ai", "decode"), ("/ai_2", "inference")]
+    nodes += [("/", "decode"), ("/", "decode")]
+    publishers = [SimpleNamespace(node_namespace=place, node_name=name) for place, name in nodes]
+    assert find_twins(publishers) == ["/ai/decode", "/decode"]
+    assert find_twins(publishers[:2]) == []

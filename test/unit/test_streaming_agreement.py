@@ -115,6 +115,7 @@ def test_a_result_counts_from_the_instant_at_which_it_is_published() -> None:
     [
         pytest.param([cat(0)], [dog(0)], 0, 1, 1, id="class differs"),
         pytest.param([cat(0)], [cat(0), cat(1)], 1, 1, 0, id="a box is found once"),
+        pytest.param([cat(0)], [("cat", 0.9, (0, 0, 50, 100))], 1, 0, 0, id="half overlaps"),
         pytest.param([cat(0, 0.4)], [], 0, 0, 1, id="at the confidence it must be found"),
         pytest.param([cat(0, 0.39)], [], 0, 0, 0, id="in the band it need not"),
         pytest.param([cat(0, 0.39)], [cat(0)], 0, 0, 0, id="in the band it excuses"),

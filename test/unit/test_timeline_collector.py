@@ -249,6 +249,14 @@ def test_ten_thousand_frame_ids_and_endless_stamps_are_bounded(
     assert len(add_all(collector, [start] * 5000)) == 5000 - TimelineCollector.MAX_SAME_STAMP
 
 
+def test_the_oldest_of_too_many_with_one_stamp_counts_as_overdue() -> None:
+    collector = TimelineCollector()
+    count = TimelineCollector.MAX_SAME_STAMP
+    records = [timing("preprocess", n, n, n + 1, captured=None) for n in range(count + 2)]
+    found = add_all(collector, records)
+    assert [each.last for each in found] == records[:2]
+
+
 @pytest.mark.parametrize("field", ["queue_ms", "process_ms", "age_ms", "publish_ms"])
 @pytest.mark.parametrize("value", [math.nan, math.inf, -1.0])
 def test_impossible_times_are_refused(field: str, value: float) -> None:

@@ -78,6 +78,20 @@ def test_names_of_no_file_of_targets(
     assert error.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("scenario", "words"),
+    [
+        ("pipeline: perception\narguments: {rat: 5}", "unknown argument 'rat'; did you mean"),
+        ("pipeline: platform\nsource: sample", "unknown argument 'source'"),
+    ],
+)
+def test_an_argument_that_the_pipeline_does_not_have(
+    scenario: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["validate", str(write(tmp_path, ONE, scenario))]) == 2
+    assert words in capsys.readouterr().err
+
+
 def test_a_file_without_a_scenario_for_a_running_pipeline(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +51,8 @@ class LiveSession:
 
     def close(self) -> None:
         """Stop receiving; say what makes the figures doubtful."""
-        if twins := self._find_twins():
+        topic = f"{self.namespace}/{_TIMINGS}"
+        if twins := find_twins(self.container.node.get_publishers_info_by_topic(topic)):
             self._on_message(
                 f"several nodes are called {', '.join(twins)}, so that their figures are mixed; "
                 "end one of the pipelines, or start it in another namespace"
@@ -71,11 +72,11 @@ class LiveSession:
         """For how long frames that had come before have not come now; None where they come."""
         return self._frames.silent_s(time.monotonic())
 
-    def _find_twins(self) -> list[str]:
-        """Return the names that several nodes with timings have."""
-        infos = self.container.node.get_publishers_info_by_topic(f"{self.namespace}/{_TIMINGS}")
-        names = Counter(f"{info.node_namespace.rstrip('/')}/{info.node_name}" for info in infos)
-        return sorted(name for name, count in names.items() if count > 1)
+
+def find_twins(publishers: Iterable[Any]) -> list[str]:
+    """Return the names that several nodes have, of which each has one of these publishers."""
+    names = Counter(f"{each.node_namespace.rstrip('/')}/{each.node_name}" for each in publishers)
+    return sorted(name for name, count in names.items() if count > 1)
 
 
 class FrameGaps:

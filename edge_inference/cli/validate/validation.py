@@ -106,14 +106,16 @@ def _with_options(scenario: Scenario, options: ValidateOptions) -> Scenario:
             f"{options.targets}: scenario {scenario.name} names no pipeline; give one with "
             "--pipeline, or judge a running one with --live"
         )
+    source = options.source or scenario.source
+    arguments = {**scenario.arguments, **({"source": source} if source else {})}
     try:
-        load_pipeline(pipeline)
+        load_pipeline(pipeline).components(arguments)
     except ConfigError as error:
         raise UsageError(f"{options.targets}: scenario {scenario.name}: {error}") from error
     return dataclasses.replace(
         scenario,
         pipeline=pipeline,
-        source=options.source or scenario.source,
+        source=source,
         seconds=options.seconds or scenario.seconds,
     )
 

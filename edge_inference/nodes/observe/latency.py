@@ -27,6 +27,9 @@ from edge_inference.observe.timeline_collector import TimelineCollector
 REPORT_PERIOD_S = 1.0
 # Every stage publishes a timing for every frame; a subscriber that is late must not lose any.
 _TIMINGS = QoSProfile(depth=100)
+#: CPU time for joining in each report, of an interpreter that the stages need too. Frames without
+#: stamps, or a flood of timings, take long; what does not fit is joined later.
+_JOINING_NS = 200_000_000
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,8 @@ class Latency(Component):
     def _report(self) -> None:
         settings = self.parameters.current
         self._latency.configure(settings.window_s, settings.deadline_ms or None)
-        while self._timings:
+        spent_from_ns = time.thread_time_ns()
+        while self._timings and time.thread_time_ns() - spent_from_ns < _JOINING_NS:
             timing, arrived_ns = self._timings.popleft()
             for timeline in self._collector.add(timing, arrived_ns):
                 self._latency.add_timeline(timeline, arrived_ns)

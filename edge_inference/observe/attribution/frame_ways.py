@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -58,11 +59,10 @@ def join_frames(timings: Iterable[StageTiming]) -> list[FrameStep]:
         key = (namespace, timing.frame_id, timing.stamp_ns, timing.clock_id)
         frames[key].append(timing)
     places = _places(frames.values())
-    steps = [
-        FrameStep(timing, _find_before(timing, records, places))
-        for records in frames.values()
-        for timing in records
-    ]
+    steps = []
+    for records in frames.values():
+        outputs = _Outputs(records, places)
+        steps += [FrameStep(timing, outputs.find_before(timing)) for timing in records]
     return sorted(steps, key=lambda step: step.timing.ended_ns)
 
 
@@ -92,15 +92,27 @@ def _places(frames: Iterable[Sequence[StageTiming]]) -> dict[str, int]:
     return {node: sorted(each)[len(each) // 2] for node, each in delays.items()}
 
 
-def _find_before(
-    timing: StageTiming, records: Sequence[StageTiming], places: Mapping[str, int]
-) -> StageTiming | None:
-    arrived_ns = timing.arrived_ns + _SLACK_NS
-    before = [
-        each
-        for each in records
-        if places[each.node] < places[timing.node]
-        and not each.dropped
-        and each.ended_ns <= arrived_ns
-    ]
-    return max(before, key=lambda each: each.ended_ns, default=None)
+class _Outputs:
+    """What the stages of one frame have put out, by node: many frames may have the same stamp."""
+
+    def __init__(self, records: Sequence[StageTiming], places: Mapping[str, int]) -> None:
+        self._places = places
+        self._of_nodes: dict[str, list[StageTiming]] = defaultdict(list)
+        for timing in sorted(records, key=_ended_ns):
+            if not timing.dropped:
+                self._of_nodes[timing.node].append(timing)
+
+    def find_before(self, timing: StageTiming) -> StageTiming | None:
+        """Return the output from which a record came."""
+        arrived_ns = timing.arrived_ns + _SLACK_NS
+        place = self._places[timing.node]
+        before = []
+        for node, outputs in self._of_nodes.items():
+            if self._places[node] < place:
+                count = bisect.bisect_right(outputs, arrived_ns, key=_ended_ns)
+                before += outputs[max(0, count - 1) : count]
+        return max(before, key=_ended_ns, default=None)
+
+
+def _ended_ns(timing: StageTiming) -> int:
+    return timing.ended_ns
