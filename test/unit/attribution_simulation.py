@@ -170,14 +170,3 @@ def holds_in(
         for index, timing in enumerate(t for t in timings if t.stage == stage and not t.dropped)
         if affected(index)
     ]
-
-
-def third(frame: int) -> bool:
-    return frame % 3 == 0
-
-
-def at(stage: str, affected: Callable[[int], bool] = third, **values: float) -> list[StageTiming]:
-    """Run with a fault in one stage for some frames."""
-    return Pipeline().run(
-        lambda frame, name: Extra(**values) if name == stage and affected(frame) else Extra()  # type: ignore[arg-type]
-    )
