@@ -120,7 +120,6 @@ def test_a_scenario_that_cannot_start_leaves_the_others(tmp_path: Path) -> None:
         f"  model:{RUN.replace('rate: 20', 'model: absent')}{one}"
         f"  source:{RUN.replace(str(GOLDEN), 'absent.mp4')}{one}"
         f"  short:{RUN.replace(', loop: true', '').replace('warmup_s: 0', 'warmup_s: 60')}{one}"
-        f"  pipeline:{RUN.replace(': perception', ': no_such_pipeline')}{one}"
         f"  good:{RUN}{one}"
     )
     code, report, _ = finish(start(str(file), "--json", "--seconds", "1"))
@@ -128,7 +127,6 @@ def test_a_scenario_that_cannot_start_leaves_the_others(tmp_path: Path) -> None:
     assert reasons.pop("good") == ("PASS", None)
     assert {verdict for verdict, _ in reasons.values()} == {"NOT MEASURED"}
     assert "unknown model 'absent'" in reasons["model"][1]
-    assert "unknown pipeline 'no_such_pipeline'" in reasons["pipeline"][1]
     assert "absent.mp4" in reasons["source"][1]
     assert "ended within the warm-up of 60 s" in reasons["short"][1]
     assert code == 3
