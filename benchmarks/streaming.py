@@ -313,9 +313,9 @@ def _compare_with_pipeline(
         score = score_stream(recorder.frame_times_ns, recorder.published, scorer.reference(whole))
         estimate = scorer.score(Candidate(_SIDES[0], precision), Setting(1.0, 1.0), whole)
         for title, found in (("played by the pipeline", score), ("replayed", estimate)):
-            if found.value is not None:
+            if found.value is not None and found.mean_age_ms is not None:
                 report.figure(f"{clip} in {precision}, {title}", found.value)
-                report.figure(f"{clip} in {precision}, {title}: age", found.mean_age_ms or 0, "ms")
+                report.figure(f"{clip} in {precision}, {title}: age", found.mean_age_ms, "ms")
 
 
 if __name__ == "__main__":

@@ -79,3 +79,14 @@ def test_the_table_says_what_was_played(
     assert f"{video} at 20 Hz, played in real time to the perception pipeline" in text
     assert "no interval: at least 6 s after the warm-up are needed" in text
     assert "best at 20 Hz: ort fp32" in text
+
+
+def test_a_recording_that_is_too_short_fails(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streaming_comparison, "_has_ros", lambda: False)
+    model = write_model(tmp_path / "brightest")
+    arguments = ["--backends", "ort", "--precisions", "fp32", "--runs", "1"]
+    assert main("edge-inference", ["compare", str(model), *arguments, "--video", str(model)]) == 1
+    text = capfd.readouterr().out
+    assert "ort fp32 has no streaming score: recording: expected more than the warm-up" in text

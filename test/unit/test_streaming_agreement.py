@@ -282,7 +282,9 @@ def test_wrong_times_are_refused() -> None:
         score_stream([], [], StreamReference((), CONFIDENCE, "best"))
     with pytest.raises(InputError, match="published after it, got 3 ns; take both times"):
         score_stream([5, 6], [PublishedResult(5, 3, frame)], reference, warmup_s=0)
-    with pytest.raises(InputError, match=r"more than the warm-up of 1 s, got 2 frames in 0\.50 s"):
+    with pytest.raises(
+        InputError, match=r"more than the warm-up of 1 s, got 2 frame\(s\) in 0\.50 s"
+    ):
         score_stream([0, 500_000_000], [], reference)
 
 

@@ -28,8 +28,8 @@ With --video, the recording is played in real time to every engine, and the newe
 each frame instant is scored against what fp32 finds offline on that frame: accuracy and latency
 in one figure. Then --labels is a JSON file in COCO's format, for streaming average precision.
 
-exit codes: 0 compared; 1 failed, or nothing passes the self-check; 2 wrong usage;
-130 interrupted."""
+exit codes: 0 compared; 1 failed, nothing passes the self-check, or no engine has a
+streaming score; 2 wrong usage; 130 interrupted."""
 
 
 def add(commands: Commands, arguments: Sequence[str]) -> None:

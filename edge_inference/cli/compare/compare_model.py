@@ -63,7 +63,7 @@ class CompareOptions:
 
 
 def compare_model(options: CompareOptions, as_json: bool) -> int:
-    """Compare, print the report, draw the plot; return 1 if nothing passes, else 0.
+    """Compare, print the report, draw the plot; return 1 if nothing passes or has a score, else 0.
 
     Raises UsageError for an unknown backend, precision or int8 mode.
     """
@@ -117,7 +117,8 @@ def compare_model(options: CompareOptions, as_json: bool) -> int:
         comparison_plot.draw_plot(comparison, Path(options.plot))
         if not as_json:
             sys.stdout.write(f"plot: {options.plot}\n")
-    return 1 if comparison.fastest() is None else 0
+    has_no_score = streaming is not None and all(row.score is None for row in streaming.rows)
+    return 1 if comparison.fastest() is None or has_no_score else 0
 
 
 def _open_recording(options: CompareOptions) -> VideoRecording | None:

@@ -116,8 +116,8 @@ def score_stream(
     first = int(np.searchsorted(times, times[0] + round(warmup_s * 1e9)))
     if first == len(times):
         raise InputError(
-            f"recording: expected more than the warm-up of {warmup_s:g} s, got {len(times)} frames "
-            f"in {(times[-1] - times[0]) / 1e9:.2f} s; use a longer recording"
+            f"recording: expected more than the warm-up of {warmup_s:g} s, got {len(times)} "
+            f"frame(s) in {(times[-1] - times[0]) / 1e9:.2f} s; use a longer recording"
         )
     scoring = scoring_for(reference.results, reference.confidence)
     counts = np.stack(
