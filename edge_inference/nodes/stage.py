@@ -93,6 +93,8 @@ class Stage(Component, Generic[Input]):
         self._worker: Worker | None = None
         self._stamp_check = StampCheck(self.from_sensor)
         self._full_name = self.get_fully_qualified_name()
+        #: For how long an accelerator worked in the last ``process``, which sets it; None: unknown.
+        self.device_ms: float | None = None
         #: The settings with which frames are processed.
         self.active_settings = self.parameters.current
 
@@ -123,10 +125,6 @@ class Stage(Component, Generic[Input]):
     def model_name(self) -> str:
         """Return the model in use, for the timing records; empty where there is none."""
         return ""
-
-    def device_ms(self) -> float | None:
-        """Return for how long an accelerator computed in the last ``process``; None if unknown."""
-        return None
 
     def receive(self, item: Input, reception: Reception) -> None:
         """Put an item into the mailbox; never blocks the executor."""
@@ -195,7 +193,7 @@ class Stage(Component, Generic[Input]):
         with self._range:
             output = self.process(entry.item, self.active_settings)
         after = times.read()
-        now_ns, device_ms = self.clock_at_ns(after.at_ns), self.device_ms()
+        now_ns, device_ms = self.clock_at_ns(after.at_ns), self.device_ms
         self.emit(output)
         published_ns = time.monotonic_ns()
         self.health.count_processed()

@@ -60,7 +60,7 @@ def test_a_plan_from_start_to_end(rig: Rig, speaker: Speaker) -> None:
     assert timings[0].age_ms >= 0
     assert 0 < timings[0].arrived_ns <= timings[0].ended_ns <= time.monotonic_ns()
     assert timings[0].clock_id == clock_id()
-    assert 0 <= timings[0].cpu_ms <= timings[0].process_ms
+    assert 0 <= timings[0].cpu_ms <= timings[0].process_ms + 0.1
     assert (timings[0].queue_ms, timings[0].publish_ms, timings[0].receive_ms) == (0, 0, None)
 
 

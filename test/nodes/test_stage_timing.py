@@ -102,7 +102,7 @@ def test_the_parts_of_a_frame_are_on_the_steady_clock(
     assert before_ns <= moments[0] <= moments[1] <= moments[2] <= moments[3] <= after_ns
     assert timing.clock_id == clock_id() != 0
     assert timing.process_ms >= 20
-    assert 20 <= timing.cpu_ms <= timing.process_ms
+    assert 20 <= timing.cpu_ms <= timing.process_ms + 0.1
     assert timing.page_faults >= 0
     assert timing.run_queue_ms is None or 0 <= timing.run_queue_ms <= timing.process_ms
     assert (timing.receive_ms, timing.lost, timing.device_ms) == (None, 0, None)
@@ -148,11 +148,13 @@ def test_a_slow_callback_is_time_of_reception(rig: Rig, outside: Outside) -> Non
     timings = rig.tap("/stage_timing")
     send = sender(rig, outside, rig.load("plugins::Gate"))
     with busy_executor(rig):
+        before_ns = time.monotonic_ns()
         send()
         sent_ns = time.monotonic_ns()
-        wait_for(lambda: time.monotonic_ns() - sent_ns > 300_000_000, "0.3 s")
+        # Long, because the middleware may receive it late on a busy machine.
+        wait_for(lambda: time.monotonic_ns() - sent_ns > SECOND, "a second")
     (timing,) = timings.wait()
-    assert 150 < timing.receive_ms <= timing.age_ms - timing.queue_ms - timing.process_ms
+    assert 100 < timing.receive_ms <= (timing.arrived_ns - before_ns) / 1e6
     assert timing.lost == 0
 
 

@@ -101,6 +101,32 @@ def test_a_stage_that_is_too_slow_is_named_without_a_fault() -> None:
     assert result.findings[0].parameter == "adapt_to_load"
 
 
+def test_a_publisher_that_waits_for_a_full_queue_has_no_slow_subscriber() -> None:
+    """With when_full: wait, publishing ends when the next stage takes a frame."""
+    usual = StageTiming("preprocess", "/ai/preprocess", 0.0, 3.0, None, cpu_ms=3.0, clock_id=1)
+    timings = []
+    for frame in range(60):
+        ended_ns = START_NS + ns(40.0 * frame)
+        timings += [
+            dataclasses.replace(
+                usual, stamp_ns=frame + 1, ended_ns=ended_ns, publish_ms=12.0, run_queue_ms=0.0
+            ),
+            dataclasses.replace(
+                usual,
+                stage="inference",
+                node="/ai/inference",
+                queue_ms=12.1,
+                stamp_ns=frame + 1,
+                ended_ns=ended_ns + ns(12.1 + 3.0),
+                publish_ms=0.0,
+                run_queue_ms=0.0,
+            ),
+        ]
+    causes = {(each.cause, each.subject) for each in diagnosis(timings).findings}
+    assert (Cause.QUEUEING, "/ai/inference") in causes
+    assert Cause.SLOW_SUBSCRIBER not in {cause for cause, _ in causes}
+
+
 class TestInterpreterLock:
     def test_a_hold_explains_the_wait(self) -> None:
         timings = at("inference", blocked=25.0)

@@ -106,3 +106,15 @@ class TestClocks:
         ]
         found = diagnosis([*timings, *again]).findings
         assert [each.cause for each in found] == [Cause.CLOCK]
+
+    def test_a_simulated_clock_that_is_a_little_slow(self) -> None:
+        """So that neighboring frames seem to share a shift."""
+        timings = [
+            dataclasses.replace(
+                each,
+                stamp_ns=round((each.ended_ns - ns(each.age_ms or 0.0)) * 0.97),
+                age_ms=(each.age_ms or 0.0) * 0.97,
+            )
+            for each in Pipeline().run(period_ms=16.0, frames=240)
+        ]
+        assert Cause.CLOCK not in {each.cause for each in diagnosis(timings).findings}

@@ -18,7 +18,6 @@ from edge_inference.cli.benchmark.html_report import format_html
 from edge_inference.cli.benchmark.r2b_report import format_r2b
 from edge_inference.cli.benchmark.svg_plot import Line, draw_lines
 from edge_inference.cli.command_line import run
-from edge_inference.cli.exit_status import UsageError
 from edge_inference.errors import ConfigError
 from edge_inference.observe.benchmark.benchmark_environment import (
     describe_environment,
@@ -352,52 +351,6 @@ def test_the_hash_of_a_source(tmp_path: Path) -> None:
     known = "d4735e3a265e16eee03f59718b9b5d03019c07d8b6c51f90da3a666eec13ab35"
     assert hash_source(str(tmp_path / "a.png")) == known
     assert hash_source("/dev/video7").startswith("none")
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"pipeline": "voice", "source": "a.mp4"}, "--pipeline voice"),
-        ({"pipeline": "perception"}, "--pipeline needs --source"),
-        ({"pipeline": "perception", "source": "a.mp4", "batch": 2}, "--batch 2"),
-        ({"source": "/camera/image_raw"}, "--source /camera/image_raw"),
-        ({"source": "0"}, "--source 0"),
-        ({"against": (("auto", "auto"),)}, "--against auto:auto"),
-        ({"int8_mode": "fast", "precision": "fp32"}, "--int8-mode"),
-        ({"json": "/no/such/folder/a.json"}, "its folder does not exist"),
-        ({"html": "/"}, "got a folder"),
-        (
-            {"seconds": 700.0, "rates": (5.0,), "against": (("ort", "int8"),), "timeout_s": 2799},
-            "at least 2800 s",
-        ),
-    ],
-)
-def test_options_that_contradict_each_other(changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(UsageError, match=re.escape(message)):
-        BenchmarkOptions("nanodet", **changes).check()
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        [],
-        ["--model", "m", "--seconds", "0"],
-        ["--model", "m", "--batch", "0"],
-        ["--model", "m", "--rates", "5,x"],
-        ["--model", "m", "--rates", "0"],
-        ["--model", "m", "--against", "int8"],
-        ["--model", "m", "--fail-above", "5%"],
-        ["--compare", "a.json"],
-        ["--compare", "a.json", "b.json", "--model", "m"],
-        ["--compare", "a.json", "b.json", "--html", "c.html"],
-        ["--compare", "a.json", "b.json", "--fail-above", "much"],
-    ],
-)
-def test_wrong_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["benchmark", *arguments]) == 2
-    error = capsys.readouterr().err
-    assert error.startswith("edge-inference: ")
-    assert error.count("\n") == 1
 
 
 def test_unreadable_reports_fail_in_one_line(

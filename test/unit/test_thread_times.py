@@ -29,7 +29,7 @@ def test_the_cpu_time_is_that_of_the_thread() -> None:
         after = times.read()
     cpu_s = (after.cpu_ns - before.cpu_ns) / 1e9
     assert 0.05 <= cpu_s < 0.1
-    assert after.at_ns - before.at_ns >= after.cpu_ns - before.cpu_ns
+    assert after.at_ns - before.at_ns + 100_000 >= after.cpu_ns - before.cpu_ns
 
 
 def test_page_faults_are_counted() -> None:

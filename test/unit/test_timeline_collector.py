@@ -54,6 +54,36 @@ def test_frames_of_two_cameras_and_two_pipelines_are_separate() -> None:
     assert all(t.sum_ms == pytest.approx(t.end_to_end_ms) for t in found)
 
 
+def test_two_models_on_one_camera_in_namespaces_of_their_own() -> None:
+    other = [
+        timing("preprocess", 2, 4, 5.5, 6, namespace="/ai_2"),
+        timing("inference", 5.6, 6, 30.2, 30.3, namespace="/ai_2"),
+        timing("decode", 30.3, 30.4, 39, 41, namespace="/ai_2"),
+    ]
+    mixed = [each for pair in zip(perception(), other, strict=True) for each in pair]
+    found = add_all(TimelineCollector(), mixed)
+    assert [each.stages for each in found] == [tuple(perception()), tuple(other)]
+
+
+def test_frames_without_stamps_that_arrive_together_are_two_frames() -> None:
+    """Both were preprocessed before another process has received the first one."""
+    frames = [
+        [
+            timing("preprocess", start, start, start + 2, captured=None),
+            timing("inference", arrived, arrived, arrived + 5, captured=None),
+            timing("decode", arrived + 6, arrived + 6, arrived + 7, captured=None),
+        ]
+        for start, arrived in ((0, 10), (3, 10.5))
+    ]
+    first, second = frames
+    order = [first[0], second[0], first[1], second[1], first[2], second[2]]
+    collector = TimelineCollector()
+    found = add_all(collector, order)
+    assert len(found) == 2
+    assert all(len(each.stages) == 3 and each.is_complete for each in found)
+    assert collector.finish() == []
+
+
 def test_a_branch_after_the_result_is_a_timeline_of_its_own() -> None:
     collector = TimelineCollector()
     overlay = timing("overlay", 39, 45, 60, 62)
@@ -71,14 +101,15 @@ def test_two_models_in_one_namespace_after_one_preprocessing() -> None:
     start = timing("preprocess", 2, 3, 6, 7)
     ways = {
         "a": [
-            timing("inference", 6.2, 7, 20, 21, node="/ai/inference_a", model="a"),
-            timing("decode", 20.5, 20.6, 30, 31, node="/ai/decode_a", model="a"),
+            timing("inference", 6.2, 7, 20.5, 21, node="/ai/inference_a", model="a"),
+            timing("decode", 20.55, 20.6, 30, 31, node="/ai/decode_a", model="a"),
         ],
         "b": [
             timing("inference", 6.5, 7, 20.3, 21, node="/ai/inference_b", model="b"),
             timing("decode", 20.6, 21, 50, 51, node="/ai/decode_b", model="b"),
         ],
     }
+    # The other model's inference ends last before the arrival at the decoder of b.
     found = add_all(TimelineCollector(), [start, *ways["a"], *ways["b"]])
     assert {stages(each) for each in found} == {
         ("preprocess", f"inference_{name}", f"decode_{name}") for name in ways

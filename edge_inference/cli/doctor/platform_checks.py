@@ -20,6 +20,7 @@ from edge_inference.platforms.system_files import HostFiles
 
 #: A zone that is closer to its limit heats up to it under load.
 _CLOSE_C = 8.0
+_SAMPLES = 3
 
 
 def examine_platform(root: Path = Path("/")) -> Iterator[Finding]:
@@ -27,7 +28,9 @@ def examine_platform(root: Path = Path("/")) -> Iterator[Finding]:
     yield _examine_power_mode(Machine(root))
     try:
         with open_sensors(root) as platform:
-            state = platform.sense(time.monotonic_ns())
+            # Loads and energies need two samples, and a busy machine time for its probes.
+            for _ in range(_SAMPLES):
+                state = platform.sense(time.monotonic_ns())
     except EdgeInferenceError as error:
         yield Finding("heat", "sensors", FindingLevel.UNKNOWN, "unknown", str(error))
         return

@@ -39,9 +39,9 @@ def observe_live(
         outcome.failure = str(error)
         return outcome
     outcome.measured_s = window.seconds
-    measurement = observations.within(window)
+    records = observations.within(window)
     outcome.found = {
-        each.name: [measurement.measure(target) for target in each.targets] for each in scenarios
+        each.name: [records.measure(target) for target in each.targets] for each in scenarios
     }
     return outcome
 

@@ -134,11 +134,11 @@ def _run(request: RunRequest, answer: _Answers, interrupted: Interrupt) -> None:
             observations.set_reason(MEASURE, found)
         else:
             observations.set_figure(MEASURE, found)
-    measurement = observations.within(window)
+    records = observations.within(window)
     answer.send(
         measured_s=window.seconds,
         found={
-            name: [_as_json(measurement.measure(target)) for target in targets]
+            name: [_as_json(records.measure(target)) for target in targets]
             for name, targets in request.targets.items()
         },
     )

@@ -106,10 +106,6 @@ class Inference(Stage[TensorBatch]):
         """Return the model of the last inference: the model in service may be another by now."""
         return self._last_model or self._states.model_in_use
 
-    def device_ms(self) -> float | None:
-        """Return for how long an accelerator worked for the last batch."""
-        return self._runner.device_ms
-
     def admits(self, item: TensorBatch) -> bool:
         """Admit as many batches per second as the platform manager allows."""
         return self._throttle.admits(len(item.geometry), item.skipped)
@@ -118,7 +114,7 @@ class Inference(Stage[TensorBatch]):
         """Run the model once."""
         assert self._selector is not None
         output = self._selector.server.run(lambda engine: self._run_on(engine, item))
-        self._last_model = output.model
+        self._last_model, self.device_ms = output.model, self._runner.device_ms
         return output
 
     def _run_on(self, engine: Engine, item: TensorBatch) -> TensorBatch:

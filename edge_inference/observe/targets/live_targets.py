@@ -68,11 +68,11 @@ class LiveTargets:
         """Judge some targets anew, in turn; return the latest judgments of all."""
         begin_ns = max(self._started_ns, now_ns - int(self.window_s * 1e9))
         self._observations.forget_before(begin_ns)
-        measurement = self._observations.within(MeasuredWindow(begin_ns, now_ns))
+        records = self._observations.within(MeasuredWindow(begin_ns, now_ns))
         spent_from_ns = self._spent_ns()
         for index in itertools.islice(self._order, len(self._judgments)):
             old = self._judgments[index]
-            found = measurement.measure(old.target)
+            found = records.measure(old.target)
             self._judgments[index] = judge(old.scenario, old.target, found)
             if self._spent_ns() - spent_from_ns > _BUDGET_NS:
                 break

@@ -113,7 +113,7 @@ class Observations:
                 while pairs and pairs[0][0] < moment_ns:
                     pairs.popleft()
 
-    def within(self, window: MeasuredWindow) -> Measurement:
+    def within(self, window: MeasuredWindow) -> WindowRecords:
         """Return what was recorded in a window, apart from what is recorded meanwhile."""
         with self._lock:
             stages = {key: list(records) for key, records in self._stages.items()}
@@ -121,7 +121,7 @@ class Observations:
             periods = list(self._periods)
             figures, reasons = dict(self._figures), dict(self._reasons)
         # Without the lock, which the stages of the pipeline need.
-        return Measurement(
+        return WindowRecords(
             window,
             {key: _within(records, window) for key, records in stages.items()},
             {what: _values(pairs, window) for what, pairs in levels.items()},
@@ -144,7 +144,7 @@ def _values(pairs: Iterable[tuple[int, float]], window: MeasuredWindow) -> list[
 
 
 @dataclass
-class Measurement:
+class WindowRecords:
     """The records within a window; ``measure`` may be called for many targets."""
 
     window: MeasuredWindow
