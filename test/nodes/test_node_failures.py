@@ -93,7 +93,9 @@ CASES = {
         "/ai/platform_state",
         {"recording": str(RECORDINGS / "orin_nx.jsonl"), "rate_hz": 10.0},
     ),
-    "latency, reporting": Case("Latency", lambda node: (node._log, "report"), "/ai/latency_report"),
+    "latency, reporting": Case(
+        "Latency", lambda node: (node._latency, "report"), "/ai/latency_report"
+    ),
     "stage, working": Case(
         "plugins::Gate",
         lambda node: (node, "process"),
