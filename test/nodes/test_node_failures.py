@@ -398,5 +398,5 @@ def test_a_message_whose_refusal_fails_stops_the_robot(
     assert velocities[-1] != STILL
     fail(monkeypatch, node, "report_error", kind)
     subscription = next(each for each in node._own_subscriptions if "plan" in each.topic)
-    rig.call(lambda: subscription._on_bytes(b"no message"))
+    rig.call(lambda: subscription._on_bytes(b"no message", None))
     assert velocities[-1] == STILL and is_error(node)

@@ -40,7 +40,7 @@ class AudioPublisher:
     def __init__(self, rig: Rig) -> None:
         node = rig.container.node
         self.count = 0
-        self._first_ns = node.get_clock().now().nanoseconds - 60_000_000_000
+        self._first_ns = node.get_clock().now().nanoseconds - 30_000_000_000
         self._chunks, self._speaking = rig.call(
             lambda: (
                 Publisher(node, AudioChunkAdapter(), "/ai/audio", RELIABLE),
