@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from edge_inference.action import Listen
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.logging import LoggingSeverity, set_logger_level
 
 import quick_discovery
 from benchmarks import ros_domain
@@ -38,6 +39,13 @@ def pytest_collection_finish() -> None:
     """Freeze imported objects, so that the garbage collection before each rig skips them."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def log_level() -> Iterator[None]:
+    """Restore the level of the process, which commands set for all nodes."""
+    yield
+    set_logger_level("", LoggingSeverity.INFO)
 
 
 @pytest.fixture(params=["best"])

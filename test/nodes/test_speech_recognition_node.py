@@ -186,8 +186,9 @@ def test_a_missing_grammar_changes_nothing(
 def test_a_failed_run_costs_one_segment(rig: Rig, speech: Publisher) -> None:
     transcripts = rig.tap("/ai/transcript")
     node = rig.load("SpeechRecognition")
-    speech.publish(make_segment(-1.0))
-    speech.publish(make_segment(0.5))
+    # Now, because a stamp of 1970 is an error too.
+    speech.publish(make_segment(-1.0, stamp_ns=node.now_ns()))
+    speech.publish(make_segment(0.5, stamp_ns=node.now_ns()))
     transcripts.wait()
     assert node.health.drop_counts() == {"invalid": 1}
     assert node.health.status(0).values["last error"] == "out of memory"
