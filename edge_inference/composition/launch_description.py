@@ -116,6 +116,7 @@ def _make_nodes(context: LaunchContext, pipeline: Pipeline) -> list[Node]:
             **common,
         )
         for component in components
+        if not component.composed_only
     ]
 
 

@@ -56,6 +56,9 @@ class _ComponentEntry:
     plugin: str = setting(description="package::Class")
     namespace: str = setting("", "namespace below that of the pipeline")
     when: str = setting("", "an argument; the component is left out if it is empty")
+    composed_only: bool = setting(
+        False, "true leaves the component out where each node has a process of its own"
+    )
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,8 @@ class ComponentDescription:
     """One component: ``plugin`` is ``package::Class``; remappings map a name to a name.
 
     ``user_set`` are the names of the parameters that the user set by arguments. These take
-    precedence over a parameter file; the other values of the description do not.
+    precedence over a parameter file; the other values of the description do not. A component that
+    is ``composed_only`` is useless in a process of its own.
     """
 
     name: str
@@ -104,6 +108,7 @@ class ComponentDescription:
     parameters: Mapping[str, Any]
     remappings: Mapping[str, str]
     user_set: frozenset[str] = frozenset()
+    composed_only: bool = False
 
     @property
     def package(self) -> str:
@@ -194,6 +199,7 @@ class Pipeline:
                     for name, value in parameters.items()
                     if find_references(value) & user_set.keys()
                 ),
+                composed_only=entry.composed_only,
             )
             for entry, parameters, remappings in self._components
             if (not container or entry.name in self.containers[container])

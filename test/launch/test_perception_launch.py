@@ -120,6 +120,7 @@ def test_namespaces(file: LaunchFile, pushed: str, namespace: str, whole: str) -
     targets = {node.name: dict(node.remappings) for node in started if node.remappings}
     images = {"image_raw": f"{whole}/camera/image_raw"}
     assert targets == {
+        "latency": {"platform_state": f"{whole}/ai/platform_state"},
         "inference": {
             "performance_directive": f"{whole}/ai/performance_directive",
             "workload": f"{whole}/ai/workload",

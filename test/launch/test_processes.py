@@ -111,7 +111,8 @@ def test_an_unknown_model_leaves_the_others_running(processes: Processes, outsid
     outside.spin_until(lambda: "unknown model 'nope'" in processes.output(), processes.output)
     names = outside.node.get_node_names
     outside.spin_until(lambda: {"latency", "overlay", "decode"} <= {*names()}, processes.output)
-    assert processes.interrupt(times=1) == [0], processes.output()
+    # The last one may still be loading, which ends with the code of the signal.
+    assert processes.interrupt(times=1) in ([0], [130]), processes.output()
     assert "Traceback" not in processes.output()
 
 
