@@ -263,7 +263,7 @@ class Subscription(Generic[Object]):
             raw=True,
         )
 
-    def _on_bytes(self, data: bytes, info: Any) -> None:
+    def _on_bytes(self, data: bytes, info: Any = None) -> None:
         if self._closed or self._receiver.take_expected(data):
             return
         reception = self._receptions.add(info, time.time_ns())
