@@ -56,9 +56,7 @@ class _ComponentEntry:
     plugin: str = setting(description="package::Class")
     namespace: str = setting("", "namespace below that of the pipeline")
     when: str = setting("", "an argument; the component is left out if it is empty")
-    composed_only: bool = setting(
-        False, "true leaves the component out where each node has a process of its own"
-    )
+    composed_only: bool = setting(False, "true leaves it out where each node has its own process")
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,7 @@ CASES = {
         "/ai/platform_state",
         {"recording": str(RECORDINGS / "orin_nx.jsonl"), "rate_hz": 10.0},
     ),
-    "latency, reporting": Case(
+    "latency, report": Case(
         "Latency", lambda node: (node._latency, "report"), "/ai/latency_report"
     ),
     "stage, working": Case(
