@@ -93,9 +93,7 @@ CASES = {
         "/ai/platform_state",
         {"recording": str(RECORDINGS / "orin_nx.jsonl"), "rate_hz": 10.0},
     ),
-    "latency, report": Case(
-        "Latency", lambda node: (node._latency, "report"), "/ai/latency_report"
-    ),
+    "latency report": Case("Latency", lambda n: (n._latency, "report"), "/ai/latency_report"),
     "stage, working": Case(
         "plugins::Gate",
         lambda node: (node, "process"),
