@@ -1,7 +1,7 @@
 """What is known of a running robot at one moment; None is unknown.
 
-Every row is plain data, so that ``dataclasses.asdict`` makes JSON of it. Times of events are seconds
-of the system clock since 1970; durations have their unit in their name.
+Every row is plain data, so that ``dataclasses.asdict`` makes JSON of it. Times of events are
+seconds of the system clock since 1970; durations have their unit in their name.
 """
 
 from __future__ import annotations
@@ -48,8 +48,11 @@ class EndRow:
 
 @dataclass(frozen=True)
 class ProcessRow:
-    """A process of the pipeline; ``cpu_share`` is of one core, ``lock_ms_per_s`` the time for which
-    another thread held the interpreter's lock, ``age_s`` that of the figures."""
+    """A process of the pipeline.
+
+    ``cpu_share`` is of one core, ``lock_ms_per_s`` the time for which another thread held the
+    interpreter's lock, ``age_s`` that of the figures.
+    """
 
     pid: int
     nodes: tuple[str, ...]
@@ -88,7 +91,7 @@ class EngineRow:
 
 @dataclass(frozen=True)
 class ReadingRow:
-    """A sensor; ``value`` is in ``unit`` (UCUM), ``text`` is it for people, or why it is unknown."""
+    """A sensor: ``value`` in ``unit`` (UCUM); ``text`` is for people, or why it is unknown."""
 
     name: str
     quantity: str
@@ -127,8 +130,7 @@ class PlatformRow:
 
 @dataclass(frozen=True)
 class TargetRow:
-    """A target as the latency node judges it: ``verdict`` is PASS, FAIL, INCONCLUSIVE or NOT
-    MEASURED."""
+    """A target: its ``verdict`` is PASS, FAIL, INCONCLUSIVE or NOT MEASURED."""
 
     scenario: str
     label: str
