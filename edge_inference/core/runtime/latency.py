@@ -60,7 +60,7 @@ class StageTiming(NamedTuple):
     @property
     def arrived_ns(self) -> int:
         """The arrival at the stage on the steady clock."""
-        return self.started_ns - round(self.queue_ms * 1e6)
+        return self.ended_ns - round((self.process_ms or 0.0) * 1e6) - round(self.queue_ms * 1e6)
 
     @property
     def published_ns(self) -> int:
