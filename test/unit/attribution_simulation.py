@@ -29,6 +29,8 @@ class Extra:
     blocked: float = 0.0
     run_queue: float = 0.0
     publish: float = 0.0
+    #: Waiting for a core while publishing.
+    publish_queue: float = 0.0
     way: float = 0.0
     receive: float = 0.0
     faults: int = 0
@@ -90,7 +92,7 @@ class Pipeline:
             self._record(
                 stage, index, arrived_ns, started_ns, ended_ns, extra, period_ms, cpu_ms=cpu
             )
-            free_ns = ended_ns + ns(extra.publish) + 30_000
+            free_ns = ended_ns + ns(extra.publish + extra.publish_queue) + 30_000
             # The next stage of the process gets the frame last.
             going_on.append((index, free_ns - 10_000))
         return going_on
@@ -120,12 +122,13 @@ class Pipeline:
                 frame_id="camera",
                 ended_ns=ended_ns,
                 clock_id=CLOCK_ID,
-                publish_ms=None if dropped else 0.03 + extra.publish,
+                publish_ms=None if dropped else 0.03 + extra.publish + extra.publish_queue,
                 receive_ms=extra.receive or None,
                 lost=extra.lost,
                 cpu_ms=cpu_ms,
                 run_queue_ms=None if dropped else extra.run_queue,
                 page_faults=extra.faults,
+                publish_run_queue_ms=extra.publish_queue or None,
             )
         )
 

@@ -19,6 +19,7 @@ from edge_inference.observe.attribution.observation import (
     Normal,
     StageNormal,
     blocked_ms,
+    published_ms,
 )
 from edge_inference.observe.attribution.process_holds import Held, ProcessWindow
 
@@ -125,13 +126,15 @@ class Charging:
         return shares
 
     def _publish_shares(self, timing: StageTiming) -> Shares:
-        if timing.publish_ms is None:
-            return {}
-        normal = self._baseline.stages.get(timing.node, StageNormal()).publish
-        excess = normal.excess_ms(timing.publish_ms)
-        if not excess:
+        took_ms = published_ms(timing)
+        if timing.publish_ms is None or took_ms is None:
             return {}
         shares: Shares = {}
+        _add(shares, Cause.BUSY_CORE, timing.node, timing.publish_ms - took_ms)
+        normal = self._baseline.stages.get(timing.node, StageNormal()).publish
+        excess = normal.excess_ms(took_ms)
+        if not excess:
+            return shares
         # A full queue of the next stage may make the publisher wait.
         for following in self._next[id(timing)]:
             begin_ns = max(timing.ended_ns, following.arrived_ns)
@@ -140,7 +143,8 @@ class Charging:
                 _add(shares, Cause.QUEUEING, following.node, wait)
                 excess -= max(0.0, wait)
         held = self._held(timing.node, timing.ended_ns, timing.published_ns)
-        rest = self._held_shares(timing.node, held, excess, shares, with_run_queue=True)
+        is_unknown = timing.publish_run_queue_ms is None
+        rest = self._held_shares(timing.node, held, excess, shares, with_run_queue=is_unknown)
         _add(shares, Cause.SLOW_SUBSCRIBER, output_topic(timing), rest)
         return shares
 
