@@ -52,6 +52,7 @@ def diagnosis(
         ("blocked", Cause.WAITING),
         ("run_queue", Cause.BUSY_CORE),
         ("publish", Cause.SLOW_SUBSCRIBER),
+        ("publish_queue", Cause.BUSY_CORE),
         ("way", Cause.TRANSPORT),
     ],
 )
