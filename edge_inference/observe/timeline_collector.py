@@ -190,13 +190,13 @@ def _find_before(entries: list[_Entry], way: list[_Entry]) -> _Entry | None:
     best: _Entry | None = None
     for entry in entries:
         timing = entry.timing
-        if timing.dropped or first.node in entry.receivers or entry in way:
-            continue
         is_expected = known is not None and timing.stage in known
         # A stage of another package may be anywhere.
-        if timing.node == first.node or not (
-            is_expected or known is None or timing.stage not in STAGES_BEFORE
-        ):
+        if not is_expected and known is not None and timing.stage in STAGES_BEFORE:
+            continue
+        if timing.dropped or timing.node == first.node:
+            continue
+        if first.node in entry.receivers or entry in way:
             continue
         if not share_clock(timing, first):
             # Then only the names of the stages tell the order.
