@@ -37,6 +37,7 @@ from edge_inference.observe.targets.verdict import Verdict
 
 _MAX_ROWS = 256
 _MAX_REASONS = 64
+_MAX_NODES = 64
 _MAX_LINES = 20
 _MAX_NAME, _MAX_SENTENCE = 200, 500
 #: A row that has not been renewed for this long goes; a report of the latencies sooner.
@@ -267,7 +268,7 @@ def _make_processes(processes: Sequence[_Stamped], now_ns: int) -> tuple[Process
         rows.append(
             ProcessRow(
                 pid=statistics.pid,
-                nodes=tuple(one_line(node, _MAX_NAME) for node in statistics.nodes[:_MAX_ROWS]),
+                nodes=tuple(one_line(node, _MAX_NAME) for node in statistics.nodes[:_MAX_NODES]),
                 cpu_share=statistics.cpu_ms / 1e3 / window_s,
                 memory_mib=statistics.memory_mib,
                 lock_ms_per_s=sum(hold.lock_ms for hold in statistics.holds) / window_s,
