@@ -128,7 +128,7 @@ _ACCEPTS: dict[str, Callable[[Any], bool]] = {
 
 def _bound(value: float | None) -> float | None:
     """Return a bound; None where it is the end of what a message can hold."""
-    if value is None or abs(value) >= float(_MAX_INTEGER):
+    if value is None or abs(value) >= _MAX_INTEGER:
         return None
     return value
 
@@ -143,4 +143,6 @@ def _describe(value: ParameterValue) -> str:
         return f"[{', '.join(map(str, value))}]"
     if isinstance(value, bool):
         return str(value).lower()
+    if value is None:
+        return "unknown"
     return f"{value:g}" if isinstance(value, float) else str(value)
