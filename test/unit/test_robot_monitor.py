@@ -201,6 +201,11 @@ def test_voice(robot: Robot) -> None:
     robot.add("/ai/action_plan", ActionPlan("move", (), 0, is_refused=True, reason="too far"))
     voice = robot.see().voice
     assert (voice.plan, voice.problem) == ((), "too far")
+    for is_final, problem in ((False, ""), (True, "no phrase")):
+        robot.add(
+            "/ai/transcript", Transcript("", 0.0, "command", 0, is_final, problem="no phrase")
+        )
+        assert robot.see().voice.problem == problem
 
 
 def test_results(robot: Robot) -> None:
