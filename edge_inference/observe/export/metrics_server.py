@@ -52,6 +52,11 @@ class MetricsServer:
         self._thread = threading.Thread(target=self._loop.run_forever, name="metrics", daemon=True)
         self._thread.start()
 
+    @property
+    def connections(self) -> int:
+        """The number of open connections."""
+        return len(self._connections)
+
     def close(self) -> None:
         """Drop all connections and stop listening."""
         asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(_STOP_S)
@@ -70,7 +75,9 @@ class MetricsServer:
         connection = asyncio.current_task()
         assert connection is not None
         if len(self._connections) >= _MAX_CONNECTIONS:
-            next(iter(self._connections)).cancel()
+            oldest = next(iter(self._connections))
+            del self._connections[oldest]
+            oldest.cancel()
         self._connections[connection] = None
         # Else the end of an answer would stay in memory while its client does not read.
         writer.transport.set_write_buffer_limits(high=0)
@@ -80,7 +87,7 @@ class MetricsServer:
             pass  # the client is slow, or has gone
         finally:
             writer.transport.abort()
-            del self._connections[connection]
+            self._connections.pop(connection, None)
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
