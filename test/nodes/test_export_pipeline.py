@@ -76,7 +76,8 @@ def test_a_pipeline_is_exported_before_during_and_after_its_run(tmp_path: Path) 
     arguments = ("export", "--json", str(file), "--prometheus", "0", "--period-s", "0.2")
     with running(log, *arguments) as export:
         wait_for(lambda: "edge_inference_pipeline_running 0.0\n" in page_of(log), log)
-        run = ("run", "perception", "--source", "sample", "--real-time")
+        # A diagnosis repeats the sample until it is interrupted.
+        run = ("diagnose", "--pipeline", "perception", "--source", "sample", "--seconds", "3600")
         with running(tmp_path / "run.log", *run):
             page = wait_for(
                 lambda: (
