@@ -6,7 +6,7 @@ import argparse
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -77,6 +77,15 @@ def test_a_pipeline_that_goes_and_comes_back_is_said(
         gone.status,
         "the pipeline in /ai is observed",
     ]
+
+
+def test_a_silence_is_said_once(
+    observe: Callable[..., FakeRobot], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    silences = [f"nothing has come from /ai for {seconds} s" for seconds in (6, 7, 8)]
+    observe(*(replace(full_snapshot(), status=silence) for silence in silences))
+    assert export("--json", str(tmp_path / "robot.jsonl"), "--seconds", "0.5") == EXIT_FAILED
+    assert capsys.readouterr().err == f"edge-inference: {silences[0]}\n"
 
 
 def test_no_pipeline_within_the_time_is_a_failure(
