@@ -133,5 +133,6 @@ def _describe(error: Exception) -> str:
     """Return why a socket cannot listen, without the text that asyncio adds."""
     if not isinstance(error, OSError):
         return str(error)
-    is_of_system = error.errno is not None and error.errno > 0  # a name's lookup has others
-    return os.strerror(error.errno) if is_of_system else error.strerror or str(error)
+    if error.errno is not None and error.errno > 0:  # the lookup of a name has others
+        return os.strerror(error.errno)
+    return error.strerror or str(error)
