@@ -85,6 +85,8 @@ class MetricsServer:
             await asyncio.wait_for(self._answer(reader, writer), _CONNECTION_S)
         except (asyncio.TimeoutError, asyncio.IncompleteReadError, ConnectionError):
             pass  # the client is slow, or has gone
+        except asyncio.CancelledError:
+            pass  # dropped by this server; asyncio of Python 3.11 would print a traceback
         finally:
             writer.transport.abort()
             self._connections.pop(connection, None)
