@@ -26,11 +26,13 @@ class Section:
     min_rows: int = 1
 
 
-def list_sections(sections: Sequence[Section]) -> list[Text]:
-    """Return all lines of sections, with an empty line between two of them."""
+def list_sections(
+    sections: Sequence[Section], width: int, max_rows: int | None = None
+) -> list[Text]:
+    """Return the lines of sections, of each at most ``max_rows`` rows, an empty line between."""
     lines: list[Text] = []
     for section in sections:
-        lines += [Text(), *_show(section, len(section.rows), 0)]
+        lines += [Text(), *_show(section, len(section.rows[:max_rows]), width)]
     return lines[1:]
 
 

@@ -17,7 +17,7 @@ _HIGH, _VERY_HIGH = 0.75, 0.9
 #: What stands for a character where only ASCII can be shown; each takes one cell.
 _ASCII = str.maketrans(
     {
-        **dict(zip(_EIGHTHS[:-1], "...:====", strict=False)),
+        **dict(zip(_EIGHTHS[:-1], "...::==", strict=True)),
         **dict(zip(_LEVELS, "_.-~=+*#", strict=True)),
         "–": "-",
         "…": "~",

@@ -1,0 +1,210 @@
+"""What a pipeline does, as sections of a page: ends, stages, waits, drops, results, voice."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
+
+from rich.text import Text
+
+from edge_inference.cli.top.figure_text import UNKNOWN, count, counts, milliseconds, rate
+from edge_inference.cli.top.section import Section
+from edge_inference.cli.top.text_columns import TextColumn, make_columns
+from edge_inference.cli.top.text_graphics import bar, sparkline
+from edge_inference.cli.top.trends import Trends
+from edge_inference.core.runtime.latency import Percentiles
+from edge_inference.observe.frame_timeline import STAGES_BEFORE
+from edge_inference.observe.monitor.snapshot import EndRow, Snapshot, StageRow
+
+#: After this time without a frame the figures of a stage are old.
+_SILENT_S = 2.0
+_BAR_WIDTH, _TREND_WIDTH = 10, 20
+_NAME_WIDTH, _REMARK_WIDTH = 10, 12
+_PLACES = {stage: place for place, stage in enumerate(STAGES_BEFORE)}
+_Row = TypeVar("_Row", StageRow, EndRow)
+
+
+def end_section(snapshot: Snapshot, trends: Trends, width: int) -> list[Section]:
+    """Return the times from capture to the end of each way."""
+    ends = _in_order(snapshot.ends)
+    if not ends:
+        return []
+    rates = {(stage.stage, stage.node): stage.rate_hz for stage in snapshot.stages}
+    late = "late" if snapshot.deadline_ms is None else f"over {snapshot.deadline_ms:g} ms"
+    # The trend is that of the first end.
+    trend = Text(sparkline(trends.latency, _TREND_WIDTH, low=0.0), "cyan")
+    heading, rows = make_columns(
+        [
+            TextColumn("end to end, ms", _names(ends), is_number=False, min_width=_NAME_WIDTH),
+            TextColumn("/s", [rate(rates.get((end.stage, end.node))) for end in ends], 1),
+            *_percentiles([end.recent for end in ends], snapshot.deadline_ms),
+            TextColumn("max", [milliseconds(end.recent.max) for end in ends], 3),
+            TextColumn(late, [_misses(end, snapshot.deadline_ms) for end in ends], 1),
+            TextColumn("frames", [count(end.count) for end in ends], 4),
+            TextColumn("p50 so far", [trend, *[""] * (len(ends) - 1)], 2, is_number=False),
+        ],
+        width,
+    )
+    return [Section(heading, rows, rank=0)]
+
+
+def stage_section(snapshot: Snapshot, width: int) -> list[Section]:
+    """Return rates and times of the stages, and in which of them a frame spends its time."""
+    stages = _in_order(snapshot.stages)
+    if not stages:
+        return []
+    shares = [time_share(stage, snapshot.ends) for stage in stages]
+    bars = [
+        Text(UNKNOWN) if share is None else Text.assemble("[", (bar(share, _BAR_WIDTH), "cyan"), "]")
+        for share in shares
+    ]
+    heading, rows = make_columns(
+        [
+            TextColumn("stage, ms", _names(stages), is_number=False, min_width=_NAME_WIDTH),
+            TextColumn("/s", [_stage_rate(stage) for stage in stages]),
+            *_percentiles([stage.process for stage in stages]),
+            TextColumn("queue", [milliseconds(stage.queue.p50) for stage in stages], 1),
+            TextColumn("share of time", bars, 3, is_number=False),
+            TextColumn(
+                "dropped",
+                [_remark(stage) for stage in stages],
+                2,
+                is_number=False,
+                min_width=_REMARK_WIDTH,
+            ),
+        ],
+        width,
+    )
+    return [Section(heading, rows, rank=1, min_rows=3)]
+
+
+def wait_section(snapshot: Snapshot, width: int) -> list[Section]:
+    """Return how long frames were on the way to each stage, in its queue, and how old they are."""
+    stages = _in_order(snapshot.stages)
+    if not stages:
+        return []
+    columns = [TextColumn("stage, ms", _names(stages), is_number=False, min_width=_NAME_WIDTH)]
+    for rank, (name, figures) in enumerate(
+        (
+            ("way", [stage.transport for stage in stages]),
+            ("queue", [stage.queue for stage in stages]),
+            ("age", [stage.age for stage in stages]),
+            ("device", [stage.device for stage in stages]),
+        )
+    ):
+        columns += [
+            TextColumn(f"{name} p50", [milliseconds(each.p50) for each in figures], rank),
+            TextColumn("p99", [milliseconds(each.p99) for each in figures], rank + 1),
+        ]
+    columns += [
+        TextColumn("max", [milliseconds(stage.process.max) for stage in stages], 5),
+        TextColumn("frames", [count(stage.count) for stage in stages], 4),
+        TextColumn("late", [count(stage.deadline_misses) for stage in stages], 6),
+    ]
+    return [Section(*make_columns(columns, width))]
+
+
+def drop_section(snapshot: Snapshot) -> list[Section]:
+    """Return why frames were dropped, and what is wrong with their clocks, since the start."""
+    rows = []
+    stages = _in_order(snapshot.stages)
+    for name, stage in zip(_names(stages), stages, strict=True):
+        if drops := counts(stage.drops):
+            rows.append(Text.assemble(f"{name}: ", (drops, "yellow")))
+        if faults := counts(stage.clock_faults):
+            rows.append(Text.assemble(f"{name}: clock faults ", (faults, "yellow")))
+    return [Section(Text("dropped since the start"), rows)] if rows else []
+
+
+def result_section(snapshot: Snapshot) -> list[Section]:
+    """Return the newest results, the findings of each in one line."""
+    rows = [
+        Text.assemble((result.topic, "bold"), " ", f"{'; '.join(result.lines) or 'nothing found'}")
+        for result in snapshot.results
+    ]
+    return [Section(Text("results"), rows, rank=9)] if rows else []
+
+
+def voice_section(snapshot: Snapshot) -> list[Section]:
+    """Return what was heard last, and what became of it."""
+    voice = snapshot.voice
+    heard = f'"{voice.transcript}"' if voice.transcript else ""
+    rows = [
+        Text.assemble((f"{name:<7}", "dim"), (text, style))
+        for name, text, style in (
+            ("heard" if voice.is_final else "hearing", heard, "bold"),
+            ("intent", ", then ".join(voice.intents), ""),
+            ("plan", ", then ".join(voice.plan), ""),
+            ("state", voice.state, "cyan"),
+            ("says", voice.said, ""),
+            ("problem", voice.problem, "red"),
+        )
+        if text
+    ]
+    return [Section(Text("voice"), rows, rank=6)] if rows else []
+
+
+def time_share(stage: StageRow, ends: Sequence[EndRow]) -> float | None:
+    """Return the share of a stage in the mean time from end to end.
+
+    It is that of its way, queue and processing; None where a part is unknown, or no end follows.
+    """
+    following = [end for end in _in_order(ends) if stage.stage in _way_to(end.stage)]
+    whole = following[0].recent.mean if following else None
+    parts = (stage.transport.mean, stage.queue.mean, stage.process.mean)
+    if whole is None or whole <= 0 or None in parts:
+        return None
+    return min(sum(filter(None, parts)) / whole, 1.0)
+
+
+def _way_to(stage: str) -> set[str]:
+    way: set[str] = set()
+    waiting = [stage]
+    while waiting:
+        name = waiting.pop()
+        if name not in way:
+            way.add(name)
+            waiting += STAGES_BEFORE.get(name, ())
+    return way
+
+
+def _in_order(rows: Iterable[_Row]) -> list[_Row]:
+    """Return stages, or ends, in the order in which a frame passes them, then others."""
+    return sorted(rows, key=lambda each: _PLACES.get(each.stage, len(_PLACES)))
+
+
+def _names(rows: Sequence[StageRow] | Sequence[EndRow]) -> list[str]:
+    """Return the name of each stage, with its node where several nodes have a stage of the name."""
+    uses = Counter(row.stage for row in rows)
+    return [row.stage if uses[row.stage] == 1 else f"{row.stage} {row.node}" for row in rows]
+
+
+def _percentiles(
+    figures: Sequence[Percentiles], deadline_ms: float | None = None
+) -> list[TextColumn]:
+    return [
+        TextColumn("p50", [_time(each.p50, deadline_ms) for each in figures]),
+        TextColumn("p95", [_time(each.p95, deadline_ms) for each in figures], 1),
+        TextColumn("p99", [_time(each.p99, deadline_ms) for each in figures]),
+    ]
+
+
+def _time(value: float | None, deadline_ms: float | None) -> Text:
+    is_late = value is not None and deadline_ms is not None and value > deadline_ms
+    return Text(milliseconds(value), "red" if is_late else "")
+
+
+def _misses(end: EndRow, deadline_ms: float | None) -> Text:
+    if deadline_ms is None:
+        return Text(UNKNOWN)
+    return Text(str(end.deadline_misses), "yellow" if end.deadline_misses else "")
+
+
+def _stage_rate(stage: StageRow) -> Text:
+    return Text(rate(stage.rate_hz), "dim" if stage.silent_s > _SILENT_S else "")
+
+
+def _remark(stage: StageRow) -> Text:
+    silent = f"silent for {stage.silent_s:.0f} s" if stage.silent_s > _SILENT_S else ""
+    return Text("; ".join(filter(None, (silent, counts(stage.drops)))), "yellow")
