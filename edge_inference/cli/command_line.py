@@ -24,6 +24,7 @@ from edge_inference.cli.commands import (
     profile,
     quantize,
     speech,
+    top,
     validate,
 )
 from edge_inference.cli.commands import run as run_command_module
@@ -39,6 +40,7 @@ _COMMANDS = (
     bisect,
     profile,
     speech,
+    top,
     diagnose,
     benchmark,
     validate,

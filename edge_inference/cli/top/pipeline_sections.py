@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from typing import TypeVar
+from collections.abc import Sequence
 
 from rich.text import Text
 
 from edge_inference.cli.top.figure_text import UNKNOWN, count, counts, milliseconds, rate
 from edge_inference.cli.top.section import Section
+from edge_inference.cli.top.stage_order import in_order, stage_names, time_share
 from edge_inference.cli.top.text_columns import TextColumn, make_columns
 from edge_inference.cli.top.text_graphics import bar, sparkline
 from edge_inference.cli.top.trends import Trends
 from edge_inference.core.runtime.latency import Percentiles
-from edge_inference.observe.frame_timeline import STAGES_BEFORE
 from edge_inference.observe.monitor.snapshot import EndRow, Snapshot, StageRow
 
 #: After this time without a frame the figures of a stage are old.
 _SILENT_S = 2.0
 _BAR_WIDTH, _TREND_WIDTH = 10, 20
 _NAME_WIDTH, _REMARK_WIDTH = 10, 12
-_PLACES = {stage: place for place, stage in enumerate(STAGES_BEFORE)}
-_Row = TypeVar("_Row", StageRow, EndRow)
 
 
 def end_section(snapshot: Snapshot, trends: Trends, width: int) -> list[Section]:
     """Return the times from capture to the end of each way."""
-    ends = _in_order(snapshot.ends)
+    ends = in_order(snapshot.ends)
     if not ends:
         return []
     rates = {(stage.stage, stage.node): stage.rate_hz for stage in snapshot.stages}
@@ -36,7 +32,7 @@ def end_section(snapshot: Snapshot, trends: Trends, width: int) -> list[Section]
     trend = Text(sparkline(trends.latency, _TREND_WIDTH, low=0.0), "cyan")
     heading, rows = make_columns(
         [
-            TextColumn("end to end, ms", _names(ends), is_number=False, min_width=_NAME_WIDTH),
+            TextColumn("end to end, ms", stage_names(ends), is_number=False, min_width=_NAME_WIDTH),
             TextColumn("/s", [rate(rates.get((end.stage, end.node))) for end in ends], 1),
             *_percentiles([end.recent for end in ends], snapshot.deadline_ms),
             TextColumn("max", [milliseconds(end.recent.max) for end in ends], 3),
@@ -51,7 +47,7 @@ def end_section(snapshot: Snapshot, trends: Trends, width: int) -> list[Section]
 
 def stage_section(snapshot: Snapshot, width: int) -> list[Section]:
     """Return rates and times of the stages, and in which of them a frame spends its time."""
-    stages = _in_order(snapshot.stages)
+    stages = in_order(snapshot.stages)
     if not stages:
         return []
     shares = [time_share(stage, snapshot.ends) for stage in stages]
@@ -61,7 +57,7 @@ def stage_section(snapshot: Snapshot, width: int) -> list[Section]:
     ]
     heading, rows = make_columns(
         [
-            TextColumn("stage, ms", _names(stages), is_number=False, min_width=_NAME_WIDTH),
+            TextColumn("stage, ms", stage_names(stages), is_number=False, min_width=_NAME_WIDTH),
             TextColumn("/s", [_stage_rate(stage) for stage in stages]),
             *_percentiles([stage.process for stage in stages]),
             TextColumn("queue", [milliseconds(stage.queue.p50) for stage in stages], 1),
@@ -81,10 +77,10 @@ def stage_section(snapshot: Snapshot, width: int) -> list[Section]:
 
 def wait_section(snapshot: Snapshot, width: int) -> list[Section]:
     """Return how long frames were on the way to each stage, in its queue, and how old they are."""
-    stages = _in_order(snapshot.stages)
+    stages = in_order(snapshot.stages)
     if not stages:
         return []
-    columns = [TextColumn("stage, ms", _names(stages), is_number=False, min_width=_NAME_WIDTH)]
+    columns = [TextColumn("stage, ms", stage_names(stages), is_number=False, min_width=_NAME_WIDTH)]
     for rank, (name, figures) in enumerate(
         (
             ("way", [stage.transport for stage in stages]),
@@ -108,8 +104,8 @@ def wait_section(snapshot: Snapshot, width: int) -> list[Section]:
 def drop_section(snapshot: Snapshot) -> list[Section]:
     """Return why frames were dropped, and what is wrong with their clocks, since the start."""
     rows = []
-    stages = _in_order(snapshot.stages)
-    for name, stage in zip(_names(stages), stages, strict=True):
+    stages = in_order(snapshot.stages)
+    for name, stage in zip(stage_names(stages), stages, strict=True):
         if drops := counts(stage.drops):
             rows.append(Text.assemble(f"{name}: ", (drops, "yellow")))
         if faults := counts(stage.clock_faults):
@@ -143,41 +139,6 @@ def voice_section(snapshot: Snapshot) -> list[Section]:
         if text
     ]
     return [Section(Text("voice"), rows, rank=6)] if rows else []
-
-
-def time_share(stage: StageRow, ends: Sequence[EndRow]) -> float | None:
-    """Return the share of a stage in the mean time from end to end.
-
-    It is that of its way, queue and processing; None where a part is unknown, or no end follows.
-    """
-    following = [end for end in _in_order(ends) if stage.stage in _way_to(end.stage)]
-    whole = following[0].recent.mean if following else None
-    parts = (stage.transport.mean, stage.queue.mean, stage.process.mean)
-    if whole is None or whole <= 0 or None in parts:
-        return None
-    return min(sum(filter(None, parts)) / whole, 1.0)
-
-
-def _way_to(stage: str) -> set[str]:
-    way: set[str] = set()
-    waiting = [stage]
-    while waiting:
-        name = waiting.pop()
-        if name not in way:
-            way.add(name)
-            waiting += STAGES_BEFORE.get(name, ())
-    return way
-
-
-def _in_order(rows: Iterable[_Row]) -> list[_Row]:
-    """Return stages, or ends, in the order in which a frame passes them, then others."""
-    return sorted(rows, key=lambda each: _PLACES.get(each.stage, len(_PLACES)))
-
-
-def _names(rows: Sequence[StageRow] | Sequence[EndRow]) -> list[str]:
-    """Return the name of each stage, with its node where several nodes have a stage of the name."""
-    uses = Counter(row.stage for row in rows)
-    return [row.stage if uses[row.stage] == 1 else f"{row.stage} {row.node}" for row in rows]
 
 
 def _percentiles(

@@ -81,6 +81,6 @@ def _show(section: Section, count: int, width: int) -> list[Text]:
     hidden = len(section.rows) - count
     if hidden:
         more = f"+{hidden} more"
-        heading.truncate(max(0, width - len(more) - 1), overflow="ellipsis", pad=True)
+        heading.truncate(max(1, width - len(more) - 1), overflow="ellipsis", pad=True)
         heading.append(f" {more}", "bold yellow")
     return [heading, *section.rows[:count]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich.text import Text
@@ -109,7 +109,7 @@ def compose_screen(
     above = [_header(view, width, is_paused=place.is_paused), *_status(view.snapshot, width)]
     page_height = max(0, height - len(above) - 1)
     if place.shows_help or place.page:
-        sections = [_help_section()] if place.shows_help else PAGES[place.page][1](view, width)
+        sections = [_help_section()] if place.shows_help else _SCROLLED[place.page - 1](view, width)
         lines = list_sections(sections, width)
     else:
         lines = _fit_overview(view, width, page_height)
@@ -208,13 +208,9 @@ def _log_page(view: TopView, width: int) -> list[Section]:
     ]
 
 
-#: The pages by their names; the first one is fitted to the height, the others are scrolled.
-PAGES: tuple[tuple[str, Callable[[TopView, int], list[Section]]], ...] = (
-    ("overview", _left_sections),
-    ("stages", _stage_page),
-    ("sensors", _sensor_page),
-    ("log", _log_page),
-)
+#: The names of the pages; the first one is fitted to the height, the others are scrolled.
+PAGES = ("overview", "stages", "sensors", "log")
+_SCROLLED = (_stage_page, _sensor_page, _log_page)
 
 
 def _help_section() -> Section:
@@ -248,7 +244,7 @@ def _footer(place: TopPlace, position: str, width: int, *, has_keys: bool) -> Te
     if not has_keys:
         return Text("Ctrl-C ends", "dim")
     footer = Text()
-    for number, (name, _) in enumerate(PAGES):
+    for number, name in enumerate(PAGES):
         is_shown = number == place.page and not place.shows_help
         footer.append(f" {number + 1} {name} ", "reverse" if is_shown else "")
     footer.append("  p pause  ? help  q quit", "dim")
@@ -257,7 +253,7 @@ def _footer(place: TopPlace, position: str, width: int, *, has_keys: bool) -> Te
 
 def _spread(left: Text, right: Text, width: int) -> Text:
     """Return a line with a part at each end; the left one is cut where both do not fit."""
-    room = max(0, width - right.cell_len - 1)
+    room = max(1, width - right.cell_len - 1)
     left = left.copy()
     left.truncate(room, overflow="ellipsis", pad=True)
     return left.append(" ").append_text(right)
