@@ -145,10 +145,14 @@ FULL = Snapshot(
         said="ok",
         at_s=NOON_S - 3,
     ),
-    results=(ResultRow("/ai/detections", "detections", "nanodet", ("person 0.91", "cup 0.5"), 0.1),),
+    results=(
+        ResultRow("/ai/detections", "detections", "nanodet", ("person 0.91", "cup 0.5"), 0.1),
+    ),
     decisions=DECISIONS,
 )
-EMPTY = Snapshot(at_s=NOON_S, namespace="", status="no pipeline runs: start one, or check the domain")
+EMPTY = Snapshot(
+    at_s=NOON_S, namespace="", status="no pipeline runs: start one, or check the domain"
+)
 #: Everything is there, and nothing is known of it.
 BARE = dataclasses.replace(
     FULL,

@@ -27,9 +27,7 @@ Start = Callable[..., OnTerminal]
 def start() -> Iterator[Start]:
     started: list[OnTerminal] = []
 
-    def start_top(
-        *options: str, width: int = 80, height: int = 24, **env: str
-    ) -> OnTerminal:
+    def start_top(*options: str, width: int = 80, height: int = 24, **env: str) -> OnTerminal:
         terminal = OnTerminal([*TOP, *options], width, height, **env)
         started.append(terminal)
         return terminal

@@ -37,7 +37,7 @@ def hostile() -> Snapshot:
         if isinstance(value, tuple):
             return tuple(map(spoil, value))
         if isinstance(value, dict):
-            return {HOSTILE: each for each in value.values()}
+            return dict.fromkeys([HOSTILE], 3)
         if dataclasses.is_dataclass(value) and not isinstance(value, Percentiles):
             names = [each.name for each in dataclasses.fields(value)]
             return dataclasses.replace(

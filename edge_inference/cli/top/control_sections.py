@@ -1,4 +1,4 @@
-"""What is being done and why, as sections of a page: engines, limits, targets, decisions, health."""
+"""What is being done and why, as sections of a page: engines, targets, decisions, health."""
 
 from __future__ import annotations
 

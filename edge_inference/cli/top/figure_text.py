@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Mapping
 
-UNKNOWN = "–"
+UNKNOWN = "\N{EN DASH}"
 _DAY_S = 86400
 
 

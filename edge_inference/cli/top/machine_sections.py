@@ -35,7 +35,9 @@ def machine_section(snapshot: Snapshot, trends: Trends, width: int) -> list[Sect
         _share_meter("GPU", platform.gpu_share, trends.gpu, each_width),
         _share_meter("memory", platform.memory_share, trends.memory, each_width),
         _value_meter("temp", _temperature(platform), _scaled(trends.temperature), each_width),
-        _value_meter("power", quantity(platform.power_w, "W"), _from_zero(trends.power), each_width),
+        _value_meter(
+            "power", quantity(platform.power_w, "W"), _from_zero(trends.power), each_width
+        ),
     ]
     rows = [
         Text(gap).join(meters[place : place + count_beside])

@@ -38,7 +38,7 @@ def end_section(snapshot: Snapshot, trends: Trends, width: int) -> list[Section]
             TextColumn("max", [milliseconds(end.recent.max) for end in ends], 3),
             TextColumn(late, [_misses(end, snapshot.deadline_ms) for end in ends], 1),
             TextColumn("frames", [count(end.count) for end in ends], 4),
-            TextColumn("p50 so far", [trend, *[""] * (len(ends) - 1)], 2, is_number=False),
+            TextColumn("p50, 100 s", [trend, *[""] * (len(ends) - 1)], 2, is_number=False),
         ],
         width,
     )
@@ -52,7 +52,9 @@ def stage_section(snapshot: Snapshot, width: int) -> list[Section]:
         return []
     shares = [time_share(stage, snapshot.ends) for stage in stages]
     bars = [
-        Text(UNKNOWN) if share is None else Text.assemble("[", (bar(share, _BAR_WIDTH), "cyan"), "]")
+        Text(UNKNOWN)
+        if share is None
+        else Text.assemble("[", (bar(share, _BAR_WIDTH), "cyan"), "]")
         for share in shares
     ]
     heading, rows = make_columns(

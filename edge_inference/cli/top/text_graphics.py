@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from rich.cells import cell_len
 from rich.text import Text
 
+from edge_inference.cli.top.figure_text import UNKNOWN
 from edge_inference.core.text_line import one_line
 
 _EIGHTHS = "▏▎▍▌▋▊▉█"
@@ -19,7 +20,7 @@ _ASCII = str.maketrans(
     {
         **dict(zip(_EIGHTHS[:-1], "...::==", strict=True)),
         **dict(zip(_LEVELS, "_.-~=+*#", strict=True)),
-        "–": "-",
+        UNKNOWN: "-",
         "…": "~",
         "│": "|",
         "●": "*",

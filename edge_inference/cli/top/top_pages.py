@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rich.text import Text
 
@@ -72,7 +72,7 @@ class TopView:
     """What the monitor knows: a snapshot, what came before it, and since when it observes."""
 
     snapshot: Snapshot
-    trends: Trends = Trends()
+    trends: Trends = field(default_factory=Trends)
     messages: tuple[tuple[float, str], ...] = ()
     observed_s: float = 0.0
 
