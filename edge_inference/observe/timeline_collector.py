@@ -35,6 +35,8 @@ class _Entry:
     timing: StageTiming
     key: _Key
     due_ns: int
+    #: Whether the frame has gone no further than this.
+    is_end: bool
     is_reported: bool = False
     is_forgotten: bool = False
     #: The stage before, in the timeline that was reported.
@@ -72,12 +74,12 @@ class TimelineCollector:
                 self.refused += 1
                 return []
             found = self._take_overdue(now_ns)
-            entry = _Entry(timing, key, now_ns + self._deadline_ns)
+            entry = _Entry(timing, key, now_ns + self._deadline_ns, _is_end(timing))
             entries = self._frames.setdefault(key, [])
             entries.append(entry)
             self._order.append(entry)
             for end in entries:
-                if not end.is_reported and _is_end(end.timing):
+                if end.is_end and not end.is_reported:
                     way = _find_way(entries, end)
                     if _is_whole(way):
                         found.append(_report(way))
@@ -118,14 +120,15 @@ class TimelineCollector:
         while self._order and self._order[0].due_ns < now_ns:
             entry = self._order.popleft()
             ways = self._find_unreported(entry)
-            due_ns = max((way[-1].due_ns for way in ways), default=0)
+            if not ways:
+                self._remove(entry)
+                continue
+            due_ns = max(way[-1].due_ns for way in ways)
             if due_ns >= now_ns:  # the frame is still on its way
                 entry.due_ns = due_ns
                 self._order.append(entry)
-            elif ways:
-                found += self._forget(entry)
             else:
-                self._remove(entry)
+                found += self._forget(entry)
         return found
 
     def _forget(self, entry: _Entry) -> list[FrameTimeline]:
@@ -205,10 +208,10 @@ def _report(way: list[_Entry]) -> FrameTimeline:
         entry.before = before
     for entry in way:
         entry.is_reported = True
-    end = way[-1].timing
+    end = way[-1]
     timeline = join_way([entry.timing for entry in way])
     # A stage of another package may be the last one.
-    is_complete = _is_end(end) or end.stage not in STAGES_BEFORE
+    is_complete = end.is_end or end.timing.stage not in STAGES_BEFORE
     return timeline if is_complete else as_incomplete(timeline)
 
 
