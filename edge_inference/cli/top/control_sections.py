@@ -59,7 +59,7 @@ def engine_section(snapshot: Snapshot, width: int) -> list[Section]:
         for line, engine in zip(lines, engines, strict=True)
         for row in (line, *_engine_remarks(engine))
     ]
-    return [Section(heading, rows, rank=2, min_rows=2)]
+    return [Section(heading, rows, rank=2, min_rows=3)]
 
 
 def target_section(snapshot: Snapshot, width: int) -> list[Section]:
@@ -78,7 +78,7 @@ def target_section(snapshot: Snapshot, width: int) -> list[Section]:
         ],
         width,
     )
-    return [Section(Text(f"targets: {summary}"), rows, rank=3)]
+    return [Section(Text(f"targets: {summary}"), rows, rank=4)]
 
 
 def decision_section(snapshot: Snapshot) -> list[Section]:
@@ -93,7 +93,7 @@ def decision_section(snapshot: Snapshot) -> list[Section]:
         )
         for each in decisions
     ]
-    return [Section(Text("decisions"), rows, rank=5, min_rows=2)] if rows else []
+    return [Section(Text("decisions"), rows, rank=5)] if rows else []
 
 
 def health_section(snapshot: Snapshot, width: int, *, is_complete: bool) -> list[Section]:
@@ -114,7 +114,7 @@ def health_section(snapshot: Snapshot, width: int, *, is_complete: bool) -> list
         ],
         width,
     )
-    return [Section(Text("health"), rows, rank=4)]
+    return [Section(Text("health"), rows, rank=6)]
 
 
 def message_section(messages: Sequence[tuple[float, str]], now_s: float) -> list[Section]:
@@ -123,7 +123,7 @@ def message_section(messages: Sequence[tuple[float, str]], now_s: float) -> list
         Text.assemble((clock_time(at_s, now_s), "dim"), f" {text}")
         for at_s, text in reversed(messages)
     ]
-    return [Section(Text("messages"), rows, rank=7)] if rows else []
+    return [Section(Text("messages"), rows, rank=9)] if rows else []
 
 
 def _engine_remarks(engine: EngineRow) -> list[Text]:

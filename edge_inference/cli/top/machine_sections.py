@@ -73,7 +73,7 @@ def sensor_section(snapshot: Snapshot, width: int) -> list[Section]:
         ],
         width,
     )
-    return [Section(heading, rows, rank=8)]
+    return [Section(heading, rows)]
 
 
 def process_section(snapshot: Snapshot, width: int) -> list[Section]:
@@ -92,7 +92,7 @@ def process_section(snapshot: Snapshot, width: int) -> list[Section]:
         ],
         width,
     )
-    return [Section(heading, rows, rank=4)]
+    return [Section(heading, rows, rank=7)]
 
 
 def _share_meter(name: str, share: float | None, trend: Sequence[float], width: int) -> Text:

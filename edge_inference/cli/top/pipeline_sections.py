@@ -74,7 +74,7 @@ def stage_section(snapshot: Snapshot, width: int) -> list[Section]:
         ],
         width,
     )
-    return [Section(heading, rows, rank=1, min_rows=3)]
+    return [Section(heading, rows, rank=1, min_rows=6)]
 
 
 def wait_section(snapshot: Snapshot, width: int) -> list[Section]:
@@ -121,7 +121,7 @@ def result_section(snapshot: Snapshot) -> list[Section]:
         Text.assemble((result.topic, "bold"), " ", f"{'; '.join(result.lines) or 'nothing found'}")
         for result in snapshot.results
     ]
-    return [Section(Text("results"), rows, rank=9)] if rows else []
+    return [Section(Text("results"), rows, rank=10)] if rows else []
 
 
 def voice_section(snapshot: Snapshot) -> list[Section]:
@@ -140,7 +140,7 @@ def voice_section(snapshot: Snapshot) -> list[Section]:
         )
         if text
     ]
-    return [Section(Text("voice"), rows, rank=6)] if rows else []
+    return [Section(Text("voice"), rows, rank=8)] if rows else []
 
 
 def _percentiles(
