@@ -42,6 +42,14 @@ class TerminalScreen(AbstractContextManager["TerminalScreen"]):
 
     def __enter__(self) -> TerminalScreen:
         """Take the terminal over."""
+        self._open()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        """Give the terminal back."""
+        self.restore()
+
+    def _open(self) -> None:
         if self._keyboard is not None:
             with suppress(termios.error):  # the terminal is gone: there are no keys
                 self._before = termios.tcgetattr(self._keyboard)
@@ -49,11 +57,6 @@ class TerminalScreen(AbstractContextManager["TerminalScreen"]):
         self._is_open = True
         self._write(_BEGIN)
         self._drawn = []
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        """Give the terminal back."""
-        self.restore()
 
     def restore(self) -> None:
         """Give the terminal back as it was; safe in a signal handler, and if it is gone."""
@@ -74,12 +77,12 @@ class TerminalScreen(AbstractContextManager["TerminalScreen"]):
             signal.raise_signal(signal.SIGTSTP)  # stands here until the shell continues it
         finally:
             signal.signal(signal.SIGTSTP, handler)
-        self.__enter__()
+        self._open()
 
     def reopen(self) -> None:
         """Take the terminal over again after another program had it."""
         self.restore()
-        self.__enter__()
+        self._open()
 
     @property
     def size(self) -> os.terminal_size:
