@@ -38,6 +38,7 @@ def machine_section(snapshot: Snapshot, trends: Trends, width: int) -> list[Sect
         _value_meter(
             "power", quantity(platform.power_w, "W"), _from_zero(trends.power), each_width
         ),
+        _level_meter(platform),
     ]
     rows = [
         Text(gap).join(meters[place : place + count_beside])
@@ -73,7 +74,7 @@ def sensor_section(snapshot: Snapshot, width: int) -> list[Section]:
         ],
         width,
     )
-    return [Section(heading, rows)]
+    return [Section(heading, rows, rank=12)]
 
 
 def process_section(snapshot: Snapshot, width: int) -> list[Section]:
@@ -111,6 +112,16 @@ def _value_meter(name: str, value: str, trend: str, width: int) -> Text:
     return meter.append(" ").append(trend, "cyan")
 
 
+def _level_meter(platform: PlatformRow) -> Text:
+    meter = Text(f"{'level':<{_NAME}} ")
+    meter.append(platform.level or UNKNOWN, level_style(platform.level))
+    if platform.headroom is not None:
+        # 1 is the limit, by the forecast of the platform manager.
+        style = share_style(platform.headroom)
+        meter.append("  forecast ").append(percent(platform.headroom), style).append(" of limit")
+    return meter
+
+
 def _temperature(platform: PlatformRow) -> str:
     name = f" {platform.hottest_name}" if platform.hottest_c is not None else ""
     limits = [
@@ -137,14 +148,8 @@ def _from_zero(values: Sequence[float]) -> str:
 
 def _machine_remarks(platform: PlatformRow) -> list[Text]:
     rows = []
-    level = platform.level or UNKNOWN
-    text = Text.assemble("level ", (level, level_style(platform.level)))
-    if platform.headroom is not None:
-        text.append(f"  headroom {platform.headroom:.2f}")
     if platform.reason:
-        text.append(f"  {platform.reason}")
-    if platform.level or platform.reason or platform.headroom is not None:
-        rows.append(text)
+        rows.append(Text(platform.reason, level_style(platform.level)))
     if platform.throttling:
         rows.append(Text(f"THROTTLED by {', '.join(platform.throttling)}", "bold red"))
     if platform.problem:

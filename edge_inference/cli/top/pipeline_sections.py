@@ -100,7 +100,8 @@ def wait_section(snapshot: Snapshot, width: int) -> list[Section]:
         TextColumn("frames", [count(stage.count) for stage in stages], 4),
         TextColumn("late", [count(stage.deadline_misses) for stage in stages], 6),
     ]
-    return [Section(*make_columns(columns, width))]
+    heading, rows = make_columns(columns, width)
+    return [Section(heading, rows, rank=11)]
 
 
 def drop_section(snapshot: Snapshot) -> list[Section]:

@@ -162,6 +162,7 @@ def _left_sections(view: TopView, width: int) -> list[Section]:
         *voice_section(snapshot),
         *decision_section(snapshot),
         *result_section(snapshot),
+        *wait_section(snapshot, width),
     ]
 
 
@@ -173,6 +174,7 @@ def _right_sections(view: TopView, width: int) -> list[Section]:
         *target_section(snapshot, width),
         *health_section(snapshot, width, is_complete=False),
         *message_section(view.messages, snapshot.at_s),
+        *sensor_section(snapshot, width),
     ]
 
 
