@@ -205,4 +205,4 @@ def test_without_keys_none_are_offered() -> None:
 def test_pause_and_help_are_shown() -> None:
     assert "PAUSED" in show(VIEW, TopPlace(is_paused=True))[0][0]
     text = "\n".join(show(VIEW, TopPlace(shows_help=True))[0])
-    assert "quit" in text and "share of time" in text
+    assert "quit" in text and "in the mean from end to end" in text

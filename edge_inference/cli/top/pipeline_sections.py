@@ -17,7 +17,7 @@ from edge_inference.observe.monitor.snapshot import EndRow, Snapshot, StageRow
 
 #: After this time without a frame the figures of a stage are old.
 _SILENT_S = 2.0
-_BAR_WIDTH, _TREND_WIDTH = 10, 20
+_BAR_WIDTH, _TREND_WIDTH = 8, 20
 _NAME_WIDTH, _REMARK_WIDTH = 10, 12
 
 
@@ -63,7 +63,7 @@ def stage_section(snapshot: Snapshot, width: int) -> list[Section]:
             TextColumn("/s", [_stage_rate(stage) for stage in stages]),
             *_percentiles([stage.process for stage in stages]),
             TextColumn("queue", [milliseconds(stage.queue.p50) for stage in stages], 1),
-            TextColumn("share of time", bars, 3, is_number=False),
+            TextColumn("share", bars, 3, is_number=False),
             TextColumn(
                 "dropped",
                 [_remark(stage) for stage in stages],

@@ -58,7 +58,7 @@ _HELP = (
     ("late, over", "frames that took longer than the deadline, since the start"),
     ("queue", "median of the wait before a stage"),
     ("way", "from the end of the stage before, or from capture"),
-    ("share of time", "the stage's way, queue and processing in the mean from end to end"),
+    ("share", "the stage's way, queue and processing in the mean from end to end"),
     ("dropped", "frames that a stage did not process, since the start, by reason"),
     ("wanted", "inferences per second that the node is asked for"),
     ("lock", "for how long another thread held Python's lock"),
