@@ -81,7 +81,7 @@ def test_a_long_page_is_scrolled(start: Start) -> None:
     terminal.type("j\x1b[B")
     terminal.wait_for_text("3-24 of")
     terminal.type("G")
-    terminal.wait_for_text("/ai/platform_manager")
+    terminal.wait_for_text("zone/39")
     terminal.type("\x1b[5~g")
     terminal.wait_for_text("1-22 of")
 

@@ -195,8 +195,8 @@ def _sensor_page(view: TopView, width: int) -> list[Section]:
     snapshot = view.snapshot
     return [
         *machine_section(snapshot, view.trends, width),
-        *sensor_section(snapshot, width),
         *process_section(snapshot, width),
+        *sensor_section(snapshot, width),
     ]
 
 
