@@ -8,8 +8,9 @@ import re
 import signal
 import subprocess
 import sys
+import termios
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -27,8 +28,10 @@ Start = Callable[..., OnTerminal]
 def start() -> Iterator[Start]:
     started: list[OnTerminal] = []
 
-    def start_top(*options: str, width: int = 80, height: int = 24, **env: str) -> OnTerminal:
-        terminal = OnTerminal([*TOP, *options], width, height, **env)
+    def start_top(
+        *options: str, width: int = 80, height: int = 24, before: Sequence[str] = (), **env: str
+    ) -> OnTerminal:
+        terminal = OnTerminal([*before, *TOP, *options], width, height, **env)
         started.append(terminal)
         return terminal
 
@@ -152,14 +155,18 @@ def test_ctrl_z_gives_the_terminal_back_until_it_continues(start: Start) -> None
 
 
 def test_a_program_that_was_stopped_and_continues_takes_the_terminal_again(start: Start) -> None:
-    terminal = start("--interval", "3600")
+    terminal = start("--interval", "3600", before=("sh", "-c", '"$@"; exit $?', "sh"))
     terminal.wait_for_text("q quit")
-    os.kill(terminal.pid, signal.SIGSTOP)
-    terminal.wait_for_text("stopped")
-    assert terminal.seen.is_alternate  # nobody could give it back
-    terminal.type("\n")
-    terminal.wait_for(lambda seen: not any("stopped" in line for line in seen.lines), "the page")
+    pid = terminal.pid
+    os.kill(pid, signal.SIGSTOP)
+    wait_for_state(pid, "T")
+    # Meanwhile another program uses the terminal.
+    termios.tcsetattr(terminal.slave, termios.TCSANOW, terminal.attributes)
+    os.write(terminal.slave, b"\x1b[?1049lanother program\r\n")
+    terminal.wait_for_text("another program")
+    os.kill(pid, signal.SIGCONT)
     terminal.wait_for_text("q quit", "inference")
+    assert termios.tcgetattr(terminal.slave) != terminal.attributes
     terminal.type("q")
     assert terminal.wait() == 0
     assert terminal.is_as_before
@@ -170,7 +177,7 @@ def test_a_terminal_that_hangs_up_ends_it(start: Start) -> None:
     terminal.wait_for_text("q quit")
     pid = terminal.pid
     terminal.hang_up()
-    wait_for_end(pid)
+    wait_for_state(pid, "Z")
 
 
 def test_a_terminal_that_takes_nothing_does_not_hold_it_up(start: Start) -> None:
@@ -183,17 +190,21 @@ def test_a_terminal_that_takes_nothing_does_not_hold_it_up(start: Start) -> None
         terminal.type("1")
         time.sleep(0.02)
     os.kill(pid, signal.SIGTERM)
-    wait_for_end(pid)
+    wait_for_state(pid, "Z")
 
 
-def wait_for_end(pid: int) -> None:
+def wait_for_state(pid: int, state: str) -> None:
+    """Wait until a process has a state; the last one is Z, and then it is gone."""
     deadline_s = time.monotonic() + DEADLINE_S
-    while Path(f"/proc/{pid}").exists():
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-        if state == "Z":
+    while True:
+        try:
+            found = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except (FileNotFoundError, ProcessLookupError):
+            found = "Z"
+        if found == state:
             return
-        assert time.monotonic() < deadline_s, "it still runs"
-        time.sleep(0.05)  # a process of others has no event
+        assert time.monotonic() < deadline_s, f"it is in {found}"
+        time.sleep(0.02)  # a process that is not a child has no event
 
 
 def test_only_what_changes_is_written(start: Start) -> None:
