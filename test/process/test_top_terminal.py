@@ -181,7 +181,7 @@ def test_a_terminal_that_hangs_up_ends_it(start: Start) -> None:
 
 
 def test_a_terminal_that_takes_nothing_does_not_hold_it_up(start: Start) -> None:
-    terminal = start(width=200, height=60)
+    terminal = start("--namespace", "/quiet", width=200, height=60)
     terminal.wait_for_text("q quit")
     pid = terminal.pid
     for _ in range(40):  # each page has more than 4 kB, and the terminal keeps 64 at most
@@ -232,7 +232,7 @@ def test_without_colors_and_without_utf8(start: Start) -> None:
 
 
 def test_a_dumb_terminal_gets_lines(start: Start) -> None:
-    terminal = start("--interval", "3600", TERM="dumb", height=60)
+    terminal = start("--interval", "3600", TERM="dumb", height=100)
     terminal.wait_for_text("targets: 1 FAIL", "preprocess")
     assert not terminal.seen.is_alternate
     terminal.type("\x03")

@@ -1,7 +1,7 @@
 """``edge-inference top`` as a program of its own, for a robot that is made up.
 
 The name of the namespace says what is special: ``/crash`` fails after the first states, ``/none``
-has no pipeline.
+has no pipeline, ``/quiet`` says nothing at the end.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ def open_made_up(
     session = MadeUpSession(namespace)
     on_message("the session speaks")
     yield session
-    os.write(2, b"the session has ended\n")
+    if namespace != "/quiet":
+        os.write(2, b"the session has ended\n")
 
 
 show_top.open_monitor = open_made_up  # type: ignore[assignment]

@@ -110,7 +110,7 @@ def test_stages_are_in_the_order_of_the_frames() -> None:
 def test_what_is_not_shown_is_counted() -> None:
     text = "\n".join(show(dataclasses.replace(VIEW, snapshot=MANY), None, 80, 24)[0])
     assert "+2" in text and "more" in text
-    lines = compose_text(dataclasses.replace(VIEW, snapshot=MANY), 120)
+    lines = compose_text(dataclasses.replace(VIEW, snapshot=MANY), 120, 40)
     assert any("+216 more" in line.plain for line in lines)
     assert any("+460 more" in line.plain for line in lines)
 

@@ -25,6 +25,8 @@ _PIPE_WIDTH = 120
 #: How long the first figures may take, and how long others may come after them.
 _FIRST_S, _REST_S = 5.0, 1.5
 _POLL_S = 0.1
+#: Rows of each section in one of many states.
+_MAX_ROWS = 10
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,11 @@ def show_top(options: TopOptions) -> int:
             is_ascii = not speaks_unicode(sys.stdout)
             return watch_on_screen(views.read, log, options.interval, is_ascii=is_ascii)
         with catch_signals() as interrupted:
-            write = _json_writer() if options.json else _text_writer(sys.stdout)
+            write = (
+                _json_writer()
+                if options.json
+                else _text_writer(sys.stdout, None if options.once else _MAX_ROWS)
+            )
             if options.once:
                 return _write_once(views, write, interrupted)
             while not interrupted():
@@ -120,14 +126,14 @@ def _json_writer() -> Callable[[TopView], None]:
     return lambda view: lines.write(view.snapshot)
 
 
-def _text_writer(stream: TextIO) -> Callable[[TopView], None]:
+def _text_writer(stream: TextIO, max_rows: int | None) -> Callable[[TopView], None]:
     console = new_console(stream, _PIPE_WIDTH)
     is_ascii = not speaks_unicode(stream)
 
     def write(view: TopView) -> None:
         # Captured, because rich ends the process where the reader of the output has gone.
         with console.capture() as captured:
-            for line in compose_text(view, console.width, is_ascii=is_ascii):
+            for line in compose_text(view, console.width, max_rows, is_ascii=is_ascii):
                 console.print(line, soft_wrap=True)
             console.print()
         stream.write(captured.get())

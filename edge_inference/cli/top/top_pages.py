@@ -43,9 +43,9 @@ from edge_inference.observe.monitor.snapshot import Snapshot
 
 #: From this width on the overview has two columns; the right one has a share of it.
 _TWO_COLUMNS, _RIGHT_SHARE, _MIN_RIGHT = 130, 0.4, 56
+#: A narrower header has no room for the time of observation.
+_NARROW = 50
 _MAX_STATUS_LINES = 3
-#: Rows of each section where nothing limits the height.
-_MAX_PLAIN_ROWS = 40
 _HELP = (
     ("1 2 3 4, Tab", "the page: overview, stages, sensors, log"),
     ("j k, arrows", "scroll by a line; PgUp and PgDn (Space) by a page, Home and End (g G)"),
@@ -123,15 +123,17 @@ def compose_screen(
     return TopScreen(lines[:height], page_height, max_offset)
 
 
-def compose_text(view: TopView, width: int, *, is_ascii: bool = False) -> list[Text]:
-    """Return the overview in as many lines as it needs, for output that is not redrawn."""
+def compose_text(
+    view: TopView, width: int, max_rows: int | None = None, *, is_ascii: bool = False
+) -> list[Text]:
+    """Return the overview, of each section ``max_rows``, for output that is not redrawn."""
     sections = [*_left_sections(view, width), *_right_sections(view, width)]
     sections.sort(key=lambda section: section.rank)
     lines = [
         _header(view, width, is_paused=False),
         *_status(view.snapshot, width),
         Text(),
-        *list_sections(sections, width, _MAX_PLAIN_ROWS),
+        *list_sections(sections, width, max_rows),
     ]
     return [fit_line(line, width, is_ascii) for line in lines]
 
@@ -229,7 +231,8 @@ def _header(view: TopView, width: int, *, is_paused: bool) -> Text:
     right = Text()
     if is_paused:
         right.append("PAUSED", "bold reverse yellow").append("  ")
-    right.append(f"observed {duration(view.observed_s)}  ", "dim")
+    if width >= _NARROW:
+        right.append(f"observed {duration(view.observed_s)}  ", "dim")
     right.append(clock_time(snapshot.at_s, snapshot.at_s), "bold")
     return _spread(left, right, width)
 
