@@ -16,7 +16,7 @@ from edge_inference.core.runtime.capture_stamps import (
     explain_fault,
     stamp_fault,
 )
-from edge_inference.core.runtime.latency import StageTiming
+from edge_inference.core.runtime.latency import MEASURED_PUBLISHING_NS, StageTiming
 from edge_inference.core.runtime.mailbox import Mailbox
 from edge_inference.core.runtime.nvtx_range import stage_range
 from edge_inference.core.runtime.thread_schedule import ThreadSchedule
@@ -195,9 +195,12 @@ class Stage(Component, Generic[Input]):
         after = times.read()
         now_ns, device_ms = self.clock_at_ns(after.at_ns), self.device_ms
         self.emit(output)
-        published_ns = time.monotonic_ns()
+        published_ns, queued_ms = time.monotonic_ns(), None
+        if published_ns - after.at_ns > MEASURED_PUBLISHING_NS:
+            queued_ms = times.run_queue_ms_since(after)
         self.health.count_processed()
-        self._timings.publish(self._timing(entry, before, after, published_ns, now_ns, device_ms))
+        published = published_ns, queued_ms
+        self._timings.publish(self._timing(entry, before, after, published, now_ns, device_ms))
 
     def _apply_changes(self) -> None:
         new = self.parameters.current
@@ -280,11 +283,16 @@ class Stage(Component, Generic[Input]):
         entry: _Entry[Input],
         before: ThreadUse,
         after: ThreadUse,
-        published_ns: int,
+        published: tuple[int, float | None],
         now_ns: int,
         device_ms: float | None,
     ) -> StageTiming:
-        """Return the record of a processed item; ``now_ns`` is the node's clock at its end."""
+        """Return the record of a processed item.
+
+        ``published`` is the end of publishing, and the milliseconds on a run queue until then;
+        ``now_ns`` is the node's clock at the end of processing.
+        """
+        published_ns, queued_ms = published
         stamp_ns, reception = self._stamp_ns(entry), entry.reception
         # The clock may have stepped during processing.
         clock_fault = entry.clock_fault or stamp_fault(stamp_ns, now_ns)
@@ -309,6 +317,7 @@ class Stage(Component, Generic[Input]):
             after.run_queue_ms_since(before),
             after.page_faults - before.page_faults,
             clock_fault,
+            queued_ms,
         )
 
     def _stamp_ns(self, entry: _Entry[Input]) -> int:

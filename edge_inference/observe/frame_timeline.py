@@ -144,10 +144,11 @@ def join_way(stages: Sequence[StageTiming]) -> FrameTimeline:
         before = timing
     last = stages[-1]
     end_to_end_ms = None
-    if not last.dropped:
-        is_same_clock = stages[0].clock_id == last.clock_id and set(faults) <= {CLOCKS_DIFFER}
-        if last.age_ms is not None and (is_same_clock or not faults):
-            end_to_end_ms = last.age_ms + (last.publish_ms or 0.0)
+    is_same_clock = not faults or (
+        stages[0].clock_id == last.clock_id and set(faults) <= {CLOCKS_DIFFER}
+    )
+    if last.age_ms is not None and is_same_clock and not last.dropped:
+        end_to_end_ms = last.age_ms + (last.publish_ms or 0.0)
     return FrameTimeline(
         stamp_ns=last.stamp_ns,
         frame_id=last.frame_id,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -188,7 +189,7 @@ def test_parameters(rig: Rig, observe: Callable[..., MonitorSession]) -> None:
     assert (line.subject, line.text) == ("/ai/latency", "window_s: 20")
     wait_to_see(session, "its effect", lambda found: found.window_s == 20.0)
     refused = session.parameters.change("/ai/latency", "window_s", 0.5)
-    assert "window_s: expected a number from 1 to 3600 (s), got 0.5" in refused
+    assert re.search(r"window_s.*0\.5", refused)  # of rclpy itself, for a range
     assert "read-only" in session.parameters.change("/ai/latency", "targets", "robot")
     with pytest.raises(ConfigError, match="window_s: expected a value of type double, got 'x'"):
         session.parameters.change("/ai/latency", "window_s", "x")
