@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -44,12 +45,12 @@ class _Outputs:
     ) -> None:
         self._writers: list[Callable[[Snapshot], None]] = []
         self._states = []
-        if options.json:
+        if options.json is not None:
             lines = SnapshotLines(options.json, print_error)
             stack.callback(lines.close)
             self._writers.append(lines.write)
             self._states.append(lines.state)
-        if options.otlp:
+        if options.otlp is not None:
             sender = OtlpSender(options.otlp, print_error)
             stack.callback(sender.close)
             self._writers.append(sender.send)
@@ -84,12 +85,14 @@ def _run(
     """Write a snapshot each period until the end; tell whether a pipeline was observed."""
     now_s = due_s = time.monotonic()
     end_s = None if options.seconds is None else now_s + options.seconds
-    status: str | None = None
+    said: str | None = None
     was_running = False
     while True:
         snapshot = read()
-        if snapshot.status != status:
-            status = snapshot.status
+        status = snapshot.status
+        # Not once a second that the silence is a second longer.
+        if (without_numbers := re.sub(r"\d+", "", status)) != said:
+            said = without_numbers
             print_error(status or f"the pipeline in {snapshot.namespace or '/'} is observed")
         was_running = was_running or not status
         write(snapshot)
