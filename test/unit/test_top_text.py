@@ -11,7 +11,7 @@ from rich.text import Text
 from edge_inference.cli.top import figure_text
 from edge_inference.cli.top.figure_text import UNKNOWN
 from edge_inference.cli.top.section import Section, beside, fit_sections, list_sections
-from edge_inference.cli.top.stage_order import time_share
+from edge_inference.cli.top.stage_order import time_shares
 from edge_inference.cli.top.text_columns import TextColumn, make_columns
 from edge_inference.cli.top.text_graphics import bar, fit_line, sparkline
 from edge_inference.cli.top.trends import BUCKET_S, Trends, read_trends
@@ -156,6 +156,28 @@ def test_sections_share_the_height(height: int, expected: list[str]) -> None:
     assert [line.plain for line in lines] == expected
 
 
+@pytest.mark.parametrize(
+    ("height", "shown"),
+    [
+        (4, "a a0 b b0"),
+        (7, "a a0 a1 a2 b b0 b1"),
+        (10, "a a0 a1 a2 b b0 b1"),
+        (11, "a a0 a1 a2 f f0 b b0 b1"),
+        (12, "a a0 a1 a2 f f0 f1 b b0 b1"),
+    ],
+)
+def test_a_filler_gets_what_is_left(height: int, shown: str) -> None:
+    filler = dataclasses.replace(section("f", 9, 0), is_filler=True)
+    lines = fit_sections([section("a", 3, 1), filler, section("b", 2, 0)], height, 13)
+    assert [line.plain.split()[0] for line in lines if line.plain] == shown.split()
+
+
+def test_many_rows_leave_a_blank_line_between_sections() -> None:
+    lines = fit_sections([section("a", 50, 1), section("b", 2, 0)], 20, 13)
+    assert [line.plain for line in lines[-4:]] == ["", "b", "b0", "b1"]
+    assert len(lines) == 20
+
+
 def test_sections_without_a_limit() -> None:
     lines = list_sections([section("a", 3, 1), section("b", 1, 0)], 13, 2)
     assert [line.plain for line in lines] == ["a     +1 more", "a0", "a1", "", "b", "b0"]
@@ -168,15 +190,18 @@ def test_two_columns_of_lines() -> None:
 
 
 def test_the_share_of_a_stage() -> None:
-    row = stage("inference", 12.5)
-    assert time_share(row, ENDS) == pytest.approx((12.5 + 0.3 + 0.2) / 26.2)
-    assert time_share(row, ()) is None
-    assert time_share(stage("planner", 1.0), ENDS) is None
-    assert time_share(stage("inference", 500.0), ENDS) == 1.0
-    assert time_share(dataclasses.replace(row, queue=Percentiles()), ENDS) is None
+    rows = [stage("preprocess", 1.5), stage("inference", 5.5), stage("overlay", 9.5)]
+    assert time_shares(rows, ENDS) == pytest.approx([0.25, 0.75, None])
+    assert time_shares(rows, ()) == [None] * 3
     overlay = EndRow("overlay", "/ai/overlay", 9, spread(130.0), spread(1.0), 0)
-    assert time_share(stage("overlay", 12.5), (overlay, *ENDS)) == pytest.approx(0.1)
-    assert time_share(row, (overlay, *ENDS)) == pytest.approx(13.0 / 26.2)
+    # The overlay is after the decoder: its way is longer.
+    assert time_shares(rows, (overlay, *ENDS)) == pytest.approx([0.25, 0.75, 10.0 / 18.0])
+    rows[0] = dataclasses.replace(rows[0], queue=Percentiles())
+    assert time_shares(rows, ENDS) == [None] * 3
+    assert time_shares([stage("planner", 1.0)], ENDS) == [None]
+    assert time_shares([stage("decode", 0.0, queue=spread(0.0), transport=spread(0.0))], ENDS) == [
+        None
+    ]
 
 
 def test_trends_are_means_of_buckets() -> None:

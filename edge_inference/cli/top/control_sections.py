@@ -72,7 +72,7 @@ def target_section(snapshot: Snapshot, width: int) -> list[Section]:
     _, rows = make_columns(
         [
             TextColumn("", [_light(target) for target in targets], 0, False),
-            TextColumn("", [target.label for target in targets], 0, False, 20),
+            TextColumn("", [_label(target) for target in targets], 0, False, 20),
             TextColumn("", [target.message for target in targets], 1, False, _NAME_WIDTH),
             TextColumn("", [target.scenario for target in targets], 2, False),
         ],
@@ -154,5 +154,8 @@ def _urgency(target: TargetRow) -> int:
 
 def _light(target: TargetRow) -> Text:
     light, style = _LIGHTS.get(target.verdict, ("●", "bold red"))
-    optional = "" if target.required else " (optional)"
-    return Text.assemble((f"{light} {target.verdict}", style), optional)
+    return Text(f"{light} {target.verdict}", style)
+
+
+def _label(target: TargetRow) -> str:
+    return target.label if target.required else f"{target.label} (optional)"

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from edge_inference.cli.top.figure_text import UNKNOWN, count, counts, milliseconds, rate
 from edge_inference.cli.top.section import Section
-from edge_inference.cli.top.stage_order import in_order, stage_names, time_share
+from edge_inference.cli.top.stage_order import in_order, stage_names, time_shares
 from edge_inference.cli.top.text_columns import TextColumn, make_columns
 from edge_inference.cli.top.text_graphics import bar, sparkline
 from edge_inference.cli.top.trends import Trends
@@ -50,7 +50,7 @@ def stage_section(snapshot: Snapshot, width: int) -> list[Section]:
     stages = in_order(snapshot.stages)
     if not stages:
         return []
-    shares = [time_share(stage, snapshot.ends) for stage in stages]
+    shares = time_shares(stages, snapshot.ends)
     bars = [
         Text(UNKNOWN)
         if share is None
@@ -101,7 +101,7 @@ def wait_section(snapshot: Snapshot, width: int) -> list[Section]:
         TextColumn("late", [count(stage.deadline_misses) for stage in stages], 6),
     ]
     heading, rows = make_columns(columns, width)
-    return [Section(heading, rows, rank=11)]
+    return [Section(heading, rows, is_filler=True)]
 
 
 def drop_section(snapshot: Snapshot) -> list[Section]:

@@ -10,6 +10,8 @@ from rich.text import Text
 
 _HEADING = "bold cyan"
 _SEPARATOR = " │ "
+#: More rows of a section are worth less than an empty line between sections.
+_MANY = 8
 
 
 @dataclass(frozen=True)
@@ -17,13 +19,14 @@ class Section:
     """A heading and its rows.
 
     Where the height does not suffice, sections with the lowest ``rank`` get their lines first, and
-    each at least ``min_rows`` of its rows.
+    each at least ``min_rows`` of its rows. A filler gets lines that no other section needs.
     """
 
     heading: Text
     rows: Sequence[Text]
     rank: int = 0
     min_rows: int = 1
+    is_filler: bool = False
 
 
 def list_sections(
@@ -38,22 +41,15 @@ def list_sections(
 
 def fit_sections(sections: Sequence[Section], height: int, width: int) -> list[Text]:
     """Return at most ``height`` lines of sections; a heading says how many rows are not shown."""
-    places = sorted(range(len(sections)), key=lambda place: sections[place].rank)
+    essential = [each for each in sections if not each.is_filler]
+    blank = max(0, len(sections) - 1)
+    is_spaced = blank + sum(1 + min(len(each.rows), _MANY) for each in essential) <= height
+    left = height - blank * is_spaced
     given: dict[int, int] = {}
-    left = height
-    for place in places:
-        if left < 2:  # a heading without a row says nothing
-            break
-        given[place] = min(left - 1, sections[place].min_rows, len(sections[place].rows))
-        left -= 1 + given[place]
-    while left > 0:
-        growing = [place for place in given if given[place] < len(sections[place].rows)][:left]
-        if not growing:
-            break
-        for place in growing:
-            given[place] += 1
-        left -= len(growing)
-    is_spaced = left >= len(given) - 1
+    for is_filler in (False, True):
+        places = [place for place, each in enumerate(sections) if each.is_filler is is_filler]
+        places.sort(key=lambda place: sections[place].rank)
+        left = _give_rows(sections, places, given, left)
     lines: list[Text] = []
     for place in sorted(given):
         if lines and is_spaced:
@@ -73,6 +69,22 @@ def beside(left: Sequence[Text], right: Sequence[Text], left_width: int) -> list
 
 #: Cells between two columns of lines.
 BETWEEN = len(_SEPARATOR)
+
+
+def _give_rows(
+    sections: Sequence[Section], places: Sequence[int], given: dict[int, int], left: int
+) -> int:
+    """Note in ``given`` how many rows of each of these sections are shown; return what is left."""
+    for place in places:
+        if left < 2:  # a heading without a row says nothing
+            return left
+        given[place] = min(left - 1, sections[place].min_rows, len(sections[place].rows))
+        left -= 1 + given[place]
+    while growing := [each for each in places if given[each] < len(sections[each].rows)][:left]:
+        for place in growing:
+            given[place] += 1
+        left -= len(growing)
+    return left
 
 
 def _show(section: Section, count: int, width: int) -> list[Text]:

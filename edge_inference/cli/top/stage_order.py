@@ -24,18 +24,28 @@ def stage_names(rows: Sequence[StageRow] | Sequence[EndRow]) -> list[str]:
     return [row.stage if uses[row.stage] == 1 else f"{row.stage} {row.node}" for row in rows]
 
 
-def time_share(stage: StageRow, ends: Sequence[EndRow]) -> float | None:
-    """Return the share of a stage in the mean time from end to end.
+def time_shares(stages: Sequence[StageRow], ends: Sequence[EndRow]) -> list[float | None]:
+    """Return the share of each stage in the time of a frame.
 
-    It is that of its way, queue and processing; None where a part is unknown, or no end follows.
+    It is the median of its way, queue and processing in the sum of these over all stages before the
+    same end; None where one of them is unknown, or no end follows.
     """
-    following = [end for end in in_order(ends) if stage.stage in _way_to(end.stage)]
-    whole = following[0].recent.mean if following else None
-    parts = (stage.transport.mean, stage.queue.mean, stage.process.mean)
+    ways = [_way_to(end.stage) for end in in_order(ends)]
+    shares: list[float | None] = []
+    for stage in stages:
+        way = next((way for way in ways if stage.stage in way), set())
+        times = [_median_ms(each) for each in stages if each.stage in way]
+        known = [time for time in times if time is not None]
+        own, whole = _median_ms(stage), sum(known)
+        is_known = len(known) == len(times) and whole > 0
+        shares.append(own / whole if own is not None and is_known else None)
+    return shares
+
+
+def _median_ms(stage: StageRow) -> float | None:
+    parts = (stage.transport.p50, stage.queue.p50, stage.process.p50)
     known = [part for part in parts if part is not None]
-    if whole is None or whole <= 0 or len(known) < len(parts):
-        return None
-    return min(sum(known) / whole, 1.0)
+    return sum(known) if len(known) == len(parts) else None
 
 
 def _way_to(stage: str) -> set[str]:
