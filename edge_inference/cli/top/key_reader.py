@@ -62,7 +62,7 @@ def split_keys(text: str) -> tuple[list[str], str]:
 
     A character is its own name; sequences of other keys are left out.
     """
-    keys = []
+    keys: list[str] = []
     while text:
         length = _length(text)
         if length is None:

@@ -74,7 +74,7 @@ def sensor_section(snapshot: Snapshot, width: int) -> list[Section]:
         ],
         width,
     )
-    return [Section(heading, rows, is_filler=True)]
+    return [Section(heading, rows, rank=12, is_filler=True)]
 
 
 def process_section(snapshot: Snapshot, width: int) -> list[Section]:

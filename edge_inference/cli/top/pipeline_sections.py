@@ -101,7 +101,7 @@ def wait_section(snapshot: Snapshot, width: int) -> list[Section]:
         TextColumn("late", [count(stage.deadline_misses) for stage in stages], 6),
     ]
     heading, rows = make_columns(columns, width)
-    return [Section(heading, rows, is_filler=True)]
+    return [Section(heading, rows, rank=11, is_filler=True)]
 
 
 def drop_section(snapshot: Snapshot) -> list[Section]:

@@ -127,22 +127,18 @@ def compose_text(
     view: TopView, width: int, max_rows: int | None = None, *, is_ascii: bool = False
 ) -> list[Text]:
     """Return the overview, of each section ``max_rows``, for output that is not redrawn."""
-    sections = [*_left_sections(view, width), *_right_sections(view, width)]
-    sections.sort(key=lambda section: section.rank)
     lines = [
         _header(view, width, is_paused=False),
         *_status(view.snapshot, width),
         Text(),
-        *list_sections(sections, width, max_rows),
+        *list_sections(_all_sections(view, width), width, max_rows),
     ]
     return [fit_line(line, width, is_ascii) for line in lines]
 
 
 def _fit_overview(view: TopView, width: int, height: int) -> list[Text]:
     if width < _TWO_COLUMNS:
-        left, right = _left_sections(view, width), _right_sections(view, width)
-        # Ends and stages first, then the machine, then the rest.
-        return fit_sections([*left[:2], *right, *left[2:]], height, width)
+        return fit_sections(_all_sections(view, width), height, width)
     right_width = max(_MIN_RIGHT, round(width * _RIGHT_SHARE))
     left_width = width - right_width - BETWEEN
     columns = [
@@ -153,6 +149,11 @@ def _fit_overview(view: TopView, width: int, height: int) -> list[Text]:
         )
     ]
     return beside(columns[0], columns[1], left_width)
+
+
+def _all_sections(view: TopView, width: int) -> list[Section]:
+    sections = [*_left_sections(view, width), *_right_sections(view, width)]
+    return sorted(sections, key=lambda section: section.rank)
 
 
 def _left_sections(view: TopView, width: int) -> list[Section]:
