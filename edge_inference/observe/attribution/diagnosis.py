@@ -32,6 +32,7 @@ from edge_inference.observe.attribution.observation import (
 )
 from edge_inference.observe.attribution.process_holds import ProcessWindow, process_windows
 from edge_inference.observe.attribution.remedies import find_remedy
+from edge_inference.observe.timeline_collector import LAST_STAGES
 
 # A cause counts if it takes so much of a frame on average.
 _MIN_MEAN_MS, _MIN_SHARE = 0.5, 0.03
@@ -296,7 +297,10 @@ def _add_drops(
 
 
 def _add_missing(steps: Sequence[FrameStep], period_ms: float, sums: _Sums) -> None:
-    """Charge the frames that left a stage and arrived nowhere, where others went on."""
+    """Charge the frames that left a stage and arrived nowhere, where others went on.
+
+    After a last stage none is missing: the overlay takes those that somebody is to see.
+    """
     left: dict[str, list[FrameStep]] = defaultdict(list)
     targets: dict[str, Counter[str]] = defaultdict(Counter)
     followed: set[int] = set()
@@ -305,7 +309,7 @@ def _add_missing(steps: Sequence[FrameStep], period_ms: float, sums: _Sums) -> N
     for step in steps:
         if not step.timing.dropped:
             left[step.timing.node].append(step)
-        if step.before is not None:
+        if step.before is not None and step.before.stage not in LAST_STAGES:
             origin = step.before.node
             followed.add(id(step.before))
             targets[origin][step.timing.node] += 1
