@@ -115,6 +115,7 @@ TARGETS = (
 DECISIONS = (
     Decision(NOON_S - 90_000, "pipeline", "/ai", "found"),
     Decision(NOON_S - 60, "level", "/ai/inference", "reduced: zone/tj-thermal is at 78 °C"),
+    Decision(NOON_S - 30, "health", "/ai/decode", "ok"),
     Decision(NOON_S - 1, "engine", "/ai/inference", "int8 on trt since 12:03: 78 °C"),
 )
 FULL = Snapshot(

@@ -124,7 +124,7 @@ def columns(*cells: str) -> list[TextColumn]:
         (40, "name          a   b  remark", "preprocess  1.0  22  a long remark"),
         (30, "name          a   b  remark", "preprocess  1.0  22  a long r…"),
         (23, "name      a   b  remark", "prepr…  1.0  22  a lon…"),
-        (22, "name         a  remark", "preproce…  1.0  a lon…"),
+        (22, "name        a  remark", "preproc…  1.0  a long…"),
         (12, "name       a", "prepro…  1.0"),
         (8, "name", "preproc…"),
         (1, "…", "…"),

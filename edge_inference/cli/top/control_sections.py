@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
-from edge_inference.cli.top.figure_text import UNKNOWN, clock_time, count, quantity, rate
+from edge_inference.cli.top.figure_text import UNKNOWN, clock_time, count, quantity, rate, relative
 from edge_inference.cli.top.section import Section
 from edge_inference.cli.top.text_columns import TextColumn, make_columns
 from edge_inference.cli.top.text_graphics import bar
@@ -38,7 +38,13 @@ def engine_section(snapshot: Snapshot, width: int) -> list[Section]:
         return []
     heading, lines = make_columns(
         [
-            TextColumn("engine", [each.node for each in engines], 0, False, _NAME_WIDTH),
+            TextColumn(
+                "engine",
+                [relative(each.node, snapshot.namespace) for each in engines],
+                0,
+                False,
+                _NAME_WIDTH,
+            ),
             TextColumn("model", [each.model or UNKNOWN for each in engines], 2, False, _NAME_WIDTH),
             TextColumn("precision", [each.precision or UNKNOWN for each in engines], 0, False),
             TextColumn("backend", [each.backend or UNKNOWN for each in engines], 1, False),
@@ -81,14 +87,18 @@ def target_section(snapshot: Snapshot, width: int) -> list[Section]:
     return [Section(Text(f"targets: {summary}"), rows, rank=4)]
 
 
-def decision_section(snapshot: Snapshot) -> list[Section]:
-    """Return what the robot, or its user, has changed, the newest first."""
+def decision_section(snapshot: Snapshot, *, is_complete: bool) -> list[Section]:
+    """Return what the robot, or its user, has changed, the newest first.
+
+    Unless it ``is_complete``, changes of health are left out: they come often.
+    """
     decisions = sorted(snapshot.decisions, key=lambda each: each.at_s, reverse=True)
+    decisions = [each for each in decisions if is_complete or each.kind != "health"]
     rows = [
         Text.assemble(
             (clock_time(each.at_s, snapshot.at_s), "dim"),
             f" {each.kind:<9} ",
-            (each.subject, "bold"),
+            (relative(each.subject, snapshot.namespace), "bold"),
             f": {each.text}",
         )
         for each in decisions
@@ -109,7 +119,13 @@ def health_section(snapshot: Snapshot, width: int, *, is_complete: bool) -> list
                 0,
                 False,
             ),
-            TextColumn("", [each.name for each in found], 0, False, _NAME_WIDTH),
+            TextColumn(
+                "",
+                [relative(each.name, snapshot.namespace) for each in found],
+                0,
+                False,
+                _NAME_WIDTH,
+            ),
             TextColumn("", [each.message for each in found], 1, False, _NAME_WIDTH),
         ],
         width,

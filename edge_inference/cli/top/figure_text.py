@@ -69,5 +69,10 @@ def counts(numbers: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {number}" for name, number in found if number)
 
 
+def relative(name: str, namespace: str) -> str:
+    """Return the name of a node or topic as it is called in a namespace."""
+    return name.removeprefix(f"{namespace}/")
+
+
 def _number(value: float | None, digits: int) -> str:
     return UNKNOWN if value is None or not math.isfinite(value) else f"{value:.{digits}f}"

@@ -7,7 +7,15 @@ from collections.abc import Sequence
 from rich.text import Text
 
 from edge_inference.cli.top.control_sections import level_style
-from edge_inference.cli.top.figure_text import UNKNOWN, count, mebibytes, percent, quantity, rate
+from edge_inference.cli.top.figure_text import (
+    UNKNOWN,
+    count,
+    mebibytes,
+    percent,
+    quantity,
+    rate,
+    relative,
+)
 from edge_inference.cli.top.section import Section
 from edge_inference.cli.top.text_columns import TextColumn, make_columns
 from edge_inference.cli.top.text_graphics import bar, share_style, sparkline
@@ -82,6 +90,9 @@ def process_section(snapshot: Snapshot, width: int) -> list[Section]:
     processes = sorted(snapshot.processes, key=lambda each: each.cpu_share, reverse=True)
     if not processes:
         return []
+    nodes = [
+        ", ".join(relative(node, snapshot.namespace) for node in each.nodes) for each in processes
+    ]
     heading, rows = make_columns(
         [
             TextColumn("process", [count(each.pid) for each in processes]),
@@ -89,7 +100,7 @@ def process_section(snapshot: Snapshot, width: int) -> list[Section]:
             TextColumn("memory", [mebibytes(each.memory_mib) for each in processes], 1),
             TextColumn("lock ms/s", [rate(each.lock_ms_per_s) for each in processes], 3),
             TextColumn("waits ms/s", [rate(each.run_queue_ms_per_s) for each in processes], 2),
-            TextColumn("nodes", [", ".join(each.nodes) for each in processes], 1, False, 12),
+            TextColumn("nodes", nodes, 1, False, 12),
         ],
         width,
     )

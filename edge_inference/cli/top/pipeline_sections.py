@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
-from edge_inference.cli.top.figure_text import UNKNOWN, count, counts, milliseconds, rate
+from edge_inference.cli.top.figure_text import UNKNOWN, count, counts, milliseconds, rate, relative
 from edge_inference.cli.top.section import Section
 from edge_inference.cli.top.stage_order import in_order, stage_names, time_shares
 from edge_inference.cli.top.text_columns import TextColumn, make_columns
@@ -32,7 +32,7 @@ def end_section(snapshot: Snapshot, trends: Trends, width: int) -> list[Section]
     trend = Text(sparkline(trends.latency, _TREND_WIDTH, low=0.0), "cyan")
     heading, rows = make_columns(
         [
-            TextColumn("end to end, ms", stage_names(ends), is_number=False, min_width=_NAME_WIDTH),
+            TextColumn("end to end, ms", stage_names(ends), is_number=False, min_width=14),
             TextColumn("/s", [rate(rates.get((end.stage, end.node))) for end in ends], 1),
             *_percentiles([end.recent for end in ends], snapshot.deadline_ms),
             TextColumn("max", [milliseconds(end.recent.max) for end in ends], 3),
@@ -119,7 +119,10 @@ def drop_section(snapshot: Snapshot) -> list[Section]:
 def result_section(snapshot: Snapshot) -> list[Section]:
     """Return the newest results, the findings of each in one line."""
     rows = [
-        Text.assemble((result.topic, "bold"), " ", f"{'; '.join(result.lines) or 'nothing found'}")
+        Text.assemble(
+            (relative(result.topic, snapshot.namespace), "bold"),
+            f" {'; '.join(result.lines) or 'nothing found'}",
+        )
         for result in snapshot.results
     ]
     return [Section(Text("results"), rows, rank=10)] if rows else []

@@ -53,18 +53,23 @@ def make_columns(columns: Sequence[TextColumn], width: int) -> tuple[Text, list[
     kept = [_MeasuredColumn(column) for column in columns]
     while len(kept) > 1 and _needed(kept) > width:
         kept.pop(max(range(len(kept)), key=lambda place: (kept[place].rank, place)))
-    left = width - _needed(kept)
-    for column in kept:
-        # Negative where only one column remains, and it is too wide.
-        more = min(left, column.full - column.width)
-        column.width = max(1, column.width + more)
-        left -= more
+    _widen(kept, width - _needed(kept))
     gap = Text(" " * _GAP)
     header, *rows = (
         gap.join(column.cell(row, column is kept[-1]) for column in kept)
         for row in range(len(kept[0].texts))
     )
     return header, rows
+
+
+def _widen(columns: Sequence[_MeasuredColumn], left: int) -> None:
+    """Give what is left of the width to the columns whose cells are cut, to each the same."""
+    if left < 0:  # only one column remains, and it is too wide
+        columns[0].width = max(1, columns[0].width + left)
+    while growing := [each for each in columns if each.width < each.full][: max(left, 0)]:
+        for column in growing:
+            column.width += 1
+        left -= len(growing)
 
 
 def _as_text(cell: str | Text) -> Text:

@@ -163,7 +163,7 @@ def _left_sections(view: TopView, width: int) -> list[Section]:
         *stage_section(snapshot, width),
         *engine_section(snapshot, width),
         *voice_section(snapshot),
-        *decision_section(snapshot),
+        *decision_section(snapshot, is_complete=False),
         *result_section(snapshot),
         *wait_section(snapshot, width),
     ]
@@ -207,7 +207,7 @@ def _log_page(view: TopView, width: int) -> list[Section]:
     snapshot = view.snapshot
     return [
         *message_section(view.messages, snapshot.at_s),
-        *decision_section(snapshot),
+        *decision_section(snapshot, is_complete=True),
         *health_section(snapshot, width, is_complete=True),
         *voice_section(snapshot),
     ]
