@@ -25,6 +25,7 @@ from edge_inference.cli.commands import (
     profile,
     quantize,
     speech,
+    top,
     validate,
 )
 from edge_inference.cli.commands import run as run_command_module
@@ -40,6 +41,7 @@ _COMMANDS = (
     bisect,
     profile,
     speech,
+    top,
     diagnose,
     export,
     benchmark,
