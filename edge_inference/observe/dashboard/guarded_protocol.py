@@ -67,7 +67,10 @@ class GuardedProtocol(asyncio.Protocol):
 
     def eof_received(self) -> bool | None:
         """Pass it on."""
-        return None if self._connection is None else self._inner.eof_received()
+        if self._connection is None:
+            return None
+        keeps_open: bool | None = self._inner.eof_received()
+        return keeps_open
 
     def pause_writing(self) -> None:
         """Pass it on: the send buffer is full."""
