@@ -89,7 +89,7 @@ class ChromiumPage:
     def open(self, address: str) -> None:
         """Open an address, and wait until its scripts have run once."""
         self.call("Page.navigate", url=address)
-        self.wait_for("location.href !== 'about:blank' && document.readyState === 'complete'")
+        self.wait_for("document.readyState === 'complete'")
 
     def click(self, selector: str) -> None:
         """Click into the middle of an element, as a user does. Raises RuntimeError without one."""

@@ -23,8 +23,9 @@ import { startTheme } from "./theme.js";
 // However often data comes, the page is drawn twice a second.
 const DRAW_MS = 500;
 const SILENT_MS = 3000;
+const NOTICE_MS = 15000;
 
-const store = new SeriesStore();
+export const store = new SeriesStore();
 const connection = new Connection({ onState: changeState, onMessage: receive, onImage });
 const charts = new ChartsPanel(store, askForHistory);
 const image = new ImagePanel((isOn) => connection.send({ type: "image", on: isOn }));
@@ -41,6 +42,7 @@ const panels = [];
 /** @type {any} */
 let snapshot = null;
 let heardAt = 0;
+let noticedAt = 0;
 let state = "connecting";
 let reason = "";
 let version = "";
@@ -102,6 +104,7 @@ function onImage(data) {
 
 /** @param {string} text */
 function showNotice(text) {
+  noticedAt = performance.now();
   byId("notice").hidden = !text;
   setText(byId("notice"), text);
 }
@@ -123,6 +126,7 @@ function draw() {
   setText(byId("status"), sentence);
   byId("status").className = color;
   byId("panels").classList.toggle("stale", color !== "good");
+  if (performance.now() - noticedAt > NOTICE_MS) showNotice("");
   if (!snapshot) return;
   const names = [snapshot.namespace, snapshot.platform?.board, isReadOnly ? "read-only" : ""];
   setText(byId("where"), names.filter(Boolean).join(" · "));
