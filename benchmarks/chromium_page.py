@@ -145,6 +145,15 @@ class ChromiumPage:
         self.call("HeapProfiler.collectGarbage")
         return int(self.call("Runtime.getHeapUsage")["usedSize"])
 
+    def sample_heap(self, seconds: float, count: int) -> list[int]:
+        """Return the size of the heap at so many moments, evenly over a time."""
+        start = time.monotonic()
+        sizes = []
+        for number in range(1, count + 1):
+            time.sleep(max(0.0, start + seconds * number / count - time.monotonic()))
+            sizes.append(self.heap_bytes())
+        return sizes
+
 
 @contextmanager
 def open_chromium(chromium: str, folder: Path) -> Iterator[ChromiumPage]:

@@ -105,7 +105,7 @@ def test_the_token_leaves_the_address(page: ChromiumPage, robot: ScriptedRobot) 
 def test_the_page_asks_for_the_right_token(page: ChromiumPage, robot: ScriptedRobot) -> None:
     with served(robot, token=TOKEN) as port:
         page.open(f"http://127.0.0.1:{port}/#token=wrong")
-        page.wait_for(f"{STATUS}.includes('not accepted')")
+        page.wait_for(f"{STATUS} === 'the token is missing or wrong'")
         page.wait_for("document.activeElement.id === 'token'")
         page.type_text("#token", TOKEN)
         page.press("Enter")

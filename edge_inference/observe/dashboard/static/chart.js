@@ -24,6 +24,7 @@ export class Chart {
     /** @type {(number | null)[][]} the times, and the values of each line */
     this.data = [];
     this.shape = "";
+    this.drawn = "";
     /** @type {any} */
     this.plot = null;
     const title = row.unit ? `${row.title} (${row.unit})` : row.title;
@@ -49,6 +50,9 @@ export class Chart {
     const shape = JSON.stringify(this.lines);
     if (shape !== this.shape) this.build(shape);
     const end = store.times[store.times.length - 1];
+    const moment = `${shape} ${store.rangeS} ${store.times.length} ${end}`;
+    if (moment === this.drawn) return;
+    this.drawn = moment;
     this.plot.batch(() => {
       this.plot.setData(this.data, false);
       this.plot.setScale("x", { min: end - store.rangeS, max: end });

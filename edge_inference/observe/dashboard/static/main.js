@@ -113,7 +113,7 @@ function showNotice(text) {
 function describe() {
   const why = reason ? `: ${reason}` : "";
   if (state === "connecting") return ["connecting", "attention"];
-  if (state === "refused") return [`the token is not accepted${why}`, "bad"];
+  if (state === "refused") return [reason || "the token is not accepted", "bad"];
   if (state === "lost") return [`the connection is lost${why}; trying again`, "bad"];
   if (!snapshot) return ["connected, waiting for data", "attention"];
   if (performance.now() - heardAt > SILENT_MS) return ["the dashboard sends no data", "bad"];

@@ -35,6 +35,10 @@ export class ParameterField {
     this.input.addEventListener("input", () => {
       this.isEdited = true;
     });
+    this.input.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
+      // The next values of the node replace what was typed.
+      if (event.key === "Escape") this.isEdited = false;
+    });
     this.element.addEventListener("submit", (/** @type {Event} */ event) => {
       event.preventDefault();
       this.send(set);

@@ -30,7 +30,7 @@ export class ParametersPanel {
     this.rows = new Rows(list, (parameter) => parameter.name, (parameter) =>
       new ParameterField(parameter, (field, value) => this.set(field, value)));
     this.options = new Rows(this.node, (name) => name, (name) => {
-      const element = make("option", { value: name }, name);
+      const element = make("option", { value: name }, name || "choose a node");
       return { element, update: () => {} };
     });
     /** @type {any[]} */
