@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 import pytest
 
 from benchmarks.chromium_page import ChromiumPage
-from dashboard_page_kit import (
+from dashboard_page_kit import served, wait_until
+from dashboard_view import (
     STATUS,
     choose_node,
     look_at,
-    served,
     show,
     text_of,
     wait_for_text,
-    wait_until,
 )
 from scripted_robot import ScriptedRobot
 
@@ -67,15 +68,15 @@ def test_the_page_comes_back_after_the_server_does(
     page: ChromiumPage, robot: ScriptedRobot
 ) -> None:
     is_stale = "document.getElementById('panels').classList.contains('stale')"
-    with served(robot) as port:
-        show(page, port)
+    with served(robot) as address:
+        show(page, address)
         page.click("#image-on")
         page.wait_for("document.querySelector('#image img').naturalWidth")
     page.wait_for(f"{STATUS}.includes('lost')")
     assert page.run(is_stale)
     later = ScriptedRobot()
     later.fill_history(3600)
-    with served(later, port=port):
+    with served(later, port=urlsplit(address).port or 0):
         page.wait_for(f"{STATUS} === 'observing'")
         assert not page.run(is_stale)
         # What was asked for is asked for again.
@@ -86,8 +87,8 @@ def test_the_page_comes_back_after_the_server_does(
 def test_the_page_waits_for_a_pipeline(page: ChromiumPage, robot: ScriptedRobot) -> None:
     sentence = "no pipeline runs: start one, or check ROS_DOMAIN_ID"
     robot.change(status=sentence, namespace="")
-    with served(robot) as port:
-        page.open(f"http://127.0.0.1:{port}/")
+    with served(robot) as address:
+        page.open(address)
         page.wait_for(f"{STATUS} === '{sentence}'")
         assert page.run("document.getElementById('panels').classList.contains('stale')")
         robot.change()
@@ -95,16 +96,16 @@ def test_the_page_waits_for_a_pipeline(page: ChromiumPage, robot: ScriptedRobot)
 
 
 def test_the_token_leaves_the_address(page: ChromiumPage, robot: ScriptedRobot) -> None:
-    with served(robot, token=TOKEN) as port:
-        show(page, port, "#token=correct%20horse%2Bbattery%2520staple")
-        assert page.run("location.href") == f"http://127.0.0.1:{port}/"
+    with served(robot, token=TOKEN) as address:
+        show(page, address + "#token=correct%20horse%2Bbattery%2520staple")
+        assert page.run("location.href") == address
         page.call("Page.reload")
         page.wait_for(f"{STATUS} === 'observing'")
 
 
 def test_the_page_asks_for_the_right_token(page: ChromiumPage, robot: ScriptedRobot) -> None:
-    with served(robot, token=TOKEN) as port:
-        page.open(f"http://127.0.0.1:{port}/#token=wrong")
+    with served(robot, token=TOKEN) as address:
+        page.open(address + "#token=wrong")
         page.wait_for(f"{STATUS} === 'the token is missing or wrong'")
         page.wait_for("document.activeElement.id === 'token'")
         page.type_text("#token", TOKEN)
@@ -118,8 +119,8 @@ def test_the_history_has_the_chosen_range(
     page: ChromiumPage, robot: ScriptedRobot, seconds: int, points: int
 ) -> None:
     robot.fill_history(3600)
-    with served(robot) as port:
-        show(page, port)
+    with served(robot) as address:
+        show(page, address)
         look_at(page, "charts")
         page.wait_for("document.querySelectorAll('#charts canvas').length >= 8")
         page.click(f"#charts input[value='{seconds}']")
@@ -138,8 +139,8 @@ def test_the_page_can_be_read(
     page: ChromiumPage, robot: ScriptedRobot, width: int, height: int, theme: str
 ) -> None:
     page.show_as(width, height, theme)
-    with served(robot, may_change=True) as port:
-        show(page, port)
+    with served(robot, may_change=True) as address:
+        show(page, address)
         choose_node(page, "/ai/decode")
         for panel in page.run(PANELS):
             look_at(page, panel)
@@ -150,8 +151,8 @@ def test_the_page_can_be_read(
 
 def test_the_theme_can_be_chosen(page: ChromiumPage, robot: ScriptedRobot) -> None:
     background = "getComputedStyle(document.body).backgroundColor"
-    with served(robot) as port:
-        show(page, port)
+    with served(robot) as address:
+        show(page, address)
         light = page.run(background)
         page.click("#theme")
         assert page.run(background) == light  # that of the system, which is light
@@ -163,8 +164,8 @@ def test_the_theme_can_be_chosen(page: ChromiumPage, robot: ScriptedRobot) -> No
 
 
 def test_the_page_can_be_used_with_the_keyboard(page: ChromiumPage, robot: ScriptedRobot) -> None:
-    with served(robot) as port:
-        show(page, port)
+    with served(robot) as address:
+        show(page, address)
         page.press("Tab")
         assert page.run("document.activeElement.className") == "skip"
         page.run("document.querySelector('#image summary').focus()")

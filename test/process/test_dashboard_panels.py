@@ -7,16 +7,15 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.chromium_page import ChromiumPage
-from dashboard_page_kit import (
+from dashboard_page_kit import served, wait_until
+from dashboard_view import (
     choose_node,
-    field_of,
+    find_field,
     look_at,
-    served,
     show,
     text_of,
     wait_for_change,
     wait_for_text,
-    wait_until,
 )
 from edge_inference.core.runtime.latency import Percentiles
 from edge_inference.observe.monitor.snapshot import Snapshot
@@ -51,8 +50,8 @@ def robot() -> ScriptedRobot:
 
 @pytest.mark.parametrize("panel", SHOWN)
 def test_a_panel_shows_what_it_is_for(page: ChromiumPage, robot: ScriptedRobot, panel: str) -> None:
-    with served(robot) as port:
-        show(page, port)
+    with served(robot) as address:
+        show(page, address)
         look_at(page, panel)
         for text in SHOWN[panel]:
             wait_for_text(page, panel, text)
@@ -61,8 +60,8 @@ def test_a_panel_shows_what_it_is_for(page: ChromiumPage, robot: ScriptedRobot, 
 
 
 def test_all_panels_are_tested(page: ChromiumPage, robot: ScriptedRobot) -> None:
-    with served(robot) as port:
-        show(page, port)
+    with served(robot) as address:
+        show(page, address)
         ids = page.run("[...document.querySelectorAll('.panel')].map((panel) => panel.id)")
         assert set(ids) == set(SHOWN)
         links = page.run("[...document.querySelectorAll('nav a')].map((link) => link.hash)")
@@ -72,8 +71,8 @@ def test_all_panels_are_tested(page: ChromiumPage, robot: ScriptedRobot) -> None
 def test_what_is_unknown_is_a_dash(page: ChromiumPage, robot: ScriptedRobot) -> None:
     at_s = robot.snapshot().at_s
     robot.change(**vars(Snapshot(at_s, "/ai")))
-    with served(robot) as port:
-        show(page, port)
+    with served(robot) as address:
+        show(page, address)
         page.wait_for("document.querySelectorAll('#glance dd').length >= 8")
         values = "[...document.querySelectorAll('#glance dd')].map((each) => each.innerText)"
         assert set(page.run(values)) == {UNKNOWN}
@@ -83,16 +82,16 @@ def test_what_is_unknown_is_a_dash(page: ChromiumPage, robot: ScriptedRobot) -> 
 
 
 def test_an_unknown_figure_is_a_dash(page: ChromiumPage, robot: ScriptedRobot) -> None:
-    with served(robot) as port:
-        show(page, port)
+    with served(robot) as address:
+        show(page, address)
         look_at(page, "latency")
         cell = "document.querySelector('#latency td[data-title=\"device p50\"]')?.innerText"
         assert page.wait_for(cell) == UNKNOWN
 
 
 def test_a_hostile_text_stays_a_text(page: ChromiumPage, robot: ScriptedRobot) -> None:
-    with served(robot, may_change=True) as port:
-        show(page, port)
+    with served(robot, may_change=True) as address:
+        show(page, address)
         choose_node(page, "/ai/decode")
         for panel in ("results", "log", "health", "parameters"):
             look_at(page, panel)
@@ -104,8 +103,8 @@ def test_a_hostile_text_stays_a_text(page: ChromiumPage, robot: ScriptedRobot) -
 def test_a_silent_stage_is_marked(page: ChromiumPage, robot: ScriptedRobot) -> None:
     first, *others = robot.snapshot().stages
     robot.change(stages=(replace(first, silent_s=8.0, process=Percentiles()), *others))
-    with served(robot) as port:
-        show(page, port)
+    with served(robot) as address:
+        show(page, address)
         look_at(page, "latency")
         wait_for_text(page, "latency", "no frame for 8 s")
         assert page.run("document.querySelectorAll('#latency tr.stale').length") == 1
@@ -115,8 +114,8 @@ def test_a_panel_that_fails_leaves_the_others_alone(
     page: ChromiumPage, robot: ScriptedRobot
 ) -> None:
     robot.change(health=None)
-    with served(robot) as port:
-        show(page, port)
+    with served(robot) as address:
+        show(page, address)
         look_at(page, "health")
         wait_for_text(page, "health", "cannot be shown")
         wait_for_change(page, text_of("processes"))
@@ -128,8 +127,8 @@ def test_a_panel_that_fails_leaves_the_others_alone(
 
 def test_a_closed_panel_is_not_drawn(page: ChromiumPage, robot: ScriptedRobot) -> None:
     content = "document.querySelector('#glance dl').textContent"
-    with served(robot) as port:
-        show(page, port)
+    with served(robot) as address:
+        show(page, address)
         wait_for_text(page, "glance", "int8")
         page.click("#glance summary")
         page.wait_for("!document.getElementById('glance').open")
@@ -144,8 +143,8 @@ def test_images_are_sent_only_while_they_are_shown(
     page: ChromiumPage, robot: ScriptedRobot
 ) -> None:
     image = "document.querySelector('#image img')"
-    with served(robot) as port:
-        show(page, port)
+    with served(robot) as address:
+        show(page, address)
         assert robot.viewers == []
         page.click("#image-on")
         assert page.wait_for(f"{image}.naturalWidth") == 480
@@ -167,19 +166,20 @@ def test_images_are_sent_only_while_they_are_shown(
 
 
 def test_a_parameter_is_changed(page: ChromiumPage, robot: ScriptedRobot) -> None:
-    confidence = field_of("confidence")
-    with served(robot, may_change=True) as port:
-        show(page, port)
+    with served(robot, may_change=True) as address:
+        show(page, address)
         choose_node(page, "/ai/decode")
+        confidence = find_field(page, "confidence")
         page.type_text(f"{confidence} input", "0.55")
         page.press("Enter")
         page.wait_for(f"document.querySelector('{confidence} output').innerText === 'set'")
-        page.click(f"{field_of('enabled')} input")
-        page.click(f"{field_of('enabled')} button")
-        page.type_text(f"{field_of('classes')} input", '["cat"]')
+        page.click(f"{find_field(page, 'enabled')} input")
+        page.click(f"{find_field(page, 'enabled')} button")
+        page.type_text(f"{find_field(page, 'classes')} input", '["cat"]')
         page.press("Enter")
-        page.run(f"document.querySelector('{field_of('policy')} select').value = 'queue'")
-        page.click(f"{field_of('policy')} button")
+        policy = f"document.querySelector('{find_field(page, 'policy')} select')"
+        page.run(f"{policy}.value = 'queue', {policy}.dispatchEvent(new Event('input'))")
+        page.click(f"{find_field(page, 'policy')} button")
         wait_until(lambda: len(robot.changes) == 4)
     assert robot.changes == [
         ("/ai/decode", "confidence", 0.55),
@@ -190,11 +190,11 @@ def test_a_parameter_is_changed(page: ChromiumPage, robot: ScriptedRobot) -> Non
 
 
 def test_the_refusal_of_a_node_is_shown(page: ChromiumPage, robot: ScriptedRobot) -> None:
-    confidence = field_of("confidence")
-    output = f"document.querySelector('{confidence} output').innerText"
-    with served(robot, may_change=True) as port:
-        show(page, port)
+    with served(robot, may_change=True) as address:
+        show(page, address)
         choose_node(page, "/ai/decode")
+        confidence = find_field(page, "confidence")
+        output = f"document.querySelector('{confidence} output').innerText"
         page.type_text(f"{confidence} input", "2")
         page.press("Enter")
         page.wait_for(f"{output} === '{REFUSAL}'")
@@ -209,19 +209,19 @@ def test_the_refusal_of_a_node_is_shown(page: ChromiumPage, robot: ScriptedRobot
 def test_the_value_of_a_parameter_is_kept_up_to_date(
     page: ChromiumPage, robot: ScriptedRobot
 ) -> None:
-    with served(robot, may_change=True) as port:
-        show(page, port)
+    with served(robot, may_change=True) as address:
+        show(page, address)
         choose_node(page, "/ai/decode")
         robot.set_parameter("/ai/decode", "confidence", 0.9)
-        value = f"document.querySelector('{field_of('confidence')} input').value"
+        value = f"document.querySelector('{find_field(page, 'confidence')} input').value"
         page.wait_for(f"{value} === '0.9'")
 
 
 def test_a_node_that_does_not_answer_is_said(page: ChromiumPage, robot: ScriptedRobot) -> None:
     row = robot.snapshot().processes[0]
     robot.change(processes=(replace(row, nodes=("/ai/latency",)),))
-    with served(robot) as port:
-        show(page, port)
+    with served(robot) as address:
+        show(page, address)
         look_at(page, "parameters")
         page.wait_for(
             "document.querySelector('#parameters option[value=\"/ai/latency\"]') !== null"
@@ -236,8 +236,8 @@ def test_a_node_that_does_not_answer_is_said(page: ChromiumPage, robot: Scripted
 def test_nothing_can_be_changed_where_the_server_is_read_only(
     page: ChromiumPage, robot: ScriptedRobot
 ) -> None:
-    with served(robot) as port:
-        show(page, port)
+    with served(robot) as address:
+        show(page, address)
         choose_node(page, "/ai/decode")
         can_type = "[...document.querySelectorAll('.field input, .field select')]"
         assert page.run(f"{can_type}.every((each) => each.disabled)")
