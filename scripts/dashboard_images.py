@@ -62,8 +62,6 @@ def save(
     page.show_as(width, height, theme)
     place = f"document.getElementById('{panel}')" if panel else "document.body"
     page.run(f"{place}.scrollIntoView({{ behavior: 'instant' }})")
-    shown = "document.querySelector('#image img').naturalWidth"
-    page.wait_for(f"{panel is None and 'true' or shown}")
     time.sleep(2)  # two more updates, in the new size
     page.save_image(IMAGES / name)
     print(f"{name}: {(IMAGES / name).stat().st_size / 1024:.0f} KiB")
