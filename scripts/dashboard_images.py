@@ -37,11 +37,11 @@ def main() -> int:
         print("Chromium is not installed: apt-get install chromium fonts-dejavu-core")
         return 1
     domain, lock = reserve_domain()
-    source = ["--pipeline", "perception", f"source:={GOLDEN}", "loop:=true", "rate:=15"]
-    options = ["deadline_ms:=100", "targets:=specification"]
+    arguments = (f"source:={GOLDEN}", "loop:=true", "rate:=15", "deadline_ms:=100")
+    words = [word for each in arguments for word in ("--argument", each)]
     with (
         lock,
-        run_program("component_container", [*source, *options], domain),
+        run_program("component_container", ["--pipeline", "perception", *words], domain),
         live_dashboard(domain) as address,
         tempfile.TemporaryDirectory() as folder,
         open_chromium(chromium, Path(folder)) as page,

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from threading import Lock
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,7 +15,7 @@ import numpy as np
 from edge_inference.core.runtime.latency import Percentiles
 from edge_inference.errors import InputError
 from edge_inference.observe.monitor.history import History
-from edge_inference.observe.monitor.parameter_row import ParameterRow, ParameterValue
+from edge_inference.observe.monitor.parameter_row import ParameterRow
 from edge_inference.observe.monitor.snapshot import (
     Decision,
     EndRow,
@@ -48,17 +49,36 @@ def percentiles(p50: float) -> Percentiles:
     return Percentiles(p50 * 1.05, p50, p50 * 1.2, p50 * 1.3, p50 * 1.6, p50 * 2)
 
 
+class ScriptedParameters:
+    """The same parameters for each stage; ``changes`` are those that were set."""
+
+    def __init__(self) -> None:
+        self.changes: list[tuple[str, str, object]] = []
+        self._rows = {row.name: row for row in PARAMETERS}
+
+    def read(self, node: str) -> Sequence[ParameterRow]:
+        if node not in (f"/ai/{stage}" for stage in STAGES):
+            raise InputError(f"{node}: does not answer")
+        return tuple(self._rows.values())
+
+    def change(self, node: str, name: str, value: Any) -> str:
+        if name == "confidence" and value == 2:
+            return REFUSAL
+        self.changes.append((node, name, value))
+        self._rows[name] = replace(self._rows[name], value=value)
+        return ""
+
+
 class ScriptedRobot:
     """What a dashboard shows; ``change`` replaces parts of the next snapshots.
 
-    ``viewers`` is the number of those who watch the images, ``changes`` what was set.
+    ``viewers`` are those who watch the images.
     """
 
     def __init__(self) -> None:
         self.history = History()
         self.viewers: list[Callable[[bytes, int], None]] = []
-        self.changes: list[tuple[str, str, object]] = []
-        self._parameters = {row.name: row for row in PARAMETERS}
+        self.parameters = ScriptedParameters()
         self._started_s = time.time()
         self._parts: dict[str, object] = {}
         self._steps = itertools.count(1)
@@ -87,17 +107,6 @@ class ScriptedRobot:
     def watch_image(self, callback: Callable[[bytes, int], None]) -> Callable[[], None]:
         self.viewers.append(callback)
         return lambda: self.viewers.remove(callback)
-
-    def parameters(self, node: str) -> Sequence[ParameterRow]:
-        if node not in (f"/ai/{stage}" for stage in STAGES):
-            raise InputError(f"{node}: does not answer")
-        return tuple(self._parameters.values())
-
-    def set_parameter(self, node: str, name: str, value: ParameterValue) -> None:
-        if name == "confidence" and value == 2:
-            raise InputError(REFUSAL)
-        self.changes.append((node, name, value))
-        self._parameters[name] = replace(self._parameters[name], value=value)
 
     def _make(self, step: int, at_s: float) -> Snapshot:
         wave = 1 + 0.1 * np.sin(step / 5).item() + 0.01 * (step % 7)

@@ -18,7 +18,7 @@ from dashboard_view import (
 )
 from scripted_robot import ScriptedRobot
 
-TOKEN = "correct horse+battery%20staple"
+TOKEN = "correct+horse%20battery#staple"
 PANELS = "[...document.querySelectorAll('.panel')].map((panel) => panel.id)"
 # Texts whose contrast with what is behind them is too low, by the formula of the WCAG.
 LOW_CONTRAST = """
@@ -97,7 +97,7 @@ def test_the_page_waits_for_a_pipeline(page: ChromiumPage, robot: ScriptedRobot)
 
 def test_the_token_leaves_the_address(page: ChromiumPage, robot: ScriptedRobot) -> None:
     with served(robot, token=TOKEN) as address:
-        show(page, address + "#token=correct%20horse%2Bbattery%2520staple")
+        show(page, address + "#token=correct%2Bhorse%2520battery%23staple")
         assert page.run("location.href") == address
         page.call("Page.reload")
         page.wait_for(f"{STATUS} === 'observing'")

@@ -180,8 +180,8 @@ def test_a_parameter_is_changed(page: ChromiumPage, robot: ScriptedRobot) -> Non
         policy = f"document.querySelector('{find_field(page, 'policy')} select')"
         page.run(f"{policy}.value = 'queue', {policy}.dispatchEvent(new Event('input'))")
         page.click(f"{find_field(page, 'policy')} button")
-        wait_until(lambda: len(robot.changes) == 4)
-    assert robot.changes == [
+        wait_until(lambda: len(robot.parameters.changes) == 4)
+    assert robot.parameters.changes == [
         ("/ai/decode", "confidence", 0.55),
         ("/ai/decode", "enabled", False),
         ("/ai/decode", "classes", ["cat"]),
@@ -203,7 +203,7 @@ def test_the_refusal_of_a_node_is_shown(page: ChromiumPage, robot: ScriptedRobot
         page.type_text(f"{confidence} input", "many")
         page.press("Enter")
         page.wait_for(f"{output}.includes('expected a number')")
-    assert robot.changes == []
+    assert robot.parameters.changes == []
 
 
 def test_the_value_of_a_parameter_is_kept_up_to_date(
@@ -212,7 +212,7 @@ def test_the_value_of_a_parameter_is_kept_up_to_date(
     with served(robot, may_change=True) as address:
         show(page, address)
         choose_node(page, "/ai/decode")
-        robot.set_parameter("/ai/decode", "confidence", 0.9)
+        robot.parameters.change("/ai/decode", "confidence", 0.9)
         value = f"document.querySelector('{find_field(page, 'confidence')} input').value"
         page.wait_for(f"{value} === '0.9'")
 

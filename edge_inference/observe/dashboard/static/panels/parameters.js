@@ -72,9 +72,13 @@ export class ParametersPanel {
     this.send({ type: "parameters", node: this.node.value });
   }
 
-  /** @param {{node: string, parameters: any[]}} message */
+  /** @param {{node: string, parameters: any[], reason: string}} message */
   receive(message) {
     if (message.node !== this.node.value) return;
+    if (message.reason) {
+      setText(this.state, message.reason);
+      return;
+    }
     this.parameters = message.parameters;
     this.show();
   }
