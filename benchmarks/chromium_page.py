@@ -113,7 +113,11 @@ class ChromiumPage:
         """Press a key, such as Enter or Tab, where the focus is."""
         codes = {"Enter": 13, "Tab": 9, "Escape": 27, " ": 32}
         text = {"Enter": "\r", " ": " "}.get(key, "")
-        common = {"key": key, "code": key, "windowsVirtualKeyCode": codes[key]}
+        common = {
+            "key": key,
+            "code": "Space" if key == " " else key,
+            "windowsVirtualKeyCode": codes[key],
+        }
         self.call("Input.dispatchKeyEvent", type="keyDown", text=text, **common)
         self.call("Input.dispatchKeyEvent", type="keyUp", **common)
 

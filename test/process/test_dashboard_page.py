@@ -81,7 +81,9 @@ def test_the_page_comes_back_after_the_server_does(
         assert not page.run(is_stale)
         # What was asked for is asked for again.
         wait_until(lambda: later.viewers != [])
-        page.wait_for("import('./main.js').then(({ store }) => store.times.length > 200)")
+        page.wait_for(
+            "import(location.origin + '/main.js').then(({ store }) => store.times.length > 200)"
+        )
 
 
 def test_the_page_waits_for_a_pipeline(page: ChromiumPage, robot: ScriptedRobot) -> None:
@@ -126,7 +128,7 @@ def test_the_history_has_the_chosen_range(
         page.click(f"#charts input[value='{seconds}']")
         held = f"store.rangeS === {seconds} && store.times.length"
         held = page.wait_for(
-            f"import('./main.js').then(({{ store }}) => {held} > {points * 0.8} && {held})"
+            f"import(location.origin + '/main.js').then(({{ store }}) => {held} > {points * 0.8} && {held})"
         )
         assert held <= points * 1.1
         page.wait_for(f"{EMPTY_CHARTS}.length === 0")
