@@ -126,9 +126,11 @@ def test_the_history_has_the_chosen_range(
         look_at(page, "charts")
         page.wait_for("document.querySelectorAll('#charts canvas').length >= 8")
         page.click(f"#charts input[value='{seconds}']")
-        held = f"store.rangeS === {seconds} && store.times.length"
+        count = f"(store) => store.rangeS === {seconds} && store.times.length"
+        main = "import(location.origin + '/main.js')"
         held = page.wait_for(
-            f"import(location.origin + '/main.js').then(({{ store }}) => {held} > {points * 0.8} && {held})"
+            f"{main}.then(({{ store }}) => ({count})(store))"
+            f".then((count) => count > {points * 0.8} && count)"
         )
         assert held <= points * 1.1
         page.wait_for(f"{EMPTY_CHARTS}.length === 0")
