@@ -58,7 +58,7 @@ def diagnosis(
 )
 def test_each_cause_at_each_stage(stage: str, ms: float, kind: str, cause: Cause) -> None:
     if kind == "cpu":
-        ms = max(ms, 0.7 * USUAL_MS[stage])  # see the test of a stage that is hardly slower
+        ms = max(ms, 1.2 * USUAL_MS[stage])  # see the test of a stage that is hardly slower
     found = diagnosis(at(stage, **{kind: ms})).findings
     assert [finding.cause for finding in found] == [cause]
     assert stage in found[0].subject or (kind == "publish" and found[0].nodes[0] == f"/ai/{stage}")
@@ -67,7 +67,7 @@ def test_each_cause_at_each_stage(stage: str, ms: float, kind: str, cause: Cause
     assert found[0].frames >= FRAMES / 3
 
 
-@pytest.mark.parametrize(("share", "is_found"), [(0.16, False), (0.25, True)])
+@pytest.mark.parametrize(("share", "is_found"), [(0.29, False), (0.38, True)])
 def test_computing_varies_with_what_runs_beside_it(share: float, is_found: bool) -> None:
     """Other programs use the caches, and the other hardware thread of the core."""
     found = diagnosis(at("inference", cpu=3 * share * USUAL_MS["inference"])).findings
@@ -300,7 +300,7 @@ class TestBaseline:
 def test_two_causes_are_ranked_by_milliseconds() -> None:
     timings = Pipeline().run(
         lambda frame, stage: Extra(
-            cpu=12.0 if stage == "inference" and frame % 3 == 0 else 0.0,
+            cpu=17.0 if stage == "inference" and frame % 3 == 0 else 0.0,
             blocked=5.0 if stage == "decode" and frame % 3 == 1 else 0.0,
         )
     )

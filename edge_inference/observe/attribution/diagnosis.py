@@ -35,9 +35,9 @@ from edge_inference.observe.attribution.remedies import find_remedy
 
 # A cause counts if it takes so much of a frame on average.
 _MIN_MEAN_MS, _MIN_SHARE = 0.5, 0.03
-#: Slower computing counts from this share of the usual CPU time of a stage: other programs that use
-#: the caches, or the other thread of a core, slow it down by less on average.
-_MIN_SLOWER_SHARE = 0.2
+#: Slower computing counts from this share of the usual CPU time of a stage: others that use the
+#: caches, or the second thread of a core, other virtual machines too, slow it down by less.
+_MIN_SLOWER_SHARE = 1 / 3
 #: Consequences of a busy stage, whose causes are charged with the waiting time.
 _CONSEQUENCES = {"superseded"}
 #: Not a fault.
