@@ -49,14 +49,12 @@ def add(commands: Commands, arguments: Sequence[str]) -> None:
     parser.add_argument(
         "--json",
         type=given.non_empty_text,
-        default="",
         metavar="FILE",
         help="append a JSON object a line to a file; -: write them on stdout",
     )
     parser.add_argument(
         "--otlp",
         type=otlp_url,
-        default="",
         metavar="URL",
         help="send the metrics to a collector of OpenTelemetry by OTLP over HTTP",
     )

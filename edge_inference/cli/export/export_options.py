@@ -17,20 +17,21 @@ _OTLP_PATH = "/v1/metrics"
 class ExportOptions:
     """The options; ``seconds`` None is until the user ends it.
 
-    ``prometheus`` is the address to listen on; ``json`` a file, or ``-``; ``otlp`` a URL.
+    ``prometheus`` is the address to listen on, ``json`` a file, or ``-``, ``otlp`` a URL; None
+    where that is not wanted.
     """
 
     namespace: str = ""
     prometheus: tuple[str, int] | None = None
-    json: str = ""
-    otlp: str = ""
+    json: str | None = None
+    otlp: str | None = None
     period_s: float = 1.0
     seconds: float | None = None
     verbose: bool = False
 
     def check(self) -> None:
         """Raise UsageError where nothing would be exported."""
-        if self.prometheus is None and not self.json and not self.otlp:
+        if self.prometheus is None and self.json is None and self.otlp is None:
             raise UsageError(
                 "nothing says where to: expected at least one of --prometheus 9464, --json FILE "
                 "and --otlp http://127.0.0.1:4318"

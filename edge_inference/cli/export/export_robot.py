@@ -45,12 +45,12 @@ class _Outputs:
     ) -> None:
         self._writers: list[Callable[[Snapshot], None]] = []
         self._states = []
-        if options.json:
+        if options.json is not None:
             lines = SnapshotLines(options.json, print_error)
             stack.callback(lines.close)
             self._writers.append(lines.write)
             self._states.append(lines.state)
-        if options.otlp:
+        if options.otlp is not None:
             sender = OtlpSender(options.otlp, print_error)
             stack.callback(sender.close)
             self._writers.append(sender.send)
