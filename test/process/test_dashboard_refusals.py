@@ -132,6 +132,7 @@ def test_what_is_not_http_is_refused(data: bytes) -> None:
 
 def test_forty_slow_clients_do_not_keep_a_good_one_out() -> None:
     with serve(FeedDouble()) as port, ExitStack() as stack, connect(port) as page:
+        receive(page, "welcome")
         slow = [stack.enter_context(open_socket(port)) for _ in range(40)]
         for client in slow:
             with suppress(OSError):

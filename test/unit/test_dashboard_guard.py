@@ -128,16 +128,26 @@ def test_the_longest_wait_without_a_request_makes_room(
     waiting = []
     for _ in range(10):
         waiting.append(admit(guard)[0])
-        clock.now_s += 0.1
+        clock.now_s += LIMITS.settle_s
     assert [each.is_cut for each in waiting] == [True] * 7 + [False] * 3
     assert len(guard) == LIMITS.max_waiting
+
+
+def test_what_comes_at_once_may_send_its_requests(guard: ConnectionGuard, clock: Clock) -> None:
+    at_once = [admit(guard) for _ in range(5)]
+    guard.sweep()
+    assert not any(transport.is_cut for transport, _ in at_once)
+    at_once[0][1].enter(Phase.ANSWERING)
+    clock.now_s += LIMITS.settle_s
+    guard.sweep()
+    assert [transport.is_cut for transport, _ in at_once] == [False, True, False, False, False]
 
 
 def test_a_websocket_without_hello_counts_as_waiting(guard: ConnectionGuard, clock: Clock) -> None:
     first, connection = admit(guard)
     connection.enter(Phase.GREETING)
     for _ in range(3):
-        clock.now_s += 0.1
+        clock.now_s += LIMITS.settle_s
         admit(guard)
     assert first.is_cut
 

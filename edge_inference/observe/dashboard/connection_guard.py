@@ -20,7 +20,8 @@ class ConnectionLimits:
     """What a connection may take; times in seconds.
 
     At most ``max_open`` connections are held, ``max_waiting`` of them without a complete request:
-    the head of an HTTP request, or the first message on a websocket. It must be complete within
+    the head of an HTTP request, or the first message on a websocket. More of these are cut after
+    ``settle_s``, in which a request may come that is on its way. It must be complete within
     ``request_s``. A response must be out within ``response_s``, and the next request come within
     ``idle_s``. A client with a full send buffer must read something of it within ``stalled_s``. The
     server's own farewell comes ``grace_s`` before the connection is cut. On a websocket at most
@@ -29,6 +30,7 @@ class ConnectionLimits:
 
     max_open: int = 64
     max_waiting: int = 16
+    settle_s: float = 0.25
     request_s: float = 5.0
     response_s: float = 30.0
     idle_s: float = 15.0
@@ -132,8 +134,7 @@ class ConnectionGuard:
         A new one replaces the one that has waited longest without a request, or has been idle
         longest: a client that means it sends its request at once.
         """
-        if len(self._in_phases(*_INCOMPLETE)) >= self.limits.max_waiting:
-            self._cut_oldest(*_INCOMPLETE)
+        self._limit_waiting(self.limits.max_waiting - 1)
         if len(self) >= self.limits.max_open and not (
             self._cut_oldest(Phase.IDLE) or self._cut_oldest(*_INCOMPLETE)
         ):
@@ -155,6 +156,7 @@ class ConnectionGuard:
         """Cut the connections whose deadline has passed."""
         for connection in [each for each in self._connections.values() if not each.check()]:
             self._cut(connection)
+        self._limit_waiting(self.limits.max_waiting)
 
     def cut_all(self) -> None:
         """Cut all connections."""
@@ -169,6 +171,14 @@ class ConnectionGuard:
 
     def _in_phases(self, *phases: Phase) -> list[GuardedConnection]:
         return [each for each in self._connections.values() if each.phase in phases]
+
+    def _limit_waiting(self, count: int) -> None:
+        """Cut the oldest connections without a request, until there are ``count`` of them."""
+        waiting = sorted(self._in_phases(*_INCOMPLETE), key=lambda each: each.since_s)
+        settled_s = self._now_s() - self.limits.settle_s
+        for connection in waiting[: max(0, len(waiting) - count)]:
+            if connection.since_s <= settled_s:
+                self._cut(connection)
 
     def _cut_oldest(self, *phases: Phase) -> bool:
         found = self._in_phases(*phases)
