@@ -277,6 +277,22 @@ def test_a_stage_that_follows_only_sometimes_is_no_loss() -> None:
     assert not diagnosis(timings).findings
 
 
+def test_an_overlay_need_not_draw_every_frame() -> None:
+    timings = Pipeline().run()
+    timings += [
+        each._replace(
+            stage="overlay",
+            node="/ai/overlay",
+            process_ms=0.5,
+            queue_ms=0.0,
+            ended_ns=each.published_ns + ns(0.6),
+        )
+        for each in timings
+        if each.stage == "decode" and (each.stamp_ns // ns(PERIOD_MS)) % 2
+    ]
+    assert not diagnosis(timings).findings
+
+
 class TestBaseline:
     def test_a_fault_in_all_frames_needs_a_baseline(self) -> None:
         slow = at("inference", lambda frame: True, cpu=10.0)

@@ -159,12 +159,16 @@ def test_health_and_targets() -> None:
     log = Log()
     log.add_health(NodeHealth(NODE, "ok", "active"))
     log.add_health(NodeHealth(NODE, "warn", "dropped 3 of 10 frames"))
-    log.add_health(NodeHealth(NODE, "warn", "dropped 4 of 10 frames"))
-    log.add_health(NodeHealth(NODE, "ok", "active"))
+    for _ in range(8):  # it comes and goes
+        log.add_health(NodeHealth(NODE, "ok", "active"))
+        log.add_health(NodeHealth(NODE, "warn", "dropped 4 of 10 frames"))
+    for second in range(10):
+        log.add_health(NodeHealth(NODE, "ok", f"active for {second} s"))
     log.add_health(NodeHealth("/ai/decode", "error", "no model"))
+    log.add_health(NodeHealth("/ai/decode", "warn", "a model, and drops"))
     assert log.take() == [
         ("health", NODE, "warn: dropped 3 of 10 frames"),
-        ("health", NODE, "ok: active"),
+        ("health", NODE, "ok: active for 9 s"),
         ("health", "/ai/decode", "error: no model"),
     ]
     log.add_target(TARGET)

@@ -12,7 +12,7 @@ from edge_inference.core.inference_state import InferenceState
 from edge_inference.core.platform_state import PlatformReport
 from edge_inference.core.runtime.expiring_map import ExpiringMap
 from edge_inference.core.text_line import one_line
-from edge_inference.observe.monitor.node_health import NodeHealth
+from edge_inference.observe.monitor.node_health import HEALTH_LEVELS, NodeHealth
 from edge_inference.observe.monitor.snapshot import Decision, TargetRow
 from edge_inference.observe.targets.verdict import Verdict
 
@@ -23,6 +23,8 @@ _MAX_SUBJECT, _MAX_TEXT = 200, 400
 #: What has not been sent for this long is forgotten, so that its return is a line.
 _FORGET_NS = 10_000_000_000
 _MAX_SUBJECTS = 256
+#: For so long a node must have been better.
+_CALM_NS = 10_000_000_000
 #: The platform manager moves the rate in small steps; smaller ones are no decision.
 _RATE_STEP = 0.2
 
@@ -46,7 +48,8 @@ class DecisionLog:
         self._directives: ExpiringMap[Directive] = _make_map()
         self._sources: ExpiringMap[str] = _make_map()
         self._platforms: ExpiringMap[tuple[DirectiveLevel, tuple[str, ...]]] = _make_map()
-        self._levels: ExpiringMap[str] = _make_map()
+        #: The level of a node's last line, and when it has last had it.
+        self._levels: ExpiringMap[tuple[str, int]] = _make_map()
         self._verdicts: ExpiringMap[str] = _make_map()
 
     def lines(self) -> tuple[Decision, ...]:
@@ -111,9 +114,17 @@ class DecisionLog:
             self.add("level", board, text, now_ns)
 
     def add_health(self, health: NodeHealth, now_ns: int) -> None:
-        """Compare the level of a node."""
-        old = _exchange(self._levels, health.name, health.level, now_ns)
-        if health.level != (old or "ok"):
+        """Compare the level of a node; a better one counts once it has lasted.
+
+        Where frames are dropped now and then, the level changes every second.
+        """
+        level, since_ns = self._levels.current(now_ns).get(health.name, ("ok", now_ns))
+        is_better = HEALTH_LEVELS.index(health.level) < HEALTH_LEVELS.index(level)
+        if is_better and now_ns - since_ns < _CALM_NS:
+            self._levels.put(health.name, (level, since_ns), now_ns)
+            return
+        self._levels.put(health.name, (health.level, now_ns), now_ns)
+        if health.level != level:
             self.add("health", health.name, f"{health.level}: {health.message}", now_ns)
 
     def add_target(self, target: TargetRow, now_ns: int) -> None:
