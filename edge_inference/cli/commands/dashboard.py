@@ -56,7 +56,6 @@ def add(commands: Commands, arguments: Sequence[str]) -> None:
     parser.add_argument(
         "--token-file",
         type=given.non_empty_text,
-        default="",
         metavar="FILE",
         help="file, readable by its owner only, with the token that pages must have; "
         "without it one is made and printed where --host needs it",
@@ -75,7 +74,7 @@ def _start(options: argparse.Namespace, started_s: float) -> int:
             namespace=options.namespace,
             host=options.host,
             port=options.port,
-            token_file=options.token_file,
+            token_file=options.token_file or "",
             allow_changes=options.allow_changes,
             verbose=options.verbose,
         )

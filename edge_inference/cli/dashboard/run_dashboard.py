@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import sys
 from contextlib import ExitStack
@@ -44,7 +45,7 @@ def run_dashboard(options: DashboardOptions) -> int:
     rules = _make_rules(options)
     check_packages()
     files = read_page_files(Path(edge_inference.observe.dashboard.__path__[0], "static"))
-    with ExitStack() as stack, catch_signals() as interrupted:
+    with catch_signals() as interrupted, ExitStack() as stack:
         listener = stack.enter_context(open_listening_socket(options.host, options.port))
         session = stack.enter_context(
             open_monitor(
@@ -57,6 +58,8 @@ def run_dashboard(options: DashboardOptions) -> int:
         _announce(options, rules, listener.getsockname()[1])
         while server.is_alive and not interrupted.wait(_POLL_PERIOD_S):
             pass
+        # A terminal and launch both send it; the second one must not cut the farewell short.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     return 0
 
 

@@ -152,8 +152,8 @@ class MonitorSession:
         """Look at the graph: what runs, and what it publishes."""
         now_ns = time.monotonic_ns()
         found = self._choice.found
-        for namespace, text in self._choice.update(find_namespaces(self._container), now_ns):
-            self._monitor.add_decision("pipeline", namespace, text, now_ns)
+        for place, text in self._choice.update(find_namespaces(self._container), now_ns):
+            self._monitor.add_decision("pipeline", place, text, now_ns)
         if self._choice.found != found:
             self._note_change()
         namespace = self._choice.namespace

@@ -55,9 +55,9 @@ class OverlaySettings(StageSettings, ImageSettings):
 
 
 class Overlay(Stage[Any]):
-    """Publishes /ai/overlay and /ai/overlay/compressed.
+    """Publishes /ai/overlay and /ai/overlay/compressed; without a subscriber it receives no images.
 
-    Without a subscriber it receives no images either. Frames that nobody is to see are not drawn.
+    Frames that nobody is to see are not drawn.
     """
 
     default_name = "overlay"

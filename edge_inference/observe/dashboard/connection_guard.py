@@ -23,7 +23,8 @@ class ConnectionLimits:
     the head of an HTTP request, or the first message on a websocket. It must be complete within
     ``request_s``. A response must be out within ``response_s``, and the next request come within
     ``idle_s``. A client with a full send buffer must read something of it within ``stalled_s``. The
-    server's own farewell comes ``grace_s`` before the connection is cut.
+    server's own farewell comes ``grace_s`` before the connection is cut. On a websocket at most
+    ``buffer_bytes`` may wait to be sent, or come without completing a message.
     """
 
     max_open: int = 64
@@ -35,7 +36,7 @@ class ConnectionLimits:
     grace_s: float = 2.0
     head_bytes: int = 16 * 1024
     message_bytes: int = 64 * 1024
-    send_buffer_bytes: int = 4 * 1024 * 1024
+    buffer_bytes: int = 4 * 1024 * 1024
 
 
 DEFAULT_LIMITS = ConnectionLimits()

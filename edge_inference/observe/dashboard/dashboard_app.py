@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 #: What changes all the time is kept by nobody; a file is asked for again by its tag.
 _LIVE = {"cache-control": "no-store"}
-_METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def make_app(
@@ -37,8 +36,6 @@ def make_app(
         return PlainTextResponse("ok\n", headers=_LIVE)
 
     async def show_metrics(request: Request) -> AnyResponse:
-        from edge_inference.observe.export.prometheus import format_metrics
-
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if rules.token and not (scheme.lower() == "bearer" and rules.is_right_token(token)):
             return PlainTextResponse(
@@ -46,8 +43,12 @@ def make_app(
                 401,
                 {"www-authenticate": "Bearer", **_LIVE},
             )
+        from edge_inference.observe.export.prometheus import content_type, format_metrics
+
+        accept = request.headers.get("accept", "")
         try:
-            return Response(format_metrics(feed.snapshot()), 200, _LIVE, _METRICS_TYPE)
+            content = format_metrics(feed.snapshot(), accept)
+            return Response(content, 200, _LIVE, content_type(accept))
         except EdgeInferenceError as error:
             return PlainTextResponse(f"{one_line(str(error))}\n", 503, _LIVE)
 

@@ -67,7 +67,10 @@ class GuardedProtocol(asyncio.Protocol):
 
     def eof_received(self) -> bool | None:
         """Pass it on."""
-        return None if self._connection is None else self._inner.eof_received()
+        if self._connection is None:
+            return None
+        keeps_open: bool | None = self._inner.eof_received()
+        return keeps_open
 
     def pause_writing(self) -> None:
         """Pass it on: the send buffer is full."""
@@ -133,6 +136,10 @@ class GuardedWebSocket(GuardedProtocol):
     It is in the phase of greeting until the application lets it enter another one.
     """
 
+    def __init__(self, inner: Any, guard: ConnectionGuard) -> None:
+        super().__init__(inner, guard)
+        self._unread_bytes = 0
+
     def _admit(self) -> GuardedConnection | None:
         connection = self._guard.find(self._transport)
         if connection is not None:
@@ -142,8 +149,11 @@ class GuardedWebSocket(GuardedProtocol):
         return connection
 
     def _takes(self, connection: GuardedConnection, data: bytes) -> bool:
-        # A ping is answered whether the client reads the answers or not.
-        if self._transport.get_write_buffer_size() <= connection.limits.send_buffer_bytes:
+        # A ping is answered whether the client reads the answers or not, and a message may have any
+        # number of empty parts.
+        self._unread_bytes += len(data)
+        unsent_bytes = self._transport.get_write_buffer_size()
+        if max(self._unread_bytes, unsent_bytes) <= connection.limits.buffer_bytes:
             return True
         self._transport.abort()
         return False
@@ -151,7 +161,13 @@ class GuardedWebSocket(GuardedProtocol):
     async def _run(self, scope: Scope, receive: Receive, send: Send) -> None:
         connection = self._connection
         assert connection is not None
+
+        async def receive_message() -> MutableMapping[str, Any]:
+            message = await receive()
+            self._unread_bytes = 0
+            return message
+
         try:
-            await self._app({**scope, CONNECTION: connection}, receive, send)
+            await self._app({**scope, CONNECTION: connection}, receive_message, send)
         finally:
             connection.enter(Phase.ENDING)

@@ -44,7 +44,7 @@ class _Buckets:
 
     def __init__(self, times: NDArray[np.float64], count: int) -> None:
         width_s = (times[-1] - times[0]) / count
-        places = np.floor((times - times[0]) / max(width_s, 1e-9))
+        places = np.minimum((times - times[0]) // max(width_s, 1e-9), count - 1)
         self._starts = np.flatnonzero(np.diff(places, prepend=-1.0))
         ends = np.append(self._starts[1:], len(times)) - 1
         newest = times[ends]

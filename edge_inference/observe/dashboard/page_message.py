@@ -126,7 +126,7 @@ def _value(content: dict[str, Any]) -> ParameterValue:
             "value: expected true, false, a number, a text, or a list of one of these, "
             f"got {_show(value)}"
         )
-    return tuple(value) if isinstance(value, list) else value  # type: ignore[no-any-return]
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _is_scalar(value: object) -> bool:

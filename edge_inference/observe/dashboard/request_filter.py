@@ -30,7 +30,10 @@ class RequestFilter:
         """Refuse the request, or pass it on."""
         refusal = self._refuse(scope)
         if refusal is not None:
-            await _respond(scope, send, *refusal)
+            if scope["type"] == "http":
+                await _respond(send, *refusal)
+            else:  # the answer to its handshake is 403
+                await send({"type": "websocket.close"})
         elif scope["type"] == "http":
             await self._app(scope, receive, _with_headers(send))
         else:
@@ -70,16 +73,14 @@ def _with_headers(send: Send) -> Send:
     return send_with_headers
 
 
-async def _respond(scope: Scope, send: Send, status: int, text: str) -> None:
+async def _respond(send: Send, status: int, text: str) -> None:
     """Answer and close; a body that follows is never read."""
     body = f"{text}\n".encode()
-    kind, headers = "websocket.http.response", list(_HEADERS)
-    if scope["type"] == "http":
-        kind = "http.response"
-        headers += [
-            (b"content-type", b"text/plain; charset=utf-8"),
-            (b"content-length", str(len(body)).encode()),
-            (b"connection", b"close"),
-        ]
-    await send({"type": f"{kind}.start", "status": status, "headers": headers})
-    await send({"type": f"{kind}.body", "body": body})
+    headers = [
+        (b"content-type", b"text/plain; charset=utf-8"),
+        (b"content-length", str(len(body)).encode()),
+        (b"connection", b"close"),
+        *_HEADERS,
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
