@@ -50,8 +50,9 @@ def look_at(page: ChromiumPage, panel: str) -> None:
 
 
 def text_of(panel: str) -> str:
-    """Return the expression for what a panel shows."""
-    return f"document.getElementById('{panel}').innerText"
+    """Return the expression for what a panel shows while it is on the screen."""
+    scroll = "panel.scrollIntoView({ behavior: 'instant' }), panel.innerText"
+    return f"((panel) => ({scroll}))(document.getElementById('{panel}'))"
 
 
 def wait_for_text(page: ChromiumPage, panel: str, text: str) -> None:

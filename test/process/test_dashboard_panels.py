@@ -184,7 +184,7 @@ def test_a_parameter_is_changed(page: ChromiumPage, robot: ScriptedRobot) -> Non
     assert robot.parameters.changes == [
         ("/ai/decode", "confidence", 0.55),
         ("/ai/decode", "enabled", False),
-        ("/ai/decode", "classes", ["cat"]),
+        ("/ai/decode", "classes", ("cat",)),
         ("/ai/decode", "policy", "queue"),
     ]
 

@@ -2,7 +2,7 @@
 
 import { linesOf } from "./chart_list.js";
 import { make, Rows, setText } from "./elements.js";
-import { clock, number } from "./format.js";
+import { minute, number } from "./format.js";
 
 // More lines than this cannot be told apart.
 const MAX_LINES = 16;
@@ -89,7 +89,7 @@ export class Chart {
       hooks: { setCursor: [() => this.entries.update(this.lines)] },
       scales: { y: { range: (...limits) => rangeOf(limits[1], limits[2], this.row.minSpan) } },
       axes: [
-        { ...axis, space: 76, size: 24, values: (_, times) => times.map(clock) },
+        { ...axis, space: 50, size: 24, values: (_, times) => times.map(minute) },
         { ...axis, size: 46, values: (_, values) => values.map((value) => number(value)) },
       ],
       series: [{}, ...lines],

@@ -64,7 +64,8 @@ export class Rows {
 
 /**
  * A column of a table: its title, and the text of a row or else how to draw its cell.
- * @typedef {{title: string, isNumber?: boolean, text?: (row: any) => string,
+ * ``isWide``: takes a whole line where each row is a card.
+ * @typedef {{title: string, isNumber?: boolean, isWide?: boolean, text?: (row: any) => string,
  *   draw?: (cell: HTMLElement, row: any) => void}} Column
  */
 
@@ -103,7 +104,7 @@ export class Table {
 function showRow(columns, classOf) {
   const cells = columns.map((column, place) => make(place === 0 ? "th" : "td", {
     ...(place === 0 ? { scope: "row" } : {}),
-    class: column.isNumber ? "number" : "",
+    class: column.isNumber ? "number" : column.isWide ? "wide" : "",
     "data-title": column.title,
   }));
   const element = make("tr", {}, ...cells);

@@ -56,6 +56,14 @@ export function clock(seconds) {
 }
 
 /**
+ * The time of day without its seconds.
+ * @param {number | null | undefined} seconds since 1970
+ */
+export function minute(seconds) {
+  return isKnown(seconds) ? clock(seconds).slice(0, 5) : UNKNOWN;
+}
+
+/**
  * A duration in its largest unit.
  * @param {number | null | undefined} seconds
  */

@@ -3,6 +3,9 @@
 import { make, setText } from "./elements.js";
 import { keep, recall } from "./storage.js";
 
+// What is just outside the screen is drawn too, so that scrolling shows no empty panel.
+const MARGIN = "300px";
+
 /**
  * What a panel shows.
  * @typedef {{id: string, title: string, body: HTMLElement, render: (snapshot: any) => void,
@@ -14,6 +17,8 @@ export class Panel {
   constructor(content) {
     this.content = content;
     this.isOnScreen = false;
+    /** @type {any} the newest one, also while nothing is drawn */
+    this.snapshot = null;
     this.failure = make("p", { class: "problem", hidden: "" });
     this.element = make("details", { class: "panel", id: content.id },
       make("summary", {}, make("h2", {}, content.title)), this.failure, content.body);
@@ -25,7 +30,7 @@ export class Panel {
     new IntersectionObserver((entries) => {
       this.isOnScreen = entries[entries.length - 1].isIntersecting;
       this.tellVisible();
-    }).observe(this.element);
+    }, { rootMargin: MARGIN }).observe(this.element);
   }
 
   open() {
@@ -38,6 +43,7 @@ export class Panel {
 
   tellVisible() {
     this.content.setVisible?.(this.isVisible);
+    this.draw(this.snapshot);
   }
 
   /**
@@ -45,7 +51,8 @@ export class Panel {
    * @param {any} snapshot
    */
   draw(snapshot) {
-    if (!this.isVisible) return;
+    this.snapshot = snapshot;
+    if (!snapshot || !this.isVisible) return;
     try {
       this.content.render(snapshot);
       this.failure.hidden = true;

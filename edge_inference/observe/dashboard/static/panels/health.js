@@ -14,7 +14,7 @@ export class HealthPanel {
     this.table = new Table("Nodes", [
       { title: "node", text: (row) => row.name },
       { title: "level", text: (row) => row.level },
-      { title: "message", text: (row) => text(row.message) },
+      { title: "message", text: (row) => text(row.message), isWide: true },
       { title: "age", text: (row) => duration(row.age_s), isNumber: true },
     ], (row) => row.name, (row) => COLORS[row.level] ?? "");
     this.body = this.table.element;

@@ -27,8 +27,8 @@ export class LatencyPanel {
       { title: "queue p50", text: (row) => number(row.queue.p50), isNumber: true },
       { title: "queue p99", text: (row) => number(row.queue.p99), isNumber: true },
       { title: "device p50", text: (row) => number(row.device.p50), isNumber: true },
-      { title: "dropped", text: (row) => counts(row.drops) },
-      { title: "share of the time", draw: (cell, row) => this.drawShare(cell, row) },
+      { title: "dropped", text: (row) => counts(row.drops), isWide: true },
+      { title: "share of the time", draw: (cell, row) => this.drawShare(cell, row), isWide: true },
     ], keyOf, (row) => (row.silent_s > SILENT_S ? "stale" : ""));
     const key = make("p", { class: "note" }, "Mean of each stage: ",
       ...PARTS.map((part) => make("span", { class: `key ${part}` }, part)));

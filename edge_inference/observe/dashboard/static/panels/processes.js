@@ -17,7 +17,7 @@ export class ProcessesPanel {
       { title: "lock", text: (row) => waitText(row.lock_ms_per_s), isNumber: true },
       { title: "core", text: (row) => waitText(row.run_queue_ms_per_s), isNumber: true },
       { title: "age", text: (row) => duration(row.age_s), isNumber: true },
-      { title: "nodes", text: (row) => row.nodes.join(" ") },
+      { title: "nodes", text: (row) => row.nodes.join(" "), isWide: true },
     ], (row) => String(row.pid), (row) => (row.age_s > STALE_S ? "stale" : ""));
     this.body = this.table.element;
   }
