@@ -10,7 +10,7 @@ from edge_inference.observe.monitor.parameter_row import ParameterRow
 from edge_inference.observe.monitor.snapshot import Snapshot
 
 
-class NodeParameters(Protocol):
+class FeedParameters(Protocol):
     """The parameters of the observed nodes.
 
     Both methods wait for the node, for a bounded time, and raise EdgeInferenceError with a sentence
@@ -32,7 +32,7 @@ class DashboardFeed(Protocol):
         """The figures of the last hour."""
 
     @property
-    def parameters(self) -> NodeParameters:
+    def parameters(self) -> FeedParameters:
         """The parameters of its nodes."""
 
     def snapshot(self) -> Snapshot:
