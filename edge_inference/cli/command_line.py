@@ -15,6 +15,7 @@ from edge_inference.cli.commands import (
     benchmark,
     bisect,
     compare,
+    dashboard,
     diagnose,
     doctor,
     engine,
@@ -25,6 +26,7 @@ from edge_inference.cli.commands import (
     profile,
     quantize,
     speech,
+    top,
     validate,
 )
 from edge_inference.cli.commands import run as run_command_module
@@ -40,7 +42,9 @@ _COMMANDS = (
     bisect,
     profile,
     speech,
+    top,
     diagnose,
+    dashboard,
     export,
     benchmark,
     validate,

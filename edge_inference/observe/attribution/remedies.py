@@ -148,5 +148,6 @@ def find_remedy(cause: Cause, stage: str = "", reason: str = "") -> tuple[str, s
 
 def all_remedies() -> list[tuple[str, str]]:
     """Return every sentence with its parameter."""
-    tables = (_REMEDIES, _INFERENCE, _IMAGES)
-    return [remedy for table in (*tables, *_BY_REASON.values()) for remedy in table.values()]
+    of_causes = [remedy for table in (_REMEDIES, _INFERENCE, _IMAGES) for remedy in table.values()]
+    of_reasons = [remedy for table in _BY_REASON.values() for remedy in table.values()]
+    return of_causes + of_reasons
