@@ -25,7 +25,8 @@ _OPTIONS = (
     "--disable-sync",
     "--remote-debugging-port=0",
 )
-_DEADLINE_S = 60.0
+# Long, because the machine may be busy; only what fails waits for it.
+_DEADLINE_S = 240.0
 _POLL_S = 0.05
 # What a page reports when something is wrong with it.
 _FAULTS = ("Runtime.exceptionThrown", "Log.entryAdded")
@@ -82,7 +83,9 @@ class ChromiumPage:
         while not (value := self.run(condition)):
             if time.monotonic() > end:
                 text = self.run("document.body.innerText")
-                raise TimeoutError(f"{condition}: not within {deadline_s:g} s; the page: {text}")
+                raise TimeoutError(
+                    f"{condition}: not within {deadline_s:g} s; the page: {text[:3000]}"
+                )
             time.sleep(_POLL_S)
         return value
 
@@ -134,8 +137,10 @@ class ChromiumPage:
         self.call("Emulation.setEmulatedMedia", features=features)
 
     def save_image(self, file: Path, whole: bool = False) -> None:
-        """Save what is on the screen, or the whole page, as PNG."""
-        done = self.call("Page.captureScreenshot", captureBeyondViewport=whole, **self._clip(whole))
+        """Save what is on the screen, or the whole page, as PNG or JPEG."""
+        kind = {"format": "jpeg", "quality": 85} if file.suffix == ".jpg" else {"format": "png"}
+        view = {"captureBeyondViewport": whole, **self._clip(whole)}
+        done = self.call("Page.captureScreenshot", **kind, **view)
         file.write_bytes(base64.b64decode(done["data"]))
 
     def _clip(self, whole: bool) -> dict[str, Any]:

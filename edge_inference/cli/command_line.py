@@ -26,6 +26,7 @@ from edge_inference.cli.commands import (
     profile,
     quantize,
     speech,
+    top,
     validate,
 )
 from edge_inference.cli.commands import run as run_command_module
@@ -41,6 +42,7 @@ _COMMANDS = (
     bisect,
     profile,
     speech,
+    top,
     diagnose,
     dashboard,
     export,

@@ -83,7 +83,7 @@ def test_the_page_outlives_the_pipeline(page: ChromiumPage, address: str) -> Non
         page.wait_for(f"{STATUS} === 'observing'")
         look_at(page, "latency")
         wait_for_text(page, "latency", "decode")
-    page.wait_for(f"{STATUS}.includes('no pipeline')")
+    page.wait_for(f"{STATUS}.includes('has ended')")
     with perception():
         page.wait_for(f"{STATUS} === 'observing'")
         look_at(page, "latency")

@@ -14,7 +14,7 @@ from edge_inference.observe.dashboard.page_files import read_page_files
 from scripted_robot import ScriptedRobot
 
 STATIC = Path(dashboard_server.__file__).parent / "static"
-_DEADLINE_S = 60
+_DEADLINE_S = 240
 
 
 @contextmanager
