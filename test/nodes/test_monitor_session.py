@@ -300,6 +300,24 @@ def test_own_sensors_without_a_platform_manager(
     assert "process_memory_mib:/ai/latency" in session.history.series()
 
 
+def test_sensors_that_cannot_be_opened_are_said_once(
+    rig: Rig, observe: Callable[..., MonitorSession], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise ConfigError("board.yaml: expected a name")
+
+    monkeypatch.setattr(own_sensors, "_MISSED_NS", 0)
+    monkeypatch.setattr(monitor_session, "OwnSensors", lambda: own_sensors.OwnSensors(fail))
+    session = observe()
+    Pipeline(rig)
+    rig.load("ProcessMonitor")
+    wait_for(lambda: MESSAGES, "a message")
+    begin_s, _ = session.history.newest() or (0.0, {})
+    wait_for(lambda: session.history.newest()[0] > begin_s + 2.0, "the history going on")
+    assert len(MESSAGES) == 1
+    assert "board.yaml: expected a name" in MESSAGES[0]
+
+
 def test_results_are_sampled(rig: Rig, observe: Callable[..., MonitorSession]) -> None:
     session = observe()
     Pipeline(rig)

@@ -276,8 +276,8 @@ class MonitorSession:
 
     def _sample(self, worker: Worker) -> None:
         while not worker.wait(_HISTORY_PERIOD_S):
-            self._sensors.update(time.monotonic_ns())
             self.history.append(self.snapshot())
+            self._sensors.update(time.monotonic_ns())  # last: a board file may be invalid
 
     def _report_failure(self, error: BaseException) -> None:
         self._invalid.add(EdgeInferenceError(f"observing failed: {format_error(error)}"))
