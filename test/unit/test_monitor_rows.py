@@ -73,6 +73,7 @@ def test_a_manager_that_is_lost_or_leaves(robot: Robot) -> None:
     (engine,) = robot.see().engines
     assert (engine.level, engine.reason) == ("", "the node's safe level: no")
     assert (engine.max_rate_hz, engine.problem) == (5.0, "no")
+    assert robot.see().decisions[-1].text == "limits from safe level: no"
     robot.add("/ai/workload", WORKLOAD)
     robot.add("/ai/performance_directive", make_release_directive(DIRECTIVE.manager, 0))
     assert robot.see().engines[0].level == "full"
