@@ -301,7 +301,7 @@ def test_unknown_figures_stay_unknown_in_json(robot: Robot) -> None:
     assert '"p50": null' in text
 
 
-@pytest.mark.parametrize("topic", ["/ai/stage_timing", "/ai/other", "/ai/detections/more", ""])
+@pytest.mark.parametrize("topic", ["/ai/stage_timing", "/ai/other", "/ai/detections/more", "detections", ""])
 def test_unknown_topics(robot: Robot, topic: str) -> None:
     with pytest.raises(ConfigError, match="expected one of latency_report"):
         robot.add(topic, detections("cup"))
