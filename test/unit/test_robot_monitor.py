@@ -162,6 +162,10 @@ def test_health_and_targets(robot: Robot) -> None:
         None,
         False,
     )
+    assert [(each.kind, each.subject) for each in found.decisions] == [
+        ("health", "/ai/monitor: what holds frames up"),
+        ("target", "steady: decode: p99"),
+    ]
     found = robot.see(after_s=9.0)
     assert (found.health, found.targets) == ((), ())
 
@@ -301,7 +305,9 @@ def test_unknown_figures_stay_unknown_in_json(robot: Robot) -> None:
     assert '"p50": null' in text
 
 
-@pytest.mark.parametrize("topic", ["/ai/stage_timing", "/ai/other", "/ai/detections/more", "detections", ""])
+@pytest.mark.parametrize(
+    "topic", ["/ai/stage_timing", "/ai/other", "/ai/detections/more", "detections", ""]
+)
 def test_unknown_topics(robot: Robot, topic: str) -> None:
     with pytest.raises(ConfigError, match="expected one of latency_report"):
         robot.add(topic, detections("cup"))
