@@ -141,7 +141,7 @@ def test_health_and_targets(robot: Robot) -> None:
         "/diagnostics",
         (
             NodeHealth(NODE, "ok", "active, 30 frames"),
-            NodeHealth("/ai/monitor: what holds frames up", "warn", "PASS: a lock"),
+            NodeHealth("/ai/monitor: what holds frames up", "warn", "PASS: a lock", values),
             NodeHealth("/ai/latency: steady: decode: p99", "error", "FAIL: 34 ms", values),
             NodeHealth("/ai/latency: steady: rate", "stale", "NOT MEASURED: x", {"required": "no"}),
             NodeHealth("a: b: c", "ok", "all well"),
