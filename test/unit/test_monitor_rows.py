@@ -114,6 +114,8 @@ def test_the_machine(robot: Robot) -> None:
     assert (platform.power_w, platform.hottest_c, platform.hottest_name) == (12.0, 71.5, "zone/cpu")
     assert (platform.cpu_share, platform.memory_share, platform.gpu_share) == (0.25, 0.5, 0.75)
     assert (platform.source, platform.age_s) == ("/ai/platform_state", 0.5)
+    texts = [each.text for each in robot.see().decisions]
+    assert texts == ["reduced: hot", "the machine throttles: oc1"]
     cpu, _, gpu, *_ = platform.readings
     assert (cpu.text, cpu.unit, cpu.limit, cpu.role) == ("71.5 °C", "Cel", 95.0, "control")
     assert (gpu.value, gpu.text, gpu.status) == (None, "it is off", "gated")
