@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 
 import pytest
@@ -101,12 +101,14 @@ def test_a_head_request_has_no_body(large: MetricsServer) -> None:
 
 @pytest.mark.parametrize("begin", [b"", b"GET /metrics HTTP/1.1\r\nX: "], ids=["silent", "half"])
 def test_half_open_connections_keep_nobody_from_the_page(
-    server: MetricsServer, begin: bytes
+    server: MetricsServer, begin: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     with ExitStack() as stack:
         for _ in range(100):
             stack.enter_context(connect(server)).sendall(begin)
         assert get(server) == (200, b"text/plain")
+    wait_until_idle(server)
+    assert caplog.text == ""
 
 
 def test_a_client_that_does_not_read_keeps_nobody_from_the_page(large: MetricsServer) -> None:
@@ -148,19 +150,25 @@ def test_a_client_that_goes_leaves_nothing(large: MetricsServer) -> None:
 
 def wait_until_idle(server: MetricsServer) -> None:
     """Wait until the server has no connection."""
+    wait_for(lambda: server.connections == 0)
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
     deadline_s = time.monotonic() + TIMEOUT_S
-    while server.connections and time.monotonic() < deadline_s:
+    while not condition():
+        assert time.monotonic() < deadline_s
         time.sleep(0.01)
-    assert server.connections == 0
 
 
-def test_it_ends_with_connections_open() -> None:
+def test_it_ends_with_connections_open(caplog: pytest.LogCaptureFixture) -> None:
     server = MetricsServer("127.0.0.1", 0, lambda accept: (b"", ""))
     with connect(server) as connection:
         connection.sendall(b"GET /metrics HTTP/1.1\r\n")
+        wait_for(lambda: server.connections == 1)
         server.close()
         with pytest.raises(ConnectionRefusedError):
             connect(server)
+    assert caplog.text == ""
 
 
 @pytest.mark.parametrize(

@@ -158,9 +158,7 @@ def test_a_unit_that_prometheus_has_no_word_for_is_refused() -> None:
 
 
 def test_the_document_lists_every_metric_with_its_labels() -> None:
-    rows = dict(
-        re.findall(r"^\| `(edge_inference_\w+)` \|([\w, ]*)\|", DOCUMENT.read_text(), re.M)
-    )
+    rows = dict(re.findall(r"^\| `(edge_inference_\w+)` \|([\w, ]*)\|", DOCUMENT.read_text(), re.M))
     snapshot = full_snapshot()
     expected = {}
     for metric in METRICS.values():

@@ -85,6 +85,8 @@ class MetricsServer:
             await asyncio.wait_for(self._answer(reader, writer), _CONNECTION_S)
         except (asyncio.TimeoutError, asyncio.IncompleteReadError, ConnectionError):
             pass  # the client is slow, or has gone
+        except asyncio.CancelledError:
+            pass  # dropped by this server; asyncio of Python 3.11 would print a traceback
         finally:
             writer.transport.abort()
             self._connections.pop(connection, None)
@@ -133,5 +135,6 @@ def _describe(error: Exception) -> str:
     """Return why a socket cannot listen, without the text that asyncio adds."""
     if not isinstance(error, OSError):
         return str(error)
-    is_of_system = error.errno is not None and error.errno > 0  # a name's lookup has others
-    return os.strerror(error.errno) if is_of_system else error.strerror or str(error)
+    if error.errno is not None and error.errno > 0:  # the lookup of a name has others
+        return os.strerror(error.errno)
+    return error.strerror or str(error)

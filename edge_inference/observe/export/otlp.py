@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import edge_inference
+from edge_inference.core.text_line import one_line
 from edge_inference.errors import ConfigError
 from edge_inference.observe.export.exported_metric import ExportedMetric, MetricKind
 from edge_inference.observe.export.machine_metrics import MACHINE_METRICS
@@ -23,6 +25,7 @@ _EXPORT_S = 5.0
 #: How long an export that is under way may delay the end.
 _STOP_S = 1.0
 _LOGGER = "opentelemetry"
+_SYSTEM_MESSAGE = re.compile(r"\[Errno -?\d+\] ([A-Z][\w ]+)")
 
 
 class OtlpSender:
@@ -67,7 +70,7 @@ class OtlpSender:
                 if problem is None:
                     self.state.note_success()
                 else:
-                    self.state.note_failure(log[0] if log else problem)
+                    self.state.note_failure(_shorten(log[0] if log else problem))
 
     def _take(self) -> Snapshot | None:
         """Wait for a snapshot; None at the end, after the last one was sent."""
@@ -141,6 +144,12 @@ def _collect_log() -> Iterator[list[str]]:
     finally:
         logger.removeHandler(handler)
         logger.propagate = before
+
+
+def _shorten(text: str) -> str:
+    """Return only what the system says in a text of the libraries, where it says something."""
+    found = _SYSTEM_MESSAGE.search(text)
+    return found[1] if found else one_line(text)
 
 
 def _import(name: str) -> Any:
