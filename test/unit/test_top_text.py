@@ -10,7 +10,7 @@ from rich.text import Text
 
 from edge_inference.cli.top import figure_text
 from edge_inference.cli.top.figure_text import UNKNOWN
-from edge_inference.cli.top.section import Section, beside, fit_sections, list_sections
+from edge_inference.cli.top.page_section import PageSection, beside, fit_sections, list_sections
 from edge_inference.cli.top.stage_order import time_shares
 from edge_inference.cli.top.text_columns import TextColumn, make_columns
 from edge_inference.cli.top.text_graphics import bar, fit_line, sparkline
@@ -135,8 +135,8 @@ def test_columns_go_where_the_width_is_short(width: int, header: str, row: str) 
     assert (found[0].plain, [each.plain for each in found[1]]) == (header, [row])
 
 
-def section(name: str, rows: int, rank: int, min_rows: int = 1) -> Section:
-    return Section(Text(name), [Text(f"{name}{n}") for n in range(rows)], rank, min_rows)
+def section(name: str, rows: int, rank: int, min_rows: int = 1) -> PageSection:
+    return PageSection(Text(name), [Text(f"{name}{n}") for n in range(rows)], rank, min_rows)
 
 
 @pytest.mark.parametrize(

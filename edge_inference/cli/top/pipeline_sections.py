@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.text import Text
 
 from edge_inference.cli.top.figure_text import UNKNOWN, count, counts, milliseconds, rate, relative
-from edge_inference.cli.top.section import Section
+from edge_inference.cli.top.page_section import PageSection
 from edge_inference.cli.top.stage_order import in_order, stage_names, time_shares
 from edge_inference.cli.top.text_columns import TextColumn, make_columns
 from edge_inference.cli.top.text_graphics import bar, sparkline
@@ -21,7 +21,7 @@ _BAR_WIDTH, _TREND_WIDTH = 8, 20
 _NAME_WIDTH, _REMARK_WIDTH = 10, 12
 
 
-def end_section(snapshot: Snapshot, trends: Trends, width: int) -> list[Section]:
+def end_section(snapshot: Snapshot, trends: Trends, width: int) -> list[PageSection]:
     """Return the times from capture to the end of each way."""
     ends = in_order(snapshot.ends)
     if not ends:
@@ -42,10 +42,10 @@ def end_section(snapshot: Snapshot, trends: Trends, width: int) -> list[Section]
         ],
         width,
     )
-    return [Section(heading, rows, rank=0)]
+    return [PageSection(heading, rows, rank=0)]
 
 
-def stage_section(snapshot: Snapshot, width: int) -> list[Section]:
+def stage_section(snapshot: Snapshot, width: int) -> list[PageSection]:
     """Return rates and times of the stages, and in which of them a frame spends its time."""
     stages = in_order(snapshot.stages)
     if not stages:
@@ -74,10 +74,10 @@ def stage_section(snapshot: Snapshot, width: int) -> list[Section]:
         ],
         width,
     )
-    return [Section(heading, rows, rank=1, min_rows=6)]
+    return [PageSection(heading, rows, rank=1, min_rows=6)]
 
 
-def wait_section(snapshot: Snapshot, width: int) -> list[Section]:
+def wait_section(snapshot: Snapshot, width: int) -> list[PageSection]:
     """Return how long frames were on the way to each stage, in its queue, and how old they are."""
     stages = in_order(snapshot.stages)
     if not stages:
@@ -101,10 +101,10 @@ def wait_section(snapshot: Snapshot, width: int) -> list[Section]:
         TextColumn("late", [count(stage.deadline_misses) for stage in stages], 6),
     ]
     heading, rows = make_columns(columns, width)
-    return [Section(heading, rows, rank=11, is_filler=True)]
+    return [PageSection(heading, rows, rank=11, is_filler=True)]
 
 
-def drop_section(snapshot: Snapshot) -> list[Section]:
+def drop_section(snapshot: Snapshot) -> list[PageSection]:
     """Return why frames were dropped, and what is wrong with their clocks, since the start."""
     rows = []
     stages = in_order(snapshot.stages)
@@ -113,10 +113,10 @@ def drop_section(snapshot: Snapshot) -> list[Section]:
             rows.append(Text.assemble(f"{name}: ", (drops, "yellow")))
         if faults := counts(stage.clock_faults):
             rows.append(Text.assemble(f"{name}: clock faults ", (faults, "yellow")))
-    return [Section(Text("dropped since the start"), rows)] if rows else []
+    return [PageSection(Text("dropped since the start"), rows)] if rows else []
 
 
-def result_section(snapshot: Snapshot) -> list[Section]:
+def result_section(snapshot: Snapshot) -> list[PageSection]:
     """Return the newest results, the findings of each in one line."""
     rows = [
         Text.assemble(
@@ -125,10 +125,10 @@ def result_section(snapshot: Snapshot) -> list[Section]:
         )
         for result in snapshot.results
     ]
-    return [Section(Text("results"), rows, rank=10)] if rows else []
+    return [PageSection(Text("results"), rows, rank=10)] if rows else []
 
 
-def voice_section(snapshot: Snapshot) -> list[Section]:
+def voice_section(snapshot: Snapshot) -> list[PageSection]:
     """Return what was heard last, and what became of it."""
     voice = snapshot.voice
     heard = f'"{voice.transcript}"' if voice.transcript else ""
@@ -144,7 +144,7 @@ def voice_section(snapshot: Snapshot) -> list[Section]:
         )
         if text
     ]
-    return [Section(Text("voice"), rows, rank=8)] if rows else []
+    return [PageSection(Text("voice"), rows, rank=8)] if rows else []
 
 
 def _percentiles(
