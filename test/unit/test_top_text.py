@@ -206,7 +206,7 @@ def test_the_share_of_a_stage() -> None:
 
 def test_trends_are_means_of_buckets() -> None:
     history = History()
-    assert read_trends(history, "/ai/decode") == Trends()
+    assert read_trends(history, ENDS) == Trends()
     begin_s = NOON_S // BUCKET_S * BUCKET_S
     platform = FULL.platform
     assert platform is not None
@@ -214,9 +214,9 @@ def test_trends_are_means_of_buckets() -> None:
         gpu = None if second < 5 else 0.5
         row = dataclasses.replace(platform, cpu_share=second / 10, gpu_share=gpu)
         history.append(dataclasses.replace(FULL, at_s=begin_s + second, platform=row))
-    trends = read_trends(history, "/ai/decode")
+    trends = read_trends(history, ENDS)
     assert trends.cpu[-2:] == pytest.approx((0.2, 0.55))
     assert math.isnan(trends.cpu[-3])
     assert math.isnan(trends.gpu[-2]) and trends.gpu[-1] == 0.5
-    assert trends.latency[-1] == pytest.approx(26.2)
-    assert read_trends(history, "/ai/other").latency == ()
+    assert trends.latency["/ai/decode"][-1] == pytest.approx(26.2)
+    assert read_trends(history, ()).latency == {}

@@ -28,8 +28,10 @@ def end_section(snapshot: Snapshot, trends: Trends, width: int) -> list[PageSect
         return []
     rates = {(stage.stage, stage.node): stage.rate_hz for stage in snapshot.stages}
     late = "late" if snapshot.deadline_ms is None else f"over {snapshot.deadline_ms:g} ms"
-    # The trend is that of the first end.
-    trend = Text(sparkline(trends.latency, _TREND_WIDTH, low=0.0), "cyan")
+    lines = [
+        Text(sparkline(trends.latency.get(end.node, ()), _TREND_WIDTH, low=0.0), "cyan")
+        for end in ends
+    ]
     heading, rows = make_columns(
         [
             TextColumn("end to end, ms", stage_names(ends), is_number=False, min_width=14),
@@ -38,7 +40,7 @@ def end_section(snapshot: Snapshot, trends: Trends, width: int) -> list[PageSect
             TextColumn("max", [milliseconds(end.recent.max) for end in ends], 3),
             TextColumn(late, [_misses(end, snapshot.deadline_ms) for end in ends], 1),
             TextColumn("frames", [count(end.count) for end in ends], 4),
-            TextColumn("p50, 100 s", [trend, *[""] * (len(ends) - 1)], 2, is_number=False),
+            TextColumn("p50, 100 s", lines, 2, is_number=False),
         ],
         width,
     )
@@ -133,7 +135,7 @@ def voice_section(snapshot: Snapshot) -> list[PageSection]:
     voice = snapshot.voice
     heard = f'"{voice.transcript}"' if voice.transcript else ""
     rows = [
-        Text.assemble((f"{name:<7}", "dim"), (text, style))
+        Text.assemble((f"{name:<8}", "dim"), (text, style))
         for name, text, style in (
             ("heard" if voice.is_final else "hearing", heard, "bold"),
             ("intent", ", then ".join(voice.intents), ""),
