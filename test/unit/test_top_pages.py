@@ -189,6 +189,7 @@ def test_wide_characters_do_not_break_the_columns() -> None:
 def test_silent_stages_and_old_decisions_are_told() -> None:
     text = "\n".join(show(VIEW, TopPlace(1), 120, 60)[0])
     assert "silent for 7 s" in text
+    assert "  clock faults 4\n" in "\n".join(map(str.rstrip, text.splitlines()))
     assert "preprocess: clock faults stamp_in_past 4" in text
     log = "\n".join(show(VIEW, TopPlace(3), 120, 60)[0])
     assert "12:03:10 engine" in log

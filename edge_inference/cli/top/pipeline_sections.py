@@ -176,4 +176,6 @@ def _stage_rate(stage: StageRow) -> Text:
 
 def _remark(stage: StageRow) -> Text:
     silent = f"silent for {stage.silent_s:.0f} s" if stage.silent_s > _SILENT_S else ""
-    return Text("; ".join(filter(None, (silent, counts(stage.drops)))), "yellow")
+    faults = sum(stage.clock_faults.values())
+    clock = f"clock faults {faults}" if faults else ""
+    return Text("; ".join(filter(None, (silent, counts(stage.drops), clock))), "yellow")

@@ -23,8 +23,9 @@ _SERIES = ("cpu_share", "gpu_share", "memory_share", "hottest_c", "power_w")
 class Trends:
     """Means over 5 s each, the newest last; NaN is unknown, empty where there are none.
 
-    ``latency`` is p50 from end to end in milliseconds, by the node of the end; ``cpu``, ``gpu`` and ``memory`` are shares,
-    ``temperature`` is that of the hottest control zone in °C, ``power`` that of the board in W.
+    ``latency`` is p50 from end to end in milliseconds, by the node of the end. ``cpu``, ``gpu`` and
+    ``memory`` are shares, ``temperature`` is that of the hottest control zone in °C, ``power`` that
+    of the board in W.
     """
 
     latency: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
