@@ -23,6 +23,7 @@ from edge_inference.cli.commands import (
     platform,
     profile,
     quantize,
+    recording,
     speech,
     validate,
 )
@@ -42,6 +43,7 @@ _COMMANDS = (
     diagnose,
     benchmark,
     validate,
+    recording,
     platform,
     doctor,
     extensions,
