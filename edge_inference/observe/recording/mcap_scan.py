@@ -57,7 +57,7 @@ class McapScan:
     def messages(self) -> Iterator[tuple[McapChannel, McapMessage]]:
         """Yield every whole message with its channel, in the order of the file.
 
-        Raises ConfigError where a chunk's compression is unknown, or its package is missing.
+        Raises ConfigError where the package for a chunk's compression is missing.
         """
         try:
             with open_regular_file(self.file, ANY_SIZE) as stream:
@@ -135,31 +135,27 @@ class McapScan:
 
 def _decompress(chunk: McapChunk, file: Path) -> bytes:
     """Return the records of a chunk; raises InputError where they are damaged."""
-    if not chunk.compression:
-        return chunk.data
-    module = _import_compression(chunk.compression, file)
-    try:
-        if chunk.compression == "lz4":
+    data = chunk.data
+    if chunk.compression:
+        if chunk.compression not in _MODULES:
+            raise InputError(f"chunk: no known compression: {chunk.compression!r:.40}")
+        module = _import_module(_MODULES[chunk.compression], file)
+        try:
             # Not more than the chunk claims, whatever its data expands to.
-            data = module.LZ4FrameDecompressor().decompress(chunk.data, max_length=chunk.size)
-        else:
-            data = module.ZstdDecompressor().stream_reader(chunk.data).read(chunk.size)
-    except Exception as error:  # each package has errors of its own
-        raise InputError(f"chunk: cannot be decompressed: {error}") from error
+            if chunk.compression == "lz4":
+                data = module.LZ4FrameDecompressor().decompress(data, max_length=chunk.size)
+            else:
+                data = module.ZstdDecompressor().stream_reader(data).read(chunk.size)
+        except Exception as error:  # each package has errors of its own
+            raise InputError(f"chunk: cannot be decompressed: {error}") from error
     if len(data) != chunk.size:
         raise InputError(f"chunk: expected {chunk.size} bytes, got {len(data)}")
     return bytes(data)
 
 
-def _import_compression(name: str, file: Path) -> Any:
-    if name not in _MODULES:
-        raise ConfigError(
-            f"{file}: expected chunks without compression or with {' or '.join(_MODULES)}, got "
-            f"{name!r:.40}"
-        )
-    module = _MODULES[name]
-    package = module.partition(".")[0]
+def _import_module(name: str, file: Path) -> Any:
+    package = name.partition(".")[0]
     try:
-        return importlib.import_module(module)
+        return importlib.import_module(name)
     except ImportError as error:
         raise ConfigError(f"{file}: {explain_import(package, package, error)}") from error
