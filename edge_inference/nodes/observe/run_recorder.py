@@ -75,10 +75,14 @@ class RunRecorder(Node):
         self._with_images = with_images
         find_schema = partial(self._find_schema, DiagnosticArray)
         add = self._add_topic(_DIAGNOSTICS, find_schema, bytes, _MAX_WAITING_DIAGNOSTICS)
-        callback = RawCallback(
-            lambda data, info: add(data) if len(data) <= _MAX_DIAGNOSTICS_BYTES else None
+
+        def receive(data: bytes, info: Any) -> None:
+            if len(data) <= _MAX_DIAGNOSTICS_BYTES:
+                add(data)
+
+        self.create_subscription(
+            DiagnosticArray, _DIAGNOSTICS, RawCallback(receive), _EVERY_MESSAGE, raw=True
         )
-        self.create_subscription(DiagnosticArray, _DIAGNOSTICS, callback, _EVERY_MESSAGE, raw=True)
         self._bus.on_publisher.append(self._add_publisher)
 
     def subscribe_to_images(
