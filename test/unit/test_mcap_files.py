@@ -72,7 +72,7 @@ def test_the_library_finds_a_moment_by_the_index(tmp_path: Path) -> None:
     write(file, 5)
     with file.open("rb") as stream:
         reader = importlib.import_module("mcap.reader").SeekingReader(stream)
-        found = list(reader.iter_messages([TOPICS[2]], start_time=1030, end_time=1040))
+        found = list(reader.iter_messages([TOPICS[2]], starting_at=1030, ending_before=1040))
     assert [m.log_time for _, _, m in found] == [1032, 1035, 1038]
 
 
