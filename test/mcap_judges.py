@@ -1,9 +1,12 @@
-"""Reads recordings as others do: with the mcap library, and by the definitions in the file."""
+"""Reads recordings as others do, with the mcap library and by the definitions in the file."""
 
 from __future__ import annotations
 
+import errno
 import importlib
 import importlib.util
+import io
+import os
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +37,15 @@ def read_summary(file: Path) -> Any:
     """Return the library's summary of a file."""
     with file.open("rb") as stream:
         return importlib.import_module("mcap.reader").SeekingReader(stream).get_summary()
+
+
+class SmallDisk(io.BytesIO):
+    """A stream that has room for the head of a file, and not for much more."""
+
+    def write(self, data: Any) -> int:
+        if self.tell() + len(data) > 100:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return super().write(data)
 
 
 class RosDecoder:

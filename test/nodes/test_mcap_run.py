@@ -26,7 +26,7 @@ from edge_inference.observe.recording import mcap_recorder
 from edge_inference.observe.recording.mcap_recorder import McapRecorder
 from edge_inference.observe.recording.mcap_recovery import read_contents
 from edge_inference.observe.recording.ros_schemas import RosDefinitions
-from mcap_judges import RosDecoder, needs_mcap, read_by_index
+from mcap_judges import RosDecoder, SmallDisk, needs_mcap, read_by_index
 from perception_rig import ASTRONAUT, Pipeline
 from rig import Outside, Rig, as_base64, wait_for
 from voice_rig import PERSON, models_or_skip
@@ -167,8 +167,7 @@ def test_after_the_end_nothing_is_tapped(rig: Rig, recording: Recording) -> None
 def test_a_full_disk_stops_the_recording_and_not_the_pipeline(
     rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    full = Path("/dev/full").open("wb")  # noqa: SIM115 - the recorder closes it
-    monkeypatch.setattr(mcap_recorder, "create_file", lambda file: full)
+    monkeypatch.setattr(mcap_recorder, "create_file", lambda file: SmallDisk())
     recording = Recording(rig, tmp_path / "run.mcap")
     pipeline = Pipeline(rig)
     pipeline.next(pipeline.detections)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ from edge_inference.observe.recording import mcap_recorder
 from edge_inference.observe.recording.mcap_recorder import McapRecorder
 from edge_inference.observe.recording.mcap_recovery import read_contents
 from edge_inference.observe.recording.ros_schemas import RosSchema
-from mcap_judges import needs_mcap, read_by_index
+from mcap_judges import SmallDisk, needs_mcap, read_by_index
 
 DEADLINE_S = 60.0
 TEXT = RosSchema("std_msgs/msg/String", "string data")
@@ -148,7 +149,7 @@ def test_an_object_without_a_message_is_said_once(
 def test_a_full_disk_ends_the_recording_and_nothing_else(
     file: Path, problems: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mcap_recorder, "create_file", lambda _: Path("/dev/full").open("wb"))  # noqa: SIM115
+    monkeypatch.setattr(mcap_recorder, "create_file", lambda file: SmallDisk())
     recorder = McapRecorder(file, problems.append)
     add = recorder.add_topic("/a", lambda: TEXT, to_bytes)
     add(Item("x"))
@@ -160,6 +161,19 @@ def test_a_full_disk_ends_the_recording_and_nothing_else(
     assert "recording recover" in problem
     assert summary.problem in problem
     assert "it ended early: " in str(summary)
+
+
+def test_a_disk_that_is_full_already_is_said_at_once(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file.touch()
+    full = Path("/dev/full").open("wb")  # noqa: SIM115 - the recorder has it
+    monkeypatch.setattr(mcap_recorder, "create_file", lambda file: full)
+    with pytest.raises(ConfigError, match="No space left on device; free space"):
+        McapRecorder(file, print)
+    assert not file.exists()
+    with suppress(OSError):
+        full.close()
 
 
 def test_a_file_that_exists_stays(file: Path) -> None:

@@ -88,7 +88,7 @@ def test_a_damaged_chunk_is_left_out_and_counted(tmp_path: Path) -> None:
     file = tmp_path / "run.mcap"
     ends = write_small(file)
     data = bytearray(file.read_bytes())
-    data[ends[1][0] - 3] ^= 0xFF
+    data[ends[1][0] - 20] ^= 0xFF
     file.write_bytes(data)
     contents = recover(file, tmp_path / "fixed.mcap")
     assert (contents.damaged, contents.is_finished) == (1, True)

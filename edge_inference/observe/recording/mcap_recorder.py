@@ -15,7 +15,7 @@ from typing import Any
 from edge_inference.core.disk import create_file, describe_write_error
 from edge_inference.core.runtime.capture_stamps import stamp_fault
 from edge_inference.core.runtime.worker import Worker, format_error
-from edge_inference.errors import EdgeInferenceError
+from edge_inference.errors import ConfigError, EdgeInferenceError
 from edge_inference.observe.recording.mcap_writer import McapWriter
 from edge_inference.observe.recording.ros_schemas import (
     MESSAGE_ENCODING,
@@ -88,7 +88,13 @@ class McapRecorder:
         self._flushed_s = time.monotonic()
         self._schema_ids: dict[str, int] = {}
         self._stream = create_file(file)
-        self._writer = McapWriter(self._stream, _PROFILE)
+        try:
+            self._writer = McapWriter(self._stream, _PROFILE)
+        except OSError as error:
+            file.unlink(missing_ok=True)
+            raise ConfigError(
+                f"{file}: cannot be written ({describe_write_error(error)})"
+            ) from error
         self._worker = Worker("recorder", self._work, self._fail)
 
     def add_topic(

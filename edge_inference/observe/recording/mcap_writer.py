@@ -53,6 +53,7 @@ class McapWriter:
         self._times: list[tuple[int, int]] = []
         self._write(MAGIC)
         self._write(pack_record(RecordKind.HEADER, pack_text(profile) + pack_text(_LIBRARY)))
+        stream.flush()
 
     def add_schema(self, name: str, encoding: str, data: bytes) -> int:
         """Write the definition of a message type; returns its id."""
