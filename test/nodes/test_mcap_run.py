@@ -16,7 +16,6 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from ament_index_python.packages import get_package_share_directory
 
 from all_adapters import make_adapters
 from edge_inference.core.disk import create_file
@@ -25,7 +24,7 @@ from edge_inference.nodes.observe.run_recorder import RunRecorder
 from edge_inference.observe.recording import mcap_recorder
 from edge_inference.observe.recording.mcap_recorder import McapRecorder
 from edge_inference.observe.recording.mcap_recovery import read_contents
-from edge_inference.observe.recording.ros_schemas import RosDefinitions
+from edge_inference.observe.recording.ros_schemas import RosDefinitions, installed_prefixes
 from mcap_judges import RosDecoder, SmallDisk, needs_mcap, read_by_index
 from perception_rig import ASTRONAUT, Pipeline
 from rig import Outside, Rig, as_base64, wait_for
@@ -192,7 +191,7 @@ def test_images_of_another_process(rig: Rig, outside: Outside, recording: Record
 
 def test_every_adapter_has_a_definition_that_others_understand() -> None:
     typesys = importlib.import_module("rosbags.typesys")
-    definitions = RosDefinitions(get_package_share_directory)
+    definitions = RosDefinitions(installed_prefixes())
     adapters = make_adapters()
     assert len(adapters) > 20
     for adapter in adapters:

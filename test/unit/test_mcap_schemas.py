@@ -18,10 +18,12 @@ from edge_inference.observe.recording.foxglove_annotations import (
 from edge_inference.observe.recording.ros_schemas import SEPARATOR, RosDefinitions, used_types
 from mcap_judges import RosDecoder
 
+OUTER, INNER = "a/share/one/msg/Outer.msg", "a/share/one/msg/Inner.msg"
+LEAF = "b/share/two/msg/Leaf.msg"
 FILES = {
-    "one/msg/Outer.msg": "Inner[] inner\ntwo/Leaf[3] leaves # two/Other\nstring<=8 name\n",
-    "one/msg/Inner.msg": "# three/None\ntwo/Leaf leaf\n\nuint64[<=2] numbers",
-    "two/msg/Leaf.msg": "float64 value\nstring text 'one/Inner inside'\n",
+    OUTER: "Inner[] inner\ntwo/Leaf[3] leaves # two/Other\nstring<=8 name\n",
+    INNER: "# three/None\ntwo/Leaf leaf\n\nuint64[<=2] numbers",
+    LEAF: "float64 value\nstring text 'one/Inner inside'\n",
 }
 
 
@@ -31,13 +33,7 @@ def definitions(tmp_path: Path) -> RosDefinitions:
         file = tmp_path / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
-
-    def find_share(package: str) -> str:
-        if package not in ("one", "two"):
-            raise LookupError(f"package {package} not found")
-        return str(tmp_path / package)
-
-    return RosDefinitions(find_share)
+    return RosDefinitions([str(tmp_path / "none"), str(tmp_path / "a"), str(tmp_path / "b")])
 
 
 def test_a_definition_comes_with_all_that_it_uses(definitions: RosDefinitions) -> None:
@@ -45,21 +41,25 @@ def test_a_definition_comes_with_all_that_it_uses(definitions: RosDefinitions) -
     assert SEPARATOR == "=" * 80
     assert schema.name == "one/msg/Outer"
     assert schema.text == (
-        f"{FILES['one/msg/Outer.msg']}\n{SEPARATOR}\nMSG: one/Inner\n"
-        f"{FILES['one/msg/Inner.msg']}\n{SEPARATOR}\nMSG: two/Leaf\n{FILES['two/msg/Leaf.msg']}"
+        f"{FILES[OUTER]}\n{SEPARATOR}\nMSG: one/Inner\n"
+        f"{FILES[INNER]}\n{SEPARATOR}\nMSG: two/Leaf\n{FILES[LEAF]}"
     )
 
 
 def test_a_definition_that_is_missing_is_named(definitions: RosDefinitions, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="message type two/Nothing: expected its definition"):
+    with pytest.raises(
+        InputError, match=r"type two/Nothing: expected share/two/msg/Nothing\.msg in one of"
+    ):
         definitions.find("two/msg/Nothing")
-    (tmp_path / "one/msg/Inner.msg").write_text("three/Far far")
-    with pytest.raises(InputError, match=r"three/Far: .*package three not found"):
+    (tmp_path / INNER).write_text("three/Far far")
+    with pytest.raises(
+        InputError, match=r"message type three/Far: expected .*; source the workspace"
+    ):
         definitions.find("one/msg/Outer")
 
 
 def test_a_type_that_uses_itself_ends(definitions: RosDefinitions, tmp_path: Path) -> None:
-    (tmp_path / "two/msg/Leaf.msg").write_text("Leaf[] leaves\none/Outer outer")
+    (tmp_path / LEAF).write_text("Leaf[] leaves\none/Outer outer")
     assert definitions.find("two/msg/Leaf").text.count("MSG: ") == 2
 
 

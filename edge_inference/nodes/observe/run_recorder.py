@@ -6,7 +6,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from ament_index_python.packages import get_package_share_directory
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
@@ -33,7 +32,11 @@ from edge_inference.observe.recording.foxglove_annotations import (
     pack_annotations,
 )
 from edge_inference.observe.recording.mcap_recorder import MAX_WAITING, McapRecorder
-from edge_inference.observe.recording.ros_schemas import RosDefinitions, RosSchema
+from edge_inference.observe.recording.ros_schemas import (
+    RosDefinitions,
+    RosSchema,
+    installed_prefixes,
+)
 
 #: What is never recorded: tensors, because they are large, and sound, because people speak.
 _LEFT_OUT = (
@@ -58,7 +61,7 @@ class RunRecorder(Node):
     def __init__(self, **node_arguments: Any) -> None:
         super().__init__("_run_recorder", **node_arguments)
         self._bus = Bus.of(self.context)
-        self._definitions = RosDefinitions(get_package_share_directory)
+        self._definitions = RosDefinitions(installed_prefixes())
         self._compressed = CompressedImageAdapter()
         self._topics: set[str] = set()
         self._untap: list[Callable[[], None]] = []

@@ -6,12 +6,14 @@ name.
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Callable
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_inference.core.bounded_file import read_bytes
+from edge_inference.core.bounded_file import is_regular_file, read_bytes
 from edge_inference.errors import InputError
 
 #: How MCAP calls this form of definitions, and the encoding of their messages.
@@ -32,17 +34,16 @@ class RosSchema:
 
 
 class RosDefinitions:
-    """Reads definitions from the share folders of packages.
+    """Reads definitions from the packages that are installed under some prefixes."""
 
-    ``find_share`` returns the folder of a package; it may raise LookupError. The parts of a type's
-    name are package, ``msg`` and name.
-    """
-
-    def __init__(self, find_share: Callable[[str], str]) -> None:
-        self._find_share = find_share
+    def __init__(self, prefixes: Sequence[str]) -> None:
+        self._prefixes = prefixes
 
     def find(self, name: str) -> RosSchema:
-        """Return the definition of a type with all that it uses; raises InputError without one."""
+        """Return the definition of a type, such as std_msgs/msg/Header, with all that it uses.
+
+        Raises InputError where it, or one of those, is not installed.
+        """
         package, _, type_name = name.split("/")
         texts: dict[str, str] = {}
         self._collect(f"{package}/{type_name}", texts)
@@ -55,16 +56,29 @@ class RosDefinitions:
         if name in texts:
             return
         package, _, type_name = name.partition("/")
-        try:
-            file = Path(self._find_share(package)) / "msg" / f"{type_name}.msg"
-            texts[name] = read_bytes(file, _MAX_BYTES).decode("utf-8", errors="replace")
-        except (LookupError, OSError) as error:
+        place = Path("share") / package / "msg" / f"{type_name}.msg"
+        files = [prefix / place for prefix in map(Path, self._prefixes)]
+        file = next(filter(is_regular_file, files), None)
+        if file is None:
             raise InputError(
-                f"message type {name}: expected its definition in the share folder of its package, "
-                f"got none ({error}); source the workspace that has it"
-            ) from error
+                f"message type {name}: expected {place} in one of {', '.join(self._prefixes)}; "
+                "source the workspace that has it"
+            )
+        texts[name] = _read_definition(file)
         for used in used_types(texts[name]):
             self._collect(used if "/" in used else f"{package}/{used}", texts)
+
+
+def installed_prefixes() -> list[str]:
+    """Return where ROS 2 is installed: the sourced prefixes, then that of wheels."""
+    return [*filter(None, os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep)), sys.prefix]
+
+
+def _read_definition(file: Path) -> str:
+    try:
+        return read_bytes(file, _MAX_BYTES).decode("utf-8", errors="replace")
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read: {error.strerror}") from error
 
 
 def used_types(definition: str) -> list[str]:
