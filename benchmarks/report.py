@@ -12,10 +12,7 @@ A benchmark measures both sides in one run and ends in::
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
-import os
-import platform
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-_LIBRARIES = ("numpy", "cv2", "onnxruntime", "tensorrt")
+from edge_inference.observe.benchmark.benchmark_environment import describe_environment
 
 
 class Samples:
@@ -124,7 +121,7 @@ class Report:
         self.name = name
         self.arguments = parser.parse_args(argv)
         self.quick: bool = self.arguments.quick
-        self.environment = environment()
+        self.environment = describe_environment(())
         self._figures: dict[str, Any] = {}
         self._claims: list[Claim] = []
         print(f"benchmark {name}{' (quick)' if self.quick else ''}")
@@ -178,36 +175,3 @@ class Report:
             "claims": [{**asdict(claim), "holds": claim.holds} for claim in self._claims],
         }
         path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-
-
-def environment() -> dict[str, str]:
-    """Describe the machine and the installed libraries."""
-    found = {
-        "cpu": _cpu_model() or platform.machine(),
-        "cores": str(_usable_cores()),
-        "system": platform.platform(),
-        "python": platform.python_version(),
-    }
-    for library in _LIBRARIES:
-        try:
-            found[library] = str(importlib.import_module(library).__version__)
-        except ImportError:
-            continue
-    return found
-
-
-def _usable_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _cpu_model() -> str | None:
-    path = Path("/proc/cpuinfo")
-    if not path.exists():
-        return None
-    for line in path.read_text(encoding="utf-8").splitlines():
-        key, _, value = line.partition(":")
-        if key.strip() in ("model name", "Model"):
-            return value.strip()
-    return None

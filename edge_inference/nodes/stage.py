@@ -16,7 +16,7 @@ from edge_inference.core.runtime.capture_stamps import (
     explain_fault,
     stamp_fault,
 )
-from edge_inference.core.runtime.latency import StageTiming
+from edge_inference.core.runtime.latency import MEASURED_PUBLISHING_NS, StageTiming
 from edge_inference.core.runtime.mailbox import Mailbox
 from edge_inference.core.runtime.nvtx_range import stage_range
 from edge_inference.core.runtime.thread_schedule import ThreadSchedule
@@ -195,9 +195,12 @@ class Stage(Component, Generic[Input]):
         after = times.read()
         now_ns, device_ms = self.clock_at_ns(after.at_ns), self.device_ms
         self.emit(output)
-        published_ns = time.monotonic_ns()
+        published_ns, queued_ms = time.monotonic_ns(), None
+        if published_ns - after.at_ns > MEASURED_PUBLISHING_NS:
+            queued_ms = times.run_queue_ms_since(after)
         self.health.count_processed()
-        self._timings.publish(self._timing(entry, before, after, published_ns, now_ns, device_ms))
+        published = published_ns, queued_ms
+        self._timings.publish(self._timing(entry, before, after, published, now_ns, device_ms))
 
     def _apply_changes(self) -> None:
         new = self.parameters.current
@@ -280,33 +283,41 @@ class Stage(Component, Generic[Input]):
         entry: _Entry[Input],
         before: ThreadUse,
         after: ThreadUse,
-        published_ns: int,
+        published: tuple[int, float | None],
         now_ns: int,
         device_ms: float | None,
     ) -> StageTiming:
-        """Return the record of a processed item; ``now_ns`` is the node's clock at its end."""
-        stamp_ns, fault = self._stamp_ns(entry), entry.clock_fault
+        """Return the record of a processed item.
+
+        ``published`` is the end of publishing, and the milliseconds on a run queue until then;
+        ``now_ns`` is the node's clock at the end of processing.
+        """
+        published_ns, queued_ms = published
+        stamp_ns, reception = self._stamp_ns(entry), entry.reception
         # The clock may have stepped during processing.
-        fault = fault or stamp_fault(stamp_ns, now_ns)
+        clock_fault = entry.clock_fault or stamp_fault(stamp_ns, now_ns)
+        # In the order of the fields: with their names it takes three times as long.
         return StageTiming(
-            stage=self.default_name,
-            node=self._full_name,
-            queue_ms=(before.at_ns - entry.arrived_ns) / 1e6,
-            process_ms=(after.at_ns - before.at_ns) / 1e6,
-            age_ms=None if fault else max(0, now_ns - stamp_ns) / 1e6,
-            model=self.model_name(),
-            stamp_ns=stamp_ns,
-            frame_id=entry.item.frame_id,  # type: ignore[attr-defined]
-            ended_ns=after.at_ns,
-            clock_id=clock_id(),
-            publish_ms=(published_ns - after.at_ns) / 1e6,
-            receive_ms=entry.reception.receive_ms,
-            lost=entry.reception.lost,
-            device_ms=device_ms,
-            cpu_ms=(after.cpu_ns - before.cpu_ns) / 1e6,
-            run_queue_ms=after.run_queue_ms_since(before),
-            page_faults=after.page_faults - before.page_faults,
-            clock_fault=fault,
+            self.default_name,
+            self._full_name,
+            (before.at_ns - entry.arrived_ns) / 1e6,  # queue
+            (after.at_ns - before.at_ns) / 1e6,  # process
+            None if clock_fault else max(0, now_ns - stamp_ns) / 1e6,  # age
+            "",  # dropped
+            self.model_name(),
+            stamp_ns,
+            entry.item.frame_id,  # type: ignore[attr-defined]
+            after.at_ns,
+            clock_id(),
+            (published_ns - after.at_ns) / 1e6,  # publish
+            reception.receive_ms,
+            reception.lost,
+            device_ms,
+            (after.cpu_ns - before.cpu_ns) / 1e6,
+            after.run_queue_ms_since(before),
+            after.page_faults - before.page_faults,
+            clock_fault,
+            queued_ms,
         )
 
     def _stamp_ns(self, entry: _Entry[Input]) -> int:

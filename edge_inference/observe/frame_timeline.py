@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import NamedTuple
 
 from edge_inference.core.runtime.capture_stamps import STAMP_IN_FUTURE
@@ -72,9 +70,8 @@ class Segment(NamedTuple):
     device_ms: float | None = None
 
 
-@dataclass(frozen=True)
-class FrameTimeline:
-    """The way of one frame to the end of its last stage.
+class FrameTimeline(NamedTuple):
+    """The way of one frame to the end of its last stage; a named tuple as StageTiming.
 
     ``stages`` are in the order of the way; ``transports_ms`` are the times from the end of the
     stage before, or from capture, to the arrival at each of them, where known. ``end_to_end_ms`` is
@@ -99,7 +96,7 @@ class FrameTimeline:
         """The timing of the last stage."""
         return self.stages[-1]
 
-    @cached_property
+    @property
     def segments(self) -> tuple[Segment, ...]:
         """The parts of the way, in their order."""
         segments: list[Segment] = []
@@ -113,8 +110,9 @@ class FrameTimeline:
     @property
     def sum_ms(self) -> float | None:
         """The sum of the segments; None where one of them is unknown."""
-        known = [segment.ms for segment in self.segments if segment.ms is not None]
-        return sum(known) if len(known) == len(self.segments) else None
+        segments = self.segments
+        known = [segment.ms for segment in segments if segment.ms is not None]
+        return sum(known) if len(known) == len(segments) else None
 
 
 def join_timings(timings: Sequence[StageTiming]) -> FrameTimeline:
@@ -146,10 +144,11 @@ def join_way(stages: Sequence[StageTiming]) -> FrameTimeline:
         before = timing
     last = stages[-1]
     end_to_end_ms = None
-    if not last.dropped:
-        is_same_clock = stages[0].clock_id == last.clock_id and set(faults) <= {CLOCKS_DIFFER}
-        if last.age_ms is not None and (is_same_clock or not faults):
-            end_to_end_ms = last.age_ms + (last.publish_ms or 0.0)
+    is_same_clock = not faults or (
+        stages[0].clock_id == last.clock_id and set(faults) <= {CLOCKS_DIFFER}
+    )
+    if last.age_ms is not None and is_same_clock and not last.dropped:
+        end_to_end_ms = last.age_ms + (last.publish_ms or 0.0)
     return FrameTimeline(
         stamp_ns=last.stamp_ns,
         frame_id=last.frame_id,
@@ -163,7 +162,7 @@ def join_way(stages: Sequence[StageTiming]) -> FrameTimeline:
 
 def as_incomplete(timeline: FrameTimeline) -> FrameTimeline:
     """Return the timeline of a frame that has not reached the end of its way."""
-    return replace(timeline, end_to_end_ms=None, is_complete=False)
+    return timeline._replace(end_to_end_ms=None, is_complete=False)
 
 
 def share_clock(one: StageTiming, other: StageTiming) -> bool:

@@ -57,14 +57,15 @@ class PipelineLatency:
         with self._lock:
             for timing, way_ms in zip(timeline.stages, timeline.transports_ms, strict=True):
                 transport_ms, _ = split_transport(timing, way_ms)
-                if transport_ms is not None:
-                    place = timing.stage, timing.node
-                    durations = self._transports.get(place)
-                    if durations is None:
-                        if len(self._transports) == self.MAX_STAGES:
-                            continue
-                        durations = self._transports[place] = _Durations(self._window_ns())
-                    durations.add(transport_ms, now_ns)
+                if transport_ms is None:
+                    continue
+                place = timing.stage, timing.node
+                durations = self._transports.get(place)
+                if durations is None:
+                    if len(self._transports) == self.MAX_STAGES:
+                        continue
+                    durations = self._transports[place] = _Durations(self._window_ns())
+                durations.add(transport_ms, now_ns)
             if timeline.is_complete and not timeline.dropped:
                 self._add_end(timeline, now_ns)
 
@@ -74,7 +75,7 @@ class PipelineLatency:
         with self._lock:
             window_ns = self._window_ns()
             stages = tuple(
-                replace(stage, transport=durations.recent(window_ns, now_ns))
+                replace(stage, transport=durations.summary(window_ns, now_ns))
                 if (durations := self._transports.get((stage.stage, stage.node)))
                 else stage
                 for stage in report.stages
@@ -84,8 +85,8 @@ class PipelineLatency:
                     stage=stage,
                     node=node,
                     count=end.count,
-                    recent=end.durations.recent(window_ns, now_ns),
-                    whole=end.durations.whole.summary(),
+                    recent=end.recent.summary(window_ns, now_ns),
+                    whole=end.whole.summary(),
                     deadline_misses=end.deadline_misses,
                     clock_faults=dict(end.clock_faults),
                 )
@@ -105,7 +106,8 @@ class PipelineLatency:
             is_known = timeline.clock_fault in CLOCK_FAULTS
             end.clock_faults[timeline.clock_fault if is_known else OTHER_FAULT] += 1
         if timeline.end_to_end_ms is not None:
-            end.durations.add(timeline.end_to_end_ms, now_ns)
+            end.recent.add(timeline.end_to_end_ms, now_ns)
+            end.whole.add(timeline.end_to_end_ms)
             deadline_ms = self._log.deadline_ms
             if deadline_ms is not None and timeline.end_to_end_ms > deadline_ms:
                 end.deadline_misses += 1
@@ -116,21 +118,16 @@ class PipelineLatency:
 
 
 class _Durations:
-    """Durations in a sliding window and since the start."""
+    """Durations in a sliding window."""
 
     def __init__(self, window_ns: int | None) -> None:
-        self.whole = make_sketch()
-        make_slot = partial(make_sketch, RING_VALUES // SLOTS)
+        make_slot = partial(make_sketch, RING_VALUES if window_ns is None else RING_VALUES // SLOTS)
         self._slots: SlidingWindow[QuantileSketch] = SlidingWindow(make_slot, window_ns)
 
     def add(self, ms: float, now_ns: int) -> None:
-        self.whole.add(ms)
-        if self._slots.window_ns is not None:
-            self._slots.current(now_ns).add(ms)
+        self._slots.current(now_ns).add(ms)
 
-    def recent(self, window_ns: int | None, now_ns: int) -> Percentiles:
-        if window_ns is None:
-            return self.whole.summary()
+    def summary(self, window_ns: int | None, now_ns: int) -> Percentiles:
         self._slots.window_ns = window_ns
         merged = make_sketch()
         for slot in self._slots.slots(now_ns):
@@ -139,8 +136,11 @@ class _Durations:
 
 
 class _End:
+    """The frames that have ended at one place; ``whole`` has the durations since the start."""
+
     def __init__(self, window_ns: int | None) -> None:
         self.count = 0
         self.deadline_misses = 0
         self.clock_faults: Counter[str] = Counter()
-        self.durations = _Durations(window_ns)
+        self.recent = _Durations(window_ns)
+        self.whole = make_sketch()

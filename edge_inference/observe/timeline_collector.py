@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from edge_inference.core.runtime.latency import StageTiming
 from edge_inference.observe.frame_timeline import (
@@ -31,10 +31,21 @@ _Key = tuple[str, str, int]
 
 
 @dataclass(eq=False, slots=True)
+class _Frame:
+    """The timings with one stamp, and how many of them are in no timeline yet."""
+
+    key: _Key
+    entries: list[_Entry] = field(default_factory=list)
+    unreported: int = 0
+
+
+@dataclass(eq=False, slots=True)
 class _Entry:
     timing: StageTiming
-    key: _Key
+    frame: _Frame
     due_ns: int
+    #: Whether the frame has gone no further than this.
+    is_end: bool
     is_reported: bool = False
     is_forgotten: bool = False
     #: The stage before, in the timeline that was reported.
@@ -60,7 +71,7 @@ class TimelineCollector:
         self._deadline_ns = round(deadline_s * 1e9)
         self._lock = threading.Lock()
         self._order: deque[_Entry] = deque()
-        self._frames: dict[_Key, list[_Entry]] = {}
+        self._frames: dict[_Key, _Frame] = {}
         #: Timings with impossible times, which are ignored.
         self.refused = 0
 
@@ -72,12 +83,16 @@ class TimelineCollector:
                 self.refused += 1
                 return []
             found = self._take_overdue(now_ns)
-            entry = _Entry(timing, key, now_ns + self._deadline_ns)
-            entries = self._frames.setdefault(key, [])
+            frame = self._frames.get(key)
+            if frame is None:
+                frame = self._frames[key] = _Frame(key)
+            entry = _Entry(timing, frame, now_ns + self._deadline_ns, _is_end(timing))
+            entries = frame.entries
             entries.append(entry)
+            frame.unreported += 1
             self._order.append(entry)
             for end in entries:
-                if not end.is_reported and _is_end(end.timing):
+                if end.is_end and not end.is_reported:
                     way = _find_way(entries, end)
                     if _is_whole(way):
                         found.append(_report(way))
@@ -96,10 +111,10 @@ class TimelineCollector:
         """Return the longest way so far of a frame with this stamp; None if there is none."""
         with self._lock:
             ways = [
-                _find_way(entries, end)
-                for (_, _, each_ns), entries in self._frames.items()
+                _find_way(frame.entries, end)
+                for (_, _, each_ns), frame in self._frames.items()
                 if each_ns == stamp_ns
-                for end in entries
+                for end in frame.entries
             ]
         if not ways:
             return None
@@ -118,14 +133,15 @@ class TimelineCollector:
         while self._order and self._order[0].due_ns < now_ns:
             entry = self._order.popleft()
             ways = self._find_unreported(entry)
-            due_ns = max((way[-1].due_ns for way in ways), default=0)
+            if not ways:
+                self._remove(entry)
+                continue
+            due_ns = max(way[-1].due_ns for way in ways)
             if due_ns >= now_ns:  # the frame is still on its way
                 entry.due_ns = due_ns
                 self._order.append(entry)
-            elif ways:
-                found += self._forget(entry)
             else:
-                self._remove(entry)
+                found += self._forget(entry)
         return found
 
     def _forget(self, entry: _Entry) -> list[FrameTimeline]:
@@ -139,16 +155,17 @@ class TimelineCollector:
     def _remove(self, entry: _Entry) -> None:
         if not entry.is_forgotten:
             entry.is_forgotten = True
-            entries = self._frames[entry.key]
-            entries.remove(entry)
-            if not entries:
-                del self._frames[entry.key]
+            frame = entry.frame
+            frame.entries.remove(entry)
+            frame.unreported -= not entry.is_reported
+            if not frame.entries:
+                del self._frames[frame.key]
 
     def _find_unreported(self, entry: _Entry) -> list[list[_Entry]]:
         """Return the ways so far with this timing that were not reported, the newest first."""
-        if entry.is_forgotten:
+        if entry.is_forgotten or not entry.frame.unreported:
             return []
-        entries = self._frames[entry.key]
+        entries = entry.frame.entries
         ends = [each for each in reversed(entries) if not each.is_reported]
         return [way for end in ends if entry in (way := _find_way(entries, end))]
 
@@ -173,13 +190,13 @@ def _find_before(entries: list[_Entry], way: list[_Entry]) -> _Entry | None:
     best: _Entry | None = None
     for entry in entries:
         timing = entry.timing
-        if timing.dropped or first.node in entry.receivers or entry in way:
-            continue
         is_expected = known is not None and timing.stage in known
         # A stage of another package may be anywhere.
-        if timing.node == first.node or not (
-            is_expected or known is None or timing.stage not in STAGES_BEFORE
-        ):
+        if not is_expected and known is not None and timing.stage in STAGES_BEFORE:
+            continue
+        if timing.dropped or timing.node == first.node:
+            continue
+        if first.node in entry.receivers or entry in way:
             continue
         if not share_clock(timing, first):
             # Then only the names of the stages tell the order.
@@ -204,11 +221,12 @@ def _report(way: list[_Entry]) -> FrameTimeline:
         before.receivers += (entry.timing.node,)
         entry.before = before
     for entry in way:
+        entry.frame.unreported -= not entry.is_reported
         entry.is_reported = True
-    end = way[-1].timing
+    end = way[-1]
     timeline = join_way([entry.timing for entry in way])
     # A stage of another package may be the last one.
-    is_complete = _is_end(end) or end.stage not in STAGES_BEFORE
+    is_complete = end.is_end or end.timing.stage not in STAGES_BEFORE
     return timeline if is_complete else as_incomplete(timeline)
 
 
@@ -223,7 +241,10 @@ def _is_whole(way: list[_Entry]) -> bool:
 
 def _is_possible(timing: StageTiming) -> bool:
     """Tell whether all times are finite and not negative."""
-    for ms in (timing.queue_ms, timing.process_ms, timing.age_ms, timing.publish_ms):
-        if ms is not None and not 0.0 <= ms < _INFINITY:
-            return False
-    return True
+    process_ms, age_ms, publish_ms = timing.process_ms, timing.age_ms, timing.publish_ms
+    return (
+        0.0 <= timing.queue_ms < _INFINITY
+        and (process_ms is None or 0.0 <= process_ms < _INFINITY)
+        and (age_ms is None or 0.0 <= age_ms < _INFINITY)
+        and (publish_ms is None or 0.0 <= publish_ms < _INFINITY)
+    )

@@ -324,7 +324,16 @@ def test_numbers_survive(number: float) -> None:
 @pytest.mark.parametrize("figure", [2.5, None])
 def test_timings_survive(figure: float | None) -> None:
     sent = latency.StageTiming(
-        "decode", "/ai/decode", 0.5, figure, figure, "too_old", "m", 1_000_000_002, "camera"
+        "decode",
+        "/ai/decode",
+        0.5,
+        figure,
+        figure,
+        "too_old",
+        "m",
+        1_000_000_002,
+        "camera",
+        publish_run_queue_ms=figure,
     )
     assert through(StageTimingAdapter(), sent) == sent
 

@@ -15,8 +15,8 @@ import plugins
 from edge_inference import nodes
 from edge_inference.composition.bus import Bus, Publisher
 from edge_inference.core.images.frame import Frame
-from edge_inference.core.runtime.latency import StageTiming
-from edge_inference.core.runtime.thread_times import clock_id
+from edge_inference.core.runtime.latency import MEASURED_PUBLISHING_NS, StageTiming
+from edge_inference.core.runtime.thread_times import ThreadTimes, clock_id
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.images import ImageAdapter
 from rig import DEADLINE_S, Collected, Outside, Rig, wait_for
@@ -129,6 +129,22 @@ def test_a_slow_local_subscriber_is_time_of_publication(rig: Rig, camera: Camera
     assert timing.publish_ms >= 50
     assert timing.published_age_ms == timing.age_ms + timing.publish_ms
     assert timing.published_ns - timing.ended_ns >= 50_000_000
+
+
+def test_waiting_for_a_core_is_measured_where_publishing_takes_long(
+    rig: Rig, camera: Camera, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ThreadTimes, "run_queue_ms_since", lambda self, before: 7.5)
+    rig.load("plugins::Gate")
+    spins_s = [0.0]
+    Bus.of(rig.context).tap("/passed", lambda frame: spin(spins_s[0]))
+    timings = [camera.send(time.time_ns()) for _ in range(20)]
+    spins_s[0] = 0.05
+    timings.append(camera.send(time.time_ns()))
+    for timing in timings:
+        is_long = timing.publish_ms > MEASURED_PUBLISHING_NS / 1e6
+        assert timing.publish_run_queue_ms == (7.5 if is_long else None)
+    assert timings[-1].publish_run_queue_ms == 7.5
 
 
 def test_a_dropped_frame_has_its_end_too(rig: Rig, camera: Camera) -> None:

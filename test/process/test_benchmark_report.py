@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.report import Report, Samples, interleave
+from edge_inference.observe.benchmark.benchmark_environment import describe_environment
 
 
 def test_a_run_without_claims_succeeds(capsys: pytest.CaptureFixture[str]) -> None:
@@ -54,7 +55,7 @@ def test_the_json_file_contains_all_figures(tmp_path: Path) -> None:
     assert content["figures"]["size"] == {"value": 12.5, "unit": "MB"}
     assert content["figures"]["hop"]["p50"] == 2.0
     assert content["claims"][0]["holds"] is True
-    assert content["environment"]["python"]
+    assert content["environment"] == describe_environment(())
 
 
 def test_no_samples_are_an_error() -> None:

@@ -29,6 +29,8 @@ class Extra:
     blocked: float = 0.0
     run_queue: float = 0.0
     publish: float = 0.0
+    #: Waiting for a core while publishing.
+    publish_queue: float = 0.0
     way: float = 0.0
     receive: float = 0.0
     faults: int = 0
@@ -42,6 +44,8 @@ class Pipeline:
     """The records of a run."""
 
     timings: list[StageTiming] = field(default_factory=list)
+    #: The moment of each frame on the steady clock.
+    frames_ns: list[int] = field(default_factory=list)
 
     def run(
         self,
@@ -49,12 +53,19 @@ class Pipeline:
         frames: int = 120,
         seed: int = 1,
         period_ms: float = PERIOD_MS,
+        early_ms: Callable[[int], float] = lambda frame: 0.0,
     ) -> list[StageTiming]:
-        """Simulate; a stage that is busy keeps the newest frame only."""
+        """Simulate; a stage that is busy keeps the newest frame only.
+
+        The source gives each frame ``early_ms`` before its turn.
+        """
         noise = random.Random(seed)
-        arrivals = [(index, START_NS + round(index * period_ms * 1e6)) for index in range(frames)]
+        self.frames_ns = [
+            START_NS + ns(index * period_ms - early_ms(index)) for index in range(frames)
+        ]
+        arrivals = list(enumerate(self.frames_ns))
         for stage in STAGES:
-            arrivals = self._run_stage(stage, arrivals, fault, noise, period_ms)
+            arrivals = self._run_stage(stage, arrivals, fault, noise)
         return self.timings
 
     def _run_stage(
@@ -63,7 +74,6 @@ class Pipeline:
         arrivals: list[tuple[int, int]],
         fault: Callable[[int, str], Extra],
         noise: random.Random,
-        period_ms: float,
     ) -> list[tuple[int, int]]:
         extras = {index: fault(index, stage) for index, _ in arrivals}
         arrivals = sorted(
@@ -76,21 +86,17 @@ class Pipeline:
             started_ns = max(arrived_ns, free_ns) + 50_000
             later = arrivals[position + 1][1] if position + 1 < len(arrivals) else None
             if later is not None and later < started_ns:
-                self._record(stage, index, arrived_ns, later, later, extra, period_ms, "superseded")
+                self._record(stage, index, arrived_ns, later, later, extra, "superseded")
                 continue
             cpu = USUAL_MS[stage] * noise.uniform(0.95, 1.08) + extra.cpu
             waits = extra.run_queue + extra.blocked
             ended_ns = started_ns + ns(cpu + waits + noise.uniform(0.0, 0.05))
             if extra.dropped:
-                self._record(
-                    stage, index, arrived_ns, ended_ns, ended_ns, extra, period_ms, extra.dropped
-                )
+                self._record(stage, index, arrived_ns, ended_ns, ended_ns, extra, extra.dropped)
                 free_ns = ended_ns
                 continue
-            self._record(
-                stage, index, arrived_ns, started_ns, ended_ns, extra, period_ms, cpu_ms=cpu
-            )
-            free_ns = ended_ns + ns(extra.publish) + 30_000
+            self._record(stage, index, arrived_ns, started_ns, ended_ns, extra, cpu_ms=cpu)
+            free_ns = ended_ns + ns(extra.publish + extra.publish_queue) + 30_000
             # The next stage of the process gets the frame last.
             going_on.append((index, free_ns - 10_000))
         return going_on
@@ -103,11 +109,10 @@ class Pipeline:
         started_ns: int,
         ended_ns: int,
         extra: Extra,
-        period_ms: float,
         dropped: str = "",
         cpu_ms: float | None = None,
     ) -> None:
-        captured_ns = START_NS + round(index * period_ms * 1e6) - 1_000_000
+        captured_ns = self.frames_ns[index] - 1_000_000
         self.timings.append(
             StageTiming(
                 stage=stage,
@@ -120,12 +125,13 @@ class Pipeline:
                 frame_id="camera",
                 ended_ns=ended_ns,
                 clock_id=CLOCK_ID,
-                publish_ms=None if dropped else 0.03 + extra.publish,
+                publish_ms=None if dropped else 0.03 + extra.publish + extra.publish_queue,
                 receive_ms=extra.receive or None,
                 lost=extra.lost,
                 cpu_ms=cpu_ms,
                 run_queue_ms=None if dropped else extra.run_queue,
                 page_faults=extra.faults,
+                publish_run_queue_ms=extra.publish_queue or None,
             )
         )
 

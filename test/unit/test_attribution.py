@@ -52,16 +52,26 @@ def diagnosis(
         ("blocked", Cause.WAITING),
         ("run_queue", Cause.BUSY_CORE),
         ("publish", Cause.SLOW_SUBSCRIBER),
+        ("publish_queue", Cause.BUSY_CORE),
         ("way", Cause.TRANSPORT),
     ],
 )
 def test_each_cause_at_each_stage(stage: str, ms: float, kind: str, cause: Cause) -> None:
+    if kind == "cpu":
+        ms = max(ms, 0.7 * USUAL_MS[stage])  # see the test of a stage that is hardly slower
     found = diagnosis(at(stage, **{kind: ms})).findings
     assert [finding.cause for finding in found] == [cause]
     assert stage in found[0].subject or (kind == "publish" and found[0].nodes[0] == f"/ai/{stage}")
     # A third of the frames is late by so much; where the stage is busy then, the next frame waits.
     assert ms / 3 * 0.9 < found[0].ms < 2 * ms / 3 * 1.1
     assert found[0].frames >= FRAMES / 3
+
+
+@pytest.mark.parametrize(("share", "is_found"), [(0.16, False), (0.25, True)])
+def test_computing_varies_with_what_runs_beside_it(share: float, is_found: bool) -> None:
+    """Other programs use the caches, and the other hardware thread of the core."""
+    found = diagnosis(at("inference", cpu=3 * share * USUAL_MS["inference"])).findings
+    assert [each.cause for each in found] == [Cause.SLOW_PROCESSING] * is_found
 
 
 @pytest.mark.parametrize("seed", range(20))

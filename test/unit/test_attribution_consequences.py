@@ -116,6 +116,48 @@ def test_the_load_of_a_machine_is_one_cause() -> None:
     assert "/ai/preprocess" in found[0].evidence
 
 
+def test_a_core_that_is_busy_while_publishing_is_no_slow_subscriber() -> None:
+    """Of the 15 ms in which every second frame was published, its thread was ready in 9."""
+    timings = Pipeline().run(
+        lambda frame, stage: (
+            Extra(publish=6.0, publish_queue=9.0)
+            if stage == "preprocess" and frame % 2 == 0
+            else Extra()
+        )
+    )
+    found = {(each.cause, each.subject): each for each in findings(timings, statistics([]))}
+    assert found.keys() == {
+        (Cause.BUSY_CORE, "/ai/preprocess"),
+        (Cause.SLOW_SUBSCRIBER, "/ai/tensor"),
+    }
+    busy = found[Cause.BUSY_CORE, "/ai/preprocess"]
+    assert busy.ms == pytest.approx(9.0 / 2, rel=0.05)
+    assert "in publishing up to 9.0 ms" in busy.evidence
+    assert found[Cause.SLOW_SUBSCRIBER, "/ai/tensor"].ms == pytest.approx(6.0 / 2, rel=0.05)
+
+
+def test_a_core_that_is_always_busy_while_publishing_is_never_normal() -> None:
+    timings = Pipeline().run(lambda frame, stage: Extra(publish_queue=2.0 * (stage == "decode")))
+    found = findings(timings, statistics([]))
+    assert [(each.cause, each.subject) for each in found] == [(Cause.BUSY_CORE, "/ai/decode")]
+    assert found[0].ms == pytest.approx(2.0, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("queued_ms", "cause"), [(None, Cause.BUSY_CORE), (0.0, Cause.SLOW_SUBSCRIBER)]
+)
+def test_the_thread_that_publishes_knows_better_than_the_heartbeat(
+    queued_ms: float | None, cause: Cause
+) -> None:
+    timings = Pipeline().run(
+        lambda frame, stage: Extra(publish=12.0 * (stage == "preprocess" and frame % 2 == 0))
+    )
+    late = [each for each in timings if each.stage == "preprocess"][::2]
+    holds = [Hold(each.ended_ns + 1, 11.9, 11.9, 0.0) for each in late]
+    known = [each._replace(publish_run_queue_ms=queued_ms) for each in timings]
+    assert [each.cause for each in findings(known, statistics(holds))] == [cause]
+
+
 def test_the_load_of_another_machine_is_another_cause() -> None:
     timings = [
         each._replace(clock_id=each.clock_id + (each.stage == "decode"))

@@ -72,6 +72,39 @@ def test_a_wait_is_charged_once_and_for_no_longer_than_it_took() -> None:
     assert found.ms == pytest.approx(sum(waits) / 4, rel=0.08)
 
 
+@pytest.mark.parametrize(
+    ("stage", "late", "cause", "subject"),
+    [
+        ("preprocess", Extra(run_queue=3.0), Cause.BUSY_CORE, "/ai/preprocess"),
+        ("inference", Extra(way=3.0), Cause.TRANSPORT, "/ai/preprocess to /ai/inference"),
+    ],
+)
+@pytest.mark.parametrize("both", [True, False])
+def test_frames_that_come_in_pairs_wait_for_each_other_anyway(
+    stage: str, late: Extra, cause: Cause, subject: str, both: bool
+) -> None:
+    """The second of a pair comes 10 ms after the first one, and waits for the rest of its 15 ms.
+
+    If only the first one is late, the second one waits for longer because of that.
+    """
+
+    def fault(frame: int, name: str) -> Extra:
+        is_late = name == stage and frame % 6 in ((0, 1) if both else (0,))
+        return late if is_late else Extra()
+
+    def pairs(frame: int) -> float:
+        return 23.0 if frame % 2 else 0.0
+
+    timings, usual = Pipeline().run(fault, early_ms=pairs), Pipeline().run(early_ms=pairs)
+    found = {(each.cause, each.subject): each.ms for each in diagnosis(timings).findings}
+    waits = {(each.cause, each.subject): each.ms for each in diagnosis(usual).findings}
+    late_ms = late.run_queue + late.way
+    longer_ms = 0.0 if both else late_ms
+    assert waits.keys() == {(Cause.QUEUEING, "/ai/inference")}
+    assert found.keys() == {*waits, (cause, subject)}
+    assert found[cause, subject] == pytest.approx((late_ms * (1 + both) + longer_ms) / 6, rel=0.1)
+
+
 def test_a_stage_that_is_too_slow_is_named_without_a_fault() -> None:
     """15 ms for a frame, one each 10 ms: waiting for the stage itself."""
     result = diagnosis(Pipeline().run(period_ms=10.0))

@@ -156,7 +156,57 @@ def test_a_random_system_ends_the_search() -> None:
         state = (1103515245 * state + 12345) % 2**31
         return RateProbe(rate_hz, 0.1 if state % 2 else 0.0)
 
-    assert len(find_saturation(probe, 5.0).probes) <= 100
+    found = find_saturation(probe, 5.0)
+    assert len(found.probes) <= 60
+    assert found.rate_hz is None or found.probes[-1] == RateProbe(found.rate_hz, 0.0)
+
+
+def test_short_probes_that_are_far_too_lucky_are_not_believed_again() -> None:
+    """Short probes see no drops up to 100 Hz, long ones up to 30 Hz."""
+    lengths: list[bool] = []
+
+    def probe(rate_hz: float, confirms: bool) -> RateProbe:
+        lengths.append(confirms)
+        return RateProbe(rate_hz, 0.2 if rate_hz > (30.0 if confirms else 100.0) else 0.0)
+
+    found = find_saturation(probe, 40.0)
+    assert found.rate_hz == pytest.approx(30.0, rel=0.03)
+    assert found.rate_hz <= 30.0
+    first_long = lengths.index(True)
+    assert all(lengths[first_long:])
+    assert not any(lengths[:first_long])
+
+
+def test_what_only_short_probes_sustain_is_no_rate() -> None:
+    found = find_saturation(
+        lambda rate_hz, confirms: RateProbe(rate_hz, 0.2 if confirms else 0.0), 8.0, min_hz=2.0
+    )
+    assert (found.rate_hz, found.failed_hz) == (None, 2.0)
+    assert min(each.rate_hz for each in found.probes) == 2.0
+
+
+def test_the_least_rate_that_is_not_confirmed_is_no_rate() -> None:
+    found = find_saturation(
+        lambda rate_hz, confirms: RateProbe(rate_hz, 0.2 if confirms else 0.0),
+        2.0,
+        min_hz=2.0,
+        max_hz=2.0,
+    )
+    assert found.rate_hz is None
+    assert {each.rate_hz for each in found.probes} == {2.0}
+
+
+def test_a_rate_that_is_never_confirmed_is_no_rate() -> None:
+    seen: set[float] = set()
+
+    def probe(rate_hz: float, _: bool) -> RateProbe:
+        is_new = rate_hz not in seen
+        seen.add(rate_hz)
+        return RateProbe(rate_hz, 0.0 if is_new and rate_hz < 50.0 else 0.2)
+
+    found = find_saturation(probe, 40.0)
+    assert found.rate_hz is None
+    assert "no rate was sustained twice in 60 probes" in found.limited_by
 
 
 def test_a_cancelled_search_has_no_result() -> None:

@@ -82,12 +82,22 @@ def test_a_persistent_error_is_shown_while_it_lasts_and_logged_once() -> None:
     assert health.drop_counts() == {}
 
 
-def test_a_persistent_error_is_not_hidden_by_other_errors() -> None:
+def test_errors_of_different_kinds_do_not_hide_each_other() -> None:
     health = active()
     health.report_ongoing("publishers", "two speak", 0)
     health.count_error("bad", "this message is bad", 1 * SECOND)
-    assert look(health, 2) == (HealthLevel.ERROR, "two speak")
+    assert look(health, 2) == (HealthLevel.ERROR, "this message is bad; two speak")
     assert look(health, 6) == (HealthLevel.ERROR, "this message is bad")
+
+
+def test_a_fault_of_every_frame_does_not_hide_another_error() -> None:
+    health = active()
+    health.count_error("failed", "out of memory", 0)
+    for number in range(1, 100):
+        health.count_error("stamp_zero", f"no stamp in frame {number}", number, lost=False)
+    both = "no stamp in frame 99; out of memory"
+    assert look(health, 4) == (HealthLevel.ERROR, both)
+    assert health.status(60 * SECOND).values["last error"] == both
 
 
 def test_an_error_without_a_lost_frame_is_counted_separately() -> None:

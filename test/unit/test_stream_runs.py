@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +14,27 @@ from numpy.typing import NDArray
 
 from edge_inference.core.images.frame import Frame
 from edge_inference.core.models.model_search import find_model
-from edge_inference.core.results import Classification, Detections
-from edge_inference.errors import InputError
+from edge_inference.core.results import Classification, Detections, Segmentation
+from edge_inference.errors import InputError, SourceError
 from edge_inference.observe.streaming.offline_results import (
     OfflineResult,
     band_confidence,
     confidence_of,
     find_offline_results,
 )
+from edge_inference.observe.streaming.result_memory import ResultMemory
 from edge_inference.observe.streaming.service_replay import replay_service_times
 from edge_inference.observe.streaming.stream_recorder import StreamRecorder
 
 NAMES = ("red", "green", "blue")
+
+
+@dataclass(frozen=True)
+class SmallResult:
+    masks: tuple[NDArray[np.uint8], ...] = ()
+    model: str = ""
+    stamp_ns: int = 0
+    frame_id: str = ""
 
 
 def classification(stamp_ns: int) -> Classification:
@@ -50,6 +59,38 @@ def test_the_recorder_takes_its_own_clock_and_only_its_own_frames() -> None:
         (20, 30),
     ]
     assert recorder.foreign == 1
+
+
+def test_a_recorder_keeps_no_more_masks_than_its_memory_holds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ResultMemory, "MAX_BYTES", 3 << 20)
+    masks = [
+        Segmentation(np.zeros((1000, 1000), np.uint8), NAMES, 1.0, stamp_ns=1) for _ in range(5)
+    ]
+    recorder = StreamRecorder()
+    recorder.add_frame(frame(1))
+    for mask in masks[:3]:
+        recorder.add_result(mask)
+    assert (len(recorder.published), recorder.problem) == (3, "")
+    recorder.add_result(masks[3])
+    assert recorder.problem.startswith("3 results take 2 MiB, and another one exceeds the limit")
+    # A smaller result would still fit, but the record lacks one.
+    recorder.add_result(classification(1))
+    assert len(recorder.published) == 3
+
+
+def test_results_without_arrays_take_memory_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ResultMemory, "MAX_BYTES", 10_000)
+    memory = ResultMemory()
+    problems = [memory.find_problem(SmallResult()) for _ in range(20)]
+    assert problems[0] == ""
+    assert problems[-1] != ""
+
+
+def test_arrays_in_a_tuple_take_memory_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ResultMemory, "MAX_BYTES", 10_000)
+    assert ResultMemory().find_problem(SmallResult((np.zeros(20_000, np.uint8),)))
 
 
 @pytest.mark.parametrize(
@@ -112,3 +153,15 @@ def test_detections_come_with_the_boxes_of_the_band(tmp_path: Path) -> None:
     (found,) = find_offline_results(nanodet, infer, str(tmp_path / "a.png"), confidence=0.1)
     assert isinstance(found.result, Detections)
     assert found.result.scores.tolist() == pytest.approx([0.3, 0.2])
+
+
+def test_the_results_of_a_recording_are_bounded_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ResultMemory, "MAX_BYTES", 5_000)
+    efficientnet = find_model("efficientnet_lite0")
+    outputs = {"logits": np.zeros((1, 1000), np.float32)}
+    for number in range(10):
+        assert cv2.imwrite(str(tmp_path / f"{number}.png"), np.zeros((8, 8, 3), np.uint8))
+    with pytest.raises(SourceError, match=r"results take 0 MiB, .* use a part of the recording"):
+        find_offline_results(efficientnet, lambda inputs: outputs, str(tmp_path))

@@ -54,6 +54,11 @@ def test_the_run_queue_is_the_second_number(tmp_path: Path) -> None:
         before = times.read()
         file.write_text("2 7000000 4\n")
         after = times.read()
+        file.write_text("3 9000000 5\n")
+        assert times.run_queue_ms_since(after) == 2.0
+        assert times.run_queue_ms_since(after._replace(run_queue_ns=None)) is None
+        file.write_text("")
+        assert times.run_queue_ms_since(after) is None
     assert before.run_queue_ns == 2_500_000
     assert after.run_queue_ms_since(before) == 4.5
     unknown = after._replace(run_queue_ns=None)

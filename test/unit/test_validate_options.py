@@ -81,15 +81,18 @@ def test_names_of_no_file_of_targets(
 @pytest.mark.parametrize(
     ("scenario", "words"),
     [
+        ("pipeline: percepton", r"scenario a: unknown pipeline 'percepton': .*'perception'"),
         ("pipeline: perception\narguments: {rat: 5}", "unknown argument 'rat'; did you mean"),
         ("pipeline: platform\nsource: sample", "unknown argument 'source'"),
     ],
 )
-def test_an_argument_that_the_pipeline_does_not_have(
+def test_a_pipeline_or_an_argument_that_does_not_exist(
     scenario: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["validate", str(write(tmp_path, ONE, scenario))]) == 2
-    assert words in capsys.readouterr().err
+    errors = capsys.readouterr().err
+    assert re.search(words, errors)
+    assert errors.count("\n") == 1
 
 
 def test_a_file_without_a_scenario_for_a_running_pipeline(

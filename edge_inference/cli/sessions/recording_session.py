@@ -10,7 +10,7 @@ from edge_inference.cli.sessions.pipeline_session import PipelineSession, open_p
 from edge_inference.composition.parameter_format import format_argument
 from edge_inference.core.models.model import ModelDescription
 from edge_inference.core.results import RESULT_KINDS
-from edge_inference.errors import CancelledError, ConfigError
+from edge_inference.errors import CancelledError, ConfigError, SourceError
 from edge_inference.observe.streaming.stream_recorder import StreamRecorder
 
 _POLL_PERIOD_S = 0.1
@@ -59,7 +59,8 @@ def play_recording(
 
     A result that comes after the last frame counts for no frame, so nothing is waited for.
     ``command`` is named in errors; ``on_message`` gets the errors of the nodes. Raises ConfigError
-    where the pipeline does not start, and CancelledError soon after ``cancelled`` returns True.
+    where the pipeline does not start, SourceError where the results take too much memory, and
+    CancelledError soon after ``cancelled`` returns True.
     """
     recorder = StreamRecorder()
     try:
@@ -68,6 +69,8 @@ def play_recording(
         # Nodes are in reference cycles. Until they are freed, the next pipeline of this process
         # finds their names in the graph.
         gc.collect()
+    if recorder.problem:
+        raise SourceError(f"{playback.source}: {recorder.problem}")
     if not recorder.frame_times_ns:
         raise ConfigError(
             f"{playback.source}: the source ended without a frame; check that it can be read"
@@ -92,6 +95,8 @@ def _play(
         while not session.nodes["media_source"].finished.wait(_POLL_PERIOD_S):
             if cancelled():
                 raise CancelledError(f"{playback.source}: the playback was cancelled")
+            if recorder.problem:
+                break
         errors = {text for node in session.nodes.values() for _, text in node.health.take_errors()}
     for text in sorted(errors):
         on_message(text)

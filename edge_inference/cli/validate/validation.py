@@ -108,17 +108,16 @@ def _with_options(scenario: Scenario, options: ValidateOptions) -> Scenario:
         )
     source = options.source or scenario.source
     arguments = {**scenario.arguments, **({"source": source} if source else {})}
+    in_file = f"{options.targets}: scenario {scenario.name}"
     try:
         description = load_pipeline(pipeline)
     except ConfigError as error:
-        if options.pipeline:
-            raise UsageError(f"--pipeline {pipeline}: {error}") from error
-        description = None  # this machine may lack it; the run says so, and others are measured
+        place = f"--pipeline {pipeline}" if options.pipeline else in_file
+        raise UsageError(f"{place}: {error}") from error
     try:
-        if description is not None:
-            description.components(arguments)
+        description.components(arguments)
     except ConfigError as error:
-        raise UsageError(f"{options.targets}: scenario {scenario.name}: {error}") from error
+        raise UsageError(f"{in_file}: {error}") from error
     return dataclasses.replace(
         scenario,
         pipeline=pipeline,

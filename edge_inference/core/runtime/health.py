@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from edge_inference.core.text_line import one_line
@@ -57,8 +57,8 @@ class Health:
         self._expected = ""
         self._notes: dict[str, str] = {}
         self._replaceable: set[str] = set()
-        self._last_error = ""
-        self._last_error_ns = 0
+        #: The newest error of each reason, and when it occurred.
+        self._last_errors: dict[str, tuple[str, int]] = {}
         self._reported_ns: dict[str, int] = {}
         self._ongoing: dict[str, int] = {}
         self._pending: dict[str, str] = {}
@@ -111,8 +111,7 @@ class Health:
         message = one_line(message)
         with self._lock:
             (self._dropped if lost else self._errors)[reason] += 1
-            self._last_error = message
-            self._last_error_ns = now_ns
+            self._last_errors[reason] = message, now_ns
             self._pending[message] = reason
             if len(self._pending) > _MAX_MESSAGES:
                 del self._pending[next(iter(self._pending))]
@@ -131,7 +130,7 @@ class Health:
             ongoing = {each: at for each, at in self._ongoing.items() if now_ns - at <= _SHOWN_NS}
             is_new = message not in ongoing
             self._ongoing = {**ongoing, message: now_ns}
-            self._last_error, self._last_error_ns = message, now_ns
+            self._last_errors[reason] = message, now_ns
             if is_new:
                 self._errors[reason] += 1
                 self._pending[message] = reason
@@ -172,12 +171,9 @@ class Health:
     def _judge(self, done: int, lost: Counter[str], now_ns: int) -> tuple[HealthLevel, str]:
         if self._fault:
             return HealthLevel.ERROR, self._fault
-        # First, so that errors of single messages do not hide a persistent error.
-        ongoing = [each for each, at in self._ongoing.items() if now_ns - at <= _SHOWN_NS]
-        if ongoing:
-            return HealthLevel.ERROR, ongoing[-1]
-        if self._last_error and now_ns - self._last_error_ns <= _SHOWN_NS:
-            return HealthLevel.ERROR, self._last_error
+        shown = [each for each in self._last_errors.values() if now_ns - each[1] <= _SHOWN_NS]
+        if shown:
+            return HealthLevel.ERROR, _describe(shown)
         if not self._active:
             return HealthLevel.OK, "not active"
         if self._warning:
@@ -194,6 +190,15 @@ class Health:
         values = {**self._notes, "processed": str(self._processed)}
         values |= {f"dropped: {reason}": str(n) for reason, n in sorted(self._dropped.items())}
         values |= {f"error: {reason}": str(n) for reason, n in sorted(self._errors.items())}
-        if self._last_error:
-            values["last error"] = self._last_error
+        if self._last_errors:
+            values["last error"] = _describe(self._last_errors.values())
         return values
+
+
+def _describe(errors: Iterable[tuple[str, int]]) -> str:
+    """Return the messages of some errors, the newest first.
+
+    An error that every frame has must not hide one of another kind.
+    """
+    newest_first = sorted(errors, key=lambda each: each[1], reverse=True)
+    return one_line("; ".join(message for message, _ in newest_first))

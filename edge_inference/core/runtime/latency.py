@@ -11,6 +11,9 @@ import numpy as np
 from edge_inference.core.runtime.capture_stamps import age_ms, stamp_fault
 from edge_inference.core.runtime.thread_times import ThreadUse, clock_id
 
+#: A shorter time of publishing holds no frame up, so what it consists of is not measured.
+MEASURED_PUBLISHING_NS = 300_000
+
 
 class StageTiming(NamedTuple):
     """The times of one frame in one stage; None is unknown.
@@ -30,6 +33,9 @@ class StageTiming(NamedTuple):
     CPU time of the thread during processing, ``run_queue_ms`` the time in which it was ready to
     run and waited for a core, ``page_faults`` the number of its page faults. ``clock_fault`` says
     what is wrong with the capture stamp; the age is then unknown.
+
+    ``publish_run_queue_ms`` is the part of ``publish_ms`` in which the thread waited for a core. It
+    is not measured where publishing took no longer than ``MEASURED_PUBLISHING_NS``.
     """
 
     stage: str
@@ -51,6 +57,7 @@ class StageTiming(NamedTuple):
     run_queue_ms: float | None = None
     page_faults: int = 0
     clock_fault: str = ""
+    publish_run_queue_ms: float | None = None
 
     @property
     def started_ns(self) -> int:
@@ -60,7 +67,7 @@ class StageTiming(NamedTuple):
     @property
     def arrived_ns(self) -> int:
         """The arrival at the stage on the steady clock."""
-        return self.started_ns - round(self.queue_ms * 1e6)
+        return self.ended_ns - round((self.process_ms or 0.0) * 1e6) - round(self.queue_ms * 1e6)
 
     @property
     def published_ns(self) -> int:

@@ -16,6 +16,7 @@ from edge_inference.errors import BackendError
 #: Each library, and the packages that provide it.
 _LIBRARIES = {
     "numpy": ("numpy",),
+    "opencv": ("opencv-python-headless", "opencv-python", "opencv-contrib-python"),
     "onnxruntime": ("onnxruntime", "onnxruntime-gpu"),
     "onnx": ("onnx",),
     "tensorrt": ("tensorrt", "tensorrt-rtx", "tensorrt-cu12", "tensorrt-cu13"),

@@ -50,6 +50,7 @@ class StageTimingAdapter(Adapter[core.StageTiming]):
             run_queue_ms=from_optional(item.run_queue_ms),
             page_faults=item.page_faults,
             clock_fault=item.clock_fault,
+            publish_run_queue_ms=from_optional(item.publish_run_queue_ms),
         )
 
     def from_message(self, message: StageTiming) -> core.StageTiming:
@@ -87,6 +88,7 @@ class StageTimingAdapter(Adapter[core.StageTiming]):
             run_queue_ms=time_ms("run_queue_ms"),
             page_faults=message.page_faults,
             clock_fault=clock_fault,
+            publish_run_queue_ms=time_ms("publish_run_queue_ms"),
         )
 
 

@@ -19,6 +19,7 @@ from edge_inference.observe.attribution.observation import (
     Normal,
     StageNormal,
     blocked_ms,
+    published_ms,
 )
 from edge_inference.observe.attribution.process_holds import Held, ProcessWindow
 
@@ -89,13 +90,14 @@ class Charging:
         for step in sorted(steps, key=lambda step: bool(step.timing.dropped)):
             timing = step.timing
             way = self._way_shares(step)
+            late = _sum(self._upstream(step), way)
             own = _sum(
-                self._queue_shares(step),
+                self._queue_shares(step, sum(late.values())),
                 self._process_shares(timing),
                 self._publish_shares(timing),
             )
             self._own[id(timing)] = own
-            self._total[id(timing)] = _sum(self._upstream(step), way, own)
+            self._total[id(timing)] = _sum(late, own)
             charged.append((step, _sum(way, own)))
         return charged
 
@@ -125,13 +127,15 @@ class Charging:
         return shares
 
     def _publish_shares(self, timing: StageTiming) -> Shares:
-        if timing.publish_ms is None:
-            return {}
-        normal = self._baseline.stages.get(timing.node, StageNormal()).publish
-        excess = normal.excess_ms(timing.publish_ms)
-        if not excess:
+        took_ms = published_ms(timing)
+        if timing.publish_ms is None or took_ms is None:
             return {}
         shares: Shares = {}
+        _add(shares, Cause.BUSY_CORE, timing.node, timing.publish_ms - took_ms)
+        normal = self._baseline.stages.get(timing.node, StageNormal()).publish
+        excess = normal.excess_ms(took_ms)
+        if not excess:
+            return shares
         # A full queue of the next stage may make the publisher wait.
         for following in self._next[id(timing)]:
             begin_ns = max(timing.ended_ns, following.arrived_ns)
@@ -140,11 +144,13 @@ class Charging:
                 _add(shares, Cause.QUEUEING, following.node, wait)
                 excess -= max(0.0, wait)
         held = self._held(timing.node, timing.ended_ns, timing.published_ns)
-        rest = self._held_shares(timing.node, held, excess, shares, with_run_queue=True)
+        is_unknown = timing.publish_run_queue_ms is None
+        rest = self._held_shares(timing.node, held, excess, shares, with_run_queue=is_unknown)
         _add(shares, Cause.SLOW_SUBSCRIBER, output_topic(timing), rest)
         return shares
 
-    def _queue_shares(self, step: FrameStep) -> Shares:
+    def _queue_shares(self, step: FrameStep, late_ms: float) -> Shares:
+        """Charge the wait of a frame that arrived ``late_ms`` late."""
         timing = step.timing
         begin_ns, end_ns = timing.arrived_ns, timing.started_ns
         normal_ms = self._baseline.stages.get(timing.node, StageNormal()).queue_ms
@@ -155,7 +161,7 @@ class Charging:
         for busy in self._busy_during(timing, begin_ns, end_ns):
             overlap_ns = min(busy.end_ns, end_ns) - max(busy.begin_ns, begin_ns)
             idle_from_ns = max(idle_from_ns, min(busy.end_ns, end_ns))
-            inherent += self._charge_through(step, busy.timing, overlap_ns / 1e6, shares)
+            inherent += self._charge_through(busy.timing, late_ms, overlap_ns / 1e6, shares)
         _add(shares, Cause.QUEUEING, timing.node, inherent - normal_ms)
         if timing.dropped and timing.dropped not in _NOT_PROCESSED:
             return shares  # the rest of its time is processing
@@ -195,17 +201,20 @@ class Charging:
     # Helpers ------------------------------------------------------------------------------------
 
     def _charge_through(
-        self, step: FrameStep, before: StageTiming, overlap_ms: float, shares: Shares
+        self, before: StageTiming, late_ms: float, overlap_ms: float, shares: Shares
     ) -> float:
-        """Charge a wait behind the frame before; return the part that is the stage's usual time."""
+        """Charge a wait behind the frame before; return the part that is the stage's usual time.
+
+        The frame that waits arrived ``late_ms`` late.
+        """
         if before.node in self._overloaded:
             return overlap_ms  # without what held the frame before, it would have waited as well
         own = self._own.get(id(before), {})
         rest = overlap_ms - _add_part(shares, own, overlap_ms)
-        # The frame before may have come late, so that both came together.
+        # The frame before may have come later than this one, so that both came together.
         total = self._total.get(id(before), {})
         upstream = {key: ms - own.get(key, 0.0) for key, ms in total.items()}
-        bunched = sum(upstream.values()) - sum(self._upstream(step).values())
+        bunched = sum(upstream.values()) - late_ms
         return rest - _add_part(shares, upstream, min(rest, max(0.0, bunched)))
 
     def _add_slow(

@@ -35,6 +35,9 @@ from edge_inference.observe.attribution.remedies import find_remedy
 
 # A cause counts if it takes so much of a frame on average.
 _MIN_MEAN_MS, _MIN_SHARE = 0.5, 0.03
+#: Slower computing counts from this share of the usual CPU time of a stage: other programs that use
+#: the caches, or the other thread of a core, slow it down by less on average.
+_MIN_SLOWER_SHARE = 0.2
 #: Consequences of a busy stage, whose causes are charged with the waiting time.
 _CONSEQUENCES = {"superseded"}
 #: Not a fault.
@@ -85,12 +88,14 @@ def diagnose(observation: Observation, baseline: Baseline | None = None) -> Diag
     usual_ms = sum(normal.process.ms for normal in own.stages.values())
     limit_ms = max(_MIN_MEAN_MS, _MIN_SHARE * usual_ms)
     writer = EvidenceWriter(observation, plain, own, processes, frames, period_ms)
-    kept = {
-        key: each
-        for key, each in sums.items()
+    kept = {}
+    for (cause, subject), each in sums.items():
+        mean_ms, least_ms = each.total_ms / frames, limit_ms
+        if cause is Cause.SLOW_PROCESSING and (stage := own.stages.get(subject)) is not None:
+            least_ms = max(limit_ms, _MIN_SLOWER_SHARE * stage.cpu.ms)
         # A clock that moves makes ages wrong, however few frames were on their way.
-        if key[0] is Cause.CLOCK or each.total_ms / frames >= limit_ms
-    }
+        if cause is Cause.CLOCK or mean_ms >= least_ms:
+            kept[cause, subject] = each
     kept = _join_busy_cores(kept, {step.timing.node: step.timing.clock_id for step in plain})
     findings = [
         _finding(cause, subject, each, frames, writer) for (cause, subject), each in kept.items()

@@ -111,6 +111,9 @@ class EvidenceWriter:
             case Cause.BUSY_CORE:
                 waits = [each.run_queue_ms for each in timings if each.run_queue_ms is not None]
                 known = f"{_high(waits):.1f} ms at the 95th percentile" if waits else "not measured"
+                longest = max((each.publish_run_queue_ms or 0.0 for each in timings), default=0.0)
+                if longest:
+                    known += f", in publishing up to {longest:.1f} ms"
                 others = [node for node in charges.by_node if node != subject]
                 also = f"; so were those of {_names(others)}" if others else ""
                 return f"the worker was ready and waited for a core; in processing {known}{also}"

@@ -1,4 +1,11 @@
-"""The way of each frame through the stages: which record follows which."""
+"""The way of each frame through the stages of one machine: which record follows which.
+
+``TimelineCollector`` joins frames too, and neither can use the other. It gives each frame as soon
+as that is complete, with what it knows by then: the names of the stages, and the ages, which also
+join machines. Here the whole window is at hand, and its times tell more: which of two stages comes
+first, also of unknown ones; what a frame waited behind, also one that was dropped; and which output
+belongs to which of hundreds of frames with the same stamp, where a collector keeps 64.
+"""
 
 from __future__ import annotations
 

@@ -73,6 +73,7 @@ class StageNormal:
     #: On an accelerator.
     device: Normal = field(default_factory=Normal)
     process: Normal = field(default_factory=Normal)
+    #: Without waiting for a core.
     publish: Normal = field(default_factory=Normal)
     receive: Normal = field(default_factory=Normal)
     queue_ms: float = 0.0
@@ -99,6 +100,13 @@ def blocked_ms(timing: StageTiming) -> float:
     if timing.process_ms is None or timing.cpu_ms is None:
         return 0.0
     return max(0.0, timing.process_ms - timing.cpu_ms - (timing.run_queue_ms or 0.0))
+
+
+def published_ms(timing: StageTiming) -> float | None:
+    """Return the time of publishing without that in which the thread waited for a core."""
+    if timing.publish_ms is None:
+        return None
+    return max(0.0, timing.publish_ms - (timing.publish_run_queue_ms or 0.0))
 
 
 def stage_normals(
@@ -132,7 +140,7 @@ def _stage_normal(records: Sequence[StageTiming], share: float) -> StageNormal:
         return Normal.of([value for value in values if value is not None], share)
 
     is_given = share == _MEDIAN
-    publish = normal([each.publish_ms for each in records])
+    publish = normal([published_ms(each) for each in records])
     receive = normal([each.receive_ms for each in records])
     return StageNormal(
         cpu=normal([each.cpu_ms for each in records]),

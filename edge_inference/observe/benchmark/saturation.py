@@ -75,6 +75,8 @@ class _RateSearch:
         self._cancelled = cancelled
         self._probes: list[RateProbe] = []
         self._failed: RateProbe | None = None
+        #: Whether a short probe was lucky, so that only probes of full length are believed.
+        self._is_careful = False
 
     def run(self, first_hz: float) -> Saturation:
         sustained_hz = self._bracket(first_hz)
@@ -86,10 +88,11 @@ class _RateSearch:
                     sustained_hz = middle_hz
             elif self._try(sustained_hz, confirms=True):
                 return self._result(sustained_hz)
-            else:  # a short probe was lucky
+            else:
+                self._is_careful = True
                 lower_hz = sustained_hz / (1 + 2 * _TOLERANCE)
                 sustained_hz = None if lower_hz < self._min_hz else self._bracket(lower_hz)
-        return self._result(None if self._cancelled() else sustained_hz)
+        return self._result(None)  # no rate was confirmed
 
     def _bracket(self, rate_hz: float) -> float | None:
         """Return a sustained rate; ``_failed`` is then above it, unless there is none."""
@@ -109,7 +112,7 @@ class _RateSearch:
         return sustained_hz
 
     def _try(self, rate_hz: float, confirms: bool = False) -> bool:
-        probe = self._probe(rate_hz, confirms)
+        probe = self._probe(rate_hz, confirms or self._is_careful)
         self._probes.append(probe)
         if not probe.is_sustained:
             self._failed = probe
@@ -122,6 +125,8 @@ class _RateSearch:
         failed = self._failed
         if self._cancelled():
             limited_by = "interrupted before the search ended"
+        elif rate_hz is None and len(self._probes) >= _MAX_PROBES:
+            limited_by = f"no rate was sustained twice in {_MAX_PROBES} probes"
         elif failed is not None:
             limited_by = failed.problem
         else:

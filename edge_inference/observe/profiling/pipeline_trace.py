@@ -144,6 +144,7 @@ def _known(timing: StageTiming) -> dict[str, object]:
         "cpu_ms": timing.cpu_ms,
         "device_ms": timing.device_ms,
         "run_queue_ms": timing.run_queue_ms,
+        "publish_run_queue_ms": timing.publish_run_queue_ms,
         "receive_ms": timing.receive_ms,
         "page_faults": timing.page_faults or None,
         "lost": timing.lost or None,

@@ -21,9 +21,10 @@ from edge_inference.engines.serving.backend_table import EngineRequest
 from edge_inference.engines.serving.selection import prepare
 from edge_inference.errors import CancelledError, SourceError
 from edge_inference.observe.streaming.frame_scoring import SCORE_BAND
+from edge_inference.observe.streaming.result_memory import ResultMemory
 from edge_inference.observe.streaming.streaming_agreement import StreamReference
 
-#: Frames of a recording; beyond that its results need too much memory.
+#: Frames of a recording; beyond that even small results need too much memory.
 MAX_FRAMES = 20_000
 
 
@@ -64,10 +65,10 @@ def find_offline_results(
 
     ``infer`` maps arrays by tensor name. ``on_frame`` gets the number of finished frames; it may
     raise. ``confidence`` is the least score of a box instead. The service times are of the clock
-    ``now_ns``. Raises SourceError for a camera, a source without an image, or more than
-    ``MAX_FRAMES``.
+    ``now_ns``. Raises SourceError for a camera, a source without an image, more than
+    ``MAX_FRAMES``, or results that exceed a ResultMemory.
     """
-    media = open_media(source)
+    media, memory = open_media(source), ResultMemory()
     try:
         if media.is_live:
             raise SourceError(
@@ -96,6 +97,8 @@ def find_offline_results(
             outputs = infer({model.input.name: tensor})
             result = model.decode(outputs, geometry, settings)
             service_ms = (now_ns() - started_ns) / 1e6
+            if too_much := memory.find_problem(result):
+                raise SourceError(f"{source}: {too_much}")
             results.append(OfflineResult(result, service_ms))
             on_frame(len(results))
     finally:
