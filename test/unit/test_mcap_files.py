@@ -66,6 +66,18 @@ def test_the_library_reads_what_was_written(tmp_path: Path, per_chunk: int) -> N
         assert sequences == list(range(counts[TOPICS[0]]))
 
 
+@pytest.mark.parametrize("per_chunk", [0, 7])
+def test_a_reader_of_bags_reads_what_was_written(tmp_path: Path, per_chunk: int) -> None:
+    pytest.importorskip("rosbags", reason="the package rosbags is not installed")
+    file = tmp_path / "run.mcap"
+    write(file, per_chunk)
+    with importlib.import_module("rosbags.rosbag2").Reader(file) as reader:
+        assert reader.message_count == len(MESSAGES)
+        assert {connection.msgtype for connection in reader.connections} == {"pkg/msg/Name"}
+        found = [(c.topic, time - 1000, bytes(data)) for c, time, data in reader.messages()]
+    assert sorted(found) == sorted(MESSAGES)
+
+
 @needs_mcap
 def test_the_library_finds_a_moment_by_the_index(tmp_path: Path) -> None:
     file = tmp_path / "run.mcap"
