@@ -154,8 +154,15 @@ class Publisher(Generic[Object]):
             return False
 
     def has_subscribers(self) -> bool:
-        """Tell whether there is a subscription, inside the process or outside."""
-        return bool(self._find_local_receivers().all) or self._ros.get_subscription_count() > 0
+        """Tell whether there is a subscription, inside the process or outside; none when closed."""
+        if self._closed:
+            return False
+        try:
+            return bool(self._find_local_receivers().all) or self._ros.get_subscription_count() > 0
+        except InvalidHandle:
+            if not self._closed:
+                raise
+            return False
 
     def close(self) -> None:
         """Withdraw the ROS publisher."""

@@ -319,11 +319,11 @@ def test_a_recording_that_cannot_be_made(
 @pytest.mark.usefixtures("alone")
 def test_a_pipeline_that_does_not_load_leaves_no_file(tmp_path: Path) -> None:
     parameters = tmp_path / "bad.yaml"
-    parameters.write_text("/**:\n  ros__parameters:\n    when_full: nonsense\n")
+    parameters.write_text("/**:\n  ros__parameters:\n    queue_depth: -1\n")
     arguments = ["--params-file", str(parameters), "--mcap", str(tmp_path / "run.mcap")]
-    done = run("perception", "--source", "/front/image", *arguments)
+    done = run("perception", "--source", str(ASTRONAUT), *arguments)
     assert done.returncode == 1
-    assert "when_full" in done.stderr
+    assert "queue_depth" in done.stderr
     assert [file.name for file in tmp_path.iterdir()] == ["bad.yaml"]
 
 

@@ -58,7 +58,7 @@ def diagnosis(
 )
 def test_each_cause_at_each_stage(stage: str, ms: float, kind: str, cause: Cause) -> None:
     if kind == "cpu":
-        ms = max(ms, 0.7 * USUAL_MS[stage])  # see the test of a stage that is hardly slower
+        ms = max(ms, 1.2 * USUAL_MS[stage])  # see the test of a stage that is hardly slower
     found = diagnosis(at(stage, **{kind: ms})).findings
     assert [finding.cause for finding in found] == [cause]
     assert stage in found[0].subject or (kind == "publish" and found[0].nodes[0] == f"/ai/{stage}")
@@ -67,7 +67,7 @@ def test_each_cause_at_each_stage(stage: str, ms: float, kind: str, cause: Cause
     assert found[0].frames >= FRAMES / 3
 
 
-@pytest.mark.parametrize(("share", "is_found"), [(0.16, False), (0.25, True)])
+@pytest.mark.parametrize(("share", "is_found"), [(0.29, False), (0.38, True)])
 def test_computing_varies_with_what_runs_beside_it(share: float, is_found: bool) -> None:
     """Other programs use the caches, and the other hardware thread of the core."""
     found = diagnosis(at("inference", cpu=3 * share * USUAL_MS["inference"])).findings
@@ -277,6 +277,22 @@ def test_a_stage_that_follows_only_sometimes_is_no_loss() -> None:
     assert not diagnosis(timings).findings
 
 
+def test_an_overlay_need_not_draw_every_frame() -> None:
+    timings = Pipeline().run()
+    timings += [
+        each._replace(
+            stage="overlay",
+            node="/ai/overlay",
+            process_ms=0.5,
+            queue_ms=0.0,
+            ended_ns=each.published_ns + ns(0.6),
+        )
+        for each in timings
+        if each.stage == "decode" and (each.stamp_ns // ns(PERIOD_MS)) % 2
+    ]
+    assert not diagnosis(timings).findings
+
+
 class TestBaseline:
     def test_a_fault_in_all_frames_needs_a_baseline(self) -> None:
         slow = at("inference", lambda frame: True, cpu=10.0)
@@ -300,7 +316,7 @@ class TestBaseline:
 def test_two_causes_are_ranked_by_milliseconds() -> None:
     timings = Pipeline().run(
         lambda frame, stage: Extra(
-            cpu=12.0 if stage == "inference" and frame % 3 == 0 else 0.0,
+            cpu=17.0 if stage == "inference" and frame % 3 == 0 else 0.0,
             blocked=5.0 if stage == "decode" and frame % 3 == 1 else 0.0,
         )
     )

@@ -87,6 +87,18 @@ class TestClocks:
         assert [(each.cause, each.subject) for each in found] == [(Cause.CLOCK, "stamps of camera")]
         assert "stamp_in_past" in found[0].evidence
 
+    def test_frames_without_stamps_are_told_apart(self) -> None:
+        """As in simulated time without a clock: one cause, of every frame, with its own remedy."""
+        timings = [
+            each._replace(age_ms=None, clock_fault="stamp_zero", stamp_ns=0)
+            for each in Pipeline().run()
+        ]
+        found = diagnosis(timings[1:]).findings
+        assert [each.cause for each in found] == [Cause.CLOCK]
+        assert found[0].frames >= 119
+        assert found[0].worst_ms < 2 * PERIOD_MS
+        assert "header.stamp" in found[0].hint
+
     @pytest.mark.parametrize("rate", [0.5, 2.0])
     def test_simulated_time_at_another_rate_is_no_step(self, rate: float) -> None:
         """Then capture stamps and ages are on that clock; it is said, and nothing is guessed."""

@@ -93,6 +93,9 @@ NO_CLOCK = Clocks(0, True, MONOTONIC, BOOT)
 #: Stamp, clocks, fault, age in words, a word of the cause, a word of the remedy.
 CASES = {
     "no stamp": (0, SYSTEM, "stamp_zero", "got none", "sets no stamp", "header.stamp"),
+    "no stamp without /clock": (
+        0, NO_CLOCK, "stamp_zero", "got none", "no /clock has come", "--clock",
+    ),
     "a recording of yesterday": (
         NOW - DAY - 99_000_000, SYSTEM, "stamp_in_past", "24.0 h before", "recording", "--clock",
     ),

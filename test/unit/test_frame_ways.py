@@ -48,6 +48,26 @@ def test_each_record_comes_from_the_latest_output_of_an_earlier_stage() -> None:
         assert step.before == max(candidates, key=lambda each: each.ended_ns, default=None)
 
 
+def test_a_window_may_begin_in_the_middle_of_a_frame() -> None:
+    steps = join_frames(records(60)[1:])
+    ways = {step.way for step in steps if step.before is not None}
+    assert ways == {("/ai/preprocess", "/ai/inference"), ("/ai/inference", "/ai/decode")} | {
+        ("/ai/preprocess", "/ai/decode")  # the record between them was a drop
+    }
+
+
+def test_frames_with_the_same_stamp_are_told_apart() -> None:
+    steps = join_frames(records(60))
+    of_stages = {stage: [] for stage in STAGES}  # type: dict[str, list[int]]
+    for step in steps:
+        of_stages[step.timing.stage].append(step.number)
+        if step.before is not None:
+            before = next(each for each in steps if each.timing is step.before)
+            assert step.frame == before.frame
+    assert of_stages["preprocess"] == list(range(60))
+    assert len(set(of_stages["decode"])) > 40
+
+
 def test_the_work_grows_with_the_number_of_records_only(monkeypatch: pytest.MonkeyPatch) -> None:
     looks = 0
     ended_ns = frame_ways._ended_ns

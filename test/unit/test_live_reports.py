@@ -61,6 +61,7 @@ def test_a_slow_source_is_not_silent() -> None:
 def test_two_pipelines_in_one_namespace() -> None:
     nodes = [("/ai", "decode"), ("/ai", "inference"), ("/ai", "decode"), ("/ai_2", "inference")]
     nodes += [("/", "decode"), ("/", "decode")]
+    nodes += [("_NODE_NAMESPACE_UNKNOWN_", "_NODE_NAME_UNKNOWN_")] * 2  # not discovered yet
     publishers = [SimpleNamespace(node_namespace=place, node_name=name) for place, name in nodes]
     assert find_twins(publishers) == ["/ai/decode", "/decode"]
     assert find_twins(publishers[:2]) == []

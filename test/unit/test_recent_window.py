@@ -32,7 +32,7 @@ def test_a_clean_window_needs_no_diagnosis(monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize(
     ("fault", "cause"),
     [
-        (Extra(cpu=8.0), Cause.SLOW_PROCESSING),
+        (Extra(cpu=20.0), Cause.SLOW_PROCESSING),
         (Extra(blocked=4.0), Cause.WAITING),
         (Extra(run_queue=4.0), Cause.BUSY_CORE),
         (Extra(publish=4.0), Cause.SLOW_SUBSCRIBER),

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 _DISCOVERY_S = 3.0
 _POLL_PERIOD_S = 0.05
 _TIMINGS = "stage_timing"
+#: The middleware knows an endpoint before the name of its node.
+_UNKNOWN_NAME = "_NODE_NAME_UNKNOWN_"
 _OBSERVER = "edge_inference.nodes.observe.pipeline_observer::PipelineObserver"
 
 
@@ -75,7 +77,11 @@ class LiveSession:
 
 def find_twins(publishers: Iterable[Any]) -> list[str]:
     """Return the names that several nodes have, of which each has one of these publishers."""
-    names = Counter(f"{each.node_namespace.rstrip('/')}/{each.node_name}" for each in publishers)
+    names = Counter(
+        f"{each.node_namespace.rstrip('/')}/{each.node_name}"
+        for each in publishers
+        if each.node_name != _UNKNOWN_NAME
+    )
     return sorted(name for name, count in names.items() if count > 1)
 
 

@@ -51,14 +51,14 @@ def _is_png_with_alpha(data: bytes) -> bool:
 def encode_jpeg(frame: Frame, quality: int = 90) -> NDArray[np.uint8]:
     """Return a frame as the bytes of a JPEG file; ``quality`` is 1 to 100.
 
-    Raises ImageError where the frame cannot be encoded.
+    Raises ImageError where it cannot be encoded.
     """
     try:
         encoded, data = cv2.imencode(".jpg", to_bgr(frame), [cv2.IMWRITE_JPEG_QUALITY, quality])
     except cv2.error as error:
-        raise ImageError(f"image cannot be encoded as JPEG: {error.err}") from error
+        raise ImageError(f"cannot be encoded as JPEG: {error.err}") from error
     if not encoded:
-        raise ImageError(f"image cannot be encoded as JPEG ({frame.width}x{frame.height})")
+        raise ImageError(f"cannot be encoded as JPEG ({frame.width}x{frame.height})")
     return np.asarray(data, dtype=np.uint8).reshape(-1)
 
 
@@ -68,4 +68,8 @@ def write_jpeg(file: Path, frame: Frame, quality: int = 90) -> None:
     Raises OSError where the file cannot be written, ImageError where the frame
     cannot be encoded.
     """
-    file.write_bytes(encode_jpeg(frame, quality).tobytes())
+    try:
+        data = encode_jpeg(frame, quality)
+    except ImageError as error:
+        raise ImageError(f"{file.name}: {error}") from error
+    file.write_bytes(data.tobytes())

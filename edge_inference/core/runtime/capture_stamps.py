@@ -25,6 +25,12 @@ _MAX_SOURCES = 64
 #: Times of a simulation, or since boot, are shorter than this; those of a calendar are longer.
 _CALENDAR_NS = 10 * 365 * 86_400 * 1_000_000_000
 
+_NO_CLOCK = (
+    "the node uses simulated time and no /clock has come; play the recording with --clock, start "
+    "the simulator, or set use_sim_time to false"
+)
+_NO_STAMP = "the source sets no stamp; set header.stamp in its driver"
+
 STAMP_ZERO = "stamp_zero"
 STAMP_IN_FUTURE = "stamp_in_future"
 STAMP_IN_PAST = "stamp_in_past"
@@ -102,7 +108,8 @@ def explain_fault(fault: str, stamp_ns: int, clocks: Clocks, before_ns: int = 0)
     """
     now_ns = clocks.now_ns
     if fault == STAMP_ZERO:
-        got, cause = "none", "the source sets no stamp; set header.stamp in its driver"
+        is_stopped = clocks.is_simulated and now_ns == 0
+        got, cause = "none", _NO_CLOCK if is_stopped else _NO_STAMP
     elif fault == STAMP_WENT_BACK:
         got = f"one {_duration(before_ns - stamp_ns)} before that of the last frame"
         cause = (
@@ -119,10 +126,7 @@ def explain_fault(fault: str, stamp_ns: int, clocks: Clocks, before_ns: int = 0)
 def _find_cause(stamp_ns: int, clocks: Clocks) -> str:
     now_ns, is_ahead = clocks.now_ns, stamp_ns > clocks.now_ns
     if clocks.is_simulated and now_ns == 0:
-        return (
-            "the node uses simulated time and no /clock has come; play the recording with "
-            "--clock, start the simulator, or set use_sim_time to false"
-        )
+        return _NO_CLOCK
     since_boot = (clocks.monotonic_ns, clocks.boot_ns)
     if any(-FUTURE_TOLERANCE_NS <= now - stamp_ns <= MAX_SENSOR_AGE_NS for now in since_boot):
         return (

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
+from edge_inference.composition.adapter import Adapter
+from edge_inference.composition.message_bounds import MAX_SENTENCE_BYTES, MessageBounds
 from edge_inference.core.runtime.health import HealthLevel, HealthStatus
 from edge_inference.core.text_line import one_line
+from edge_inference.errors import InputError
+from edge_inference.observe.monitor.node_health import HEALTH_LEVELS, NodeHealth
 from edge_inference.observe.targets.target_report import describe
 from edge_inference.observe.targets.verdict import Judgment, Verdict
 
@@ -56,4 +60,46 @@ def judgment_to_status(judgment: Judgment, name: str, hardware_id: str) -> Diagn
         message=one_line(describe(judgment)),
         hardware_id=hardware_id,
         values=[KeyValue(key=key, value=value) for key, value in values.items()],
+    )
+
+
+class DiagnosticsAdapter(Adapter[tuple[NodeHealth, ...]]):
+    """The statuses of ``diagnostic_msgs/DiagnosticArray``, of any node."""
+
+    message_type = DiagnosticArray
+    bounds = MessageBounds(
+        size=1 << 20, texts={"message": MAX_SENTENCE_BYTES, "value": MAX_SENTENCE_BYTES}
+    )
+
+    def to_message(self, item: tuple[NodeHealth, ...]) -> DiagnosticArray:
+        """Build the message."""
+        return DiagnosticArray(
+            status=[
+                DiagnosticStatus(
+                    level=bytes([HEALTH_LEVELS.index(health.level)]),
+                    name=health.name,
+                    message=health.message,
+                    values=[KeyValue(key=key, value=text) for key, text in health.values.items()],
+                )
+                for health in item
+            ]
+        )
+
+    def from_message(self, message: DiagnosticArray) -> tuple[NodeHealth, ...]:
+        """Build the object; raises InputError for an unknown level."""
+        return tuple(map(_from_status, message.status))
+
+
+def _from_status(status: DiagnosticStatus) -> NodeHealth:
+    level = status.level[0]  # a byte
+    if level >= len(HEALTH_LEVELS):
+        raise InputError(
+            f"DiagnosticStatus {status.name!r}: level: expected 0 to {len(HEALTH_LEVELS) - 1}, got "
+            f"{level}"
+        )
+    return NodeHealth(
+        status.name,
+        HEALTH_LEVELS[level],
+        status.message,
+        {each.key: each.value for each in status.values},
     )

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from typing import Any, TypeVar
 
+from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile
 
@@ -13,15 +16,28 @@ from edge_inference.composition.bus import Subscription
 from edge_inference.core.results import RESULT_KINDS
 from edge_inference.errors import ConfigError, EdgeInferenceError
 from edge_inference.nodes.component import LATCHED
+from edge_inference.nodes.conversions.command import FeedbackAdapter
+from edge_inference.nodes.conversions.diagnostics import DiagnosticsAdapter
+from edge_inference.nodes.conversions.images import CompressedImageAdapter
 from edge_inference.nodes.conversions.inference_state import InferenceStateAdapter
-from edge_inference.nodes.conversions.performance import DirectiveAdapter
+from edge_inference.nodes.conversions.parameter_messages import ParameterEventAdapter
+from edge_inference.nodes.conversions.performance import DirectiveAdapter, WorkloadAdapter
 from edge_inference.nodes.conversions.platform import PlatformReportAdapter
 from edge_inference.nodes.conversions.process_statistics import ProcessStatisticsAdapter
 from edge_inference.nodes.conversions.results.adapter_choice import result_adapter
+from edge_inference.nodes.conversions.string_and_bool import StringAdapter
 from edge_inference.nodes.conversions.timing import LatencyReportAdapter, StageTimingAdapter
+from edge_inference.nodes.conversions.voice import (
+    ActionPlanAdapter,
+    IntentArrayAdapter,
+    TranscriptAdapter,
+)
+from edge_inference.nodes.observe.parameter_client import ParameterClient
 
 #: Every stage publishes for every frame; none may be lost.
-_EVERY_MESSAGE = QoSProfile(depth=1000)
+EVERY_MESSAGE = 1000
+
+Result = TypeVar("Result")
 
 
 class PipelineObserver(Node):
@@ -30,29 +46,65 @@ class PipelineObserver(Node):
     def __init__(self, **node_arguments: Any) -> None:
         super().__init__("_pipeline_observer", **node_arguments)
         self._subscriptions_of_topics: list[Subscription[Any]] = []
+        self.parameters = ParameterClient(self, self.call)
 
     def subscribe(
         self,
         topic: str,
         callback: Callable[[Any], None],
         on_error: Callable[[EdgeInferenceError], None],
-    ) -> None:
+        depth: int = EVERY_MESSAGE,
+    ) -> Callable[[], None]:
         """Pass every object on a topic to ``callback``, in the executor's thread.
 
-        Raises ConfigError for a topic whose last name is not one of those of a pipeline.
+        At most ``depth`` messages wait. Returns the function that ends it. Raises ConfigError for a
+        topic whose last name is not one of those of a pipeline.
         """
-        adapter = _adapter(topic)
-        is_latched = self._is_latched(topic)
-        self._subscriptions_of_topics.append(
-            Subscription(
-                self,
-                adapter,
-                topic,
-                lambda item, reception: callback(item),
-                on_error,
-                LATCHED if is_latched else _EVERY_MESSAGE,
-            )
+        adapter = _make_adapter(topic)
+        subscription = Subscription(
+            self,
+            adapter,
+            topic,
+            lambda item, reception: callback(item),
+            on_error,
+            LATCHED if self._is_latched(topic) else QoSProfile(depth=depth),
         )
+        self._subscriptions_of_topics.append(subscription)
+
+        def close() -> None:
+            self._subscriptions_of_topics.remove(subscription)
+            subscription.close()
+
+        return close
+
+    def call_every(self, period_s: float, callback: Callable[[], None]) -> None:
+        """Call a function periodically in the executor's thread."""
+        self.create_timer(period_s, callback, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def call(self, function: Callable[[], Result], timeout_s: float) -> Result:
+        """Run a function in the executor's thread, and return its result.
+
+        Raises EdgeInferenceError where the executor is not free in time.
+        """
+        future: Future[Result] = Future()
+
+        def run() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                future.set_result(function())
+            except BaseException as error:
+                future.set_exception(error)
+
+        assert self.executor is not None  # the container adds the node to one
+        self.executor.create_task(run)
+        try:
+            return future.result(timeout_s)
+        except FutureTimeoutError:
+            future.cancel()
+            raise EdgeInferenceError(
+                f"the observer of the pipeline was busy for {timeout_s:g} s; try again"
+            ) from None
 
     def destroy_node(self) -> None:
         """Close the subscriptions and leave the graph."""
@@ -68,17 +120,32 @@ class PipelineObserver(Node):
         return bool(infos) and all(info.qos_profile.durability == durability for info in infos)
 
 
-def _adapter(topic: str) -> Adapter[Any]:
-    adapters: dict[str, Adapter[Any]] = {
-        "stage_timing": StageTimingAdapter(),
-        "latency_report": LatencyReportAdapter(),
-        "process_statistics": ProcessStatisticsAdapter(),
-        "platform_state": PlatformReportAdapter(),
-        "performance_directive": DirectiveAdapter(),
-        "inference_state": InferenceStateAdapter(),
-        **{kind.topic: result_adapter(kind) for kind in RESULT_KINDS.rows().values()},
-    }
-    name = topic.rpartition("/")[2]
-    if name not in adapters:
-        raise ConfigError(f"topic {topic}: expected one of {', '.join(adapters)}")
-    return adapters[name]
+#: The adapters by the last names of their topics; those of results are found by their kinds.
+_ADAPTERS: dict[str, type[Adapter[Any]]] = {
+    "stage_timing": StageTimingAdapter,
+    "latency_report": LatencyReportAdapter,
+    "process_statistics": ProcessStatisticsAdapter,
+    "platform_state": PlatformReportAdapter,
+    "performance_directive": DirectiveAdapter,
+    "workload": WorkloadAdapter,
+    "inference_state": InferenceStateAdapter,
+    "diagnostics": DiagnosticsAdapter,
+    "parameter_events": ParameterEventAdapter,
+    "transcript": TranscriptAdapter,
+    "intent": IntentArrayAdapter,
+    "action_plan": ActionPlanAdapter,
+    "command_feedback": FeedbackAdapter,
+    "say": StringAdapter,
+    "overlay/compressed": CompressedImageAdapter,
+}
+
+
+def _make_adapter(topic: str) -> Adapter[Any]:
+    for name, adapter_class in _ADAPTERS.items():
+        if topic.endswith(f"/{name}"):
+            return adapter_class()
+    kinds = {kind.topic: kind for kind in RESULT_KINDS.rows().values()}
+    for name, kind in kinds.items():
+        if topic.endswith(f"/{name}"):
+            return result_adapter(kind)
+    raise ConfigError(f"topic {topic}: expected one of {', '.join([*_ADAPTERS, *kinds])}")

@@ -38,8 +38,10 @@ from edge_inference.observe.recording.ros_schemas import (
     installed_prefixes,
 )
 
-#: What is never recorded: tensors, because they are large, and sound, because people speak.
+#: What is never recorded: tensors, because they are large, sound, because people speak, and what
+#: is compressed for viewers, because images are compressed here.
 _LEFT_OUT = (
+    CompressedImageAdapter,
     TensorListAdapter,
     AudioChunkAdapter,
     SpeechSegmentAdapter,

@@ -6,6 +6,9 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+#: What identifies a frame: its frame_id, its stamp, and its place among those with the same stamp.
+FrameKey = tuple[str, int, int]
+
 
 class Cause(enum.Enum):
     """Why frames took longer than usual."""
@@ -63,14 +66,14 @@ class Diagnosis:
     """What held the frames of a window up, the worst first; no findings where nothing did.
 
     ``unknown`` says what could not be told, and why. ``held`` is how much longer a frame took
-    because of the findings, by stamp and frame_id, in milliseconds.
+    because of the findings, in milliseconds.
     """
 
     findings: tuple[CauseFinding, ...]
     frames: int
     window_s: float
     unknown: tuple[str, ...] = ()
-    held: Mapping[tuple[str, int], float] = field(default_factory=dict)
+    held: Mapping[FrameKey, float] = field(default_factory=dict)
 
     @property
     def summary(self) -> str:

@@ -13,7 +13,7 @@ from edge_inference.core.reading import Role
 from edge_inference.core.runtime.capture_stamps import STAMP_IN_FUTURE, STAMP_IN_PAST
 from edge_inference.core.runtime.latency import StageTiming
 from edge_inference.core.runtime.process_statistics import ProcessStatistics
-from edge_inference.observe.attribution.cause import Cause, CauseFinding, Diagnosis
+from edge_inference.observe.attribution.cause import Cause, CauseFinding, Diagnosis, FrameKey
 from edge_inference.observe.attribution.charging import Charging, way_name
 from edge_inference.observe.attribution.clock_shifts import (
     MIN_SHIFT_MS,
@@ -32,12 +32,13 @@ from edge_inference.observe.attribution.observation import (
 )
 from edge_inference.observe.attribution.process_holds import ProcessWindow, process_windows
 from edge_inference.observe.attribution.remedies import find_remedy
+from edge_inference.observe.timeline_collector import LAST_STAGES
 
 # A cause counts if it takes so much of a frame on average.
 _MIN_MEAN_MS, _MIN_SHARE = 0.5, 0.03
-#: Slower computing counts from this share of the usual CPU time of a stage: other programs that use
-#: the caches, or the other thread of a core, slow it down by less on average.
-_MIN_SLOWER_SHARE = 0.2
+#: Slower computing counts from this share of the usual CPU time of a stage: others that use the
+#: caches, or the second thread of a core, other virtual machines too, slow it down by less.
+_MIN_SLOWER_SHARE = 1 / 3
 #: Consequences of a busy stage, whose causes are charged with the waiting time.
 _CONSEQUENCES = {"superseded"}
 #: Not a fault.
@@ -100,7 +101,7 @@ def diagnose(observation: Observation, baseline: Baseline | None = None) -> Diag
     findings = [
         _finding(cause, subject, each, frames, writer) for (cause, subject), each in kept.items()
     ]
-    held: Counter[tuple[str, int]] = Counter()
+    held: Counter[FrameKey] = Counter()
     for each in kept.values():
         held.update(each.by_frame)
     ended = [step.timing.ended_ns for step in plain]
@@ -159,7 +160,7 @@ def _finding(
     cause: Cause, subject: str, charges: ChargeSum, frames: int, writer: EvidenceWriter
 ) -> CauseFinding:
     reason = ""
-    if cause is Cause.DROPS and charges.details:
+    if charges.details:
         reason = charges.details.most_common(1)[0][0]
     nodes = tuple(node for node, _ in charges.by_node.most_common())
     stage = writer.stage_of(subject) or (writer.stage_of(nodes[0]) if nodes else "")
@@ -296,7 +297,10 @@ def _add_drops(
 
 
 def _add_missing(steps: Sequence[FrameStep], period_ms: float, sums: _Sums) -> None:
-    """Charge the frames that left a stage and arrived nowhere, where others went on."""
+    """Charge the frames that left a stage and arrived nowhere, where others went on.
+
+    After a last stage none is missing: the overlay takes those that somebody is to see.
+    """
     left: dict[str, list[FrameStep]] = defaultdict(list)
     targets: dict[str, Counter[str]] = defaultdict(Counter)
     followed: set[int] = set()
@@ -305,7 +309,7 @@ def _add_missing(steps: Sequence[FrameStep], period_ms: float, sums: _Sums) -> N
     for step in steps:
         if not step.timing.dropped:
             left[step.timing.node].append(step)
-        if step.before is not None:
+        if step.before is not None and step.before.stage not in LAST_STAGES:
             origin = step.before.node
             followed.add(id(step.before))
             targets[origin][step.timing.node] += 1

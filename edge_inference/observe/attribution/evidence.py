@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from edge_inference.core.runtime.latency import StageTiming
-from edge_inference.observe.attribution.cause import Cause
+from edge_inference.observe.attribution.cause import Cause, FrameKey
 from edge_inference.observe.attribution.frame_ways import FrameStep
 from edge_inference.observe.attribution.observation import Baseline, Observation, StageNormal
 from edge_inference.observe.attribution.process_holds import ProcessWindow
@@ -25,11 +25,11 @@ class ChargeSum:
     """What one cause with one subject took in the window, in milliseconds."""
 
     total_ms: float = 0.0
-    by_frame: Counter[tuple[str, int]] = field(default_factory=Counter)
+    by_frame: Counter[FrameKey] = field(default_factory=Counter)
     by_node: Counter[str] = field(default_factory=Counter)
     details: Counter[str] = field(default_factory=Counter)
 
-    def add(self, frame: tuple[str, int], node: str, ms: float) -> None:
+    def add(self, frame: FrameKey, node: str, ms: float) -> None:
         """Add what it took from one frame in one stage."""
         self.total_ms += ms
         self.by_frame[frame] += ms  # type: ignore[assignment]

@@ -10,33 +10,39 @@ belongs to which of hundreds of frames with the same stamp, where a collector ke
 from __future__ import annotations
 
 import bisect
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from edge_inference.core.runtime.latency import StageTiming
+from edge_inference.observe.attribution.cause import FrameKey
+from edge_inference.observe.frame_timeline import STAGES_BEFORE
 
 #: Times that differ more from those of most records of a machine are not possible.
 _MAX_DISTANCE_NS = 3_600_000_000_000
 #: The end of a stage and the arrival at the next are measured at nearly the same moment.
 _SLACK_NS = 200_000
+#: A frame at the begin of a window has left the first stages already; its stamp must not decide.
+_MIN_STAMPS = 8
 
 
 @dataclass(frozen=True)
 class FrameStep:
     """A frame in one stage. ``before`` is where it came from; None for the first stage.
 
+    ``number`` counts the frames with the same stamp, as a camera without stamps gives.
     ``shift_ms`` is by how much the age is wrong, because a clock moved.
     """
 
     timing: StageTiming
     before: StageTiming | None = None
+    number: int = 0
     shift_ms: float = 0.0
 
     @property
-    def frame(self) -> tuple[str, int]:
+    def frame(self) -> FrameKey:
         """What identifies the frame."""
-        return self.timing.frame_id, self.timing.stamp_ns
+        return self.timing.frame_id, self.timing.stamp_ns, self.number
 
     @property
     def way(self) -> tuple[str, str]:
@@ -69,8 +75,27 @@ def join_frames(timings: Iterable[StageTiming]) -> list[FrameStep]:
     steps = []
     for records in frames.values():
         outputs = _Outputs(records, places)
-        steps += [FrameStep(timing, outputs.find_before(timing)) for timing in records]
+        before = {id(timing): outputs.find_before(timing) for timing in records}
+        numbers = _number_firsts(records, before)
+        for timing in records:
+            first = timing
+            while (earlier := before[id(first)]) is not None:
+                first = earlier
+            steps.append(FrameStep(timing, before[id(timing)], numbers[id(first)]))
     return sorted(steps, key=lambda step: step.timing.ended_ns)
+
+
+def _number_firsts(
+    records: Sequence[StageTiming], before: Mapping[int, StageTiming | None]
+) -> dict[int, int]:
+    """Return the place of each record that came from no other, among those of its node, by id."""
+    counts: Counter[str] = Counter()
+    numbers = {}
+    for timing in sorted(records, key=_ended_ns):
+        if before[id(timing)] is None:
+            numbers[id(timing)] = counts[timing.node]
+            counts[timing.node] += 1
+    return numbers
 
 
 def _possible(timings: Iterable[StageTiming]) -> list[StageTiming]:
@@ -86,9 +111,16 @@ def _possible(timings: Iterable[StageTiming]) -> list[StageTiming]:
     return possible
 
 
-def _places(frames: Iterable[Sequence[StageTiming]]) -> dict[str, int]:
-    """Return how long after the first stage frames reach each node, at the median."""
+def _places(frames: Collection[Sequence[StageTiming]]) -> dict[str, int]:
+    """Return how long after the first stage frames reach each node, at the median.
+
+    Among few stamps, of which each may belong to many frames, it is the place of shipped stages.
+    """
     delays: dict[str, list[int]] = defaultdict(list)
+    stages = {timing.node: timing.stage for records in frames for timing in records}
+    if len(frames) < _MIN_STAMPS and STAGES_BEFORE.keys() >= set(stages.values()):
+        order = list(STAGES_BEFORE)
+        return {node: order.index(stage) for node, stage in stages.items()}
     for records in frames:
         arrivals: dict[str, int] = {}
         for timing in sorted(records, key=lambda each: each.arrived_ns):

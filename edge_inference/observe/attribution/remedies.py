@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edge_inference.core.runtime.capture_stamps import STAMP_ZERO
 from edge_inference.observe.attribution.cause import Cause
 
 #: Sentence and parameter of each cause.
@@ -123,16 +124,30 @@ _DROPS = {
         "history",
     ),
 }
+#: By what is wrong with the stamps.
+_CLOCK = {
+    STAMP_ZERO: (
+        "let the driver set header.stamp; with use_sim_time start the simulator, or play the "
+        "recording with --clock",
+        "use_sim_time",
+    ),
+}
+_BY_REASON = {Cause.DROPS: _DROPS, Cause.CLOCK: _CLOCK}
 
 
-def find_remedy(cause: Cause, stage: str = "", drop_reason: str = "") -> tuple[str, str]:
-    """Return the sentence and the parameter for a cause in a stage; the parameter may be empty."""
-    if cause is Cause.DROPS and drop_reason in _DROPS:
-        return _DROPS[drop_reason]
+def find_remedy(cause: Cause, stage: str = "", reason: str = "") -> tuple[str, str]:
+    """Return the sentence and the parameter for a cause in a stage; the parameter may be empty.
+
+    ``reason`` is that of a drop, or the fault of the stamps.
+    """
+    by_reason = _BY_REASON.get(cause, {})
+    if reason in by_reason:
+        return by_reason[reason]
     return _BY_STAGE.get(stage, {}).get(cause, _REMEDIES[cause])
 
 
 def all_remedies() -> list[tuple[str, str]]:
     """Return every sentence with its parameter."""
-    tables = (_REMEDIES, _INFERENCE, _IMAGES)
-    return [*(remedy for table in tables for remedy in table.values()), *_DROPS.values()]
+    of_causes = [remedy for table in (_REMEDIES, _INFERENCE, _IMAGES) for remedy in table.values()]
+    of_reasons = [remedy for table in _BY_REASON.values() for remedy in table.values()]
+    return of_causes + of_reasons

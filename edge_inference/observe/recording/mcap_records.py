@@ -123,7 +123,8 @@ class McapMessage:
         """Read a record's content; raises InputError if it is cut short."""
         if len(content) < _MESSAGE.size:
             raise InputError(f"message: expected {_MESSAGE.size} bytes or more, got {len(content)}")
-        return cls(*_MESSAGE.unpack_from(content), content[_MESSAGE.size :])
+        channel_id, sequence, log_ns, publish_ns = _MESSAGE.unpack_from(content)
+        return cls(channel_id, sequence, log_ns, publish_ns, content[_MESSAGE.size :])
 
 
 @dataclass(frozen=True)
