@@ -9,6 +9,7 @@ from typing import Any
 from edge_inference.cli.exit_status import UsageError
 from edge_inference.cli.sessions.pipeline_session import PipelineSession
 from edge_inference.core.disk import check_new_file
+from edge_inference.observe.recording.mcap_library import check_mcap
 from edge_inference.observe.recording.mcap_recorder import McapRecorder, RecordingSummary
 
 _RECORDER = "edge_inference.nodes.observe.run_recorder::RunRecorder"
@@ -65,8 +66,13 @@ def load_recorded(
 
 
 def check_recording(file: str | None, with_images: bool) -> None:
-    """Check the options; raises UsageError without a file, ConfigError for one that is unusable."""
+    """Check the options.
+
+    Raises UsageError for images without a file, and ConfigError for a file that is unusable or
+    where the mcap library is missing.
+    """
     if file is not None:
+        check_mcap()
         check_new_file(Path(file), "--mcap")
     elif with_images:
         raise UsageError("--mcap-images is for --mcap; name the file to record into")

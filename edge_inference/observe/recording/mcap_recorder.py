@@ -16,7 +16,7 @@ from edge_inference.core.disk import create_file, describe_write_error
 from edge_inference.core.runtime.capture_stamps import stamp_fault
 from edge_inference.core.runtime.worker import Worker, format_error
 from edge_inference.errors import ConfigError, EdgeInferenceError
-from edge_inference.observe.recording.mcap_writer import McapWriter
+from edge_inference.observe.recording.mcap_library import check_mcap, start_writer
 from edge_inference.observe.recording.ros_schemas import (
     MESSAGE_ENCODING,
     SCHEMA_ENCODING,
@@ -26,6 +26,7 @@ from edge_inference.observe.recording.ros_schemas import (
 #: By default so many objects of a topic wait to be written; further ones are dropped.
 MAX_WAITING = 2000
 _PROFILE = "ros2"
+_MAX_SEQUENCE = 0xFFFFFFFF
 #: How often what waits is written. A thread that waits for each object would compete with the next
 #: stage for the interpreter whenever one is published.
 _PERIOD_S = 0.05
@@ -75,7 +76,8 @@ class McapRecorder:
 
     ``on_problem`` gets a sentence when the file cannot be written any longer, and for the first
     object of a topic that has no message. Raises ConfigError where the file exists or cannot be
-    made. Until ``close`` the file has no index: :func:`recover` makes one.
+    made, or the mcap library is missing. Until ``close`` the file has no index: :func:`recover`
+    makes one.
     """
 
     def __init__(self, file: Path, on_problem: Callable[[str], None]) -> None:
@@ -85,11 +87,13 @@ class McapRecorder:
         self._is_closed = False
         self._problem = ""
         self._failed = 0
+        self._size = 0
         self._flushed_s = time.monotonic()
         self._schema_ids: dict[str, int] = {}
+        check_mcap()
         self._stream = create_file(file)
         try:
-            self._writer = McapWriter(self._stream, _PROFILE)
+            self._writer = start_writer(self._stream, _PROFILE)
         except OSError as error:
             file.unlink(missing_ok=True)
             raise ConfigError(
@@ -122,13 +126,16 @@ class McapRecorder:
             self._worker.end()
             self._write(self._write_waiting)
             self._write(self._writer.finish)
+            self._write(self._stream.flush)
+            self._size = self._stream.tell()
             with suppress(OSError):  # all is written, or the problem is known
                 self._stream.close()
+        written = [topic.written for topic in self._topics if topic.written]
         return RecordingSummary(
             file=str(self._file),
-            messages=self._writer.counts.total(),
-            topics=len(self._writer.counts),
-            size=self._writer.size,
+            messages=sum(written),
+            topics=len(written),
+            size=self._size,
             dropped=sum(topic.dropped for topic in self._topics),
             failed=self._failed,
             problem=self._problem,
@@ -181,17 +188,19 @@ class McapRecorder:
         data = topic.to_bytes(item)
         if topic.channel_id is None:
             schema_id = self._add_schema(topic.find_schema())
-            topic.channel_id = self._writer.add_channel(topic.name, MESSAGE_ENCODING, schema_id)
+            topic.channel_id = self._writer.register_channel(
+                topic.name, MESSAGE_ENCODING, schema_id
+            )
         stamp_ns = getattr(item, "stamp_ns", 0)
-        is_plausible = not stamp_fault(stamp_ns, log_ns)
-        self._writer.add_message(
-            topic.channel_id, log_ns, stamp_ns if is_plausible else log_ns, data
-        )
+        publish_ns = log_ns if stamp_fault(stamp_ns, log_ns) else stamp_ns
+        sequence = topic.written & _MAX_SEQUENCE
+        self._writer.add_message(topic.channel_id, log_ns, data, publish_ns, sequence)
+        topic.written += 1
 
     def _add_schema(self, schema: RosSchema) -> int:
         """Write the definition of a type, unless another topic has it too; returns its id."""
         if schema.name not in self._schema_ids:
-            self._schema_ids[schema.name] = self._writer.add_schema(
+            self._schema_ids[schema.name] = self._writer.register_schema(
                 schema.name, SCHEMA_ENCODING, schema.text.encode()
             )
         return self._schema_ids[schema.name]
@@ -221,6 +230,7 @@ class _Topic:
         self.find_schema = find_schema
         self.to_bytes = to_bytes
         self.channel_id: int | None = None
+        self.written = 0
         self.has_failed = False
         self.is_open = True
         self._max_waiting = max_waiting

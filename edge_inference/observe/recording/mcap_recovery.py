@@ -6,13 +6,15 @@ from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from edge_inference.core.disk import create_file, describe_write_error
 from edge_inference.errors import ConfigError
-from edge_inference.observe.recording.mcap_records import McapChannel, McapMessage
+from edge_inference.observe.recording.mcap_library import start_writer
 from edge_inference.observe.recording.mcap_scan import McapScan
-from edge_inference.observe.recording.mcap_writer import McapWriter
+
+if TYPE_CHECKING:
+    from mcap.records import Channel, Message
 
 _NANOSECONDS = 1e9
 
@@ -86,7 +88,7 @@ def read_contents(file: Path) -> RecordingContents:
     scan = McapScan(file)
     contents = RecordingContents(file)
     for channel, message in scan.messages():
-        contents.add(channel.topic, message.log_ns)
+        contents.add(channel.topic, message.log_time)
     return contents.finish(scan)
 
 
@@ -94,7 +96,7 @@ def recover(source: Path, target: Path) -> RecordingContents:
     """Copy every whole message of an MCAP file into a new one with an index; returns what it held.
 
     Attachments and metadata are left out. Raises ConfigError if a file cannot be read or written,
-    or the new one exists; what was written is then removed.
+    the new one exists or the mcap library is missing; what was written is then removed.
     """
     scan = McapScan(source)
     contents = RecordingContents(source)
@@ -103,7 +105,7 @@ def recover(source: Path, target: Path) -> RecordingContents:
         with stream:
             copy = _Copy(scan, stream)
             for channel, message in scan.messages():
-                contents.add(channel.topic, message.log_ns)
+                contents.add(channel.topic, message.log_time)
                 copy.add(channel, message)
             copy.finish()
     except BaseException as error:
@@ -126,16 +128,16 @@ class _Copy:
         self._schemas: dict[int, int] = {}
 
     @cached_property
-    def _writer(self) -> McapWriter:
+    def _writer(self) -> Any:
         # Made when it is first used, because the scan knows the profile only then.
-        return McapWriter(self._stream, self._scan.profile)
+        return start_writer(self._stream, self._scan.profile)
 
-    def add(self, channel: McapChannel, message: McapMessage) -> None:
+    def add(self, channel: Channel, message: Message) -> None:
         self._writer.add_message(
             self._channel(channel),
-            message.log_ns,
-            message.publish_ns,
+            message.log_time,
             message.data,
+            message.publish_time,
             message.sequence,
         )
 
@@ -144,10 +146,13 @@ class _Copy:
             self._channel(channel)
         self._writer.finish()
 
-    def _channel(self, channel: McapChannel) -> int:
+    def _channel(self, channel: Channel) -> int:
         if channel.id not in self._channels:
-            self._channels[channel.id] = self._writer.add_channel(
-                channel.topic, channel.encoding, self._schema(channel.schema_id), channel.metadata
+            self._channels[channel.id] = self._writer.register_channel(
+                channel.topic,
+                channel.message_encoding,
+                self._schema(channel.schema_id),
+                channel.metadata,
             )
         return self._channels[channel.id]
 
@@ -156,7 +161,7 @@ class _Copy:
         if schema is None:
             return 0
         if schema_id not in self._schemas:
-            self._schemas[schema_id] = self._writer.add_schema(
+            self._schemas[schema_id] = self._writer.register_schema(
                 schema.name, schema.encoding, schema.data
             )
         return self._schemas[schema_id]
