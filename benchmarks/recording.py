@@ -2,18 +2,15 @@
 
 Two pipelines in processes of their own, one of them recorded, handle one image after the other in
 turn. What the thread of a stage pays for a message is CPU time of the calling thread. The rates are
-those of one thread, from objects as the stages publish them, and from bytes; the latter also with
-the mcap library, where it is installed.
+those of one thread, from objects as the stages publish them, and from bytes.
 """
 
 from __future__ import annotations
 
-import importlib
-import io
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +21,9 @@ from edge_inference.composition.container import Container
 from edge_inference.core.runtime.latency import StageTiming
 from edge_inference.nodes.conversions.timing import StageTimingAdapter
 from edge_inference.nodes.observe.run_recorder import RunRecorder
+from edge_inference.observe.recording.mcap_library import start_writer
 from edge_inference.observe.recording.mcap_recorder import McapRecorder, RecordingSummary
 from edge_inference.observe.recording.mcap_recovery import read_contents
-from edge_inference.observe.recording.mcap_writer import McapWriter
 from edge_inference.observe.recording.ros_schemas import RosSchema
 
 _MAX_RATIO = 1.02
@@ -97,34 +94,16 @@ def _report_rates(report: Report, folder: Path) -> None:
     report.claim("recording-objects-per-s", rate, at_least=_MIN_OBJECTS_PER_S)
 
     with (folder / "bytes.mcap").open("wb") as stream:
-        writer = McapWriter(stream, "ros2")
-        channel = writer.add_channel("/a", "cdr", writer.add_schema("a", "ros2msg", b""))
-        rate = _rate(lambda now_ns: writer.add_message(channel, now_ns, now_ns, data), count)
+        writer = start_writer(stream, "ros2")
+        channel = writer.register_channel("/a", "cdr", writer.register_schema("a", "ros2msg", b""))
+        started_ns = time.monotonic_ns()
+        for _ in range(count):
+            now_ns = time.time_ns()
+            writer.add_message(channel, now_ns, data, now_ns)
         writer.finish()
+        rate = count / (time.monotonic_ns() - started_ns) * 1e9
     report.claim("recording-messages-per-s", rate, at_least=_MIN_MESSAGES_PER_S)
     report.figure("bytes of a stage timing on disk", (folder / "bytes.mcap").stat().st_size / count)
-    _report_library(report, data, count)
-
-
-def _report_library(report: Report, data: bytes, count: int) -> None:
-    what = "messages per second by the mcap library"
-    try:
-        module = importlib.import_module("mcap.writer")
-    except ImportError:
-        report.figure(what, "not measured: the package mcap is not installed")
-        return
-    library = module.Writer(io.BytesIO(), compression=module.CompressionType.LZ4)
-    library.start()
-    channel = library.register_channel("/a", "cdr", library.register_schema("a", "ros2msg", b""))
-    rate = _rate(lambda now_ns: library.add_message(channel, now_ns, data, now_ns), count)
-    report.figure(what, rate)
-
-
-def _rate(add: Callable[[int], object], count: int) -> float:
-    started_ns = time.monotonic_ns()
-    for _ in range(count):
-        add(time.time_ns())
-    return count / (time.monotonic_ns() - started_ns) * 1e9
 
 
 def _report_pipeline(report: Report, folder: Path, with_images: bool) -> None:

@@ -1,19 +1,22 @@
-"""MCAP files: what is written is what the mcap library, and this package, read."""
+"""MCAP files: what they hold, also those of other programs, and what is refused."""
 
 from __future__ import annotations
 
 import importlib
 import os
+import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from edge_inference.cli.command_line import run
 from edge_inference.core.disk import create_file
 from edge_inference.errors import ConfigError
-from edge_inference.observe.recording import mcap_writer
+from edge_inference.observe.recording.mcap_library import start_writer
+from edge_inference.observe.recording.mcap_recorder import McapRecorder
 from edge_inference.observe.recording.mcap_recovery import read_contents, recover
-from edge_inference.observe.recording.mcap_writer import McapWriter
-from mcap_judges import needs_mcap, read_by_index, read_in_order, read_summary
+from mcap_judges import needs_mcap, read_by_index, read_summary
 
 TOPICS = ("/ai/detections", "/ai/stage_timing", "/übrige")
 MESSAGES = [
@@ -21,113 +24,28 @@ MESSAGES = [
     for number in range(60)
     for topic in TOPICS[: 1 + number % 3]
 ]
+COUNTS = Counter(topic for topic, _, _ in MESSAGES)
 
 
-def write(file: Path, per_chunk: int = 0) -> list[int]:
-    """Write MESSAGES; return the size of the file after each chunk of so many (0: one chunk)."""
-    sizes = []
+def write(file: Path) -> None:
+    """Write MESSAGES, seven in a chunk."""
     with create_file(file) as stream:
-        writer = McapWriter(stream, "ros2")
-        schema = writer.add_schema("pkg/msg/Name", "ros2msg", b"uint8[] data")
-        channels = {
-            topic: writer.add_channel(topic, "cdr", schema, {"key": "välue"}) for topic in TOPICS
-        }
+        writer = start_writer(stream, "ros2")
+        schema = writer.register_schema("pkg/msg/Name", "ros2msg", b"uint8[] data")
+        channels = {topic: writer.register_channel(topic, "cdr", schema) for topic in TOPICS}
         for count, (topic, number, data) in enumerate(MESSAGES, start=1):
-            writer.add_message(channels[topic], 1000 + number, 900 + number, data)
-            if per_chunk and count % per_chunk == 0:
+            writer.add_message(channels[topic], 1000 + number, data, 900 + number)
+            if count % 7 == 0:
                 writer.flush()
-                sizes.append(writer.size)
         writer.finish()
-    assert writer.size == file.stat().st_size
-    return sizes
 
 
 @needs_mcap
-@pytest.mark.parametrize("per_chunk", [0, 1, 7])
-def test_the_library_reads_what_was_written(tmp_path: Path, per_chunk: int) -> None:
-    file = tmp_path / "run.mcap"
-    write(file, per_chunk)
-    summary = read_summary(file)
-    counts = {topic: sum(each[0] == topic for each in MESSAGES) for topic in TOPICS}
-    statistics = summary.statistics
-    assert statistics.message_count == len(MESSAGES)
-    assert (statistics.message_start_time, statistics.message_end_time) == (1000, 1059)
-    assert statistics.chunk_count == len(summary.chunk_indexes)
-    topics = {number: channel.topic for number, channel in summary.channels.items()}
-    assert {topics[n]: c for n, c in statistics.channel_message_counts.items()} == counts
-    for found in (read_in_order(file), read_by_index(file)):
-        read = [(c.topic, m.log_time - 1000, m.publish_time - 900, m.data) for _, c, m in found]
-        assert sorted(read) == sorted((topic, n, n, data) for topic, n, data in MESSAGES)
-        assert {(s.name, s.encoding, s.data) for s, _, _ in found} == {
-            ("pkg/msg/Name", "ros2msg", b"uint8[] data")
-        }
-        assert all(c.metadata == {"key": "välue"} for _, c, _ in found)
-        sequences = [m.sequence for _, c, m in found if c.topic == TOPICS[0]]
-        assert sequences == list(range(counts[TOPICS[0]]))
-
-
-@pytest.mark.parametrize("per_chunk", [0, 7])
-def test_a_reader_of_bags_reads_what_was_written(tmp_path: Path, per_chunk: int) -> None:
-    pytest.importorskip("rosbags", reason="the package rosbags is not installed")
-    file = tmp_path / "run.mcap"
-    write(file, per_chunk)
-    with importlib.import_module("rosbags.rosbag2").Reader(file) as reader:
-        assert reader.message_count == len(MESSAGES)
-        assert {connection.msgtype for connection in reader.connections} == {"pkg/msg/Name"}
-        found = [(c.topic, time - 1000, bytes(data)) for c, time, data in reader.messages()]
-    assert sorted(found) == sorted(MESSAGES)
-
-
-@needs_mcap
-def test_the_library_finds_a_moment_by_the_index(tmp_path: Path) -> None:
-    file = tmp_path / "run.mcap"
-    write(file, 5)
-    with file.open("rb") as stream:
-        reader = importlib.import_module("mcap.reader").SeekingReader(stream)
-        found = list(reader.iter_messages([TOPICS[2]], starting_at=1030, ending_before=1040))
-    assert [m.log_time for _, _, m in found] == [1032, 1035, 1038]
-
-
-@needs_mcap
-def test_an_empty_recording_is_a_file(tmp_path: Path) -> None:
-    file = tmp_path / "run.mcap"
-    with create_file(file) as stream:
-        McapWriter(stream, "ros2").finish()
-    assert read_in_order(file) == []
-    assert read_summary(file).statistics.message_count == 0
-    contents = read_contents(file)
-    assert (contents.is_finished, contents.duration_s, contents.counts.total()) == (True, None, 0)
-
-
-@needs_mcap
-def test_without_lz4_chunks_are_not_compressed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(mcap_writer, "_find_lz4", lambda: None)
-    file = tmp_path / "run.mcap"
-    write(file, 50)
-    assert {index.compression for index in read_summary(file).chunk_indexes} == {""}
-    assert len(read_by_index(file)) == len(MESSAGES)
-    assert read_contents(file).counts.total() == len(MESSAGES)
-
-
-def test_a_chunk_ends_at_its_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = tmp_path / "run.mcap"
-    write(file)
-    monkeypatch.setattr(mcap_writer, "CHUNK_BYTES", 300)
-    split = tmp_path / "split.mcap"
-    write(split)
-    assert split.stat().st_size > file.stat().st_size + 10 * 100
-    assert read_contents(split).counts == read_contents(file).counts
-
-
 def test_the_contents(tmp_path: Path) -> None:
     file = tmp_path / "run.mcap"
-    write(file, 9)
+    write(file)
     contents = read_contents(file)
-    assert contents.counts == {
-        topic: sum(each[0] == topic for each in MESSAGES) for topic in TOPICS
-    }
+    assert contents.counts == COUNTS
     assert contents.types == dict.fromkeys(TOPICS, "pkg/msg/Name")
     assert (contents.begin_ns, contents.end_ns, contents.cut_bytes) == (1000, 1059, 0)
     assert contents.is_finished
@@ -137,12 +55,50 @@ def test_the_contents(tmp_path: Path) -> None:
 
 
 @needs_mcap
-def test_a_file_of_others(tmp_path: Path) -> None:
-    pytest.importorskip("zstandard", reason="the package zstandard is not installed")
+def test_chunks_are_compressed_and_the_profile_is_kept(tmp_path: Path) -> None:
+    file, copy = tmp_path / "run.mcap", tmp_path / "copy.mcap"
+    write(file)
+    recover(file, copy)
+    for each in (file, copy):
+        assert {index.compression for index in read_summary(each).chunk_indexes} == {"lz4"}
+        with each.open("rb") as stream:
+            header = importlib.import_module("mcap.reader").make_reader(stream).get_header()
+        assert (header.profile, header.library) == ("ros2", "edge_inference")
+
+
+@needs_mcap
+def test_a_reader_of_bags_reads_a_copy(tmp_path: Path) -> None:
+    pytest.importorskip("rosbags", reason="the package rosbags is not installed")
+    write(tmp_path / "run.mcap")
+    recover(tmp_path / "run.mcap", tmp_path / "copy.mcap")
+    with importlib.import_module("rosbags.rosbag2").Reader(tmp_path / "copy.mcap") as reader:
+        assert {connection.msgtype for connection in reader.connections} == {"pkg/msg/Name"}
+        found = [(c.topic, time - 1000, bytes(data)) for c, time, data in reader.messages()]
+    assert sorted(found) == sorted(MESSAGES)
+
+
+@needs_mcap
+def test_an_empty_recording_is_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "run.mcap"
+    McapRecorder(file, print).close()
+    assert read_summary(file).statistics.message_count == 0
+    contents = read_contents(file)
+    assert (contents.is_finished, contents.duration_s, contents.counts.total()) == (True, None, 0)
+
+
+@needs_mcap
+@pytest.mark.parametrize("compression", ["ZSTD", "LZ4", "NONE"])
+@pytest.mark.parametrize("with_chunks", [True, False])
+def test_a_file_of_others(tmp_path: Path, compression: str, with_chunks: bool) -> None:
     module = importlib.import_module("mcap.writer")
     file = tmp_path / "other.mcap"
     with file.open("wb") as stream:
-        writer = module.Writer(stream, chunk_size=200, compression=module.CompressionType.ZSTD)
+        writer = module.Writer(
+            stream,
+            chunk_size=200,
+            compression=module.CompressionType[compression],
+            use_chunking=with_chunks,
+        )
         writer.start("other", "someone")
         schema = writer.register_schema("s", "jsonschema", b"{}")
         described = writer.register_channel("/a", "json", schema, {"x": "y"})
@@ -158,14 +114,16 @@ def test_a_file_of_others(tmp_path: Path) -> None:
     assert contents.types == {"/a": "s", "/b": ""}
     assert recover(file, tmp_path / "copy.mcap").counts == contents.counts
     copied = read_by_index(tmp_path / "copy.mcap")
-    original = read_by_index(file)
 
     def values(found: list) -> list:
         return [(c.topic, c.metadata, m.sequence, m.log_time, m.data) for _, c, m in found]
 
+    with file.open("rb") as stream:
+        original = list(importlib.import_module("mcap.reader").make_reader(stream).iter_messages())
     assert sorted(values(copied), key=repr) == sorted(values(original), key=repr)
 
 
+@needs_mcap
 @pytest.mark.parametrize(
     ("content", "words"),
     [
@@ -186,6 +144,7 @@ def test_what_is_no_recording(tmp_path: Path, content: bytes | None, words: str)
     assert not (tmp_path / "fixed.mcap").exists()
 
 
+@needs_mcap
 def test_a_pipe_and_a_folder_are_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for name in ("pipe", "."):
@@ -193,6 +152,7 @@ def test_a_pipe_and_a_folder_are_refused(tmp_path: Path) -> None:
             read_contents(tmp_path / name)
 
 
+@needs_mcap
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
     file, other = tmp_path / "run.mcap", tmp_path / "other"
     write(file)
@@ -204,3 +164,38 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"none/fixed\.mcap: cannot be written"):
         recover(file, tmp_path / "none" / "fixed.mcap")
     assert (file.read_bytes(), other.read_text()) == (before, "mine")
+
+
+@pytest.mark.parametrize("module", ["mcap.writer", "lz4.frame"])
+def test_without_the_library_a_sentence_names_the_extra(
+    tmp_path: Path,
+    module: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    file, fixed = tmp_path / "run.mcap", tmp_path / "fixed.mcap"
+    file.touch()
+    for command in (
+        ["recording", "info", str(file)],
+        ["recording", "recover", str(file), str(fixed)],
+        ["run", "perception", "--source", "sample", "--mcap", str(fixed)],
+        ["run", "voice", "--source", "sample", "--mcap", str(fixed)],
+    ):
+        assert run(command) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert "recordings need the package mcap 1.5 or newer (extra 'mcap'), which" in line
+        assert "pip install 'mcap>=1.5,<2'" in line
+    with pytest.raises(ConfigError, match="recordings need"):
+        McapRecorder(fixed, print)
+    assert not fixed.exists()
+
+
+@needs_mcap
+def test_a_library_that_is_too_old_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(importlib.import_module("mcap.writer").Writer, "flush")
+    with pytest.raises(ConfigError, match="got an older version; install it with"):
+        McapRecorder(tmp_path / "run.mcap", print)
+    assert list(tmp_path.iterdir()) == []

@@ -18,6 +18,7 @@ from edge_inference.observe.recording.mcap_recovery import read_contents
 from edge_inference.observe.recording.ros_schemas import RosSchema
 from mcap_judges import SmallDisk, needs_mcap, read_by_index
 
+pytestmark = needs_mcap
 DEADLINE_S = 60.0
 TEXT = RosSchema("std_msgs/msg/String", "string data")
 
@@ -55,7 +56,6 @@ def recorder(file: Path, problems: list[str]) -> Iterator[McapRecorder]:
     recorder.close()
 
 
-@needs_mcap
 def test_what_is_added_is_in_the_file(recorder: McapRecorder, file: Path) -> None:
     before_ns = time.time_ns()
     add = {topic: recorder.add_topic(topic, lambda: TEXT, to_bytes) for topic in ("/a", "/b")}
@@ -78,7 +78,6 @@ def test_what_is_added_is_in_the_file(recorder: McapRecorder, file: Path) -> Non
     assert recorder.close() == summary
 
 
-@needs_mcap
 def test_the_publish_time_is_the_capture_stamp_where_it_can_be(
     recorder: McapRecorder, file: Path
 ) -> None:
