@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import io
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -160,6 +163,24 @@ def test_a_full_disk_ends_the_recording_and_nothing_else(
     assert "recording recover" in problem
     assert summary.problem in problem
     assert "it ended early: " in str(summary)
+
+
+class LateDisk(io.BytesIO):
+    """A disk whose lack of room shows only when what was buffered goes to it."""
+
+    def flush(self) -> None:
+        if self.tell() > 100:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_disk_that_is_full_at_the_end_is_said(
+    file: Path, problems: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mcap_recorder, "create_file", lambda file: LateDisk())
+    recorder = McapRecorder(file, problems.append)
+    recorder.add_topic("/a", lambda: TEXT, to_bytes)(Item("x"))
+    assert "No space left on device" in recorder.close().problem
+    assert len(problems) == 1
 
 
 def test_a_disk_that_is_full_already_is_said_at_once(

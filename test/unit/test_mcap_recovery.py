@@ -6,6 +6,7 @@ import importlib
 import itertools
 import random
 import struct
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -187,7 +188,7 @@ def chunk(data: bytes, size: int, compression: str = "", crc: int = 0) -> bytes:
         chunk(b"not lz4", 100, "lz4"),
         chunk(b"not zstd", 100, "zstd"),
         chunk(b"abc", 3, "brotli"),
-        chunk(b"abc", 3, crc=1),
+        chunk(record(MESSAGE, struct.pack("<HIQQ", 1, 0, 1, 1)), 31, crc=1),
     ],
 )
 def test_hostile_chunks_are_left_out(tmp_path: Path, hostile: bytes) -> None:
@@ -241,7 +242,12 @@ def test_a_chunk_that_expands_beyond_its_bounds_is_refused(
     module = importlib.import_module({"lz4": "lz4.frame", "zstd": "zstandard"}[compression])
     file = tmp_path / "run.mcap"
     file.write_bytes(MAGIC + chunk(module.compress(bytes(64 << 20)), claimed, compression))
-    assert read_contents(file).damaged == 1
+    tracemalloc.start()
+    try:
+        assert read_contents(file).damaged == 1
+        assert tracemalloc.get_traced_memory()[1] < 32 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
