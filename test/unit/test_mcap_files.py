@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import os
+import struct
+import zlib
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from edge_inference.core.disk import create_file
 from edge_inference.errors import ConfigError
 from edge_inference.observe.recording import mcap_writer
+from edge_inference.observe.recording.mcap_records import McapChunk, RecordKind
 from edge_inference.observe.recording.mcap_recovery import read_contents, recover
 from edge_inference.observe.recording.mcap_writer import McapWriter
 from mcap_judges import needs_mcap, read_by_index, read_in_order, read_summary
@@ -86,6 +89,43 @@ def test_the_library_finds_a_moment_by_the_index(tmp_path: Path) -> None:
         reader = importlib.import_module("mcap.reader").SeekingReader(stream)
         found = list(reader.iter_messages([TOPICS[2]], starting_at=1030, ending_before=1040))
     assert [m.log_time for _, _, m in found] == [1032, 1035, 1038]
+
+
+@needs_mcap
+def test_the_index_points_to_every_message(tmp_path: Path) -> None:
+    file = tmp_path / "run.mcap"
+    write(file, 20)
+    data = file.read_bytes()
+    found = 0
+    for index in read_summary(file).chunk_indexes:
+        begin, end = index.chunk_start_offset, index.chunk_start_offset + index.chunk_length
+        records = lz4_records(data[begin + 9 : end])
+        entries_end = end + index.message_index_length
+        assert min(index.message_index_offsets.values()) == end
+        assert data[entries_end] in (RecordKind.CHUNK, RecordKind.DATA_END)
+        for channel_id, offset in index.message_index_offsets.items():
+            kind, length, channel, size = struct.unpack_from("<BQHI", data, offset)
+            assert (kind, channel, length) == (RecordKind.MESSAGE_INDEX, channel_id, size + 6)
+            for log_ns, place in struct.iter_unpack("<QQ", data[offset + 15 : offset + 15 + size]):
+                message = struct.unpack_from("<BQHIQ", records, place)
+                assert (message[0], message[2], message[4]) == (5, channel_id, log_ns)
+                found += 1
+    assert found == len(MESSAGES)
+
+
+def lz4_records(chunk: bytes) -> bytes:
+    """Return the records of a compressed chunk."""
+    lz4 = pytest.importorskip("lz4.frame", reason="the package lz4 is not installed")
+    return bytes(lz4.decompress(McapChunk.unpack(chunk).data))
+
+
+def test_the_checksum_of_the_index(tmp_path: Path) -> None:
+    file = tmp_path / "run.mcap"
+    write(file, 20)
+    data = file.read_bytes()
+    begin, _, checksum = struct.unpack_from("<QQI", data, len(data) - 28)
+    assert data[len(data) - 37] == RecordKind.FOOTER
+    assert zlib.crc32(data[begin : len(data) - 12]) == checksum
 
 
 @needs_mcap
