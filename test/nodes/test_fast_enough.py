@@ -50,9 +50,10 @@ def blocks(kind: str) -> list[str]:
     return [text for each, text in BLOCK.findall(GUIDE) if each == kind]
 
 
-#: The words of each command; the first one starts the pipeline.
+#: The words of each command, once; the first one starts the pipeline.
 LAUNCH, *STEPS = (
-    shlex.split(line, comments=True) for block in blocks("bash") for line in block.splitlines()
+    shlex.split(line, comments=True)
+    for line in dict.fromkeys(line for block in blocks("bash") for line in block.splitlines())
 )
 
 

@@ -29,7 +29,7 @@ from edge_inference.nodes.conversions.platform import PlatformReportAdapter
 from edge_inference.nodes.conversions.timing import StageTimingAdapter
 from edge_inference.observe.monitor.platform_rows import OWN_SENSORS
 from edge_inference.observe.monitor.snapshot import Snapshot
-from rig import Collected, Rig, wait_for
+from rig import Collected, Rig, later, wait_for
 
 # Nodes of earlier tests may be in the graph still, and would be taken for other pipelines.
 pytestmark = pytest.mark.usefixtures("alone")
@@ -274,13 +274,19 @@ def test_a_message_that_is_invalid_is_said_once(
     assert "window_s: expected a number" in MESSAGES[0]
 
 
-def test_two_nodes_of_one_name(rig: Rig, observe: Callable[..., MonitorSession]) -> None:
+def test_two_nodes_of_one_name(
+    rig: Rig, observe: Callable[..., MonitorSession], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pass_s = later(monkeypatch, monitor_session)
     session = observe()
     Pipeline(rig)
     twin = Rig()
     try:
         for one in (rig, twin):
             one.load("Preprocess", "-r", "image_raw:=/image")
+        wait_for(lambda: session._twins_s is not None, "both nodes")
+        assert MESSAGES == []  # one of them may have crashed
+        pass_s(31.0)
         wait_for(lambda: MESSAGES, "a message")
         assert "several nodes are called /ai/preprocess" in MESSAGES[0]
         wait_to_see(session, "the pipeline", lambda found: found.namespace)

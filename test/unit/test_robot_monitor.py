@@ -109,7 +109,19 @@ def test_a_process_that_was_replaced_goes_at_once(robot: Robot) -> None:
     robot.add("/ai/process_statistics", statistics(8, "/ai/command"))
     robot.add("/ai/process_statistics", statistics(9, "/ai/inference"), after_s=2.5)
     robot.add("/ai/process_statistics", statistics(8, "/ai/command"))
-    assert [each.pid for each in robot.see().processes] == [8, 9]
+    found = robot.see()
+    assert [each.pid for each in found.processes] == [8, 9]
+    assert [(each.kind, each.subject, each.text) for each in found.decisions] == [
+        ("pipeline", "/ai/inference", "a new process, 9, has the nodes of one that has ended")
+    ]
+
+
+def test_a_process_that_starts_again_after_a_minute(robot: Robot) -> None:
+    robot.add("/ai/process_statistics", statistics(7, "/ai/inference"))
+    robot.add("/ai/process_statistics", statistics(9, "/ai/inference", end_ns=0), after_s=60.0)
+    assert len(robot.see().decisions) == 1
+    robot.add("/ai/process_statistics", statistics(9, "/ai/inference"), after_s=200.0)
+    assert len(robot.see().decisions) == 1
 
 
 def test_two_processes_with_the_same_nodes_are_both_shown(robot: Robot) -> None:
@@ -117,6 +129,7 @@ def test_two_processes_with_the_same_nodes_are_both_shown(robot: Robot) -> None:
         robot.add("/ai/process_statistics", statistics(7, "/ai/inference"), after_s=0.5)
         robot.add("/ai/process_statistics", statistics(8, "/ai/inference"))
         assert {each.pid for each in robot.see().processes} == {7, 8}
+        assert robot.see().decisions == ()
     other_machine = statistics(8, "/ai/inference", clock_id=2)
     robot.add("/ai/process_statistics", other_machine)
     assert [each.pid for each in robot.see().processes] == [7, 8, 8]
@@ -188,6 +201,11 @@ def test_voice(robot: Robot) -> None:
     robot.add("/ai/action_plan", ActionPlan("move", (), 0, is_refused=True, reason="too far"))
     voice = robot.see().voice
     assert (voice.plan, voice.problem) == ((), "too far")
+    for is_final, problem in ((False, ""), (True, "no phrase")):
+        robot.add(
+            "/ai/transcript", Transcript("", 0.0, "command", 0, is_final, problem="no phrase")
+        )
+        assert robot.see().voice.problem == problem
 
 
 def test_results(robot: Robot) -> None:

@@ -37,6 +37,8 @@ _GLOBAL_TOPICS = ("diagnostics", "parameter_events")
 _SHARED_TOPICS = ("platform_state", "performance_directive", "workload")
 _IMAGES = "overlay/compressed"
 _PARAMETER_TIMEOUT_S = 5.0
+#: A node that has crashed stays in the graph for 20 s, beside the one that replaces it.
+_CRASHED_S = 30.0
 
 ImageCallback = Callable[[bytes, int], None]
 
@@ -63,7 +65,9 @@ class MonitorSession:
         #: The functions that end the subscriptions, by the full names of the topics.
         self._topics: dict[str, Callable[[], None]] = {}
         self._watchers: dict[object, ImageCallback] = {}
+        #: Nodes of one name that were reported, and since when there are any.
         self._twins: list[str] = []
+        self._twins_s: float | None = None
         self.observer: Any = container.load(_OBSERVER, ()).node
         self.observer.call_every(_LOOK_PERIOD_S, self._guard(self._look))
         self._spinner = threading.Thread(target=container.spin, name="executor", daemon=True)
@@ -198,12 +202,17 @@ class MonitorSession:
     def _find_twins(self, namespace: str) -> None:
         topic = f"{namespace}/stage_timing"
         twins = find_twins(self._container.node.get_publishers_info_by_topic(topic))
-        if twins and twins != self._twins:
+        now_s = time.monotonic()
+        if not twins:
+            self._twins_s = None
+        elif self._twins_s is None:
+            self._twins_s = now_s
+        elif now_s - self._twins_s > _CRASHED_S and twins != self._twins:
+            self._twins = twins
             self._on_message(
                 f"several nodes are called {', '.join(twins)}, so that their figures are mixed; "
                 "end one of the pipelines, or start it in another namespace"
             )
-        self._twins = twins
 
     def _receive(self, topic: str, item: Any) -> None:
         now_ns = time.monotonic_ns()

@@ -44,6 +44,8 @@ _MAX_NAME, _MAX_SENTENCE = 200, 500
 _SHOWN_NS, _REPORT_NS = 10_000_000_000, 5_000_000_000
 #: A process that has not reported for four periods has ended if another one has its nodes.
 _REPLACED_NS = 2_000_000_000
+#: A restart takes less.
+_RESTART_NS = 120_000_000_000
 _VERDICTS = frozenset(each.value for each in Verdict)
 
 
@@ -73,6 +75,8 @@ class RobotMonitor:
         #: The number of frames of each stage in the newest report, and when it has last changed.
         self._stage_frames: dict[tuple[str, str], tuple[int, int]] = {}
         self._processes: ExpiringMap[_Stamped] = ExpiringMap(_MAX_ROWS, _SHOWN_NS)
+        #: The process of each node, also of one that has ended.
+        self._owners: ExpiringMap[str] = ExpiringMap(_MAX_ROWS, _RESTART_NS)
         self._health: ExpiringMap[_Stamped] = ExpiringMap(_MAX_ROWS, _SHOWN_NS)
         self._targets: ExpiringMap[TargetRow] = ExpiringMap(_MAX_ROWS, _SHOWN_NS)
         self._results: ExpiringMap[_Stamped] = ExpiringMap(_MAX_ROWS, _SHOWN_NS)
@@ -164,9 +168,27 @@ class RobotMonitor:
         self._report = _Stamped(report, topic, now_ns)
 
     def _add_statistics(self, statistics: ProcessStatistics, topic: str, now_ns: int) -> None:
+        name = f"{statistics.clock_id} {statistics.pid}"
+        self._note_restart(name, statistics, now_ns)
         if statistics.end_ns > statistics.begin_ns:  # shares of an empty window are unknown
-            name = f"{statistics.clock_id} {statistics.pid}"
             self._processes.put(name, _Stamped(statistics, topic, now_ns), now_ns)
+
+    def _note_restart(self, name: str, statistics: ProcessStatistics, now_ns: int) -> None:
+        """Write a line where a new process has the nodes of one that has ended."""
+        known = self._processes.current(now_ns)
+        if name not in known:
+            owners = self._owners.current(now_ns)
+            before = {owners[node] for node in statistics.nodes if node in owners} - {name}
+            alive = {
+                other
+                for other in before & known.keys()
+                if now_ns - known[other].at_ns <= _REPLACED_NS
+            }
+            if before and not alive:
+                text = f"a new process, {statistics.pid}, has the nodes of one that has ended"
+                self._decisions.add("pipeline", min(statistics.nodes), text, now_ns)
+        for node in statistics.nodes[:_MAX_NODES]:
+            self._owners.put(node, name, now_ns)
 
     def _add_platform(self, report: PlatformReport, topic: str, now_ns: int) -> None:
         self._platform = _Stamped(report, topic, now_ns)

@@ -55,7 +55,8 @@ def _read_transcript(transcript: Transcript) -> dict[str, Any]:
     return {
         "transcript": one_line(transcript.text, _MAX_TEXT),
         "is_final": transcript.is_final,
-        "problem": one_line(transcript.problem, _MAX_TEXT),
+        # A part of a sentence is often no phrase yet.
+        "problem": one_line(transcript.problem, _MAX_TEXT) if transcript.is_final else "",
     }
 
 

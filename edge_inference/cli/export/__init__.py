@@ -1,0 +1,1 @@
+"""``edge-inference export``: what a robot does, passed on to other programs."""
