@@ -8,4 +8,4 @@ from launch import LaunchDescription
 
 def generate_launch_description() -> LaunchDescription:
     """Describe the launch."""
-    return describe_pipeline("voice")
+    return describe_pipeline("voice", has_dashboard=True)

@@ -16,6 +16,7 @@ MEMORY_OPTION, TIMEOUT_OPTION = "--max-memory-mib", "--timeout-s"
 _MEMORY_MIB = 8192
 #: Python and the libraries alone take half of this.
 _MIN_MEMORY_MIB = 512
+_MAX_PORT = 65535
 #: Time that a command has after a signal to clean up, or to report what it has found so far.
 GRACE_S, REPORTING_GRACE_S = 2.0, 30.0
 
@@ -166,6 +167,13 @@ def number_between(low: float, high: float) -> Callable[[str], float]:
         return value
 
     return parse
+
+
+def port_number(text: str) -> int:
+    """Return the number of a TCP port; 0 is any free one."""
+    if not text.isdecimal() or int(text) > _MAX_PORT:
+        raise argparse.ArgumentTypeError(f"expected a port from 0 to {_MAX_PORT}, got {text!r}")
+    return int(text)
 
 
 def non_empty_text(text: str) -> str:

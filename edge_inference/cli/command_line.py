@@ -15,6 +15,7 @@ from edge_inference.cli.commands import (
     benchmark,
     bisect,
     compare,
+    dashboard,
     diagnose,
     doctor,
     engine,
@@ -26,6 +27,7 @@ from edge_inference.cli.commands import (
     quantize,
     recording,
     speech,
+    top,
     validate,
 )
 from edge_inference.cli.commands import run as run_command_module
@@ -41,7 +43,9 @@ _COMMANDS = (
     bisect,
     profile,
     speech,
+    top,
     diagnose,
+    dashboard,
     export,
     benchmark,
     validate,

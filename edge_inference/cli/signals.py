@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
 
@@ -33,16 +33,21 @@ class Interrupt(threading.Event):
 
 
 @contextmanager
-def catch_signals() -> Iterator[Interrupt]:
-    """Yield an event that the first SIGINT or SIGTERM sets; the second ends the process at once.
+def catch_signals(
+    numbers: Sequence[int] = (signal.SIGINT, signal.SIGTERM),
+    before_exit: Callable[[], None] = lambda: None,
+) -> Iterator[Interrupt]:
+    """Yield an event that the first of these signals sets; the second ends the process at once.
 
-    Outside the main thread, where Python allows no signal handlers, the event is never set.
+    ``before_exit`` runs before that, in the signal handler. Outside the main thread, where Python
+    allows no signal handlers, the event is never set.
     """
     interrupted = Interrupt()
 
     def note(number: int, frame: FrameType | None) -> None:
         note_handler_call()
         if interrupted.is_set():
+            before_exit()
             _exit("edge-inference", EXIT_SIGNALED + number)
         interrupted.number = number
         interrupted.set()
@@ -50,7 +55,7 @@ def catch_signals() -> Iterator[Interrupt]:
     if threading.current_thread() is not threading.main_thread():
         yield interrupted
         return
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, note) for number in numbers}
     try:
         yield interrupted
     finally:

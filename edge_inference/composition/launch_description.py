@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from edge_inference.composition.parameter_format import format_value
 from edge_inference.composition.pipeline import (
+    DEFAULT_NAMESPACE,
     ComponentDescription,
     Pipeline,
     load_pipeline,
@@ -17,6 +18,7 @@ from edge_inference.core.yaml_file import load_yaml
 from edge_inference.errors import ConfigError
 
 if TYPE_CHECKING:
+    from launch.actions import ExecuteProcess
     from launch_ros.actions import Node
 
     from launch import LaunchContext, LaunchDescription
@@ -39,12 +41,19 @@ COMMON_ARGUMENTS = (
 
 
 CONTAINERS = "containers"
+DASHBOARD, DASHBOARD_PORT = "dashboard", "dashboard_port"
+DASHBOARD_ARGUMENTS = (
+    (DASHBOARD, "false", "true shows the robot in a browser, from a process of its own"),
+    (DASHBOARD_PORT, "8080", "Port of the dashboard, which only this machine reaches"),
+)
+_MAX_PORT = 65535
 
 
-def describe_pipeline(name: str) -> LaunchDescription:
+def describe_pipeline(name: str, *, has_dashboard: bool = False) -> LaunchDescription:
     """Declare the arguments of a pipeline and the common ones, and start its nodes.
 
-    ``name`` is the name of a file in ``config/pipelines``. Raises ConfigError.
+    ``name`` is the name of a file in ``config/pipelines``. ``has_dashboard`` adds the arguments
+    that start a dashboard beside it. Raises ConfigError.
     """
     # Imported here, because workstations do not have the launch packages.
     from launch.actions import DeclareLaunchArgument, OpaqueFunction
@@ -56,6 +65,8 @@ def describe_pipeline(name: str) -> LaunchDescription:
     entries += COMMON_ARGUMENTS
     if pipeline.containers:
         entries.append((CONTAINERS, str(len(pipeline.containers)), _describe_containers(pipeline)))
+    if has_dashboard:
+        entries += DASHBOARD_ARGUMENTS
     return LaunchDescription(
         [
             *(
@@ -63,6 +74,7 @@ def describe_pipeline(name: str) -> LaunchDescription:
                 for argument, default, description in entries
             ),
             OpaqueFunction(function=_make_nodes, args=[pipeline]),
+            *([OpaqueFunction(function=_make_dashboard)] if has_dashboard else []),
         ]
     )
 
@@ -117,6 +129,36 @@ def _make_nodes(context: LaunchContext, pipeline: Pipeline) -> list[Node]:
         )
         for component in components
         if not component.composed_only
+    ]
+
+
+def _make_dashboard(context: LaunchContext) -> list[ExecuteProcess]:
+    """Create the process of the dashboard, which says itself why it cannot run.
+
+    The pipeline goes on without it.
+    """
+    from launch.actions import ExecuteProcess
+    from launch_ros.substitutions import ExecutableInPackage
+
+    if not _parse_flag(DASHBOARD, context.launch_configurations[DASHBOARD]):
+        return []
+    port = context.launch_configurations[DASHBOARD_PORT]
+    if not port.isdecimal() or int(port) > _MAX_PORT:
+        raise ConfigError(f"{DASHBOARD_PORT}: expected a port from 0 to {_MAX_PORT}, got {port!r}")
+    namespace = _resolve_namespace(context, context.launch_configurations["namespace"])
+    return [
+        ExecuteProcess(
+            cmd=[
+                ExecutableInPackage(executable="edge-inference", package="edge_inference"),
+                "dashboard",
+                "--namespace",
+                f"{namespace.rstrip('/')}/{DEFAULT_NAMESPACE}",
+                "--port",
+                port,
+            ],
+            output="screen",
+            additional_env=_select_profile(context),
+        )
     ]
 
 

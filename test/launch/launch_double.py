@@ -55,6 +55,29 @@ class OpaqueFunction:
         return self._function(context, *self._args)
 
 
+class ExecutableInPackage:
+    def __init__(self, executable: str, package: str) -> None:
+        assert package == "edge_inference", f"no package {package}"
+        assert executable in ("edge-inference", *installed_executables()), executable
+        self.executable = executable
+
+
+class ExecuteProcess:
+    def __init__(
+        self,
+        *,
+        cmd: list[str | ExecutableInPackage],
+        additional_env: dict[str, str] | None = None,
+        output: str = "log",
+    ) -> None:
+        assert output in ("log", "screen", "both", "own_log", "full")
+        for word in cmd:
+            assert isinstance(word, str | ExecutableInPackage), f"{word!r} in a command"
+        for key, value in (additional_env or {}).items():
+            assert isinstance(key, str), key
+            assert isinstance(value, str), value
+
+
 class Node:
     def __init__(
         self,
@@ -95,9 +118,10 @@ def modules() -> dict[str, ModuleType]:
     """Return the doubles by the names that launch files import."""
     contents: dict[str, tuple[type[Any], ...]] = {
         "launch": (LaunchContext, LaunchDescription),
-        "launch.actions": (DeclareLaunchArgument, OpaqueFunction),
+        "launch.actions": (DeclareLaunchArgument, ExecuteProcess, OpaqueFunction),
         "launch_ros": (),
         "launch_ros.actions": (Node,),
+        "launch_ros.substitutions": (ExecutableInPackage,),
     }
     made = {}
     for name, classes in contents.items():

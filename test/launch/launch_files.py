@@ -52,6 +52,17 @@ class LaunchFile:
                 started.append(Started(keywords))
 
         monkeypatch.setattr(actions, "Node", RecordedNode)
+        launch_actions = importlib.import_module("launch.actions")
+        processes: list[Started] = []
+
+        class RecordedProcess(launch_actions.ExecuteProcess):  # type: ignore[misc, name-defined]
+            def __init__(self, **keywords: Any) -> None:
+                super().__init__(**keywords)
+                processes.append(Started(keywords))
+
+        monkeypatch.setattr(launch_actions, "ExecuteProcess", RecordedProcess)
+        #: The processes beside the nodes, of the last start.
+        self.processes = processes
         self._started = started
         self._module = _load(name)
 
@@ -71,6 +82,7 @@ class LaunchFile:
     def start(self, pushed: str = "", **arguments: str) -> list[Started]:
         """Visit the description as ``ros2 launch`` does and return the nodes that it starts."""
         self._started.clear()
+        self.processes.clear()
         context = self._context(arguments)
         if pushed:
             context.launch_configurations["ros_namespace"] = pushed

@@ -48,6 +48,10 @@ class Processes:
         """Send a signal to one of them, by the order of their start."""
         self._running[which].send_signal(number)
 
+    def pid(self, which: int) -> int:
+        """Return the process id of one of them, by the order of their start."""
+        return self._running[which].pid
+
     def interrupt(self, times: int) -> list[int]:
         """Send SIGINT to all of them and return their exit codes."""
         for _ in range(times):

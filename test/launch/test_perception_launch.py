@@ -48,6 +48,8 @@ def test_every_argument_of_the_pipeline_is_an_argument(file: LaunchFile) -> None
         "use_sim_time",
         "autostart",
         "respawn",
+        "dashboard",
+        "dashboard_port",
     }
 
 

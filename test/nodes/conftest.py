@@ -19,6 +19,7 @@ from rclpy.logging import LoggingSeverity, set_logger_level
 
 import quick_discovery
 from benchmarks import ros_domain
+from dashboard_view import browser, page  # noqa: F401 - fixtures
 from edge_inference.composition import container as container_module
 from edge_inference.nodes.voice import command
 from edge_inference.nodes.voice.navigation.client import NavigationClient

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import json
 import os
 import subprocess
@@ -246,6 +247,30 @@ def test_a_run_on_the_command_line(tmp_path: Path) -> None:
         assert topic in found
     assert len(found["/ai/detections"]) == len(found["/camera/image_raw/compressed"]) == 1
     assert {"/ai/tensor", "/ai/raw_output"} & set(found) == set()
+
+
+def test_a_run_on_the_images_of_another_process(outside: Outside, tmp_path: Path) -> None:
+    file = tmp_path / "run.mcap"
+    image = {"width": 64, "height": 48, "encoding": "rgb8", "step": 192}
+    options = ["--frames", "3", "--mcap", str(file), "--mcap-images", "--json"]
+    process = start("perception", "--source", "/front/image", *options)
+    try:
+        publish = outside.speak("/front/image", "sensor_msgs/Image")
+        for stamp in itertools.count(1):
+            publish(**image, header={"stamp": {"sec": stamp}}, data=as_base64(bytes(64 * 48 * 3)))
+            try:
+                process.wait(0.1)
+                break
+            except subprocess.TimeoutExpired:
+                assert stamp < 10 * DEADLINE_S
+        out, _ = process.communicate(timeout=DEADLINE_S)
+    finally:
+        process.kill()
+    assert process.returncode == 0
+    assert summary_of(subprocess.CompletedProcess([], 0, out))["recording"]["problem"] == ""
+    found = decode_all(file)
+    assert len(found["/front/image/compressed"]) >= 3
+    assert [topic for topic in found if topic.endswith("/overlay/compressed")]
 
 
 @pytest.mark.usefixtures("alone")

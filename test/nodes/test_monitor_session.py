@@ -10,21 +10,21 @@ from typing import Any
 
 import numpy as np
 import pytest
-from edge_inference.msg import LatencyReport
+from edge_inference.msg import LatencyReport, PerformanceDirective
 from edge_inference.msg import Workload as WorkloadMessage
 from rclpy.serialization import serialize_message
 
 from edge_inference.cli.sessions import monitor_session, own_sensors
 from edge_inference.cli.sessions.monitor_session import MonitorSession, open_monitor
 from edge_inference.composition.bus import Publisher
-from edge_inference.core.directives.directive import DirectiveLevel
+from edge_inference.core.directives.directive import Directive, DirectiveLevel, DirectiveLimits
 from edge_inference.core.images.frame import CompressedFrame
 from edge_inference.core.platform_state import PlatformReport, PlatformState
 from edge_inference.core.runtime.latency import StageTiming
 from edge_inference.errors import ConfigError, EdgeInferenceError
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.images import CompressedImageAdapter
-from edge_inference.nodes.conversions.performance import WorkloadAdapter
+from edge_inference.nodes.conversions.performance import DirectiveAdapter, WorkloadAdapter
 from edge_inference.nodes.conversions.platform import PlatformReportAdapter
 from edge_inference.nodes.conversions.timing import StageTimingAdapter
 from edge_inference.observe.monitor.platform_rows import OWN_SENSORS
@@ -224,21 +224,61 @@ def test_the_platform_of_another_namespace(
     rig: Rig, observe: Callable[..., MonitorSession]
 ) -> None:
     session = observe()
-    Pipeline(rig)
+    latency = Pipeline(rig).latency.node
     reports = publish(rig, PlatformReportAdapter(), "/machine/platform_state")
-    workloads = publish(rig, WorkloadAdapter(), "/machine/workload")
-    wait_for(
-        lambda: reports.has_subscribers() and workloads.has_subscribers(), "the session to listen"
+    workloads = rig.call(
+        lambda: Publisher(latency, WorkloadAdapter(), "/machine/workload", RELIABLE)
     )
+    directives = publish(rig, DirectiveAdapter(), "/machine/performance_directive")
+    rig.call(
+        lambda: latency.create_subscription(
+            PerformanceDirective, directives.topic, lambda message: None, 10
+        )
+    )
+    # Nobody of the pipeline uses these.
+    others = [
+        publish(rig, WorkloadAdapter(), "/other/workload"),
+        publish(rig, DirectiveAdapter(), "/other/performance_directive"),
+    ]
+    for each in (reports, workloads):
+        wait_for(each.has_subscribers, f"the session to listen to {each.topic}")
+    wait_for(lambda: directives._ros.get_subscription_count() == 2, "the session to listen")
+    assert not any(each.has_subscribers() for each in others)
     state = PlatformState("orin", (), 0)
     reports.publish(PlatformReport(state, 0.3, (), DirectiveLevel.REDUCED, "hot", 0))
-    for node in ("/ai/inference", "/ai_2/inference"):
+    for node in ("/ai_2/inference", "/ai/inference"):
+        limits = DirectiveLimits(max_rate_hz=10.0)
+        directives.publish(
+            Directive(1, "/machine/manager", node, DirectiveLevel.REDUCED, 0.5, limits, "hot")
+        )
         message = WorkloadMessage(node=node, demand_hz=30.0, rate_hz=10.0, minimum_rate_hz=1.0)
         workloads.publish(WorkloadAdapter().from_bytes(serialize_message(message)))
-    found = wait_to_see(session, "the machine", lambda found: found.platform and found.engines)
+    found = wait_to_see(
+        session,
+        "the machine",
+        lambda found: found.platform and found.engines and found.engines[0].level,
+    )
     assert found.platform is not None
     assert (found.platform.source, found.platform.level) == ("/machine/platform_state", "reduced")
-    assert [each.node for each in found.engines] == ["/ai/inference"]
+    assert [(each.node, each.level) for each in found.engines] == [("/ai/inference", "reduced")]
+    assert not any("/ai_2" in each.subject for each in found.decisions)
+
+
+def test_a_platform_manager_of_its_own_replaces_another_one(
+    rig: Rig, observe: Callable[..., MonitorSession]
+) -> None:
+    session = observe()
+    Pipeline(rig)
+    others = publish(rig, PlatformReportAdapter(), "/machine/platform_state")
+    wait_for(others.has_subscribers, "the session to listen")
+    own = publish(rig, PlatformReportAdapter(), "/ai/platform_state")
+    wait_for(own.has_subscribers, "the session to listen")
+    wait_for(lambda: not others.has_subscribers(), "the session to leave the other one")
+    report = PlatformReport(PlatformState("orin", (), 0), None, (), DirectiveLevel.FULL, "", 0)
+    own.publish(report)
+    found = wait_to_see(session, "the machine", lambda found: found.platform)
+    assert found.platform is not None
+    assert found.platform.source == "/ai/platform_state"
 
 
 def test_own_sensors_without_a_platform_manager(

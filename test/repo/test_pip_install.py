@@ -73,6 +73,15 @@ def test_the_kernel_source_is_in_the_package(installed: Path) -> None:
     assert (package.parents[1] / "observe" / "profiling" / "trace_page.html").is_file()
 
 
+def test_the_page_of_the_dashboard_is_in_the_package(installed: Path) -> None:
+    code = "import edge_inference.observe.dashboard as d; print(d.__path__[0])"
+    package = Path(run([installed / "bin" / "python", "-c", code], installed).strip())
+    source = ROOT / "edge_inference" / "observe" / "dashboard" / "static"
+    files = [file.relative_to(source) for file in source.rglob("*") if file.is_file()]
+    assert Path("index.html") in files
+    assert [name for name in files if not (package / "static" / name).is_file()] == []
+
+
 @pytest.fixture(scope="module", params=[(), ("--editable",)], ids=["copied", "editable"])
 def extended(request: pytest.FixtureRequest, installed: Path) -> Path:
     """Install the package of a user beside edge_inference; the second time over the first."""

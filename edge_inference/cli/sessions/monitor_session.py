@@ -166,12 +166,19 @@ class MonitorSession:
         for name in self._monitor.topics:
             topic = self._find_topic(name, namespace)
             if topic is not None and topic not in self._topics:
+                # A platform manager of the pipeline's own may have started.
+                for other in [each for each in self._topics if each.endswith(f"/{name}")]:
+                    self._topics.pop(other)()
                 self._subscribe(topic, functools.partial(self._receive, topic))
         self._follow_images(f"{namespace}/{_IMAGES}")
         self._find_twins(namespace)
 
     def _find_topic(self, name: str, namespace: str) -> str | None:
-        """Return the topic of this name that somebody publishes; None where nobody does."""
+        """Return the topic of this name that somebody publishes; None where nobody does.
+
+        That of a platform manager may be in another namespace: the one that nodes of the pipeline
+        use, or the only state of a machine that there is.
+        """
         node = self._container.node
         own = f"/{name}" if name in _GLOBAL_TOPICS else f"{namespace}/{name}"
         if node.count_publishers(own):
@@ -183,6 +190,17 @@ class MonitorSession:
             for topic, _ in node.get_topic_names_and_types()
             if topic.endswith(f"/{name}") and node.count_publishers(topic)
         ]
+        if name != "platform_state":
+            find_ends = (
+                node.get_publishers_info_by_topic
+                if name == "workload"
+                else node.get_subscriptions_info_by_topic
+            )
+            others = [
+                topic
+                for topic in others
+                if any(end.node_namespace.rstrip("/") == namespace for end in find_ends(topic))
+            ]
         return others[0] if len(others) == 1 else None
 
     def _subscribe(self, topic: str, callback: Callable[[Any], None], depth: int = _DEPTH) -> None:
@@ -224,9 +242,9 @@ class MonitorSession:
         elif name == "parameter_events":
             others = self._choice.others
             item = tuple(each for each in item if is_of_pipeline(each.node, namespace, others))
-        elif name == "workload":
-            # One platform manager may serve several pipelines.
-            if not item.node.startswith(f"{namespace}/"):
+        elif name in ("workload", "performance_directive"):
+            # One platform manager may serve several pipelines; a directive may address all nodes.
+            if item.node and not item.node.startswith(f"{namespace}/"):
                 return
         elif name == "process_statistics" and item.clock_id == clock_id() != 0:
             self._sensors.note_process(now_ns)

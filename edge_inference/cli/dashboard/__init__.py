@@ -1,0 +1,1 @@
+"""``edge-inference dashboard``: the robot in a browser."""

@@ -1,0 +1,1 @@
+"""``edge-inference top``: a monitor in the terminal."""
