@@ -1,7 +1,7 @@
 """Write docs/images/dashboard*: the dashboard's page with a pipeline on this machine.
 
 ``python scripts/dashboard_images.py`` runs the pipeline on the golden images of nanodet, which are
-free to use, for two minutes. It needs Chromium with a font, and the packages of the extra
+free to use, for a minute and a half. It needs Chromium with a font, and the packages of the extra
 dashboard.
 """
 
@@ -32,10 +32,10 @@ scenarios:
       - {what: power_w, max: 20, required: false}
 """
 # So much history is worth looking at.
-HISTORY_S = 120
+HISTORY_S = 90
 # Name, width, height, theme, and the panel at the top.
 VIEWS = (
-    ("dashboard.png", 1280, 800, "light", None),
+    ("dashboard.png", 1280, 1150, "light", None),
     ("dashboard-image.jpg", 1280, 800, "dark", "image"),
     ("dashboard-phone.png", 360, 800, "dark", None),
 )
