@@ -188,6 +188,17 @@ def test_a_change_is_answered_by_the_node() -> None:
     assert feed.parameters.changes == [("confidence", 0.6)]
 
 
+@pytest.mark.parametrize("value", [None, [1, "a"], {"a": 1}, "x" * 5000])
+def test_a_value_that_no_parameter_has_is_answered(value: object) -> None:
+    feed = FeedDouble()
+    with serve(feed, CHANGING) as port, connect(port) as page:
+        send(page, **SETTING, value=value)
+        answer = receive(page, "set_result")
+        assert (answer["id"], answer["ok"]) == (5, False)
+        assert answer["reason"].startswith("value: expected true, false, a number")
+    assert feed.parameters.changes == []
+
+
 @pytest.mark.parametrize("text", ["", "[" * 60_000, '{"type":"quit"}', '{"type":"hello"}', b"\0"])
 def test_a_message_that_is_not_understood_is_said(text: str | bytes) -> None:
     with serve(FeedDouble()) as port, connect(port) as page:
