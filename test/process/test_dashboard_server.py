@@ -150,6 +150,22 @@ def test_images_come_only_while_they_are_wanted() -> None:
         until(lambda: not feed.watchers)
 
 
+def test_an_image_that_is_too_large_is_said() -> None:
+    feed = FeedDouble()
+    with serve(feed) as port, connect(port) as page:
+        send(page, type="image", on=True)
+        until(lambda: feed.watchers)
+        feed.show(bytes((2 << 20) + 1), 1)
+        assert (
+            "an annotated image has 2.0 MiB: expected at most" in receive(page, "error")["message"]
+        )
+        until(lambda: not feed.watchers)
+        send(page, type="image", on=True)  # it is not sent again unless it is asked for
+        until(lambda: feed.watchers)
+        feed.show(b"small", 2)
+        assert receive_image(page)[8:] == b"small"
+
+
 def test_parameters_are_shown() -> None:
     with serve(FeedDouble()) as port, connect(port) as page:
         send(page, type="parameters", node="/ai/decode")

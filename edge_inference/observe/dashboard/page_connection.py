@@ -116,6 +116,8 @@ class PageConnection:
                 number = 0
                 while True:
                     number, image = await self._hub.images.after(number)
+                    if isinstance(image, InputError):
+                        raise image
                     await self._deliver(self._socket.send_bytes(image))
                     await asyncio.sleep(_IMAGE_PERIOD_S)
         except EdgeInferenceError as error:
