@@ -137,8 +137,10 @@ class ChromiumPage:
         self.call("Emulation.setEmulatedMedia", features=features)
 
     def save_image(self, file: Path, whole: bool = False) -> None:
-        """Save what is on the screen, or the whole page, as PNG."""
-        done = self.call("Page.captureScreenshot", captureBeyondViewport=whole, **self._clip(whole))
+        """Save what is on the screen, or the whole page, as PNG or JPEG."""
+        kind = {"format": "jpeg", "quality": 85} if file.suffix == ".jpg" else {"format": "png"}
+        view = {"captureBeyondViewport": whole, **self._clip(whole)}
+        done = self.call("Page.captureScreenshot", **kind, **view)
         file.write_bytes(base64.b64decode(done["data"]))
 
     def _clip(self, whole: bool) -> dict[str, Any]:

@@ -10,22 +10,24 @@ from typing import Any
 
 import numpy as np
 import pytest
-from edge_inference.msg import LatencyReport
+from edge_inference.msg import LatencyReport, PerformanceDirective
 from edge_inference.msg import Workload as WorkloadMessage
 from rclpy.serialization import serialize_message
 
 from edge_inference.cli.sessions import monitor_session, own_sensors
 from edge_inference.cli.sessions.monitor_session import MonitorSession, open_monitor
 from edge_inference.composition.bus import Publisher
-from edge_inference.core.directives.directive import DirectiveLevel
+from edge_inference.core.directives.directive import Directive, DirectiveLevel, DirectiveLimits
 from edge_inference.core.images.frame import CompressedFrame
 from edge_inference.core.platform_state import PlatformReport, PlatformState
+from edge_inference.core.results import DETECTION, Detections
 from edge_inference.core.runtime.latency import StageTiming
 from edge_inference.errors import ConfigError, EdgeInferenceError
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.images import CompressedImageAdapter
-from edge_inference.nodes.conversions.performance import WorkloadAdapter
+from edge_inference.nodes.conversions.performance import DirectiveAdapter, WorkloadAdapter
 from edge_inference.nodes.conversions.platform import PlatformReportAdapter
+from edge_inference.nodes.conversions.results.adapter_choice import result_adapter
 from edge_inference.nodes.conversions.timing import StageTimingAdapter
 from edge_inference.observe.monitor.platform_rows import OWN_SENSORS
 from edge_inference.observe.monitor.snapshot import Snapshot
@@ -224,21 +226,61 @@ def test_the_platform_of_another_namespace(
     rig: Rig, observe: Callable[..., MonitorSession]
 ) -> None:
     session = observe()
-    Pipeline(rig)
+    latency = Pipeline(rig).latency.node
     reports = publish(rig, PlatformReportAdapter(), "/machine/platform_state")
-    workloads = publish(rig, WorkloadAdapter(), "/machine/workload")
-    wait_for(
-        lambda: reports.has_subscribers() and workloads.has_subscribers(), "the session to listen"
+    workloads = rig.call(
+        lambda: Publisher(latency, WorkloadAdapter(), "/machine/workload", RELIABLE)
     )
+    directives = publish(rig, DirectiveAdapter(), "/machine/performance_directive")
+    rig.call(
+        lambda: latency.create_subscription(
+            PerformanceDirective, directives.topic, lambda message: None, 10
+        )
+    )
+    # Nobody of the pipeline uses these.
+    others = [
+        publish(rig, WorkloadAdapter(), "/other/workload"),
+        publish(rig, DirectiveAdapter(), "/other/performance_directive"),
+    ]
+    for each in (reports, workloads):
+        wait_for(each.has_subscribers, f"the session to listen to {each.topic}")
+    wait_for(lambda: directives._ros.get_subscription_count() == 2, "the session to listen")
+    assert not any(each.has_subscribers() for each in others)
     state = PlatformState("orin", (), 0)
     reports.publish(PlatformReport(state, 0.3, (), DirectiveLevel.REDUCED, "hot", 0))
-    for node in ("/ai/inference", "/ai_2/inference"):
+    for node in ("/ai_2/inference", "/ai/inference"):
+        limits = DirectiveLimits(max_rate_hz=10.0)
+        directives.publish(
+            Directive(1, "/machine/manager", node, DirectiveLevel.REDUCED, 0.5, limits, "hot")
+        )
         message = WorkloadMessage(node=node, demand_hz=30.0, rate_hz=10.0, minimum_rate_hz=1.0)
         workloads.publish(WorkloadAdapter().from_bytes(serialize_message(message)))
-    found = wait_to_see(session, "the machine", lambda found: found.platform and found.engines)
+    found = wait_to_see(
+        session,
+        "the machine",
+        lambda found: found.platform and found.engines and found.engines[0].level,
+    )
     assert found.platform is not None
     assert (found.platform.source, found.platform.level) == ("/machine/platform_state", "reduced")
-    assert [each.node for each in found.engines] == ["/ai/inference"]
+    assert [(each.node, each.level) for each in found.engines] == [("/ai/inference", "reduced")]
+    assert not any("/ai_2" in each.subject for each in found.decisions)
+
+
+def test_a_platform_manager_of_its_own_replaces_another_one(
+    rig: Rig, observe: Callable[..., MonitorSession]
+) -> None:
+    session = observe()
+    Pipeline(rig)
+    others = publish(rig, PlatformReportAdapter(), "/machine/platform_state")
+    wait_for(others.has_subscribers, "the session to listen")
+    own = publish(rig, PlatformReportAdapter(), "/ai/platform_state")
+    wait_for(own.has_subscribers, "the session to listen")
+    wait_for(lambda: not others.has_subscribers(), "the session to leave the other one")
+    report = PlatformReport(PlatformState("orin", (), 0), None, (), DirectiveLevel.FULL, "", 0)
+    own.publish(report)
+    found = wait_to_see(session, "the machine", lambda found: found.platform)
+    assert found.platform is not None
+    assert found.platform.source == "/ai/platform_state"
 
 
 def test_own_sensors_without_a_platform_manager(
@@ -256,6 +298,47 @@ def test_own_sensors_without_a_platform_manager(
     assert "/ai/process_monitor" in process.nodes
     wait_for(lambda: "memory_share" in session.history.series(), "the history")
     assert "process_memory_mib:/ai/latency" in session.history.series()
+
+
+def test_sensors_that_cannot_be_opened_are_said_once(
+    rig: Rig, observe: Callable[..., MonitorSession], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise ConfigError("board.yaml: expected a name")
+
+    monkeypatch.setattr(own_sensors, "_MISSED_NS", 0)
+    monkeypatch.setattr(monitor_session, "OwnSensors", lambda: own_sensors.OwnSensors(fail))
+    session = observe()
+    Pipeline(rig)
+    rig.load("ProcessMonitor")
+    wait_for(lambda: MESSAGES, "a message")
+    begin_s, _ = session.history.newest() or (0.0, {})
+    wait_for(lambda: session.history.newest()[0] > begin_s + 2.0, "the history going on")
+    assert len(MESSAGES) == 1
+    assert "board.yaml: expected a name" in MESSAGES[0]
+
+
+def test_results_are_sampled(rig: Rig, observe: Callable[..., MonitorSession]) -> None:
+    session = observe()
+    Pipeline(rig)
+    results = publish(rig, result_adapter(DETECTION), "/ai/detections")
+    wait_for(results.has_subscribers, "the session to listen")
+    added: list[str] = []
+    add = session._monitor.add
+    session._monitor.add = lambda topic, item, now_ns: (  # type: ignore[method-assign]
+        added.append(topic),
+        add(topic, item, now_ns),
+    )
+    box, one = np.array([[1, 2, 31, 42]], np.float32), np.ones(1, np.float32)
+    found = Detections(box, one, np.zeros(1, np.int32), ("cup",), 640, 480, "nanodet", 7)
+    begin_s = time.monotonic()
+    for _ in range(100):
+        results.publish(found)
+    (row,) = wait_to_see(session, "a result", lambda found: found.results).results
+    assert row.lines == ("cup 1.00 [1, 2, 30, 40]",)
+    assert row.model == "nanodet"
+    wait_for(lambda: added.count("/ai/latency_report") >= 2, "what came after the results")
+    assert added.count("/ai/detections") <= 2 + 5 * (time.monotonic() - begin_s)
 
 
 def test_a_message_that_is_invalid_is_said_once(

@@ -181,3 +181,33 @@ def test_the_page_can_be_used_with_the_keyboard(page: ChromiumPage, robot: Scrip
         assert page.run("document.activeElement.id") == "image-on"
         page.press(" ")
         wait_until(lambda: robot.viewers != [])
+
+
+def test_an_hour_of_points_is_thinned(page: ChromiumPage, robot: ScriptedRobot) -> None:
+    """Two hours at ten points a second, in the store of the page."""
+    script = """
+    import(location.origin + "/series_store.js").then(({ SeriesStore }) => {
+      const store = new SeriesStore();
+      store.setRange(3600);
+      let most = 0;
+      for (let i = 0; i < 72000; i += 1) {
+        // Every fifth second is slow once; a series has another name after an hour.
+        const value = i % 50 === 7 ? 100 : 1;
+        store.append({ at_s: 1e9 + i / 10, values: { [i < 36000 ? "old" : "new"]: value } });
+        most = Math.max(most, store.times.length);
+      }
+      const { times, values } = store;
+      return { most, span: times.at(-1) - times[0], names: [...values.keys()],
+        least: Math.min(...values.get("new").slice(-600)),
+        back: store.append({ at_s: 1, values: {} }) };
+    })
+    """
+    with served(robot) as address:
+        show(page, address)
+        found = page.run(script)
+    assert found["most"] <= 720 * 1.25
+    assert 3500 < found["span"] < 4100
+    assert found["names"] == ["new"]
+    # No slow one is lost, and a clock that goes back is noticed.
+    assert found["least"] == 100
+    assert found["back"] is False

@@ -239,6 +239,7 @@ def test_nothing_can_be_changed_where_the_server_is_read_only(
     with served(robot) as address:
         show(page, address)
         choose_node(page, "/ai/decode")
+        find_field(page, "confidence")
         can_type = "[...document.querySelectorAll('.field input, .field select')]"
         assert page.run(f"{can_type}.every((each) => each.disabled)")
         buttons = "[...document.querySelectorAll('.field button')]"

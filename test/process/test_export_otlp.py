@@ -143,7 +143,7 @@ def test_of_snapshots_that_wait_only_the_newest_is_sent(
 
 @pytest.mark.usefixtures("needs_the_packages")
 def test_a_receiver_that_is_away_is_said_once_and_used_when_it_is_back(
-    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(otlp, "_EXPORT_S", 0.5)
     receiver, said = Receiver(), list[str]()
@@ -159,12 +159,12 @@ def test_a_receiver_that_is_away_is_said_once_and_used_when_it_is_back(
         sender.send(full_snapshot())
         wait_for(lambda: not sender.state.has_failed)
     assert len(said) == 2 and "works again" in said[1]
-    assert capfd.readouterr().err == ""
+    assert caplog.text == ""
 
 
 @pytest.mark.usefixtures("needs_the_packages")
 def test_a_port_that_nobody_serves_is_said(
-    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(otlp, "_EXPORT_S", 2.0)
     receiver, said = Receiver(), list[str]()
@@ -173,7 +173,7 @@ def test_a_port_that_nobody_serves_is_said(
         sender.send(full_snapshot())
         wait_for(lambda: said)
     assert said == [f"{receiver.url}: Connection refused; everything else goes on"]
-    assert capfd.readouterr().err == ""
+    assert caplog.text == ""
 
 
 def test_without_the_packages_they_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -90,8 +90,15 @@ def test_each_request_gets_its_answer(
 
 
 def test_a_request_with_a_body_gets_its_answer(server: MetricsServer) -> None:
-    request = b"POST /metrics HTTP/1.1\r\nContent-Length: 100000\r\n\r\n" + b"x" * 100_000
+    request = b"POST /metrics HTTP/1.1\r\n\r\n" + b"x" * 20_000_000
     assert ask(server, request).startswith(b"HTTP/1.1 405 ")
+
+
+def test_a_client_that_reads_late_gets_the_page_whole() -> None:
+    page = PAGE * 12
+    with closing(MetricsServer("127.0.0.1", 0, lambda accept: (page, "text/plain"))) as server:
+        answer = ask(server, b"GET /metrics HTTP/1.1\r\n\r\n")
+    assert answer.endswith(b"\r\n\r\n" + page)
 
 
 def test_a_head_request_has_no_body(large: MetricsServer) -> None:
@@ -107,6 +114,7 @@ def test_half_open_connections_keep_nobody_from_the_page(
         for _ in range(100):
             stack.enter_context(connect(server)).sendall(begin)
         assert get(server) == (200, b"text/plain")
+        assert server.connections <= 32
     wait_until_idle(server)
     assert caplog.text == ""
 

@@ -14,7 +14,6 @@ import pytest
 from edge_inference.core.runtime.latency import Percentiles
 from edge_inference.errors import ConfigError, InputError
 from edge_inference.observe.dashboard.history_text import MAX_POINTS, history_text
-from edge_inference.observe.dashboard.json_text import json_text
 from edge_inference.observe.dashboard.newest_item import NewestItem
 from edge_inference.observe.dashboard.page_files import read_page_files
 from edge_inference.observe.dashboard.page_message import (
@@ -26,6 +25,7 @@ from edge_inference.observe.dashboard.page_message import (
     read_page_message,
 )
 from edge_inference.observe.monitor.history import History
+from edge_inference.observe.monitor.json_text import json_text
 from edge_inference.observe.monitor.snapshot import ProcessRow, Snapshot
 
 NOW_S = 1_700_000_000.0

@@ -106,6 +106,8 @@ def test_levels_and_limits() -> None:
     assert log.take() == []
     log.add_directive(limited(DirectiveLevel.REDUCED, "78 °C", max_rate_hz=20.0))
     log.add_directive(limited(DirectiveLevel.REDUCED, "79 °C", max_rate_hz=17.0))  # a small step
+    log.add_directive(limited(DirectiveLevel.REDUCED, "79 °C", max_rate_hz=16.0))  # just as small
+    log.add_directive(limited(DirectiveLevel.REDUCED, "80 °C", max_rate_hz=15.0))
     log.add_directive(limited(DirectiveLevel.REDUCED, "80 °C", max_rate_hz=15.0))
     log.add_directive(
         limited(DirectiveLevel.REDUCED, "81 °C", max_rate_hz=15.0, precision_ceiling="int8")
@@ -124,6 +126,17 @@ def test_the_first_directive_is_a_line_where_it_limits() -> None:
     everybody = dataclasses.replace(FULL, node="", limits=DirectiveLimits(max_rate_hz=5.0))
     log.add_directive(everybody)
     assert log.take() == [("limit", "all nodes", "full, at most 5 Hz: cool")]
+
+
+def test_all_limits_are_named() -> None:
+    log = Log()
+    log.add_directive(limited(DirectiveLevel.MINIMUM, "hot", max_batch=2, model="nanodet"))
+    log.add_directive(limited(DirectiveLevel.MINIMUM, "hot", max_batch=1, model="nanodet"))
+    log.add_directive(limited(DirectiveLevel.MINIMUM, "hot", max_batch=1, model="nanodet"))
+    assert [text for _, _, text in log.take()] == [
+        "minimum, batch at most 2, model nanodet: hot",
+        "minimum, batch at most 1, model nanodet: hot",
+    ]
 
 
 def test_a_lost_manager() -> None:

@@ -132,7 +132,8 @@ def test_what_has_gone_has_no_value() -> None:
 def test_of_two_rows_of_one_name_one_remains() -> None:
     row = make_stage("decode", "/ai/decode")
     snapshot = replace(full_snapshot(), stages=(row, replace(row, count=5)))
-    assert values("stage.frames", snapshot) == {("decode", "/ai/decode"): 5}
+    points = METRICS["edge_inference.stage.frames"].measure(snapshot)
+    assert points == [MetricPoint({"stage": "decode", "node": "/ai/decode"}, 5)]
 
 
 def test_texts_from_outside_stay_in_one_short_line() -> None:

@@ -79,7 +79,7 @@ def test_any_accept_header_gets_a_page(accept: str) -> None:
 
 def test_an_unknown_or_vanished_thing_is_absent() -> None:
     page = format_metrics(empty_snapshot())
-    assert b"NaN" not in page
+    assert b"NaN" not in page and page.count(b"# TYPE ") == 2
     assert {name for name, _ in samples(page)} == {
         "edge_inference_pipeline_running",
         "edge_inference_pipelines",

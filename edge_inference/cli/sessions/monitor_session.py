@@ -15,6 +15,7 @@ from edge_inference.cli.sessions.live_session import InvalidMessages, find_names
 from edge_inference.cli.sessions.own_sensors import OwnSensors
 from edge_inference.cli.sessions.pipeline_choice import PipelineChoice, is_of_pipeline
 from edge_inference.core.images.frame import CompressedFrame
+from edge_inference.core.results import RESULT_KINDS
 from edge_inference.core.runtime.thread_times import clock_id
 from edge_inference.core.runtime.worker import Worker, format_error
 from edge_inference.errors import ConfigError, EdgeInferenceError
@@ -31,6 +32,8 @@ _LOOK_PERIOD_S = 0.5
 _HISTORY_PERIOD_S = 1.0
 #: Newer messages replace those that wait; nothing here is counted.
 _DEPTH = 10
+#: Results are for people to look at; a mask costs milliseconds to read.
+_RESULT_RATE_HZ = 5.0
 #: Topics with one name for the whole robot.
 _GLOBAL_TOPICS = ("diagnostics", "parameter_events")
 #: Topics of the platform manager, which may be in another namespace than the pipeline.
@@ -166,12 +169,19 @@ class MonitorSession:
         for name in self._monitor.topics:
             topic = self._find_topic(name, namespace)
             if topic is not None and topic not in self._topics:
+                # A platform manager of the pipeline's own may have started.
+                for other in [each for each in self._topics if each.endswith(f"/{name}")]:
+                    self._topics.pop(other)()
                 self._subscribe(topic, functools.partial(self._receive, topic))
         self._follow_images(f"{namespace}/{_IMAGES}")
         self._find_twins(namespace)
 
     def _find_topic(self, name: str, namespace: str) -> str | None:
-        """Return the topic of this name that somebody publishes; None where nobody does."""
+        """Return the topic of this name that somebody publishes; None where nobody does.
+
+        That of a platform manager may be in another namespace: the one that nodes of the pipeline
+        use, or the only state of a machine that there is.
+        """
         node = self._container.node
         own = f"/{name}" if name in _GLOBAL_TOPICS else f"{namespace}/{name}"
         if node.count_publishers(own):
@@ -183,11 +193,26 @@ class MonitorSession:
             for topic, _ in node.get_topic_names_and_types()
             if topic.endswith(f"/{name}") and node.count_publishers(topic)
         ]
+        if name != "platform_state":
+            find_ends = (
+                node.get_publishers_info_by_topic
+                if name == "workload"
+                else node.get_subscriptions_info_by_topic
+            )
+            others = [
+                topic
+                for topic in others
+                if any(end.node_namespace.rstrip("/") == namespace for end in find_ends(topic))
+            ]
         return others[0] if len(others) == 1 else None
 
     def _subscribe(self, topic: str, callback: Callable[[Any], None], depth: int = _DEPTH) -> None:
+        is_result = any(topic.endswith(f"/{each.topic}") for each in RESULT_KINDS.rows().values())
+        max_rate_hz = _RESULT_RATE_HZ if is_result else None
         try:
-            end = self.observer.subscribe(topic, self._guard(callback), self._invalid.add, depth)
+            end = self.observer.subscribe(
+                topic, self._guard(callback), self._invalid.add, depth, max_rate_hz
+            )
         except EdgeInferenceError as error:  # the messages of a kind of result are not installed
             self._invalid.add(error)
             end = _do_nothing
@@ -224,9 +249,9 @@ class MonitorSession:
         elif name == "parameter_events":
             others = self._choice.others
             item = tuple(each for each in item if is_of_pipeline(each.node, namespace, others))
-        elif name == "workload":
-            # One platform manager may serve several pipelines.
-            if not item.node.startswith(f"{namespace}/"):
+        elif name in ("workload", "performance_directive"):
+            # One platform manager may serve several pipelines; a directive may address all nodes.
+            if item.node and not item.node.startswith(f"{namespace}/"):
                 return
         elif name == "process_statistics" and item.clock_id == clock_id() != 0:
             self._sensors.note_process(now_ns)
@@ -251,8 +276,8 @@ class MonitorSession:
 
     def _sample(self, worker: Worker) -> None:
         while not worker.wait(_HISTORY_PERIOD_S):
-            self._sensors.update(time.monotonic_ns())
             self.history.append(self.snapshot())
+            self._sensors.update(time.monotonic_ns())  # last: a board file may be invalid
 
     def _report_failure(self, error: BaseException) -> None:
         self._invalid.add(EdgeInferenceError(f"observing failed: {format_error(error)}"))

@@ -11,8 +11,8 @@ from threading import Thread
 from typing import TypeVar
 
 from edge_inference.observe.dashboard.dashboard_feed import DashboardFeed
-from edge_inference.observe.dashboard.json_text import json_text
 from edge_inference.observe.dashboard.newest_item import NewestItem
+from edge_inference.observe.monitor.json_text import json_text
 
 MAX_PAGES = 16
 SNAPSHOT_PERIOD_S = 0.5

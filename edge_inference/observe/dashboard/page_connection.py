@@ -14,7 +14,6 @@ from edge_inference.observe.dashboard.access_rules import AccessRules
 from edge_inference.observe.dashboard.connection_guard import GuardedConnection, Phase
 from edge_inference.observe.dashboard.dashboard_feed import DashboardFeed
 from edge_inference.observe.dashboard.history_text import history_text
-from edge_inference.observe.dashboard.json_text import json_text
 from edge_inference.observe.dashboard.live_hub import MAX_PAGES, LiveHub
 from edge_inference.observe.dashboard.page_message import (
     HelloMessage,
@@ -25,6 +24,7 @@ from edge_inference.observe.dashboard.page_message import (
     SetParameterRequest,
     read_page_message,
 )
+from edge_inference.observe.monitor.json_text import json_text
 
 if TYPE_CHECKING:
     from starlette.websockets import WebSocket

@@ -79,7 +79,7 @@ class MetricsServer:
             del self._connections[oldest]
             oldest.cancel()
         self._connections[connection] = None
-        # Else the end of an answer would stay in memory while its client does not read.
+        # So that drain() waits until the whole answer is on its way.
         writer.transport.set_write_buffer_limits(high=0)
         try:
             await asyncio.wait_for(self._answer(reader, writer), _CONNECTION_S)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import math
 import os
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from edge_inference.core.disk import check_output_file, describe_write_error
 from edge_inference.observe.export.output_state import OutputState
+from edge_inference.observe.monitor.json_text import json_text
 from edge_inference.observe.monitor.snapshot import Decision, Snapshot
 
 _STDOUT = 1
@@ -34,7 +32,7 @@ class SnapshotLines:
     def write(self, snapshot: Snapshot) -> None:
         """Write a line. Raises BrokenPipeError where the reader of stdout has gone."""
         new = tuple(each for each in snapshot.decisions if each not in self._written)
-        line = json.dumps(to_plain(asdict(replace(snapshot, decisions=new))), allow_nan=False)
+        line = json_text(replace(snapshot, decisions=new))
         try:
             self._write_line(line.encode() + b"\n")
         except BrokenPipeError:
@@ -56,17 +54,6 @@ class SnapshotLines:
         while rest:
             rest = rest[os.write(self._number, rest) :]
             self._is_cut = bool(rest)
-
-
-def to_plain(value: Any) -> Any:
-    """Return a value for JSON: a number that is not finite is unknown, and becomes None."""
-    if isinstance(value, dict):
-        return {name: to_plain(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [to_plain(each) for each in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
 
 
 def _open(target: str) -> int:

@@ -17,9 +17,9 @@ export class GlancePanel {
   render(snapshot) {
     const platform = snapshot.platform;
     const engine = snapshot.engines[0];
-    // The slowest of the last stages: the others are earlier.
+    // Of several last stages the one that most frames reach: a branch is there for some of them.
     const end = snapshot.ends.reduce(
-      (slowest, row) => (slowest && !(row.recent.p99 > slowest.recent.p99) ? slowest : row), null);
+      (busiest, row) => (busiest && busiest.count >= row.count ? busiest : row), null);
     const last = end && snapshot.stages.find(
       (row) => row.node === end.node && row.stage === end.stage);
     const isLate = snapshot.deadline_ms !== null && end?.recent.p99 > snapshot.deadline_ms;

@@ -40,7 +40,9 @@ function showLight() {
     setText(verdict, row.verdict);
     setText(label, row.required ? row.label : `${row.label} (not required)`);
     const figures = isKnown(row.value) ? `${number(row.value)}, bound ${number(row.bound)}` : "";
-    setText(detail, [row.scenario, row.message || figures].filter(Boolean).join(": "));
+    // The message is that of /diagnostics, which begins with the verdict.
+    const message = row.message.replace(`${row.verdict}: `, "");
+    setText(detail, [row.scenario, message || figures].filter(Boolean).join(": "));
   };
-  return { element: make("li", {}, light, verdict, label, detail), update };
+  return { element: make("li", {}, light, make("p", {}, verdict, " ", label), detail), update };
 }

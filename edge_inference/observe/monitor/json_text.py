@@ -1,4 +1,4 @@
-"""Dataclasses as JSON that every browser reads: NaN and infinity, which are unknown, are null."""
+"""Dataclasses as JSON that every program reads: NaN and infinity, which are unknown, are null."""
 
 from __future__ import annotations
 
