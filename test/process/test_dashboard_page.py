@@ -191,9 +191,9 @@ def test_an_hour_of_points_is_thinned(page: ChromiumPage, robot: ScriptedRobot) 
       store.setRange(3600);
       let most = 0;
       for (let i = 0; i < 72000; i += 1) {
-        // Every fifth second is slow once; a series has another name after an hour.
+        // Every fifth second is slow once. A series goes that has been silent for long.
         const value = i % 50 === 7 ? 100 : 1;
-        store.append({ at_s: 1e9 + i / 10, values: { [i < 36000 ? "old" : "new"]: value } });
+        store.append({ at_s: 1e9 + i / 10, values: { [i < 30000 ? "old" : "new"]: value } });
         most = Math.max(most, store.times.length);
       }
       const { times, values } = store;
