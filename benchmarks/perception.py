@@ -71,12 +71,16 @@ class Camera(Node):
 
 
 class ContainedPipeline:
-    """The shipped perception pipeline in a container, fed by a camera component."""
+    """The shipped perception pipeline in a container, fed by a camera component.
 
-    def __init__(self) -> None:
+    ``prepare`` is called with the container before the pipeline is loaded.
+    """
+
+    def __init__(self, prepare: Callable[[Container], None] = lambda container: None) -> None:
         self._context = Context()
         rclpy.init(context=self._context)
         self.container = Container(self._context)
+        prepare(self.container)
         failures = load_components(
             self.container, load_pipeline("perception").components({"model": MODEL})
         )

@@ -181,7 +181,7 @@ BARE = dataclasses.replace(
     ),
 )
 TRENDS = Trends(
-    latency=tuple(26.0 + index % 5 for index in range(20)),
+    latency={"/ai/decode": tuple(26.0 + index % 5 for index in range(20))},
     cpu=tuple(index / 20 for index in range(20)),
     gpu=(float("nan"),) * 20,
     temperature=tuple(70.0 + index / 2 for index in range(20)),

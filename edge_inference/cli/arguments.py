@@ -87,6 +87,16 @@ def add_deadline(parser: argparse.ArgumentParser, subject: str) -> None:
     )
 
 
+def add_recording(parser: argparse.ArgumentParser) -> None:
+    """Add ``--mcap``."""
+    parser.add_argument(
+        "--mcap",
+        type=non_empty_text,
+        metavar="FILE",
+        help="record results, timings and states into a new MCAP file, for Foxglove and ROS 2",
+    )
+
+
 def add_threads(parser: argparse.ArgumentParser) -> None:
     """Add ``--threads``."""
     parser.add_argument(

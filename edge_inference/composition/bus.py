@@ -66,6 +66,8 @@ class Bus:
     def __init__(self) -> None:
         self._topics: dict[str, _Topic] = {}
         self._lock = threading.Lock()
+        #: Called with topic and adapter of each new publisher, before it publishes.
+        self.on_publisher: list[Callable[[str, Adapter[Any]], None]] = []
 
     @classmethod
     def of(cls, context: Context) -> Bus:
@@ -108,8 +110,11 @@ class Publisher(Generic[Object]):
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
         self.topic: str = self._ros.topic_name
-        self._topic = Bus.of(node.context).topic(self.topic)
+        bus = Bus.of(node.context)
+        self._topic = bus.topic(self.topic)
         self._leave = self._topic.announce(node.get_fully_qualified_name())
+        for callback in tuple(bus.on_publisher):
+            callback(self.topic, adapter)
         # With transient local durability the middleware keeps the last message for subscriptions
         # that are created later, so each message must be published.
         self._keeps_last = self._qos.durability == QoSDurabilityPolicy.TRANSIENT_LOCAL

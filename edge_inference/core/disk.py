@@ -6,12 +6,14 @@ import errno
 import resource
 import tempfile
 from pathlib import Path
+from typing import IO
 
 from edge_inference.errors import ConfigError
 
 NO_SPACE_ERRNOS = (errno.ENOSPC, errno.EDQUOT)
 NO_PERMISSION_ERRNOS = (errno.EROFS, errno.EACCES, errno.EPERM)
 _PROBE_BYTES = 1 << 20
+_EXISTS = "expected a new file, but it exists; remove it, or name another file"
 
 
 def check_output_file(file: Path, option: str) -> None:
@@ -31,6 +33,23 @@ def check_output_file(file: Path, option: str) -> None:
         raise ConfigError(
             f"{option} {file}: cannot be written ({describe_write_error(error)})"
         ) from error
+
+
+def check_new_file(file: Path, option: str) -> None:
+    """Raise ConfigError if a file exists or could not be written later; ``option`` names it."""
+    check_output_file(file, option)
+    if file.exists():
+        raise ConfigError(f"{option} {file}: {_EXISTS}")
+
+
+def create_file(file: Path) -> IO[bytes]:
+    """Open a new file for writing; raises ConfigError if it exists or cannot be made."""
+    try:
+        return file.open("xb")
+    except FileExistsError as error:
+        raise ConfigError(f"{file}: {_EXISTS}") from error
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be written ({describe_write_error(error)})") from error
 
 
 def describe_write_error(error: OSError) -> str:

@@ -316,6 +316,7 @@ def test_after_closing(ends: Ends, rig: Rig, outside: Outside) -> None:
     wait_for(lambda: not publisher.has_subscribers(), "the subscription's end")
     rig.call(publisher.close)
     publisher.publish(frame())  # a worker may still finish its frame
+    assert not publisher.has_subscribers()
     assert seen == []
     wait_for(lambda: TOPIC not in outside.topics(), f"{TOPIC} leaving the graph")
 

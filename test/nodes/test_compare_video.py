@@ -12,6 +12,10 @@ import pytest
 
 from edge_inference.cli.compare import streaming_comparison
 from edge_inference.cli.main import main
+from edge_inference.cli.sessions.recording_session import Playback, play_recording
+from edge_inference.core.models.model_search import find_model
+from edge_inference.errors import SourceError
+from edge_inference.observe.streaming.result_memory import ResultMemory
 from small_model import write_model
 
 pytestmark = pytest.mark.usefixtures("alone")
@@ -90,3 +94,12 @@ def test_a_recording_that_is_too_short_fails(
     assert main("edge-inference", ["compare", str(model), *arguments, "--video", str(model)]) == 1
     text = capfd.readouterr().out
     assert "ort fp32 has no streaming score: recording: expected more than the warm-up" in text
+
+
+def test_a_playback_ends_where_its_results_take_too_much_memory(
+    tmp_path: Path, video: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ResultMemory, "MAX_BYTES", 5_000)
+    model = find_model(str(write_model(tmp_path / "brightest")))
+    with pytest.raises(SourceError, match=r"colors\.avi: \d results take 0 MiB, and another one"):
+        play_recording("compare --video", Playback(model, str(video), "ort", "fp32"), print)

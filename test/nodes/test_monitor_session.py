@@ -20,12 +20,14 @@ from edge_inference.composition.bus import Publisher
 from edge_inference.core.directives.directive import Directive, DirectiveLevel, DirectiveLimits
 from edge_inference.core.images.frame import CompressedFrame
 from edge_inference.core.platform_state import PlatformReport, PlatformState
+from edge_inference.core.results import DETECTION, Detections
 from edge_inference.core.runtime.latency import StageTiming
 from edge_inference.errors import ConfigError, EdgeInferenceError
 from edge_inference.nodes.component import RELIABLE
 from edge_inference.nodes.conversions.images import CompressedImageAdapter
 from edge_inference.nodes.conversions.performance import DirectiveAdapter, WorkloadAdapter
 from edge_inference.nodes.conversions.platform import PlatformReportAdapter
+from edge_inference.nodes.conversions.results.adapter_choice import result_adapter
 from edge_inference.nodes.conversions.timing import StageTimingAdapter
 from edge_inference.observe.monitor.platform_rows import OWN_SENSORS
 from edge_inference.observe.monitor.snapshot import Snapshot
@@ -296,6 +298,47 @@ def test_own_sensors_without_a_platform_manager(
     assert "/ai/process_monitor" in process.nodes
     wait_for(lambda: "memory_share" in session.history.series(), "the history")
     assert "process_memory_mib:/ai/latency" in session.history.series()
+
+
+def test_sensors_that_cannot_be_opened_are_said_once(
+    rig: Rig, observe: Callable[..., MonitorSession], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise ConfigError("board.yaml: expected a name")
+
+    monkeypatch.setattr(own_sensors, "_MISSED_NS", 0)
+    monkeypatch.setattr(monitor_session, "OwnSensors", lambda: own_sensors.OwnSensors(fail))
+    session = observe()
+    Pipeline(rig)
+    rig.load("ProcessMonitor")
+    wait_for(lambda: MESSAGES, "a message")
+    begin_s, _ = session.history.newest() or (0.0, {})
+    wait_for(lambda: session.history.newest()[0] > begin_s + 2.0, "the history going on")
+    assert len(MESSAGES) == 1
+    assert "board.yaml: expected a name" in MESSAGES[0]
+
+
+def test_results_are_sampled(rig: Rig, observe: Callable[..., MonitorSession]) -> None:
+    session = observe()
+    Pipeline(rig)
+    results = publish(rig, result_adapter(DETECTION), "/ai/detections")
+    wait_for(results.has_subscribers, "the session to listen")
+    added: list[str] = []
+    add = session._monitor.add
+    session._monitor.add = lambda topic, item, now_ns: (  # type: ignore[method-assign]
+        added.append(topic),
+        add(topic, item, now_ns),
+    )
+    box, one = np.array([[1, 2, 31, 42]], np.float32), np.ones(1, np.float32)
+    found = Detections(box, one, np.zeros(1, np.int32), ("cup",), 640, 480, "nanodet", 7)
+    begin_s = time.monotonic()
+    for _ in range(100):
+        results.publish(found)
+    (row,) = wait_to_see(session, "a result", lambda found: found.results).results
+    assert row.lines == ("cup 1.00 [1, 2, 30, 40]",)
+    assert row.model == "nanodet"
+    wait_for(lambda: added.count("/ai/latency_report") >= 2, "what came after the results")
+    assert added.count("/ai/detections") <= 2 + 5 * (time.monotonic() - begin_s)
 
 
 def test_a_message_that_is_invalid_is_said_once(

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.serialization import serialize_message
 
 from edge_inference.composition.bus import Publisher
 from edge_inference.core.runtime.latency import StageTiming
 from edge_inference.core.runtime.process_statistics import ProcessStatistics
 from edge_inference.nodes.component import RELIABLE
+from edge_inference.nodes.conversions.diagnostics import DiagnosticsAdapter
 from edge_inference.nodes.conversions.process_statistics import ProcessStatisticsAdapter
 from edge_inference.nodes.conversions.timing import StageTimingAdapter
 from edge_inference.nodes.observe import latency
+from edge_inference.observe.monitor.robot_monitor import RobotMonitor
+from edge_inference.observe.monitor.snapshot import TargetRow
 from rig import Outside, Rig, wait_for
 
 OK, WARN, ERROR, STALE = (bytes([level]) for level in range(4))
@@ -107,3 +113,42 @@ def test_without_a_file_there_is_no_target(rig: Rig) -> None:
 
 def test_the_shipped_file_by_name(rig: Rig) -> None:
     assert rig.load("Latency", targets="specification")._targets is not None
+
+
+def test_a_monitor_shows_targets_apart_from_the_health_of_nodes(rig: Rig, tmp_path: Path) -> None:
+    file = write(
+        tmp_path,
+        "      - {what: process_ms, where: decode, statistic: p50, max: 8}\n"
+        "      - {what: memory_mib, max: 100, required: false}\n",
+    )
+    monitor, adapter = RobotMonitor(), DiagnosticsAdapter()
+    node = rig.container.node
+
+    def receive(message: DiagnosticArray) -> None:
+        item = adapter.from_bytes(serialize_message(message))
+        monitor.add("/diagnostics", item, time.monotonic_ns())
+
+    rig.call(lambda: node.create_subscription(DiagnosticArray, "/diagnostics", receive, 10))
+    rig.load("Latency", targets=str(file), targets_window_s=600.0)
+    topic = "/ai/stage_timing"
+    timings = rig.call(lambda: Publisher(node, StageTimingAdapter(), topic, RELIABLE))
+    for number in range(100):
+        timings.publish(StageTiming("decode", "/ai/decode", 0.0, 7.0, 9.0, stamp_ns=number + 1))
+    verdicts = ["PASS", "NOT MEASURED"]
+
+    def find_targets() -> tuple[TargetRow, ...]:
+        found = monitor.snapshot(time.monotonic_ns())
+        return found.targets if [each.verdict for each in found.targets] == verdicts else ()
+
+    passed, unknown = wait_for(find_targets, "verdicts")
+    assert (passed.scenario, passed.value, passed.bound, passed.required) == (
+        "robot",
+        7.0,
+        8.0,
+        True,
+    )
+    assert "process_ms" in passed.label
+    assert passed.message.startswith("PASS: 7 ms")
+    assert (unknown.value, unknown.bound, unknown.required) == (None, 100.0, False)
+    names = {each.name for each in monitor.snapshot(time.monotonic_ns()).health}
+    assert not any("robot" in name for name in names)

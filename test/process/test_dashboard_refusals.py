@@ -29,7 +29,16 @@ from edge_inference.observe.dashboard.connection_guard import DEFAULT_LIMITS
 
 TOKEN = "correct-horse-battery"
 WITH_TOKEN = AccessRules(HOST, TOKEN)
+PATIENT = replace(DEFAULT_LIMITS, request_s=600.0)
 HASTY = replace(DEFAULT_LIMITS, request_s=1.0, idle_s=1.0, grace_s=0.5)
+
+
+def frame(text: bytes) -> bytes:
+    """Return a message of a client; its mask is zero."""
+    return b"\x81" + bytes([0x80 | len(text)]) + bytes(4) + text
+
+
+HELLO = frame(b'{"type":"hello"}')
 
 
 def test_the_right_token() -> None:
@@ -131,7 +140,7 @@ def test_what_is_not_http_is_refused(data: bytes) -> None:
 
 
 def test_forty_slow_clients_do_not_keep_a_good_one_out() -> None:
-    with serve(FeedDouble()) as port, ExitStack() as stack, connect(port) as page:
+    with serve(FeedDouble(), limits=PATIENT) as port, ExitStack() as stack, connect(port) as page:
         receive(page, "welcome")
         slow = [stack.enter_context(open_socket(port)) for _ in range(40)]
         for client in slow:
@@ -205,24 +214,72 @@ def test_a_page_that_does_not_read_is_dropped() -> None:
 
 
 @pytest.mark.parametrize(
-    "frame",
-    [b"\x89\xfd" + bytes(4) + bytes(125), b"\x00\x80" + bytes(4)],
+    ("first", "again"),
+    [(HELLO, b"\x89\xfd" + bytes(129)), (b"\x01" + HELLO[1:], b"\x00\x80" + bytes(4))],
     ids=["pings", "parts of a message"],
 )
-def test_endless_frames_end_the_websocket(frame: bytes) -> None:
+def test_endless_frames_end_the_websocket(first: bytes, again: bytes) -> None:
+    limits = replace(PATIENT, buffer_bytes=100_000)
+    with serve(FeedDouble(), limits=limits) as port, open_unread_page(port) as client:
+        client.sendall(first)
+        assert send_until_cut(client, again * 100) < 10_000_000
+
+
+def test_unread_answers_end_the_websocket() -> None:
+    pings = (b"\x89\xfd" + bytes(129)) * 300
+    limits = replace(PATIENT, stalled_s=600.0, buffer_bytes=1_000_000)
+    with serve(FeedDouble(), limits=limits) as port, open_unread_page(port) as client:
+        client.sendall(HELLO)
+        # Each message is read by the server, but no answer to a ping by the client.
+        assert send_until_cut(client, frame(b'{"type":"image","on":false}') + pings) < 15_000_000
+
+
+def send_until_cut(client: socket.socket, data: bytes) -> int:
+    """Send the same again and again until the connection is cut; return the number of bytes."""
+    sent = 0
+    with pytest.raises(OSError, match=r"reset|Broken pipe"):
+        while True:
+            client.sendall(data)
+            sent += len(data)
+    return sent
+
+
+def test_many_complete_messages_are_not_too_much() -> None:
     limits = replace(DEFAULT_LIMITS, buffer_bytes=100_000)
-    with serve(FeedDouble(), limits=limits) as port, open_socket(port) as client:
-        own = f"{HOST}:{port}"
-        client.sendall(
-            f"GET /ws HTTP/1.1\r\nHost: {own}\r\nOrigin: http://{own}\r\nUpgrade: websocket\r\n"
-            "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-            "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode()
-        )
-        assert client.recv(12) == b"HTTP/1.1 101"
-        client.sendall(b"\x01\x80" + bytes(4))  # begins a message; all masks are zeros
-        with pytest.raises(OSError, match=r"reset|Broken pipe"):
-            while True:
-                client.sendall(frame * 100)
+    with serve(FeedDouble(), limits=limits) as port, connect(port) as page:
+        for _ in range(5):
+            send(page, type="quit", padding="x" * 50_000)
+            receive(page, "error")
+
+
+def test_the_server_ends_although_a_page_does_not_read() -> None:
+    feed = FeedDouble()
+    with ExitStack() as stack:
+        with serve(feed, limits=replace(PATIENT, stalled_s=600.0)) as port:
+            client = stack.enter_context(open_unread_page(port))
+            client.sendall(HELLO + frame(b'{"type":"image","on":true}'))
+            until(lambda: feed.watchers)
+            feed.show(b"begin" + bytes(1_500_000), 1)
+            data = b""
+            while b"begin" not in data:
+                data += client.recv(1000)
+        assert feed.watchers == []
+
+
+def open_unread_page(port: int) -> socket.socket:
+    """Open a websocket of which nothing but the first line is read; its buffer is small."""
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.settimeout(DEADLINE_S)
+    client.connect((HOST, port))
+    own = f"{HOST}:{port}"
+    client.sendall(
+        f"GET /ws HTTP/1.1\r\nHost: {own}\r\nOrigin: http://{own}\r\nUpgrade: websocket\r\n"
+        "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode()
+    )
+    assert client.recv(12) == b"HTTP/1.1 101"
+    return client
 
 
 def open_socket(port: int) -> socket.socket:

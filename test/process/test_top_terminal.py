@@ -113,11 +113,7 @@ def test_a_signal_gives_the_terminal_back(start: Start, number: int, code: int) 
 
 
 def test_two_signals_give_the_terminal_back(start: Start) -> None:
-    terminal = start()
-    terminal.wait_for_text("q quit")
-    pid = terminal.pid
-    for _ in range(2):
-        os.kill(pid, signal.SIGTERM)
+    terminal = start("--namespace", "/twice")
     assert terminal.wait() == 143
     assert terminal.is_as_before
 
@@ -172,12 +168,18 @@ def test_a_program_that_was_stopped_and_continues_takes_the_terminal_again(start
     assert terminal.is_as_before
 
 
-def test_a_terminal_that_hangs_up_ends_it(start: Start) -> None:
-    terminal = start()
+# In a session of its own no signal tells it.
+@pytest.mark.parametrize("session", [(), ("setsid", "--wait")])
+def test_a_terminal_that_hangs_up_ends_it(
+    start: Start, tmp_path: Path, session: tuple[str, ...]
+) -> None:
+    errors = tmp_path / "errors"
+    terminal = start(before=(*session, "sh", "-c", f'exec "$@" 2> {errors}', "sh"))
     terminal.wait_for_text("q quit")
     pid = terminal.pid
     terminal.hang_up()
     wait_for_state(pid, "Z")
+    assert errors.read_text() == "the session has ended\n"
 
 
 def test_a_terminal_that_takes_nothing_does_not_hold_it_up(start: Start) -> None:

@@ -1,13 +1,14 @@
 """``edge-inference top`` as a program of its own, for a robot that is made up.
 
-The name of the namespace says what is special: ``/crash`` fails after the first states, ``/none``
-has no pipeline, ``/quiet`` says nothing at the end.
+The name of the namespace says what is special: ``/crash`` fails after the first states, ``/twice``
+gets two signals then, ``/none`` has no pipeline, ``/quiet`` says nothing at the end.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -32,6 +33,9 @@ class MadeUpSession:
         self._states += 1
         if self._namespace == "/crash" and self._states > 2:
             raise RuntimeError("a fault of the monitor")
+        if self._namespace == "/twice" and self._states > 2:
+            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
         known = EMPTY if self._namespace == "/none" else FULL
         return dataclasses.replace(known, at_s=time.time())
 

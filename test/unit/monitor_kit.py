@@ -69,8 +69,8 @@ WORKLOAD = Workload(
 def statistics(pid: int, *nodes: str, **values) -> ProcessStatistics:
     known = {
         "clock_id": 1,
-        "begin_ns": 0,
-        "end_ns": SECOND // 2,
+        "begin_ns": SECOND,
+        "end_ns": SECOND + SECOND // 2,
         "cpu_ms": 250.0,
         "memory_mib": 120.0,
         "minor_faults": 0,

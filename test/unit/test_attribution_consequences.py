@@ -137,10 +137,17 @@ def test_a_core_that_is_busy_while_publishing_is_no_slow_subscriber() -> None:
 
 
 def test_a_core_that_is_always_busy_while_publishing_is_never_normal() -> None:
-    timings = Pipeline().run(lambda frame, stage: Extra(publish_queue=2.0 * (stage == "decode")))
-    found = findings(timings, statistics([]))
-    assert [(each.cause, each.subject) for each in found] == [(Cause.BUSY_CORE, "/ai/decode")]
-    assert found[0].ms == pytest.approx(2.0, rel=0.02)
+    """And it makes nothing else normal: a subscriber takes 5 ms of every second frame."""
+    timings = Pipeline().run(
+        lambda frame, stage: (
+            Extra(publish_queue=8.0, publish=5.0 * (frame % 2)) if stage == "decode" else Extra()
+        )
+    )
+    busy, slow = findings(timings, statistics([]))
+    assert (busy.cause, busy.subject) == (Cause.BUSY_CORE, "/ai/decode")
+    assert busy.ms == pytest.approx(8.0, rel=0.02)
+    assert slow.cause is Cause.SLOW_SUBSCRIBER
+    assert slow.ms == pytest.approx(5.0 / 2, rel=0.02)
 
 
 @pytest.mark.parametrize(

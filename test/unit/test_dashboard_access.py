@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 from edge_inference.cli.dashboard.access_token import make_token, read_token
 from edge_inference.errors import ConfigError
 from edge_inference.observe.dashboard.access_rules import AccessRules, is_loopback
+from edge_inference.observe.dashboard.listening_socket import open_listening_socket
 
 LOCAL = AccessRules("127.0.0.1")
 OPEN = AccessRules("0.0.0.0", "a" * 32)
@@ -140,3 +143,23 @@ def test_a_missing_token_file_is_refused_with_a_command_that_makes_one(tmp_path:
         read_token(tmp_path / "none")
     with pytest.raises(ConfigError, match="expected a file, got a folder"):
         read_token(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("number", "message"),
+    [
+        (errno.EADDRINUSE, r"port 80 of 127\.0\.0\.1 is taken by another program.*--port"),
+        (errno.EACCES, r"port 80 of 127\.0\.0\.1 is only for root.*from 1024 on with --port"),
+        (errno.EADDRNOTAVAIL, r"--host 127\.0\.0\.1: expected an address of this machine"),
+        (errno.ENOBUFS, r"port 80 of 127\.0\.0\.1 cannot be opened: No buffer space"),
+    ],
+)
+def test_a_port_that_cannot_be_opened_is_said(
+    monkeypatch: pytest.MonkeyPatch, number: int, message: str
+) -> None:
+    def bind(listener: socket.socket, address: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(socket.socket, "bind", bind)
+    with pytest.raises(ConfigError, match=message):
+        open_listening_socket("127.0.0.1", 80)

@@ -73,6 +73,7 @@ def test_a_manager_that_is_lost_or_leaves(robot: Robot) -> None:
     (engine,) = robot.see().engines
     assert (engine.level, engine.reason) == ("", "the node's safe level: no")
     assert (engine.max_rate_hz, engine.problem) == (5.0, "no")
+    assert robot.see().decisions[-1].text == "limits from safe level: no"
     robot.add("/ai/workload", WORKLOAD)
     robot.add("/ai/performance_directive", make_release_directive(DIRECTIVE.manager, 0))
     assert robot.see().engines[0].level == "full"
@@ -113,6 +114,8 @@ def test_the_machine(robot: Robot) -> None:
     assert (platform.power_w, platform.hottest_c, platform.hottest_name) == (12.0, 71.5, "zone/cpu")
     assert (platform.cpu_share, platform.memory_share, platform.gpu_share) == (0.25, 0.5, 0.75)
     assert (platform.source, platform.age_s) == ("/ai/platform_state", 0.5)
+    texts = [each.text for each in robot.see().decisions]
+    assert texts == ["reduced: hot", "the machine throttles: oc1"]
     cpu, _, gpu, *_ = platform.readings
     assert (cpu.text, cpu.unit, cpu.limit, cpu.role) == ("71.5 °C", "Cel", 95.0, "control")
     assert (gpu.value, gpu.text, gpu.status) == (None, "it is off", "gated")

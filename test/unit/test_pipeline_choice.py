@@ -124,6 +124,7 @@ class FakePlatform:
     """The sensors of a machine."""
 
     opened = 0
+    closed = 0
 
     def __init__(self) -> None:
         FakePlatform.opened += 1
@@ -134,11 +135,12 @@ class FakePlatform:
         return PlatformState("board", (), now_ns)
 
     def close(self) -> None:
+        FakePlatform.closed += 1
         self.is_open = False
 
 
 def test_own_sensors_are_read_where_nobody_reports_them() -> None:
-    FakePlatform.opened = 0
+    FakePlatform.opened = FakePlatform.closed = 0
     sensors = OwnSensors(FakePlatform)  # type: ignore[arg-type]
 
     def shown(second: int) -> bool:
@@ -160,8 +162,10 @@ def test_own_sensors_are_read_where_nobody_reports_them() -> None:
     assert not shown(16)
     assert not shown(18)
     assert shown(19)  # and ends
-    assert FakePlatform.opened == 3
+    assert (FakePlatform.opened, FakePlatform.closed) == (3, 2)
     sensors.close()
+    sensors.close()
+    assert FakePlatform.closed == 3
     assert sensors.row(19 * SECOND) is None
 
 

@@ -141,7 +141,7 @@ def test_health_and_targets(robot: Robot) -> None:
         "/diagnostics",
         (
             NodeHealth(NODE, "ok", "active, 30 frames"),
-            NodeHealth("/ai/monitor: what holds frames up", "warn", "PASS: a lock"),
+            NodeHealth("/ai/monitor: what holds frames up", "warn", "PASS: a lock", values),
             NodeHealth("/ai/latency: steady: decode: p99", "error", "FAIL: 34 ms", values),
             NodeHealth("/ai/latency: steady: rate", "stale", "NOT MEASURED: x", {"required": "no"}),
             NodeHealth("a: b: c", "ok", "all well"),
@@ -162,6 +162,10 @@ def test_health_and_targets(robot: Robot) -> None:
         None,
         False,
     )
+    assert [(each.kind, each.subject) for each in found.decisions] == [
+        ("health", "/ai/monitor: what holds frames up"),
+        ("target", "steady: decode: p99"),
+    ]
     found = robot.see(after_s=9.0)
     assert (found.health, found.targets) == ((), ())
 
@@ -301,7 +305,9 @@ def test_unknown_figures_stay_unknown_in_json(robot: Robot) -> None:
     assert '"p50": null' in text
 
 
-@pytest.mark.parametrize("topic", ["/ai/stage_timing", "/ai/other", "/ai/detections/more", ""])
+@pytest.mark.parametrize(
+    "topic", ["/ai/stage_timing", "/ai/other", "/ai/detections/more", "detections", ""]
+)
 def test_unknown_topics(robot: Robot, topic: str) -> None:
     with pytest.raises(ConfigError, match="expected one of latency_report"):
         robot.add(topic, detections("cup"))

@@ -99,6 +99,7 @@ def test_a_large_terminal_shows_all_of_it() -> None:
     ):
         assert words in text
     assert all("sensor " in line for line in lines if "more" in line)
+    assert not any("OK " in line for line in lines)
 
 
 def test_stages_are_in_the_order_of_the_frames() -> None:
@@ -128,6 +129,13 @@ def test_unknown_is_a_dash_and_never_0(width: int, height: int) -> None:
     text = "\n".join(show(view, None, width, height)[0])
     assert f"GPU    [{' ' * 4}" in text
     assert "0%" not in text and "0.0 W" not in text
+
+
+def test_without_a_deadline_nobody_is_late() -> None:
+    lines, _ = show(TopView(dataclasses.replace(FULL, deadline_ms=None)), None, 120, 40)
+    row = lines[lines.index(next(line for line in lines if line.startswith("end to end"))) + 1]
+    assert UNKNOWN in row
+    assert "12" not in row
 
 
 def test_why_no_pipeline_is_observed() -> None:
@@ -181,6 +189,7 @@ def test_wide_characters_do_not_break_the_columns() -> None:
 def test_silent_stages_and_old_decisions_are_told() -> None:
     text = "\n".join(show(VIEW, TopPlace(1), 120, 60)[0])
     assert "silent for 7 s" in text
+    assert "  clock faults 4\n" in "\n".join(map(str.rstrip, text.splitlines()))
     assert "preprocess: clock faults stamp_in_past 4" in text
     log = "\n".join(show(VIEW, TopPlace(3), 120, 60)[0])
     assert "12:03:10 engine" in log

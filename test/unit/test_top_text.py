@@ -10,7 +10,7 @@ from rich.text import Text
 
 from edge_inference.cli.top import figure_text
 from edge_inference.cli.top.figure_text import UNKNOWN
-from edge_inference.cli.top.section import Section, beside, fit_sections, list_sections
+from edge_inference.cli.top.page_section import PageSection, beside, fit_sections, list_sections
 from edge_inference.cli.top.stage_order import time_shares
 from edge_inference.cli.top.text_columns import TextColumn, make_columns
 from edge_inference.cli.top.text_graphics import bar, fit_line, sparkline
@@ -135,8 +135,8 @@ def test_columns_go_where_the_width_is_short(width: int, header: str, row: str) 
     assert (found[0].plain, [each.plain for each in found[1]]) == (header, [row])
 
 
-def section(name: str, rows: int, rank: int, min_rows: int = 1) -> Section:
-    return Section(Text(name), [Text(f"{name}{n}") for n in range(rows)], rank, min_rows)
+def section(name: str, rows: int, rank: int, min_rows: int = 1) -> PageSection:
+    return PageSection(Text(name), [Text(f"{name}{n}") for n in range(rows)], rank, min_rows)
 
 
 @pytest.mark.parametrize(
@@ -206,7 +206,7 @@ def test_the_share_of_a_stage() -> None:
 
 def test_trends_are_means_of_buckets() -> None:
     history = History()
-    assert read_trends(history, "/ai/decode") == Trends()
+    assert read_trends(history, ENDS) == Trends()
     begin_s = NOON_S // BUCKET_S * BUCKET_S
     platform = FULL.platform
     assert platform is not None
@@ -214,9 +214,9 @@ def test_trends_are_means_of_buckets() -> None:
         gpu = None if second < 5 else 0.5
         row = dataclasses.replace(platform, cpu_share=second / 10, gpu_share=gpu)
         history.append(dataclasses.replace(FULL, at_s=begin_s + second, platform=row))
-    trends = read_trends(history, "/ai/decode")
+    trends = read_trends(history, ENDS)
     assert trends.cpu[-2:] == pytest.approx((0.2, 0.55))
     assert math.isnan(trends.cpu[-3])
     assert math.isnan(trends.gpu[-2]) and trends.gpu[-1] == 0.5
-    assert trends.latency[-1] == pytest.approx(26.2)
-    assert read_trends(history, "/ai/other").latency == ()
+    assert trends.latency["/ai/decode"][-1] == pytest.approx(26.2)
+    assert read_trends(history, ()).latency == {}

@@ -21,6 +21,7 @@ examples:
   edge-inference run perception --source video.mp4 --frames 100 --save-overlay overlays
   edge-inference run perception --source /dev/video0 --backend trt --precision int8
   edge-inference run perception --source /camera/image_raw
+  edge-inference run perception --source video.mp4 --mcap run.mcap --mcap-images
 
 From files every image is processed. With --real-time, and from cameras and topics,
 only the newest image is processed; the others are dropped and counted.
@@ -77,6 +78,12 @@ def _add_perception(pipelines: Commands) -> None:
         type=given.non_empty_text,
         metavar="DIR",
         help="write the images with their results drawn on them",
+    )
+    given.add_recording(parser)
+    parser.add_argument(
+        "--mcap-images",
+        action="store_true",
+        help="record the images and the overlays too, as JPEG; the overlays cost time to draw",
     )
     parser.add_argument(
         "--json",

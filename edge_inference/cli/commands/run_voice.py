@@ -83,6 +83,7 @@ def add(pipelines: Commands) -> None:
         help="seconds of silence after each file; default: pause_s of the --expect file, else 1",
     )
     given.add_deadline(parser, "from the last word to the command")
+    given.add_recording(parser)
     parser.add_argument(
         "--expect",
         nargs="?",

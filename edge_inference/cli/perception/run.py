@@ -30,6 +30,7 @@ from edge_inference.cli.perception.run_summary import (
 from edge_inference.cli.perception.source import SourceKind
 from edge_inference.cli.progress import can_redraw
 from edge_inference.cli.sessions.pipeline_session import PipelineSession, open_pipeline
+from edge_inference.cli.sessions.run_recording import RunRecording, load_recorded
 from edge_inference.cli.signals import Interrupt, catch_signals
 from edge_inference.composition.pipeline import ComponentDescription
 from edge_inference.core.images.media import open_media
@@ -106,6 +107,7 @@ class _Run:
         self._listener = BusListener(session, options, self._image_topic)
         self._cleanup = ExitStack()
         self._overlays: OverlayFiles | None = None
+        self._recording: RunRecording | None = None
         self._errors = ErrorReporter(output.problem)
         self._result_counts = ResultCounts()
         self._results = 0
@@ -117,14 +119,15 @@ class _Run:
         self._output.start(self._options.source, engine)
         self._session.start()
         overlays = self._overlays
-        ended = self._watch(engine, interrupted, overlays is not None)
+        ended = self._watch(engine, interrupted, self._draws_overlays())
         ended_s = time.monotonic()
         self._cleanup.close()  # the last overlays are written now
         self._errors.report(self._session.nodes)
-        self._output.finish(self._summary(engine, ended, ended_s, overlays))
+        summary = self._summary(engine, ended, ended_s, overlays)
+        self._output.finish(summary)
         if ended == INTERRUPTED and not self._results:
             return interrupted.exit_code
-        return self._exit_code(ended, overlays)
+        return self._exit_code(summary)
 
     def close(self) -> None:
         """Release every thread that may wait for this run."""
@@ -133,6 +136,11 @@ class _Run:
         self._cleanup.close()
 
     # Start --------------------------------------------------------------------------------------
+
+    def _draws_overlays(self) -> bool:
+        """Tell whether the run needs the overlays, and waits for the last one."""
+        is_recorded = self._options.mcap_images and self._model.kind.draw is not None
+        return self._overlays is not None or is_recorded
 
     def _save_overlays(self) -> OverlayFiles | None:
         if self._options.save_overlay is None:
@@ -147,7 +155,12 @@ class _Run:
     def load(self) -> EngineSummary:
         """Load the nodes; raises ConfigError with the message of each node that fails."""
         self._overlays = self._save_overlays()
-        self._session.load()
+        options = self._options
+        self._recording = load_recorded(
+            self._session, options.mcap, options.mcap_images, self._errors.add
+        )
+        if self._recording is not None:
+            self._cleanup.callback(self._recording.finish)
         self._report_unused_parameters()
         notes = self._session.nodes["inference"].health.notes()
         return EngineSummary(
@@ -265,6 +278,7 @@ class _Run:
             overlay_folder="" if overlays is None else str(overlays.folder),
             overlays_written=0 if overlays is None else overlays.written,
             overlays_failed=0 if overlays is None else overlays.failed,
+            recording=None if self._recording is None else self._recording.finish(),
         )
 
     def _rate_hz(self) -> float | None:
@@ -272,8 +286,8 @@ class _Run:
             return None
         return (self._results - 1) / (self._last_s - self._first_s)
 
-    def _exit_code(self, ended: str, overlays: OverlayFiles | None) -> int:
-        if ended == STALLED:
+    def _exit_code(self, summary: RunSummary) -> int:
+        if summary.ended == STALLED:
             missing = self._listener.tracker.announced - self._listener.tracker.finished
             self._output.problem(
                 f"stalled: {missing} images did not pass through the pipeline, and no stage "
@@ -286,7 +300,8 @@ class _Run:
             dropped = f"; dropped: {reasons}" if reasons else ""
             self._output.problem(f"no result came from {self._options.source}{dropped}")
             return EXIT_FAILED
-        return EXIT_FAILED if overlays is not None and overlays.failed else 0
+        is_recorded = summary.recording is None or not summary.recording.problem
+        return 0 if is_recorded and not summary.overlays_failed else EXIT_FAILED
 
 
 def _prepare_engine(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from edge_inference.cli.exit_status import UsageError
 from edge_inference.cli.perception.source import SourceKind, source_kind
+from edge_inference.cli.sessions.run_recording import check_recording
 from edge_inference.composition.parameter_format import format_argument
 from edge_inference.core.bounded_file import is_regular_file
 from edge_inference.core.models.model import ModelDescription
@@ -35,6 +36,8 @@ class RunOptions:
     image_transport: str | None = None
     params_file: str = ""
     save_overlay: str | None = None
+    mcap: str | None = None
+    mcap_images: bool = False
     json: bool = False
     verbose: bool = False
 
@@ -61,7 +64,11 @@ class RunOptions:
         return (self.backend, self.precision) != ("auto", "auto")
 
     def check(self, model: ModelDescription) -> None:
-        """Raise UsageError for options that exclude each other or have no effect."""
+        """Raise UsageError for options that exclude each other or have no effect.
+
+        Raises ConfigError for a recording that cannot be written.
+        """
+        check_recording(self.mcap, self.mcap_images)
         if self.kind is SourceKind.TOPIC:
             for name, given in (
                 ("--rate", self.rate is not None),

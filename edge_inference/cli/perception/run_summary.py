@@ -22,6 +22,7 @@ from edge_inference.core.runtime.latency import (
     StageLatency,
 )
 from edge_inference.observe.clock_faults import count_clock_faults
+from edge_inference.observe.recording.mcap_recorder import RecordingSummary
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ class RunSummary:
     overlay_folder: str = ""
     overlays_written: int = 0
     overlays_failed: int = 0
+    recording: RecordingSummary | None = None
 
     @property
     def stages(self) -> tuple[StageLatency, ...]:
@@ -110,6 +112,8 @@ class RunSummary:
                 "written": self.overlays_written,
                 "failed": self.overlays_failed,
             }
+        if self.recording is not None:
+            summary["recording"] = self.recording.to_json()
         return {"summary": summary}
 
 

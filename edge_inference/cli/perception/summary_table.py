@@ -103,6 +103,8 @@ def _footnotes(summary: RunSummary) -> Iterable[str]:
     if summary.overlay_folder:
         failed = f", {summary.overlays_failed} failed" if summary.overlays_failed else ""
         yield f"overlays: {summary.overlays_written} in {summary.overlay_folder}{failed}"
+    if summary.recording is not None:
+        yield str(summary.recording)
     for stage in summary.stages:
         if stage.window_count < stage.count:
             yield f"{stage.stage}: the percentiles cover the last {stage.window_count} frames"

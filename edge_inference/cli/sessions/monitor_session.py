@@ -15,6 +15,7 @@ from edge_inference.cli.sessions.live_session import InvalidMessages, find_names
 from edge_inference.cli.sessions.own_sensors import OwnSensors
 from edge_inference.cli.sessions.pipeline_choice import PipelineChoice, is_of_pipeline
 from edge_inference.core.images.frame import CompressedFrame
+from edge_inference.core.results import RESULT_KINDS
 from edge_inference.core.runtime.thread_times import clock_id
 from edge_inference.core.runtime.worker import Worker, format_error
 from edge_inference.errors import ConfigError, EdgeInferenceError
@@ -31,6 +32,8 @@ _LOOK_PERIOD_S = 0.5
 _HISTORY_PERIOD_S = 1.0
 #: Newer messages replace those that wait; nothing here is counted.
 _DEPTH = 10
+#: Results are for people to look at; a mask costs milliseconds to read.
+_RESULT_RATE_HZ = 5.0
 #: Topics with one name for the whole robot.
 _GLOBAL_TOPICS = ("diagnostics", "parameter_events")
 #: Topics of the platform manager, which may be in another namespace than the pipeline.
@@ -204,8 +207,12 @@ class MonitorSession:
         return others[0] if len(others) == 1 else None
 
     def _subscribe(self, topic: str, callback: Callable[[Any], None], depth: int = _DEPTH) -> None:
+        is_result = any(topic.endswith(f"/{each.topic}") for each in RESULT_KINDS.rows().values())
+        max_rate_hz = _RESULT_RATE_HZ if is_result else None
         try:
-            end = self.observer.subscribe(topic, self._guard(callback), self._invalid.add, depth)
+            end = self.observer.subscribe(
+                topic, self._guard(callback), self._invalid.add, depth, max_rate_hz
+            )
         except EdgeInferenceError as error:  # the messages of a kind of result are not installed
             self._invalid.add(error)
             end = _do_nothing
@@ -269,8 +276,8 @@ class MonitorSession:
 
     def _sample(self, worker: Worker) -> None:
         while not worker.wait(_HISTORY_PERIOD_S):
-            self._sensors.update(time.monotonic_ns())
             self.history.append(self.snapshot())
+            self._sensors.update(time.monotonic_ns())  # last: a board file may be invalid
 
     def _report_failure(self, error: BaseException) -> None:
         self._invalid.add(EdgeInferenceError(f"observing failed: {format_error(error)}"))

@@ -57,9 +57,10 @@ class PipelineSession:
         """
         from edge_inference.composition.process import load_components
 
+        own_nodes = len(self.container.components)  # of the command, loaded before
         failures = load_components(self.container, self.pipeline.components, self._params_file)
         nodes_by_reason: dict[str, list[str]] = {}
-        for loaded in self.container.components:
+        for loaded in self.container.components[own_nodes:]:
             name = loaded.node.get_name()
             self.nodes[name] = loaded.node
             if loaded.failure:

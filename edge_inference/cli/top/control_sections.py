@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from rich.text import Text
 
 from edge_inference.cli.top.figure_text import UNKNOWN, clock_time, count, quantity, rate, relative
-from edge_inference.cli.top.section import Section
+from edge_inference.cli.top.page_section import PageSection
 from edge_inference.cli.top.text_columns import TextColumn, make_columns
 from edge_inference.cli.top.text_graphics import bar
 from edge_inference.observe.monitor.snapshot import EngineRow, Snapshot, TargetRow
@@ -31,7 +31,7 @@ def level_style(level: str) -> str:
     return _LEVEL_STYLES.get(level, "")
 
 
-def engine_section(snapshot: Snapshot, width: int) -> list[Section]:
+def engine_section(snapshot: Snapshot, width: int) -> list[PageSection]:
     """Return what each node runs, and below it what it prepares and why it is limited."""
     engines = snapshot.engines
     if not engines:
@@ -65,10 +65,10 @@ def engine_section(snapshot: Snapshot, width: int) -> list[Section]:
         for line, engine in zip(lines, engines, strict=True)
         for row in (line, *_engine_remarks(engine))
     ]
-    return [Section(heading, rows, rank=2, min_rows=3)]
+    return [PageSection(heading, rows, rank=2, min_rows=3)]
 
 
-def target_section(snapshot: Snapshot, width: int) -> list[Section]:
+def target_section(snapshot: Snapshot, width: int) -> list[PageSection]:
     """Return a light for each target, with its verdict in words; those that fail come first."""
     targets = sorted(snapshot.targets, key=_urgency)
     if not targets:
@@ -84,10 +84,10 @@ def target_section(snapshot: Snapshot, width: int) -> list[Section]:
         ],
         width,
     )
-    return [Section(Text(f"targets: {summary}"), rows, rank=4)]
+    return [PageSection(Text(f"targets: {summary}"), rows, rank=4)]
 
 
-def decision_section(snapshot: Snapshot, *, is_complete: bool) -> list[Section]:
+def decision_section(snapshot: Snapshot, *, is_complete: bool) -> list[PageSection]:
     """Return what the robot, or its user, has changed, the newest first.
 
     Unless it ``is_complete``, changes of health are left out: they come often.
@@ -103,10 +103,10 @@ def decision_section(snapshot: Snapshot, *, is_complete: bool) -> list[Section]:
         )
         for each in decisions
     ]
-    return [Section(Text("decisions"), rows, rank=5)] if rows else []
+    return [PageSection(Text("decisions"), rows, rank=5)] if rows else []
 
 
-def health_section(snapshot: Snapshot, width: int, *, is_complete: bool) -> list[Section]:
+def health_section(snapshot: Snapshot, width: int, *, is_complete: bool) -> list[PageSection]:
     """Return the health of the nodes; unless it ``is_complete``, only what is not well."""
     found = [each for each in snapshot.health if is_complete or each.level != "ok"]
     if not found:
@@ -130,16 +130,16 @@ def health_section(snapshot: Snapshot, width: int, *, is_complete: bool) -> list
         ],
         width,
     )
-    return [Section(Text("health"), rows, rank=6)]
+    return [PageSection(Text("health"), rows, rank=6)]
 
 
-def message_section(messages: Sequence[tuple[float, str]], now_s: float) -> list[Section]:
+def message_section(messages: Sequence[tuple[float, str]], now_s: float) -> list[PageSection]:
     """Return what this command itself had to say, with its time, the newest first."""
     rows = [
         Text.assemble((clock_time(at_s, now_s), "dim"), f" {text}")
         for at_s, text in reversed(messages)
     ]
-    return [Section(Text("messages"), rows, rank=9)] if rows else []
+    return [PageSection(Text("messages"), rows, rank=9)] if rows else []
 
 
 def _engine_remarks(engine: EngineRow) -> list[Text]:

@@ -16,7 +16,7 @@ from edge_inference.cli.top.figure_text import (
     rate,
     relative,
 )
-from edge_inference.cli.top.section import Section
+from edge_inference.cli.top.page_section import PageSection
 from edge_inference.cli.top.text_columns import TextColumn, make_columns
 from edge_inference.cli.top.text_graphics import bar, share_style, sparkline
 from edge_inference.cli.top.trends import Trends
@@ -30,7 +30,7 @@ _NAME_WIDTH = 10
 _MIN_SPAN_C = 10.0
 
 
-def machine_section(snapshot: Snapshot, trends: Trends, width: int) -> list[Section]:
+def machine_section(snapshot: Snapshot, trends: Trends, width: int) -> list[PageSection]:
     """Return load, temperature and power of the machine, and what limits it."""
     platform = snapshot.platform
     if platform is None:
@@ -56,10 +56,10 @@ def machine_section(snapshot: Snapshot, trends: Trends, width: int) -> list[Sect
     heading = Text("machine")
     if platform.source:
         heading.append(f" ({platform.source})")
-    return [Section(heading, rows, rank=3, min_rows=len(rows))]
+    return [PageSection(heading, rows, rank=3, min_rows=len(rows))]
 
 
-def sensor_section(snapshot: Snapshot, width: int) -> list[Section]:
+def sensor_section(snapshot: Snapshot, width: int) -> list[PageSection]:
     """Return every sensor with its value, or the reason why there is none."""
     readings = () if snapshot.platform is None else snapshot.platform.readings
     if not readings:
@@ -82,10 +82,10 @@ def sensor_section(snapshot: Snapshot, width: int) -> list[Section]:
         ],
         width,
     )
-    return [Section(heading, rows, rank=12, is_filler=True)]
+    return [PageSection(heading, rows, rank=12, is_filler=True)]
 
 
-def process_section(snapshot: Snapshot, width: int) -> list[Section]:
+def process_section(snapshot: Snapshot, width: int) -> list[PageSection]:
     """Return CPU time and memory of each process, the busiest first."""
     processes = sorted(snapshot.processes, key=lambda each: each.cpu_share, reverse=True)
     if not processes:
@@ -104,7 +104,7 @@ def process_section(snapshot: Snapshot, width: int) -> list[Section]:
         ],
         width,
     )
-    return [Section(heading, rows, rank=7)]
+    return [PageSection(heading, rows, rank=7)]
 
 
 def _share_meter(name: str, share: float | None, trend: Sequence[float], width: int) -> Text:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.text import Text
 
 from edge_inference.cli.top.figure_text import UNKNOWN, count, counts, milliseconds, rate, relative
-from edge_inference.cli.top.section import Section
+from edge_inference.cli.top.page_section import PageSection
 from edge_inference.cli.top.stage_order import in_order, stage_names, time_shares
 from edge_inference.cli.top.text_columns import TextColumn, make_columns
 from edge_inference.cli.top.text_graphics import bar, sparkline
@@ -21,15 +21,17 @@ _BAR_WIDTH, _TREND_WIDTH = 8, 20
 _NAME_WIDTH, _REMARK_WIDTH = 10, 12
 
 
-def end_section(snapshot: Snapshot, trends: Trends, width: int) -> list[Section]:
+def end_section(snapshot: Snapshot, trends: Trends, width: int) -> list[PageSection]:
     """Return the times from capture to the end of each way."""
     ends = in_order(snapshot.ends)
     if not ends:
         return []
     rates = {(stage.stage, stage.node): stage.rate_hz for stage in snapshot.stages}
     late = "late" if snapshot.deadline_ms is None else f"over {snapshot.deadline_ms:g} ms"
-    # The trend is that of the first end.
-    trend = Text(sparkline(trends.latency, _TREND_WIDTH, low=0.0), "cyan")
+    lines = [
+        Text(sparkline(trends.latency.get(end.node, ()), _TREND_WIDTH, low=0.0), "cyan")
+        for end in ends
+    ]
     heading, rows = make_columns(
         [
             TextColumn("end to end, ms", stage_names(ends), is_number=False, min_width=14),
@@ -38,14 +40,14 @@ def end_section(snapshot: Snapshot, trends: Trends, width: int) -> list[Section]
             TextColumn("max", [milliseconds(end.recent.max) for end in ends], 3),
             TextColumn(late, [_misses(end, snapshot.deadline_ms) for end in ends], 1),
             TextColumn("frames", [count(end.count) for end in ends], 4),
-            TextColumn("p50, 100 s", [trend, *[""] * (len(ends) - 1)], 2, is_number=False),
+            TextColumn("p50, 100 s", lines, 2, is_number=False),
         ],
         width,
     )
-    return [Section(heading, rows, rank=0)]
+    return [PageSection(heading, rows, rank=0)]
 
 
-def stage_section(snapshot: Snapshot, width: int) -> list[Section]:
+def stage_section(snapshot: Snapshot, width: int) -> list[PageSection]:
     """Return rates and times of the stages, and in which of them a frame spends its time."""
     stages = in_order(snapshot.stages)
     if not stages:
@@ -74,10 +76,10 @@ def stage_section(snapshot: Snapshot, width: int) -> list[Section]:
         ],
         width,
     )
-    return [Section(heading, rows, rank=1, min_rows=6)]
+    return [PageSection(heading, rows, rank=1, min_rows=6)]
 
 
-def wait_section(snapshot: Snapshot, width: int) -> list[Section]:
+def wait_section(snapshot: Snapshot, width: int) -> list[PageSection]:
     """Return how long frames were on the way to each stage, in its queue, and how old they are."""
     stages = in_order(snapshot.stages)
     if not stages:
@@ -101,10 +103,10 @@ def wait_section(snapshot: Snapshot, width: int) -> list[Section]:
         TextColumn("late", [count(stage.deadline_misses) for stage in stages], 6),
     ]
     heading, rows = make_columns(columns, width)
-    return [Section(heading, rows, rank=11, is_filler=True)]
+    return [PageSection(heading, rows, rank=11, is_filler=True)]
 
 
-def drop_section(snapshot: Snapshot) -> list[Section]:
+def drop_section(snapshot: Snapshot) -> list[PageSection]:
     """Return why frames were dropped, and what is wrong with their clocks, since the start."""
     rows = []
     stages = in_order(snapshot.stages)
@@ -113,10 +115,10 @@ def drop_section(snapshot: Snapshot) -> list[Section]:
             rows.append(Text.assemble(f"{name}: ", (drops, "yellow")))
         if faults := counts(stage.clock_faults):
             rows.append(Text.assemble(f"{name}: clock faults ", (faults, "yellow")))
-    return [Section(Text("dropped since the start"), rows)] if rows else []
+    return [PageSection(Text("dropped since the start"), rows)] if rows else []
 
 
-def result_section(snapshot: Snapshot) -> list[Section]:
+def result_section(snapshot: Snapshot) -> list[PageSection]:
     """Return the newest results, the findings of each in one line."""
     rows = [
         Text.assemble(
@@ -125,15 +127,15 @@ def result_section(snapshot: Snapshot) -> list[Section]:
         )
         for result in snapshot.results
     ]
-    return [Section(Text("results"), rows, rank=10)] if rows else []
+    return [PageSection(Text("results"), rows, rank=10)] if rows else []
 
 
-def voice_section(snapshot: Snapshot) -> list[Section]:
+def voice_section(snapshot: Snapshot) -> list[PageSection]:
     """Return what was heard last, and what became of it."""
     voice = snapshot.voice
     heard = f'"{voice.transcript}"' if voice.transcript else ""
     rows = [
-        Text.assemble((f"{name:<7}", "dim"), (text, style))
+        Text.assemble((f"{name:<8}", "dim"), (text, style))
         for name, text, style in (
             ("heard" if voice.is_final else "hearing", heard, "bold"),
             ("intent", ", then ".join(voice.intents), ""),
@@ -144,7 +146,7 @@ def voice_section(snapshot: Snapshot) -> list[Section]:
         )
         if text
     ]
-    return [Section(Text("voice"), rows, rank=8)] if rows else []
+    return [PageSection(Text("voice"), rows, rank=8)] if rows else []
 
 
 def _percentiles(
@@ -174,4 +176,6 @@ def _stage_rate(stage: StageRow) -> Text:
 
 def _remark(stage: StageRow) -> Text:
     silent = f"silent for {stage.silent_s:.0f} s" if stage.silent_s > _SILENT_S else ""
-    return Text("; ".join(filter(None, (silent, counts(stage.drops)))), "yellow")
+    faults = sum(stage.clock_faults.values())
+    clock = f"clock faults {faults}" if faults else ""
+    return Text("; ".join(filter(None, (silent, counts(stage.drops), clock))), "yellow")

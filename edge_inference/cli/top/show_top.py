@@ -16,7 +16,6 @@ from edge_inference.cli.sessions.monitor_session import MonitorSession, open_mon
 from edge_inference.cli.signals import Interrupt, catch_signals
 from edge_inference.cli.top.message_log import MessageLog
 from edge_inference.cli.top.screen_loop import quit_code, watch_on_screen
-from edge_inference.cli.top.stage_order import in_order
 from edge_inference.cli.top.top_pages import TopView, compose_text
 from edge_inference.cli.top.trends import read_trends
 from edge_inference.observe.export.snapshot_lines import SnapshotLines
@@ -95,10 +94,9 @@ class _ViewReader:
     def read(self) -> TopView:
         """Return what is known now."""
         snapshot = self._session.snapshot()
-        ends = in_order(snapshot.ends)
         return TopView(
             snapshot,
-            read_trends(self._session.history, ends[0].node if ends else ""),
+            read_trends(self._session.history, snapshot.ends),
             self._log.messages(),
             time.monotonic() - self._started_s,
         )

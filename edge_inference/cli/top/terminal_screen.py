@@ -20,6 +20,7 @@ _CLEAR = "\x1b[2J"
 _ERASE_REST = "\x1b[K"
 #: A terminal that takes nothing for this long gets no more.
 _MAX_WAIT_S = 1.0
+_MAX_BYTES = 512
 _DEFAULT_SIZE = os.terminal_size((80, 24))
 
 
@@ -31,7 +32,7 @@ class TerminalScreen(AbstractContextManager["TerminalScreen"]):
     """
 
     def __init__(self, output: TextIO, keyboard: int | None) -> None:
-        self._descriptor = _without_blocking(output.fileno())
+        self._descriptor = output.fileno()
         self._keyboard = keyboard
         self._console = Console(file=output, highlight=False, markup=False, emoji=False)
         self._encoding = output.encoding or "utf-8"
@@ -95,13 +96,11 @@ class TerminalScreen(AbstractContextManager["TerminalScreen"]):
         return size if size.columns and size.lines else _DEFAULT_SIZE
 
     def draw(self, lines: Sequence[Text], size: os.terminal_size) -> bool:
-        """Write the lines that differ from those drawn before; False where the terminal is busy.
+        """Write the lines that differ from those drawn before; False where the terminal is stuck.
 
         ``lines`` are at most ``size.lines``, each of at most ``size.columns`` cells. A terminal
-        that has not taken what came before gets nothing: the next drawing has newer figures.
+        that takes nothing for a second gets no more now: the next drawing has newer figures.
         """
-        if not self._is_writable(0.0):
-            return False
         text = ""
         if size != self._size:
             text, self._size, self._drawn = _CLEAR, size, []
@@ -120,27 +119,13 @@ class TerminalScreen(AbstractContextManager["TerminalScreen"]):
             self._console.print(Text("\n").join(lines), soft_wrap=True)
         return captured.get().split("\n")[: len(lines)]
 
-    def _is_writable(self, timeout_s: float) -> bool:
-        return bool(select.select([], [self._descriptor], [], timeout_s)[1])
-
     def _write(self, data: bytes) -> bool:
         """Write, and tell whether the terminal took all of it."""
         while data:
-            if not self._is_writable(_MAX_WAIT_S):
+            if not select.select([], [self._descriptor], [], _MAX_WAIT_S)[1]:
                 return False
-            with suppress(BlockingIOError):
-                data = data[os.write(self._descriptor, data) :]
+            data = data[os.write(self._descriptor, data[:_MAX_BYTES]) :]
         return True
-
-
-def _without_blocking(descriptor: int) -> int:
-    """Open a terminal again, so that a slow one does not block; others that use it still wait."""
-    try:
-        return os.open(
-            f"/proc/self/fd/{descriptor}", os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC
-        )
-    except OSError:  # the terminal of another user
-        return descriptor
 
 
 def _unbuffered(attributes: Sequence[Any]) -> list[Any]:

@@ -21,6 +21,13 @@ from edge_inference.cli.top.machine_sections import (
     process_section,
     sensor_section,
 )
+from edge_inference.cli.top.page_section import (
+    BETWEEN,
+    PageSection,
+    beside,
+    fit_sections,
+    list_sections,
+)
 from edge_inference.cli.top.pipeline_sections import (
     drop_section,
     end_section,
@@ -28,13 +35,6 @@ from edge_inference.cli.top.pipeline_sections import (
     stage_section,
     voice_section,
     wait_section,
-)
-from edge_inference.cli.top.section import (
-    BETWEEN,
-    Section,
-    beside,
-    fit_sections,
-    list_sections,
 )
 from edge_inference.cli.top.text_graphics import fit_line
 from edge_inference.cli.top.trends import Trends
@@ -151,12 +151,12 @@ def _fit_overview(view: TopView, width: int, height: int) -> list[Text]:
     return beside(columns[0], columns[1], left_width)
 
 
-def _all_sections(view: TopView, width: int) -> list[Section]:
+def _all_sections(view: TopView, width: int) -> list[PageSection]:
     sections = [*_left_sections(view, width), *_right_sections(view, width)]
     return sorted(sections, key=lambda section: section.rank)
 
 
-def _left_sections(view: TopView, width: int) -> list[Section]:
+def _left_sections(view: TopView, width: int) -> list[PageSection]:
     snapshot = view.snapshot
     return [
         *end_section(snapshot, view.trends, width),
@@ -169,7 +169,7 @@ def _left_sections(view: TopView, width: int) -> list[Section]:
     ]
 
 
-def _right_sections(view: TopView, width: int) -> list[Section]:
+def _right_sections(view: TopView, width: int) -> list[PageSection]:
     snapshot = view.snapshot
     return [
         *machine_section(snapshot, view.trends, width),
@@ -181,7 +181,7 @@ def _right_sections(view: TopView, width: int) -> list[Section]:
     ]
 
 
-def _stage_page(view: TopView, width: int) -> list[Section]:
+def _stage_page(view: TopView, width: int) -> list[PageSection]:
     snapshot = view.snapshot
     return [
         *end_section(snapshot, view.trends, width),
@@ -194,7 +194,7 @@ def _stage_page(view: TopView, width: int) -> list[Section]:
     ]
 
 
-def _sensor_page(view: TopView, width: int) -> list[Section]:
+def _sensor_page(view: TopView, width: int) -> list[PageSection]:
     snapshot = view.snapshot
     return [
         *machine_section(snapshot, view.trends, width),
@@ -203,7 +203,7 @@ def _sensor_page(view: TopView, width: int) -> list[Section]:
     ]
 
 
-def _log_page(view: TopView, width: int) -> list[Section]:
+def _log_page(view: TopView, width: int) -> list[PageSection]:
     snapshot = view.snapshot
     return [
         *message_section(view.messages, snapshot.at_s),
@@ -218,9 +218,9 @@ PAGES = ("overview", "stages", "sensors", "log")
 _SCROLLED = (_stage_page, _sensor_page, _log_page)
 
 
-def _help_section() -> Section:
+def _help_section() -> PageSection:
     rows = [Text.assemble((f"{key:<14}", "bold"), text) for key, text in _HELP]
-    return Section(Text("help"), rows)
+    return PageSection(Text("help"), rows)
 
 
 def _header(view: TopView, width: int, *, is_paused: bool) -> Text:

@@ -22,6 +22,7 @@ from edge_inference.cli.voice.utterance_latency import LAST_STAGE
 from edge_inference.cli.voice.utterance_tracker import Utterance
 from edge_inference.core.runtime.latency import EndToEndLatency, LatencyReport, Percentiles
 from edge_inference.observe.clock_faults import count_clock_faults, describe_clock_faults
+from edge_inference.observe.recording.mcap_recorder import RecordingSummary
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class VoiceSummary:
     latency: LatencyReport | None = None
     right: int | None = None
     expected: int = 0
+    recording: RecordingSummary | None = None
 
     def with_checks(self, right: int, expected: int) -> VoiceSummary:
         """Return it with the number of sentences with the expected result."""
@@ -57,6 +59,8 @@ class VoiceSummary:
         }
         if self.right is not None:
             summary |= {"right": self.right, "expected": self.expected}
+        if self.recording is not None:
+            summary["recording"] = self.recording.to_json()
         return {"summary": summary}
 
     def _latency_to_json(self) -> dict[str, Any]:
@@ -128,6 +132,8 @@ class VoiceSummary:
         found += self._latency_lines()
         if self.right is not None:
             found.append(f"{self.right} of {self.expected} sentences as expected")
+        if self.recording is not None:
+            found.append(str(self.recording))
         return found
 
 

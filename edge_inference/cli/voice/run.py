@@ -15,6 +15,11 @@ from typing import Any
 from edge_inference.cli.error_reporter import ErrorReporter
 from edge_inference.cli.exit_status import EXIT_FAILED, UsageError
 from edge_inference.cli.sessions.pipeline_session import PipelineSession, open_pipeline
+from edge_inference.cli.sessions.run_recording import (
+    RunRecording,
+    check_recording,
+    load_recorded,
+)
 from edge_inference.cli.signals import Interrupt, catch_signals
 from edge_inference.cli.voice.audio_devices import Player, check_input
 from edge_inference.cli.voice.expectations import EXPECTED_FILE, load_expectation
@@ -66,6 +71,7 @@ class VoiceOptions:
     pause: float | None = None
     expect: str = ""
     play: bool = False
+    mcap: str | None = None
     json: bool = False
     verbose: bool = False
 
@@ -83,8 +89,10 @@ class VoiceOptions:
         """Check the options.
 
         Raises UsageError for options that exclude each other, SourceError for a source without
-        audio, and ConfigError for a missing file with expected results.
+        audio, and ConfigError for a missing file with expected results, or for a recording that
+        cannot be written.
         """
+        check_recording(self.mcap, with_images=False)
         if self.is_device:
             for name in ("play", "expect"):
                 if getattr(self, name):
@@ -157,7 +165,7 @@ def run_voice(options: VoiceOptions) -> int:
     ) as session:
         run = _VoiceRun(session, options, output, record, checks, matcher)
         try:
-            session.load()
+            run.load()
             session.start()
             with catch_signals() as interrupted:
                 return run.watch(interrupted)
@@ -194,6 +202,8 @@ class _VoiceRun:
         self._latency = UtteranceLatency(options.deadline_ms)
         self._meter = AudioLevelMeter()
         self._cleanup = ExitStack()
+        self._mcap = options.mcap
+        self._recording: RunRecording | None = None
         self._subscribe(matcher)
         if options.play:
             player = Player(self._errors.add)
@@ -218,6 +228,12 @@ class _VoiceRun:
             taps.append(("audio", matcher.add))
         for topic, callback in taps:
             self._session.tap(topic, callback)
+
+    def load(self) -> None:
+        """Load the nodes; raises ConfigError with the message of each node that fails."""
+        self._recording = load_recorded(self._session, self._mcap, False, self._errors.add)
+        if self._recording is not None:
+            self._cleanup.callback(self._recording.finish)
 
     def watch(self, interrupted: Interrupt) -> int:
         """Report utterances until the end; return the exit code."""
@@ -299,6 +315,7 @@ class _VoiceRun:
         if checks is not None and not interrupted():
             for checked in checks.finish():
                 self._output.checked(checked)
+        recording = None if self._recording is None else self._recording.finish()
         self._errors.report(self._session.nodes)
         p50 = {stage: statistics.median(found) for stage, found in self._times.items() if found}
         summary = VoiceSummary(
@@ -309,6 +326,7 @@ class _VoiceRun:
             self._max_velocity,
             p50,
             self._latency.report(),
+            recording=recording,
         )
         if checks is not None:
             summary = summary.with_checks(checks.right, checks.expected)
@@ -316,7 +334,8 @@ class _VoiceRun:
         if interrupted() and (checks is not None or not self._understood):
             return interrupted.exit_code
         good = self._understood > 0 if checks is None else not checks.is_wrong
-        return 0 if good else EXIT_FAILED
+        is_recorded = recording is None or not recording.problem
+        return 0 if good and is_recorded else EXIT_FAILED
 
 
 def _output(options: VoiceOptions) -> VoiceOutput:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
@@ -14,6 +15,7 @@ from rclpy.qos import QoSDurabilityPolicy, QoSProfile
 from edge_inference.composition.adapter import Adapter
 from edge_inference.composition.bus import Subscription
 from edge_inference.core.results import RESULT_KINDS
+from edge_inference.core.runtime.rate_limit import RateLimiter
 from edge_inference.errors import ConfigError, EdgeInferenceError
 from edge_inference.nodes.component import LATCHED
 from edge_inference.nodes.conversions.command import FeedbackAdapter
@@ -40,6 +42,19 @@ EVERY_MESSAGE = 1000
 Result = TypeVar("Result")
 
 
+class _SampledSubscription(Subscription[Any]):
+    """Leaves messages out that come sooner than people can look at them."""
+
+    def __init__(self, max_rate_hz: float | None, *arguments: Any) -> None:
+        self._max_rate_hz = max_rate_hz
+        self._limiter = RateLimiter()
+        super().__init__(*arguments)
+
+    def _on_bytes(self, data: bytes, info: Any = None) -> None:
+        if self._limiter.admits(time.monotonic_ns(), self._max_rate_hz):
+            super()._on_bytes(data, info)
+
+
 class PipelineObserver(Node):
     """A node of a command, hidden from `ros2 node list`."""
 
@@ -54,16 +69,18 @@ class PipelineObserver(Node):
         callback: Callable[[Any], None],
         on_error: Callable[[EdgeInferenceError], None],
         depth: int = EVERY_MESSAGE,
+        max_rate_hz: float | None = None,
     ) -> Callable[[], None]:
         """Pass every object on a topic to ``callback``, in the executor's thread.
 
-        At most ``depth`` messages wait. Returns the function that ends it. Raises ConfigError for a
-        topic whose last name is not one of those of a pipeline.
+        At most ``depth`` messages wait; those beyond ``max_rate_hz`` are not even read. Returns the
+        function that ends it. Raises ConfigError for a topic whose last name is not one of those of
+        a pipeline.
         """
-        adapter = _make_adapter(topic)
-        subscription = Subscription(
+        subscription = _SampledSubscription(
+            max_rate_hz,
             self,
-            adapter,
+            _make_adapter(topic),
             topic,
             lambda item, reception: callback(item),
             on_error,

@@ -32,8 +32,9 @@ class EngineTable:
         """Add what a node runs."""
         self._states.put(state.node, state, now_ns)
         directive = self._find_directive(state.node, now_ns)
-        is_reduced = directive is not None and directive.level is not DirectiveLevel.FULL
-        reason = directive.reason if directive is not None and is_reduced else ""
+        reason = ""
+        if directive is not None and directive.level is not DirectiveLevel.FULL:
+            reason = directive.reason
         self._decisions.add_state(state, reason, now_ns)
 
     def add_workload(self, workload: Workload, now_ns: int) -> None:
@@ -99,8 +100,8 @@ def _make_row(
 
 def _with_workload(row: EngineRow, workload: Workload) -> EngineRow:
     """Return a row with what a node reports of its limits, which is what applies."""
-    index, points = workload.operating_point, workload.operating_points
-    point = None if index is None or index >= len(points) else points[index]
+    index = workload.operating_point
+    point = None if index is None else workload.operating_points[index]
     if workload.limits_source == "safe_level":  # the manager is lost: no directive is in force
         reason = one_line(f"the node's safe level: {workload.problem}", _MAX_SENTENCE)
         row = dataclasses.replace(row, level="", reason=reason)

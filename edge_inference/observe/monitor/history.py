@@ -47,7 +47,7 @@ class History:
         """Add the figures of a snapshot; call it once a second."""
         with self._lock:
             newest_s = self._newest_s()
-            if snapshot.at_s < newest_s:
+            if snapshot.at_s <= newest_s:
                 # The system clock was set back: what was before keeps its distances.
                 self._times += snapshot.at_s - _PERIOD_S - newest_s
             elif snapshot.at_s - newest_s > _GAP_S:

@@ -109,7 +109,7 @@ class RobotMonitor:
         Raises ConfigError for a topic whose last name is none of ``topics``.
         """
         handlers = self._handlers
-        handler = handlers.get(topic.rpartition("/")[2]) or next(
+        handler = next(
             (each for name, each in handlers.items() if topic.endswith(f"/{name}")), None
         )
         if handler is None:

@@ -15,7 +15,7 @@ _MANY = 8
 
 
 @dataclass(frozen=True)
-class Section:
+class PageSection:
     """A heading and its rows.
 
     Where the height does not suffice, sections with the lowest ``rank`` get their lines first, and
@@ -30,7 +30,7 @@ class Section:
 
 
 def list_sections(
-    sections: Sequence[Section], width: int, max_rows: int | None = None
+    sections: Sequence[PageSection], width: int, max_rows: int | None = None
 ) -> list[Text]:
     """Return the lines of sections, of each at most ``max_rows`` rows, an empty line between."""
     lines: list[Text] = []
@@ -39,7 +39,7 @@ def list_sections(
     return lines[1:]
 
 
-def fit_sections(sections: Sequence[Section], height: int, width: int) -> list[Text]:
+def fit_sections(sections: Sequence[PageSection], height: int, width: int) -> list[Text]:
     """Return at most ``height`` lines of sections; a heading says how many rows are not shown."""
     essential = [each for each in sections if not each.is_filler]
     blank = max(0, len(sections) - 1)
@@ -72,7 +72,7 @@ BETWEEN = len(_SEPARATOR)
 
 
 def _give_rows(
-    sections: Sequence[Section], places: Sequence[int], given: dict[int, int], left: int
+    sections: Sequence[PageSection], places: Sequence[int], given: dict[int, int], left: int
 ) -> int:
     """Note in ``given`` how many rows of each of these sections are shown; return what is left."""
     for place in places:
@@ -87,7 +87,7 @@ def _give_rows(
     return left
 
 
-def _show(section: Section, count: int, width: int) -> list[Text]:
+def _show(section: PageSection, count: int, width: int) -> list[Text]:
     heading = section.heading.copy()
     heading.stylize(_HEADING)
     hidden = len(section.rows) - count

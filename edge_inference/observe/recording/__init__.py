@@ -1,0 +1,1 @@
+"""Recordings of a run as MCAP files, which Foxglove, PlotJuggler and ROS 2 read."""
