@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import sys
 import time
 
@@ -24,6 +26,7 @@ from dashboard_kit import (
     until,
 )
 from edge_inference.errors import ConfigError
+from edge_inference.observe.dashboard import listening_socket
 from edge_inference.observe.dashboard.access_rules import AccessRules
 from edge_inference.observe.dashboard.dashboard_server import DashboardServer, check_packages
 from edge_inference.observe.dashboard.listening_socket import open_listening_socket
@@ -255,6 +258,15 @@ def test_a_taken_port_is_said() -> None:
 def test_a_host_that_is_not_of_this_machine_is_said(host: str) -> None:
     with pytest.raises(ConfigError, match="--host"):
         open_listening_socket(host, 0)
+
+
+def test_a_kernel_without_the_family_of_the_host_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: int) -> None:
+        raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
+
+    monkeypatch.setattr(listening_socket.socket, "socket", refuse)
+    with pytest.raises(ConfigError, match="port 0 of ::1 cannot be opened: Address family not"):
+        open_listening_socket("::1", 0)
 
 
 @pytest.mark.parametrize("name", ["starlette", "uvicorn", "websockets"])
