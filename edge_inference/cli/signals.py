@@ -50,13 +50,17 @@ class Interrupt(threading.Event):
 def catch_signals(
     numbers: Sequence[int] = (signal.SIGINT, signal.SIGTERM),
     before_exit: Callable[[], None] = lambda: None,
+    max_s: float | None = None,
 ) -> Iterator[Interrupt]:
     """Yield an event that the first of these signals sets; the second ends the process at once.
 
-    ``before_exit`` runs before that, in the signal handler. Outside the main thread, where Python
-    allows no signal handlers, the event is never set.
+    ``before_exit`` runs before that, in the signal handler. Where the block does not end within
+    ``max_s`` of the first signal, the process ends, too: a write to a pipe that nobody reads
+    never does. Outside the main thread, where Python allows no signal handlers, the event is never
+    set.
     """
     interrupted = Interrupt()
+    timers: list[threading.Timer] = []
 
     def note(number: int, frame: FrameType | None) -> None:
         note_handler_call()
@@ -65,6 +69,11 @@ def catch_signals(
             _exit("edge-inference", EXIT_SIGNALED + number)
         interrupted.number = number
         interrupted.set()
+        if max_s is not None:
+            timer = threading.Timer(max_s, _exit, ("edge-inference", EXIT_SIGNALED + number))
+            timer.daemon = True
+            timers.append(timer)
+            timer.start()
 
     if threading.current_thread() is not threading.main_thread():
         yield interrupted
@@ -73,6 +82,8 @@ def catch_signals(
     try:
         yield interrupted
     finally:
+        for timer in timers:
+            timer.cancel()
         for number, handler in before.items():
             signal.signal(number, handler)
 

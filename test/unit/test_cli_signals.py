@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
+import time
 from types import FrameType
 from typing import Any
 
@@ -60,6 +62,29 @@ def test_a_wait_ends_without_a_signal() -> None:
         assert not interrupted.wait(0.0)
         assert not interrupted.wait(-1.0)
         assert not interrupted.wait(0.01)
+
+
+def test_what_is_stuck_ends_some_time_after_a_signal(monkeypatch: pytest.MonkeyPatch) -> None:
+    left: list[int] = []
+    ended = threading.Event()
+    monkeypatch.setattr(os, "_exit", lambda code: (left.append(code), ended.set()))
+    with catch_signals(max_s=0.01):
+        signal.raise_signal(signal.SIGTERM)
+        assert ended.wait(60.0)
+    assert left == [128 + signal.SIGTERM]
+
+
+def test_what_ends_in_time_is_not_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = threading.active_count()
+    left: list[int] = []
+    monkeypatch.setattr(os, "_exit", left.append)
+    with catch_signals(max_s=3600.0):
+        signal.raise_signal(signal.SIGTERM)
+        assert threading.active_count() == threads + 1
+    deadline_s = time.monotonic() + 60.0
+    while threading.active_count() > threads:
+        assert time.monotonic() < deadline_s
+    assert left == []
 
 
 def test_the_previous_handlers_are_restored() -> None:

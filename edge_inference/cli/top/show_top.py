@@ -24,6 +24,8 @@ _PIPE_WIDTH = 120
 #: How long the first figures may take, and how long others may come after them.
 _FIRST_S, _REST_S = 5.0, 1.5
 _POLL_S = 0.1
+#: How long after a signal a reader may still take what is being written.
+_MAX_WRITE_S = 3.0
 #: Rows of each section in one of many states.
 _MAX_ROWS = 10
 
@@ -60,7 +62,7 @@ def show_top(options: TopOptions) -> int:
         if is_screen:
             is_ascii = not speaks_unicode(sys.stdout)
             return watch_on_screen(views.read, log, options.interval, is_ascii=is_ascii)
-        with catch_signals() as interrupted:
+        with catch_signals(max_s=_MAX_WRITE_S) as interrupted:
             write = (
                 _json_writer()
                 if options.json
