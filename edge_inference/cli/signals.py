@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -14,6 +16,7 @@ from edge_inference.cli.exit_status import EXIT_SIGNALED
 from edge_inference.core.runtime.signal_watchdog import note_handler_call, watch_signals
 from edge_inference.errors import EdgeInferenceError
 
+_LOOK_PERIOD_S = 0.05
 _SHOW_CURSOR = b"\x1b[?25h"
 
 
@@ -29,6 +32,17 @@ class Interrupt(threading.Event):
 
     def __call__(self) -> bool:
         """Tell whether a signal came."""
+        return self.is_set()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait for the signal, at most ``timeout`` seconds; tell whether it came.
+
+        An event's own wait takes a lock, which the handler would need, and a signal that comes just
+        before it begins to stand does not end it. This one looks again and again.
+        """
+        end_s = math.inf if timeout is None else time.monotonic() + timeout
+        while not self.is_set() and (left_s := end_s - time.monotonic()) > 0:
+            time.sleep(min(left_s, _LOOK_PERIOD_S))
         return self.is_set()
 
 

@@ -191,14 +191,14 @@ def test_an_hour_of_points_is_thinned(page: ChromiumPage, robot: ScriptedRobot) 
       store.setRange(3600);
       let most = 0;
       for (let i = 0; i < 72000; i += 1) {
-        // Every fifth second is slow once; a series has another name after an hour.
+        // Every fifth second is slow once. A series goes that has been silent for long.
         const value = i % 50 === 7 ? 100 : 1;
-        store.append({ at_s: 1e9 + i / 10, values: { [i < 36000 ? "old" : "new"]: value } });
+        store.append({ at_s: 1e9 + i / 10, values: { [i < 30000 ? "old" : "new"]: value } });
         most = Math.max(most, store.times.length);
       }
       const { times, values } = store;
       return { most, span: times.at(-1) - times[0], names: [...values.keys()],
-        least: Math.min(...values.get("new").slice(-600)),
+        slow: values.get("new").slice(-600).filter((value) => value === 100).length,
         back: store.append({ at_s: 1, values: {} }) };
     })
     """
@@ -208,6 +208,6 @@ def test_an_hour_of_points_is_thinned(page: ChromiumPage, robot: ScriptedRobot) 
     assert found["most"] <= 720 * 1.25
     assert 3500 < found["span"] < 4100
     assert found["names"] == ["new"]
-    # No slow one is lost, and a clock that goes back is noticed.
-    assert found["least"] == 100
+    # 600 points are 2700 s; no slow one is lost. A clock that goes back is noticed.
+    assert found["slow"] >= 535
     assert found["back"] is False

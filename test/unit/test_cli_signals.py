@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
+from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -27,6 +30,38 @@ def test_the_first_signal_asks_and_the_second_leaves(
         signal.raise_signal(number)
     assert left == [128 + number]
     assert capfd.readouterr().err == "edge-inference: interrupted\n"
+
+
+@pytest.mark.parametrize("place", range(12))
+def test_a_signal_at_any_place_ends_a_wait(place: int) -> None:
+    """The handler runs just before a line that the wait executes."""
+    lines_left = place
+
+    def trace(frame: FrameType, event: str, argument: object) -> Any:
+        nonlocal lines_left
+        if frame.f_code.co_name not in ("wait", "is_set"):
+            return None
+        if event == "line":
+            lines_left -= 1
+            if lines_left == -1:
+                sys.settrace(None)
+                signal.raise_signal(signal.SIGINT)
+        return trace
+
+    before = sys.gettrace()
+    with catch_signals() as interrupted:
+        sys.settrace(trace)
+        try:
+            assert interrupted.wait(30.0)
+        finally:
+            sys.settrace(before)
+
+
+def test_a_wait_ends_without_a_signal() -> None:
+    with catch_signals() as interrupted:
+        assert not interrupted.wait(0.0)
+        assert not interrupted.wait(-1.0)
+        assert not interrupted.wait(0.01)
 
 
 def test_what_is_stuck_ends_some_time_after_a_signal(monkeypatch: pytest.MonkeyPatch) -> None:

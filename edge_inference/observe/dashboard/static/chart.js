@@ -89,7 +89,7 @@ export class Chart {
       hooks: { setCursor: [() => this.entries.update(this.lines)] },
       scales: { y: { range: (...limits) => rangeOf(limits[1], limits[2], this.row.minSpan) } },
       axes: [
-        { ...axis, space: 50, size: 24, values: (_, times) => times.map(minute) },
+        { ...axis, space: 40, size: 24, values: (_, times) => times.map(minute) },
         { ...axis, size: 46, values: (_, values) => values.map((value) => number(value)) },
       ],
       series: [{}, ...lines],
