@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -116,6 +117,38 @@ def test_what_has_gone_is_not_sent_again(receiver: Receiver) -> None:
         wait_for(lambda: len(receiver.requests) == 2)
     text = str(receiver.requests[1])
     assert "/ai/decode" in text and "/ai/preprocess" not in text
+
+
+@pytest.mark.parametrize("pause_s", [0.0, 0.05], ids=["endless", "slow"])
+def test_an_answer_that_does_not_end_is_a_failure(
+    needs_the_packages: None, monkeypatch: pytest.MonkeyPatch, pause_s: float
+) -> None:
+    monkeypatch.setattr(otlp, "_EXPORT_S", 2.0)
+    sent, messages = [], []
+
+    def answer(client: socket.socket) -> None:
+        client.recv(65536)
+        client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000000\r\n\r\n")
+        part = b"x" * (1 if pause_s else 65536)
+        with suppress(OSError):
+            while True:
+                client.sendall(part)
+                sent.append(len(part))
+                time.sleep(pause_s)
+
+    def serve() -> None:
+        with suppress(OSError):  # until it is closed
+            while True:
+                answer(listener.accept()[0])
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=serve, daemon=True).start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1/metrics"
+        with closing(OtlpSender(url, messages.append)) as sender:
+            sender.send(full_snapshot())
+            wait_for(lambda: sender.state.has_failed)
+    assert "the answer is too long, or does not end" in messages[0]
+    assert sum(sent) < 50_000_000  # what the kernels of both ends hold
 
 
 def test_of_snapshots_that_wait_only_the_newest_is_sent(

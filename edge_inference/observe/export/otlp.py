@@ -14,6 +14,7 @@ from typing import Any
 import edge_inference
 from edge_inference.core.text_line import one_line
 from edge_inference.errors import ConfigError
+from edge_inference.observe.export.bounded_session import make_bounded_session
 from edge_inference.observe.export.exported_metric import ExportedMetric, MetricKind
 from edge_inference.observe.export.machine_metrics import MACHINE_METRICS
 from edge_inference.observe.export.output_state import OutputState
@@ -40,7 +41,8 @@ class OtlpSender:
     def __init__(self, url: str, on_message: Callable[[str], None]) -> None:
         self.state = OutputState(url, on_message)
         http = _import("opentelemetry.exporter.otlp.proto.http.metric_exporter")
-        self._exporter = http.OTLPMetricExporter(endpoint=url, timeout=_EXPORT_S)
+        session = make_bounded_session(_EXPORT_S)
+        self._exporter = http.OTLPMetricExporter(endpoint=url, timeout=_EXPORT_S, session=session)
         self._resource = make_resource()
         self._newest: Snapshot | None = None
         self._has_ended = False
