@@ -42,9 +42,10 @@ _PLACE = """
 (async () => {
   const element = document.querySelector(%s);
   let before = "";
-  for (let same = 0; same < 5; ) {
+  // What moves for longer than this moves for ever.
+  for (let same = 0, round = 0; same < 5 && round < 200; round += 1) {
     element.scrollIntoView({ block: "center", behavior: "instant" });
-    await new Promise(requestAnimationFrame);
+    await new Promise((done) => setTimeout(done, 20));
     const now = JSON.stringify(element.getBoundingClientRect());
     same = now === before ? same + 1 : 0;
     before = now;
