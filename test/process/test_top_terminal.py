@@ -275,6 +275,12 @@ def test_json_lines() -> None:
     assert [json.loads(each)["namespace"] for each in many.stdout.splitlines()] == ["/ai", "/ai"]
 
 
+def test_what_cannot_be_written_is_a_failure() -> None:
+    for options in (["--once", "--json"], ["--once"], ["--plain"]):
+        full = run(*options, shell="{} > /dev/full")
+        assert (full.returncode, "No space left" in full.stderr) == (1, True)
+
+
 def test_a_reader_that_does_not_read_does_not_hold_up_the_end() -> None:
     reading, writing = os.pipe()
     capacity = fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
