@@ -37,6 +37,25 @@ def find_chromium() -> str | None:
     return shutil.which("chromium") or shutil.which("chromium-browser")
 
 
+# The middle of an element, on the screen and where nothing moves it any more.
+_PLACE = """
+(async () => {
+  const element = document.querySelector(%s);
+  let before = "";
+  // What moves for longer than this moves for ever.
+  for (let same = 0, round = 0; same < 5 && round < 200; round += 1) {
+    element.scrollIntoView({ block: "center", behavior: "instant" });
+    await new Promise((done) => setTimeout(done, 20));
+    const now = JSON.stringify(element.getBoundingClientRect());
+    same = now === before ? same + 1 : 0;
+    before = now;
+  }
+  const box = element.getBoundingClientRect();
+  return { x: box.x + box.width / 2, y: box.y + box.height / 2 };
+})()
+"""
+
+
 class ChromiumPage:
     """The only page of a browser; ``faults`` are exceptions and errors that it has reported."""
 
@@ -96,13 +115,7 @@ class ChromiumPage:
 
     def click(self, selector: str) -> None:
         """Click into the middle of an element, as a user does. Raises RuntimeError without one."""
-        element = f"document.querySelector({json.dumps(selector)})"
-        place = self.run(
-            f"(() => {{ const e = {element};"
-            " e.scrollIntoView({ block: 'center', behavior: 'instant' });"
-            " const box = e.getBoundingClientRect();"
-            " return { x: box.x + box.width / 2, y: box.y + box.height / 2 }; })()"
-        )
+        place = self.run(_PLACE % json.dumps(selector))
         for kind in ("mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **place)
 

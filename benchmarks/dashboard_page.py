@@ -141,7 +141,7 @@ class BusyRobot:
         self._number += 1
         value = 10 + 5 * math.sin(self._number / 10)
         times = Percentiles(value, value, value * 1.1, value * 1.2, value * 1.5, value * 2)
-        if self._number % 20 == 0:
+        if self._number % 5 == 0:
             self._decisions.append(Decision(at_s, "limit", "/ai/inference", f"at {value:.2f} Hz"))
             del self._decisions[:-_MAX_DECISIONS]
         names = [f"/ai/stage_{number}" for number in range(_STAGES)]

@@ -46,8 +46,8 @@ MOVING = ("glance", "latency", "charts", "results", "processes", "health", "imag
 
 
 def perception(*arguments: str) -> AbstractContextManager[subprocess.Popen[str]]:
-    """Run a pipeline on one image, again and again."""
-    source = (f"source:={ASTRONAUT}", "loop:=true", f"rate:={RATE_HZ}")
+    """Run a pipeline on two images, again and again."""
+    source = (f"source:={ASTRONAUT.parent}", "loop:=true", f"rate:={RATE_HZ}")
     words = [word for each in (*source, *arguments) for word in ("--argument", each)]
     domain = int(os.environ["ROS_DOMAIN_ID"])
     return run_program("component_container", ["--pipeline", "perception", *words], domain)
