@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -14,6 +16,7 @@ from edge_inference.cli.exit_status import EXIT_SIGNALED
 from edge_inference.core.runtime.signal_watchdog import note_handler_call, watch_signals
 from edge_inference.errors import EdgeInferenceError
 
+_LOOK_PERIOD_S = 0.05
 _SHOW_CURSOR = b"\x1b[?25h"
 
 
@@ -31,18 +34,33 @@ class Interrupt(threading.Event):
         """Tell whether a signal came."""
         return self.is_set()
 
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait for the signal, at most ``timeout`` seconds; tell whether it came.
+
+        An event's own wait takes a lock, which the handler would need, and a signal that comes just
+        before it begins to stand does not end it. This one looks again and again.
+        """
+        end_s = math.inf if timeout is None else time.monotonic() + timeout
+        while not self.is_set() and (left_s := end_s - time.monotonic()) > 0:
+            time.sleep(min(left_s, _LOOK_PERIOD_S))
+        return self.is_set()
+
 
 @contextmanager
 def catch_signals(
     numbers: Sequence[int] = (signal.SIGINT, signal.SIGTERM),
     before_exit: Callable[[], None] = lambda: None,
+    max_s: float | None = None,
 ) -> Iterator[Interrupt]:
     """Yield an event that the first of these signals sets; the second ends the process at once.
 
-    ``before_exit`` runs before that, in the signal handler. Outside the main thread, where Python
-    allows no signal handlers, the event is never set.
+    ``before_exit`` runs before that, in the signal handler. Where the block does not end within
+    ``max_s`` of the first signal, the process ends, too: a write to a pipe that nobody reads
+    never does. Outside the main thread, where Python allows no signal handlers, the event is never
+    set.
     """
     interrupted = Interrupt()
+    timers: list[threading.Timer] = []
 
     def note(number: int, frame: FrameType | None) -> None:
         note_handler_call()
@@ -51,6 +69,11 @@ def catch_signals(
             _exit("edge-inference", EXIT_SIGNALED + number)
         interrupted.number = number
         interrupted.set()
+        if max_s is not None:
+            timer = threading.Timer(max_s, _exit, ("edge-inference", EXIT_SIGNALED + number))
+            timer.daemon = True
+            timers.append(timer)
+            timer.start()
 
     if threading.current_thread() is not threading.main_thread():
         yield interrupted
@@ -59,6 +82,8 @@ def catch_signals(
     try:
         yield interrupted
     finally:
+        for timer in timers:
+            timer.cancel()
         for number, handler in before.items():
             signal.signal(number, handler)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from edge_inference.cli.sessions import monitor_session
 from edge_inference.composition.bus import Publisher
 from edge_inference.core.directives.directive import DirectiveLimits, OperatingPoint, Workload
 from edge_inference.core.runtime.latency import StageTiming
@@ -106,3 +107,13 @@ def test_a_name_of_a_megabyte_is_not_on_diagnostics(rig: Rig, outside: Outside) 
     wait_for(lambda: any("StageTiming message: stage:" in text for text in shown()), "the refusal")
     assert max(map(len, shown())) < 1001
     assert not any("\n" in text for text in shown())
+
+
+def test_made_up_pipelines_do_not_make_a_snapshot_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"/robot{number:04}/ai" for number in range(1000)]
+    monkeypatch.setattr(monitor_session, "find_namespaces", lambda container: names)
+    with monitor_session.open_monitor("monitor", "", print) as session:
+        wait_for(lambda: session.snapshot().namespaces, "the namespaces")
+        found = session.snapshot()
+    assert found.namespaces == tuple(names[:256])
+    assert "1000 pipelines run" in found.status

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import sys
 import time
 
@@ -24,6 +26,7 @@ from dashboard_kit import (
     until,
 )
 from edge_inference.errors import ConfigError
+from edge_inference.observe.dashboard import listening_socket
 from edge_inference.observe.dashboard.access_rules import AccessRules
 from edge_inference.observe.dashboard.dashboard_server import DashboardServer, check_packages
 from edge_inference.observe.dashboard.listening_socket import open_listening_socket
@@ -147,6 +150,22 @@ def test_images_come_only_while_they_are_wanted() -> None:
         until(lambda: not feed.watchers)
 
 
+def test_an_image_that_is_too_large_is_said() -> None:
+    feed = FeedDouble()
+    with serve(feed) as port, connect(port) as page:
+        send(page, type="image", on=True)
+        until(lambda: feed.watchers)
+        feed.show(bytes((2 << 20) + 1), 1)
+        assert (
+            "an annotated image has 2.0 MiB: expected at most" in receive(page, "error")["message"]
+        )
+        until(lambda: not feed.watchers)
+        send(page, type="image", on=True)  # it is not sent again unless it is asked for
+        until(lambda: feed.watchers)
+        feed.show(b"small", 2)
+        assert receive_image(page)[8:] == b"small"
+
+
 def test_parameters_are_shown() -> None:
     with serve(FeedDouble()) as port, connect(port) as page:
         send(page, type="parameters", node="/ai/decode")
@@ -183,6 +202,17 @@ def test_a_change_is_answered_by_the_node() -> None:
         send(page, **{**SETTING, "node": "/other/node"}, value=0.6)
         assert "expected a node" in receive(page, "set_result")["reason"]
     assert feed.parameters.changes == [("confidence", 0.6)]
+
+
+@pytest.mark.parametrize("value", [None, [1, "a"], {"a": 1}, "x" * 5000])
+def test_a_value_that_no_parameter_has_is_answered(value: object) -> None:
+    feed = FeedDouble()
+    with serve(feed, CHANGING) as port, connect(port) as page:
+        send(page, **SETTING, value=value)
+        answer = receive(page, "set_result")
+        assert (answer["id"], answer["ok"]) == (5, False)
+        assert answer["reason"].startswith("value: expected true, false, a number")
+    assert feed.parameters.changes == []
 
 
 @pytest.mark.parametrize("text", ["", "[" * 60_000, '{"type":"quit"}', '{"type":"hello"}', b"\0"])
@@ -255,6 +285,15 @@ def test_a_taken_port_is_said() -> None:
 def test_a_host_that_is_not_of_this_machine_is_said(host: str) -> None:
     with pytest.raises(ConfigError, match="--host"):
         open_listening_socket(host, 0)
+
+
+def test_a_kernel_without_the_family_of_the_host_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: int) -> None:
+        raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
+
+    monkeypatch.setattr(listening_socket.socket, "socket", refuse)
+    with pytest.raises(ConfigError, match="port 0 of ::1 cannot be opened: Address family not"):
+        open_listening_socket("::1", 0)
 
 
 @pytest.mark.parametrize("name", ["starlette", "uvicorn", "websockets"])

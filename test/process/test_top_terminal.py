@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import termios
 import time
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -271,6 +273,30 @@ def test_json_lines() -> None:
     many = run("--json", shell="{} | head -2; exit ${{PIPESTATUS[0]}}")
     assert many.returncode == 0, many.stderr
     assert [json.loads(each)["namespace"] for each in many.stdout.splitlines()] == ["/ai", "/ai"]
+
+
+def test_what_cannot_be_written_is_a_failure() -> None:
+    for options in (["--once", "--json"], ["--once"], ["--plain"]):
+        full = run(*options, shell="{} > /dev/full")
+        assert (full.returncode, "No space left" in full.stderr) == (1, True)
+
+
+def test_a_reader_that_does_not_read_does_not_hold_up_the_end() -> None:
+    reading, writing = os.pipe()
+    capacity = fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    with subprocess.Popen([*TOP, "--json"], cwd=ROOT, stdout=writing, env=environment) as top:
+        os.close(writing)
+        deadline_s = time.monotonic() + DEADLINE_S
+        while array("i", fcntl.ioctl(reading, termios.FIONREAD, bytes(4)))[0] < capacity:
+            assert time.monotonic() < deadline_s
+            time.sleep(0.05)
+        top.send_signal(signal.SIGTERM)
+        try:
+            assert top.wait(DEADLINE_S) == 128 + signal.SIGTERM
+        finally:
+            top.kill()
+            os.close(reading)
 
 
 def test_wrong_usage() -> None:

@@ -138,6 +138,11 @@ def test_a_wrong_token_file_is_refused(tmp_path: Path, text: str, mode: int, mes
     assert len(text) < len(TOKEN) or text not in str(caught.value)
 
 
+def test_the_home_of_nobody_is_said() -> None:
+    with pytest.raises(ConfigError, match=r"--token-file ~nobody-of-here/x: no such user"):
+        read_token(Path("~nobody-of-here/x"))
+
+
 def test_a_missing_token_file_is_refused_with_a_command_that_makes_one(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"No such file.*openssl rand"):
         read_token(tmp_path / "none")

@@ -134,3 +134,16 @@ def test_the_end_of_the_reader_ends_the_command(
 def test_a_file_that_cannot_be_written_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigError, match="--json"):
         SnapshotLines(str(tmp_path / name), pytest.fail)
+
+
+def test_a_pipe_needs_a_reader(tmp_path: Path, lines: Callable[..., SnapshotLines]) -> None:
+    pipe = tmp_path / "robot.jsonl"
+    os.mkfifo(pipe)
+    with pytest.raises(ConfigError, match="nobody reads from this pipe yet"):
+        lines()
+    reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        lines().write(empty_snapshot())
+        assert "namespace" in json.loads(os.read(reading, 1 << 16))
+    finally:
+        os.close(reading)

@@ -36,6 +36,15 @@ def test_none_runs() -> None:
     assert graph.choice.update((), 0) == []
 
 
+def test_a_sentence_names_only_some_of_many() -> None:
+    names = [f"/robot{number:04}/ai" for number in range(1000)]
+    for graph in (Graph(), Graph("/ai")):
+        status = graph.look(*names)
+        assert "/robot0000/ai" in status
+        assert "992 more" in status
+        assert len(status) < 500
+
+
 def test_it_is_found_ends_and_starts_again() -> None:
     graph = Graph()
     graph.look()

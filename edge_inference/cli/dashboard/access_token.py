@@ -22,7 +22,11 @@ def make_token() -> str:
 
 
 def read_token(file: Path) -> str:
-    """Return the token in a file that only its owner may read. Raises ConfigError."""
+    """Return the token in a file that only its owner may read; ~ is a home. Raises ConfigError."""
+    try:
+        file = file.expanduser()
+    except RuntimeError as error:
+        raise ConfigError(f"--token-file {file}: no such user on this machine") from error
     hint = _HOW.format(file=file)
     try:
         status = file.stat()

@@ -67,7 +67,7 @@ def _make_rules(options: DashboardOptions) -> AccessRules:
     """Return who may see and change what; only this machine needs no token."""
     token = ""
     if options.token_file:
-        token = read_token(Path(options.token_file).expanduser())
+        token = read_token(Path(options.token_file))
     elif not is_loopback(options.host):
         token = make_token()
     return AccessRules(options.host, token, options.allow_changes)

@@ -17,6 +17,9 @@ from edge_inference.observe.export.prometheus import content_type, format_metric
 from edge_inference.observe.export.snapshot_lines import SnapshotLines
 from edge_inference.observe.monitor.snapshot import Snapshot
 
+#: Longer than what the outputs need to end.
+_MAX_END_S = 10.0
+
 
 def export_robot(options: ExportOptions) -> int:
     """Export until the time is over or the user ends it; return the exit code.
@@ -27,7 +30,7 @@ def export_robot(options: ExportOptions) -> int:
     options.check()
     with (
         open_monitor("export", options.namespace, print_error, verbose=options.verbose) as session,
-        catch_signals() as interrupted,
+        catch_signals(max_s=_MAX_END_S) as interrupted,
         ExitStack() as stack,
     ):
         outputs = _Outputs(options, session.snapshot, stack)

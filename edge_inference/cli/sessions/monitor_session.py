@@ -40,6 +40,7 @@ _GLOBAL_TOPICS = ("diagnostics", "parameter_events")
 _SHARED_TOPICS = ("platform_state", "performance_directive", "workload")
 _IMAGES = "overlay/compressed"
 _PARAMETER_TIMEOUT_S = 5.0
+_MAX_NAMESPACES = 256
 #: A node that has crashed stays in the graph for 20 s, beside the one that replaces it.
 _CRASHED_S = 30.0
 
@@ -84,7 +85,7 @@ class MonitorSession:
         return dataclasses.replace(
             found,
             namespace=self._choice.namespace or "",
-            namespaces=self._choice.found,
+            namespaces=self._choice.found[:_MAX_NAMESPACES],
             status=self._choice.status(now_ns),
             # While own sensors are read, the platform manager has been silent for seconds.
             platform=self._sensors.row(now_ns) or found.platform,

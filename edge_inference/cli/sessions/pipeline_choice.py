@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 #: A pipeline sends several messages a second, even without frames.
 _SILENT_S = 5.0
+#: Anybody in the network can publish in any number of namespaces; a sentence names so many.
+_MAX_NAMED = 8
 
 
 class PipelineChoice:
@@ -103,4 +105,6 @@ def is_of_pipeline(node: str, namespace: str, others: Sequence[str]) -> bool:
 
 
 def _format(namespaces: Sequence[str]) -> str:
-    return ", ".join(each or "/" for each in namespaces)
+    names = [each or "/" for each in namespaces[:_MAX_NAMED]]
+    more = len(namespaces) - len(names)
+    return ", ".join([*names, f"{more} more"] if more else names)

@@ -24,6 +24,8 @@ _PIPE_WIDTH = 120
 #: How long the first figures may take, and how long others may come after them.
 _FIRST_S, _REST_S = 5.0, 1.5
 _POLL_S = 0.1
+#: How long after a signal a reader may still take what is being written.
+_MAX_WRITE_S = 3.0
 #: Rows of each section in one of many states.
 _MAX_ROWS = 10
 
@@ -48,8 +50,8 @@ class TopOptions:
 def show_top(options: TopOptions) -> int:
     """Show the robot until the user quits, or once; return the exit code.
 
-    0: shown, or the user quit. 1: ``once``, and no pipeline was observed. 129 or 143: ended by a
-    signal. Raises ConfigError where ROS 2 is missing.
+    0: shown, or the user quit. 1: ``once``, and no pipeline was observed, or the output cannot be
+    written. 129 or 143: ended by a signal. Raises ConfigError where ROS 2 is missing.
     """
     options.check()
     is_screen = not (options.once or options.json or options.plain) and can_redraw(sys.stdout)
@@ -60,18 +62,22 @@ def show_top(options: TopOptions) -> int:
         if is_screen:
             is_ascii = not speaks_unicode(sys.stdout)
             return watch_on_screen(views.read, log, options.interval, is_ascii=is_ascii)
-        with catch_signals() as interrupted:
+        with catch_signals(max_s=_MAX_WRITE_S) as interrupted:
+            lines = SnapshotLines("-", print_error) if options.json else None
             write = (
-                _json_writer()
-                if options.json
-                else _text_writer(sys.stdout, None if options.once else _MAX_ROWS)
+                _text_writer(sys.stdout, None if options.once else _MAX_ROWS)
+                if lines is None
+                else lambda view: lines.write(view.snapshot)
             )
             if options.once:
-                return _write_once(views, write, interrupted)
-            while not interrupted():
-                write(views.read())
-                interrupted.wait(options.interval)
-            return quit_code(interrupted)
+                code = _write_once(views, write, interrupted)
+            else:
+                while not interrupted():
+                    write(views.read())
+                    interrupted.wait(options.interval)
+                code = quit_code(interrupted)
+        has_failed = lines is not None and lines.state.has_failed
+        return code or (EXIT_FAILED if has_failed else 0)
 
 
 def speaks_unicode(stream: TextIO) -> bool:
@@ -117,11 +123,6 @@ def _write_once(
         view = views.read()
     write(view)
     return EXIT_FAILED if view.snapshot.status else 0
-
-
-def _json_writer() -> Callable[[TopView], None]:
-    lines = SnapshotLines("-", print_error)
-    return lambda view: lines.write(view.snapshot)
 
 
 def _text_writer(stream: TextIO, max_rows: int | None) -> Callable[[TopView], None]:

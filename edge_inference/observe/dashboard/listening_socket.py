@@ -26,7 +26,10 @@ def open_listening_socket(host: str, port: int) -> socket.socket:
         raise ConfigError(
             f"--host {one_line(host, 100)}: expected a name or an address of this machine ({error})"
         ) from error
-    listener = socket.socket(family, kind, protocol)
+    try:
+        listener = socket.socket(family, kind, protocol)
+    except OSError as error:  # a kernel without IPv6
+        raise ConfigError(_explain(error, host, port)) from error
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)

@@ -10,6 +10,7 @@ from functools import partial
 from threading import Thread
 from typing import TypeVar
 
+from edge_inference.errors import InputError
 from edge_inference.observe.dashboard.dashboard_feed import DashboardFeed
 from edge_inference.observe.dashboard.newest_item import NewestItem
 from edge_inference.observe.monitor.json_text import json_text
@@ -39,7 +40,8 @@ class LiveHub:
         self._stop_images: Callable[[], None] | None = None
         self._waiting = asyncio.Semaphore(_MAX_WAITING)
         self.snapshots: NewestItem[str] = NewestItem()
-        self.images: NewestItem[bytes] = NewestItem()
+        #: An InputError stands for an image that is too large.
+        self.images: NewestItem[bytes | InputError] = NewestItem()
 
     @property
     def is_full(self) -> bool:
@@ -114,8 +116,11 @@ class LiveHub:
 
     def _note_image(self, image: bytes, stamp_ns: int) -> None:
         """Take an image, in any thread."""
+        message: bytes | InputError = struct.pack(">Q", max(0, stamp_ns)) + image
         if len(image) > _MAX_IMAGE_BYTES:
-            return
-        message = struct.pack(">Q", max(0, stamp_ns)) + image
+            message = InputError(
+                f"an annotated image has {len(image) / 2**20:.1f} MiB: expected at most "
+                f"{_MAX_IMAGE_BYTES >> 20} MiB; let the camera send smaller images"
+            )
         with suppress(RuntimeError):  # the server has ended meanwhile
             self._loop.call_soon_threadsafe(self.images.put, message)

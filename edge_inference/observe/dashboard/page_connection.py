@@ -22,6 +22,7 @@ from edge_inference.observe.dashboard.page_message import (
     PageMessage,
     ParametersRequest,
     SetParameterRequest,
+    SettingError,
     read_page_message,
 )
 from edge_inference.observe.monitor.json_text import json_text
@@ -115,6 +116,8 @@ class PageConnection:
                 number = 0
                 while True:
                     number, image = await self._hub.images.after(number)
+                    if isinstance(image, InputError):
+                        raise image
                     await self._deliver(self._socket.send_bytes(image))
                     await asyncio.sleep(_IMAGE_PERIOD_S)
         except EdgeInferenceError as error:
@@ -126,6 +129,8 @@ class PageConnection:
         while True:
             try:
                 await self._answer_one(await self._receive())
+            except SettingError as error:
+                await self._send_set_result(error.id, one_line(str(error)))
             except EdgeInferenceError as error:
                 await self._send_error(error)
             await asyncio.sleep(_REQUEST_PERIOD_S)
@@ -140,10 +145,7 @@ class PageConnection:
         elif isinstance(message, ParametersRequest):
             await self._send(await self._read_parameters(message.node))
         elif isinstance(message, SetParameterRequest):
-            reason = await self._set_parameter(message)
-            await self._send(
-                {"type": "set_result", "id": message.id, "ok": not reason, "reason": reason}
-            )
+            await self._send_set_result(message.id, await self._set_parameter(message))
         else:
             raise InputError("expected hello only as the first message")
 
@@ -189,6 +191,9 @@ class PageConnection:
 
     async def _send_text(self, text: str) -> None:
         await self._deliver(self._socket.send_text(text))
+
+    async def _send_set_result(self, id: int, reason: str) -> None:
+        await self._send({"type": "set_result", "id": id, "ok": not reason, "reason": reason})
 
     async def _send_error(self, error: EdgeInferenceError) -> None:
         await self._send({"type": "error", "message": one_line(str(error))})

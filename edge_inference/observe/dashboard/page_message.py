@@ -56,13 +56,21 @@ class SetParameterRequest:
     id: int
 
 
+class SettingError(InputError):
+    """A request to set a parameter is invalid; ``id`` is that of the request."""
+
+    def __init__(self, text: str, id: int) -> None:
+        super().__init__(text)
+        self.id = id
+
+
 PageMessage: TypeAlias = (
     "HelloMessage | HistoryRequest | ImageRequest | ParametersRequest | SetParameterRequest"
 )
 
 
 def read_page_message(text: str) -> PageMessage:
-    """Return the message. Raises InputError with a sentence."""
+    """Return the message. Raises InputError with a sentence, SettingError where it has an id."""
     try:
         content = parse_json(text)
     except ValueError as error:
@@ -79,12 +87,19 @@ def read_page_message(text: str) -> PageMessage:
     if kind == "parameters":
         return ParametersRequest(_text(content, "node"))
     if kind == "set_parameter":
-        return SetParameterRequest(
-            _text(content, "node"), _text(content, "name"), _value(content), _id(content)
-        )
+        return _read_setting(content, _id(content))
     raise InputError(
         f"type: expected hello, history, image, parameters or set_parameter, got {_show(kind)}"
     )
+
+
+def _read_setting(content: dict[str, Any], id: int) -> SetParameterRequest:
+    try:
+        return SetParameterRequest(
+            _text(content, "node"), _text(content, "name"), _value(content), id
+        )
+    except InputError as error:
+        raise SettingError(str(error), id) from None
 
 
 def _text(content: dict[str, Any], key: str, default: str | None = None) -> str:

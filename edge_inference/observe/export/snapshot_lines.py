@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from edge_inference.core.disk import check_output_file, describe_write_error
+from edge_inference.errors import ConfigError
 from edge_inference.observe.export.output_state import OutputState
 from edge_inference.observe.monitor.json_text import json_text
 from edge_inference.observe.monitor.snapshot import Decision, Snapshot
@@ -58,5 +60,14 @@ class SnapshotLines:
 
 def _open(target: str) -> int:
     file = Path(target)
-    check_output_file(file, "--json")
-    return os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+    if not file.is_fifo():
+        check_output_file(file, "--json")
+        return os.open(file, flags, 0o666)
+    try:
+        number = os.open(file, flags | os.O_NONBLOCK)  # else it would wait for a reader
+    except OSError as error:
+        reason = error.strerror if error.errno != errno.ENXIO else "nobody reads from this pipe yet"
+        raise ConfigError(f"--json {file}: cannot be written ({reason})") from error
+    os.set_blocking(number, True)
+    return number
