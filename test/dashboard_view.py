@@ -59,6 +59,12 @@ def wait_for_text(page: ChromiumPage, panel: str, text: str) -> None:
     page.wait_for(f"{text_of(panel)}.includes({json.dumps(text)})")
 
 
+def wait_for_image(page: ChromiumPage) -> int:
+    """Return the width of the image, once there is one; it comes only while it is on the screen."""
+    look = "document.getElementById('image').scrollIntoView({ behavior: 'instant' })"
+    return int(page.wait_for(f"({look}, document.querySelector('#image img').naturalWidth)"))
+
+
 def wait_for_change(page: ChromiumPage, expression: str) -> None:
     """Wait until an expression has another value than now."""
     page.wait_for(f"{expression} !== {json.dumps(page.run(expression))}")

@@ -22,6 +22,7 @@ from dashboard_view import (
     show,
     text_of,
     wait_for_change,
+    wait_for_image,
     wait_for_text,
 )
 from edge_inference.nodes.observe.pipeline_observer import PipelineObserver
@@ -66,7 +67,7 @@ def test_every_panel_shows_a_running_pipeline(
     with perception("targets:=specification"):
         show(page, address)
         page.click("#image-on")
-        page.wait_for("document.querySelector('#image img').naturalWidth")
+        wait_for_image(page)
         for panel, texts in SHOWN.items():
             look_at(page, panel)
             for text in texts:

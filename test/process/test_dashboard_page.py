@@ -14,6 +14,7 @@ from dashboard_view import (
     look_at,
     show,
     text_of,
+    wait_for_image,
     wait_for_text,
 )
 from scripted_robot import ScriptedRobot
@@ -71,7 +72,7 @@ def test_the_page_comes_back_after_the_server_does(
     with served(robot) as address:
         show(page, address)
         page.click("#image-on")
-        page.wait_for("document.querySelector('#image img').naturalWidth")
+        wait_for_image(page)
     page.wait_for(f"{STATUS}.includes('lost')")
     assert page.run(is_stale)
     later = ScriptedRobot()

@@ -15,6 +15,7 @@ from dashboard_view import (
     show,
     text_of,
     wait_for_change,
+    wait_for_image,
     wait_for_text,
 )
 from edge_inference.core.runtime.latency import Percentiles
@@ -147,7 +148,7 @@ def test_images_are_sent_only_while_they_are_shown(
         show(page, address)
         assert robot.viewers == []
         page.click("#image-on")
-        assert page.wait_for(f"{image}.naturalWidth") == 480
+        assert wait_for_image(page) == 480
         address = page.run(f"{image}.src")
         page.wait_for(f"{image}.src !== '{address}'")
         wait_for_text(page, "image", "captured")
