@@ -16,7 +16,7 @@ from edge_inference.cli.exit_status import EXIT_SIGNALED
 from edge_inference.core.runtime.signal_watchdog import note_handler_call, watch_signals
 from edge_inference.errors import EdgeInferenceError
 
-_LOOK_PERIOD_S = 0.05
+_LOOK_PERIOD_S = 0.1
 _SHOW_CURSOR = b"\x1b[?25h"
 
 

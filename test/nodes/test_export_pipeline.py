@@ -70,6 +70,14 @@ def page_of(log: Path) -> str:
         return ""
 
 
+RUNNING = (
+    "edge_inference_pipeline_running 1.0\n",
+    "edge_inference_end_to_end_seconds{",
+    'edge_inference_engine_info{backend="',
+    'stage="decode"',
+)
+
+
 def test_a_pipeline_is_exported_before_during_and_after_its_run(tmp_path: Path) -> None:
     pytest.importorskip("prometheus_client", reason="prometheus-client is not installed")
     log, file = tmp_path / "export.log", tmp_path / "robot.jsonl"
@@ -79,22 +87,17 @@ def test_a_pipeline_is_exported_before_during_and_after_its_run(tmp_path: Path) 
         # A diagnosis repeats the sample until it is interrupted.
         run = ("diagnose", "--pipeline", "perception", "--source", "sample", "--seconds", "3600")
         with running(tmp_path / "run.log", *run):
-            page = wait_for(
-                lambda: (
-                    page if "edge_inference_end_to_end_seconds{" in (page := page_of(log)) else ""
-                ),
-                log,
-            )
-            assert "edge_inference_pipeline_running 1.0\n" in page
-            assert 'edge_inference_engine_info{backend="' in page
-            assert 'stage="decode"' in page
+            # Engines, stages and ends are on topics of their own, and come one after the other.
+            wait_for(lambda: all(each in page_of(log) for each in RUNNING), log)
             line = wait_for(
-                lambda: next((each for each in lines_of(file) if each["ends"]), None), log
+                lambda: next((each for each in lines_of(file) if len(each["stages"]) >= 3), None),
+                log,
             )
             assert line["status"] == "" and line["namespace"] == "/ai"
             assert {"preprocess", "inference", "decode"} <= {
                 each["stage"] for each in line["stages"]
             }
+            wait_for(lambda: any(each["ends"] for each in lines_of(file)), log)
         wait_for(lambda: "edge_inference_pipeline_running 0.0\n" in page_of(log), log)
         assert 'stage="decode"' not in wait_for(
             lambda: page if "stage=" not in (page := page_of(log)) else "", log

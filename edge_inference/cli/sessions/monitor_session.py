@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     from edge_inference.composition.container import Container
 
 _OBSERVER = "edge_inference.nodes.observe.pipeline_observer::PipelineObserver"
-_LOOK_PERIOD_S = 0.5
+_LOOK_PERIOD_S = 1.0
 _HISTORY_PERIOD_S = 1.0
 #: Newer messages replace those that wait; nothing here is counted.
 _DEPTH = 10
 #: Results are for people to look at; a mask costs milliseconds to read.
-_RESULT_RATE_HZ = 5.0
+_RESULT_RATE_HZ = 2.0
 #: Topics with one name for the whole robot.
 _GLOBAL_TOPICS = ("diagnostics", "parameter_events")
 #: Topics of the platform manager, which may be in another namespace than the pipeline.
