@@ -26,7 +26,7 @@ from edge_inference.observe.recording.mcap_recorder import McapRecorder, Recordi
 from edge_inference.observe.recording.mcap_recovery import read_contents
 from edge_inference.observe.recording.ros_schemas import RosSchema
 
-_MAX_RATIO = 1.03
+_MAX_RATIO = 1.02
 _MAX_COST_US = 3.0
 _MIN_OBJECTS_PER_S = 5_000.0
 _MIN_MESSAGES_PER_S = 50_000.0
