@@ -1,0 +1,30 @@
+"""``edge-inference optimize``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from edge_inference.cli import arguments as given
+from edge_inference.cli.arguments import Commands
+
+_EXAMPLES = """\
+examples:
+  edge-inference optimize --help"""
+
+
+def add(commands: Commands, arguments: Sequence[str]) -> None:
+    """Add the command."""
+    parser = given.add_command(
+        commands,
+        "optimize",
+        lambda options, started_s: 0,
+        help="make a model fit: quantize, prune, distill, and choose by what was measured",
+        description="Make a model fit a target latency and accuracy.",
+        epilog=_EXAMPLES,
+    )
+    actions = parser.add_subparsers(dest="action", metavar="action", required=True)
+    for module in _ACTIONS:
+        module.add(actions)
+
+
+_ACTIONS: tuple[object, ...] = ()

@@ -1,0 +1,158 @@
+"""Options that the actions of ``optimize`` share: the PyTorch model, its data and its training."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edge_inference.cli import arguments as given
+from edge_inference.cli.exit_status import UsageError
+
+if TYPE_CHECKING:
+    from edge_inference.core.images.input_spec import InputSpec
+    from edge_inference.optimize.training.labeled_dataset import LabeledDataset
+    from edge_inference.optimize.training.torch_model import TorchModel
+    from edge_inference.optimize.training.train import TrainingSettings
+
+
+def add_torch_model(parser: argparse.ArgumentParser) -> None:
+    """Add MODULE, ``--argument``, ``--weights``, ``--input``, ``--data``, ``--images``, ``--seed``."""
+    parser.add_argument(
+        "module",
+        type=given.non_empty_text,
+        metavar="MODULE:FUNCTION",
+        help="function that returns the torch.nn.Module: package.module:name or file.py:name",
+    )
+    parser.add_argument(
+        "--argument",
+        action="append",
+        default=[],
+        type=key_value,
+        metavar="KEY=VALUE",
+        help="argument of the function, such as width=32; may be repeated",
+    )
+    parser.add_argument(
+        "--weights", type=Path, metavar="FILE", help="state dict, as torch.save writes it"
+    )
+    add_input(parser)
+    add_dataset(parser)
+
+
+def add_input(parser: argparse.ArgumentParser) -> None:
+    """Add ``--input``."""
+    parser.add_argument(
+        "--input",
+        action="append",
+        default=[],
+        type=key_value,
+        metavar="KEY=VALUE",
+        help="format of the input as in model.yaml, such as width=224, color=GRAY or std=255; "
+        "may be repeated; default: that of the data",
+    )
+
+
+def add_dataset(parser: argparse.ArgumentParser) -> None:
+    """Add ``--data``, ``--images`` and ``--seed``."""
+    parser.add_argument(
+        "--data",
+        required=True,
+        type=given.non_empty_text,
+        metavar="SOURCE",
+        help="labeled images: a folder with one subfolder for each class, a torch Dataset as "
+        "package.module:name, or digits",
+    )
+    parser.add_argument(
+        "--images",
+        type=given.whole_number(1),
+        metavar="N",
+        help="maximum number of images, evenly spread over the classes; default: all",
+    )
+    parser.add_argument("--seed", type=given.whole_number(0), default=0, help="default: 0")
+
+
+def add_training(parser: argparse.ArgumentParser, epochs: int) -> None:
+    """Add ``--epochs``, ``--learning-rate``, ``--batch``, ``--amp`` and ``--device``."""
+    parser.add_argument(
+        "--epochs",
+        type=given.whole_number(1),
+        default=epochs,
+        metavar="N",
+        help=f"epochs of training; default: {epochs}",
+    )
+    parser.add_argument(
+        "--learning-rate",
+        type=given.number_between(1e-9, 10.0),
+        default=1e-3,
+        metavar="RATE",
+        help="default: 0.001",
+    )
+    parser.add_argument("--batch", type=given.whole_number(1), default=64, help="default: 64")
+    parser.add_argument("--amp", action="store_true", help="train in mixed precision")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: cpu")
+
+
+def key_value(text: str) -> tuple[str, Any]:
+    """Parse ``KEY=VALUE``; the value as in YAML."""
+    import yaml
+
+    key, separator, value = text.partition("=")
+    if not separator or not key:
+        raise argparse.ArgumentTypeError(f"expected KEY=VALUE, got {text!r}")
+    try:
+        return key, yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: {key} has no value of YAML") from error
+
+
+def read_input(options: argparse.Namespace) -> InputSpec | None:
+    """Return the format of ``--input``, None if it was not given. Raises UsageError."""
+    from edge_inference.core.images.input_spec import InputSpec
+    from edge_inference.core.settings import rules
+    from edge_inference.errors import EdgeInferenceError
+
+    if not options.input:
+        return None
+    known = rules(InputSpec)
+    values = {"name": "image", **dict(options.input)}
+    for key in values:
+        if key not in known:
+            raise UsageError(f"--input {key}: expected one of {', '.join(known)}")
+    try:
+        spec = InputSpec(**{key: known[key].convert(value) for key, value in values.items()})
+    except (EdgeInferenceError, TypeError) as error:
+        raise UsageError(f"--input: {error}") from error
+    problem = spec.check()
+    if problem is not None:
+        raise UsageError(f"--input: {problem}")
+    return spec
+
+
+def read_dataset(options: argparse.Namespace) -> LabeledDataset:
+    """Return the dataset of ``--data``. Raises UsageError, SourceError, ConfigError."""
+    from edge_inference.optimize.training.dataset_sources import open_dataset
+
+    return open_dataset(options.data, read_input(options), limit=options.images)
+
+
+def read_torch_model(options: argparse.Namespace, dataset: LabeledDataset) -> TorchModel:
+    """Return the model of MODULE for the dataset's input and classes. Raises EdgeInferenceError."""
+    from edge_inference.optimize.training.torch_model import ModuleSource, TorchModel, load_module
+
+    source = ModuleSource(options.module, dict(options.argument), options.weights)
+    name = options.module.rpartition(":")[2]
+    return TorchModel(load_module(source), dataset.input, dataset.labels, name)
+
+
+def read_training(options: argparse.Namespace) -> TrainingSettings:
+    """Return the settings of the training. Raises ConfigError."""
+    from edge_inference.optimize.training.train import TrainingSettings
+
+    return TrainingSettings(
+        epochs=options.epochs,
+        batch=options.batch,
+        learning_rate=options.learning_rate,
+        amp=options.amp,
+        seed=options.seed,
+        device=options.device,
+    )

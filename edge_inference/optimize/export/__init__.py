@@ -1,0 +1,1 @@
+"""From a PyTorch model to an ONNX file and a model folder."""

@@ -1,0 +1,1 @@
+"""Training in PyTorch: models, labeled datasets, the training loop and its accuracy."""
