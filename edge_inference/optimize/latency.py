@@ -10,6 +10,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from edge_inference.backends.base import Backend
 from edge_inference.backends.ort import OrtBackend
 from edge_inference.core.measured_costs import Spread
 from edge_inference.engines.interleaved_timing import time_interleaved
@@ -40,5 +41,5 @@ def measure_files(
     return {name: Spread.of([each / 1e3 for each in found]) for name, found in milliseconds.items()}
 
 
-def _side(backend: OrtBackend, inputs: Mapping[str, NDArray[Any]]) -> Callable[[int], object]:
+def _side(backend: Backend, inputs: Mapping[str, NDArray[Any]]) -> Callable[[int], object]:
     return lambda turn: backend.infer(inputs)

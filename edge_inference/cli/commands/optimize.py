@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from edge_inference.cli import arguments as given
 from edge_inference.cli.arguments import Commands
@@ -23,8 +23,8 @@ def add(commands: Commands, arguments: Sequence[str]) -> None:
         epilog=_EXAMPLES,
     )
     actions = parser.add_subparsers(dest="action", metavar="action", required=True)
-    for module in _ACTIONS:
-        module.add(actions)
+    for add_action in _ACTIONS:
+        add_action(actions)
 
 
-_ACTIONS: tuple[object, ...] = ()
+_ACTIONS: tuple[Callable[[Commands], None], ...] = ()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def add_torch_model(parser: argparse.ArgumentParser) -> None:
-    """Add MODULE, ``--argument``, ``--weights``, ``--input``, ``--data``, ``--images``, ``--seed``."""
+    """Add MODULE with its arguments and weights, and the options of its input and data."""
     parser.add_argument(
         "module",
         type=given.non_empty_text,

@@ -99,9 +99,11 @@ class ArrayDataset(LabeledDataset):
 
     @property
     def class_ids(self) -> NDArray[np.int64]:
+        """The class of each image, shape ``(len(self),)``."""
         return self._class_ids
 
     def load(self, indices: Sequence[int] | NDArray[np.int64]) -> Batch:
+        """Return the images with these numbers."""
         chosen = np.asarray(indices, dtype=np.int64)
         return self._images[chosen], self._class_ids[chosen]
 
