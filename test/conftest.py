@@ -45,8 +45,8 @@ SLOWEST_FILES = (
 STEP_TIMEOUT_S = 600.0
 _STDERR = pytest.StashKey[int]()
 
-# NumPy and torch read these at import. Tests run in parallel, so more threads for one matrix product
-# would only wait for a processor, and they wait at full load.
+# NumPy and torch read these at import. Tests run in parallel, so more threads for one matrix
+# product would only wait for a processor, and they wait at full load.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
