@@ -202,6 +202,24 @@ def test_pip_installs_torch_within_the_locked_versions(
     assert ["--no-deps" in command for command in (shared, alone)] == [False, True]
 
 
+def test_beside_a_sourced_ros_pip_installs_all_sets(
+    bench: tuple[Recorder, installer.Installer], tmp_path: Path
+) -> None:
+    """Without the distribution's OpenCV and NumPy, which this environment has too."""
+    recorder, install = bench
+    sets = packages.resolve_sets(["optimize"])
+    content = packages.Packages(ROOT / "requirements", tmp_path, "", sets, [], recorder, install)
+    content.install_first("ROS 2")
+    content.install_rest("packages")
+    shared, alone = recorder.commands
+    assert lists_after("-r", shared) == ["run", "optimize"]
+    assert lists_after("-c", shared) == ["constraints"]
+    assert (tmp_path / "constraints.txt").read_text() == "numpy<3\n"
+    assert "opencv" not in (tmp_path / "run.txt").read_text()
+    assert lists_after("-r", alone) == ["samples", "optimize_data"]
+    assert ["--no-deps" in command for command in (shared, alone)] == [False, True]
+
+
 def test_one_version_of_torch_is_required() -> None:
     """A range would let pip choose a newer build for CUDA over a CPU build of this version."""
     lines = (ROOT / "requirements" / "optimize.txt").read_text().splitlines()
