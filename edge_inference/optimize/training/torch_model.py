@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from edge_inference.core.images.input_spec import InputSpec
+from edge_inference.engines.precision.onnx_file import write_atomically
 from edge_inference.errors import BackendError, ConfigError, ModelError
 
 if TYPE_CHECKING:
@@ -131,6 +133,13 @@ def load_weights(module: nn.Module, file: Path) -> None:
         raise ModelError(
             f"{file}: its weights do not fit the module: {' '.join(first[:2])}"
         ) from error
+
+
+def save_weights(module: nn.Module, file: Path) -> None:
+    """Write a state dict that :func:`load_weights` reads. Raises ModelError."""
+    buffer = io.BytesIO()  # torch.save hides why a file cannot be written
+    import_torch().save(module.state_dict(), buffer)
+    write_atomically(file, buffer.getvalue())
 
 
 def import_object(path: str, expected: str) -> Any:
