@@ -15,7 +15,8 @@ import torch
 from edge_inference.backends.ort import OrtBackend
 from edge_inference.cli.command_line import run
 from edge_inference.core.images.input_spec import InputSpec
-from edge_inference.core.models.golden_check import run_golden_check
+from edge_inference.core.images.preprocess import Preprocessor
+from edge_inference.core.models.golden_check import read_image, run_golden_check
 from edge_inference.core.models.model import ModelDescription
 from edge_inference.core.models.self_check import self_check_images
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
@@ -122,6 +123,9 @@ def test_golden_images_from_tensors_and_none_from_doubt(
     tensors = ArrayDataset("tensors", split.test.labels, SPEC, images, class_ids)
     sure = export_folder(model, tmp_path / "sure", golden=tensors)
     assert [golden.image.suffix for golden in sure.golden] == [".png", ".png"]
+    for golden in sure.golden:
+        tensor, _ = Preprocessor(SPEC)(read_image(golden.image))
+        np.testing.assert_allclose(tensor[0], images[int(golden.image.stem)], atol=0.5 / 127)
     with OrtBackend(sure.variants["fp32"].file) as backend:
         report = run_golden_check(sure, backend.infer)
     assert report.max_score_difference is not None and report.max_score_difference < 0.01

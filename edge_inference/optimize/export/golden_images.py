@@ -68,7 +68,7 @@ class GoldenWriter:
             if result is None or int(result.class_ids[0]) != int(dataset.class_ids[index]):
                 continue
             class_id, lead = int(result.class_ids[0]), _lead(result)
-            if lead >= _MIN_LEAD and lead > found.get(class_id, (0.0, 0))[0]:
+            if lead > found.get(class_id, (0.0, 0))[0]:
                 found[class_id] = lead, index
         best = sorted(found.values(), key=lambda pair: (-pair[0], pair[1]))
         return [index for _, index in best[:GOLDEN_IMAGES]]
