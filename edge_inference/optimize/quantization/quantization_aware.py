@@ -199,7 +199,7 @@ class QuantizedTrainingReport:
 def train_quantized(
     model: TorchModel,
     split: DatasetSplit,
-    settings: QuantizedTraining = QuantizedTraining(),  # noqa: B008 - frozen
+    settings: QuantizedTraining = QuantizedTraining(),
     progress: Progress = lambda phase, fraction: None,
     cancelled: Cancelled = lambda: False,
     *,
@@ -243,7 +243,7 @@ def train_quantized(
 def quantize_post_training(
     model: TorchModel,
     split: DatasetSplit,
-    settings: QuantizedTraining = QuantizedTraining(),  # noqa: B008 - frozen
+    settings: QuantizedTraining = QuantizedTraining(),
     progress: Progress = lambda phase, fraction: None,
     cancelled: Cancelled = lambda: False,
 ) -> QuantizedTrainingReport:
@@ -321,9 +321,9 @@ class _Prepared:
             )
         return places
 
-    def report(self, trained: TorchModel, epochs: tuple[EpochReport, ...]) -> (
-        QuantizedTrainingReport
-    ):
+    def report(
+        self, trained: TorchModel, epochs: tuple[EpochReport, ...]
+    ) -> QuantizedTrainingReport:
         settings = self._settings
         ranges = round_ranges(trained.module, RANGE_DIGITS)
         return QuantizedTrainingReport(
