@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from edge_inference.cli import arguments as given
 from edge_inference.cli.arguments import Commands
-from edge_inference.cli.optimize import layer_sensitivity, quantize_post_training
+from edge_inference.cli.optimize import layer_sensitivity, quantize_aware, quantize_post_training
 
 _EXAMPLES = """\
 examples:
@@ -30,5 +30,6 @@ def add(commands: Commands, arguments: Sequence[str]) -> None:
 
 _ACTIONS: tuple[Callable[[Commands], None], ...] = (
     quantize_post_training.add,
+    quantize_aware.add,
     layer_sensitivity.add,
 )

@@ -8,7 +8,7 @@ tensors of the derivation are found again in the module by their values on some 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -89,12 +89,16 @@ def find_places(
 
 
 def match_tensors(
-    model: TorchModel, folded: ModelProto, images: NDArray[np.float32]
+    model: TorchModel,
+    folded: ModelProto,
+    images: NDArray[np.float32],
+    preferred: Collection[str] = (),
 ) -> dict[str, str]:
     """Return the node of the traced module for each fp32 tensor of the network that it computes.
 
     ``folded`` is the folded export of the module. A tensor inside one module of PyTorch has no
-    node.
+    node. Of several nodes with these values, such as one before and one behind a dropout, it is
+    one of ``preferred``, or else the first one.
     """
     values = _node_values(model.module, images)
     by_shape: dict[tuple[int, ...], list[str]] = {}
@@ -107,9 +111,10 @@ def match_tensors(
             name: float(np.abs(values[name] - value).max(initial=0.0))
             for name in by_shape.get(value.shape, ())
         }
-        nearest = min(differences, key=lambda name: differences[name], default=None)
-        if nearest is not None and differences[nearest] <= limit:
-            found[tensor] = nearest
+        least = min(differences.values(), default=np.inf)
+        if least <= limit:
+            nearest = [name for name in differences if differences[name] == least]
+            found[tensor] = next((name for name in nearest if name in preferred), nearest[0])
     return found
 
 
