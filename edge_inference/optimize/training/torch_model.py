@@ -35,13 +35,17 @@ class TorchModel:
 
     ``module`` maps images ``(N, C, H, W)`` of the format ``input`` to logits ``(N, classes)``, in
     float32 on the CPU. It is in evaluation mode between the functions of this package, and no
-    function changes the module that it gets: each returns a new one.
+    function changes the module that it gets: each returns a new one. Raises ConfigError for a
+    format that PyTorch models are not trained with.
     """
 
     module: nn.Module
     input: InputSpec
     labels: tuple[str, ...]
     name: str = "model"
+
+    def __post_init__(self) -> None:
+        check_torch_input(self.input)
 
     def with_module(self, module: nn.Module) -> TorchModel:
         """Return the same model with another network."""
@@ -56,6 +60,17 @@ class TorchModel:
     def parameter_count(self) -> int:
         """Return the number of weights."""
         return sum(parameter.numel() for parameter in self.module.parameters())
+
+
+def check_torch_input(spec: InputSpec) -> None:
+    """Raise ConfigError for a format of images that is not float32 NCHW with a batch of one."""
+    for name, expected in (("layout", "NCHW"), ("dtype", "float32"), ("batch", 1)):
+        value = getattr(spec, name)
+        if value != expected:
+            raise ConfigError(
+                f"input.{name}: expected {expected}, which PyTorch models are trained with, got "
+                f"{value}"
+            )
 
 
 @dataclass(frozen=True)
