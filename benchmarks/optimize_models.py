@@ -205,7 +205,9 @@ def _digits(count: int, size: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]
 
     pixels, class_ids = mnist_data()
     chosen = np.random.default_rng(0).permutation(len(pixels))[:count]
-    images = [cv2.resize(pixels[each].reshape(28, 28).astype(np.uint8), (size, size)) for each in chosen]
+    images = [
+        cv2.resize(pixels[each].reshape(28, 28).astype(np.uint8), (size, size)) for each in chosen
+    ]
     return np.stack(images), class_ids[chosen].astype(np.int64)
 
 
@@ -223,9 +225,7 @@ def _text_image(generator: np.random.Generator, size: int) -> Frame:
     return Frame.from_array(np.clip(noisy, 0, 255).astype(np.uint8))
 
 
-def _write_description(
-    folder: Path, spec: InputSpec, task: str, more: dict[str, Any]
-) -> None:
+def _write_description(folder: Path, spec: InputSpec, task: str, more: dict[str, Any]) -> None:
     """Write ``model.yaml``; JSON is YAML."""
     content = {
         "task": task,
@@ -240,9 +240,7 @@ def _write_description(
             "resize": "stretch",
         },
         "decoder": {"name": task},
-        "variants": {
-            "fp32": {"file": "model.onnx", "sha256": sha256_of(folder / "model.onnx")}
-        },
+        "variants": {"fp32": {"file": "model.onnx", "sha256": sha256_of(folder / "model.onnx")}},
         "derive": {"calibration": CALIBRATION_FILE},
         **more,
     }
