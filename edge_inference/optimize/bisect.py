@@ -309,6 +309,7 @@ class _Trials:
             self.file,
             keep_fp32=keep_fp32,
             calibration=self._calibration,
+            reduce_range=self._request.model.derive.int8_reduce_range,
         )
 
     def derive_keeping(self, nodes: Sequence[str]) -> None:

@@ -25,8 +25,7 @@ from edge_inference.core.images.frame import CompressedFrame, Frame
 from edge_inference.core.models.model import ModelDescription
 from edge_inference.core.models.self_check import self_check_images
 from edge_inference.engines.cache.artifacts import Cancelled, Progress
-from edge_inference.engines.precision.calibration import Calibration
-from edge_inference.engines.precision.derive import DERIVED, DeriveReport, derive
+from edge_inference.engines.precision.derive import DERIVED, DeriveReport, derive_model
 from edge_inference.engines.precision.exclude import named_nodes
 from edge_inference.engines.precision.folding import fold
 from edge_inference.engines.precision.int8 import TARGETS
@@ -287,17 +286,7 @@ class _QuantizeRun:
         return self._staged.write_derivation({"fp16_keep_fp32": list(dict.fromkeys(keep))})
 
     def _derive(self, model: ModelDescription, target: str, destination: Path) -> DeriveReport:
-        precision, calibration = self._request.precision, None
-        if precision == "int8" and model.calibration is not None:
-            calibration = Calibration.load(model.calibration)
-        return derive(
-            model.variants["fp32"].file,
-            precision,
-            target,
-            destination,
-            keep_fp32=model.derive.keep_fp32(precision),
-            calibration=calibration,
-        )
+        return derive_model(model, self._request.precision, target, destination)
 
     def _report_measured(self, count: int) -> None:
         fraction = min(count / self._request.max_images, 1.0)
