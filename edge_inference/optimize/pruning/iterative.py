@@ -1,4 +1,4 @@
-"""Iterative pruning: a little at a time, with fine-tuning between the steps."""
+"""Fine-tuning of pruned models: after the pruning, or between steps of a little each."""
 
 from __future__ import annotations
 
@@ -143,6 +143,29 @@ def prune_iteratively(
         layers=compare_layers(model.module, last.model.module),
         kept=last.kept,
         steps=tuple(steps),
+    )
+
+
+def fine_tune(
+    report: PruningReport,
+    split: DatasetSplit,
+    training: TrainingSettings,
+    progress: Progress = lambda phase, fraction: None,
+    cancelled: Cancelled = lambda: False,
+) -> PruningReport:
+    """Train the model of a structured pruning, and return the report with its accuracy.
+
+    The accuracy is of the test images. The times stay: they do not depend on the weights. Raises
+    ConfigError for zeros that a training would fill, and what :func:`train` raises.
+    """
+    if report.kind != STRUCTURED:
+        raise ConfigError(
+            f"kind: a training fills the zeros of {report.kind} pruning; give the training to "
+            "prune_unstructured"
+        )
+    model = train(report.model, split.train, training, progress, cancelled).model
+    return replace(
+        report, model=model, after=replace(report.after, accuracy=evaluate(model, split.test))
     )
 
 

@@ -28,6 +28,7 @@ from edge_inference.optimize.pruning.structured import (
 )
 from edge_inference.optimize.training.labeled_dataset import LabeledDataset
 from edge_inference.optimize.training.torch_model import TorchModel
+from edge_inference.optimize.training.train import evaluate
 
 DEFAULT_RATIOS = tuple(tenths / 10 for tenths in range(1, 9))
 
@@ -75,6 +76,7 @@ def prune_to_latency(
     *,
     ratios: Sequence[float] = DEFAULT_RATIOS,
     dataset: LabeledDataset | None = None,
+    evaluated: LabeledDataset | None = None,
     runs: int = DEFAULT_RUNS,
     measure: Measure = measure_networks,
 ) -> PruningReport:
@@ -82,7 +84,8 @@ def prune_to_latency(
 
     The network is pruned at each ratio, and all are timed interleaved with the unpruned one; the
     report has the table. The time does not depend on the weights, so fine-tuning changes nothing.
-    ``settings.ratio`` has no effect. Raises ModelError that names the fastest ratio if none
+    ``settings.ratio`` has no effect; ``evaluated`` has the images for the accuracy, not measured
+    without. Raises ModelError that names the fastest ratio if none
     reaches the target, and what :func:`prune_structured` raises.
     """
     if not ratios or not all(0 < ratio < 1 for ratio in ratios):
@@ -120,6 +123,9 @@ def prune_to_latency(
         replace(count_network(models[index]), bytes=size, time=time)
         for index, (size, time) in ((0, measured[0]), (number, measured[number]))
     )
+    if evaluated is not None:
+        before = replace(before, accuracy=evaluate(model, evaluated))
+        after = replace(after, accuracy=evaluate(models[number], evaluated))
     return PruningReport(
         model=models[number],
         kind=STRUCTURED,
