@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from edge_inference.cli import arguments as given
 from edge_inference.cli.arguments import Commands
 from edge_inference.cli.optimize import layer_sensitivity, quantize_aware, quantize_post_training
+from edge_inference.cli.optimize import prune_model
 
 _EXAMPLES = """\
 examples:
@@ -33,3 +34,4 @@ _ACTIONS: tuple[Callable[[Commands], None], ...] = (
     quantize_aware.add,
     layer_sensitivity.add,
 )
+_ACTIONS: tuple[Callable[[Commands], None], ...] = (prune_model.add,)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
+import pickle
+import secrets
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -11,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from edge_inference.core.disk import describe_write_error
 from edge_inference.core.images.input_spec import InputSpec
 from edge_inference.errors import BackendError, ConfigError, ModelError
 
@@ -131,6 +135,30 @@ def load_weights(module: nn.Module, file: Path) -> None:
         raise ModelError(
             f"{file}: its weights do not fit the module: {' '.join(first[:2])}"
         ) from error
+
+
+def save_module(module: nn.Module, file: Path) -> None:
+    """Write a whole module, with its layers as they are, as ``torch.save`` does.
+
+    It loads only where the code of its classes can be imported. The file appears complete or not
+    at all. Raises ModelError for a module that cannot be pickled or a file that cannot be written.
+    """
+    torch = import_torch()
+    partial = file.parent / f".{file.name}.{secrets.token_hex(4)}"
+    try:
+        content = io.BytesIO()
+        torch.save(module, content)
+        partial.write_bytes(content.getvalue())
+        partial.replace(file)
+    except OSError as error:
+        raise ModelError(f"{file}: cannot be written ({describe_write_error(error)})") from error
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise ModelError(
+            f"{file}: the module cannot be saved ({error}); its classes must be at the top level "
+            "of a module that can be imported"
+        ) from error
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def import_object(path: str, expected: str) -> Any:
