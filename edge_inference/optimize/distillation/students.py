@@ -164,8 +164,9 @@ def _transformer_class(name: str) -> Any:
     """
     torch = import_torch()
     nn = torch.nn
+    base: Any = nn.Module
 
-    class TransformerBlock(torch.nn.Module):  # type: ignore[misc]
+    class TransformerBlock(base):  # type: ignore[misc]
         def __init__(self, dim: int, heads: int) -> None:
             super().__init__()
             self.heads = heads
@@ -184,7 +185,7 @@ def _transformer_class(name: str) -> Any:
             tokens = tokens + self.projection(mixed)
             return tokens + self.mlp(self.norm2(tokens))
 
-    class VisionTransformer(torch.nn.Module):  # type: ignore[misc]
+    class VisionTransformer(base):  # type: ignore[misc]
         def __init__(
             self,
             channels: int,
