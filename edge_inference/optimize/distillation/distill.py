@@ -35,6 +35,7 @@ from edge_inference.optimize.distillation.teacher_logits import (
 )
 from edge_inference.optimize.distillation.teachers import Teacher, TorchTeacher
 from edge_inference.optimize.export.onnx_export import export_onnx
+from edge_inference.optimize.training.dataset_sources import check_labels
 from edge_inference.optimize.training.labeled_dataset import LabeledDataset
 from edge_inference.optimize.training.torch_model import TorchModel
 from edge_inference.optimize.training.train import (
@@ -290,11 +291,8 @@ def _check_datasets(
     """Raise SourceError or ConfigError for images that the student does not take."""
     labeled = [dataset, *(each.dataset for each in settings.stages), measured_on]
     for each in labeled:
-        if each is not None and each.labels != student.labels:
-            raise SourceError(
-                f"dataset {each.name}: expected the classes of the student {student.name}, "
-                f"{_shorten(student.labels)}, got {_shorten(each.labels)}"
-            )
+        if each is not None:
+            check_labels(each, student.labels)
     for each in (*labeled, settings.unlabeled):
         if each is None:
             continue
@@ -356,7 +354,3 @@ def _check_weights(temperature: float | None, alpha: float | None, features: flo
         raise ConfigError(f"alpha: expected 0 to 1, got {alpha}")
     if features is not None and not 0 <= features < math.inf:
         raise ConfigError(f"features: expected 0 or more, got {features}")
-
-
-def _shorten(labels: Sequence[str]) -> str:
-    return ", ".join(labels[:5]) + (f" … ({len(labels)})" if len(labels) > 5 else "")
