@@ -37,9 +37,7 @@ def measure_files(
             name: _side(stack.enter_context(OrtBackend(file, threads=threads)), inputs[name])
             for name, file in files.items()
         }
-        milliseconds = time_interleaved(
-            sides, runs, now_ns=clock, after_round=after_round
-        )
+        milliseconds = time_interleaved(sides, runs, now_ns=clock, after_round=after_round)
     return {name: Spread.of([each / 1e3 for each in found]) for name, found in milliseconds.items()}
 
 

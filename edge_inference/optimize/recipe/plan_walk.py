@@ -19,6 +19,7 @@ from edge_inference.optimize.recipe.measured_point import (
     deployments_of,
 )
 from edge_inference.optimize.recipe.recipe_cost import RecipeProgress
+from edge_inference.optimize.recipe.recipe_file import Recipe
 from edge_inference.optimize.recipe.recipe_inputs import (
     MODEL,
     Network,
@@ -28,7 +29,6 @@ from edge_inference.optimize.recipe.recipe_inputs import (
 )
 from edge_inference.optimize.recipe.step_kind import PlannedStep, StepInput
 from edge_inference.optimize.recipe.step_store import StepStore, as_plain, folder_digest
-from edge_inference.optimize.recipe.target import Target
 from edge_inference.optimize.training.labeled_dataset import LabeledDataset
 
 
@@ -53,7 +53,7 @@ class PlanWalk:
     def __init__(
         self,
         inputs: RecipeInputs,
-        target: Target,
+        recipe: Recipe,
         store: StepStore,
         log: DecisionLog,
         progress: RecipeProgress,
@@ -61,7 +61,9 @@ class PlanWalk:
         measure: MeasureFiles,
     ) -> None:
         self._inputs = inputs
-        self._target = target
+        self._plan = recipe.plan
+        self._first_trainings = recipe.first_trainings
+        self._target = recipe.target
         self._store = store
         self._log = log
         self._progress = progress
@@ -77,12 +79,11 @@ class PlanWalk:
         self.best: MeasuredPoint | None = None
         self.floor = 0.0
 
-    def run(self, plan: Sequence[PlannedStep]) -> MeasuredPoint:
+    def run(self) -> MeasuredPoint:
         """Make the steps until the target is met; return the best point."""
-        first = 0
-        while first < len(plan) and plan[first].kind.name == "train":
-            self._train_first(first, plan[first])
-            first += 1
+        plan, first = self._plan, self._first_trainings
+        for index in range(first):
+            self._train_first(index, plan[index])
         if self._measure_reference(first):
             return self.result()
         for index in range(first, len(plan)):
@@ -142,7 +143,7 @@ class PlanWalk:
     def _train_first(self, index: int, step: PlannedStep) -> None:
         """Train before anything is compared: the trained network in fp32 is the reference."""
         self._log.start(index + 1, step.title)
-        progress = self._progress.begin(index + 1)
+        progress = self._progress.begin(index)
         made = self._make(step, self._network, progress)
         assert made.network is not None
         self._network = self.reference = made.network

@@ -100,9 +100,17 @@ class Recipe:
     seed: int
     is_default_plan: bool
 
+    @property
+    def first_trainings(self) -> int:
+        """Return the number of steps that train the network before anything is compared."""
+        count = 0
+        while count < len(self.plan) and self.plan[count].kind.name == "train":
+            count += 1
+        return count
+
     def digest(self) -> str:
-        """Return a sha256 over everything in the recipe."""
-        values = dataclasses.asdict(dataclasses.replace(self, plan=()))
+        """Return a sha256 over everything in the recipe, wherever its file is."""
+        values = dataclasses.asdict(dataclasses.replace(self, file=Path(), plan=()))
         plan = [(step.kind.name, dataclasses.asdict(step.settings)) for step in self.plan]
         return key_of({"recipe": repr(values), "plan": repr(plan)})
 

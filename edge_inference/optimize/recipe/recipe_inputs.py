@@ -126,8 +126,8 @@ def _check_folder(model: ModelDescription) -> None:
     if model.task != "classification":
         raise ModelError(
             f"model {model.name}: expected a classification, whose accuracy is the share of "
-            f"correct images, got the task {model.task}; optimize it with `edge-inference quantize` or "
-            "`edge-inference optimize mixed-precision`"
+            f"correct images, got the task {model.task}; optimize it with "
+            "`edge-inference quantize` or `edge-inference optimize mixed-precision`"
         )
     if "fp32" not in model.variants:
         raise ModelError(

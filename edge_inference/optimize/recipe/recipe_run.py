@@ -5,7 +5,7 @@ From a script::
     from pathlib import Path
 
     from edge_inference.optimize.recipe.recipe_file import load_recipe
-    from edge_inference.optimize.recipe.run_recipe import run_recipe
+    from edge_inference.optimize.recipe.recipe_run import run_recipe
 
     report = run_recipe(load_recipe(Path("recipe.yaml")))
     print(report.summary())
@@ -116,9 +116,8 @@ def run_recipe(
         title = f"Decisions of {recipe.file.name}: {recipe.target.describe()}"
         with DecisionLog(run.folder, title) as log:
             tracker = RecipeProgress(costs, progress)
-            tracker.begin(0)
-            walk = PlanWalk(inputs, recipe.target, run.store, log, tracker, cancelled, measure)
-            chosen = walk.run(recipe.plan)
+            walk = PlanWalk(inputs, recipe, run.store, log, tracker, cancelled, measure)
+            chosen = walk.run()
             tell = tracker.begin(len(costs) - 1)
             tested, reference = (
                 walk.measure(each, inputs.split.test, "test", tell)
@@ -236,15 +235,18 @@ def _work_error(folder: Path, error: OSError) -> CacheError:
 def _find_costs(
     recipe: Recipe, inputs: RecipeInputs, cancelled: Cancelled
 ) -> tuple[PlannedCost, ...]:
-    """Return the cost of the fp32 network's measurement, of each step, and of the validation."""
+    """Return the cost of each step in order, with the fp32 network's and the final measurement."""
     network = inputs.network
     basis = measure_cost_basis(
         network.module, network.model, inputs.split, recipe.training, cancelled
     )
+    steps = plan_costs(recipe.plan, basis, recipe.target)
     around_s = basis.inference_s * (basis.validation_images + 2 * recipe.target.runs)
+    first = recipe.first_trainings
     return (
+        *steps[:first],
         PlannedCost("network in fp32", around_s),
-        *plan_costs(recipe.plan, basis, recipe.target),
+        *steps[first:],
         PlannedCost("validate", 2 * around_s),
     )
 
