@@ -6,8 +6,13 @@ from collections.abc import Callable, Sequence
 
 from edge_inference.cli import arguments as given
 from edge_inference.cli.arguments import Commands
-from edge_inference.cli.optimize import layer_sensitivity, quantize_aware, quantize_post_training
-from edge_inference.cli.optimize import prune_model
+from edge_inference.cli.optimize import (
+    layer_sensitivity,
+    prune_model,
+    quantize_aware,
+    quantize_post_training,
+    run_recipe,
+)
 
 _EXAMPLES = """\
 examples:
@@ -33,5 +38,6 @@ _ACTIONS: tuple[Callable[[Commands], None], ...] = (
     quantize_post_training.add,
     quantize_aware.add,
     layer_sensitivity.add,
+    prune_model.add,
+    run_recipe.add,
 )
-_ACTIONS: tuple[Callable[[Commands], None], ...] = (prune_model.add,)
