@@ -154,4 +154,10 @@ def _import_module(name: str) -> ModuleType:
     folder = str(file.resolve().parent)
     if folder not in sys.path:
         sys.path.insert(0, folder)
-    return importlib.import_module(file.stem)
+    module = importlib.import_module(file.stem)
+    found = getattr(module, "__file__", None)
+    if found is None or not Path(found).samefile(file):
+        raise ConfigError(
+            f"{name}: there is another module {file.stem} ({found or 'built in'}); rename the file"
+        )
+    return module
