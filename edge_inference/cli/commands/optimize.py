@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from edge_inference.cli import arguments as given
 from edge_inference.cli.arguments import Commands
+from edge_inference.cli.optimize import recommend_model, show_tradeoff
 
 _EXAMPLES = """\
 examples:
@@ -27,4 +28,7 @@ def add(commands: Commands, arguments: Sequence[str]) -> None:
         add_action(actions)
 
 
-_ACTIONS: tuple[Callable[[Commands], None], ...] = ()
+_ACTIONS: tuple[Callable[[Commands], None], ...] = (
+    show_tradeoff.add,
+    recommend_model.add,
+)

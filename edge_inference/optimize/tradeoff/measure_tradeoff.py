@@ -10,11 +10,15 @@ import dataclasses
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from edge_inference.backends.ort import OrtBackend
+from edge_inference.core.images.frame import Frame
+from edge_inference.core.images.media import IMAGE_SUFFIXES
 from edge_inference.core.measured_costs import MINIMUM_RUNS
+from edge_inference.core.models.graph.tensor_spec import TensorSpec
 from edge_inference.core.models.model import ModelDescription
 from edge_inference.core.models.variants import PRECISIONS
 from edge_inference.core.onnx_format.onnx_memory import check_memory
@@ -24,7 +28,13 @@ from edge_inference.engines.cache.artifacts import Cancelled, Progress
 from edge_inference.engines.cache.environment import machine_facts, machine_identity
 from edge_inference.engines.precision.int8_mode import INT8_MODES
 from edge_inference.engines.precision.onnx_file import import_onnx, read_onnx
-from edge_inference.errors import BackendError, ConfigError, EdgeInferenceError, ModelError
+from edge_inference.errors import (
+    BackendError,
+    ConfigError,
+    EdgeInferenceError,
+    ModelError,
+    SourceError,
+)
 from edge_inference.optimize.compare import (
     DEFAULT_RUNS,
     CompareRequest,
@@ -40,6 +50,8 @@ from edge_inference.optimize.tradeoff.tradeoff_point import (
     Tradeoff,
     TradeoffPoint,
 )
+from edge_inference.optimize.training.dataset_sources import check_labels
+from edge_inference.optimize.training.labeled_dataset import LabeledDataset
 
 Size = tuple[int, int]
 
@@ -102,6 +114,27 @@ def tradeoff_machine() -> dict[str, str]:
     return machine_identity() | ({} if gpu is None else {"gpu": gpu})
 
 
+def dataset_images(dataset: LabeledDataset, model: ModelDescription) -> ImageSet:
+    """Return the images of a dataset, for a model that was trained on it.
+
+    Image files stay on the disk. Raises SourceError for other labels than the model's, and for a
+    dataset of tensors without images.
+    """
+    check_labels(dataset, model.labels)
+    images: list[Frame | Path] = []
+    for index in range(len(dataset)):
+        frame = dataset.frame(index)
+        if frame is None:
+            raise SourceError(
+                f"dataset {dataset.name}: it has tensors and no images, and a model folder does "
+                "its own preprocessing; give a folder of images or a built-in dataset"
+            )
+        file = Path(frame.origin)
+        images.append(file if file.suffix.lower() in IMAGE_SUFFIXES else frame)
+    class_ids = dataset.class_ids.tolist()
+    return ImageSet(images, f"{len(images)} images of {dataset.name}", class_ids)
+
+
 def measure_tradeoff(
     request: TradeoffRequest,
     cache: ArtifactCache | None = None,
@@ -135,6 +168,11 @@ def measure_tradeoff(
         for row in comparison.rows:
             point = _point(comparison.model, row, request.accuracy_kind)
             measured.append(dataclasses.replace(point, sparsity=sparsity[point.model]))
+    if request.accuracy_kind == AGREEMENT and len(request.models) > 1:
+        problems.append(
+            "agreement compares each model with itself, and does not say which of two models is "
+            "the better one; give labeled images for that"
+        )
     if all(point.energy_j is None for point in measured):
         problems.append("energy was not measured: this machine shows no power sensor")
     return Tradeoff(
@@ -183,19 +221,28 @@ def _find_size_problem(model: ModelDescription) -> str:
     variant = model.variants.get("fp32")
     if variant is None:  # the comparison reports it
         return ""
-    shape = (1, *model.input.shape[1:])
-    blank = np.zeros(shape, np.dtype(model.input.dtype))
+    width, height = _size_of(model)
+    problem = f"the graph cannot run in {width}x{height}"
+    hint = "export it with a dynamic height and width, or export a model for each size"
+    blank = np.zeros((1, *model.input.shape[1:]), np.dtype(model.input.dtype))
     try:
         check_memory(variant.file)
+        with OrtBackend(variant.file) as backend:
+            inputs = {spec.name: spec for spec in backend.inputs}
+        own = inputs.get(model.input.name)
+        if own is not None and not _takes(own, model.input.graph_shape):
+            return f"{problem}: its input is {own.axes}; {hint}"
         with OrtBackend(variant.file).fit_to(model) as backend:
             backend.infer({model.input.name: blank})
     except EdgeInferenceError as error:
-        width, height = _size_of(model)
-        return (
-            f"the graph cannot run in {width}x{height}: {error}; export it with a dynamic height "
-            "and width, or export a model for each size"
-        )
+        return f"{problem}: {error}; {hint}"
     return ""
+
+
+def _takes(spec: TensorSpec, shape: Sequence[int]) -> bool:
+    """Tell whether an input takes a size; the batch and the channels are checked later."""
+    pairs = list(zip(spec.shape, shape, strict=False))
+    return all(own in (None, wanted) for own, wanted in pairs[1:])
 
 
 def _point(model: ModelDescription, row: CompareRow, kind: str) -> TradeoffPoint:
