@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from edge_inference.cli.benchmark.run_benchmark import make_sense
-from edge_inference.cli.compare.comparison_plot import check_plot_file
+from edge_inference.cli.compare.comparison_plot import check_matplotlib, check_plot_file
 from edge_inference.cli.exit_status import EXIT_FAILED, UsageError
 from edge_inference.cli.models.image_choice import choose_images
 from edge_inference.cli.optimize.tradeoff_format import print_recommendation, print_tradeoff
@@ -38,7 +38,7 @@ from edge_inference.optimize.tradeoff.pareto import AXES, pareto_front
 from edge_inference.optimize.tradeoff.recommend import recommend
 from edge_inference.optimize.tradeoff.tradeoff_document import load_tradeoff, save_tradeoff
 from edge_inference.optimize.tradeoff.tradeoff_point import Tradeoff, point_as_json
-from edge_inference.optimize.tradeoff.write_points import write_operating_points
+from edge_inference.optimize.tradeoff.write_points import servable_front, write_operating_points
 from edge_inference.optimize.training.dataset_sources import open_dataset
 
 
@@ -54,7 +54,7 @@ def run_tradeoff(options: argparse.Namespace) -> int:
         if name is not None:
             check_output_file(Path(name), flag)
     if options.html is not None:
-        check_plot_file(Path(options.html).with_suffix(".svg"))
+        check_matplotlib("--html")
     models = _find_models(options)
     measured = _measure(options, models)
     front = pareto_front(measured.points, options.over)
@@ -77,8 +77,8 @@ def run_tradeoff(options: argparse.Namespace) -> int:
     if options.save is not None:
         save_tradeoff(measured, Path(options.save))
         written.append(f"saved: {options.save}")
-    if options.write and front.points:
-        entries = write_operating_points(models[0].folder, front.points)
+    if options.write:
+        entries = write_operating_points(models[0].folder, servable_front(measured, models[0]))
         written.append(f"{models[0].folder}/model.yaml: operating points {', '.join(entries)}")
     if not options.json:
         sys.stdout.writelines(f"{line}\n" for line in written)

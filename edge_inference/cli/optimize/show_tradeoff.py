@@ -25,9 +25,10 @@ The time of an engine on the CPU with one thread is its CPU time. Of a batch, th
 that of all its images, and the speed counts per image. Energy is measured where the machine has
 a power sensor: the whole machine's, with its idle power.
 
---save writes a file that `optimize recommend` reads. --write lists the points of the Pareto
-front in model.yaml of the first model (operating_points), for the inference node and the
-governor; what the points cost stays in the cache of this machine.
+--save writes a file that `optimize recommend` reads. --write lists the Pareto front of what a
+node can serve, one image at a time in the model's own input size, in model.yaml of the first
+model (operating_points); with labels the other models' points, too. The inference node and the
+governor choose among them; what they cost stays in the cache of this machine.
 
 exit codes: 0 measured; 1 failed, or no point can be used; 2 wrong usage; 130 interrupted."""
 

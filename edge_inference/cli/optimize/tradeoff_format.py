@@ -96,11 +96,16 @@ def facts(tradeoff: Tradeoff) -> dict[str, str]:
 
 
 def short_names(points: Sequence[TradeoffPoint]) -> dict[str, str]:
-    """Return a short name of each point by its name, without what all points have in common."""
+    """Return a short name of each point by its name, without what all points have in common.
+
+    The input size is left out where each model has only one.
+    """
+    sizes = {(point.model, point.width, point.height) for point in points}
+    has_sizes = len(sizes) > len({point.model for point in points})
     parts = {
         point.name: (
             point.model,
-            f"{point.width}x{point.height}",
+            f"{point.width}x{point.height}" if has_sizes else "",
             point.backend,
             f"{point.precision}{' fast' if point.int8_mode == 'fast' else ''}",
             f"batch {point.batch}",

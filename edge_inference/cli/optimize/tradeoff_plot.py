@@ -82,6 +82,8 @@ def _draw(tradeoff: Tradeoff, front: ParetoFront) -> Figure:
             _use_logarithmic_axis(axes)
         else:
             axes.set_xlim(left=0)
+        bottom, top = axes.get_ylim()
+        axes.set_ylim(top=min(top, 100 + 0.05 * (100 - bottom)))
         _draw_front(axes, front)
         _add_legend(figure, axes, points, front, colors)
     return figure

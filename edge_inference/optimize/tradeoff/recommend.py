@@ -133,7 +133,7 @@ def recommend(
         if found is not None:
             reasons.append(
                 f"{text} {found.name}: at least {lower(found):.1%} with {confidence:.0%} "
-                f"confidence, {upper_ms(found):.2f} ms with the margin"
+                f"confidence, {upper_ms(found):.3g} ms with the margin"
             )
     return Recommendation(min_accuracy, max_latency_ms, None, tuple(reasons), best)
 
@@ -183,8 +183,8 @@ def _figures(point: TradeoffPoint, kind: str, lower: float, confidence: float) -
     texts = [
         f"{kind} {point.accuracy.share:.1%} of {count} {of_what}, at least {lower:.1%} with "
         f"{confidence:.0%} confidence",
-        f"{1e3 * point.latency.median_s:.2f} ms{clock} in the median, "
-        f"{1e3 * point.latency.p95_s:.2f} ms at the 95th percentile",
+        f"{1e3 * point.latency.median_s:.3g} ms{clock} in the median, "
+        f"{1e3 * point.latency.p95_s:.3g} ms at the 95th percentile",
     ]
     if kind == AGREEMENT:
         texts.append(

@@ -102,7 +102,7 @@ class Tradeoff:
         times = [1e3 * point.image_s for point in usable if point.image_s is not None]
         return (
             f"{len(usable)} of {len(self.points)} points can be used: {self.accuracy_kind} "
-            f"{min(shares):.1%} to {max(shares):.1%}, {min(times):.2f} to {max(times):.2f} ms for "
+            f"{min(shares):.1%} to {max(shares):.1%}, {min(times):.3g} to {max(times):.3g} ms for "
             "one image"
         )
 

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edge_inference.core.models.declared_points import KEY
-from edge_inference.core.models.model import DESCRIPTION_FILE, load_model
+from edge_inference.core.models.model import DESCRIPTION_FILE, ModelDescription, load_model
 from edge_inference.core.yaml_file import load_yaml
 from edge_inference.engines.precision.onnx_file import write_atomically
 from edge_inference.errors import ConfigError, ModelError
-from edge_inference.optimize.tradeoff.tradeoff_point import TradeoffPoint
+from edge_inference.optimize.tradeoff.pareto import pareto_front
+from edge_inference.optimize.tradeoff.tradeoff_point import AGREEMENT, Tradeoff, TradeoffPoint
 from edge_inference.optimize.yaml_edit import set_list
 
 
@@ -26,14 +27,7 @@ def write_operating_points(folder: Path, points: Sequence[TradeoffPoint]) -> tup
     or a file that cannot be edited or written, ConfigError if no point is left.
     """
     model = load_model(folder)
-    size = (model.input.width, model.input.height)
-    served = [
-        point
-        for point in points
-        if point.batch == 1
-        and not point.problem
-        and (point.model != model.name or (point.width, point.height) == size)
-    ]
+    served = [point for point in points if _is_served(point, model)]
     if not served:
         raise ConfigError(
             f"model {model.name}: no point to write; a node runs one image at a time in the input "
@@ -60,6 +54,28 @@ def write_operating_points(folder: Path, points: Sequence[TradeoffPoint]) -> tup
     finally:
         checked.unlink(missing_ok=True)
     return tuple(" ".join(entry.values()) for entry in entries)
+
+
+def servable_front(tradeoff: Tradeoff, model: ModelDescription) -> tuple[TradeoffPoint, ...]:
+    """Return the Pareto front of accuracy and latency over the points that a node can serve.
+
+    Points of other models are among them only where accuracy says which model is better: not where
+    it is the agreement of each with itself.
+    """
+    return pareto_front(
+        [
+            point
+            for point in tradeoff.points
+            if _is_served(point, model)
+            and (point.model == model.name or tradeoff.accuracy_kind != AGREEMENT)
+        ]
+    ).points
+
+
+def _is_served(point: TradeoffPoint, model: ModelDescription) -> bool:
+    size = (model.input.width, model.input.height)
+    is_own_size = point.model != model.name or (point.width, point.height) == size
+    return point.batch == 1 and not point.problem and is_own_size
 
 
 def _entries(own: str, points: Sequence[TradeoffPoint]) -> list[dict[str, str]]:
