@@ -13,6 +13,7 @@ from edge_inference.cli.optimize import (
     quantize_post_training,
     run_recipe,
 )
+from edge_inference.cli.optimize import recommend_model, show_tradeoff
 
 _EXAMPLES = """\
 examples:
@@ -40,4 +41,6 @@ _ACTIONS: tuple[Callable[[Commands], None], ...] = (
     layer_sensitivity.add,
     prune_model.add,
     run_recipe.add,
+    show_tradeoff.add,
+    recommend_model.add,
 )
