@@ -11,7 +11,9 @@ from edge_inference.cli.optimize import (
     prune_model,
     quantize_aware,
     quantize_post_training,
+    recommend_model,
     run_recipe,
+    show_tradeoff,
 )
 from edge_inference.cli.optimize import recommend_model, show_tradeoff
 from edge_inference.cli.optimize import export_model, train_model
