@@ -75,7 +75,7 @@ _TIMING_S, _FINAL_TIMING_S = 0.3, 2.0
 _FINALISTS = 3
 #: Changes of regions do not make up for int8 that is that much slower than fp32.
 _TOO_SLOW = 1.5
-_STEPS = 8
+_STEPS, _COMBINED = 8, 4
 _LOCKS = ".locks"
 _TIME_OVER = "the search ended after max_seconds; with more time it may find a faster one"
 
@@ -162,7 +162,7 @@ class _SearchRun:
         self._few = request.images[::few]
         self._results: dict[str, CandidateResult] = {}
         self._notes: dict[str, None] = {}
-        self._each_s = 0.0
+        self._each_s, self._measured = 0.0, 0
         self._planned = 0
 
     def run(self, before_search: Callable[[SearchCost], None]) -> PlacementReport:
@@ -279,7 +279,9 @@ class _SearchRun:
         elif result is None or (timed and result.relative_time is None and not result.is_failed):
             taken_s = self._now_s() - self._started_s
             left_s = self._request.max_seconds - taken_s - 2 * _FINAL_TIMING_S
-            if left_s < self._each_s and not is_required:
+            # What single changes show is of no use without time to combine them.
+            needed_s = self._each_s * (1 if all_images else _COMBINED)
+            if left_s < needed_s and not is_required:
                 self._notes[_TIME_OVER] = None
                 return None
             done = len(self._results) + 1
@@ -288,7 +290,10 @@ class _SearchRun:
             self._progress(
                 f"{candidate.name}, about {max(expected_s, 0.0):.0f} s left", done / planned
             )
+            began_s = self._now_s()
             result = self._measurer.measure(candidate, images, _TIMING_S if timed else None)
+            self._measured += 1
+            self._each_s += (self._now_s() - began_s - self._each_s) / self._measured
             self._ledger.add(result)
         if all_images or candidate.key not in self._results:
             self._results[candidate.key] = result

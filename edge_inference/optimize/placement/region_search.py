@@ -24,7 +24,7 @@ MIN_GAIN = 0.015
 _MARGIN_DB = 0.3
 _MAX_STEPS = 8
 _MAX_OTHER_MODES = 2
-_LEAST_TIME = 1e-3
+_LEAST_TIME = 0.01
 
 #: Measures a candidate, on all images or only on a few, with its time or without; None where the
 #: time for the search is over.
@@ -73,16 +73,20 @@ class RegionSearch:
 
     def changes(self) -> list[RegionChange]:
         """Return every change of one region."""
-        found = []
-        for index, region in enumerate(self._modes.regions):
-            mode = self._start[index]
+        regions = list(enumerate(self._modes.regions))
+        found = [
+            RegionChange(index, other, False)
+            for other in self._others
+            for index, region in regions
+            if other != self._start[index]
+            and self._modes.differs(region, self._start[index], other)
+        ]
+        if self._can_reduce:
             found += [
-                RegionChange(index, other, False)
-                for other in self._others
-                if other != mode and self._modes.differs(region, mode, other)
+                RegionChange(index, self._start[index], True)
+                for index, region in regions
+                if self._start[index] != REST and self._modes.has_weights(region)
             ]
-            if self._can_reduce and mode != REST and self._modes.has_weights(region):
-                found.append(RegionChange(index, mode, True))
         return found
 
     def count(self) -> int:
@@ -96,27 +100,39 @@ class RegionSearch:
         """Return a candidate that keeps the floors, None where none is found."""
         base_time = base.relative_time
         assert base_time is not None
-        measured = self._measure(every_region=True)
-        measured = [each for each in measured if each.noise < base.noise]
+        few = self._evaluate(base.candidate, False, False)  # as the changes are measured
+        if few is None:
+            return None
+        measured = [each for each in self._measure(every_region=True) if each.noise < few.noise]
         measured.sort(
-            key=lambda each: (
-                (base.noise - each.noise) / max(each.time - base_time, _LEAST_TIME)
-            ),
+            key=lambda each: (few.noise - each.noise) / max(each.time - base_time, _LEAST_TIME),
             reverse=True,
         )
         allowed = 10.0 ** (-(min_sqnr_db + _MARGIN_DB) / 10)
-        noise, taken, steps = base.noise, dict[int, RegionChange](), 0
+        on_all = base.noise / few.noise
+        noise, taken, steps = base.noise, dict[int, _Measured](), 0
         for each in measured:
             if each.change.region in taken:
                 continue
-            taken[each.change.region] = each.change
-            noise -= base.noise - each.noise
+            taken[each.change.region] = each
+            noise -= (few.noise - each.noise) * on_all
             if noise > allowed and base.noise > allowed:
                 continue
-            result = self._evaluate(self._candidate(taken), True, True)
+            needed = dict(taken)
+            if not steps:  # those that cost most may not be needed
+                for one in sorted(taken.values(), key=lambda one: -one.time):
+                    more = (few.noise - one.noise) * on_all
+                    if noise + more <= allowed:
+                        del needed[one.change.region]
+                        noise += more
+            taken = needed
+            changes = {index: one.change for index, one in taken.items()}
+            result = self._evaluate(self._candidate(changes), True, True)
             steps += 1
-            if result is None or result.keeps_floors or steps == _MAX_STEPS:
-                return result if result is not None and result.keeps_floors else None
+            if result is not None and result.keeps_floors:
+                return result
+            if result is None or steps == _MAX_STEPS:
+                break
         return None
 
     def save_time(self, base: CandidateResult) -> CandidateResult:
