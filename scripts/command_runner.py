@@ -20,12 +20,22 @@ NO_NETWORK_PATTERN = (
     r"NewConnectionError|Max retries exceeded|ConnectTimeout|ReadTimeout|certificate"
 )
 HINTS = (
-    (NO_SPACE, "The disk is full: the environment and its cache need about 1.5 GB here."),
+    (
+        NO_SPACE,
+        "The disk is full: the environment and its cache need about 1.5 GB here. With torch they "
+        "need 2.5 GB, and several more if pip takes a build of torch for CUDA.",
+    ),
     (
         NO_NETWORK_PATTERN,
         "The package index is not reachable. Check the network connection. The set-up reads a "
         "proxy, a mirror or your own certificate from pip's configuration: HTTPS_PROXY, "
         "PIP_INDEX_URL, PIP_CERT, pip.conf.",
+    ),
+    (
+        "No matching distribution found",
+        "The package index has no build of this version for this Python and machine. Check which "
+        "index pip is configured with (PIP_INDEX_URL, pip.conf), or name another Python: "
+        "make PYTHON=/path/to/python3.12",
     ),
 )
 

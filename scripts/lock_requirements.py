@@ -11,6 +11,7 @@ contain any of the sets.
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -46,6 +47,8 @@ def write_locked_list(name: str, lines: list[str]) -> None:
 
 def main() -> int:
     """Write all locked lists."""
+    # Builds in a folder of this machine, such as one of torch for CPUs, are not those of others.
+    os.environ.pop("PIP_FIND_LINKS", None)
     cache = ROOT / ".cache"
     runner = CommandRunner(Path(sys.executable), cache / "log" / "lock.log", cache / "pip")
     installer = Installer(runner, REQUIREMENTS / "installer.txt", cache / "uv")

@@ -2,7 +2,8 @@
 
 With ROS 2 from wheels, all packages are installed in the versions of ``locked/``. With a sourced
 ROS 2, the packages of its distribution are used, and only missing ones are installed, within the
-bounds of the lists.
+bounds of the lists. The set ``optimize`` is large, so only the environments that are asked for it
+have it.
 """
 
 from __future__ import annotations
@@ -20,16 +21,23 @@ SETS = {
     "voice": ("voice", "voice_models"),
     "engines": ("engines",),
     "tests": ("test", "language", "images"),
+    "optimize": ("optimize", "optimize_data"),
 }
+# These sets are not among those of the tests, and pip installs them, bound by the locked versions:
+# uv would install the CUDA libraries that the locked list names, and that a CPU build of torch does
+# not need.
+SEPARATE_SETS = ("optimize",)
 # Only data in these packages is used, or they only read files here: their own dependencies are
 # not installed.
-WITHOUT_DEPENDENCIES = ("samples", "voice_models", "language", "images")
+WITHOUT_DEPENDENCIES = ("samples", "voice_models", "language", "images", "optimize_data")
 
 
 def resolve_sets(requested: Iterable[str]) -> list[str]:
-    """Return the sets that an environment needs: always "run"; tests need all others."""
+    """Return the sets that an environment needs: always "run"; tests need all but separate ones."""
     names = {"run", *requested}
-    return [name for name in SETS if name in names or "tests" in names]
+    if "tests" in names:
+        names |= SETS.keys() - set(SEPARATE_SETS)
+    return [name for name in SETS if name in names]
 
 
 class Packages:
@@ -64,12 +72,23 @@ class Packages:
 
     @property
     def _ros_file(self) -> Path:
-        return self._folder / "locked" / f"ros-{self._distro}.txt"
+        return self._locked_file(f"ros-{self._distro}")
 
     def _files(self) -> list[Path]:
+        """Return everything that says what is installed, besides ROS 2."""
         if self._distro:
-            return [self._folder / "locked" / f"{name}.txt" for name in self._sets]
-        return [self._folder / f"{name}.txt" for part in self._sets for name in SETS[part]]
+            return [*map(self._locked_file, self._sets), *self._lists(self._separate_sets)]
+        return self._lists(self._sets)
+
+    def _locked_file(self, name: str) -> Path:
+        return self._folder / "locked" / f"{name}.txt"
+
+    def _lists(self, sets: list[str]) -> list[Path]:
+        return [self._folder / f"{part}.txt" for name in sets for part in SETS[name]]
+
+    @property
+    def _separate_sets(self) -> list[str]:
+        return [name for name in self._sets if name in SEPARATE_SETS]
 
     def install_first(self, step: str) -> None:
         """Install what the messages are built with; with a sourced ROS 2, install everything."""
@@ -77,20 +96,29 @@ class Packages:
             arguments = ["--no-deps", *self._tools, "-r", str(self._ros_file)]
             self._installer.install(arguments, step=step)
             return
-        files = self._files()
-        shared = [file for file in files if file.stem not in WITHOUT_DEPENDENCIES]
+        files = self._lists(self._sets)
         if self._runner.query_python("import cv2; print(cv2.__version__)"):
-            shared = [self._without_opencv(file) for file in shared]
+            files = [self._without_opencv(file) for file in files]
         # With pip, because uv does not see the distribution's packages through the environment.
-        options = [*_requirement_options(shared), *self._numpy_constraint()]
-        self._runner.pip_install([*self._tools, *options], step=step)
-        alone = [file for file in files if file.stem in WITHOUT_DEPENDENCIES]
-        self._runner.pip_install(["--no-deps", *_requirement_options(alone)], step=step)
+        self._pip_install(files, [*self._tools, *self._numpy_constraint()], step)
 
     def install_rest(self, step: str) -> None:
         """Install the packages that the build of the messages does not need."""
-        if self._distro:
-            self._installer.install(["--no-deps", *_requirement_options(self._files())], step=step)
+        if not self._distro:
+            return
+        separate = self._separate_sets
+        files = [self._locked_file(name) for name in self._sets if name not in separate]
+        self._installer.install(["--no-deps", *_list_options("-r", files)], step=step)
+        if separate:
+            bounds = [self._ros_file, *map(self._locked_file, self._sets)]
+            self._pip_install(self._lists(separate), _list_options("-c", bounds), step)
+
+    def _pip_install(self, files: list[Path], options: list[str], step: str) -> None:
+        """Install lists with pip: first those with dependencies, then those without."""
+        shared = [file for file in files if file.stem not in WITHOUT_DEPENDENCIES]
+        self._runner.pip_install([*options, *_list_options("-r", shared)], step=step)
+        alone = [file for file in files if file.stem in WITHOUT_DEPENDENCIES]
+        self._runner.pip_install(["--no-deps", *_list_options("-r", alone)], step=step)
 
     def _without_opencv(self, file: Path) -> Path:
         """Copy a list without OpenCV: pip does not recognize the distribution's OpenCV package."""
@@ -109,8 +137,8 @@ class Packages:
         return ["-c", str(constraints)]
 
 
-def _requirement_options(files: list[Path]) -> list[str]:
-    return [word for file in files for word in ("-r", str(file))]
+def _list_options(option: str, files: list[Path]) -> list[str]:
+    return [word for file in files for word in (option, str(file))]
 
 
 def _digest_files(files: list[Path], text: str = "") -> str:

@@ -12,6 +12,7 @@ when they end.
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import importlib.util
 import os
 import subprocess
@@ -25,15 +26,15 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / ".cache" / "test" / Path(sys.prefix).name.lstrip(".")
 TIERS = ("check", "unit", "process", "contract", "nodes", "launch", "gpu", "repo")
-# Run only on request: it needs the whole machine for minutes.
-EXPLICIT_TIERS = ("campaign",)
+# Run only on request: one needs the whole machine for minutes, the other torch.
+EXPLICIT_TIERS = ("campaign", "optimize")
 CHECKS = {
     "ruff": ["ruff", "check", "."],
     "ruff format": ["ruff", "format", "--check", "."],
     "mypy": ["mypy"],
 }
-# Tiers that run in one process: only one at a time may use the device.
-SINGLE_PROCESS_TIERS = ("gpu", *EXPLICIT_TIERS)
+# Tiers that run in one process: only one at a time may use the device, or the whole machine.
+SINGLE_PROCESS_TIERS = ("gpu", "campaign")
 # Their tests mostly wait for other processes, and share no module fixtures.
 WAITING_TIERS = ("nodes", "launch")
 # Tiers in which a few files take most of the time; test/conftest.py sorts them to the front.
@@ -51,6 +52,7 @@ SINGLE_PROCESS_OPTIONS = (
     "--fixtures",
 )
 NO_TESTS_COLLECTED = 5
+NO_TORCH = "torch is not installed here: make test TIER=optimize installs it into .venv-optimize"
 
 
 @dataclass
@@ -119,6 +121,8 @@ def run_tests(tier: str, arguments: list[str]) -> TierResult:
     """Run one folder of tests and read pytest's report."""
     if not (ROOT / "test" / tier).is_dir():
         return TierResult(tier, reasons=["no tests yet"])
+    if tier == "optimize" and importlib.util.find_spec("torch") is None:
+        return TierResult(tier, reasons=[NO_TORCH])
     report = RESULTS / f"{tier}.xml"
     report.unlink(missing_ok=True)
     command = [sys.executable, "-m", "pytest", f"test/{tier}", f"--junitxml={report}"]
@@ -201,6 +205,8 @@ def run_tier(tier: str, arguments: list[str]) -> TierResult:
     result.seconds = time.monotonic() - start
     if tier == "launch" and result.passed:
         result.reasons.append(describe_launch_packages())
+    if tier == "optimize" and result.passed:
+        result.reasons.append(f"torch {importlib.metadata.version('torch')}")
     return result
 
 

@@ -1,6 +1,7 @@
 """The configuration of all tiers: an isolated ROS graph, folders for caches, skipped GPU tests.
 
-The tier of a test is its folder: unit, process, contract, nodes, launch, gpu, repo, campaign.
+The tier of a test is its folder: unit, process, contract, nodes, launch, gpu, repo, campaign,
+optimize.
 """
 
 from __future__ import annotations
@@ -44,9 +45,10 @@ SLOWEST_FILES = (
 STEP_TIMEOUT_S = 600.0
 _STDERR = pytest.StashKey[int]()
 
-# NumPy reads this at import. Tests run in parallel, so more threads for one matrix product would
-# only wait for a processor, and they wait at full load.
+# NumPy and torch read these at import. Tests run in parallel, so more threads for one matrix
+# product would only wait for a processor, and they wait at full load.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -171,17 +171,24 @@ def _check_model(request: QuantizeRequest) -> None:
 class CalibrationSplit:
     """Yields the images to measure on; ``held_out`` collects the images for the check."""
 
-    def __init__(self, request: QuantizeRequest, skipped: SkippedCallback | None = None) -> None:
+    def __init__(
+        self,
+        source: str,
+        topic: str = "",
+        max_images: int = DEFAULT_IMAGES,
+        skipped: SkippedCallback | None = None,
+    ) -> None:
+        """Take what ``calibration_images`` takes; at most ``max_images`` are measured."""
         self.held_out: list[Frame] = []
-        self._request = request
+        self._source = source
+        self._topic = topic
+        self._max_images = max_images
         self._skipped = skipped
 
     def __iter__(self) -> Iterator[Frame | CompressedFrame]:
-        request = self._request
-        assert request.calibration is not None
-        max_held_out = min(-(-request.max_images // (HELD_OUT_EVERY - 1)), MAX_HELD_OUT)
-        limit = request.max_images + max_held_out
-        images = calibration_images(request.calibration, request.topic, limit, self._skipped)
+        max_held_out = min(-(-self._max_images // (HELD_OUT_EVERY - 1)), MAX_HELD_OUT)
+        limit = self._max_images + max_held_out
+        images = calibration_images(self._source, self._topic, limit, self._skipped)
         for index, image in enumerate(images):
             is_held_out = index % HELD_OUT_EVERY == _FIRST_HELD_OUT
             if is_held_out and len(self.held_out) < MAX_HELD_OUT:
@@ -205,7 +212,9 @@ class _QuantizeRun:
         self._staged = staged
         self._progress = progress
         self._cancelled = cancelled
-        self._images = CalibrationSplit(request, skipped)
+        self._images = CalibrationSplit(
+            request.calibration or "", request.topic, request.max_images, skipped
+        )
         self.steps: list[str] = []
 
     def run(self) -> DerivedModelCheck:

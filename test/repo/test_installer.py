@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import itertools
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -35,6 +38,7 @@ class Recorder(command_runner.CommandRunner):
         display = progress.Progress(self.printed)
         super().__init__(Path(sys.executable), folder / "log", folder / "pip", display)
         self.programs: list[str] = []
+        self.commands: list[list[str]] = []
         self.broken: dict[str, str] = {}
 
     def run(self, command: list[str], **options: object) -> None:
@@ -45,6 +49,7 @@ class Recorder(command_runner.CommandRunner):
             uv.parent.mkdir(parents=True)
             uv.touch()
         self.programs.append(program)
+        self.commands.append(command)
         if program in self.broken:
             raise command_runner.SetUpError(self.broken[program])
 
@@ -167,10 +172,81 @@ def test_a_partly_fetched_uv_is_fetched_again(bench: tuple[Recorder, installer.I
         (["voice"], ["run", "voice"]),
         (["engines", "voice"], ["run", "voice", "engines"]),
         (["tests"], ["run", "voice", "engines", "tests"]),
+        (["optimize"], ["run", "optimize"]),
+        (["optimize", "tests"], ["run", "voice", "engines", "tests", "optimize"]),
     ],
 )
 def test_sets_that_an_environment_needs(requested: list[str], sets: list[str]) -> None:
     assert packages.resolve_sets(requested) == sets
+
+
+def lists_after(option: str, command: list[str]) -> list[str]:
+    """Return the names of the lists that a command gets with ``-r`` or ``-c``."""
+    return [Path(name).stem for word, name in itertools.pairwise(command) if word == option]
+
+
+def test_pip_installs_torch_within_the_locked_versions(
+    bench: tuple[Recorder, installer.Installer], tmp_path: Path
+) -> None:
+    recorder, install = bench
+    sets = packages.resolve_sets(["tests", "optimize"])
+    requirements = ROOT / "requirements"
+    content = packages.Packages(requirements, tmp_path, "kilted", sets, [], recorder, install)
+    content.install_rest("packages")
+    assert recorder.programs == ["fetch", "uv", "pip", "pip"]
+    _, others, shared, alone = recorder.commands
+    assert lists_after("-r", others) == ["run", "voice", "engines", "tests"]
+    assert lists_after("-r", shared) == ["optimize"]
+    assert lists_after("-c", shared) == ["ros-kilted", *sets]
+    assert lists_after("-r", alone) == ["optimize_data"]
+    assert ["--no-deps" in command for command in (shared, alone)] == [False, True]
+
+
+def test_beside_a_sourced_ros_pip_installs_all_sets(
+    bench: tuple[Recorder, installer.Installer], tmp_path: Path
+) -> None:
+    """Without the distribution's OpenCV and NumPy, which this environment has too."""
+    recorder, install = bench
+    sets = packages.resolve_sets(["optimize"])
+    content = packages.Packages(ROOT / "requirements", tmp_path, "", sets, [], recorder, install)
+    content.install_first("ROS 2")
+    content.install_rest("packages")
+    shared, alone = recorder.commands
+    assert lists_after("-r", shared) == ["run", "optimize"]
+    assert lists_after("-c", shared) == ["constraints"]
+    assert (tmp_path / "constraints.txt").read_text() == "numpy<3\n"
+    assert "opencv" not in (tmp_path / "run.txt").read_text()
+    assert lists_after("-r", alone) == ["samples", "optimize_data"]
+    assert ["--no-deps" in command for command in (shared, alone)] == [False, True]
+
+
+def test_one_version_of_torch_is_required() -> None:
+    """A range would let pip choose a newer build for CUDA over a CPU build of this version."""
+    lines = (ROOT / "requirements" / "optimize.txt").read_text().splitlines()
+    (line,) = [line for line in lines if re.match(r"torch\b(?!-)", line)]
+    assert re.fullmatch(r"torch==[0-9.]+", line)
+
+
+def test_a_changed_list_of_the_optimize_set_is_installed(
+    bench: tuple[Recorder, installer.Installer], tmp_path: Path
+) -> None:
+    recorder, install = bench
+    requirements = tmp_path / "requirements"
+    shutil.copytree(ROOT / "requirements", requirements)
+
+    def fingerprints() -> list[str]:
+        return [
+            packages.Packages(
+                requirements, tmp_path, distro, sets, [], recorder, install
+            ).fingerprint()
+            for distro in ("kilted", "")
+            for sets in (["run"], ["run", "optimize"])
+        ]
+
+    before = fingerprints()
+    (requirements / "optimize_data.txt").write_text("mlxtend==0.24.0\n")
+    changed = [old != new for old, new in zip(before, fingerprints(), strict=True)]
+    assert changed == [False, True, False, True]
 
 
 def locked_versions(name: str) -> dict[str, set[str]]:
@@ -180,6 +256,7 @@ def locked_versions(name: str) -> dict[str, set[str]]:
     for line in lines[1:]:
         package, _, version = line.partition(";")[0].strip().partition("==")
         assert version, line
+        assert "+" not in version, f"{line}: a build that no other machine may have"
         versions.setdefault(package, set()).add(version)
     return versions
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -67,6 +69,40 @@ def test_a_distribution_without_wheels_is_refused(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(workspace.platform, "machine", lambda: "aarch64")
     with pytest.raises(workspace.SetUpError, match=r"aarch64.*source your distribution"):
         workspace.choose_ros(None, sourced=False)
+
+
+@pytest.mark.parametrize(
+    ("command", "environment"),
+    [
+        ("test", ".venv"),
+        ("test TIER=unit", ".venv"),
+        ("test ROS=jazzy", ".venv-jazzy"),
+        ("check", ".venv"),
+        ("demo", ".venv"),
+        ("set-up", ".venv"),
+        ("benchmark NAME=precision", ".venv"),
+        ("benchmark NAME=optimize", ".venv-optimize"),
+        ("benchmark NAME=optimize_pruning", ".venv-optimize"),
+        ("test TIER=optimize", ".venv-optimize"),
+        ("test TIER=optimize ROS=kilted", ".venv-optimize"),
+        ("test TIER=optimize ROS=jazzy", ".venv-optimize-jazzy"),
+        ("set-up-optimize", ".venv-optimize"),
+    ],
+)
+def test_only_the_environment_for_optimizing_has_torch(command: str, environment: str) -> None:
+    done = subprocess.run(
+        ["make", "--dry-run", *command.split()],
+        cwd=ROOT,
+        # Not the variables of the make that runs these tests.
+        env={"PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    (line,) = [line for line in done.stdout.splitlines() if "set_up.py" in line]
+    words = line.partition("set_up.py")[2].split()
+    assert words[0] == environment
+    assert ("optimize" in words) == environment.startswith(".venv-optimize")
 
 
 @pytest.fixture

@@ -90,6 +90,7 @@ def test_output_of_a_command_is_its_progress_and_its_log(tmp_path: Path) -> None
     [
         ("error: Failed to fetch: `http://index/simple/a`", "PIP_INDEX_URL"),
         ("OSError: [Errno 28] No space left on device", "disk is full"),
+        ("ERROR: No matching distribution found for torch==2.13.0", "no build of this version"),
         ("SyntaxError: invalid syntax", ""),
     ],
 )

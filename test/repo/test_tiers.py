@@ -34,6 +34,8 @@ def worker_count(*command: str) -> str:
         ("nodes", ["--pdb"], 2, "0"),
         ("nodes", ["-s"], 2, "0"),
         ("gpu", [], 2, "0"),
+        ("campaign", [], 2, "0"),
+        ("optimize", [], 2, "2"),
     ],
 )
 def test_a_worker_for_each_processor(
@@ -108,6 +110,24 @@ def test_a_tier_that_did_not_run_has_a_reason() -> None:
         "1 passed, 0 failed, 2 skipped"
         in tiers.TierResult("gpu", passed=1, skipped=2).format_line()
     )
+
+
+def test_without_torch_the_tests_of_optimizing_are_skipped_with_the_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[bytes]:
+        raise AssertionError(f"expected no tests, got {command}")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(tiers.importlib.util, "find_spec", lambda name: None)
+    line = tiers.run_tests("optimize", []).format_line()
+    assert "skipped: torch is not installed" in line
+    assert "make test TIER=optimize" in line
+
+
+def test_a_run_of_all_tiers_needs_no_torch() -> None:
+    assert "optimize" in tiers.EXPLICIT_TIERS
+    assert set(tiers.TIERS) & set(tiers.EXPLICIT_TIERS) == set()
 
 
 def test_every_folder_of_tests_is_a_tier() -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_inference.core.images.frame import Frame
 from edge_inference.core.images.input_spec import InputSpec
 from edge_inference.errors import SourceError
 
@@ -29,12 +30,14 @@ class LabeledDataset(ABC):
     """Images with their classes, read on demand.
 
     ``name`` is what the user gave, ``labels`` the names of the classes by number, ``input`` the
-    format of the tensors, always in the order NCHW.
+    format of the tensors, always in the order NCHW and float32. ``skipped`` says why images were
+    left out.
     """
 
     name: str
     labels: tuple[str, ...]
     input: InputSpec
+    skipped: tuple[str, ...] = ()
 
     @property
     @abstractmethod
@@ -44,6 +47,10 @@ class LabeledDataset(ABC):
     @abstractmethod
     def load(self, indices: Sequence[int] | NDArray[np.int64]) -> Batch:
         """Return the images with these numbers. Raises SourceError for one that is unreadable."""
+
+    def frame(self, index: int) -> Frame | None:
+        """Return an image as it was before preprocessing, None where that is unknown."""
+        return None
 
     def __len__(self) -> int:
         return len(self.class_ids)
@@ -113,6 +120,7 @@ class _Subset(LabeledDataset):
         self.name = whole.name
         self.labels = whole.labels
         self.input = whole.input
+        self.skipped = whole.skipped
         self._whole = whole
         self._indices = indices
 
@@ -122,6 +130,9 @@ class _Subset(LabeledDataset):
 
     def load(self, indices: Sequence[int] | NDArray[np.int64]) -> Batch:
         return self._whole.load(self._indices[np.asarray(indices, dtype=np.int64)])
+
+    def frame(self, index: int) -> Frame | None:
+        return self._whole.frame(int(self._indices[index]))
 
 
 @dataclass(frozen=True)

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import copy
 import math
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from edge_inference.core.models.golden_check import InferFunction
 from edge_inference.engines.cache.artifacts import Cancelled, Progress
-from edge_inference.errors import CancelledError, ConfigError, ModelError, SourceError
+from edge_inference.errors import (
+    CancelledError,
+    ConfigError,
+    EdgeInferenceError,
+    ModelError,
+    SourceError,
+)
 from edge_inference.optimize.comparison import MeasuredAccuracy
 from edge_inference.optimize.training.labeled_dataset import LabeledDataset
 from edge_inference.optimize.training.torch_model import TorchModel, import_torch
@@ -27,6 +36,8 @@ Hook = Callable[["nn.Module"], object]
 
 _OPTIMIZERS = ("adamw", "sgd")
 _DEVICES = ("cpu", "cuda")
+#: The scale of float16 gradients starts at 2^16 and halves with each skipped step.
+_MAX_SKIPPED_IN_A_ROW = 20
 
 
 @dataclass(frozen=True)
@@ -70,10 +81,15 @@ class EpochReport:
 
 @dataclass(frozen=True)
 class TrainingReport:
-    """A trained model and its epochs."""
+    """A trained model, its epochs, and how it was trained.
+
+    ``skipped_steps`` counts the batches whose gradients exceeded float16; their weights stayed.
+    """
 
     model: TorchModel
     epochs: tuple[EpochReport, ...]
+    settings: TrainingSettings
+    skipped_steps: int = 0
 
 
 def train(
@@ -89,54 +105,38 @@ def train(
     """Train a copy of a model and return it in evaluation mode.
 
     ``loss`` is the cross-entropy with the true classes by default. The same seed, threads and
-    machine give the same weights. Raises ConfigError without the requested device, ModelError for
-    outputs that are no logits of the dataset's classes and for a loss that is not finite,
+    machine give the same weights. A last batch of one image joins the one before: BatchNorm
+    cannot learn from a single value. Raises ConfigError without the requested device, SourceError
+    for fewer than two images, ModelError for outputs that are no logits of the dataset's classes,
+    for a training step that fails, and at the first batch whose loss is not finite;
     CancelledError soon after ``cancelled`` returns True.
     """
     torch = import_torch()
     _check_device(torch, settings.device)
     _check_classes(model, dataset)
-    module = copy.deepcopy(model.module).to(settings.device)
-    steps = -(-len(dataset) // settings.batch) * settings.epochs
-    optimizer = _make_optimizer(torch, module, settings)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    scaler = torch.amp.GradScaler(settings.device, enabled=_scales(settings))
+    if settings.device == "cuda":  # without it, products of matrices differ from run to run
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     order = np.random.default_rng(settings.seed)
-    find_loss = loss or cross_entropy
+    epochs = [
+        _split_batches(order.permutation(len(dataset)), settings.batch)
+        for _ in range(settings.epochs)
+    ]
+    steps = sum(map(len, epochs))
     reports = []
-    with deterministic(settings.seed, settings.threads):
-        module.train()
-        step = 0
-        for epoch in range(settings.epochs):
+    with deterministic(settings.seed, settings.threads), _explained(model):
+        run = _Run(torch, model, settings, steps, loss or cross_entropy, after_step)
+        done = 0
+        for epoch, batches in enumerate(epochs, 1):
             losses = []
-            for images, class_ids in dataset.batches(
-                settings.batch, order.permutation(len(dataset))
-            ):
+            for number, chosen in enumerate(batches, 1):
                 if cancelled():
                     raise CancelledError(f"model {model.name}: the training was cancelled")
-                optimizer.zero_grad()
-                with _autocast(torch, settings):
-                    value = find_loss(
-                        module,
-                        torch.from_numpy(images).to(settings.device),
-                        torch.from_numpy(class_ids).to(settings.device),
-                    )
-                scaler.scale(value).backward()
-                scaler.step(optimizer)
-                scaler.update()
-                schedule.step()
-                after_step(module)
-                losses.append(float(value.detach()))
-                step += 1
-                progress(f"training, epoch {epoch + 1} of {settings.epochs}", step / steps)
-            mean = float(np.mean(losses))
-            if not math.isfinite(mean):
-                raise ModelError(
-                    f"model {model.name}: the loss of epoch {epoch + 1} is {mean}; use a lower "
-                    f"learning_rate than {settings.learning_rate}"
-                )
-            reports.append(EpochReport(epoch + 1, mean))
-    return TrainingReport(model.with_module(module.cpu()), tuple(reports))
+                losses.append(run.step(*dataset.load(chosen), f"batch {number} of epoch {epoch}"))
+                done += 1
+                progress(f"training, epoch {epoch} of {settings.epochs}", done / steps)
+            reports.append(EpochReport(epoch, float(np.mean(losses))))
+        trained = run.finish()
+    return TrainingReport(model.with_module(trained), tuple(reports), settings, run.skipped)
 
 
 def cross_entropy(module: nn.Module, images: Tensor, class_ids: Tensor) -> Tensor:
@@ -145,15 +145,71 @@ def cross_entropy(module: nn.Module, images: Tensor, class_ids: Tensor) -> Tenso
     return torch.nn.functional.cross_entropy(module(images), class_ids)
 
 
-def evaluate(model: TorchModel, dataset: LabeledDataset, batch: int = 256) -> MeasuredAccuracy:
-    """Return how many images a module in evaluation mode classifies correctly."""
+def evaluate(
+    model: TorchModel,
+    dataset: LabeledDataset,
+    batch: int = 64,
+    progress: Progress = lambda phase, fraction: None,
+    cancelled: Cancelled = lambda: False,
+) -> MeasuredAccuracy:
+    """Return how many images a module in evaluation mode classifies correctly.
+
+    Raises SourceError for an empty dataset, CancelledError soon after ``cancelled`` returns True.
+    """
     torch = import_torch()
-    correct = 0
-    with torch.inference_mode():
-        for images, class_ids in dataset.batches(batch):
-            logits = model.module(torch.from_numpy(images))
-            correct += int((logits.argmax(1).numpy() == class_ids).sum())
-    return MeasuredAccuracy(correct, len(dataset))
+
+    def classify(images: NDArray[np.float32]) -> NDArray[np.int64]:
+        with torch.inference_mode():
+            found = model.module(torch.from_numpy(images)).argmax(1).numpy()
+        return np.asarray(found, dtype=np.int64)
+
+    return _count_correct(classify, dataset, batch, progress, cancelled)
+
+
+def evaluate_engine(
+    infer: InferFunction,
+    input_name: str,
+    dataset: LabeledDataset,
+    progress: Progress = lambda phase, fraction: None,
+    cancelled: Cancelled = lambda: False,
+    *,
+    output_name: str | None = None,
+) -> MeasuredAccuracy:
+    """Return how many images an engine classifies correctly, one image at a time.
+
+    ``infer`` is that of an open backend. The scores are the output ``output_name``, or the only
+    one. Raises SourceError for an empty dataset, ModelError for several outputs, TensorError for
+    images that the engine does not take, CancelledError soon after ``cancelled`` returns True.
+    """
+
+    def classify(images: NDArray[np.float32]) -> NDArray[np.int64]:
+        outputs = infer({input_name: images})
+        if output_name is None and len(outputs) != 1:
+            raise ModelError(f"expected one output, the scores, got {', '.join(outputs)}; name it")
+        scores = outputs[output_name] if output_name is not None else next(iter(outputs.values()))
+        return np.asarray(scores.reshape(len(images), -1).argmax(1), dtype=np.int64)
+
+    return _count_correct(classify, dataset, 1, progress, cancelled)
+
+
+def _count_correct(
+    classify: Callable[[NDArray[np.float32]], NDArray[np.int64]],
+    dataset: LabeledDataset,
+    batch: int,
+    progress: Progress,
+    cancelled: Cancelled,
+) -> MeasuredAccuracy:
+    total = len(dataset)
+    if not total:
+        raise SourceError(f"dataset {dataset.name}: expected at least one image, got none")
+    correct = done = 0
+    for images, class_ids in dataset.batches(batch):
+        if cancelled():
+            raise CancelledError(f"dataset {dataset.name}: the evaluation was cancelled")
+        correct += int((classify(images) == class_ids).sum())
+        done += len(images)
+        progress("measuring the accuracy", done / total)
+    return MeasuredAccuracy(correct, total)
 
 
 @contextmanager
@@ -165,16 +221,113 @@ def deterministic(seed: int, threads: int = 1) -> Iterator[None]:
     """
     torch = import_torch()
     used, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    warns = torch.is_deterministic_algorithms_warn_only_enabled()
     state = torch.random.get_rng_state()
+    gpu_states = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
     try:
         torch.manual_seed(seed)
         torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(True, warn_only=True)
         yield
     finally:
-        torch.use_deterministic_algorithms(strict)
+        torch.use_deterministic_algorithms(strict, warn_only=warns)
         torch.set_num_threads(used)
         torch.random.set_rng_state(state)
+        if gpu_states:
+            torch.cuda.set_rng_state_all(gpu_states)
+
+
+class _Run:
+    """The state of one training: the module, its optimizer and the scale of its gradients."""
+
+    def __init__(
+        self,
+        torch: Any,
+        model: TorchModel,
+        settings: TrainingSettings,
+        steps: int,
+        loss: LossFunction,
+        after_step: Hook,
+    ) -> None:
+        self.skipped = 0
+        self._torch = torch
+        self._name = model.name
+        self._settings = settings
+        self._loss = loss
+        self._after_step = after_step
+        self._module = copy.deepcopy(model.module).to(settings.device).train()
+        self._optimizer = _make_optimizer(torch, self._module, settings)
+        self._schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self._optimizer, steps)
+        self._scaler = torch.amp.GradScaler(settings.device, enabled=_scales(settings))
+        self._skipped_in_a_row = 0
+
+    def step(self, images: NDArray[np.float32], class_ids: NDArray[np.int64], where: str) -> float:
+        """Learn from one batch and return its loss. Raises ModelError if that is not finite."""
+        torch, settings, scaler = self._torch, self._settings, self._scaler
+        self._optimizer.zero_grad()
+        with _autocast(torch, settings):
+            loss = self._loss(
+                self._module,
+                torch.from_numpy(images).to(settings.device),
+                torch.from_numpy(class_ids).to(settings.device),
+            )
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise self._diverged(f"the loss of {where} is {value}")
+        scaler.scale(loss).backward()
+        scale = scaler.get_scale()
+        scaler.step(self._optimizer)
+        scaler.update()
+        if scaler.get_scale() < scale:  # the gradients exceeded float16: nothing was learned
+            self._skip(where)
+        else:
+            self._skipped_in_a_row = 0
+            self._schedule.step()
+            self._after_step(self._module)
+        return value
+
+    def finish(self) -> nn.Module:
+        """Return the trained module on the CPU. Raises ModelError for weights of NaN."""
+        for name, parameter in self._module.named_parameters():
+            if not self._torch.isfinite(parameter).all():
+                raise self._diverged(f"the weights {name} are not finite after the training")
+        return self._module.cpu()
+
+    def _skip(self, where: str) -> None:
+        self.skipped += 1
+        self._skipped_in_a_row += 1
+        if self._skipped_in_a_row > _MAX_SKIPPED_IN_A_ROW:
+            raise self._diverged(
+                f"the gradients of {_MAX_SKIPPED_IN_A_ROW} batches in a row up to {where} are not "
+                "finite in mixed precision"
+            )
+
+    def _diverged(self, problem: str) -> ModelError:
+        precision = " or train without amp" if self._settings.amp else ""
+        return ModelError(
+            f"model {self._name}: {problem}; use a lower learning_rate than "
+            f"{self._settings.learning_rate:g}{precision}, and check the dataset's values"
+        )
+
+
+def _split_batches(order: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:
+    """Return batches of ``size``; one image that remains joins the last batch."""
+    batches = np.split(order, range(size, len(order), size))
+    if size > 1 and len(batches[-1]) == 1:
+        batches[-2:] = [np.concatenate(batches[-2:])]
+    return batches
+
+
+@contextmanager
+def _explained(model: TorchModel) -> Iterator[None]:
+    """Turn an error of PyTorch in a training step into a ModelError."""
+    try:
+        yield
+    except EdgeInferenceError:
+        raise
+    except (RuntimeError, ValueError, TypeError) as error:
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise ModelError(f"model {model.name}: it cannot be trained: {reason[0]:.500}") from error
 
 
 def _make_optimizer(torch: Any, module: nn.Module, settings: TrainingSettings) -> Any:
@@ -210,8 +363,11 @@ def _check_device(torch: Any, device: str) -> None:
 
 def _check_classes(model: TorchModel, dataset: LabeledDataset) -> None:
     torch = import_torch()
-    if not len(dataset):
-        raise SourceError(f"dataset {dataset.name}: expected at least one image, got none")
+    if len(dataset) < 2:
+        raise SourceError(
+            f"dataset {dataset.name}: expected at least two images to learn from, got "
+            f"{len(dataset)}"
+        )
     images, _ = dataset.load([0])
     try:
         with torch.inference_mode():
