@@ -76,10 +76,10 @@ def arguments_of(teacher: TorchModel, ratio: float, kind: str = "auto") -> dict[
 
 @pytest.mark.parametrize("make", [residual_network, transformer, perceptron])
 @pytest.mark.parametrize("kind", ["cnn", "vit"])
-@pytest.mark.parametrize("ratio", [0.5, 0.1])
 def test_a_student_keeps_its_ratio_and_can_be_exported(
-    tmp_path: Path, make: Callable[[], TorchModel], kind: str, ratio: float
+    tmp_path: Path, make: Callable[[], TorchModel], kind: str
 ) -> None:
+    ratio = 0.2
     teacher = make()
     student = make_student(teacher, ratio, kind)
     assert student.parameter_count() <= ratio * teacher.parameter_count()
@@ -159,9 +159,7 @@ def test_a_student_of_a_shipped_model(tmp_path: Path) -> None:
         assert 0.2 * count < student.parameter_count() <= 0.25 * count
         assert student.input.width == 224 and len(student.labels) == 1000
         assert student.module(student.example_input()).shape == (1, 1000)
-        with pytest.raises(
-            ConfigError, match=r"the smallest student \(cnn\) of efficientnet_lite0"
-        ):
+        with pytest.raises(ConfigError, match=r"the smallest student \(cnn\) of efficientnet_"):
             make_student(teacher, 0.001)
 
 
@@ -178,12 +176,11 @@ def test_a_student_in_onnx_and_one_in_pytorch_have_the_same_plan(tmp_path: Path)
 def test_a_student_learns(images: LabeledDataset, kind: str) -> None:
     teacher = TorchTeacher(small_model(32))
     student = make_student(teacher, 0.9, kind)
-    training = TrainingSettings(epochs=2, learning_rate=1e-2, batch=16)
-    report = distill(student, teacher, images, Distillation(alpha=0.1, training=training))
-    start = distill(
-        student, teacher, images, Distillation(alpha=0.1, training=replace(training, epochs=1))
-    )
-    assert report.stages[0].loss < 0.95 * start.stages[0].loss
+    training = TrainingSettings(epochs=6, learning_rate=1e-2, batch=16)
+    settings = Distillation(alpha=0.1, training=training)
+    report = distill(student, teacher, images, settings, measured_on=images)
+    assert report.before is not None and report.after is not None
+    assert report.after.correct > report.before.correct + 40
 
 
 @pytest.mark.parametrize(
