@@ -125,7 +125,9 @@ def kill_in(marker: Path, calls: int) -> Callable[[str, float | None], None]:
     seen: dict[str, int] = {}
 
     def progress(phase: str, fraction: float | None) -> None:
-        name = phase.partition(" of ")[0] + phase.partition(": ")[2].rstrip("0123456789% ,abouts left")
+        name = phase.partition(" of ")[0] + phase.partition(": ")[2].rstrip(
+            "0123456789% ,abouts left"
+        )
         seen[name] = seen.get(name, 0) + 1
         known = marker.read_text(encoding="utf-8").splitlines() if marker.exists() else []
         if seen[name] == calls and name not in known:

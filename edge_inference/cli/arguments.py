@@ -189,6 +189,14 @@ def non_empty_text(text: str) -> str:
     return text
 
 
+def comma_names(text: str) -> tuple[str, ...]:
+    """Return names that are separated by commas."""
+    names = tuple(name.strip() for name in text.split(","))
+    if not all(names):
+        raise argparse.ArgumentTypeError(f"expected names separated by commas, got {text!r}")
+    return names
+
+
 def topic_name(text: str) -> str:
     """Refuse a text that is not an absolute topic name."""
     from edge_inference.cli.perception.source import is_topic_name

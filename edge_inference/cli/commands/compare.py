@@ -44,14 +44,17 @@ def add(commands: Commands, arguments: Sequence[str]) -> None:
     )
     parser.add_argument("model", metavar="MODEL", help="model, by name or path")
     parser.add_argument(
-        "--backends", type=_names, metavar="NAMES", help="such as ort,trt; default: all"
+        "--backends", type=given.comma_names, metavar="NAMES", help="such as ort,trt; default: all"
     )
     parser.add_argument(
-        "--precisions", type=_names, metavar="NAMES", help="such as fp32,int8; default: all"
+        "--precisions",
+        type=given.comma_names,
+        metavar="NAMES",
+        help="such as fp32,int8; default: all",
     )
     parser.add_argument(
         "--int8-modes",
-        type=_names,
+        type=given.comma_names,
         metavar="NAMES",
         help="on an x86 CPU without VNNI: exact, fast; default: both",
     )
@@ -113,13 +116,6 @@ def add_images(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="maximum number of images; default: all with labels, 48 without",
     )
-
-
-def _names(text: str) -> tuple[str, ...]:
-    names = tuple(name.strip() for name in text.split(","))
-    if not all(names):
-        raise argparse.ArgumentTypeError(f"expected names separated by commas, got {text!r}")
-    return names
 
 
 def _start(options: argparse.Namespace, started_s: float) -> int:

@@ -6,7 +6,14 @@ from collections.abc import Callable, Sequence
 
 from edge_inference.cli import arguments as given
 from edge_inference.cli.arguments import Commands
-from edge_inference.cli.optimize import run_recipe
+from edge_inference.cli.optimize import (
+    layer_sensitivity,
+    prune_model,
+    quantize_aware,
+    quantize_post_training,
+    run_recipe,
+)
+from edge_inference.cli.optimize import recommend_model, show_tradeoff
 
 _EXAMPLES = """\
 examples:
@@ -28,4 +35,12 @@ def add(commands: Commands, arguments: Sequence[str]) -> None:
         add_action(actions)
 
 
-_ACTIONS: tuple[Callable[[Commands], None], ...] = (run_recipe.add,)
+_ACTIONS: tuple[Callable[[Commands], None], ...] = (
+    quantize_post_training.add,
+    quantize_aware.add,
+    layer_sensitivity.add,
+    prune_model.add,
+    run_recipe.add,
+    show_tradeoff.add,
+    recommend_model.add,
+)
