@@ -41,7 +41,7 @@ class BestReachable:
 
 
 @dataclass(frozen=True)
-class Recommendation:
+class TradeoffRecommendation:
     """The point that meets both bounds, or None with the best that can be reached.
 
     ``reasons`` are sentences that say why.
@@ -84,7 +84,7 @@ def recommend(
     *,
     confidence: float = DEFAULT_CONFIDENCE,
     margin: float = DEFAULT_MARGIN,
-) -> Recommendation:
+) -> TradeoffRecommendation:
     """Return the fastest point that meets both bounds, or why there is none.
 
     ``min_accuracy`` is a share, 0 to 1. A point is accurate enough if its lower limit with this
@@ -109,7 +109,7 @@ def recommend(
     if both:
         chosen = _fastest(both)
         figures = _figures(chosen, tradeoff.accuracy_kind, lower(chosen), confidence)
-        return Recommendation(
+        return TradeoffRecommendation(
             min_accuracy,
             max_latency_ms,
             chosen,
@@ -135,7 +135,7 @@ def recommend(
                 f"{text} {found.name}: at least {lower(found):.1%} with {confidence:.0%} "
                 f"confidence, {upper_ms(found):.3g} ms with the margin"
             )
-    return Recommendation(min_accuracy, max_latency_ms, None, tuple(reasons), best)
+    return TradeoffRecommendation(min_accuracy, max_latency_ms, None, tuple(reasons), best)
 
 
 def lower_accuracy(point: TradeoffPoint, kind: str, confidence: float) -> float:
