@@ -19,7 +19,7 @@ from edge_inference.optimize.images.calibration_images import pick_evenly
 from edge_inference.optimize.images.image_set import ImageSet, load_labeled_files
 from edge_inference.optimize.training.labeled_dataset import Batch, LabeledDataset
 from edge_inference.optimize.training.torch_items import open_torch_dataset
-from edge_inference.optimize.training.torch_model import import_object
+from edge_inference.optimize.training.torch_model import check_torch_input, import_object
 
 #: Preprocessed images stay in memory up to this size; of a larger dataset each is read each time.
 CACHE_BYTES = 512 << 20
@@ -106,7 +106,7 @@ def open_dataset(
     BackendError where a package is missing.
     """
     if input is not None:
-        _check_input(input)
+        check_torch_input(input)
     built_in = _BUILT_INS.get(source)
     if built_in is not None:
         images, class_ids = built_in.read()
@@ -178,16 +178,6 @@ def pick_per_class(class_ids: NDArray[np.int64], limit: int | None) -> NDArray[n
         chosen.append(members[pick_evenly(len(members), share)])
         left -= share
     return np.sort(np.concatenate(chosen))
-
-
-def _check_input(spec: InputSpec) -> None:
-    for name, expected in (("layout", "NCHW"), ("dtype", "float32"), ("batch", 1)):
-        value = getattr(spec, name)
-        if value != expected:
-            raise ConfigError(
-                f"input.{name}: expected {expected}, which PyTorch models are trained with, got "
-                f"{value}"
-            )
 
 
 def _open_folder(
