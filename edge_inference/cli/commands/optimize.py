@@ -11,9 +11,10 @@ from edge_inference.cli.optimize import (
     prune_model,
     quantize_aware,
     quantize_post_training,
+    recommend_model,
     run_recipe,
+    show_tradeoff,
 )
-from edge_inference.cli.optimize import recommend_model, show_tradeoff
 
 _EXAMPLES = """\
 examples:
