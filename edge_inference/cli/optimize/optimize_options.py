@@ -73,14 +73,20 @@ def add_dataset(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=given.whole_number(0), default=0, help="default: 0")
 
 
-def add_training(parser: argparse.ArgumentParser, epochs: int) -> None:
-    """Add ``--epochs``, ``--learning-rate``, ``--batch``, ``--amp`` and ``--device``."""
+def add_training(
+    parser: argparse.ArgumentParser, epochs: int, option: str = "--epochs", minimum: int = 1
+) -> None:
+    """Add ``--epochs``, ``--learning-rate``, ``--batch``, ``--amp`` and ``--device``.
+
+    ``option`` is another name for ``--epochs``, ``minimum`` 0 allows not to train.
+    """
     parser.add_argument(
-        "--epochs",
-        type=given.whole_number(1),
+        option,
+        dest="epochs",
+        type=given.whole_number(minimum),
         default=epochs,
         metavar="N",
-        help=f"epochs of training; default: {epochs}",
+        help=f"epochs of training{', or 0' if not minimum else ''}; default: {epochs}",
     )
     parser.add_argument(
         "--learning-rate",

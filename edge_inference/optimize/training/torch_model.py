@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import io
 import os
+import pickle
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -135,9 +136,26 @@ def load_weights(module: nn.Module, file: Path) -> None:
         ) from error
 
 
+def save_module(module: nn.Module, file: Path) -> None:
+    """Write a whole module, with its layers as they are, as ``torch.save`` does.
+
+    It loads only where the code of its classes can be imported. The file appears complete or not
+    at all. Raises ModelError for a module that cannot be pickled or a file that cannot be written.
+    """
+    content = io.BytesIO()  # torch.save hides why a file cannot be written
+    try:
+        import_torch().save(module, content)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise ModelError(
+            f"{file}: the module cannot be saved ({error}); its classes must be at the top level "
+            "of a module that can be imported"
+        ) from error
+    write_atomically(file, content.getvalue())
+
+
 def save_weights(module: nn.Module, file: Path) -> None:
     """Write a state dict that :func:`load_weights` reads. Raises ModelError."""
-    buffer = io.BytesIO()  # torch.save hides why a file cannot be written
+    buffer = io.BytesIO()
     import_torch().save(module.state_dict(), buffer)
     write_atomically(file, buffer.getvalue())
 

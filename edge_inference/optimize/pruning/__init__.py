@@ -1,0 +1,1 @@
+"""Pruning: channels removed, weights set to zero, and what the machine gains from it."""
