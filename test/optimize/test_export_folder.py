@@ -5,6 +5,9 @@ from __future__ import annotations
 import dataclasses
 import errno
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -187,6 +190,25 @@ def test_nothing_is_left_after_a_failure(
     target.mkdir()
     with pytest.raises(ConfigError, match="it exists already; name a new folder"):
         export_folder(model, target)
+
+
+def test_what_a_killed_export_left_is_removed(tmp_path: Path, model: TorchModel) -> None:
+    program = """
+import os, signal, sys
+from pathlib import Path
+from edge_inference.optimize.export.model_folder import export_folder
+from optimize_kit import small_model
+export_folder(
+    small_model(), Path(sys.argv[1]), progress=lambda phase, fraction: fraction == 0.2
+    and os.kill(os.getpid(), signal.SIGKILL)
+)
+"""
+    target = tmp_path / "made"
+    killed = subprocess.run([sys.executable, "-c", program, str(target)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert [each.name[:6] for each in tmp_path.iterdir()] == [".made."]
+    export_folder(model, target)
+    assert [*tmp_path.iterdir()] == [target]
 
 
 def test_train_and_export_from_the_command_line(

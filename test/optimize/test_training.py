@@ -186,6 +186,9 @@ def test_models_and_settings_that_do_not_fit(images: LabeledDataset) -> None:
         train(model.with_module(small_cnn(8, classes=4)), images, SETTINGS)
     with pytest.raises(ModelError, match=r"does not take images of the shape \[1, 1, 28, 28\]"):
         train(model.with_module(small_cnn(8, channels=3)), images, SETTINGS)
+    unlike = model.with_module(nn.Sequential(small_cnn(), nn.Unflatten(1, (2, 5))))
+    with pytest.raises(ModelError, match=r"expected logits .* got \[1, 2, 5\]"):
+        evaluate(unlike, images)
     if not torch.cuda.is_available():
         with pytest.raises(ConfigError, match="cuda is not available"):
             train(model, images, replace(SETTINGS, device="cuda"))
