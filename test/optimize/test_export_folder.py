@@ -193,6 +193,13 @@ def test_nothing_is_left_after_a_failure(
         patch.setattr(Path, "write_bytes", fill_disk)
         with pytest.raises(ModelError, match=r"made: cannot be written \(No space left"):
             export_folder(model, target, golden=split.test)
+
+        def run_out(path: Path, data: bytes) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        patch.setattr(Path, "write_bytes", run_out)
+        with pytest.raises(ModelError, match=rf"^{target}/made\.onnx: cannot be written"):
+            export_folder(model, target)
     assert not [*tmp_path.iterdir()]
     target.mkdir()
     with pytest.raises(ConfigError, match="it exists already; name a new folder"):
