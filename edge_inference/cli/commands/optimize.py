@@ -8,12 +8,14 @@ from edge_inference.cli import arguments as given
 from edge_inference.cli.arguments import Commands
 from edge_inference.cli.optimize import (
     layer_sensitivity,
+    place_precisions,
     prune_model,
     quantize_aware,
     quantize_post_training,
+    recommend_model,
     run_recipe,
+    show_tradeoff,
 )
-from edge_inference.cli.optimize import recommend_model, show_tradeoff
 
 _EXAMPLES = """\
 examples:
@@ -39,6 +41,7 @@ _ACTIONS: tuple[Callable[[Commands], None], ...] = (
     quantize_post_training.add,
     quantize_aware.add,
     layer_sensitivity.add,
+    place_precisions.add,
     prune_model.add,
     run_recipe.add,
     show_tradeoff.add,
