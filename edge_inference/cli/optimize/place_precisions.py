@@ -6,7 +6,6 @@ import argparse
 
 from edge_inference.cli import arguments as given
 from edge_inference.cli.arguments import Commands
-from edge_inference.cli.commands.compare import add_images
 
 _EXAMPLES = """\
 examples:
@@ -44,7 +43,7 @@ def add(actions: Commands) -> None:
         help="images as the model will see them, to measure the ranges for int8 on; default: the "
         "model's own ranges",
     )
-    add_images(parser)
+    given.add_images(parser)
     parser.add_argument(
         "--output",
         required=True,
