@@ -9,6 +9,7 @@ from edge_inference.cli.arguments import Commands
 from edge_inference.cli.optimize import (
     export_model,
     layer_sensitivity,
+    place_precisions,
     prune_model,
     quantize_aware,
     quantize_post_training,
@@ -44,6 +45,7 @@ _ACTIONS: tuple[Callable[[Commands], None], ...] = (
     quantize_post_training.add,
     quantize_aware.add,
     layer_sensitivity.add,
+    place_precisions.add,
     prune_model.add,
     run_recipe.add,
     show_tradeoff.add,
