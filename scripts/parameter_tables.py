@@ -13,6 +13,7 @@ from typing import Any
 from edge_inference import nodes
 from edge_inference.core.decoders import DECODERS
 from edge_inference.core.images.input_spec import InputSpec
+from edge_inference.core.models.declared_points import DeclaredPoint
 from edge_inference.core.models.golden import SelfCheckThresholds
 from edge_inference.core.models.variants import Derivation
 from edge_inference.core.settings import Rule, rules
@@ -27,6 +28,7 @@ _MODEL_SECTIONS: dict[str, type[Any]] = {
     "derive": Derivation,
     "self_check": SelfCheckThresholds,
     "engine": BuildOptions,
+    "operating_points": DeclaredPoint,
 }
 
 _INTRODUCTION = """# Parameters

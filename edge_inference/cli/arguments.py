@@ -97,6 +97,26 @@ def add_recording(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_images(parser: argparse.ArgumentParser) -> None:
+    """Add ``--images``, ``--topic`` and ``--limit``."""
+    parser.add_argument(
+        "--images",
+        type=non_empty_text,
+        metavar="SOURCE",
+        help="an image, a folder, a video, a recorded bag or sample; default: the model's golden "
+        "images and crops of them",
+    )
+    parser.add_argument(
+        "--topic", default="", help="topic of the bag; needed if several topics have images"
+    )
+    parser.add_argument(
+        "--limit",
+        type=whole_number(1),
+        metavar="N",
+        help="maximum number of images; default: all with labels, 48 without",
+    )
+
+
 def add_threads(parser: argparse.ArgumentParser) -> None:
     """Add ``--threads``."""
     parser.add_argument(
@@ -187,6 +207,14 @@ def non_empty_text(text: str) -> str:
             f"{text!a} is not UTF-8; rename the file, or give the folder that it is in"
         ) from None
     return text
+
+
+def comma_names(text: str) -> tuple[str, ...]:
+    """Return names that are separated by commas."""
+    names = tuple(name.strip() for name in text.split(","))
+    if not all(names):
+        raise argparse.ArgumentTypeError(f"expected names separated by commas, got {text!r}")
+    return names
 
 
 def topic_name(text: str) -> str:

@@ -64,7 +64,7 @@ class BisectRequest:
     """What to search.
 
     ``thresholds`` replace those of the model. ``max_tries`` limits how many derived models are
-    made.
+    made. ``calibration`` replaces that of the model.
     """
 
     model: ModelDescription
@@ -73,11 +73,18 @@ class BisectRequest:
     target: str = "onnxruntime"
     thresholds: SelfCheckThresholds | None = None
     max_tries: int = DEFAULT_TRIES
+    calibration: Calibration | None = None
 
     @property
     def effective_thresholds(self) -> SelfCheckThresholds:
         """Return the thresholds that the derived model must reach."""
         return self.thresholds or self.model.self_check
+
+    def find_calibration(self) -> Calibration | None:
+        """Return the given calibration, or that of the model. Raises ModelError."""
+        if self.calibration is not None or self.model.calibration is None:
+            return self.calibration
+        return Calibration.load(self.model.calibration)
 
 
 @dataclass(frozen=True)
@@ -128,6 +135,21 @@ def bisect(
     it raises CancelledError. Raises ModelError for a model without an fp32 variant and
     for int8 without calibration, and what ``derive`` raises.
     """
+    return _run(request, progress, cancelled, searches=True)
+
+
+def measure_layers(
+    request: BisectRequest,
+    progress: Progress = lambda phase, fraction: None,
+    cancelled: Cancelled = lambda: False,
+) -> BisectReport:
+    """Measure the sensitivity of every layer, without a search; raises what ``bisect`` raises."""
+    return _run(request, progress, cancelled, searches=False)
+
+
+def _run(
+    request: BisectRequest, progress: Progress, cancelled: Cancelled, *, searches: bool
+) -> BisectReport:
     model = request.model
     if "fp32" not in model.variants:
         raise ModelError(
@@ -135,7 +157,7 @@ def bisect(
             "add one to its model.yaml"
         )
     model.variants["fp32"].verify()
-    if request.precision == "int8" and model.calibration is None:
+    if request.precision == "int8" and request.find_calibration() is None:
         raise ModelError(
             f"model {model.name} has no calibration, which int8 needs; make a model folder that "
             f"has one with: edge-inference quantize {command_argument(model)} "
@@ -146,11 +168,15 @@ def bisect(
         OrtBackend(model.variants["fp32"].file, precision="fp32").fit_to(model) as reference,
     ):
         trials = _Trials(request, Path(folder), MemoizedEngine(reference.infer))
-        return _search(trials, request, progress, cancelled)
+        return _search(trials, request, progress, cancelled, searches)
 
 
 def _search(
-    trials: _Trials, request: BisectRequest, progress: Progress, cancelled: Cancelled
+    trials: _Trials,
+    request: BisectRequest,
+    progress: Progress,
+    cancelled: Cancelled,
+    searches: bool,
 ) -> BisectReport:
     already_fp32 = request.model.derive.keep_fp32(request.precision)
 
@@ -185,7 +211,7 @@ def _search(
         0,
         sensitivity,
     )
-    if before.passed:
+    if before.passed or not searches:
         return report
     ranking = _rank(trials, sensitivity, request, progress, cancelled)
     checks: dict[Members, SelfCheckReport] = {}
@@ -267,9 +293,7 @@ class _Trials:
     def __init__(self, request: BisectRequest, folder: Path, reference: MemoizedEngine) -> None:
         self._request = request
         self._reference = reference
-        self._calibration = None
-        if request.precision == "int8" and request.model.calibration is not None:
-            self._calibration = Calibration.load(request.model.calibration)
+        self._calibration = request.find_calibration() if request.precision == "int8" else None
         self.source = request.model.variants["fp32"].file
         self.file = folder / "derived.onnx"
         self._emulated_file = folder / "emulated.onnx"
@@ -285,6 +309,7 @@ class _Trials:
             self.file,
             keep_fp32=keep_fp32,
             calibration=self._calibration,
+            reduce_range=self._request.model.derive.int8_reduce_range,
         )
 
     def derive_keeping(self, nodes: Sequence[str]) -> None:

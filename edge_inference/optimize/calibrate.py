@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +61,36 @@ def calibrate(
     for a batch that does not fit or leads to values that are NaN, SourceError without a batch,
     CancelledError soon after ``cancelled`` returns True.
     """
-    if method not in METHODS:
-        raise ConfigError(f"method: expected one of {', '.join(METHODS)}, got {method!r}")
+    by_method = calibrate_with_methods(
+        onnx_file,
+        input_name,
+        batches,
+        (method,),
+        progress,
+        cancelled=cancelled,
+        images=images,
+        input_settings=input_settings,
+        model=model,
+    )
+    return by_method[method]
+
+
+def calibrate_with_methods(
+    onnx_file: Path,
+    input_name: str,
+    batches: Iterable[NDArray[Any]],
+    methods: Sequence[str] = METHODS,
+    progress: ImageCountCallback | None = None,
+    *,
+    cancelled: Cancelled = lambda: False,
+    images: str = "",
+    input_settings: dict[str, Any] | None = None,
+    model: ModelDescription | None = None,
+) -> dict[str, Calibration]:
+    """Return the calibration by each method, from one pass over the images; as ``calibrate``."""
+    for method in methods:
+        if method not in METHODS:
+            raise ConfigError(f"method: expected one of {', '.join(METHODS)}, got {method!r}")
     network = fold(onnx_file)
     activations = IntermediateTensors(network, input_name, model)
     histograms: dict[str, Histogram] = {}
@@ -84,20 +112,20 @@ def calibrate(
         for name, histogram in histograms.items()
         if histogram.is_masked(_SOFTMAX_MASK_RATIO if name in before_softmax else _MASK_RATIO)
     )
-    return Calibration(
-        ranges={
-            name: estimate(histogram, method)
-            for name, histogram in histograms.items()
-            if name not in masked
-        },
-        masked=masked,
-        method=method,
-        images=images,
-        image_count=count,
-        images_sha256=digest.hexdigest(),
-        onnx_sha256=onnx_digest(onnx_file),
-        input=input_settings or {},
-    )
+    known = {name: each for name, each in histograms.items() if name not in masked}
+    return {
+        method: Calibration(
+            ranges={name: estimate(histogram, method) for name, histogram in known.items()},
+            masked=masked,
+            method=method,
+            images=images,
+            image_count=count,
+            images_sha256=digest.hexdigest(),
+            onnx_sha256=onnx_digest(onnx_file),
+            input=input_settings or {},
+        )
+        for method in methods
+    }
 
 
 def calibrate_model(

@@ -1,4 +1,4 @@
-"""Compares engines for a model: each backend in each precision, against ONNX Runtime in fp32.
+"""Compares engines for models: each backend in each precision, against ONNX Runtime in fp32.
 
 All engines are open at once and their inferences are interleaved, so that a busy machine slows
 all of them alike. An engine that cannot run here is a row with the reason.
@@ -16,14 +16,14 @@ from typing import Any
 from numpy.typing import NDArray
 
 from edge_inference.backends.base import Backend
+from edge_inference.core.engine_configuration import EngineConfiguration
 from edge_inference.core.images.preprocess import Preprocessor
-from edge_inference.core.measured_costs import MeasuredCosts
+from edge_inference.core.measured_costs import MeasuredCosts, Samples
 from edge_inference.core.models.model import ModelDescription
 from edge_inference.core.models.self_check import run_self_check
 from edge_inference.core.models.variants import PRECISIONS
 from edge_inference.core.onnx_format.onnx_files import model_size
 from edge_inference.core.results import Classification
-from edge_inference.core.runtime.latency import Percentiles
 from edge_inference.core.settings import suggestion
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.cache.artifacts import Cancelled, Progress, default_cache
@@ -37,8 +37,8 @@ from edge_inference.engines.precision.int8_mode import (
 )
 from edge_inference.engines.precision.used_precision import onnxruntime_precisions
 from edge_inference.engines.serving.backend_table import BACKENDS, EngineRequest
-from edge_inference.engines.serving.cost_recording import TimedRuns, configuration_of, record_costs
-from edge_inference.engines.serving.selection import Selection, prepare
+from edge_inference.engines.serving.cost_recording import configuration_of, record_costs
+from edge_inference.engines.serving.selection import prepare
 from edge_inference.errors import (
     BackendError,
     CancelledError,
@@ -53,14 +53,15 @@ from edge_inference.optimize.comparison import (
     Comparison,
     MeasuredAccuracy,
 )
+from edge_inference.optimize.engine_timing import EnergyMeter, EngineTiming
 from edge_inference.optimize.images.image_set import ImageSet
 from edge_inference.optimize.memoized_engine import MemoizedEngine
 
 _INT8_ON_CPU = ("ort", "int8")
 DEFAULT_RUNS = 50
 
-#: Timed inferences cycle through this many inputs.
-_TIMED_INPUTS = 8
+#: Most images of one inference.
+MAX_BATCH = 256
 
 
 def comparable_backends() -> tuple[str, ...]:
@@ -73,7 +74,10 @@ class CompareRequest:
     """What to compare.
 
     ``runs`` is the number of timed inferences of each engine. ``threads`` and ``int8_modes``
-    apply to engines on the CPU. Raises ConfigError for an unknown name.
+    apply to engines on the CPU. ``batches`` are numbers of images of one inference, timed besides
+    1. Without ``records_costs`` the cache does not get the costs, since nodes could not use them:
+    those of another input size than the one in model.yaml. Raises ConfigError for an unknown name
+    or an impossible batch.
     """
 
     model: ModelDescription
@@ -84,6 +88,8 @@ class CompareRequest:
     threads: int = 1
     gpu: int = 0
     int8_modes: Sequence[str] = (EXACT,)
+    batches: Sequence[int] = (1,)
+    records_costs: bool = True
 
     def __post_init__(self) -> None:
         for field_name, names, known in (
@@ -94,6 +100,9 @@ class CompareRequest:
             for name in names:
                 if name not in known:
                     raise ConfigError(f"{field_name}: {name!r} is unknown{suggestion(name, known)}")
+        for batch in self.batches:
+            if not 1 <= batch <= MAX_BATCH:
+                raise ConfigError(f"batches: expected 1 to {MAX_BATCH} images, got {batch}")
 
     def candidates(self) -> list[tuple[str, str, str | None]]:
         """Return each backend, precision and int8 mode once, the reference first.
@@ -122,28 +131,85 @@ def compare(
     BackendError or ModelError if the reference cannot run, and CancelledError soon
     after ``cancelled`` returns True.
     """
-    if "fp32" not in request.model.variants:
-        raise ModelError(
-            f"model {request.model.name} has no fp32 variant, which is the reference; "
-            "add one to its model.yaml"
-        )
+    (comparison,) = compare_models((request,), cache, progress, cancelled)
+    return comparison
+
+
+def compare_models(
+    requests: Sequence[CompareRequest],
+    cache: ArtifactCache | None = None,
+    progress: Progress = lambda phase, fraction: None,
+    cancelled: Cancelled = lambda: False,
+    energy_meter: EnergyMeter | None = None,
+) -> tuple[Comparison, ...]:
+    """Compare as :func:`compare` does, with the engines of all requests timed in the same rounds.
+
+    Times of different models can be compared then, too. The number of rounds is the largest
+    ``runs``. With ``energy_meter`` each engine runs alone afterwards for more than a second.
+    """
+    for request in requests:
+        if "fp32" not in request.model.variants:
+            raise ModelError(
+                f"model {request.model.name} has no fp32 variant, which is the reference; "
+                "add one to its model.yaml"
+            )
     with ExitStack() as stack:
-        run = _CompareRun(request, cache or default_cache(), stack, progress, cancelled)
-        rows = [run.check(*candidate) for candidate in request.candidates()]
-        timings = run.time()
-    rows = [dataclasses.replace(row, **timings.get(row.name, {})) for row in rows]
-    return Comparison(
-        request.model,
-        request.images,
-        request.runs,
-        request.threads,
-        tuple(rows),
-        tuple(run.problems),
+        runs = [
+            _CompareRun(request, cache or default_cache(), stack, progress, cancelled)
+            for request in requests
+        ]
+        rows = [
+            [row for candidate in run.request.candidates() for row in run.check(*candidate)]
+            for run in runs
+        ]
+        timings = _time(runs, energy_meter, progress)
+    return tuple(
+        Comparison(
+            run.request.model,
+            run.request.images,
+            run.request.runs,
+            run.request.threads,
+            tuple(dataclasses.replace(row, **figures.get(row.name, {})) for row in checked),
+            tuple(run.problems),
+        )
+        for run, checked, figures in zip(runs, rows, timings, strict=True)
     )
 
 
+def _time(
+    runs: Sequence[_CompareRun], energy_meter: EnergyMeter | None, progress: Progress
+) -> list[dict[str, dict[str, Any]]]:
+    """Time all engines; return for each run and row its latency and cost, or its failure."""
+
+    def after_round(fraction: float) -> None:
+        runs[0].stop_if_cancelled()
+        progress("timing", fraction)
+
+    sides = {
+        f"{number} {name}": side
+        for number, run in enumerate(runs)
+        for name, side in run.timing.sides().items()
+    }
+    count = max((run.request.runs for run in runs), default=0)
+    durations = time_interleaved(sides, count, after_round=after_round)
+    samples: dict[EngineConfiguration | None, Samples] = {}
+    for run in runs:
+        samples.update(run.timing.samples())
+    recorded = record_costs(runs[0].cache, "compare", samples, runs[0].problems.append)
+    costs = MeasuredCosts(() if recorded is None else (recorded,))
+    if energy_meter is not None:
+        for run in runs:
+            run.timing.measure_energy(energy_meter, run.stop_if_cancelled, progress)
+    return [
+        run.timing.figures(
+            {name: durations[f"{number} {name}"] for name in run.timing.names()}, costs
+        )
+        for number, run in enumerate(runs)
+    ]
+
+
 class _CompareRun:
-    """One comparison in progress, with its open engines."""
+    """The comparison of one model in progress, with its open engines."""
 
     def __init__(
         self,
@@ -153,80 +219,44 @@ class _CompareRun:
         progress: Progress,
         cancelled: Cancelled,
     ) -> None:
-        self._request = request
-        self._cache = cache
+        self.request = request
+        self.cache = cache
         self._stack = stack
         self._progress = progress
         self._cancelled = cancelled
-        self._engines: dict[str, tuple[Selection, Backend]] = {}
+        self.timing = EngineTiming(request.model, request.images, cache, request.records_costs)
         self._reference: MemoizedEngine | None = None
         self.problems: list[str] = []
         self._previous_costs = CostCache(cache.folder).read(self.problems.append)
 
-    def check(self, backend: str, precision: str, int8_mode: str | None) -> CompareRow:
-        """Prepare, open and check one candidate. Raises only for the reference or if cancelled."""
+    def check(self, backend: str, precision: str, int8_mode: str | None) -> list[CompareRow]:
+        """Prepare, open and check one candidate; return a row for each batch.
+
+        Raises only for the reference or if cancelled.
+        """
         row = CompareRow(backend, precision, int8_mode=int8_mode)
+        batches = sorted({1, *self.request.batches})
+        rows = [dataclasses.replace(row, batch=batch) for batch in batches]
         try:
-            return self._check(row)
+            checked = self._check(row)
         except EdgeInferenceError as error:
-            self._stop_if_cancelled()
+            self.stop_if_cancelled()
             if row.is_reference:
                 raise
-            self._engines.pop(row.name, None)
-            return dataclasses.replace(row, failure=str(error))
+            self.timing.discard(row.name)
+            return [dataclasses.replace(each, failure=str(error)) for each in rows]
+        return [checked, *(self._add_batch(checked, batch) for batch in batches[1:])]
 
-    def time(self) -> dict[str, dict[str, Any]]:
-        """Time all engines; return for each row its latency and cost, or its failure."""
-        preprocess = Preprocessor(self._request.model.input)
-        inputs = [
-            {self._request.model.input.name: preprocess(image)[0].copy()}
-            for image in self._request.images[:_TIMED_INPUTS]
-        ]
-        failures: dict[str, str] = {}
-        timed = {
-            name: TimedRuns.of(selection, engine.infer)
-            for name, (selection, engine) in self._engines.items()
-        }
-
-        def make_side(name: str) -> Callable[[int], None]:
-            def infer(round_index: int) -> None:
-                if name in failures:
-                    return
-                try:
-                    timed[name](inputs[round_index % len(inputs)])
-                except EdgeInferenceError as error:
-                    failures[name] = str(error)
-
-            return infer
-
-        def after_round(fraction: float) -> None:
-            self._stop_if_cancelled()
-            self._progress("timing", fraction)
-
-        sides = {name: make_side(name) for name in timed}
-        durations = time_interleaved(sides, self._request.runs, after_round=after_round)
-        configurations = {
-            name: configuration_of(self._engines[name][0], self._cache) for name in timed
-        }
-        samples = {
-            configurations[name]: runs.samples()
-            for name, runs in timed.items()
-            if name not in failures
-        }
-        recorded = record_costs(self._cache, "compare", samples, self.problems.append)
-        costs = MeasuredCosts(() if recorded is None else (recorded,))
-        return {
-            name: {"failure": failures[name]}
-            if name in failures
-            else {
-                "latency": Percentiles.of(milliseconds),
-                "measured_cost": costs.newest(configurations[name]),
-            }
-            for name, milliseconds in durations.items()
-        }
+    def _add_batch(self, single: CompareRow, batch: int) -> CompareRow:
+        """Return the row of a batch; each of its images has the results of the single one."""
+        row = dataclasses.replace(single, batch=batch, previous_cost=None)
+        failure = self.timing.add_batch(single.name, row.name, batch)
+        return (
+            dataclasses.replace(row, failure=f"a batch of {batch}: {failure}") if failure else row
+        )
 
     def _check(self, row: CompareRow) -> CompareRow:
-        request = self._request
+        request = self.request
         engine_request = EngineRequest(
             request.model,
             row.backend,
@@ -240,12 +270,12 @@ class _CompareRun:
             self._progress(f"{row.name}: {phase}", fraction)
 
         progress("preparing", None)
-        selection = prepare(engine_request, self._cache, progress, self._cancelled)
-        self._stop_if_cancelled()
-        file = selection.artifact.find(self._cache)
+        selection = prepare(engine_request, self.cache, progress, self._cancelled)
+        self.stop_if_cancelled()
+        file = selection.artifact.find(self.cache)
         assert selection.backend is not None and file is not None
         engine = self._stack.enter_context(selection.backend)
-        self._engines[row.name] = selection, engine
+        self.timing.add(row.name, selection, engine)
         memoized = MemoizedEngine(self._count_inferences(engine, progress))
         if row.is_reference:
             self._reference = memoized
@@ -262,7 +292,7 @@ class _CompareRun:
             file_bytes=_size_of(file),
             check=check,
             accuracy=_measure_accuracy(request, memoized),
-            previous_cost=self._previous_costs.newest(configuration_of(selection, self._cache)),
+            previous_cost=self._previous_costs.newest(configuration_of(selection, self.cache)),
         )
 
     def _count_inferences(
@@ -273,17 +303,18 @@ class _CompareRun:
 
         def infer(inputs: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
             nonlocal count
-            self._stop_if_cancelled()
+            self.stop_if_cancelled()
             outputs = engine.infer(inputs)
             count += 1
-            progress("checking", min(count / len(self._request.images), 1.0))
+            progress("checking", min(count / len(self.request.images), 1.0))
             return outputs
 
         return infer
 
-    def _stop_if_cancelled(self) -> None:
+    def stop_if_cancelled(self) -> None:
+        """Raise CancelledError if the user has cancelled."""
         if self._cancelled():
-            raise CancelledError(f"{self._request.model.name}: the comparison was cancelled")
+            raise CancelledError(f"{self.request.model.name}: the comparison was cancelled")
 
 
 def _measure_accuracy(request: CompareRequest, infer: MemoizedEngine) -> MeasuredAccuracy | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from edge_inference.core.measured_costs import Cost, Measurement
+from edge_inference.core.measured_costs import Cost, Measurement, Spread
 from edge_inference.core.models.model import ModelDescription
 from edge_inference.core.models.self_check import SelfCheckReport
 from edge_inference.core.runtime.latency import Percentiles
@@ -41,7 +41,9 @@ class CompareRow:
     ``precision_in_use`` is the precision of most layers. ``file_bytes`` is the size of the file
     that the engine opens, with the files of weights that it references. ``measured_cost`` is the
     cost that was stored in the cache, with its measurement, ``previous_cost`` the cost that the
-    cache had before.
+    cache had before. ``duration`` is the time of one inference of ``batch`` images in seconds,
+    ``is_cpu_time`` tells whether it is the CPU time of the thread, ``energy_j`` the energy of the
+    whole machine during one inference in joules.
     """
 
     backend: str
@@ -57,11 +59,17 @@ class CompareRow:
     measured_cost: tuple[Cost, Measurement] | None = None
     previous_cost: tuple[Cost, Measurement] | None = None
     int8_mode: str | None = None
+    batch: int = 1
+    duration: Spread | None = None
+    is_cpu_time: bool = False
+    energy_j: float | None = None
 
     @property
     def name(self) -> str:
-        """Return backend and precision; exact int8 is just int8."""
-        return f"{self.backend} {self.precision}{' fast' if self.int8_mode == FAST else ''}"
+        """Return backend and precision, and a batch above 1; exact int8 is just int8."""
+        fast = " fast" if self.int8_mode == FAST else ""
+        batch = f", batch {self.batch}" if self.batch > 1 else ""
+        return f"{self.backend} {self.precision}{fast}{batch}"
 
     @property
     def is_reference(self) -> bool:
@@ -132,7 +140,7 @@ def _ratio(base: CompareRow | None, row: CompareRow) -> float | None:
         return None
     if base.latency.p50 is None or not row.latency.p50:
         return None
-    return base.latency.p50 / row.latency.p50
+    return base.latency.p50 / base.batch / (row.latency.p50 / row.batch)
 
 
 def _has_changed(row: CompareRow) -> bool:

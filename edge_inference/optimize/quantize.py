@@ -25,8 +25,7 @@ from edge_inference.core.images.frame import CompressedFrame, Frame
 from edge_inference.core.models.model import ModelDescription
 from edge_inference.core.models.self_check import self_check_images
 from edge_inference.engines.cache.artifacts import Cancelled, Progress
-from edge_inference.engines.precision.calibration import Calibration
-from edge_inference.engines.precision.derive import DERIVED, DeriveReport, derive
+from edge_inference.engines.precision.derive import DERIVED, DeriveReport, derive_model
 from edge_inference.engines.precision.exclude import named_nodes
 from edge_inference.engines.precision.folding import fold
 from edge_inference.engines.precision.int8 import TARGETS
@@ -172,17 +171,24 @@ def _check_model(request: QuantizeRequest) -> None:
 class CalibrationSplit:
     """Yields the images to measure on; ``held_out`` collects the images for the check."""
 
-    def __init__(self, request: QuantizeRequest, skipped: SkippedCallback | None = None) -> None:
+    def __init__(
+        self,
+        source: str,
+        topic: str = "",
+        max_images: int = DEFAULT_IMAGES,
+        skipped: SkippedCallback | None = None,
+    ) -> None:
+        """Take what ``calibration_images`` takes; at most ``max_images`` are measured."""
         self.held_out: list[Frame] = []
-        self._request = request
+        self._source = source
+        self._topic = topic
+        self._max_images = max_images
         self._skipped = skipped
 
     def __iter__(self) -> Iterator[Frame | CompressedFrame]:
-        request = self._request
-        assert request.calibration is not None
-        max_held_out = min(-(-request.max_images // (HELD_OUT_EVERY - 1)), MAX_HELD_OUT)
-        limit = request.max_images + max_held_out
-        images = calibration_images(request.calibration, request.topic, limit, self._skipped)
+        max_held_out = min(-(-self._max_images // (HELD_OUT_EVERY - 1)), MAX_HELD_OUT)
+        limit = self._max_images + max_held_out
+        images = calibration_images(self._source, self._topic, limit, self._skipped)
         for index, image in enumerate(images):
             is_held_out = index % HELD_OUT_EVERY == _FIRST_HELD_OUT
             if is_held_out and len(self.held_out) < MAX_HELD_OUT:
@@ -206,7 +212,9 @@ class _QuantizeRun:
         self._staged = staged
         self._progress = progress
         self._cancelled = cancelled
-        self._images = CalibrationSplit(request, skipped)
+        self._images = CalibrationSplit(
+            request.calibration or "", request.topic, request.max_images, skipped
+        )
         self.steps: list[str] = []
 
     def run(self) -> DerivedModelCheck:
@@ -278,17 +286,7 @@ class _QuantizeRun:
         return self._staged.write_derivation({"fp16_keep_fp32": list(dict.fromkeys(keep))})
 
     def _derive(self, model: ModelDescription, target: str, destination: Path) -> DeriveReport:
-        precision, calibration = self._request.precision, None
-        if precision == "int8" and model.calibration is not None:
-            calibration = Calibration.load(model.calibration)
-        return derive(
-            model.variants["fp32"].file,
-            precision,
-            target,
-            destination,
-            keep_fp32=model.derive.keep_fp32(precision),
-            calibration=calibration,
-        )
+        return derive_model(model, self._request.precision, target, destination)
 
     def _report_measured(self, count: int) -> None:
         fraction = min(count / self._request.max_images, 1.0)

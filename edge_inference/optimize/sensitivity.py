@@ -52,6 +52,19 @@ class LayerNoise:
         """Return the name of the first node."""
         return self.nodes[0]
 
+    @property
+    def added_noise(self) -> float | None:
+        """Return the noise over signal that the layer's own arithmetic adds.
+
+        Infinite for NaN and overflow, None where an SQNR is unknown.
+        """
+        if not self.is_finite:
+            return math.inf
+        if self.output_sqnr_db is None:
+            return None
+        before = 0.0 if self.input_sqnr_db is None else 10 ** (-self.input_sqnr_db / 10)
+        return _added_noise(10 ** (-self.output_sqnr_db / 10), before)
+
 
 @dataclass(frozen=True)
 class NoiseSource:

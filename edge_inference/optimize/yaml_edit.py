@@ -46,6 +46,27 @@ def set_values(text: str, section: str, values: Mapping[str, Value]) -> str:
     return text
 
 
+def set_list(text: str, key: str, entries: Sequence[Mapping[str, str]]) -> str:
+    """Set a top-level list of mappings, each in a line of its own; return the text.
+
+    The list is added if it is missing; comments inside an old one go with it. Raises ConfigError
+    as :func:`set_values` does; the caller must check the result, too.
+    """
+    newline = "\r\n" if "\r\n" in text else "\n"
+    top = _compose(text)
+    lines = "".join(f"\n{_INDENT}- {_format_mapping(entry)}" for entry in entries) or " []"
+    old = _value_node(top, key)
+    if old is None:
+        added = f"{newline}{key}:{_use_newline(lines, newline)}{newline}"
+        return _end_with_newline(text, newline) + added
+    start = _key_end(text, top, key)
+    return text[:start] + _use_newline(lines, newline) + text[_node_end(old) :]
+
+
+def _format_mapping(entry: Mapping[str, str]) -> str:
+    return f"{{{', '.join(f'{key}: {_format_scalar(value)}' for key, value in entry.items())}}}"
+
+
 def _set_value(text: str, section: str, key: str, value: Value, newline: str) -> str:
     block = _value_node(_compose(text), section)
     assert isinstance(block, yaml.MappingNode)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -25,6 +26,7 @@ from edge_inference.engines.build.build_options import BuildOptions
 from edge_inference.engines.build.build_progress import BuildProgress
 from edge_inference.engines.build.builder import BuiltEngine, build_engine, write_engine
 from edge_inference.engines.build.model_options import build_options
+from edge_inference.engines.precision.derive import derive_model
 from edge_inference.errors import BackendError, CancelledError
 from input_kinds import HEIGHT, WIDTH, write_classifier
 from shared import derived_model_of
@@ -172,6 +174,17 @@ def test_shipped_models_in_other_precisions(
     derived = derived_model_of(model, precision, "tensorrt")
     built = _make(vendor, derived, precision=precision, batch=_batch(model))
     assert main_precision(built.layers) == precision
+
+
+def test_shipped_models_in_int8_with_the_rest_in_fp16(
+    vendor: Vendor, model: ModelDescription, tmp_path: Path
+) -> None:
+    mixed = dataclasses.replace(model, derive=dataclasses.replace(model.derive, int8_rest="fp16"))
+    derived = tmp_path / "mixed.onnx"
+    derive_model(mixed, "int8", "tensorrt", derived)
+    built = _make(vendor, derived, precision="int8", batch=_batch(model))
+    assert {layer.precision for layer in built.layers if layer.computes} == {"int8", "fp16"}
+    assert main_precision(built.layers) == "int8"
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])

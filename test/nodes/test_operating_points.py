@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import shutil
 from pathlib import Path
 
 import pytest
@@ -165,3 +167,28 @@ def test_a_variant_that_is_listed_already_is_left_out() -> None:
         ("nanodet", "fp16"),
         ("efficientnet_lite0", "int8"),
     ]
+
+
+def test_the_points_of_the_model_are_offered_where_the_user_names_none(tmp_path: Path) -> None:
+    folder = tmp_path / "lite"
+    shutil.copytree(find_model("efficientnet_lite0").folder, folder)
+    declared = ["fp32", "int8, int8_mode: fast", "fp16, model: nanodet", "int8, model: unknown"]
+    entries = "".join(f"  - {{precision: {each}}}\n" for each in declared)
+    with (folder / "model.yaml").open("a") as file:
+        file.write(f"operating_points:\n{entries}")
+    settings = InferenceSettings(model=str(folder), backend="ort", precision="fp32")
+    reports: list[str] = []
+    points = OperatingPoints(settings, reports.append)
+    listed = [(each.model.name, each.precision, each.int8_mode) for each in points.requests]
+    assert listed == [
+        ("lite", "fp32", "exact"),
+        ("lite", "int8", "fast"),
+        ("nanodet", "fp16", "exact"),
+    ]
+    assert len(reports) == 1
+    assert reports[0].startswith("lite, operating_points: unknown int8: unknown model 'unknown'")
+    assert reports[0].endswith("; it is not offered")
+    named = OperatingPoints(dataclasses.replace(settings, variants=("fp16",)))
+    assert [*named.precisions] == ["fp32", "fp16"]
+    cheapest = OperatingPoints(dataclasses.replace(settings, precision="int8"))
+    assert [each.model.name for each in cheapest.requests] == ["lite", "nanodet"]

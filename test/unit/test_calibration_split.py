@@ -37,7 +37,6 @@ def test_every_fifth_image_is_held_out(
     limit: int,
     calibrated: int,
     held_out: int,
-    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     frame = Frame.from_array(make_image(0))
@@ -46,7 +45,7 @@ def test_every_fifth_image_is_held_out(
         return [frame] * min(available, limit)
 
     monkeypatch.setattr(quantize_module, "calibration_images", source)
-    split = CalibrationSplit(make_request(tmp_path, max_images=limit))
+    split = CalibrationSplit("images", max_images=limit)
     assert len(list(split)) == calibrated
     assert len(split.held_out) == held_out
     assert held_out <= min(MAX_HELD_OUT, available // HELD_OUT_EVERY + 1)
@@ -54,14 +53,14 @@ def test_every_fifth_image_is_held_out(
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_compressed_images_are_held_out_decoded(
-    channels: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    channels: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     image = np.full((6, 9, channels), 77, np.uint8)
     done, data = cv2.imencode(".png", image)
     assert done
     compressed = CompressedFrame(data.ravel(), "png", 5, "camera")
     monkeypatch.setattr(quantize_module, "calibration_images", lambda *_: [compressed] * 3)
-    split = CalibrationSplit(make_request(tmp_path))
+    split = CalibrationSplit("images")
     assert len(list(split)) == 2
     (frame,) = split.held_out
     assert (frame.width, frame.height, frame.stamp_ns) == (9, 6, 5)

@@ -1,8 +1,8 @@
-"""The report as one HTML file that needs nothing else: no script, no font, no network."""
+"""The report as one HTML page."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from html import escape
 
 from edge_inference.cli.benchmark.benchmark_format import (
@@ -14,17 +14,10 @@ from edge_inference.cli.benchmark.benchmark_format import (
     judge,
 )
 from edge_inference.cli.benchmark.svg_plot import Line, draw_lines
+from edge_inference.cli.html_page import format_facts, format_list, format_page, format_table
 from edge_inference.observe.benchmark.benchmark_report import BenchmarkReport, BenchmarkResult
 from edge_inference.observe.benchmark.report_comparison import ReportComparison
 
-_STYLE = """
-body { font: 15px/1.45 sans-serif; color: #1b1f24; margin: 2rem auto; max-width: 64rem; }
-table { border-collapse: collapse; margin: .6rem 0 1.2rem; }
-th, td { padding: .2rem .7rem; border-bottom: 1px solid #d5d9de; text-align: right; }
-th:first-child, td:first-child { text-align: left; }
-h2 { margin-top: 2rem; } .warning { color: #9a5b00; } .problem { color: #b3261e; }
-.facts td { text-align: left; } svg { max-width: 100%; height: auto; }
-"""
 _PERCENTILES = ("p50", "p90", "p95", "p99", "p99.9")
 #: A curve of more points looks the same.
 _MAX_POINTS = 400
@@ -34,15 +27,12 @@ def format_html(report: BenchmarkReport, comparisons: Sequence[ReportComparison]
     """Return the whole page."""
     title = f"Benchmark of {report.model}, {report.level}"
     parts = [
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
-        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>",
-        f"<h1>{escape(title)}</h1>",
         f"<p>{escape(report.started)}, {report.seconds:g} s for each candidate and load</p>",
     ]
     if report.interrupted:
         parts.append('<p class="problem">The run was interrupted: this is a partial report.</p>')
     parts += [*_results(report), *_plots(report), *_comparisons(comparisons), *_facts(report)]
-    return "\n".join([*parts, "</body>\n</html>\n"])
+    return format_page(title, parts)
 
 
 def _results(report: BenchmarkReport) -> Iterator[str]:
@@ -65,14 +55,14 @@ def _results(report: BenchmarkReport) -> Iterator[str]:
         )
         for result in report.results
     ]
-    yield _table(head, rows)
+    yield format_table(head, rows)
     notes = [describe_saturation(name, each) for name, each in report.saturations.items()]
     notes += [f"{name}: {describe_agreement(each)}" for name, each in report.agreements.items()]
     missing: dict[str, None] = {}
     for result in report.results:
         for figure, reason in {**result.latency.missing(), **result.not_measured}.items():
             missing[f"{result.candidate}, {result.load}: {figure}: {reason}"] = None
-    yield _list([*notes, *report.problems, *missing])
+    yield format_list([*notes, *report.problems, *missing])
 
 
 def _plots(report: BenchmarkReport) -> Iterator[str]:
@@ -123,16 +113,16 @@ def _comparisons(comparisons: Sequence[ReportComparison]) -> Iterator[str]:
             for change in comparison.changes
         ]
         head = ("load", "figure", "base", "other", "change", "95 % interval", "shown")
-        yield _table(head, rows)
+        yield format_table(head, rows)
         yield f"<p>{escape(comparison.method)}</p>"
 
 
 def _facts(report: BenchmarkReport) -> Iterator[str]:
     yield "<h2>Environment</h2>"
-    yield _fact_table(report.environment)
+    yield format_facts(report.environment)
     for name, description in report.candidates.items():
         yield f"<h3>{escape(name)}</h3>"
-        yield _fact_table(description)
+        yield format_facts(description)
     yield "<h2>Preflight</h2><table class='facts'>"
     for finding in report.findings:
         level = escape(str(finding["level"]))
@@ -140,25 +130,6 @@ def _facts(report: BenchmarkReport) -> Iterator[str]:
         texts = "".join(f"<td>{escape(str(cell))}</td>" for cell in cells)
         yield f"<tr class='{level}'><td>{level}</td>{texts}</tr>"
     yield "</table>"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = ["<table>", "<tr>" + "".join(f"<th>{escape(each)}</th>" for each in head) + "</tr>"]
-    lines += [
-        "<tr>" + "".join(f"<td>{escape(each)}</td>" for each in row) + "</tr>" for row in rows
-    ]
-    return "\n".join([*lines, "</table>"])
-
-
-def _fact_table(facts: Mapping[str, str]) -> str:
-    rows = "".join(
-        f"<tr><td>{escape(name)}</td><td>{escape(value)}</td></tr>" for name, value in facts.items()
-    )
-    return f"<table class='facts'>{rows}</table>"
-
-
-def _list(lines: Sequence[str]) -> str:
-    return "<ul>" + "".join(f"<li>{escape(line)}</li>" for line in lines) + "</ul>" if lines else ""
 
 
 def _name(result: BenchmarkResult) -> str:

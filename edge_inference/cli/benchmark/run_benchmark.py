@@ -51,7 +51,7 @@ def run_benchmark(options: BenchmarkOptions) -> int:
         show_progress(f"benchmark of {model.name}", sys.stderr) as progress,
         ExitStack() as stack,
     ):
-        meter = ResourceMeter(_make_sense(stack))
+        meter = ResourceMeter(make_sense(stack))
         measured = _measure(options, model, meter, cancelled, progress)
         if is_video(options) and not cancelled():
             score_candidates(options, model, measured, cancelled, progress)
@@ -93,7 +93,7 @@ def _measure(
     return measure_pipeline(options, model, meter, cancelled, progress)
 
 
-def _make_sense(stack: ExitStack) -> Sense | None:
+def make_sense(stack: ExitStack) -> Sense | None:
     """Return what the sensors show, for the meter; None where they cannot be opened."""
     try:
         platform = stack.enter_context(open_sensors())

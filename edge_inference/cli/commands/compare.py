@@ -44,18 +44,21 @@ def add(commands: Commands, arguments: Sequence[str]) -> None:
     )
     parser.add_argument("model", metavar="MODEL", help="model, by name or path")
     parser.add_argument(
-        "--backends", type=_names, metavar="NAMES", help="such as ort,trt; default: all"
+        "--backends", type=given.comma_names, metavar="NAMES", help="such as ort,trt; default: all"
     )
     parser.add_argument(
-        "--precisions", type=_names, metavar="NAMES", help="such as fp32,int8; default: all"
+        "--precisions",
+        type=given.comma_names,
+        metavar="NAMES",
+        help="such as fp32,int8; default: all",
     )
     parser.add_argument(
         "--int8-modes",
-        type=_names,
+        type=given.comma_names,
         metavar="NAMES",
         help="on an x86 CPU without VNNI: exact, fast; default: both",
     )
-    add_images(parser)
+    given.add_images(parser)
     parser.add_argument(
         "--labels",
         type=given.non_empty_text,
@@ -93,33 +96,6 @@ def add(commands: Commands, arguments: Sequence[str]) -> None:
         metavar="FILE",
         help="plot latency against closeness to fp32 into a .png or .svg file; needs matplotlib",
     )
-
-
-def add_images(parser: argparse.ArgumentParser) -> None:
-    """Add ``--images``, ``--topic`` and ``--limit``."""
-    parser.add_argument(
-        "--images",
-        type=given.non_empty_text,
-        metavar="SOURCE",
-        help="an image, a folder, a video, a recorded bag or sample; default: the model's golden "
-        "images and crops of them",
-    )
-    parser.add_argument(
-        "--topic", default="", help="topic of the bag; needed if several topics have images"
-    )
-    parser.add_argument(
-        "--limit",
-        type=given.whole_number(1),
-        metavar="N",
-        help="maximum number of images; default: all with labels, 48 without",
-    )
-
-
-def _names(text: str) -> tuple[str, ...]:
-    names = tuple(name.strip() for name in text.split(","))
-    if not all(names):
-        raise argparse.ArgumentTypeError(f"expected names separated by commas, got {text!r}")
-    return names
 
 
 def _start(options: argparse.Namespace, started_s: float) -> int:

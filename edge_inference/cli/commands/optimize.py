@@ -6,7 +6,17 @@ from collections.abc import Callable, Sequence
 
 from edge_inference.cli import arguments as given
 from edge_inference.cli.arguments import Commands
-from edge_inference.cli.optimize import prune_model
+from edge_inference.cli.optimize import (
+    layer_sensitivity,
+    prune_model,
+    quantize_aware,
+    quantize_post_training,
+    recommend_model,
+    run_recipe,
+    show_tradeoff,
+)
+from edge_inference.cli.optimize import recommend_model, show_tradeoff
+from edge_inference.cli.optimize import export_model, train_model
 
 _EXAMPLES = """\
 examples:
@@ -28,4 +38,14 @@ def add(commands: Commands, arguments: Sequence[str]) -> None:
         add_action(actions)
 
 
-_ACTIONS: tuple[Callable[[Commands], None], ...] = (prune_model.add,)
+_ACTIONS: tuple[Callable[[Commands], None], ...] = (
+    quantize_post_training.add,
+    quantize_aware.add,
+    layer_sensitivity.add,
+    prune_model.add,
+    run_recipe.add,
+    show_tradeoff.add,
+    recommend_model.add,
+    train_model.add,
+    export_model.add,
+)

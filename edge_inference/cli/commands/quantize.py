@@ -1,120 +1,13 @@
-"""``edge-inference quantize``."""
+"""``edge-inference quantize``: the short form of ``edge-inference optimize quantize``."""
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 
-from edge_inference.cli import arguments as given
 from edge_inference.cli.arguments import Commands
-
-_EXAMPLES = """\
-examples:
-  edge-inference quantize nanodet --calibration images/ --output ~/models/nanodet_int8
-  edge-inference quantize nanodet --calibration drive.mp4 --images 200 --output ./mine
-  edge-inference quantize nanodet --calibration my_bag --topic /camera/image_raw --output ./mine
-  edge-inference quantize nanodet --precision fp16 --output ./mine
-
-The output is a complete model folder: a copy of the model with the measured ranges and
-the layers that stay in fp32. Each engine derives its int8 or fp16 file from it when
-needed. Every fifth image is held out of the calibration; the result is checked on the
-held-out images and on the model's golden images.
-
-exit codes: 0 quantized and close enough to fp32; 1 failed, or not close enough: the
-folder is kept only with --force; 2 wrong usage; 130 interrupted."""
-
-DEFAULT_IMAGES = 128
+from edge_inference.cli.optimize.quantize_post_training import add_quantize
 
 
 def add(commands: Commands, arguments: Sequence[str]) -> None:
     """Add the command."""
-    parser = given.add_command(
-        commands,
-        "quantize",
-        _start,
-        help="make a model folder for int8 or fp16",
-        description="Measure a model on your images, and make a model folder for int8 or fp16.",
-        epilog=_EXAMPLES,
-    )
-    parser.add_argument("model", metavar="MODEL", help="model, by name or path")
-    _add_calibration(parser)
-    parser.add_argument(
-        "--precision", choices=("int8", "fp16"), default="int8", help="default: int8"
-    )
-    parser.add_argument(
-        "--keep-fp32",
-        action="append",
-        default=[],
-        type=given.non_empty_text,
-        metavar="NODE",
-        help="an ONNX node that stays in fp32, in addition to those of the model: a name, an "
-        "operator such as Softmax, or a pattern such as '/model.22/*'; may be repeated",
-    )
-    parser.add_argument(
-        "--output",
-        required=True,
-        type=given.non_empty_text,
-        metavar="FOLDER",
-        help="the new model folder",
-    )
-    parser.add_argument(
-        "--export-onnx",
-        type=given.non_empty_text,
-        metavar="FILE",
-        help="also write the derived ONNX file",
-    )
-    parser.add_argument(
-        "--for",
-        dest="target",
-        choices=("onnxruntime", "tensorrt"),
-        help="engine that the exported file is for; default: onnxruntime",
-    )
-    parser.add_argument("--force", action="store_true", help="keep a folder that fails its check")
-    given.add_model_path(parser)
-    given.add_bounds(parser, "model", timeout_s=4 * 3600)
-    parser.add_argument("--json", action="store_true", help="one JSON object a line")
-
-
-def _add_calibration(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--calibration",
-        type=given.non_empty_text,
-        metavar="SOURCE",
-        help="images as the model will see them: an image, a folder, a video or a recorded bag; "
-        "default for fp16: the golden images",
-    )
-    parser.add_argument(
-        "--topic", default="", help="topic of the bag; needed if several topics have images"
-    )
-    parser.add_argument(
-        "--images",
-        type=given.whole_number(1),
-        default=DEFAULT_IMAGES,
-        metavar="N",
-        help=f"maximum number of calibration images; default: {DEFAULT_IMAGES}",
-    )
-    parser.add_argument(
-        "--method",
-        metavar="NAME",
-        help="calibration method: minmax, percentile, mse (default) or entropy",
-    )
-
-
-def _start(options: argparse.Namespace, started_s: float) -> int:
-    from edge_inference.cli.models.quantize_model import QuantizeOptions, quantize_model
-
-    quantize_options = QuantizeOptions(
-        model=options.model,
-        model_path=options.model_path,
-        precision=options.precision,
-        calibration=options.calibration,
-        topic=options.topic,
-        images=options.images,
-        method=options.method,
-        keep_fp32=tuple(options.keep_fp32),
-        output=options.output,
-        export=options.export_onnx,
-        target=options.target,
-        force=options.force,
-    )
-    return quantize_model(quantize_options, as_json=options.json)
+    add_quantize(commands, "edge-inference quantize")

@@ -26,9 +26,14 @@ def check_plot_file(file: Path) -> None:
         raise UsageError(f"--plot {file}: expected a name that ends in {' or '.join(SUFFIXES)}")
     if not file.absolute().parent.is_dir():
         raise UsageError(f"--plot {file}: its folder does not exist")
+    check_matplotlib("--plot")
+
+
+def check_matplotlib(option: str) -> None:
+    """Raise UsageError where the package that draws plots is missing."""
     if importlib.util.find_spec("matplotlib") is None:
         raise UsageError(
-            "--plot needs the package matplotlib; install it with: pip install matplotlib"
+            f"{option} needs the package matplotlib; install it with: pip install matplotlib"
         )
 
 

@@ -67,7 +67,7 @@ def bisect_model(options: BisectOptions, as_json: bool) -> int:
         report = bisect(request, progress, cancelled)
     if as_json:
         for layer in report.sensitivity.layers:
-            sys.stdout.write(json.dumps(_layer_as_json(layer)) + "\n")
+            sys.stdout.write(json.dumps(layer_as_json(layer)) + "\n")
         sys.stdout.write(json.dumps({"summary": _summary_as_json(report)}) + "\n")
     else:
         _print_report(report, sys.stdout)
@@ -100,9 +100,9 @@ def _layer_table(report: BisectReport) -> Table:
     layers = {layer.name: layer for layer in report.sensitivity.layers}
     for name in [*noisiest, *(name for name in in_fp32 if name not in noisiest)]:
         layer = layers[name]
-        output = _format_db(layer.output_sqnr_db) if layer.is_finite else "NaN or overflow"
+        output = format_db(layer.output_sqnr_db) if layer.is_finite else "NaN or overflow"
         mark = "yes" if name in in_fp32 else ""
-        table.add_row(name, layer.operator, _format_db(layer.input_sqnr_db), output, mark)
+        table.add_row(name, layer.operator, format_db(layer.input_sqnr_db), output, mark)
     return table
 
 
@@ -153,19 +153,21 @@ def _format_figures(check: SelfCheckReport) -> str:
     return ", ".join(parts)
 
 
-def _format_db(value: float | None) -> str:
+def format_db(value: float | None) -> str:
+    """Return decibels as text, with no digits for None."""
     if value is None:
         return ""
     return f"{value:.1f}" if math.isfinite(value) else "exact" if value > 0 else "-inf"
 
 
-def _layer_as_json(layer: LayerNoise) -> dict[str, Any]:
+def layer_as_json(layer: LayerNoise) -> dict[str, Any]:
+    """Return the object of a layer for ``--json``."""
     return {
         "layer": layer.name,
         "nodes": list(layer.nodes),
         "operator": layer.operator,
-        "input_sqnr_db": _finite_or_none(layer.input_sqnr_db),
-        "output_sqnr_db": _finite_or_none(layer.output_sqnr_db),
+        "input_sqnr_db": finite_or_none(layer.input_sqnr_db),
+        "output_sqnr_db": finite_or_none(layer.output_sqnr_db),
         "is_finite": layer.is_finite,
     }
 
@@ -192,13 +194,13 @@ def _summary_as_json(report: BisectReport) -> dict[str, Any]:
             {
                 "layers": list(source.layers),
                 "tensor": source.tensor or None,
-                "noise": _finite_or_none(source.noise),
+                "noise": finite_or_none(source.noise),
             }
             for source in report.sensitivity.noise_sources[:_LAYERS_SHOWN]
         ],
     }
 
 
-def _finite_or_none(value: float | None) -> float | None:
-    """JSON has no infinity."""
+def finite_or_none(value: float | None) -> float | None:
+    """Return the value, None where it is infinite: JSON has no infinity."""
     return value if value is not None and math.isfinite(value) else None

@@ -7,7 +7,9 @@ import sys
 from typing import Any
 
 from edge_inference.core.models.self_check import SelfCheckReport
+from edge_inference.engines.precision.int8_mode import describe_int8_mode
 from edge_inference.optimize.derived_model_check import DerivedModelCheck
+from edge_inference.optimize.quantization.ptq_report import PtqReport
 from edge_inference.optimize.quantize import QuantizeReport
 
 _PIPE_WIDTH = 120
@@ -56,6 +58,37 @@ def _print_table(check: DerivedModelCheck) -> None:
         f"{thresholds.sqnr_db:.1f}",
     )
     console.print(table)
+
+
+def print_ptq_report(report: PtqReport, as_json: bool) -> None:
+    """Print fp32 and each form of int8, or one JSON object."""
+    if as_json:
+        sys.stdout.write(json.dumps({"summary": report.to_json()}) + "\n")
+        return
+    from edge_inference.cli.console_table import new_console, new_table, print_table
+
+    sys.stdout.write(
+        f"{report.model.name}: ranges from {report.calibration_images} images, compared on "
+        f"{report.compared_images} others; ONNX Runtime, one thread, {report.instruction_set}\n"
+    )
+    console = new_console(sys.stdout, _PIPE_WIDTH)
+    table = new_table("form", "agreement", "SQNR dB", "top-1", "file", "CPU ms", "speed")
+    for row in report.rows:
+        sqnr = "" if row.sqnr_db is None else f"{row.sqnr_db:.1f}"
+        table.add_row(
+            row.name,
+            "" if row.agreement is None else f"{row.agreement:.1%}",
+            "equal" if sqnr == "inf" else sqnr,
+            "" if row.accuracy is None else f"{row.accuracy.share:.1%} ({row.accuracy.correct})",
+            f"{row.bytes / 1e6:.1f} MB",
+            f"{row.time.median_s * 1e3:.2f}",
+            f"x{report.speedup(row):.2f}",
+        )
+    print_table(console, table)
+    modes = {row.form: row.mode for row in report.rows if row.mode is not None}
+    for form, mode in modes.items():
+        sys.stdout.write(f"{form}: {describe_int8_mode(mode)}\n")
+    sys.stdout.write(f"{report.summary()}\n")
 
 
 def _closeness(report: SelfCheckReport) -> tuple[str, str, str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edge_inference.cli.bounded_run import remove_with_child
 from edge_inference.cli.exit_status import UsageError, print_error
-from edge_inference.cli.models.quantize_format import print_report
+from edge_inference.cli.models.quantize_format import print_ptq_report, print_report
 from edge_inference.cli.perception.run_options import search_path
 from edge_inference.cli.progress import show_progress
 from edge_inference.cli.signals import cancel_on_signal
@@ -17,6 +17,7 @@ from edge_inference.core.models.model_search import find_model
 from edge_inference.engines.precision.ranges import METHODS
 from edge_inference.errors import ModelError
 from edge_inference.optimize.calibrate import DEFAULT_METHOD
+from edge_inference.optimize.quantization.ptq_report import PtqRequest, compare_ptq
 from edge_inference.optimize.quantize import QuantizeReport, QuantizeRequest, quantize
 from edge_inference.optimize.quantized_folder import find_output_problem
 
@@ -37,6 +38,7 @@ class QuantizeOptions:
     export: str | None
     target: str | None
     force: bool
+    data: str | None = None
 
     def check(self) -> None:
         """Raise UsageError for options that exclude each other or would have no effect."""
@@ -46,6 +48,8 @@ class QuantizeOptions:
             raise UsageError(f"--method is for int8; {self.precision} has no ranges")
         if self.method is not None and self.method not in METHODS:
             raise UsageError(f"--method: expected one of {', '.join(METHODS)}, got {self.method!r}")
+        if self.data is not None and self.output:
+            raise UsageError("--data needs --report: --output measures no accuracy")
         if self.topic and self.calibration is None:
             raise UsageError("--topic needs --calibration: the bag that has the topic")
         if self.target is not None and self.export is None:
@@ -71,6 +75,30 @@ class QuantizeOptions:
             None if self.export is None else Path(self.export),
             self.target or "onnxruntime",
             self.force,
+        )
+
+    def report_request(self) -> PtqRequest:
+        """Return the request of ``--report``. Raises UsageError, and what opening the data does."""
+        if self.precision != "int8":
+            raise UsageError(f"--report compares int8; remove --precision {self.precision}")
+        for option, value in (("--export-onnx", self.export), ("--force", self.force or None)):
+            if value is not None:
+                raise UsageError(f"{option} needs --output: --report writes nothing")
+        self.check()
+        model = find_model(self.model, search_path(self.model_path))
+        labeled = None
+        if self.data is not None:
+            from edge_inference.optimize.training.dataset_sources import open_dataset
+
+            labeled = open_dataset(self.data, model.input)
+        return PtqRequest(
+            model,
+            self.calibration or "",
+            self.topic,
+            self.images,
+            METHODS if self.method is None else (self.method,),
+            labeled,
+            keep_fp32=self.keep_fp32,
         )
 
     def _output_folder(self, model: ModelDescription) -> Path:
@@ -104,6 +132,17 @@ def quantize_model(options: QuantizeOptions, as_json: bool) -> int:
         print_report(report, as_json)
     if not report.passed:
         raise ModelError(_failure(report))
+    return 0
+
+
+def report_quantization(options: QuantizeOptions, as_json: bool) -> int:
+    """Compare fp32 and int8, print the report, and return the exit code."""
+    request = options.report_request()
+    title = f"comparing {request.model.name}"
+    with cancel_on_signal() as cancelled:
+        with show_progress(title, sys.stdout, as_json) as progress:
+            report = compare_ptq(request, progress, cancelled, skipped=print_error)
+        print_ptq_report(report, as_json)
     return 0
 
 

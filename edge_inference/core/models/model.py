@@ -18,6 +18,8 @@ from edge_inference.core import decoders
 from edge_inference.core.bounded_file import is_regular_file
 from edge_inference.core.images.geometry import Geometry
 from edge_inference.core.images.input_spec import InputSpec
+from edge_inference.core.models.declared_points import KEY as POINTS_KEY
+from edge_inference.core.models.declared_points import DeclaredPoint, read_declared_points
 from edge_inference.core.models.golden import Golden, SelfCheckThresholds, read_golden
 from edge_inference.core.models.graph.extra_inputs import KEY, read_extra_inputs
 from edge_inference.core.models.labels import read_labels
@@ -43,6 +45,7 @@ class ModelDescription:
     ``derive`` says how other precisions are derived. ``decoder_settings`` are the decoder's
     defaults with the values of ``model.yaml``. ``engine`` has the unchecked build options; the
     engine builder checks them. ``extra_inputs`` has the values of the graph's further inputs.
+    ``operating_points`` are those that the model was found to have, most accurate first.
     """
 
     name: str
@@ -61,6 +64,7 @@ class ModelDescription:
     self_check: SelfCheckThresholds = field(default_factory=SelfCheckThresholds)
     engine: Section | None = None
     extra_inputs: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    operating_points: tuple[DeclaredPoint, ...] = ()
 
     @cached_property
     def kind(self) -> ResultKind[Any]:
@@ -148,6 +152,7 @@ def load_model(folder: Path) -> ModelDescription:
         "engine",
         "self_check",
         KEY,
+        POINTS_KEY,
     )
     model_input = top.section("input").read(InputSpec)
     kind = _result_kind(top, settings.task)
@@ -177,6 +182,7 @@ def load_model(folder: Path) -> ModelDescription:
         ),
         engine=top.section("engine") if "engine" in top else None,
         extra_inputs=read_extra_inputs(top, model_input.name),
+        operating_points=read_declared_points(top),
     )
 
 

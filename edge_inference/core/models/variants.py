@@ -23,6 +23,8 @@ from edge_inference.errors import ModelError
 PRECISIONS = ("fp32", "fp16", "int8")
 #: The key of a second int8 file, see :attr:`Variant.tensorrt`.
 TENSORRT = "tensorrt"
+#: What the nodes of an int8 model that do not compute in int8 may compute in.
+REST_PRECISIONS = ("fp32", "fp16")
 #: Maximum length of a list of a model's layers.
 MAX_LAYERS = 100_000
 
@@ -94,6 +96,16 @@ class Derivation:
         (),
         "ONNX nodes that stay in fp32 in an int8 model: names, operators or patterns",
         max_length=MAX_LAYERS,
+    )
+    int8_reduce_range: tuple[str, ...] = setting(
+        (),
+        "ONNX nodes whose int8 weights have 7 bits: names, operators or patterns",
+        max_length=MAX_LAYERS,
+    )
+    int8_rest: str = setting(
+        "fp32",
+        "precision of what does not compute in int8, in TensorRT; fp16 but for fp16_keep_fp32",
+        choices=REST_PRECISIONS,
     )
 
     def keep_fp32(self, precision: str) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ from edge_inference.engines.cache.artifact_cache import ArtifactCache, default_c
 from edge_inference.engines.precision.derivation import (
     calibration_digest,
     derivation_rules,
+    int8_parts,
     version_of,
 )
 from edge_inference.engines.precision.int8_mode import FULL_BITS
@@ -184,6 +185,7 @@ class DerivedModel(CachedFile):
             "weight_bits": self.weight_bits if self.precision == "int8" else None,
             "instructions": find_cpu_instructions().instruction_set if by_cpu else None,
             "keep_fp32": list(self.model.derive.keep_fp32(self.precision)),
+            **int8_parts(self.model, self.precision, self.target),
             "calibration": calibration_digest(self.model, self.precision),
             "made with": {name: version_of(name) for name in ("onnx", "onnxruntime")},
         }
@@ -204,8 +206,7 @@ class DerivedModel(CachedFile):
         parts = self.parts()
 
         def derive_into(folder: Path) -> Mapping[str, Any]:
-            from edge_inference.engines.precision.calibration import Calibration
-            from edge_inference.engines.precision.derive import derive
+            from edge_inference.engines.precision.derive import derive_model
             from edge_inference.engines.precision.tensorrt_form import write_for_tensorrt
 
             progress(f"deriving {kind}", None)
@@ -213,18 +214,7 @@ class DerivedModel(CachedFile):
             if self.quantized is not None:
                 write_for_tensorrt(self.quantized.file, folder / _ONNX)
                 return {"model": self.model.name, **parts}
-            calibration = None
-            if self.precision == "int8" and self.model.calibration is not None:
-                calibration = Calibration.load(self.model.calibration)
-            derive(
-                self.source.file,
-                self.precision,
-                self.target,
-                folder / _ONNX,
-                keep_fp32=self.model.derive.keep_fp32(self.precision),
-                calibration=calibration,
-                weight_bits=self.weight_bits,
-            )
+            derive_model(self.model, self.precision, self.target, folder / _ONNX, self.weight_bits)
             return {"model": self.model.name, **parts}
 
         entry = cache.get_or_make(

@@ -6,10 +6,12 @@ import functools
 import hashlib
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from edge_inference.core.checksum import sha256_of
 from edge_inference.core.models.model import ModelDescription
 from edge_inference.core.models.model_search import command_argument
+from edge_inference.core.models.variants import TENSORRT
 from edge_inference.errors import BackendError
 
 
@@ -26,6 +28,18 @@ def calibration_digest(model: ModelDescription, precision: str) -> str | None:
             f"calibrate again with: edge-inference quantize {command_argument(model)} "
             "--calibration IMAGES --output FOLDER"
         ) from error
+
+
+def int8_parts(model: ModelDescription, precision: str, target: str) -> dict[str, Any]:
+    """Return what only int8 models depend on besides; nothing where it has no effect."""
+    derive = model.derive
+    parts: dict[str, Any] = {}
+    if precision == "int8" and derive.int8_reduce_range:
+        parts["reduce_range"] = list(derive.int8_reduce_range)
+    if precision == "int8" and target == TENSORRT and derive.int8_rest != "fp32":
+        parts["rest"] = derive.int8_rest
+        parts["rest_keep_fp32"] = list(derive.fp16_keep_fp32)
+    return parts
 
 
 @functools.cache

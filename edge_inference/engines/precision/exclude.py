@@ -25,14 +25,18 @@ _MOVING = ("Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Un
 #: Each pattern is compared with every name.
 MAX_PATTERNS = 1000
 
+IN_FP32, IN_7_BITS = "stay in fp32", "have 7-bit weights"
+
 REQUESTED = "requested"
 AFTER_LAST_LAYER = "after the last layer with weights"
 WITH_MASKED_VALUES = "with masked values"
 SELECTS = "selecting results"
 
 
-def named_nodes(model: ModelProto, entries: Sequence[str], where: str) -> dict[str, str]:
-    """Return the reason for each node that an entry selects.
+def named_nodes(
+    model: ModelProto, entries: Sequence[str], where: str, purpose: str = IN_FP32
+) -> dict[str, str]:
+    """Return the reason for each node that an entry selects; ``purpose`` says what for.
 
     An entry is the name of a node; or else the operator of nodes, as in ONNX Runtime's
     ``op_types_to_exclude``; or a pattern for names with ``*``, ``?`` and ``[...]``, as in
@@ -44,8 +48,8 @@ def named_nodes(model: ModelProto, entries: Sequence[str], where: str) -> dict[s
     patterns = sum(entry not in operators for entry in entries)
     if patterns > MAX_PATTERNS:
         raise ModelError(
-            f"{where}: expected at most {MAX_PATTERNS} operators and patterns of nodes that stay "
-            f"in fp32, got {patterns}; name the nodes, or combine patterns"
+            f"{where}: expected at most {MAX_PATTERNS} operators and patterns of nodes that "
+            f"{purpose}, got {patterns}; name the nodes, or combine patterns"
         )
     kept: dict[str, str] = {}
     for entry in entries:
@@ -58,7 +62,7 @@ def named_nodes(model: ModelProto, entries: Sequence[str], where: str) -> dict[s
                 if operator == entry or fnmatchcase(name, entry)
             ]
         if not found:
-            raise ModelError(_no_match(entry, operators, where))
+            raise ModelError(_no_match(entry, operators, where, purpose))
         kept.update(dict.fromkeys(found, REQUESTED))
     return kept
 
@@ -89,12 +93,12 @@ def tail_nodes(model: ModelProto) -> dict[str, str]:
     return dict(reversed(tail.items()))
 
 
-def _no_match(entry: str, operators: Mapping[str, str], where: str) -> str:
+def _no_match(entry: str, operators: Mapping[str, str], where: str, purpose: str) -> str:
     kinds = list(dict.fromkeys(operators.values()))
     near = difflib.get_close_matches(entry, [*operators, *kinds], n=3, cutoff=0.4)
     return (
         f"{where}: no node has the name {entry!r}, which is no operator or pattern of its nodes "
-        "either, so it cannot stay in fp32; the nearest names are "
+        f"either, so it cannot {purpose}; the nearest names are "
         + ", ".join(near or [*list(operators)[:3], *kinds[:3]])
     )
 

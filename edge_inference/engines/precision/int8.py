@@ -8,13 +8,14 @@ nodes into the layer), weights in fp32 with a pair of their own, and biases in f
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from edge_inference.engines.precision.graph import float_tensors
+from edge_inference.engines.precision.int8_mode import FULL_BITS, REDUCED_BITS
 from edge_inference.engines.precision.onnx_file import import_onnx, opset_of
 from edge_inference.engines.precision.opset import MIN_OPSET
-from edge_inference.engines.precision.qdq_pairs import QdqStyle, QdqWriter
+from edge_inference.engines.precision.qdq_pairs import QdqStyle, QdqWriter, WeightForm
 from edge_inference.engines.precision.ranges import Range
 from edge_inference.errors import ModelError
 
@@ -71,13 +72,16 @@ def to_int8(
     keep: Mapping[str, str],
     *,
     per_channel: bool = True,
-    weight_bits: int = 8,
+    weight_bits: int = FULL_BITS,
+    reduce_range: Collection[str] = (),
+    fp16_scales: bool = False,
 ) -> tuple[ModelProto, dict[str, str]]:
     """Return the folded network with Q/DQ pairs, and the reason for each node in fp32.
 
     ``keep`` maps nodes that stay in fp32 to the reason. ``per_channel`` gives each channel of
     the weights its own scale. ``weight_bits`` is 8, or 7 for kernels that add two products in
-    16 bits. Raises ModelError for an opset that is too old, for missing ranges, and where no
+    16 bits; the weights of the nodes ``reduce_range`` always have 7. ``fp16_scales`` rounds all
+    scales to fp16. Raises ModelError for an opset that is too old, for missing ranges, and where no
     node can compute in int8.
     """
     opset = opset_of(model)
@@ -90,7 +94,15 @@ def to_int8(
     onnx = import_onnx()
     _check_ranges(model, style, ranges, keep)
     operators = {node.name: node.op_type for node in model.graph.node}
-    writer = QdqWriter(model, style, ranges, keep, per_channel, weight_bits, onnx)
+    bits = dict.fromkeys(reduce_range, REDUCED_BITS)
+    writer = QdqWriter(
+        model,
+        style,
+        ranges,
+        keep,
+        WeightForm(per_channel, weight_bits, bits, fp16_scales),
+        onnx,
+    )
     writer.run()
     if not any(operators[name] in style.weighted for name in writer.quantized):
         raise ModelError("no layer of the network can compute in int8; use the network in fp32")

@@ -17,7 +17,7 @@ FAST = "fast"
 INT8_MODES = (EXACT, FAST)
 
 FULL_BITS = 8
-_FAST_BITS = 7
+REDUCED_BITS = 7
 
 
 def weight_bits(mode: str, cpu: CpuInstructions | None = None) -> int:
@@ -28,7 +28,7 @@ def weight_bits(mode: str, cpu: CpuInstructions | None = None) -> int:
     if mode not in INT8_MODES:
         raise ConfigError(f"int8_mode: {mode!r} is unknown{suggestion(mode, INT8_MODES)}")
     is_fast = mode == FAST and (cpu or find_cpu_instructions()).saturates
-    return _FAST_BITS if is_fast else FULL_BITS
+    return REDUCED_BITS if is_fast else FULL_BITS
 
 
 def mode_in_use(bits: int, cpu: CpuInstructions | None = None) -> str | None:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 #: The first opset with scales per channel, which int8 needs.
 MIN_OPSET = 13
+#: The first opset in which QuantizeLinear and DequantizeLinear convert from and to fp16.
+FP16_PAIRS_OPSET = 19
 #: Operators that mean something else since opset 13, in the same form. Not every version of onnx
 #: converts branches and loops; ONNX Runtime refuses all other old forms there.
 _NEW_MEANING = ("Hardmax", "LogSoftmax", "Softmax")

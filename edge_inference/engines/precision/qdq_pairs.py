@@ -24,6 +24,7 @@ from edge_inference.engines.precision.scales import (
     average_scale,
     bias_scale,
     dequantize,
+    in_fp16,
     quantize,
     quantize_weights,
     weight_scale,
@@ -57,6 +58,20 @@ class QdqStyle:
 
 
 @dataclass(frozen=True)
+class WeightForm:
+    """The form of weights and scales.
+
+    Weights have a scale for each channel with ``per_channel``, and ``bits``, or those of
+    ``bits_of`` by the name of the node. ``fp16_scales`` are numbers of fp16.
+    """
+
+    per_channel: bool
+    bits: int
+    bits_of: Mapping[str, int]
+    fp16_scales: bool
+
+
+@dataclass(frozen=True)
 class _Paired:
     """A tensor with its pair: the dequantized name, and the scale with its names."""
 
@@ -78,16 +93,14 @@ class QdqWriter:
         style: QdqStyle,
         ranges: Mapping[str, Range],
         keep: Mapping[str, str],
-        per_channel: bool,
-        weight_bits: int,
+        form: WeightForm,
         onnx: Any,
     ) -> None:
         self._graph = model.graph
         self._style = style
         self._ranges = ranges
         self._keep = keep
-        self._per_channel = per_channel
-        self._weight_bits = weight_bits
+        self._form = form
         self._onnx = onnx
         self._names = FreshNames(model.graph)
         self._floats = float_tensors(model.graph, onnx)
@@ -178,9 +191,9 @@ class QdqWriter:
         weights = self._array(reads[1])
         bias = self._array(reads[2]) if self._has_plain_bias(node, reads) else None
         input_scale = float(self._paired[reads[0]].scale.scale)
-        axis = _channel_axis(node, weights) if self._per_channel else None
-        bits = self._weight_bits
-        scale = weight_scale(weights, axis, bias, input_scale, bits)
+        axis = _channel_axis(node, weights) if self._form.per_channel else None
+        bits = self._form.bits_of.get(node.name, self._form.bits)
+        scale = self._rounded(weight_scale(weights, axis, bias, input_scale, bits))
         numbers = quantize_weights(weights, scale, bits)
         yield from self._constant(node, 1, reads[1], scale, numbers)
         if bias is not None:
@@ -241,7 +254,7 @@ class QdqWriter:
             if moved is not None:
                 scale = moved.scale
             elif averaged is not None:
-                scale = average_scale(self._ranges[name], averaged)
+                scale = self._rounded(average_scale(self._ranges[name], averaged))
             else:
                 scale = self._activation(self._ranges[name])
             pairs.extend(self._pair(name, before, behind, scale, moved))
@@ -262,7 +275,10 @@ class QdqWriter:
         self._paired[name] = _Paired(behind, scale, scale_name, zero_name)
 
     def _activation(self, span: Range) -> Scale:
-        return activation_scale(span, signed=self._style.signed_activations)
+        return self._rounded(activation_scale(span, signed=self._style.signed_activations))
+
+    def _rounded(self, scale: Scale) -> Scale:
+        return in_fp16(scale) if self._form.fp16_scales else scale
 
     def _write_scale(self, base: str, scale: Scale) -> tuple[str, str]:
         return (

@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_inference.engines.precision.int8_mode import FULL_BITS, REDUCED_BITS
 from edge_inference.engines.precision.ranges import Range
 
 _MAX_SIGNED = 127
 _MAX_UNSIGNED = 255
 #: Smallest and largest number of a weight, by its bits. Two products of 7-bit weights with
 #: unsigned bytes fit in 16 bits together (2 * 255 * 64 = 32640), those of 8-bit weights do not.
-WEIGHT_RANGES: Mapping[int, tuple[int, int]] = {7: (-64, 63), 8: (-127, 127)}
+WEIGHT_RANGES: Mapping[int, tuple[int, int]] = {REDUCED_BITS: (-64, 63), FULL_BITS: (-127, 127)}
 #: Limits a bias to 32 bits.
 _MAX_BIAS = 2.0**30
 #: Keeps the product of two scales above zero; a smaller scale counts as zero.
@@ -142,6 +143,15 @@ def dequantize(numbers: NDArray[Any], scale: Scale) -> NDArray[np.float32]:
     if scale.axis is not None:
         shape[scale.axis] = -1
     return np.asarray(numbers * scale.scale.reshape(shape), np.float32)
+
+
+def in_fp16(scale: Scale) -> Scale:
+    """Return a scale with the nearest numbers of fp16 above 0, so that fp16 loses nothing."""
+    with np.errstate(over="ignore"):
+        rounded = scale.scale.astype(np.float16)
+    limits = np.finfo(np.float16)
+    rounded = np.clip(rounded, limits.smallest_subnormal, limits.max)
+    return Scale(rounded.astype(np.float32), scale.zero_point, scale.axis)
 
 
 def _nonzero(scale: float) -> float:

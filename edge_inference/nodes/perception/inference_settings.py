@@ -82,7 +82,8 @@ class InferenceSettings(ThrottleClientSettings, ModelSettings):
     variants: tuple[str, ...] = setting(
         (),
         "alternatives that the platform manager may select, most accurate first: <precision> or "
-        "<model>:<precision>; empty: the cheaper precisions in which the model is available",
+        "<model>:<precision>; empty: the operating_points of model.yaml, or without these the "
+        "cheaper precisions in which the model is available",
     )
 
     adapt_to_load: bool = setting(

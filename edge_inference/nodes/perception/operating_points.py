@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 
 from edge_inference.core.directives.directive import (
@@ -27,7 +28,7 @@ from edge_inference.engines.serving.selection import (
     fallback,
     select_backend,
 )
-from edge_inference.errors import BackendError, ConfigError
+from edge_inference.errors import BackendError, ConfigError, ModelError
 from edge_inference.nodes.perception.inference_settings import InferenceSettings
 from edge_inference.nodes.throttle_client import ServingState
 
@@ -58,6 +59,8 @@ class OperatingPoints(PointList):
         model = own.request.model
         if settings.variants:
             others = [_variant(settings, text, model) for text in settings.variants]
+        elif model.operating_points:
+            others = list(_declared(settings, own, report))
         else:
             others = [
                 (dataclasses.replace(settings, precision=name), model, name)
@@ -166,7 +169,12 @@ class OperatingPoints(PointList):
         costs = CostCache(cache.folder).read(self._report)
         configurations = [
             engine_configuration(
-                dataclasses.replace(self._own.request, model=request.model, precision=precision),
+                dataclasses.replace(
+                    self._own.request,
+                    model=request.model,
+                    precision=precision,
+                    int8_mode=request.int8_mode,
+                ),
                 self._own.name,
                 precision,
                 cache,
@@ -232,6 +240,27 @@ def _variant(
             f"{suggestion(precision, known)}"
         )
     return changed, model, precision
+
+
+def _declared(
+    settings: InferenceSettings, own: Selection, report: Report | None
+) -> Iterator[tuple[InferenceSettings, ModelDescription, str]]:
+    """Yield the points of model.yaml that are other models, or cheaper than the node's own.
+
+    One that this robot does not have is reported and left out: the user did not ask for it.
+    """
+    model = own.request.model
+    for point in model.operating_points:
+        if point.model in ("", model.name) and not _is_cheaper(point.precision, own):
+            continue
+        mode = point.int8_mode or settings.int8_mode
+        text = f"{point.model}:{point.precision}" if point.model else point.precision
+        try:
+            yield _variant(dataclasses.replace(settings, int8_mode=mode), text, model)
+        except (ConfigError, ModelError) as error:
+            if report is not None:
+                title = f"{model.name}, operating_points: {point.model} {point.precision}"
+                report(f"{title}: {error}; it is not offered")
 
 
 def _is_cheaper(precision: str, own: Selection) -> bool:

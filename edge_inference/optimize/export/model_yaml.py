@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from edge_inference.core.exports.proposal import Proposal
+from edge_inference.core.models.variants import Accuracy
 from edge_inference.core.text_line import one_line
 from edge_inference.core.yaml_file import to_yaml_line
 
 UNKNOWN_LICENSE = "unknown"
-_HEADER = """\
+#: The first lines of a file that says what an ONNX file does not.
+ASSUMED_HEADER = """\
 # Written by `edge-inference models new`. Values marked as assumed are those that the exporter
 # usually means; the file itself does not say them. docs/models.md explains all keys.
 """
@@ -22,11 +24,21 @@ _INPUT_KEYS = ("name", "layout", "color", "width", "height", "mean", "std", "dty
 
 
 @dataclass(frozen=True)
+class GoldenEntry:
+    """A golden image in model.yaml: ``entries`` are the expected ones, as plain values."""
+
+    image: str
+    key: str
+    entries: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True)
 class NewDescription:
     """All that a new model.yaml says.
 
     ``weights`` and ``external`` are checksums by file name, ``labels`` is the name of a file or a
-    list. ``precision`` is the key of the variant.
+    list. ``precision`` is the key of the variant, ``accuracy`` was measured with it.
+    ``calibration`` is the name of a file, empty for none.
     """
 
     proposal: Proposal
@@ -39,10 +51,14 @@ class NewDescription:
     precision: str
     weights: tuple[str, str]
     external: Mapping[str, str]
+    accuracy: tuple[Accuracy, ...] = ()
+    calibration: str = ""
+    golden: tuple[GoldenEntry, ...] = ()
+    header: str = ASSUMED_HEADER
 
     def text(self) -> str:
         """Return the text of the file."""
-        return _HEADER + "\n".join(self._lines()) + "\n"
+        return self.header + "\n".join(self._lines()) + "\n"
 
     def _lines(self) -> Iterator[str]:
         proposal, assumed = self.proposal, self.proposal.assumed
@@ -80,11 +96,31 @@ class NewDescription:
             yield "    external_data:"
             for name, checksum in self.external.items():
                 yield from _key("      ", name, checksum)
+        if self.accuracy:
+            yield "    accuracy:"
+        for measured in self.accuracy:
+            values = {each.name: getattr(measured, each.name) for each in fields(measured)}
+            yield from _item("      ", {key: value for key, value in values.items() if value != ""})
+        if self.calibration:
+            yield from ("", "derive:")
+            yield from _key("  ", "calibration", self.calibration)
+        if self.golden:
+            yield from ("", "golden:")
+        for golden in self.golden:
+            yield from _item("  ", {"image": golden.image, golden.key: list(golden.entries)})
 
 
 def _key(indent: str, key: str, value: Any, comment: str | None = None) -> Iterator[str]:
     yield from _comment(indent, comment)
     yield f"{indent}{to_yaml_line(key)}: {to_yaml_line(value)}"
+
+
+def _item(indent: str, values: Mapping[str, Any]) -> Iterator[str]:
+    """Yield an entry of a list: ``- `` before its first key."""
+    start = "- "
+    for key, value in values.items():
+        yield from _key(indent + start, key, value)
+        start = "  "
 
 
 def _comment(indent: str, text: str | None) -> Iterator[str]:

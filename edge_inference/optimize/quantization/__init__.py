@@ -1,0 +1,1 @@
+"""Quantization-aware training and the comparison of quantized models with fp32."""

@@ -1,0 +1,1 @@
+"""Recipes: one YAML file from a trained network to a deployed model that meets its target."""

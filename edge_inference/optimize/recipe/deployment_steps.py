@@ -1,0 +1,91 @@
+"""The steps of a recipe that deploy the network in another precision; the network stays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_inference.engines.cache.artifacts import Cancelled, Progress
+from edge_inference.engines.precision.ranges import METHODS
+from edge_inference.errors import ConfigError, ModelError
+from edge_inference.optimize.calibrate import DEFAULT_METHOD, calibrate
+from edge_inference.optimize.quantized_folder import CALIBRATION_FILE, StagedFolder
+from edge_inference.optimize.recipe.measured_point import for_graph
+from edge_inference.optimize.recipe.step_kind import CostBasis, StepInput, StepKind, StepOutput
+from edge_inference.optimize.training.labeled_dataset import LabeledDataset
+
+#: More images hardly change the ranges.
+DEFAULT_CALIBRATION_IMAGES = 100
+#: A calibration runs each image once with all inner tensors as outputs.
+_CALIBRATION_FACTOR = 20.0
+
+
+@dataclass(frozen=True)
+class PostTraining:
+    """How to quantize after training: int8 with ranges measured on images of the training part.
+
+    ``method`` estimates each range from a histogram, ``images`` is the number of images,
+    ``keep_fp32`` names ONNX nodes that stay in fp32. Raises ConfigError.
+    """
+
+    method: str = DEFAULT_METHOD
+    images: int = DEFAULT_CALIBRATION_IMAGES
+    keep_fp32: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise ConfigError(f"method: expected one of {', '.join(METHODS)}, got {self.method!r}")
+        if self.images < 1:
+            raise ConfigError(f"images: expected at least 1, got {self.images}")
+
+
+def _quantize(
+    given: StepInput, settings: PostTraining, progress: Progress, cancelled: Cancelled
+) -> StepOutput:
+    model = given.model
+    if "int8" in model.variants:
+        raise ModelError(
+            f"model {model.name}: it has its own file for int8 "
+            f"({model.variants['int8'].file.name}), which engines use instead; remove that variant "
+            "from its model.yaml"
+        )
+    count = min(settings.images, len(given.split.train))
+    calibration = calibrate(
+        model.variants["fp32"].file,
+        model.input.name,
+        _calibration_batches(given, count),
+        settings.method,
+        lambda done: progress("measuring ranges", done / count),
+        cancelled=cancelled,
+        images=f"{count} images of the training part of {given.split.train.name}",
+        model=model,
+    )
+    with StagedFolder(model.folder, given.destination) as staged:
+        calibration.save(staged.folder / CALIBRATION_FILE)
+        values: dict[str, Any] = {"calibration": CALIBRATION_FILE}
+        if settings.keep_fp32:
+            values["int8_keep_fp32"] = settings.keep_fp32
+        staged.write_derivation(values)
+        staged.keep()
+    return StepOutput(precision="int8", summary=f"{settings.method} ranges of {count} images")
+
+
+def _calibration_batches(given: StepInput, count: int) -> Iterator[NDArray[Any]]:
+    for images, _ in given.split.train.batches(1, spread(given.split.train, count)):
+        yield for_graph(images, given.model.input)
+
+
+def spread(dataset: LabeledDataset, count: int) -> NDArray[np.int64]:
+    """Return the numbers of some images, evenly spread over a dataset."""
+    return np.linspace(0, len(dataset) - 1, count).round().astype(np.int64)
+
+
+def _estimate_quantize(settings: PostTraining, basis: CostBasis) -> float:
+    return min(settings.images, basis.train_images) * basis.inference_s * _CALIBRATION_FACTOR
+
+
+QUANTIZE = StepKind("quantize", PostTraining(), False, _quantize, _estimate_quantize)

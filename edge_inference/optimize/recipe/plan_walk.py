@@ -1,0 +1,339 @@
+"""Walks through the steps of a plan: makes each, judges it, keeps the best so far."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from edge_inference.core.measured_costs import FASTER
+from edge_inference.core.models.model import load_model
+from edge_inference.engines.cache.artifacts import Cancelled, Progress
+from edge_inference.optimize.recipe import decision_log
+from edge_inference.optimize.recipe.decision_log import Decision, DecisionLog
+from edge_inference.optimize.recipe.measured_point import (
+    Deployment,
+    MeasuredPoint,
+    MeasureFiles,
+    PointMeter,
+    deployments_of,
+)
+from edge_inference.optimize.recipe.recipe_cost import RecipeProgress
+from edge_inference.optimize.recipe.recipe_file import Recipe
+from edge_inference.optimize.recipe.recipe_inputs import (
+    MODEL,
+    Network,
+    RecipeInputs,
+    read_network,
+    write_network,
+)
+from edge_inference.optimize.recipe.step_kind import PlannedStep, StepInput
+from edge_inference.optimize.recipe.step_store import StepStore, as_plain, folder_digest
+from edge_inference.optimize.training.labeled_dataset import LabeledDataset
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A step's result: the network that goes on, or the deployments of a precision."""
+
+    network: Network | None
+    deployments: tuple[Deployment, ...]
+    summary: str
+    was_stored: bool
+
+
+class PlanWalk:
+    """The state of a run: the network that goes on, and the best deployment so far.
+
+    A deployment is kept if it is accurate enough; the best is the fastest of those. Of two that
+    are about as fast the more accurate one is better. A step that changes the network is rolled
+    back if the network is not accurate enough then; the next step starts from the one before.
+    """
+
+    def __init__(
+        self,
+        inputs: RecipeInputs,
+        recipe: Recipe,
+        store: StepStore,
+        log: DecisionLog,
+        progress: RecipeProgress,
+        cancelled: Cancelled,
+        measure: MeasureFiles,
+    ) -> None:
+        self._inputs = inputs
+        self._plan = recipe.plan
+        self._first_trainings = recipe.first_trainings
+        self._target = recipe.target
+        self._store = store
+        self._log = log
+        self._progress = progress
+        self._cancelled = cancelled
+        self._measure = measure
+        self._network = inputs.network
+        self._pending: Network | None = None
+        #: The step that deployed the network, to be repeated after the network has changed.
+        self._deploying: PlannedStep | None = None
+        self._has_lost = False
+        self._broken_families: set[str] = set()
+        self.reference = inputs.network
+        self.best: MeasuredPoint | None = None
+        self.floor = 0.0
+
+    def run(self) -> MeasuredPoint:
+        """Make the steps until the target is met; return the best point."""
+        plan, first = self._plan, self._first_trainings
+        for index in range(first):
+            self._train_first(index, plan[index])
+        if self._measure_reference(first):
+            return self.result()
+        for index in range(first, len(plan)):
+            step = plan[index]
+            reason = self._reason_to_skip(step)
+            if reason:
+                self._log.add(Decision(index + 1, step.title, decision_log.SKIPPED, reason))
+                continue
+            following = plan[index + 1] if index + 1 < len(plan) else None
+            self._log.start(index + 1, step.title)
+            progress = self._progress.begin(index + 1)
+            made = self._make(step, self._pending or self._network, progress)
+            if made.network is None:
+                points = self._judge_deployment(index + 1, step, made, progress)
+            else:
+                points = self._judge_network(index + 1, step, made, following, progress)
+            self._progress.end(made.was_stored)
+            if self._is_met(points):
+                return self.result()
+        self._log.add(
+            Decision(0, "plan", decision_log.STOPPED, "all steps are done, the target is not met")
+        )
+        return self.result()
+
+    def result(self) -> MeasuredPoint:
+        """Return the best point."""
+        assert self.best is not None
+        return self.best
+
+    def measure(
+        self, deployment: Deployment, dataset: LabeledDataset, part: str, progress: Progress
+    ) -> MeasuredPoint:
+        """Measure a deployment, or return what was measured of it before.
+
+        Times are measured once: a run that was killed goes on with the decisions that it took.
+        """
+        parts = self._inputs.parts(
+            measured=folder_digest(deployment.model.folder),
+            precision=deployment.precision,
+            int8_mode=deployment.int8_mode,
+            reference=self.reference.digest,
+            part=part,
+            target=as_plain(self._target),
+            machine=self._store.machine,
+        )
+        meter = PointMeter(
+            self.reference.model, dataset, self._target, self._store.cache, self._measure
+        )
+        stored = self._store.get_or_make(
+            parts,
+            f"measured-{deployment.precision}",
+            lambda folder: meter(deployment, progress, self._cancelled).figures(),
+            self._cancelled,
+        )
+        return MeasuredPoint.of_figures(deployment, stored.metadata)
+
+    def _train_first(self, index: int, step: PlannedStep) -> None:
+        """Train before anything is compared: the trained network in fp32 is the reference."""
+        self._log.start(index + 1, step.title)
+        progress = self._progress.begin(index)
+        made = self._make(step, self._network, progress)
+        assert made.network is not None
+        self._network = self.reference = made.network
+        self._log.add(
+            Decision(
+                index + 1,
+                step.title,
+                decision_log.KEPT,
+                made.summary,
+                was_stored=made.was_stored,
+            )
+        )
+        self._progress.end(made.was_stored)
+
+    def _measure_reference(self, index: int) -> bool:
+        """Measure the network in fp32; return whether the walk ends with it."""
+        progress = self._progress.begin(index)
+        point = self._measure_on_validation(Deployment(self.reference.model, "fp32"), progress)
+        self.best = point
+        self.floor = self._target.floor(point.accuracy)
+        self._log.add(
+            Decision(
+                0,
+                "network in fp32",
+                decision_log.KEPT,
+                f"{point.describe()}; at least {self.floor:.1%} is needed",
+                point.figures(),
+            )
+        )
+        if point.problems or point.accuracy.share < self.floor:
+            self._log.add(
+                Decision(
+                    0,
+                    "plan",
+                    decision_log.STOPPED,
+                    "the network in fp32 is not accurate enough itself, and no step that makes it "
+                    "smaller mends that: train it longer, or set a lower min_accuracy",
+                )
+            )
+            return True
+        return self._is_met([point])
+
+    def _reason_to_skip(self, step: PlannedStep) -> str:
+        if step.only_after_loss and not self._has_lost:
+            return "the step before it lost too little accuracy for this to be needed"
+        if step.family and step.family in self._broken_families:
+            return "an earlier step of this kind broke the floor, and this one goes further"
+        return ""
+
+    def _make(self, step: PlannedStep, network: Network, progress: Progress) -> _Made:
+        """Return the result of a step; make it unless an earlier run has."""
+        kind = step.kind
+        parts = self._inputs.parts(
+            step=kind.name,
+            settings=as_plain(step.settings),
+            network=network.digest,
+            teacher=self.reference.digest,
+            floor=self.floor,
+        )
+
+        def make(folder: Any) -> dict[str, Any]:
+            given = StepInput(
+                network.module,
+                network.model,
+                self.reference.module,
+                self._inputs.split,
+                folder / MODEL,
+                self._store.cache.folder,
+                self.floor,
+            )
+            output = kind.run(given, step.settings, progress, self._cancelled)
+            told = {"summary": output.summary, "precision": output.precision}
+            if output.network is not None:
+                told |= write_network(output.network, folder, self._inputs.split)
+            return told
+
+        stored = self._store.get_or_make(parts, kind.name, make, self._cancelled)
+        summary = stored.metadata["summary"]
+        if not kind.changes_network:
+            model = load_model(stored.folder / MODEL)
+            deployments = tuple(deployments_of(model, stored.metadata["precision"]))
+            return _Made(None, deployments, summary, stored.was_stored)
+        assert network.module is not None
+        changed = read_network(stored.folder, network.module, stored.metadata)
+        return _Made(changed, (), summary, stored.was_stored)
+
+    def _judge_network(
+        self,
+        number: int,
+        step: PlannedStep,
+        made: _Made,
+        following: PlannedStep | None,
+        progress: Progress,
+    ) -> list[MeasuredPoint]:
+        """Keep or roll back a changed network; return its points."""
+        assert made.network is not None
+        plain = self._measure_on_validation(Deployment(made.network.model, "fp32"), progress)
+
+        def decide(outcome: str, reason: str, point: MeasuredPoint) -> None:
+            self._log.add(
+                Decision(number, step.title, outcome, reason, point.figures(), made.was_stored)
+            )
+
+        if not plain.keeps(self.floor):
+            if following is not None and following.kind.recovers:
+                self._pending = made.network
+                decide(
+                    decision_log.DEFERRED,
+                    f"{plain.describe()}; {following.title} may bring the accuracy back",
+                    plain,
+                )
+                return []
+            self._pending = None
+            if step.family:
+                self._broken_families.add(step.family)
+            decide(decision_log.ROLLED_BACK, self._why_broken(plain), plain)
+            return []
+        self._network, self._pending, self._has_lost = made.network, None, False
+        points = [plain]
+        reason = ""
+        if self._deploying is not None:
+            again = self._make(self._deploying, made.network, progress)
+            deployed = [self._measure_on_validation(each, progress) for each in again.deployments]
+            points += [point for point in deployed if point.keeps(self.floor)]
+            self._has_lost = len(points) == 1
+            if self._has_lost:
+                reason = f"; {self._deploying.title} of it: {self._why_broken(deployed[0])}"
+        best = max(points, key=lambda point: point.speedup)
+        self._consider(points)
+        decide(decision_log.KEPT, f"{made.summary}; {best.describe()}{reason}", best)
+        return points
+
+    def _judge_deployment(
+        self, number: int, step: PlannedStep, made: _Made, progress: Progress
+    ) -> list[MeasuredPoint]:
+        """Keep or roll back another precision of the network; return the points that keep."""
+        points = [self._measure_on_validation(each, progress) for each in made.deployments]
+        kept = [point for point in points if point.keeps(self.floor)]
+        self._has_lost = not kept
+        if not kept:
+            nearest = max(points, key=lambda point: point.accuracy.share)
+            outcome, reason, point = (
+                decision_log.ROLLED_BACK,
+                self._why_broken(nearest),
+                nearest,
+            )
+        else:
+            point = max(kept, key=lambda each: each.speedup)
+            plain = self._measure_on_validation(Deployment(self._network.model, "fp32"), progress)
+            reason = f"{made.summary}; {point.describe()}"
+            if point.speedup * FASTER > plain.speedup:
+                outcome, self._deploying = decision_log.KEPT, step
+            else:
+                outcome = decision_log.NOT_FASTER
+                reason += f"; fp32 of the same network has {plain.speedup:.2f}"
+            self._consider(kept)
+        self._log.add(
+            Decision(number, step.title, outcome, reason, point.figures(), made.was_stored)
+        )
+        return kept
+
+    def _measure_on_validation(self, deployment: Deployment, progress: Progress) -> MeasuredPoint:
+        return self.measure(deployment, self._inputs.split.validation, "validation", progress)
+
+    def _consider(self, points: Sequence[MeasuredPoint]) -> None:
+        for point in points:
+            best = self.result()
+            is_faster = point.speedup * FASTER > best.speedup
+            is_as_fast = point.speedup >= best.speedup * FASTER
+            if is_faster or (is_as_fast and point.accuracy.share > best.accuracy.share):
+                self.best = point
+
+    def _is_met(self, points: Sequence[MeasuredPoint]) -> bool:
+        met = [point for point in points if point.meets(self._target, self.floor)]
+        if not met:
+            return False
+        self.best = max(met, key=lambda point: point.speedup)
+        self._log.add(
+            Decision(
+                0,
+                "plan",
+                decision_log.STOPPED,
+                f"the target is met by {self.best.describe()}; further steps would only cost "
+                "accuracy",
+                self.best.figures(),
+            )
+        )
+        return True
+
+    def _why_broken(self, point: MeasuredPoint) -> str:
+        if point.accuracy.share < self.floor:
+            return f"{point.describe()}; less than the {self.floor:.1%} needed"
+        return f"{point.describe()}; the self-check fails"

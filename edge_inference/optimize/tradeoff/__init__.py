@@ -1,0 +1,1 @@
+"""Accuracy against latency, size and energy, and the choice of an operating point by them."""
