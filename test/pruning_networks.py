@@ -65,7 +65,7 @@ class Depthwise(Network):
     def __init__(self) -> None:
         super().__init__()
         self.depthwise = normalized(16, 16, groups=16)
-        self.squeeze = nn.Conv2d(16, 16, 1)
+        self.squeeze = nn.Sequential(nn.Conv2d(16, 16, 1))
         self.excite = nn.Conv2d(16, 16, 1)
         self.point = normalized(16, 16, 1)
 
