@@ -7,13 +7,15 @@ from collections.abc import Callable, Sequence
 from edge_inference.cli import arguments as given
 from edge_inference.cli.arguments import Commands
 from edge_inference.cli.optimize import (
+    distill_model,
     layer_sensitivity,
     prune_model,
     quantize_aware,
     quantize_post_training,
+    recommend_model,
     run_recipe,
+    show_tradeoff,
 )
-from edge_inference.cli.optimize import recommend_model, show_tradeoff
 
 _EXAMPLES = """\
 examples:
@@ -40,6 +42,7 @@ _ACTIONS: tuple[Callable[[Commands], None], ...] = (
     quantize_aware.add,
     layer_sensitivity.add,
     prune_model.add,
+    distill_model.add,
     run_recipe.add,
     show_tradeoff.add,
     recommend_model.add,
