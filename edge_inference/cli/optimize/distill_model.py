@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge_inference.cli import arguments as given
 from edge_inference.cli.arguments import Commands
-from edge_inference.cli.exit_status import UsageError, print_error
+from edge_inference.cli.exit_status import UsageError
 from edge_inference.cli.optimize import optimize_options as shared
 
 if TYPE_CHECKING:
@@ -44,7 +44,6 @@ _DEFAULT_EPOCHS = 30
 _DEFAULT_FEATURE_WEIGHT = 1.0
 _LATENCY_RUNS = 50
 _ONNX_FILE = ".onnx"
-_MAX_REASONS = 10
 #: Share of the training in the progress; the rest is the export.
 _TRAINED = 0.9
 #: Keys of ``--stage`` and their types.
@@ -233,6 +232,7 @@ def _start(options: argparse.Namespace, started_s: float) -> int:
     from edge_inference.optimize.distillation.distill import distill
     from edge_inference.optimize.export.model_folder import export_folder
     from edge_inference.optimize.training.labeled_dataset import split_dataset
+    from edge_inference.optimize.training.torch_model import save_weights
 
     _check(options)
     output = Path(options.output).expanduser()
@@ -268,8 +268,6 @@ def _start(options: argparse.Namespace, started_s: float) -> int:
             before_staging=remove_with_child,
         )
         if options.weights_output is not None:
-            from edge_inference.optimize.training.torch_model import save_weights
-
             save_weights(report.model.module, options.weights_output)
     _print(options, report, source, output)
     return 0
@@ -309,17 +307,14 @@ def _open_teacher_and_data(options: argparse.Namespace) -> tuple[Teacher, Labele
     from edge_inference.core.models.model_search import find_model
     from edge_inference.optimize.distillation.students import planar_input
     from edge_inference.optimize.distillation.teachers import OnnxTeacher, TorchTeacher
-    from edge_inference.optimize.training.dataset_sources import open_dataset
     from edge_inference.optimize.training.torch_model import ModuleSource, TorchModel, load_module
     from edge_inference.optimize.training.train import deterministic
 
-    spec = shared.read_input(options)
     path = Path(options.teacher).expanduser()
     if not _is_module(options.teacher) and path.suffix.lower() != _ONNX_FILE:
         teacher = OnnxTeacher(find_model(options.teacher, search_path(options.model_path)))
-        spec = spec or planar_input(teacher.input)
-        return teacher, open_dataset(options.data, spec, limit=options.images)
-    dataset = open_dataset(options.data, spec, limit=options.images)
+        return teacher, shared.read_dataset(options, planar_input(teacher.input))
+    dataset = shared.read_dataset(options)
     if path.suffix.lower() == _ONNX_FILE:
         return OnnxTeacher.from_file(path, dataset.input, dataset.labels), dataset
     source = ModuleSource(options.teacher, dict(options.teacher_argument), options.teacher_weights)
@@ -357,8 +352,7 @@ def _read_settings(options: argparse.Namespace, student: TorchModel) -> Distilla
     unlabeled = None
     if options.unlabeled is not None:
         unlabeled = open_unlabeled(options.unlabeled, student.input)
-        for reason in unlabeled.skipped[:_MAX_REASONS]:
-            print_error(reason)
+        shared.print_skipped(unlabeled)
     stages = tuple(
         DistillationStage(
             uses_unlabeled=each.get("unlabeled", True),

@@ -21,16 +21,20 @@ def open_unlabeled(source: str, spec: InputSpec, *, limit: int | None = None) ->
     folder without a readable image, and what ``open_dataset`` raises.
     """
     folder = Path(source).expanduser()
+    if not folder.is_dir():
+        return open_dataset(source, spec, limit=limit)
     try:
-        files = sorted(
-            file
-            for file in (folder.iterdir() if folder.is_dir() else ())
-            if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".")
-        )
+        entries = sorted(each for each in folder.iterdir() if not each.name.startswith("."))
     except OSError as error:
         raise SourceError(f"unlabeled {source}: cannot be read ({error.strerror})") from error
+    files = [each for each in entries if each.suffix.lower() in IMAGE_SUFFIXES]
     if not files:
-        return open_dataset(source, spec, limit=limit)
+        if any(each.is_dir() for each in entries):
+            return open_dataset(source, spec, limit=limit)
+        raise SourceError(
+            f"unlabeled {source}: expected images of {', '.join(IMAGE_SUFFIXES)} in the folder, "
+            "got none"
+        )
     chosen = [files[index] for index in pick_evenly(len(files), limit or len(files))]
     images = load_labeled_files(dict.fromkeys(chosen, 0), source, None)
     return FrameDataset(source, (), spec, images)
