@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from edge_inference.cli import arguments as given
 from edge_inference.cli.arguments import Commands
 from edge_inference.cli.optimize import (
+    distill_model,
     export_model,
     layer_sensitivity,
     place_precisions,
@@ -47,6 +48,7 @@ _ACTIONS: tuple[Callable[[Commands], None], ...] = (
     layer_sensitivity.add,
     place_precisions.add,
     prune_model.add,
+    distill_model.add,
     run_recipe.add,
     show_tradeoff.add,
     recommend_model.add,
