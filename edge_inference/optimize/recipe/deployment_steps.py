@@ -13,6 +13,11 @@ from edge_inference.engines.cache.artifacts import Cancelled, Progress
 from edge_inference.engines.precision.ranges import METHODS
 from edge_inference.errors import ConfigError, ModelError
 from edge_inference.optimize.calibrate import DEFAULT_METHOD, calibrate
+from edge_inference.optimize.quantization.quantization_aware import (
+    QuantizedTraining,
+    train_quantized,
+)
+from edge_inference.optimize.quantization.quantized_export import export_quantized
 from edge_inference.optimize.quantized_folder import CALIBRATION_FILE, StagedFolder
 from edge_inference.optimize.recipe.measured_point import for_graph
 from edge_inference.optimize.recipe.step_kind import CostBasis, StepInput, StepKind, StepOutput
@@ -22,6 +27,8 @@ from edge_inference.optimize.training.labeled_dataset import LabeledDataset
 DEFAULT_CALIBRATION_IMAGES = 100
 #: A calibration runs each image once with all inner tensors as outputs.
 _CALIBRATION_FACTOR = 20.0
+#: A training step that also rounds, relative to one that does not.
+_ROUNDING_FACTOR = 2.5
 
 
 @dataclass(frozen=True)
@@ -89,3 +96,38 @@ def _estimate_quantize(settings: PostTraining, basis: CostBasis) -> float:
 
 
 QUANTIZE = StepKind("quantize", PostTraining(), False, _quantize, _estimate_quantize)
+
+
+@dataclass(frozen=True)
+class QuantizeAwareStep(QuantizedTraining):
+    """A quantization-aware training whose numbers engines have. Raises ConfigError."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.is_deployable:
+            raise ConfigError(
+                f"weight_bits: expected numbers that engines have, 8-bit activations and weights "
+                f"of 8 or 7 bits per channel, got {self.describe()}; less is for study with "
+                "`edge-inference optimize quantize-aware`"
+            )
+
+
+def _quantize_aware(
+    given: StepInput, settings: QuantizeAwareStep, progress: Progress, cancelled: Cancelled
+) -> StepOutput:
+    assert given.network is not None
+    report = train_quantized(given.network, given.split, settings, progress, cancelled)
+    export_quantized(report, given.split, given.destination, progress, cancelled)
+    return StepOutput(
+        precision="int8", summary=f"{settings.describe()}, {len(report.epochs)} epochs"
+    )
+
+
+def _estimate_quantize_aware(settings: QuantizeAwareStep, basis: CostBasis) -> float:
+    calibration_s = settings.calibration_images * basis.inference_s * _CALIBRATION_FACTOR
+    return _ROUNDING_FACTOR * basis.training_s(settings.training.epochs) + calibration_s
+
+
+QUANTIZE_AWARE = StepKind(
+    "quantize_aware", QuantizeAwareStep(), False, _quantize_aware, _estimate_quantize_aware
+)

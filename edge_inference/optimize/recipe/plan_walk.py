@@ -9,6 +9,7 @@ from typing import Any
 from edge_inference.core.measured_costs import FASTER
 from edge_inference.core.models.model import load_model
 from edge_inference.engines.cache.artifacts import Cancelled, Progress
+from edge_inference.errors import ModelError
 from edge_inference.optimize.recipe import decision_log
 from edge_inference.optimize.recipe.decision_log import Decision, DecisionLog
 from edge_inference.optimize.recipe.measured_point import (
@@ -95,7 +96,13 @@ class PlanWalk:
             following = plan[index + 1] if index + 1 < len(plan) else None
             self._log.start(index + 1, step.title)
             progress = self._progress.begin(index + 1)
-            made = self._make(step, self._pending or self._network, progress)
+            try:
+                made = self._make(step, self._pending or self._network, progress)
+            except ModelError as error:
+                if isinstance(error.__cause__, OSError):  # not the network's fault
+                    raise
+                self._log.add(Decision(index + 1, step.title, decision_log.FAILED, str(error)))
+                continue
             if made.network is None:
                 points = self._judge_deployment(index + 1, step, made, progress)
             else:
@@ -188,7 +195,7 @@ class PlanWalk:
 
     def _reason_to_skip(self, step: PlannedStep) -> str:
         if step.only_after_loss and not self._has_lost:
-            return "the step before it lost too little accuracy for this to be needed"
+            return "int8 keeps the accuracy without it"
         if step.family and step.family in self._broken_families:
             return "an earlier step of this kind broke the floor, and this one goes further"
         return ""

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import replace
 from typing import Any
 
-from edge_inference.optimize.recipe.deployment_steps import QUANTIZE
-from edge_inference.optimize.recipe.network_steps import TRAIN
+from edge_inference.optimize.recipe.deployment_steps import QUANTIZE, QUANTIZE_AWARE
+from edge_inference.optimize.recipe.network_steps import (
+    DISTILL,
+    PRUNE,
+    TRAIN,
+    DistillStep,
+    PruneStep,
+)
 from edge_inference.optimize.recipe.step_kind import PlannedStep, StepKind
 from edge_inference.optimize.training.train import TrainingSettings
 
-STEP_KINDS: dict[str, StepKind] = {kind.name: kind for kind in (TRAIN, QUANTIZE)}
+STEP_KINDS: dict[str, StepKind] = {
+    kind.name: kind for kind in (TRAIN, QUANTIZE, QUANTIZE_AWARE, PRUNE, DISTILL)
+}
 """Each kind of step by its name in a recipe."""
 
 
+#: The default plan prunes so often, each time this share of the channels that are left.
+_PRUNINGS, _PRUNED_EACH = 3, 0.3
+_STUDENT_RATIO = 0.25
 #: What a step takes from the recipe's section ``training``, besides its own epochs and rate.
 _SHARED_TRAINING = (
     "batch",
@@ -43,9 +55,21 @@ def default_settings(kind: StepKind, training: TrainingSettings) -> Any:
 def default_plan(
     training: TrainingSettings, *, has_network: bool, is_trained: bool
 ) -> list[PlannedStep]:
-    """Return the steps of a recipe without ``steps``, the least invasive first."""
-    quantize = PlannedStep(QUANTIZE, QUANTIZE.default)
+    """Return the steps of a recipe without ``steps``, the least invasive first.
+
+    Quantization changes no weight's meaning, a training with rounding changes them a little,
+    pruning takes channels away, and distillation takes another network.
+    """
     if not has_network:
-        return [quantize]
-    first = [] if is_trained else [PlannedStep(TRAIN, training)]
-    return [*first, quantize]
+        return [PlannedStep(QUANTIZE, QUANTIZE.default)]
+
+    def plan(kind: StepKind, settings: Any = None, **further: Any) -> PlannedStep:
+        own = kind if settings is None else replace(kind, default=settings)
+        return PlannedStep(kind, default_settings(own, training), **further)
+
+    aware = plan(QUANTIZE_AWARE, only_after_loss=True)
+    steps = [] if is_trained else [plan(TRAIN)]
+    steps += [plan(QUANTIZE), aware]
+    for _ in range(_PRUNINGS):
+        steps += [plan(PRUNE, PruneStep(ratio=_PRUNED_EACH), family="prune"), aware]
+    return [*steps, plan(DISTILL, DistillStep(student_ratio=_STUDENT_RATIO)), aware]
