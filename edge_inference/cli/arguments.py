@@ -97,6 +97,26 @@ def add_recording(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_images(parser: argparse.ArgumentParser) -> None:
+    """Add ``--images``, ``--topic`` and ``--limit``."""
+    parser.add_argument(
+        "--images",
+        type=non_empty_text,
+        metavar="SOURCE",
+        help="an image, a folder, a video, a recorded bag or sample; default: the model's golden "
+        "images and crops of them",
+    )
+    parser.add_argument(
+        "--topic", default="", help="topic of the bag; needed if several topics have images"
+    )
+    parser.add_argument(
+        "--limit",
+        type=whole_number(1),
+        metavar="N",
+        help="maximum number of images; default: all with labels, 48 without",
+    )
+
+
 def add_threads(parser: argparse.ArgumentParser) -> None:
     """Add ``--threads``."""
     parser.add_argument(

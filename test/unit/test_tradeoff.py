@@ -114,6 +114,9 @@ def test_the_measurement_s_uncertainty_counts() -> None:
     slow = dataclasses.replace(close.points[0], latency=Spread(0.005, 0.0079))
     assert recommend(tradeoff(slow), 0.9, 8.0).point is None
     assert recommend(tradeoff(slow), 0.9, 8.0, margin=1.0).point is not None
+    cpu = dataclasses.replace(slow, is_cpu_time=True)  # its tail shows what else ran
+    assert recommend(tradeoff(cpu), 0.9, 8.0).point is not None
+    assert recommend(tradeoff(cpu), 0.9, 5.4).point is None
 
 
 def test_of_equally_fast_points_the_more_accurate_then_the_smaller_is_chosen() -> None:

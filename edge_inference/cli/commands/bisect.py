@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 from edge_inference.cli import arguments as given
 from edge_inference.cli.arguments import Commands
-from edge_inference.cli.commands.compare import add_images
 
 _EXAMPLES = """\
 examples:
@@ -44,7 +43,7 @@ def add(commands: Commands, arguments: Sequence[str]) -> None:
         default="onnxruntime",
         help="engine that the model is derived for; default: onnxruntime",
     )
-    add_images(parser)
+    given.add_images(parser)
     parser.add_argument(
         "--tries",
         type=given.whole_number(1),

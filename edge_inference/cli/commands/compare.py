@@ -58,7 +58,7 @@ def add(commands: Commands, arguments: Sequence[str]) -> None:
         metavar="NAMES",
         help="on an x86 CPU without VNNI: exact, fast; default: both",
     )
-    add_images(parser)
+    given.add_images(parser)
     parser.add_argument(
         "--labels",
         type=given.non_empty_text,
@@ -95,26 +95,6 @@ def add(commands: Commands, arguments: Sequence[str]) -> None:
         type=given.non_empty_text,
         metavar="FILE",
         help="plot latency against closeness to fp32 into a .png or .svg file; needs matplotlib",
-    )
-
-
-def add_images(parser: argparse.ArgumentParser) -> None:
-    """Add ``--images``, ``--topic`` and ``--limit``."""
-    parser.add_argument(
-        "--images",
-        type=given.non_empty_text,
-        metavar="SOURCE",
-        help="an image, a folder, a video, a recorded bag or sample; default: the model's golden "
-        "images and crops of them",
-    )
-    parser.add_argument(
-        "--topic", default="", help="topic of the bag; needed if several topics have images"
-    )
-    parser.add_argument(
-        "--limit",
-        type=given.whole_number(1),
-        metavar="N",
-        help="maximum number of images; default: all with labels, 48 without",
     )
 
 

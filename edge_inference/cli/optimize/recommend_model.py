@@ -17,8 +17,8 @@ examples:
 A FILE.json that `optimize tradeoff --save` wrote is read; models are measured first. The
 fastest point that meets both bounds is recommended. It is accurate enough if the accuracy is at
 least the bound with the confidence that the number of images gives (Wilson's lower limit), and
-fast enough if the 95th percentile, times the margin, is within the bound. Of points whose times
-differ by less than 5 % it is the most accurate, then the smallest.
+fast enough if the 95th percentile, or the median of CPU time, times the margin, is within the
+bound. Of points whose times differ by less than 5 % it is the most accurate, then the smallest.
 
 exit codes: 0 recommended; 1 failed, or no point meets both bounds: the best that can be
 reached is printed; 2 wrong usage; 130 interrupted."""
@@ -61,9 +61,9 @@ def add(actions: Commands) -> None:
     parser.add_argument(
         "--margin",
         type=given.number_between(1.0, 10.0),
-        default=1.05,
+        default=1.1,
         metavar="FACTOR",
-        help="reserve of the latency; default: 1.05",
+        help="reserve of the latency; default: 1.1",
     )
     parser.add_argument(
         "--any-machine",

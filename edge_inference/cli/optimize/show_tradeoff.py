@@ -7,7 +7,6 @@ import re
 
 from edge_inference.cli import arguments as given
 from edge_inference.cli.arguments import Commands
-from edge_inference.cli.commands.compare import add_images
 
 _EXAMPLES = """\
 examples:
@@ -90,7 +89,7 @@ def add_measuring(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="further numbers of images of one inference; default: 1",
     )
-    add_images(parser)
+    given.add_images(parser)
     parser.add_argument(
         "--labels", type=given.non_empty_text, metavar="FILE", help="lines of image,label"
     )

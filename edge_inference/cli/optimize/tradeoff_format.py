@@ -10,7 +10,7 @@ from rich.text import Text
 from edge_inference.cli.console_table import new_console, new_table, print_table
 from edge_inference.cli.sizes import format_megabytes
 from edge_inference.optimize.tradeoff.pareto import ParetoFront
-from edge_inference.optimize.tradeoff.recommend import Recommendation
+from edge_inference.optimize.tradeoff.recommend import TradeoffRecommendation
 from edge_inference.optimize.tradeoff.tradeoff_point import Tradeoff, TradeoffPoint
 
 _PIPE_WIDTH = 140
@@ -29,7 +29,7 @@ def print_tradeoff(tradeoff: Tradeoff, front: ParetoFront, stream: TextIO) -> No
         console.print(Text(line), soft_wrap=True)
 
 
-def print_recommendation(found: Recommendation, stream: TextIO) -> None:
+def print_recommendation(found: TradeoffRecommendation, stream: TextIO) -> None:
     """Print the point and the reasons."""
     console = new_console(stream, _PIPE_WIDTH)
     console.print(Text("impossible" if found.point is None else found.point.name), soft_wrap=True)
