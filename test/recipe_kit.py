@@ -156,7 +156,7 @@ def _kill_in(marker: Path, killed_at: float) -> Callable[[str, float | None], No
     known = set(marker.read_text(encoding="utf-8").splitlines())
 
     def progress(phase: str, fraction: float | None) -> None:
-        text = phase.partition(", at most")[0]
+        text = phase.partition(", about ")[0]
         share = re.search(r" (\d+)%$", text)
         part = re.sub(r" \d+%$", "", text)
         if part in known or (share is not None and int(share[1]) < killed_at * 100):

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import math
+import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_inference.core.models.model import load_model
+from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.cache.artifacts import Cancelled, Progress
 from edge_inference.engines.precision.ranges import METHODS
 from edge_inference.errors import ConfigError, ModelError
 from edge_inference.optimize.calibrate import DEFAULT_METHOD, calibrate
+from edge_inference.optimize.export.golden_images import source_frame
+from edge_inference.optimize.images.image_set import ImageSet
+from edge_inference.optimize.placement.placement_request import (
+    DEFAULT_MIN_AGREEMENT,
+    DEFAULT_MIN_SQNR_DB,
+    PlacementRequest,
+)
+from edge_inference.optimize.placement.precision_search import search_precisions
 from edge_inference.optimize.quantization.quantization_aware import (
     QuantizedTraining,
     train_quantized,
@@ -130,4 +142,64 @@ def _estimate_quantize_aware(settings: QuantizeAwareStep, basis: CostBasis) -> f
 
 QUANTIZE_AWARE = StepKind(
     "quantize_aware", QuantizeAwareStep(), False, _quantize_aware, _estimate_quantize_aware
+)
+
+
+@dataclass(frozen=True)
+class MixedPrecision:
+    """How to search for the fastest precision of each region, on images of the validation part.
+
+    ``min_agreement`` and ``min_sqnr_db`` are the floors against fp32 on ``images`` images. The
+    search ends after about ``max_seconds``. ``calibration_images`` of the training part give the
+    ranges for int8. Raises ConfigError.
+    """
+
+    min_agreement: float = DEFAULT_MIN_AGREEMENT
+    min_sqnr_db: float = DEFAULT_MIN_SQNR_DB
+    max_seconds: float = 60.0
+    images: int = 64
+    calibration_images: int = DEFAULT_CALIBRATION_IMAGES
+
+    def __post_init__(self) -> None:
+        for name in ("images", "calibration_images"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        if not 0 <= self.min_agreement <= 1:
+            raise ConfigError(f"min_agreement: expected 0 to 1, got {self.min_agreement}")
+        if not (math.isfinite(self.max_seconds) and self.max_seconds > 0):
+            raise ConfigError(f"max_seconds: expected more than 0, got {self.max_seconds}")
+
+
+def _mix_precisions(
+    given: StepInput, settings: MixedPrecision, progress: Progress, cancelled: Cancelled
+) -> StepOutput:
+    calibrated = given.destination.with_name("calibrated")
+    ranges = PostTraining(images=settings.calibration_images)
+    _quantize(replace(given, destination=calibrated), ranges, progress, cancelled)
+    shown = given.split.validation
+    chosen = spread(shown, min(settings.images, len(shown)))
+    frames = [source_frame(shown, int(index)) for index in chosen]
+    request = PlacementRequest(
+        load_model(calibrated),
+        ImageSet([frame for frame in frames if frame is not None], shown.name),
+        given.destination,
+        min_agreement=settings.min_agreement,
+        min_sqnr_db=settings.min_sqnr_db,
+        max_seconds=settings.max_seconds,
+    )
+    try:
+        report = search_precisions(request, ArtifactCache(given.work), progress, cancelled)
+    finally:
+        shutil.rmtree(calibrated, ignore_errors=True)
+    return StepOutput(
+        precision=report.chosen.candidate.precision, summary=report.chosen.candidate.name
+    )
+
+
+MIXED_PRECISION = StepKind(
+    "mixed_precision",
+    MixedPrecision(),
+    False,
+    _mix_precisions,
+    lambda settings, basis: settings.max_seconds,
 )

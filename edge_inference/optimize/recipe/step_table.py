@@ -6,7 +6,11 @@ import dataclasses
 from dataclasses import replace
 from typing import Any
 
-from edge_inference.optimize.recipe.deployment_steps import QUANTIZE, QUANTIZE_AWARE
+from edge_inference.optimize.recipe.deployment_steps import (
+    MIXED_PRECISION,
+    QUANTIZE,
+    QUANTIZE_AWARE,
+)
 from edge_inference.optimize.recipe.network_steps import (
     DISTILL,
     PRUNE,
@@ -17,9 +21,9 @@ from edge_inference.optimize.recipe.network_steps import (
 from edge_inference.optimize.recipe.step_kind import PlannedStep, StepKind
 from edge_inference.optimize.training.train import TrainingSettings
 
-STEP_KINDS: dict[str, StepKind] = {
-    kind.name: kind for kind in (TRAIN, QUANTIZE, QUANTIZE_AWARE, PRUNE, DISTILL)
-}
+_ALL = (TRAIN, QUANTIZE, MIXED_PRECISION, QUANTIZE_AWARE, PRUNE, DISTILL)
+
+STEP_KINDS: dict[str, StepKind] = {kind.name: kind for kind in _ALL}
 """Each kind of step by its name in a recipe."""
 
 
@@ -57,11 +61,11 @@ def default_plan(
 ) -> list[PlannedStep]:
     """Return the steps of a recipe without ``steps``, the least invasive first.
 
-    Quantization changes no weight's meaning, a training with rounding changes them a little,
-    pruning takes channels away, and distillation takes another network.
+    Quantization rounds the weights, in all layers or where it pays; a training with rounding
+    moves them, pruning takes channels away, and distillation takes another network.
     """
     if not has_network:
-        return [PlannedStep(QUANTIZE, QUANTIZE.default)]
+        return [PlannedStep(kind, kind.default) for kind in (QUANTIZE, MIXED_PRECISION)]
 
     def plan(kind: StepKind, settings: Any = None, **further: Any) -> PlannedStep:
         own = kind if settings is None else replace(kind, default=settings)
@@ -69,7 +73,7 @@ def default_plan(
 
     aware = plan(QUANTIZE_AWARE, only_after_loss=True)
     steps = [] if is_trained else [plan(TRAIN)]
-    steps += [plan(QUANTIZE), aware]
+    steps += [plan(QUANTIZE), plan(MIXED_PRECISION), aware]
     for _ in range(_PRUNINGS):
         steps += [plan(PRUNE, PruneStep(ratio=_PRUNED_EACH), family="prune"), aware]
     return [*steps, plan(DISTILL, DistillStep(student_ratio=_STUDENT_RATIO)), aware]
