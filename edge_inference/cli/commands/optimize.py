@@ -15,6 +15,8 @@ from edge_inference.cli.optimize import (
     run_recipe,
     show_tradeoff,
 )
+from edge_inference.cli.optimize import recommend_model, show_tradeoff
+from edge_inference.cli.optimize import export_model, train_model
 
 _EXAMPLES = """\
 examples:
@@ -44,4 +46,6 @@ _ACTIONS: tuple[Callable[[Commands], None], ...] = (
     run_recipe.add,
     show_tradeoff.add,
     recommend_model.add,
+    train_model.add,
+    export_model.add,
 )

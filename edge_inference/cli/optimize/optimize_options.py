@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_inference.cli import arguments as given
-from edge_inference.cli.exit_status import UsageError
+from edge_inference.cli.exit_status import UsageError, print_error
 
 if TYPE_CHECKING:
     from edge_inference.core.images.input_spec import InputSpec
     from edge_inference.optimize.training.labeled_dataset import LabeledDataset
     from edge_inference.optimize.training.torch_model import TorchModel
     from edge_inference.optimize.training.train import TrainingSettings
+
+_MAX_REASONS = 10
 
 
 def add_torch_model(parser: argparse.ArgumentParser) -> None:
@@ -135,19 +137,33 @@ def read_input(options: argparse.Namespace) -> InputSpec | None:
 
 
 def read_dataset(options: argparse.Namespace) -> LabeledDataset:
-    """Return the dataset of ``--data``. Raises UsageError, SourceError, ConfigError."""
+    """Return the dataset of ``--data``; print which images are left out.
+
+    Raises UsageError, SourceError, ConfigError.
+    """
     from edge_inference.optimize.training.dataset_sources import open_dataset
 
-    return open_dataset(options.data, read_input(options), limit=options.images)
+    dataset = open_dataset(options.data, read_input(options), limit=options.images)
+    for reason in dataset.skipped[:_MAX_REASONS]:
+        print_error(reason)
+    if len(dataset.skipped) > _MAX_REASONS:
+        print_error(f"{len(dataset.skipped) - _MAX_REASONS} more images cannot be read")
+    return dataset
 
 
 def read_torch_model(options: argparse.Namespace, dataset: LabeledDataset) -> TorchModel:
-    """Return the model of MODULE for the dataset's input and classes. Raises EdgeInferenceError."""
+    """Return the model of MODULE for the dataset's input and classes.
+
+    Its first weights are those of ``--seed``. Raises EdgeInferenceError.
+    """
     from edge_inference.optimize.training.torch_model import ModuleSource, TorchModel, load_module
+    from edge_inference.optimize.training.train import deterministic
 
     source = ModuleSource(options.module, dict(options.argument), options.weights)
     name = options.module.rpartition(":")[2]
-    return TorchModel(load_module(source), dataset.input, dataset.labels, name)
+    with deterministic(options.seed):
+        module = load_module(source)
+    return TorchModel(module, dataset.input, dataset.labels, name)
 
 
 def read_training(options: argparse.Namespace) -> TrainingSettings:

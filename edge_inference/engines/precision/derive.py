@@ -65,10 +65,11 @@ class DeriveReport:
         """Return the summary as one sentence."""
         reasons = Counter(self.kept.values())
         listing = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
+        reasons_text = f" ({listing})" if listing else ""
         weights = " with 7-bit weights" if self.weight_bits == 7 else ""
         return (
             f"{self.precision}{weights} for {self.target}: {sum(self.converted.values())} nodes in "
-            f"{self.precision}, {len(self.kept)} in {self.rest}{f' ({listing})' if listing else ''}, "
+            f"{self.precision}, {len(self.kept)} in {self.rest}{reasons_text}, "
             f"opset {self.opset}, {self.source_bytes / 1e6:.1f} -> {self.bytes / 1e6:.1f} MB"
         )
 

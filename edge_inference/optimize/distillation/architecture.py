@@ -27,11 +27,13 @@ _Shape = tuple[int | None, ...]
 class ConvolutionStage:
     """The convolutions of one spatial size.
 
-    ``channels`` are those of the narrowest ordinary convolution, ``depth`` counts the
-    convolutions with a kernel above 1 x 1, and ``height`` is the height of their outputs.
+    ``channels`` are those of the narrowest ordinary convolution, ``widest`` those of the widest of
+    all, ``depth`` counts the convolutions with a kernel above 1 x 1, and ``height`` is the height
+    of their outputs.
     """
 
     channels: int
+    widest: int
     depth: int
     height: int
 
@@ -99,10 +101,13 @@ def _add(
         return
     spatial = int(kernel > 1)
     if last is None or height < last.height:
-        stages.append(ConvolutionStage(channels, spatial, height))
+        stages.append(ConvolutionStage(channels, channels, spatial, height))
         return
+    # A depthwise convolution that begins a stage has the channels of the stage before.
     narrowest = last.channels if is_depthwise else min(last.channels, channels)
-    stages[-1] = ConvolutionStage(narrowest, last.depth + spatial, height)
+    stages[-1] = ConvolutionStage(
+        narrowest, max(last.widest, channels), last.depth + spatial, height
+    )
 
 
 def _attentions(model: ModelProto, shapes: dict[str, _Shape]) -> tuple[int | None, int]:

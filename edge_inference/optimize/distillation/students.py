@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 KINDS = ("auto", "cnn", "vit")
 #: Channels are multiples of this: kernels of other widths are slower (see Torch-Pruning).
 _MULTIPLE = 8
+#: A student of the preferred depth is taken if it uses this share of the permitted weights.
+_MIN_USE = 0.5
 _MIN_HEAD_WIDTH = 16
 _MAX_PATCH = 16
 _MIN_TOKENS = 49
@@ -70,7 +73,8 @@ def plan_student(
 ) -> ModuleSource:
     """Return the function and the arguments that make a student of a teacher.
 
-    Of the students that fit, it is the one with the most weights. Raises ConfigError for an
+    It has half the teacher's depth, or another one where that would leave more than half of the
+    permitted weights unused, and the largest width that fits. Raises ConfigError for an
     unknown kind, a ratio that is not between 0 and 1 or that no student meets; ModelError for a
     teacher whose graph cannot be read.
     """
@@ -82,19 +86,20 @@ def plan_student(
     if kind == "auto":
         kind = "vit" if shape.attentions > shape.convolutions else "cnn"
     spec = teacher.input
-    candidates = (
-        _transformers(shape, spec, classes) if kind == "vit" else _cnns(shape, spec, classes)
-    )
-    function = f"{__name__}:{'vision_transformer' if kind == 'vit' else 'separable_cnn'}"
+    candidates = (_transformers if kind == "vit" else _cnns)(shape, spec, classes)
     limit = int(shape.parameters * ratio)
     best: tuple[int, ModuleSource] | None = None
-    smallest = math.inf
-    for arguments in candidates:
-        source = ModuleSource(function, arguments)
-        count = _parameter_count(source)
-        smallest = min(smallest, count)
-        if count <= limit and (best is None or count > best[0]):
-            best = count, source
+    smallest: float = math.inf
+    for sources in candidates:
+        smallest = min(smallest, _parameter_count(sources[0]))
+        fitting = bisect.bisect_right(sources, limit, key=_parameter_count)
+        if not fitting:
+            continue
+        count = _parameter_count(sources[fitting - 1])
+        if best is None or count > best[0]:
+            best = count, sources[fitting - 1]
+        if best[0] >= _MIN_USE * limit:
+            break
     if best is None:
         raise ConfigError(
             f"ratio: the smallest student ({kind}) of {teacher.name} has {smallest} weights, "
@@ -219,62 +224,83 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def _cnns(shape: Architecture, spec: InputSpec, classes: int) -> Iterable[dict[str, Any]]:
-    """Yield the arguments of all CNNs in the teacher's stages, not wider or deeper than those."""
+def _cnns(shape: Architecture, spec: InputSpec, classes: int) -> Iterable[list[ModuleSource]]:
+    """Yield CNNs in the teacher's stages, not wider or deeper than those.
+
+    Each list has one depth, the preferred one first, and widths from small to large.
+    """
     stages = shape.stages or _default_stages(spec)
     # Every factor at which the rounded width of some stage changes.
     factors = sorted(
         {
-            min(1.0, step * _MULTIPLE / stage.channels)
+            width / stage.channels
             for stage in stages
-            for step in range(1, -(-stage.channels // _MULTIPLE) + 1)
+            for width in (*range(_MULTIPLE, stage.widest, _MULTIPLE), stage.widest)
         }
     )
     strides = [
         max(1, round(before / stage.height))
         for before, stage in zip((spec.height, *(s.height for s in stages)), stages, strict=False)
     ]
-    for share in (1.0, 0.5, 0.0):
-        for factor in factors:
-            yield {
-                "channels": spec.channels,
-                "classes": classes,
-                "stages": [
-                    [
-                        _round(stage.channels * factor),
-                        max(1, math.ceil(stage.depth * share)),
-                        stride,
-                    ]
-                    for stage, stride in zip(stages, strides, strict=True)
-                ],
-            }
+    for share in (0.5, 1.0, 0.0):
+        depths = [max(1, math.ceil(stage.depth * share)) for stage in stages]
+        yield [
+            ModuleSource(
+                f"{__name__}:separable_cnn",
+                {
+                    "channels": spec.channels,
+                    "classes": classes,
+                    "stages": [
+                        [_round(min(stage.channels * factor, stage.widest)), depth, stride]
+                        for stage, depth, stride in zip(stages, depths, strides, strict=True)
+                    ],
+                },
+            )
+            for factor in factors
+        ]
 
 
 def _default_stages(spec: InputSpec) -> tuple[ConvolutionStage, ...]:
     """Return stages that halve the image, for a teacher without convolutions."""
     return tuple(
-        ConvolutionStage(_DEFAULT_CHANNELS << level, 2, max(1, spec.height >> (level + 1)))
+        ConvolutionStage(
+            _DEFAULT_CHANNELS << level,
+            _DEFAULT_CHANNELS << level,
+            2,
+            max(1, spec.height >> (level + 1)),
+        )
         for level in range(_MAX_DEFAULT_STAGES)
         if level == 0 or spec.height >> (level + 1) >= 3
     )
 
 
-def _transformers(shape: Architecture, spec: InputSpec, classes: int) -> Iterable[dict[str, Any]]:
-    """Yield the arguments of all transformers with half the teacher's layers or fewer."""
+def _transformers(
+    shape: Architecture, spec: InputSpec, classes: int
+) -> Iterable[list[ModuleSource]]:
+    """Yield transformers with half the teacher's layers or fewer.
+
+    Each list has one depth, the preferred one first, and widths from small to large.
+    """
     widest = shape.width if shape.attentions and shape.width else _DEFAULT_WIDTH
+    patch = shape.patch if shape.attentions and shape.patch else _patch_of(spec)
     depth = -(-(shape.attentions or _DEFAULT_DEPTH) // 2)
-    for layers in sorted({depth, max(1, depth // 2), 1}):
-        for dim in range(_MULTIPLE, widest + 1, _MULTIPLE):
-            yield {
-                "channels": spec.channels,
-                "classes": classes,
-                "height": spec.height,
-                "width": spec.width,
-                "patch": shape.patch if shape.attentions and shape.patch else _patch_of(spec),
-                "dim": dim,
-                "depth": layers,
-                "heads": _heads_of(dim, shape.heads),
-            }
+    for layers in sorted({depth, max(1, depth // 2), 1}, reverse=True):
+        yield [
+            ModuleSource(
+                f"{__name__}:vision_transformer",
+                {
+                    "channels": spec.channels,
+                    "classes": classes,
+                    "height": spec.height,
+                    "width": spec.width,
+                    "patch": patch,
+                    "dim": dim,
+                    "depth": layers,
+                    "heads": _heads_of(dim, shape.heads),
+                },
+            )
+            for dim in range(_MULTIPLE, max(widest, _MULTIPLE) + 1, _MULTIPLE)
+        ]
 
 
 def _heads_of(dim: int, teacher_heads: int | None) -> int:

@@ -103,7 +103,8 @@ class TorchTeacher:
         """Export the module. Raises ModelError if it cannot be exported."""
         file = folder / "teacher.onnx"
         if not file.exists():
-            export_onnx(self.model, file)
+            # With a fixed batch all shapes in the graph are known.
+            export_onnx(self.model, file, dynamic_batch=False)
         return file
 
     def engine(self, folder: Path) -> Backend:

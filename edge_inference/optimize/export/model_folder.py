@@ -134,13 +134,18 @@ class _Plan:
         if compared is not None and len(compared):
             images, _ = compared.load(pick_evenly(len(compared), _COMPARED_IMAGES))
         model = self.model
-        export_onnx(
+        exported = export_onnx(
             model,
             self._file,
             opset=self.opset,
             dynamic_batch=self.dynamic_batch,
             images=images,
         )
+        if model.labels and len(model.labels) != exported.classes:
+            raise ModelError(
+                f"model {model.name}: it has logits for {exported.classes} classes and "
+                f"{len(model.labels)} labels; give data of as many classes as the network has"
+            )
         weights, _ = self.staged.checksum_weights([self._file.name])
         settings = {"activation": "softmax", "scores_output": OUTPUT_NAME}
         written = NewDescription(

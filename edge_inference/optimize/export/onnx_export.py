@@ -44,7 +44,8 @@ class ExportReport:
     """An ONNX file, and the largest difference of its outputs from PyTorch's.
 
     ``max_difference`` is absolute, ``relative_difference`` relative to the largest output;
-    ``checked_images`` is the number of images that were compared. ``warnings`` are the exporter's
+    ``checked_images`` is the number of images that were compared, ``classes`` the number of logits
+    of each. ``warnings`` are the exporter's
     about values that became constants.
     """
 
@@ -54,6 +55,7 @@ class ExportReport:
     max_difference: float
     relative_difference: float
     checked_images: int
+    classes: int
     warnings: tuple[str, ...] = ()
 
 
@@ -97,8 +99,16 @@ def export_onnx(
         ) from error
     finally:
         partial.unlink(missing_ok=True)
-    count = sum(map(len, batches))
-    return ExportReport(destination, opset, len(data), difference, relative, count, notes)
+    return ExportReport(
+        destination,
+        opset,
+        len(data),
+        difference,
+        relative,
+        sum(map(len, batches)),
+        expected[0].shape[1],
+        notes,
+    )
 
 
 def _check_size(model: TorchModel) -> None:

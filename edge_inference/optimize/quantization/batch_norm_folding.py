@@ -9,6 +9,7 @@ section 3.2).
 from __future__ import annotations
 
 import copy
+import operator
 import traceback
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -76,13 +77,46 @@ def trace(model: TorchModel) -> GraphModule:
     torch = import_torch()
     module = copy.deepcopy(model.module).eval()
     try:
-        return torch.fx.symbolic_trace(module)
+        graph = _tracer().trace(module)
+        traced = torch.fx.GraphModule(module, graph)
     except Exception as error:  # the user's own code runs: any error may come out of it
         raise ModelError(
             f"model {model.name}: torch.fx cannot trace it: {type(error).__name__}: "
             f"{str(error).splitlines()[0] if str(error) else 'no text'}{_find_line(error)}; "
             "a branch or loop in forward() must not depend on values"
         ) from error
+    _split_gates(traced)
+    return traced
+
+
+def _tracer() -> Any:
+    """Return a tracer that also looks into the modules of gates."""
+    torch = import_torch()
+
+    class Tracer(torch.fx.Tracer):  # type: ignore[name-defined, misc]
+        def is_leaf_module(self, module: nn.Module, qualified_name: str) -> bool:
+            if isinstance(module, torch.nn.SiLU | torch.nn.Hardswish):
+                return False
+            return bool(super().is_leaf_module(module, qualified_name))
+
+    return Tracer()
+
+
+def _split_gates(module: GraphModule) -> None:
+    """Write x * sigmoid(x) as two operations, as in ONNX: int8 rounds the sigmoid, too."""
+    functions = import_torch().nn.functional
+    gates = {functions.silu: functions.sigmoid, functions.hardswish: functions.hardsigmoid}
+    for node in list(module.graph.nodes):
+        if node.op != "call_function" or node.target not in gates:
+            continue
+        values = node.args[0] if node.args else node.kwargs["input"]
+        with module.graph.inserting_before(node):
+            gate = module.graph.call_function(gates[node.target], (values,))
+            product = module.graph.call_function(operator.mul, (values, gate))
+        node.replace_all_uses_with(product)
+        module.graph.erase_node(node)
+    module.delete_all_unused_submodules()
+    module.recompile()
 
 
 def _find_line(error: Exception) -> str:

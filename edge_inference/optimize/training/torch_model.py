@@ -6,7 +6,6 @@ import importlib
 import io
 import os
 import pickle
-import secrets
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -14,8 +13,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from edge_inference.core.disk import describe_write_error
 from edge_inference.core.images.input_spec import InputSpec
+from edge_inference.engines.precision.onnx_file import write_atomically
 from edge_inference.errors import BackendError, ConfigError, ModelError
 
 if TYPE_CHECKING:
@@ -143,22 +142,22 @@ def save_module(module: nn.Module, file: Path) -> None:
     It loads only where the code of its classes can be imported. The file appears complete or not
     at all. Raises ModelError for a module that cannot be pickled or a file that cannot be written.
     """
-    torch = import_torch()
-    partial = file.parent / f".{file.name}.{secrets.token_hex(4)}"
+    content = io.BytesIO()  # torch.save hides why a file cannot be written
     try:
-        content = io.BytesIO()
-        torch.save(module, content)
-        partial.write_bytes(content.getvalue())
-        partial.replace(file)
-    except OSError as error:
-        raise ModelError(f"{file}: cannot be written ({describe_write_error(error)})") from error
+        import_torch().save(module, content)
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         raise ModelError(
             f"{file}: the module cannot be saved ({error}); its classes must be at the top level "
             "of a module that can be imported"
         ) from error
-    finally:
-        partial.unlink(missing_ok=True)
+    write_atomically(file, content.getvalue())
+
+
+def save_weights(module: nn.Module, file: Path) -> None:
+    """Write a state dict that :func:`load_weights` reads. Raises ModelError."""
+    buffer = io.BytesIO()
+    import_torch().save(module.state_dict(), buffer)
+    write_atomically(file, buffer.getvalue())
 
 
 def import_object(path: str, expected: str) -> Any:

@@ -1,0 +1,1 @@
+"""Mixed precision by measured latency: which parts of a network compute in which precision."""
