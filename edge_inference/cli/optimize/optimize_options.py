@@ -143,19 +143,26 @@ def read_input(options: argparse.Namespace) -> InputSpec | None:
     return spec
 
 
-def read_dataset(options: argparse.Namespace) -> LabeledDataset:
+def read_dataset(options: argparse.Namespace, default: InputSpec | None = None) -> LabeledDataset:
     """Return the dataset of ``--data``; print which images are left out.
 
-    Raises UsageError, SourceError, ConfigError.
+    ``default`` is the format of the input without ``--input``. Raises UsageError, SourceError,
+    ConfigError.
     """
     from edge_inference.optimize.training.dataset_sources import open_dataset
 
-    dataset = open_dataset(options.data, read_input(options), limit=options.images)
+    spec = read_input(options) or default
+    dataset = open_dataset(options.data, spec, limit=options.images)
+    print_skipped(dataset)
+    return dataset
+
+
+def print_skipped(dataset: LabeledDataset) -> None:
+    """Print which images of a dataset are left out."""
     for reason in dataset.skipped[:_MAX_REASONS]:
         print_error(reason)
     if len(dataset.skipped) > _MAX_REASONS:
         print_error(f"{len(dataset.skipped) - _MAX_REASONS} more images cannot be read")
-    return dataset
 
 
 def read_torch_model(options: argparse.Namespace, dataset: LabeledDataset) -> TorchModel:

@@ -288,6 +288,7 @@ def _apply(
     try:
         for group in removed:
             graph.remove(group, chosen[group.name])
+        _copy_frozen(model.module, module)
         actual = check_forward(module, example, model.name)
     except (ModelError, AssertionError, IndexError, RuntimeError, ValueError) as error:
         return None, f"without some of its channels it fails: {error}"
@@ -297,9 +298,16 @@ def _apply(
         return None, "it changes the shape of the outputs"
     if expected is not None:
         scale = max(float(expected.abs().max()), 1e-12)
-        if not float((actual - expected).abs().max()) <= _MAX_DIFFERENCE * scale:
+        if not float((actual.detach() - expected).abs().max()) <= _MAX_DIFFERENCE * scale:
             return None, "removing its channels changes what the other channels compute"
     return module, ""
+
+
+def _copy_frozen(given: nn.Module, pruned: nn.Module) -> None:
+    """Freeze what was frozen: Torch-Pruning makes new parameters."""
+    frozen = {name for name, each in given.named_parameters() if not each.requires_grad}
+    for name, each in pruned.named_parameters():
+        each.requires_grad_(name not in frozen)
 
 
 def _random_input(model: TorchModel) -> Tensor:
