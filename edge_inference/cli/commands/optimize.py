@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from edge_inference.cli import arguments as given
 from edge_inference.cli.arguments import Commands
 from edge_inference.cli.optimize import (
+    export_model,
     layer_sensitivity,
     prune_model,
     quantize_aware,
@@ -14,9 +15,8 @@ from edge_inference.cli.optimize import (
     recommend_model,
     run_recipe,
     show_tradeoff,
+    train_model,
 )
-from edge_inference.cli.optimize import recommend_model, show_tradeoff
-from edge_inference.cli.optimize import export_model, train_model
 
 _EXAMPLES = """\
 examples:
