@@ -291,7 +291,7 @@ def _apply(
         _copy_frozen(model.module, module)
         actual = check_forward(module, example, model.name)
     except (ModelError, AssertionError, IndexError, RuntimeError, ValueError) as error:
-        return None, f"without some of its channels it fails: {error}"
+        return None, f"without some of its channels {error}"
     with torch.no_grad():
         given = model.module(example)
     if getattr(actual, "shape", None) != getattr(given, "shape", None):
