@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import os
+import re
 import signal
+import sys
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -117,22 +121,48 @@ NARROW = StepKind("narrow", Narrow(), True, _narrow, lambda settings, basis: 1.0
 REPAIR = dataclasses.replace(NARROW, name="repair", recovers=True)
 
 
-def kill_in(marker: Path, calls: int) -> Callable[[str, float | None], None]:
-    """Return a progress that kills this process at its n-th call for a phase.
+def run_through_kills(recipe: Path, work: Path, output: Path, killed_at: float) -> None:
+    """Run a recipe again and again until it ends; print where each run was killed.
 
-    Phases that an earlier process was killed in are in the file ``marker``; they pass.
+    Each run is a process of its own. It is killed by SIGKILL in the first part of the work that no
+    run before was killed in: where that begins, or at ``killed_at`` of it, from 0 to 1. This
+    process computes nothing itself: a fork of a process with threads would hang.
     """
-    seen: dict[str, int] = {}
+    # Imported once, not in each process.
+    for name in ("onnx", "onnxruntime", "torch._inductor", "torch.onnx", "torch_pruning"):
+        importlib.import_module(name)
+    marker = work.parent / "killed"
+    marker.touch()
+    while True:
+        pid = os.fork()
+        if pid == 0:
+            code = 1
+            try:
+                torch.set_num_threads(1)
+                run(recipe, work, output, _kill_in(marker, killed_at))
+                code = 0
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(code)
+        _, status = os.waitpid(pid, 0)
+        code = os.waitstatus_to_exitcode(status)
+        if code != -signal.SIGKILL:
+            sys.stdout.write(marker.read_text(encoding="utf-8"))
+            sys.exit(code)
+
+
+def _kill_in(marker: Path, killed_at: float) -> Callable[[str, float | None], None]:
+    known = set(marker.read_text(encoding="utf-8").splitlines())
 
     def progress(phase: str, fraction: float | None) -> None:
-        name = phase.partition(" of ")[0] + phase.partition(": ")[2].rstrip(
-            "0123456789% ,abouts left"
-        )
-        seen[name] = seen.get(name, 0) + 1
-        known = marker.read_text(encoding="utf-8").splitlines() if marker.exists() else []
-        if seen[name] == calls and name not in known:
-            with marker.open("a", encoding="utf-8") as stream:
-                stream.write(name + "\n")
-            os.kill(os.getpid(), signal.SIGKILL)
+        text = phase.partition(", about ")[0]
+        share = re.search(r" (\d+)%$", text)
+        part = re.sub(r" \d+%$", "", text)
+        if part in known or (share is not None and int(share[1]) < killed_at * 100):
+            return
+        with marker.open("a", encoding="utf-8") as stream:
+            stream.write(part + "\n")
+        os.kill(os.getpid(), signal.SIGKILL)
 
     return progress

@@ -212,9 +212,7 @@ def test_bad_input_is_told_before_any_step(
     expect(Exception, "none.pt: cannot be read", base=weights)
 
 
-def test_a_full_disk_leaves_no_output(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_leaves_no_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = recipe_kit.write_recipe(tmp_path, _ALL, "steps: [train]")
 
     def fail(*arguments: Any) -> None:

@@ -45,7 +45,7 @@ class GoldenWriter:
     def write(self, dataset: LabeledDataset) -> Iterator[GoldenEntry]:
         """Yield the entries of ``golden``, best first, after writing their images."""
         for index in self._choose(dataset):
-            frame = _source_frame(dataset, index)
+            frame = source_frame(dataset, index)
             assert frame is not None
             file = self._write_image(frame, index)
             if file is None:
@@ -63,12 +63,12 @@ class GoldenWriter:
         """Return the images of different classes that are recognized with the largest lead."""
         found: dict[int, tuple[float, int]] = {}
         for index in pick_evenly(len(dataset), _GOLDEN_CANDIDATES):
-            frame = _source_frame(dataset, index)
+            frame = source_frame(dataset, index)
             result = None if frame is None else self._classify(frame)
             if result is None or int(result.class_ids[0]) != int(dataset.class_ids[index]):
                 continue
             class_id, lead = int(result.class_ids[0]), _lead(result)
-            if lead >= _MIN_LEAD and lead > found.get(class_id, (0.0, 0))[0]:
+            if lead > found.get(class_id, (0.0, 0))[0]:
                 found[class_id] = lead, index
         best = sorted(found.values(), key=lambda pair: (-pair[0], pair[1]))
         return [index for _, index in best[:GOLDEN_IMAGES]]
@@ -110,7 +110,7 @@ def _lead(result: Classification) -> float:
     return float(result.scores[0] - result.scores[1])
 
 
-def _source_frame(dataset: LabeledDataset, index: int) -> Frame | None:
+def source_frame(dataset: LabeledDataset, index: int) -> Frame | None:
     """Return the source of an image, else the pixels that its tensor stands for."""
     frame = dataset.frame(index)
     spec = dataset.input
