@@ -104,6 +104,7 @@ class PlanWalk:
             except ModelError as error:
                 if isinstance(error.__cause__, OSError):  # not the network's fault
                     raise
+                self._pending = None
                 self._log.add(Decision(index + 1, step.title, decision_log.FAILED, str(error)))
                 continue
             if made.network is None:
