@@ -197,6 +197,7 @@ def _trace(
         warnings.catch_warnings(record=True) as caught,
         _own_code(model, f"cannot be exported to ONNX opset {opset}"),
         _silent_stdout(),
+        _without_fused_attention(torch),
     ):
         warnings.simplefilter("always")
         torch.onnx.export(
@@ -277,6 +278,17 @@ def _own_code(model: TorchModel, problem: str) -> Iterator[None]:
         reason = one_line(lines[0] if lines else "", _MAX_REASON)
         kind = "" if isinstance(error, RuntimeError) else f"{type(error).__name__}: "
         raise ModelError(f"model {model.name}: {problem}: {kind}{reason}") from error
+
+
+@contextmanager
+def _without_fused_attention(torch: Any) -> Iterator[None]:
+    """Keep ``torch.nn.MultiheadAttention`` from its fused operator, which ONNX does not have."""
+    used = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(used)
 
 
 @contextmanager
