@@ -38,6 +38,7 @@ from pathlib import Path
 
 from edge_inference.backends.cpu_instructions import find_cpu_instructions
 from edge_inference.core.models.model import ModelDescription
+from edge_inference.core.models.variants import Derivation
 from edge_inference.engines.cache import cache_lock
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.cache.artifacts import Cancelled, Progress, default_cache
@@ -66,6 +67,7 @@ from edge_inference.optimize.quantized_folder import (
     CALIBRATION_FILE,
     StagedFolder,
 )
+from edge_inference.optimize.yaml_edit import Value
 
 #: Images on which single changes are compared; what is taken is checked on all.
 _FEW_IMAGES = 8
@@ -106,14 +108,9 @@ def search_precisions(
             request, model, cache or default_cache(), progress, cancelled, timer, now_s
         ).run(before_search)
         chosen = report.chosen.candidate
-        if chosen.precision == "int8":
-            staged.write_derivation(
-                {
-                    "int8_keep_fp32": list(chosen.derive.int8_keep_fp32),
-                    "int8_reduce_range": list(chosen.derive.int8_reduce_range),
-                    "int8_rest": chosen.derive.int8_rest,
-                }
-            )
+        changed = _changed_settings(model.derive, chosen)
+        if changed:
+            staged.write_derivation(changed)
         staged.keep()
     return report
 
@@ -134,6 +131,23 @@ def _calibrated(
     )
     calibration.save(staged.folder / CALIBRATION_FILE)
     return staged.write_derivation({"calibration": CALIBRATION_FILE})
+
+
+def _changed_settings(derive: Derivation, chosen: PrecisionCandidate) -> dict[str, Value]:
+    """Return what the section ``derive`` must say for the chosen candidate, and does not yet."""
+    if chosen.precision != "int8":
+        return {}
+    new: dict[str, Value] = {
+        "int8_keep_fp32": list(chosen.derive.int8_keep_fp32),
+        "int8_reduce_range": list(chosen.derive.int8_reduce_range),
+        "int8_rest": chosen.derive.int8_rest,
+    }
+    old = dataclasses.asdict(derive)
+    return {
+        name: value
+        for name, value in new.items()
+        if (value if isinstance(value, str) else tuple(value)) != old[name]
+    }
 
 
 class _SearchRun:
