@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import os
+import re
 import signal
+import sys
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +19,10 @@ import torch
 from torch import nn
 
 from edge_inference.core.measured_costs import Spread
+from edge_inference.engines.precision.calibration import Calibration
+from edge_inference.optimize.quantized_folder import CALIBRATION_FILE
 from edge_inference.optimize.recipe import recipe_file, recipe_run
+from edge_inference.optimize.recipe.deployment_steps import QUANTIZE
 from edge_inference.optimize.recipe.recipe_report import RecipeReport
 from edge_inference.optimize.recipe.step_kind import StepInput, StepKind, StepOutput
 from edge_inference.optimize.training.train import TrainingSettings, train
@@ -117,22 +124,65 @@ NARROW = StepKind("narrow", Narrow(), True, _narrow, lambda settings, basis: 1.0
 REPAIR = dataclasses.replace(NARROW, name="repair", recovers=True)
 
 
-def kill_in(marker: Path, calls: int) -> Callable[[str, float | None], None]:
-    """Return a progress that kills this process at its n-th call for a phase.
+def _quantize_narrow(given: StepInput, settings: Any, progress: Any, cancelled: Any) -> StepOutput:
+    output = QUANTIZE.run(given, settings, progress, cancelled)
+    assert given.network is not None
+    if given.network.parameter_count() > _NARROW_PARAMETERS:
+        file = given.destination / CALIBRATION_FILE
+        calibration = Calibration.load(file)
+        wide = {name: (low * 500, high * 500) for name, (low, high) in calibration.ranges.items()}
+        file.unlink()
+        dataclasses.replace(calibration, ranges=wide).save(file)
+    return output
 
-    Phases that an earlier process was killed in are in the file ``marker``; they pass.
+
+#: Quantization that only a narrow network survives: the ranges of others are much too wide.
+QUANTIZE_NARROW = dataclasses.replace(QUANTIZE, name="quantize_narrow", run=_quantize_narrow)
+_NARROW_PARAMETERS = 4000
+
+
+def run_through_kills(recipe: Path, work: Path, output: Path, killed_at: float) -> None:
+    """Run a recipe again and again until it ends; print where each run was killed.
+
+    Each run is a process of its own. It is killed by SIGKILL in the first part of the work that no
+    run before was killed in: where that begins, or at ``killed_at`` of it, from 0 to 1. This
+    process computes nothing itself: a fork of a process with threads would hang.
     """
-    seen: dict[str, int] = {}
+    # Imported once, not in each process.
+    for name in ("onnx", "onnxruntime", "torch._inductor", "torch.onnx", "torch_pruning"):
+        importlib.import_module(name)
+    marker = work.parent / "killed"
+    marker.touch()
+    while True:
+        pid = os.fork()
+        if pid == 0:
+            code = 1
+            try:
+                torch.set_num_threads(1)
+                run(recipe, work, output, _kill_in(marker, killed_at))
+                code = 0
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(code)
+        _, status = os.waitpid(pid, 0)
+        code = os.waitstatus_to_exitcode(status)
+        if code != -signal.SIGKILL:
+            sys.stdout.write(marker.read_text(encoding="utf-8"))
+            sys.exit(code)
+
+
+def _kill_in(marker: Path, killed_at: float) -> Callable[[str, float | None], None]:
+    known = set(marker.read_text(encoding="utf-8").splitlines())
 
     def progress(phase: str, fraction: float | None) -> None:
-        name = phase.partition(" of ")[0] + phase.partition(": ")[2].rstrip(
-            "0123456789% ,abouts left"
-        )
-        seen[name] = seen.get(name, 0) + 1
-        known = marker.read_text(encoding="utf-8").splitlines() if marker.exists() else []
-        if seen[name] == calls and name not in known:
-            with marker.open("a", encoding="utf-8") as stream:
-                stream.write(name + "\n")
-            os.kill(os.getpid(), signal.SIGKILL)
+        text = phase.partition(", about ")[0]
+        share = re.search(r" (\d+)%$", text)
+        part = re.sub(r" \d+%$", "", text)
+        if part in known or (share is not None and int(share[1]) < killed_at * 100):
+            return
+        with marker.open("a", encoding="utf-8") as stream:
+            stream.write(part + "\n")
+        os.kill(os.getpid(), signal.SIGKILL)
 
     return progress

@@ -158,10 +158,7 @@ def compare_models(
             _CompareRun(request, cache or default_cache(), stack, progress, cancelled)
             for request in requests
         ]
-        rows = [
-            [row for candidate in run.request.candidates() for row in run.check(*candidate)]
-            for run in runs
-        ]
+        rows = [run.check_all() for run in runs]
         timings = _time(runs, energy_meter, progress)
     return tuple(
         Comparison(
@@ -228,6 +225,12 @@ class _CompareRun:
         self._reference: MemoizedEngine | None = None
         self.problems: list[str] = []
         self._previous_costs = CostCache(cache.folder).read(self.problems.append)
+
+    def check_all(self) -> list[CompareRow]:
+        """Check every candidate; see :meth:`check`."""
+        rows = [row for each in self.request.candidates() for row in self.check(*each)]
+        self._reference = None  # frees the outputs that it keeps
+        return rows
 
     def check(self, backend: str, precision: str, int8_mode: str | None) -> list[CompareRow]:
         """Prepare, open and check one candidate; return a row for each batch.

@@ -54,17 +54,17 @@ class StagedFolder:
         self._source = source
         self._destination = destination
         self._before_staging = before_staging
-        self._outer = destination.parent / f".{destination.name}.{secrets.token_hex(_TOKEN_BYTES)}"
+        self._outer = destination.parent / staged_name(destination)
         #: Named like the destination, since the folder's name is the model's name.
         self.folder = self._outer / destination.resolve().name
         self._lock = -1
 
     def __enter__(self) -> StagedFolder:
-        _remove_abandoned(self._destination)
+        remove_abandoned(self._destination)
         self._before_staging(self._outer)
         try:
             self._outer.mkdir(parents=True)
-            self._lock = _lock_folder(self._outer)
+            self._lock = lock_folder(self._outer)
             shutil.copytree(
                 self._source, self.folder, ignore=_CopiedFiles(self._source), copy_function=_copy
             )
@@ -141,8 +141,16 @@ class StagedFolder:
             self._lock = -1
 
 
-def _lock_folder(folder: Path) -> int:
-    """Lock a folder until this process ends. Raises OSError if another process has the lock."""
+def staged_name(destination: Path) -> str:
+    """Return a new hidden name for the folder that becomes ``destination``."""
+    return f".{destination.name}.{secrets.token_hex(_TOKEN_BYTES)}"
+
+
+def lock_folder(folder: Path) -> int:
+    """Lock a folder until this process ends, or closes the returned descriptor.
+
+    Raises OSError if another process has the lock.
+    """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -152,7 +160,7 @@ def _lock_folder(folder: Path) -> int:
     return descriptor
 
 
-def _remove_abandoned(destination: Path) -> None:
+def remove_abandoned(destination: Path) -> None:
     """Remove staged folders of the same destination whose processes have ended."""
     pattern = re.compile(re.escape(f".{destination.name}.") + f"[0-9a-f]{{{2 * _TOKEN_BYTES}}}")
     with suppress(OSError):  # the parent folder does not exist yet, or is not readable
@@ -160,7 +168,7 @@ def _remove_abandoned(destination: Path) -> None:
             if pattern.fullmatch(folder.name) is None:
                 continue
             with suppress(OSError):  # another process has the lock
-                lock = _lock_folder(folder)
+                lock = lock_folder(folder)
                 shutil.rmtree(folder, ignore_errors=True)
                 os.close(lock)
 

@@ -53,6 +53,13 @@ negative = [(item(1, 4, 4), -1)]
 not_finite = [(item(1, 4, 4), 0), (item(1, 4, 4, value=float("nan")), 1)]
 normalized = [(item(1, 4, 4), 0), (item(1, 4, 4, value=-2), 1)]
 
+class Changing(Squares):
+    reads = 0
+
+    def __getitem__(self, index):
+        Changing.reads += 1
+        return super().__getitem__(index)[0], (index + Changing.reads // 15) % 2
+
 class Extra(Squares):
     def __getitem__(self, index):
         image, _ = super().__getitem__(index)
@@ -168,6 +175,7 @@ def test_a_torch_dataset_by_its_name(module: str, monkeypatch: pytest.MonkeyPatc
         ("not_finite", "item 1: expected finite values"),
         ("normalized", "item 1: expected values of 0 to 1, .* got -2 to -2; give mean and std"),
         ("Extra", "item 2: expected a class of 0 to 1, since classes has 2 names, got 2"),
+        ("Changing", "item 3: its class was 1, and is 0 now; expected the same item each time"),
         ("broken", "failed: OSError: the disk is gone"),
         ("np", "expected a torch Dataset or a function that returns one, got module"),
     ],

@@ -59,8 +59,9 @@ def test_it_learns_and_repeats_itself_exactly(images: LabeledDataset) -> None:
     assert report.epochs[-1].loss < 0.7 * report.epochs[0].loss
     assert evaluate(report.model, images).share > 0.7 > 0.3 > evaluate(model, images).share
     assert state_bytes(model) == before and not report.model.module.training
+    same = with_dropout()
     torch.manual_seed(123)  # what ran before does not matter
-    again = train(with_dropout(), images, SETTINGS)
+    again = train(same, images, SETTINGS)
     assert state_bytes(again.model) == state_bytes(report.model)
     other = train(with_dropout(), images, replace(SETTINGS, seed=1))
     assert state_bytes(other.model) != state_bytes(report.model)
@@ -185,6 +186,15 @@ def test_models_and_settings_that_do_not_fit(images: LabeledDataset) -> None:
         train(model.with_module(small_cnn(8, classes=4)), images, SETTINGS)
     with pytest.raises(ModelError, match=r"does not take images of the shape \[1, 1, 28, 28\]"):
         train(model.with_module(small_cnn(8, channels=3)), images, SETTINGS)
+
+    def fill(module: nn.Module, batch: torch.Tensor, class_ids: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("alloc_cpu.cpp: Error code 12 (Cannot allocate memory)")
+
+    with pytest.raises(ModelError, match=r"use a smaller batch than 16; .*memory"):
+        train(model, images, SETTINGS, loss=fill)
+    unlike = model.with_module(nn.Sequential(small_cnn(), nn.Unflatten(1, (2, 5))))
+    with pytest.raises(ModelError, match=r"expected logits .* got \[1, 2, 5\]"):
+        evaluate(unlike, images)
     if not torch.cuda.is_available():
         with pytest.raises(ConfigError, match="cuda is not available"):
             train(model, images, replace(SETTINGS, device="cuda"))

@@ -91,14 +91,16 @@ def test_points_are_written_and_everything_else_stays(tmp_path: Path) -> None:
         write_operating_points(folder, points[3:6])
 
 
-def test_a_file_that_cannot_be_edited_stays(tmp_path: Path) -> None:
+@pytest.mark.parametrize("layout", ["in one line", "with an end"])
+def test_a_file_that_cannot_be_edited_stays(tmp_path: Path, layout: str) -> None:
     folder = write_model(tmp_path / "mine")
     file = folder / "model.yaml"
-    in_one_line = json.dumps(yaml.safe_load(file.read_text()))
-    file.write_text(in_one_line)
+    text = file.read_text()
+    text = f"{text}...\n" if layout == "with an end" else json.dumps(yaml.safe_load(text))
+    file.write_text(text)
     with pytest.raises(ModelError, match=r"cannot be edited here.*'precision': 'fp32'"):
         write_operating_points(folder, [point("fp32", 95, 3.0)])
-    assert file.read_text() == in_one_line
+    assert file.read_text() == text
     assert len(list(folder.iterdir())) == 3
 
 

@@ -98,7 +98,9 @@ def test_errors_name_line_and_key(tmp_path: Path, change: tuple[str, str], expec
 
 def test_a_model_folder_cannot_be_trained(tmp_path: Path) -> None:
     text = "model: {folder: there}\ndata: {source: images}\nsteps: [{train: {}}]\n"
-    with pytest.raises(ConfigError, match="line 3, .*train needs the network in PyTorch.*quantize"):
+    with pytest.raises(
+        ConfigError, match=r"line 3, .*train needs the network in PyTorch.*quantize"
+    ):
         _load(tmp_path, text)
 
 

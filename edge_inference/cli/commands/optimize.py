@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from edge_inference.cli import arguments as given
 from edge_inference.cli.arguments import Commands
 from edge_inference.cli.optimize import (
+    distill_model,
     export_model,
     layer_sensitivity,
     place_precisions,
@@ -40,14 +41,15 @@ def add(commands: Commands, arguments: Sequence[str]) -> None:
 
 
 _ACTIONS: tuple[Callable[[Commands], None], ...] = (
+    train_model.add,
+    export_model.add,
     quantize_post_training.add,
     quantize_aware.add,
     layer_sensitivity.add,
     place_precisions.add,
     prune_model.add,
+    distill_model.add,
     run_recipe.add,
     show_tradeoff.add,
     recommend_model.add,
-    train_model.add,
-    export_model.add,
 )

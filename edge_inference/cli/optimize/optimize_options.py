@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from edge_inference.optimize.training.train import TrainingSettings
 
 _MAX_REASONS = 10
+_PER_CHANNEL = ("mean", "std")
 
 
 def add_torch_model(parser: argparse.ArgumentParser) -> None:
@@ -45,12 +46,13 @@ def add_input(parser: argparse.ArgumentParser) -> None:
     """Add ``--input``."""
     parser.add_argument(
         "--input",
-        action="append",
+        action="extend",
+        nargs="+",
         default=[],
         type=key_value,
         metavar="KEY=VALUE",
-        help="format of the input as in model.yaml, such as width=224, color=GRAY or std=255; "
-        "may be repeated; default: that of the data",
+        help="format of the input as in model.yaml, such as width=64 height=64 color=GRAY "
+        "std=255; default: that of the data",
     )
 
 
@@ -76,7 +78,7 @@ def add_dataset(parser: argparse.ArgumentParser) -> None:
 def add_training(
     parser: argparse.ArgumentParser, epochs: int, option: str = "--epochs", minimum: int = 1
 ) -> None:
-    """Add ``--epochs``, ``--learning-rate``, ``--batch``, ``--amp`` and ``--device``.
+    """Add ``--epochs``, ``--learning-rate``, ``--batch``, ``--amp``, ``--device``, ``--threads``.
 
     ``option`` is another name for ``--epochs``, ``minimum`` 0 allows not to train.
     """
@@ -98,6 +100,13 @@ def add_training(
     parser.add_argument("--batch", type=given.whole_number(1), default=64, help="default: 64")
     parser.add_argument("--amp", action="store_true", help="train in mixed precision")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: cpu")
+    parser.add_argument(
+        "--threads",
+        type=given.whole_number(1),
+        metavar="N",
+        help="threads of the training, which the weights depend on: another number rounds sums in "
+        "another order; default: as PyTorch chooses, one for each core",
+    )
 
 
 def key_value(text: str) -> tuple[str, Any]:
@@ -126,6 +135,9 @@ def read_input(options: argparse.Namespace) -> InputSpec | None:
     for key in values:
         if key not in known:
             raise UsageError(f"--input {key}: expected one of {', '.join(known)}")
+    for key in _PER_CHANNEL:  # one number for all channels needs no brackets
+        if type(values.get(key)) in (int, float):
+            values[key] = [values[key]]
     try:
         spec = InputSpec(**{key: known[key].convert(value) for key, value in values.items()})
     except (EdgeInferenceError, TypeError) as error:
@@ -136,19 +148,26 @@ def read_input(options: argparse.Namespace) -> InputSpec | None:
     return spec
 
 
-def read_dataset(options: argparse.Namespace) -> LabeledDataset:
+def read_dataset(options: argparse.Namespace, default: InputSpec | None = None) -> LabeledDataset:
     """Return the dataset of ``--data``; print which images are left out.
 
-    Raises UsageError, SourceError, ConfigError.
+    ``default`` is the format of the input without ``--input``. Raises UsageError, SourceError,
+    ConfigError.
     """
     from edge_inference.optimize.training.dataset_sources import open_dataset
 
-    dataset = open_dataset(options.data, read_input(options), limit=options.images)
+    spec = read_input(options) or default
+    dataset = open_dataset(options.data, spec, limit=options.images)
+    print_skipped(dataset)
+    return dataset
+
+
+def print_skipped(dataset: LabeledDataset) -> None:
+    """Print which images of a dataset are left out."""
     for reason in dataset.skipped[:_MAX_REASONS]:
         print_error(reason)
     if len(dataset.skipped) > _MAX_REASONS:
         print_error(f"{len(dataset.skipped) - _MAX_REASONS} more images cannot be read")
-    return dataset
 
 
 def read_torch_model(options: argparse.Namespace, dataset: LabeledDataset) -> TorchModel:
@@ -167,7 +186,8 @@ def read_torch_model(options: argparse.Namespace, dataset: LabeledDataset) -> To
 
 
 def read_training(options: argparse.Namespace) -> TrainingSettings:
-    """Return the settings of the training. Raises ConfigError."""
+    """Return the settings of the training. Raises ConfigError, BackendError without torch."""
+    from edge_inference.optimize.training.torch_model import import_torch
     from edge_inference.optimize.training.train import TrainingSettings
 
     return TrainingSettings(
@@ -177,4 +197,5 @@ def read_training(options: argparse.Namespace) -> TrainingSettings:
         amp=options.amp,
         seed=options.seed,
         device=options.device,
+        threads=options.threads or import_torch().get_num_threads(),
     )

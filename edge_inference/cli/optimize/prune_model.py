@@ -36,8 +36,10 @@ GPUs since Ampere with sparse_weights: true in the section engine of model.yaml.
 A part of the images is held out: --min-accuracy is judged on it, and the reported accuracy is
 that of another part. The times are measured on this machine, in ONNX Runtime on one thread.
 
---output is a new model folder, an .onnx file, or a .pt file with the whole module. A .pt file
-loads only where its code can be imported, and loading one runs code from it: load only your own.
+--output is a new model folder, an .onnx file, or a .pt file with the whole module, which
+--save-module writes beside the others. A .pt file loads with torch.load(file, weights_only=False),
+only where the code of its classes can be imported; loading one runs code from it: load only your
+own.
 
 exit codes: 0 pruned; 1 failed, or the target is out of reach; 2 wrong usage; 130 interrupted."""
 
@@ -71,6 +73,12 @@ def add(actions: Commands) -> None:
         type=given.non_empty_text,
         metavar="PATH",
         help="new model folder, FILE.onnx, or FILE.pt with the module",
+    )
+    parser.add_argument(
+        "--save-module",
+        type=given.non_empty_text,
+        metavar="FILE.pt",
+        help="also write the whole module, to train or prune it further",
     )
     given.add_bounds(parser, "module", timeout_s=24 * 3600)
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
@@ -168,7 +176,7 @@ def _start(options: argparse.Namespace, started_s: float) -> int:
     ):
         report = _prune(options, model, split, progress, cancelled)
         progress(f"writing {options.output}", None)
-        _write(report, Path(options.output))
+        _write(report, options, split, progress, cancelled)
     if options.json:
         print(json.dumps({**report.to_json(), "output": options.output}))
     else:
@@ -192,14 +200,21 @@ def _check(options: argparse.Namespace) -> None:
             raise UsageError(f"--{name.replace('_', '-')} needs --iterative STEPS")
     if options.iterative is not None and not options.epochs:
         raise UsageError("--iterative needs --fine-tune-epochs of 1 or more")
-    output = Path(options.output)
+    for option, value in (("--output", options.output), ("--save-module", options.save_module)):
+        if value is not None:
+            _check_output(option, Path(value))
+
+
+def _check_output(option: str, output: Path) -> None:
     if not output.absolute().parent.is_dir():
-        raise UsageError(f"--output {output}: its folder does not exist")
+        raise UsageError(f"{option} {output}: its folder does not exist")
     is_file = output.suffix in (_MODULE_FILE, _ONNX_FILE)
+    if option == "--save-module" and output.suffix != _MODULE_FILE:
+        raise UsageError(f"{option} {output}: expected a name that ends in .pt")
     if is_file and output.is_dir():
-        raise UsageError(f"--output {output}: this is a folder")
+        raise UsageError(f"{option} {output}: this is a folder")
     if not is_file and output.exists():
-        raise UsageError(f"--output {output}: it exists already; name a new folder")
+        raise UsageError(f"{option} {output}: it exists already; name a new folder")
 
 
 def _prune(
@@ -269,14 +284,37 @@ def _prune(
     return iterative.fine_tune(report, split, training, progress, cancelled)
 
 
-def _write(report: PruningReport, output: Path) -> None:
+def _write(
+    report: PruningReport,
+    options: argparse.Namespace,
+    split: DatasetSplit,
+    progress: Progress,
+    cancelled: Cancelled,
+) -> None:
+    from edge_inference.cli.bounded_run import remove_with_child
+    from edge_inference.optimize.export.model_folder import export_folder
     from edge_inference.optimize.export.onnx_export import export_onnx
     from edge_inference.optimize.training.torch_model import save_module
 
+    output = Path(options.output)
+    if options.save_module is not None:
+        save_module(report.model.module, Path(options.save_module))
     if output.suffix == _MODULE_FILE:
         save_module(report.model.module, output)
-    else:
+    elif output.suffix == _ONNX_FILE:
         export_onnx(report.model, output)
+    else:
+        export_folder(
+            report.model,
+            output,
+            calibration=split.train,
+            evaluation=split.test,
+            golden=split.validation,
+            description=f"{report.model.name}, {report.kind} pruning of {report.pruned:.0%}",
+            progress=progress,
+            cancelled=cancelled,
+            before_staging=remove_with_child,
+        )
 
 
 def _print_report(report: PruningReport, output: str) -> None:

@@ -64,7 +64,7 @@ def make_student(
     source = plan_student(known, len(names), ratio, kind)
     with deterministic(seed):
         module = load_module(source)
-    spec = _planar(known.input)
+    spec = planar_input(known.input)
     return TorchModel(module, spec, names, f"{known.name}_student")
 
 
@@ -331,6 +331,6 @@ def _round(channels: float) -> int:
     return max(_MULTIPLE, round(channels / _MULTIPLE) * _MULTIPLE)
 
 
-def _planar(spec: InputSpec) -> InputSpec:
+def planar_input(spec: InputSpec) -> InputSpec:
     """Return a teacher's input as PyTorch reads it: float32 NCHW, any batch."""
     return replace(spec, layout="NCHW", batch=1, dtype="float32")

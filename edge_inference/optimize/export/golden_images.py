@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_inference.backends.base import Backend
-from edge_inference.core.images.encodings import to_bgr
 from edge_inference.core.images.frame import Frame
+from edge_inference.core.images.image_file import write_png
 from edge_inference.core.images.input_spec import MULTI
 from edge_inference.core.images.media import IMAGE_SUFFIXES
 from edge_inference.core.images.preprocess import Preprocessor
@@ -45,7 +44,7 @@ class GoldenWriter:
     def write(self, dataset: LabeledDataset) -> Iterator[GoldenEntry]:
         """Yield the entries of ``golden``, best first, after writing their images."""
         for index in self._choose(dataset):
-            frame = _source_frame(dataset, index)
+            frame = source_frame(dataset, index)
             assert frame is not None
             file = self._write_image(frame, index)
             if file is None:
@@ -63,12 +62,12 @@ class GoldenWriter:
         """Return the images of different classes that are recognized with the largest lead."""
         found: dict[int, tuple[float, int]] = {}
         for index in pick_evenly(len(dataset), _GOLDEN_CANDIDATES):
-            frame = _source_frame(dataset, index)
+            frame = source_frame(dataset, index)
             result = None if frame is None else self._classify(frame)
             if result is None or int(result.class_ids[0]) != int(dataset.class_ids[index]):
                 continue
             class_id, lead = int(result.class_ids[0]), _lead(result)
-            if lead >= _MIN_LEAD and lead > found.get(class_id, (0.0, 0))[0]:
+            if lead > found.get(class_id, (0.0, 0))[0]:
                 found[class_id] = lead, index
         best = sorted(found.values(), key=lambda pair: (-pair[0], pair[1]))
         return [index for _, index in best[:GOLDEN_IMAGES]]
@@ -92,17 +91,11 @@ class GoldenWriter:
             copy = folder / f"{index}{origin.suffix.lower()}"
             copy.write_bytes(origin.read_bytes())
             return copy
+        file = folder / f"{index}.png"
         try:
-            pixels = to_bgr(frame)
+            write_png(file, frame, _MAX_GOLDEN_SIDE)
         except ImageError:
             return None
-        scale = _MAX_GOLDEN_SIDE / max(pixels.shape[:2])
-        if scale < 1:
-            pixels = np.asarray(
-                cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8
-            )
-        file = folder / f"{index}.png"
-        file.write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
         return file
 
 
@@ -110,7 +103,7 @@ def _lead(result: Classification) -> float:
     return float(result.scores[0] - result.scores[1])
 
 
-def _source_frame(dataset: LabeledDataset, index: int) -> Frame | None:
+def source_frame(dataset: LabeledDataset, index: int) -> Frame | None:
     """Return the source of an image, else the pixels that its tensor stands for."""
     frame = dataset.frame(index)
     spec = dataset.input

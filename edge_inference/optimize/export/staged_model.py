@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,6 +12,11 @@ from edge_inference.core.label_file import parse_labels
 from edge_inference.core.models.model import DESCRIPTION_FILE
 from edge_inference.core.onnx_format.onnx_files import MAX_EXTERNAL_BYTES
 from edge_inference.optimize.export.model_yaml import NewDescription
+from edge_inference.optimize.quantized_folder import (
+    lock_folder,
+    remove_abandoned,
+    staged_name,
+)
 
 LABELS_FILE = "labels.txt"
 
@@ -26,7 +30,8 @@ class StagedModel:
     """The new folder under a hidden name beside its destination, until all of it is proved.
 
     ``before_staging`` gets the hidden folder before it exists: a supervisor that kills this
-    process can then remove it. With ``replaces`` the files of an existing folder are replaced.
+    process can then remove it. If nobody does, the next StagedModel for the same destination
+    removes it. With ``replaces`` the files of an existing folder are replaced.
     """
 
     def __init__(
@@ -41,15 +46,19 @@ class StagedModel:
         self._before_staging = before_staging
         target = Path(os.path.abspath(target))  # noqa: PTH100 - links stay as they are
         self._target = target
-        self._outer = target.parent / f".{target.name}.{secrets.token_hex(4)}"
+        self._outer = target.parent / staged_name(target)
+        self._lock = -1
         self._origin: Path | None = None
         #: Named like the destination, since the folder's name is the model's name.
         self.folder = self._outer / target.name
 
     def make(self) -> None:
         """Make the hidden folder. Raises OSError."""
+        remove_abandoned(self._target)
         self._before_staging(self._outer)
-        self.folder.mkdir(parents=True)
+        self._outer.mkdir(parents=True)
+        self._lock = lock_folder(self._outer)
+        self.folder.mkdir()
 
     def copy_weights(self, origin: Path, names: Sequence[str]) -> None:
         """Copy files from the folder ``origin``, which may be the destination. Raises OSError."""
@@ -102,3 +111,6 @@ class StagedModel:
     def remove(self) -> None:
         """Remove what was not kept."""
         shutil.rmtree(self._outer, ignore_errors=True)
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1

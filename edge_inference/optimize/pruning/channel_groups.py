@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_inference.errors import BackendError, ModelError
+from edge_inference.optimize.pruning.network_figures import weighted_layers
 from edge_inference.optimize.pruning.pruning_report import KeptLayer
 
 if TYPE_CHECKING:
@@ -108,10 +109,11 @@ class PruningGraph:
         self._names = {each: path for path, each in module.named_modules()}
         self._heads = dict(_find_heads(module))
         frozen = [each for each in module.parameters() if not each.requires_grad]
-        check_forward(module, example, name)
         try:
             for each in frozen:
                 each.requires_grad_(True)  # the graph is traced along the gradients
+            if not getattr(check_forward(module, example, name), "requires_grad", True):
+                raise ValueError("the outputs have no gradients")
             self._graph = self._library.DependencyGraph().build_dependency(
                 module, example_inputs=(example,), verbose=False
             )
@@ -159,7 +161,23 @@ class PruningGraph:
                 )
             if reason:
                 kept.append(KeptLayer(name, reason))
+        kept.extend(
+            KeptLayer(name, "no gradient leads from the outputs of the network to it")
+            for name, layer in weighted_layers(self._module)
+            if layer not in self._graph.module2node and not self._is_inside_attention(name)
+        )
         return groups, kept
+
+    def _is_inside_attention(self, name: str) -> bool:
+        owner = self._module.get_submodule(name.rpartition(".")[0])
+        return isinstance(owner, self._library.ops.TORCH_MHA)
+
+    def copy_roots(self, other: PruningGraph) -> None:
+        """Take the groups that another graph has found in an equal module."""
+        self._roots = {
+            name: (self._module.get_submodule(other._names[module]), function)
+            for name, (module, function) in other._roots.items()
+        }
 
     def silence(self, group: ChannelGroup, lowest: int) -> None:
         """Set all weights to zero that read the least important channels of an exact group."""
@@ -272,7 +290,10 @@ class PruningGraph:
 
 
 def check_forward(module: nn.Module, example: Tensor, name: str) -> Any:
-    """Return the output of a module. Raises ModelError that names the layer which fails."""
+    """Return the output of a module with its gradient.
+
+    Raises ModelError that names the layer which fails.
+    """
     torch = importlib.import_module("torch")
     running: list[str] = []
     paths = {each: path for path, each in module.named_modules()}
@@ -289,7 +310,7 @@ def check_forward(module: nn.Module, example: Tensor, name: str) -> Any:
         for hook in (each.register_forward_pre_hook(enter), each.register_forward_hook(leave))
     ]
     try:
-        with torch.no_grad():
+        with torch.enable_grad():
             return module(example)
     except Exception as error:  # the user's own code: any error may come out of it
         place = running[-1] if running else ""

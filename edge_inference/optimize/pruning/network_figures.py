@@ -43,6 +43,7 @@ def sparsity(module: nn.Module) -> tuple[dict[str, float], float]:
 def count_network(model: TorchModel) -> NetworkFigures:
     """Count a network for one image. Nothing is measured."""
     torch = import_torch()
+    from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
     depthwise: list[int] = []
@@ -54,8 +55,12 @@ def count_network(model: TorchModel) -> NetworkFigures:
         if getattr(layer, "groups", 1) > 1 and layer.groups == layer.in_channels
     ]
     try:
-        # With gradients, because the fused attention of torch without them is not counted.
-        with FlopCounterMode(display=False) as counter, torch.enable_grad():
+        # Neither fused form of an attention is counted: that without gradients, and that of a CPU.
+        with (
+            FlopCounterMode(display=False) as counter,
+            torch.enable_grad(),
+            sdpa_kernel(SDPBackend.MATH),
+        ):
             model.module(model.example_input())
     finally:
         for hook in hooks:

@@ -16,7 +16,8 @@ JSON_FILE, TEXT_FILE = "decisions.jsonl", "decisions.md"
 
 STARTED = "started"
 KEPT, ROLLED_BACK, NOT_FASTER = "kept", "rolled back", "not faster"
-SKIPPED, DEFERRED, STOPPED, CHOSEN = "skipped", "judged with the next step", "stopped", "chosen"
+SKIPPED, FAILED, STOPPED, CHOSEN = "skipped", "failed", "stopped", "chosen"
+DEFERRED = "judged with the next step"
 
 
 @dataclass(frozen=True)

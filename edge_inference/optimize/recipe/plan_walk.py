@@ -9,6 +9,7 @@ from typing import Any
 from edge_inference.core.measured_costs import FASTER
 from edge_inference.core.models.model import load_model
 from edge_inference.engines.cache.artifacts import Cancelled, Progress
+from edge_inference.errors import ModelError
 from edge_inference.optimize.recipe import decision_log
 from edge_inference.optimize.recipe.decision_log import Decision, DecisionLog
 from edge_inference.optimize.recipe.measured_point import (
@@ -71,8 +72,11 @@ class PlanWalk:
         self._measure = measure
         self._network = inputs.network
         self._pending: Network | None = None
-        #: The step that deployed the network, to be repeated after the network has changed.
+        #: The step to be repeated after the network has changed: that which deployed it, or the
+        #: first one that could not.
         self._deploying: PlannedStep | None = None
+        #: The best deployment of the present network by such a step.
+        self._deployed: MeasuredPoint | None = None
         self._has_lost = False
         self._broken_families: set[str] = set()
         self.reference = inputs.network
@@ -94,19 +98,32 @@ class PlanWalk:
                 continue
             following = plan[index + 1] if index + 1 < len(plan) else None
             self._log.start(index + 1, step.title)
-            progress = self._progress.begin(index + 1)
-            made = self._make(step, self._pending or self._network, progress)
-            if made.network is None:
-                points = self._judge_deployment(index + 1, step, made, progress)
-            else:
-                points = self._judge_network(index + 1, step, made, following, progress)
-            self._progress.end(made.was_stored)
+            try:
+                points = self._take(index + 1, step, following)
+            except ModelError as error:
+                _require_own_fault(error)
+                self._pending = None
+                self._log.add(Decision(index + 1, step.title, decision_log.FAILED, str(error)))
+                continue
             if self._is_met(points):
                 return self.result()
         self._log.add(
             Decision(0, "plan", decision_log.STOPPED, "all steps are done, the target is not met")
         )
         return self.result()
+
+    def _take(
+        self, number: int, step: PlannedStep, following: PlannedStep | None
+    ) -> list[MeasuredPoint]:
+        """Make a step and judge it; return the points that keep the floor."""
+        progress = self._progress.begin(number)
+        made = self._make(step, self._pending or self._network, progress)
+        if made.network is None:
+            points = self._judge_deployment(number, step, made, progress)
+        else:
+            points = self._judge_network(number, step, made, following, progress)
+        self._progress.end(made.was_stored)
+        return points
 
     def result(self) -> MeasuredPoint:
         """Return the best point."""
@@ -188,7 +205,7 @@ class PlanWalk:
 
     def _reason_to_skip(self, step: PlannedStep) -> str:
         if step.only_after_loss and not self._has_lost:
-            return "the step before it lost too little accuracy for this to be needed"
+            return "int8 of this network keeps the accuracy without it"
         if step.family and step.family in self._broken_families:
             return "an earlier step of this kind broke the floor, and this one goes further"
         return ""
@@ -261,20 +278,41 @@ class PlanWalk:
                 self._broken_families.add(step.family)
             decide(decision_log.ROLLED_BACK, self._why_broken(plain), plain)
             return []
-        self._network, self._pending, self._has_lost = made.network, None, False
-        points = [plain]
-        reason = ""
-        if self._deploying is not None:
-            again = self._make(self._deploying, made.network, progress)
-            deployed = [self._measure_on_validation(each, progress) for each in again.deployments]
-            points += [point for point in deployed if point.keeps(self.floor)]
-            self._has_lost = len(points) == 1
-            if self._has_lost:
-                reason = f"; {self._deploying.title} of it: {self._why_broken(deployed[0])}"
-        best = max(points, key=lambda point: point.speedup)
+        self._network, self._pending = made.network, None
+        deployed, reason = self._deploy_again(made.network, progress)
+        points = [plain, *deployed]
+        own = max(points, key=lambda point: point.speedup)
         self._consider(points)
-        decide(decision_log.KEPT, f"{made.summary}; {best.describe()}{reason}", best)
+        if self.result() not in points:
+            best = self.result()
+            reason += f"; not faster than the best so far, which has {best.speedup:.2f}"
+        decide(decision_log.KEPT, f"{made.summary}; {own.describe()}{reason}", own)
         return points
+
+    def _deploy_again(
+        self, network: Network, progress: Progress
+    ) -> tuple[list[MeasuredPoint], str]:
+        """Repeat the deployment on a changed network; return its points that keep the floor.
+
+        The text says why there are none.
+        """
+        self._deployed, self._has_lost = None, False
+        if self._deploying is None:
+            return [], ""
+        title = self._deploying.title
+        try:
+            made = self._make(self._deploying, network, progress)
+            points = [self._measure_on_validation(each, progress) for each in made.deployments]
+        except ModelError as error:
+            _require_own_fault(error)
+            self._has_lost = True
+            return [], f"; {title} of it failed: {error}"
+        kept = [point for point in points if point.keeps(self.floor)]
+        self._has_lost = not kept
+        if not kept:
+            return [], f"; {title} of it: {self._why_broken(points[0])}"
+        self._deployed = max(kept, key=lambda point: point.speedup)
+        return kept, ""
 
     def _judge_deployment(
         self, number: int, step: PlannedStep, made: _Made, progress: Progress
@@ -282,23 +320,23 @@ class PlanWalk:
         """Keep or roll back another precision of the network; return the points that keep."""
         points = [self._measure_on_validation(each, progress) for each in made.deployments]
         kept = [point for point in points if point.keeps(self.floor)]
-        self._has_lost = not kept
+        if self._deployed is None:
+            self._has_lost = not kept
+        self._deploying = self._deploying or step
         if not kept:
-            nearest = max(points, key=lambda point: point.accuracy.share)
-            outcome, reason, point = (
-                decision_log.ROLLED_BACK,
-                self._why_broken(nearest),
-                nearest,
-            )
+            point = max(points, key=lambda each: each.accuracy.share)
+            outcome, reason = decision_log.ROLLED_BACK, self._why_broken(point)
         else:
             point = max(kept, key=lambda each: each.speedup)
+            outcome, reason = decision_log.NOT_FASTER, f"{made.summary}; {point.describe()}"
             plain = self._measure_on_validation(Deployment(self._network.model, "fp32"), progress)
-            reason = f"{made.summary}; {point.describe()}"
-            if point.speedup * FASTER > plain.speedup:
-                outcome, self._deploying = decision_log.KEPT, step
+            others = [plain] if self._deployed is None else [plain, self._deployed]
+            other = max(others, key=lambda each: each.speedup)
+            if _is_better(point, other):
+                outcome = decision_log.KEPT
+                self._deploying, self._deployed = step, point
             else:
-                outcome = decision_log.NOT_FASTER
-                reason += f"; fp32 of the same network has {plain.speedup:.2f}"
+                reason += f"; {other.deployment.name} of the same network has {other.speedup:.2f}"
             self._consider(kept)
         self._log.add(
             Decision(number, step.title, outcome, reason, point.figures(), made.was_stored)
@@ -310,10 +348,7 @@ class PlanWalk:
 
     def _consider(self, points: Sequence[MeasuredPoint]) -> None:
         for point in points:
-            best = self.result()
-            is_faster = point.speedup * FASTER > best.speedup
-            is_as_fast = point.speedup >= best.speedup * FASTER
-            if is_faster or (is_as_fast and point.accuracy.share > best.accuracy.share):
+            if _is_better(point, self.result()):
                 self.best = point
 
     def _is_met(self, points: Sequence[MeasuredPoint]) -> bool:
@@ -337,3 +372,17 @@ class PlanWalk:
         if point.accuracy.share < self.floor:
             return f"{point.describe()}; less than the {self.floor:.1%} needed"
         return f"{point.describe()}; the self-check fails"
+
+
+def _is_better(point: MeasuredPoint, other: MeasuredPoint) -> bool:
+    """Tell whether a point is clearly faster, or about as fast and more accurate."""
+    if point.speedup * FASTER > other.speedup:
+        return True
+    is_as_fast = point.speedup >= other.speedup * FASTER
+    return is_as_fast and point.accuracy.share > other.accuracy.share
+
+
+def _require_own_fault(error: ModelError) -> None:
+    """Raise an error again that the disk is to blame for: it would hit every other step, too."""
+    if isinstance(error.__cause__, OSError):
+        raise error

@@ -44,6 +44,7 @@ def measure_cost_basis(
     if network is not None:
         few = split.train.subset(range(min(training.batch * _TIMED_BATCHES, len(split.train))))
         settings = dataclasses.replace(training, epochs=1)
+        train(network, few.subset([0, 1]), settings, cancelled=cancelled)  # imports and warms up
         started_s = now_s()
         train(network, few, settings, cancelled=cancelled)
         train_step_s = (now_s() - started_s) / -(-len(few) // training.batch)
@@ -68,16 +69,23 @@ def plan_costs(
     Steps that turn out to be unnecessary cost nothing, so that the sum is an upper estimate.
     """
     point_s = _EXPORT_S + basis.inference_s * (basis.validation_images + 2 * target.runs)
-    return tuple(
-        PlannedCost(step.title, step.kind.estimate(step.settings, basis) + point_s) for step in plan
-    )
+    costs, repeated_s = [], 0.0
+    for step in plan:
+        own_s = step.kind.estimate(step.settings, basis) + point_s
+        if step.kind.changes_network:
+            costs.append(PlannedCost(step.title, own_s + repeated_s))
+        else:
+            costs.append(PlannedCost(step.title, own_s))
+            # The deployment is repeated for each later network.
+            repeated_s = repeated_s if step.only_after_loss else max(repeated_s, own_s)
+    return tuple(costs)
 
 
 class RecipeProgress:
     """Tells the progress of the whole recipe: the step, what it does, and the time left.
 
     The time left is the estimate for the remaining steps, corrected by how long the finished
-    ones took against theirs.
+    ones took against theirs, and by the present phase where that takes longer.
     """
 
     def __init__(
@@ -90,12 +98,14 @@ class RecipeProgress:
         self._progress = progress
         self._now_s = now_s
         self._step = -1
-        self._started_s = now_s()
+        self._phase = ""
+        self._started_s = self._phase_started_s = now_s()
         self._estimated_s = self._taken_s = 0.0
 
     def begin(self, step: int) -> Progress:
         """Begin the step with this index and return where its progress goes."""
         self._step = step
+        self._phase = ""
         self._started_s = self._now_s()
         return self._tell
 
@@ -106,20 +116,23 @@ class RecipeProgress:
             self._taken_s += self._now_s() - self._started_s
 
     def _tell(self, phase: str, fraction: float | None) -> None:
-        total_s = sum(cost.seconds for cost in self._costs)
-        before_s = sum(cost.seconds for cost in self._costs[: self._step])
+        now_s = self._now_s()
+        if phase != self._phase:
+            self._phase, self._phase_started_s = phase, now_s
         own = self._costs[self._step]
-        elapsed_s = self._now_s() - self._started_s
-        # Within a step the phases restart at 0: the elapsed time tells better how far it is.
-        done_s = before_s + min(elapsed_s / self._pace(), own.seconds)
-        left_s = (total_s - done_s) * self._pace()
+        pace = self._taken_s / self._estimated_s if self._estimated_s and self._taken_s else 1.0
+        elapsed_s = now_s - self._started_s
+        own_left_s = max(own.seconds * pace - elapsed_s, 0.0)
+        if fraction:
+            phase_s = now_s - self._phase_started_s
+            own_left_s = max(own_left_s, phase_s * (1 - fraction) / fraction)
+        before_s = sum(cost.seconds for cost in self._costs[: self._step])
+        after_s = sum(cost.seconds for cost in self._costs[self._step + 1 :])
+        own_share = elapsed_s / (elapsed_s + own_left_s) if elapsed_s + own_left_s else 0.0
+        total_s = before_s + own.seconds + after_s
         share = "" if fraction is None else f" {fraction:.0%}"
         self._progress(
             f"step {self._step + 1} of {len(self._costs)}, {own.title}: {phase}{share}, "
-            f"at most about {max(left_s, 1.0):.0f} s left",
-            done_s / total_s if total_s else None,
+            f"about {max(own_left_s + after_s * pace, 1.0):.0f} s left",
+            (before_s + own_share * own.seconds) / total_s if total_s else None,
         )
-
-    def _pace(self) -> float:
-        """Return how long the finished steps took, relative to their estimates."""
-        return self._taken_s / self._estimated_s if self._estimated_s and self._taken_s else 1.0

@@ -104,7 +104,7 @@ def export_network(
 def write_network(module: TorchModel, folder: Path, split: DatasetSplit) -> dict[str, Any]:
     """Write a network and its model folder; return the digest of both for :func:`read_network`."""
     save_network(module, folder)
-    model = export_folder(module, folder / MODEL, golden=split.validation)
+    model = export_folder(module, folder / MODEL, evaluation=split.test, golden=split.validation)
     return {"digest": f"{network_digest(module)} {folder_digest(model.folder)}"}
 
 

@@ -96,7 +96,7 @@ class PlannedStep:
     """One step of a plan.
 
     In the plan that is made without ``steps``, a step with ``only_after_loss`` runs only where
-    the step before it broke the floor, and a step of a ``family`` is skipped once one of the
+    int8 without it broke the floor, and a step of a ``family`` is skipped once one of the
     same family broke it.
     """
 
@@ -108,5 +108,8 @@ class PlannedStep:
     @property
     def title(self) -> str:
         """Return the name with the settings that tell steps apart."""
-        ratio = getattr(self.settings, "ratio", None)
-        return self.kind.name if ratio is None else f"{self.kind.name} {ratio:g}"
+        for name in ("ratio", "student_ratio"):
+            ratio = getattr(self.settings, name, None)
+            if ratio is not None:
+                return f"{self.kind.name} {ratio:g}"
+        return self.kind.name

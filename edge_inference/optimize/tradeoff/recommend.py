@@ -141,7 +141,7 @@ def recommend(
 
 
 def bounded_s(point: TradeoffPoint) -> float:
-    """Return the seconds of an inference that a bound applies to: p95, or the median of CPU time."""
+    """Return the seconds that a bound applies to: p95, or the median of CPU time."""
     assert point.latency is not None
     return point.latency.median_s if point.is_cpu_time else point.latency.p95_s
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_inference.core.models.golden_check import InferFunction
+from edge_inference.core.runtime.memory_limit import is_out_of_memory, memory_hint
 from edge_inference.engines.cache.artifacts import Cancelled, Progress
 from edge_inference.errors import (
     CancelledError,
@@ -113,21 +114,23 @@ def train(
     """
     torch = import_torch()
     _check_device(torch, settings.device)
+    if len(dataset) < 2:
+        raise SourceError(
+            f"dataset {dataset.name}: expected at least two images to learn from, got "
+            f"{len(dataset)}"
+        )
     _check_classes(model, dataset)
     if settings.device == "cuda":  # without it, products of matrices differ from run to run
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     order = np.random.default_rng(settings.seed)
-    epochs = [
-        _split_batches(order.permutation(len(dataset)), settings.batch)
-        for _ in range(settings.epochs)
-    ]
-    steps = sum(map(len, epochs))
+    steps = len(_split_batches(np.arange(len(dataset)), settings.batch)) * settings.epochs
     reports = []
-    with deterministic(settings.seed, settings.threads), _explained(model):
+    with deterministic(settings.seed, settings.threads), _explained(model, settings):
         run = _Run(torch, model, settings, steps, loss or cross_entropy, after_step)
         done = 0
-        for epoch, batches in enumerate(epochs, 1):
+        for epoch in range(1, settings.epochs + 1):
             losses = []
+            batches = _split_batches(order.permutation(len(dataset)), settings.batch)
             for number, chosen in enumerate(batches, 1):
                 if cancelled():
                     raise CancelledError(f"model {model.name}: the training was cancelled")
@@ -154,9 +157,12 @@ def evaluate(
 ) -> MeasuredAccuracy:
     """Return how many images a module in evaluation mode classifies correctly.
 
-    Raises SourceError for an empty dataset, CancelledError soon after ``cancelled`` returns True.
+    Raises SourceError for an empty dataset, ModelError for outputs that are no logits of its
+    classes, CancelledError soon after ``cancelled`` returns True.
     """
     torch = import_torch()
+    if len(dataset):
+        _check_classes(model, dataset)
 
     def classify(images: NDArray[np.float32]) -> NDArray[np.int64]:
         with torch.inference_mode():
@@ -319,7 +325,7 @@ def _split_batches(order: NDArray[np.int64], size: int) -> list[NDArray[np.int64
 
 
 @contextmanager
-def _explained(model: TorchModel) -> Iterator[None]:
+def _explained(model: TorchModel, settings: TrainingSettings) -> Iterator[None]:
     """Turn an error of PyTorch in a training step into a ModelError."""
     try:
         yield
@@ -327,7 +333,13 @@ def _explained(model: TorchModel) -> Iterator[None]:
         raise
     except (RuntimeError, ValueError, TypeError) as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise ModelError(f"model {model.name}: it cannot be trained: {reason[0]:.500}") from error
+        hint = ""
+        if is_out_of_memory(error) or "out of memory" in reason[0]:  # of the CPU, or of a GPU
+            hint = f"; use a smaller batch than {settings.batch}"
+            hint += f"; {memory_hint()}" if settings.device == "cpu" else ""
+        raise ModelError(
+            f"model {model.name}: it cannot be trained: {reason[0]:.500}{hint}"
+        ) from error
 
 
 def _make_optimizer(torch: Any, module: nn.Module, settings: TrainingSettings) -> Any:
@@ -363,19 +375,15 @@ def _check_device(torch: Any, device: str) -> None:
 
 def _check_classes(model: TorchModel, dataset: LabeledDataset) -> None:
     torch = import_torch()
-    if len(dataset) < 2:
-        raise SourceError(
-            f"dataset {dataset.name}: expected at least two images to learn from, got "
-            f"{len(dataset)}"
-        )
     images, _ = dataset.load([0])
     try:
         with torch.inference_mode():
             logits = model.module(torch.from_numpy(images))
-    except (RuntimeError, ValueError, TypeError) as error:
+    except Exception as error:  # the user's own forward(): any error may come out of it
+        reason = str(error).strip().splitlines() or [type(error).__name__]
         raise ModelError(
             f"model {model.name}: it does not take images of the shape {list(images.shape)} of "
-            f"dataset {dataset.name}: {str(error).splitlines()[0]}"
+            f"dataset {dataset.name}: {reason[0]:.500}"
         ) from error
     highest = int(dataset.class_ids.max()) + 1
     if getattr(logits, "ndim", None) != 2 or logits.shape[1] < max(highest, len(dataset.labels)):
