@@ -41,7 +41,7 @@ from edge_inference.core.models.model import ModelDescription
 from edge_inference.engines.cache import cache_lock
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.cache.artifacts import Cancelled, Progress, default_cache
-from edge_inference.engines.precision.folding import fold
+from edge_inference.engines.precision.folding import folded_once
 from edge_inference.errors import CacheError
 from edge_inference.optimize.calibrate import calibrate_model
 from edge_inference.optimize.images.calibration_images import calibration_images
@@ -195,7 +195,7 @@ class _SearchRun:
             self._cancelled,
             self._timer,
         )
-        network = fold(model.variants["fp32"].file)
+        network = stack.enter_context(folded_once(model.variants["fp32"].file))
         self._each_s = self._now_s() - started_s + _TIMING_S
         target = "tensorrt" if request.backend == "trt" else "onnxruntime"
         sizes = {model.input.name: model.input.graph_shape}
