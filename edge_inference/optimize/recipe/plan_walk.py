@@ -10,8 +10,7 @@ from edge_inference.core.measured_costs import FASTER
 from edge_inference.core.models.model import load_model
 from edge_inference.engines.cache.artifacts import Cancelled, Progress
 from edge_inference.errors import ModelError
-from edge_inference.optimize.recipe import decision_log
-from edge_inference.optimize.recipe.decision_log import Decision, DecisionLog
+from edge_inference.optimize.recipe import recipe_log
 from edge_inference.optimize.recipe.measured_point import (
     Deployment,
     MeasuredPoint,
@@ -28,6 +27,7 @@ from edge_inference.optimize.recipe.recipe_inputs import (
     read_network,
     write_network,
 )
+from edge_inference.optimize.recipe.recipe_log import RecipeDecision, RecipeLog
 from edge_inference.optimize.recipe.step_kind import PlannedStep, StepInput
 from edge_inference.optimize.recipe.step_store import StepStore, as_plain, folder_digest
 from edge_inference.optimize.training.labeled_dataset import LabeledDataset
@@ -56,7 +56,7 @@ class PlanWalk:
         inputs: RecipeInputs,
         recipe: Recipe,
         store: StepStore,
-        log: DecisionLog,
+        log: RecipeLog,
         progress: RecipeProgress,
         cancelled: Cancelled,
         measure: MeasureFiles,
@@ -94,7 +94,7 @@ class PlanWalk:
             step = plan[index]
             reason = self._reason_to_skip(step)
             if reason:
-                self._log.add(Decision(index + 1, step.title, decision_log.SKIPPED, reason))
+                self._log.add(RecipeDecision(index + 1, step.title, recipe_log.SKIPPED, reason))
                 continue
             following = plan[index + 1] if index + 1 < len(plan) else None
             self._log.start(index + 1, step.title)
@@ -103,12 +103,14 @@ class PlanWalk:
             except ModelError as error:
                 _require_own_fault(error)
                 self._pending = None
-                self._log.add(Decision(index + 1, step.title, decision_log.FAILED, str(error)))
+                self._log.add(RecipeDecision(index + 1, step.title, recipe_log.FAILED, str(error)))
                 continue
             if self._is_met(points):
                 return self.result()
         self._log.add(
-            Decision(0, "plan", decision_log.STOPPED, "all steps are done, the target is not met")
+            RecipeDecision(
+                0, "plan", recipe_log.STOPPED, "all steps are done, the target is not met"
+            )
         )
         return self.result()
 
@@ -165,10 +167,10 @@ class PlanWalk:
         assert made.network is not None
         self._network = self.reference = made.network
         self._log.add(
-            Decision(
+            RecipeDecision(
                 index + 1,
                 step.title,
-                decision_log.KEPT,
+                recipe_log.KEPT,
                 made.summary,
                 was_stored=made.was_stored,
             )
@@ -182,20 +184,20 @@ class PlanWalk:
         self.best = point
         self.floor = self._target.floor(point.accuracy)
         self._log.add(
-            Decision(
+            RecipeDecision(
                 0,
                 "network in fp32",
-                decision_log.KEPT,
+                recipe_log.KEPT,
                 f"{point.describe()}; at least {self.floor:.1%} is needed",
                 point.figures(),
             )
         )
         if point.problems or point.accuracy.share < self.floor:
             self._log.add(
-                Decision(
+                RecipeDecision(
                     0,
                     "plan",
-                    decision_log.STOPPED,
+                    recipe_log.STOPPED,
                     "the network in fp32 is not accurate enough itself, and no step that makes it "
                     "smaller mends that: train it longer, or set a lower min_accuracy",
                 )
@@ -261,14 +263,16 @@ class PlanWalk:
 
         def decide(outcome: str, reason: str, point: MeasuredPoint) -> None:
             self._log.add(
-                Decision(number, step.title, outcome, reason, point.figures(), made.was_stored)
+                RecipeDecision(
+                    number, step.title, outcome, reason, point.figures(), made.was_stored
+                )
             )
 
         if not plain.keeps(self.floor):
             if following is not None and following.kind.recovers:
                 self._pending = made.network
                 decide(
-                    decision_log.DEFERRED,
+                    recipe_log.DEFERRED,
                     f"{plain.describe()}; {following.title} may bring the accuracy back",
                     plain,
                 )
@@ -276,7 +280,7 @@ class PlanWalk:
             self._pending = None
             if step.family:
                 self._broken_families.add(step.family)
-            decide(decision_log.ROLLED_BACK, self._why_broken(plain), plain)
+            decide(recipe_log.ROLLED_BACK, self._why_broken(plain), plain)
             return []
         self._network, self._pending = made.network, None
         deployed, reason = self._deploy_again(made.network, progress)
@@ -286,7 +290,7 @@ class PlanWalk:
         if self.result() not in points:
             best = self.result()
             reason += f"; not faster than the best so far, which has {best.speedup:.2f}"
-        decide(decision_log.KEPT, f"{made.summary}; {own.describe()}{reason}", own)
+        decide(recipe_log.KEPT, f"{made.summary}; {own.describe()}{reason}", own)
         return points
 
     def _deploy_again(
@@ -325,21 +329,21 @@ class PlanWalk:
         self._deploying = self._deploying or step
         if not kept:
             point = max(points, key=lambda each: each.accuracy.share)
-            outcome, reason = decision_log.ROLLED_BACK, self._why_broken(point)
+            outcome, reason = recipe_log.ROLLED_BACK, self._why_broken(point)
         else:
             point = max(kept, key=lambda each: each.speedup)
-            outcome, reason = decision_log.NOT_FASTER, f"{made.summary}; {point.describe()}"
+            outcome, reason = recipe_log.NOT_FASTER, f"{made.summary}; {point.describe()}"
             plain = self._measure_on_validation(Deployment(self._network.model, "fp32"), progress)
             others = [plain] if self._deployed is None else [plain, self._deployed]
             other = max(others, key=lambda each: each.speedup)
             if _is_better(point, other):
-                outcome = decision_log.KEPT
+                outcome = recipe_log.KEPT
                 self._deploying, self._deployed = step, point
             else:
                 reason += f"; {other.deployment.name} of the same network has {other.speedup:.2f}"
             self._consider(kept)
         self._log.add(
-            Decision(number, step.title, outcome, reason, point.figures(), made.was_stored)
+            RecipeDecision(number, step.title, outcome, reason, point.figures(), made.was_stored)
         )
         return kept
 
@@ -357,10 +361,10 @@ class PlanWalk:
             return False
         self.best = max(met, key=lambda point: point.speedup)
         self._log.add(
-            Decision(
+            RecipeDecision(
                 0,
                 "plan",
-                decision_log.STOPPED,
+                recipe_log.STOPPED,
                 f"the target is met by {self.best.describe()}; further steps would only cost "
                 "accuracy",
                 self.best.figures(),

@@ -32,7 +32,6 @@ from edge_inference.engines.cache.cache_folder import default_cache_folder
 from edge_inference.errors import BackendError, CacheError, ConfigError
 from edge_inference.optimize.latency import measure_files
 from edge_inference.optimize.quantized_folder import StagedFolder
-from edge_inference.optimize.recipe.decision_log import CHOSEN, Decision, DecisionLog
 from edge_inference.optimize.recipe.measured_point import Deployment, MeasuredPoint, MeasureFiles
 from edge_inference.optimize.recipe.plan_walk import PlanWalk
 from edge_inference.optimize.recipe.recipe_cost import (
@@ -43,6 +42,7 @@ from edge_inference.optimize.recipe.recipe_cost import (
 )
 from edge_inference.optimize.recipe.recipe_file import Recipe
 from edge_inference.optimize.recipe.recipe_inputs import RecipeInputs, open_inputs
+from edge_inference.optimize.recipe.recipe_log import CHOSEN, RecipeDecision, RecipeLog
 from edge_inference.optimize.recipe.recipe_report import RecipePlan, RecipeReport
 from edge_inference.optimize.recipe.step_store import StepStore, folder_digest
 
@@ -114,7 +114,7 @@ def run_recipe(
         costs = _find_costs(recipe, inputs, cancelled)
         started(RecipePlan(recipe, costs, run.folder))
         title = f"Decisions of {recipe.file.name}: {recipe.target.describe()}"
-        with DecisionLog(run.folder, title) as log:
+        with RecipeLog(run.folder, title) as log:
             tracker = RecipeProgress(costs, progress)
             walk = PlanWalk(inputs, recipe, run.store, log, tracker, cancelled, measure)
             chosen = walk.run()
@@ -126,7 +126,9 @@ def run_recipe(
             engine = _build_engine(chosen.deployment, tell, cancelled)
             misses = _misses(recipe, tested, reference)
             log.add(
-                Decision(0, "result", CHOSEN, f"test part: {tested.describe()}", tested.figures())
+                RecipeDecision(
+                    0, "result", CHOSEN, f"test part: {tested.describe()}", tested.figures()
+                )
             )
             sha256 = run.write_output(chosen, destination, before_staging)
             return RecipeReport(

@@ -18,7 +18,7 @@ _BACKENDS = ("ort",)
 
 
 @dataclass(frozen=True)
-class Target:
+class RecipeTarget:
     """What the deployed model must reach.
 
     ``latency_ms`` is the largest median time of an inference of one image, ``speedup`` the
