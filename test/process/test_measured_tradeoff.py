@@ -20,7 +20,7 @@ from edge_inference.core.models.declared_points import DeclaredPoint
 from edge_inference.core.models.model import ModelDescription, load_model
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.cache.cost_cache import CostCache
-from edge_inference.errors import CancelledError, ConfigError, SourceError
+from edge_inference.errors import CancelledError, ConfigError, ModelError, SourceError
 from edge_inference.optimize import engine_timing
 from edge_inference.optimize.comparison import MeasuredAccuracy
 from edge_inference.optimize.images.image_set import ImageSet
@@ -315,6 +315,8 @@ def test_plot_and_page_need_nothing_else(
     front = pareto_front(found.points)
     draw_tradeoff(found, front, tmp_path / "a.png")
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(ModelError, match="cannot be written"):
+        draw_tradeoff(found, front, tmp_path / "nowhere" / "a.svg")
     page = draw_page(found, front)
     assert page == draw_page(found, front)
     assert "<svg" in page and "<td>fp32 batch 2</td>" not in page and "batch 2</td>" in page

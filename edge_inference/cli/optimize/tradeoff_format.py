@@ -66,7 +66,7 @@ def table_rows(tradeoff: Tradeoff, front: ParetoFront) -> list[tuple[str, ...]]:
                 _format_ms(latency.median_s),
                 _format_ms(latency.p95_s),
                 _format_ms(point.image_s),
-                "" if point.file_bytes is None else format_megabytes(point.file_bytes),
+                _format_size(point.file_bytes),
                 "" if point.sparsity is None else f"{point.sparsity:.0%}",
                 "" if point.energy_j is None else f"{point.energy_j:.3g}",
             )
@@ -117,6 +117,12 @@ def short_names(points: Sequence[TradeoffPoint]) -> dict[str, str]:
         name: " ".join(part for part, same in zip(own, common, strict=True) if not same) or own[0]
         for name, own in parts.items()
     }
+
+
+def _format_size(size: int | None) -> str:
+    if size is None:
+        return ""
+    return f"{size / 1e3:.0f} kB" if size < 10**6 else format_megabytes(size)
 
 
 def _format_ms(seconds: float) -> str:

@@ -16,7 +16,7 @@ from edge_inference.cli.optimize.tradeoff_format import (
     short_names,
     table_rows,
 )
-from edge_inference.errors import ConfigError
+from edge_inference.engines.precision.onnx_file import write_atomically
 from edge_inference.optimize.tradeoff.pareto import ParetoFront
 from edge_inference.optimize.tradeoff.tradeoff_point import Tradeoff, TradeoffPoint
 
@@ -33,11 +33,10 @@ _MAX_NAMES = 24
 
 
 def draw_tradeoff(tradeoff: Tradeoff, front: ParetoFront, file: Path) -> None:
-    """Write the plot as PNG or SVG. Raises ConfigError if the file cannot be written."""
-    try:
-        _draw(tradeoff, front).savefig(file, dpi=150)
-    except OSError as error:
-        raise ConfigError(f"--plot {file}: cannot be written ({error.strerror})") from error
+    """Write the plot as PNG or SVG, or nothing. Raises ModelError if it cannot be written."""
+    stream = io.BytesIO()
+    _draw(tradeoff, front).savefig(stream, format=file.suffix[1:].lower(), dpi=150)
+    write_atomically(file, stream.getvalue())
 
 
 def draw_page(tradeoff: Tradeoff, front: ParetoFront) -> str:
@@ -172,7 +171,7 @@ def _colors(models: Sequence[str]) -> dict[str, Any]:
 
     names = list(dict.fromkeys(models))
     scale = mpl.colormaps["viridis"]
-    return {name: scale(0.85 * n / max(len(names) - 1, 1)) for n, name in enumerate(names)}
+    return {name: scale(0.92 * n / max(len(names) - 1, 1)) for n, name in enumerate(names)}
 
 
 def _kind(point: TradeoffPoint) -> str:
