@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from benchmarks.report import Report
 
 #: Each is a module ``benchmarks.optimize_<part>`` with ``measure(report)``.
-PARTS = ("quantization", "placement", "pruning", "distillation", "tradeoff")
+PARTS = ("quantization", "placement", "pruning", "distillation", "tradeoff", "recipe")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,18 +1,19 @@
 """What quantization costs and gains: int8 of the shipped models, and training with rounding.
 
 The shipped models are compared on images and crops that their calibration did not use. A small
-network learns real digits, and is then rounded without and with a training; each seed has its own
-split, weights and order. Accuracy is that on images that nothing was trained or chosen on.
+depthwise network, whose weights are hard to round, learns real digits and is then rounded without
+and with a training; each seed has its own split, weights and order. Accuracy is that on images
+that nothing was trained or chosen on.
 """
 
 from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmarks.optimize_models import depthwise_network
 from benchmarks.precision import MODELS, DerivedVariant, int8_variants_of, measure_variants
 from benchmarks.report import Report
 from edge_inference.backends.cpu_instructions import find_cpu_instructions
@@ -28,14 +29,11 @@ from edge_inference.optimize.training.labeled_dataset import split_dataset
 from edge_inference.optimize.training.torch_model import TorchModel, import_torch
 from edge_inference.optimize.training.train import TrainingSettings, evaluate, train
 
-if TYPE_CHECKING:
-    from torch import nn
-
 _MIN_AGREEMENT, _MIN_SQNR_DB = 0.95, 14.0
 _MIN_SPEEDUP, _MIN_SPEEDUP_WITHOUT_VNNI = 2.0, 1.05
 _FEWER_BITS = DerivedVariant("int8-with-7-bit-weights", "int8", weight_bits=7)
 _SEEDS = 5
-_IMAGES = 5000
+_IMAGES = 4000
 #: Points of accuracy below which there is nothing to recover.
 _CLEAR_LOSS = 0.03
 #: Few enough bits that rounding alone loses accuracy.
@@ -77,7 +75,9 @@ def _measure_aware(report: Report) -> None:
     gains, deployed_differences, agreements = [], [], []
     for seed in seeds:
         split = split_dataset(open_dataset("digits", None, limit=_IMAGES), seed)
-        untrained = TorchModel(_network(seed), split.train.input, split.train.labels, "digits")
+        import_torch().manual_seed(seed)
+        network = depthwise_network(width=8).eval()
+        untrained = TorchModel(network, split.train.input, split.train.labels, "digits")
         base = TrainingSettings(epochs=12, batch=32, learning_rate=1e-2, seed=seed)
         model = train(untrained, split.train, base).model
         more = TrainingSettings(epochs=4, batch=32, learning_rate=2e-3, seed=seed)
@@ -131,24 +131,3 @@ def _mean(values: list[float]) -> float:
 
 def _spread(values: list[float]) -> float:
     return float(np.std(values)) if values else float("nan")
-
-
-def _network(seed: int) -> nn.Module:
-    """Return a small network of depthwise-separable blocks, whose weights are hard to round."""
-    torch = import_torch()
-    torch.manual_seed(seed)
-    layers: list[Any] = [torch.nn.Conv2d(1, 16, 3, 2, 1, bias=False), *_normalized(16)]
-    for inputs, outputs in ((16, 32), (32, 64)):
-        layers += [
-            torch.nn.Conv2d(inputs, inputs, 3, 2, 1, groups=inputs, bias=False),
-            *_normalized(inputs),
-            torch.nn.Conv2d(inputs, outputs, 1, bias=False),
-            *_normalized(outputs),
-        ]
-    head = torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(64, 10)
-    return torch.nn.Sequential(*layers, *head).eval()
-
-
-def _normalized(channels: int) -> tuple[Any, Any]:
-    torch = import_torch()
-    return torch.nn.BatchNorm2d(channels), torch.nn.ReLU6()

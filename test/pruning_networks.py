@@ -112,6 +112,21 @@ class Halved(Network):
         return value * torch.sigmoid(gate)
 
 
+class Shuffled(Network):
+    """The channels of ``wide`` change places (ShuffleNet, arXiv 1707.01083)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wide = normalized(16, 32)
+        self.point = normalized(32, 16, 1)
+
+    def body(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.wide(x))
+        count, _, height, width = x.shape
+        x = x.reshape(count, 2, -1, height, width).transpose(1, 2).flatten(1, 2)
+        return torch.relu(self.point(x))
+
+
 class FixedWidth(Network):
     """forward() has the number of channels of ``wide`` as a constant."""
 

@@ -19,7 +19,10 @@ import torch
 from torch import nn
 
 from edge_inference.core.measured_costs import Spread
+from edge_inference.engines.precision.calibration import Calibration
+from edge_inference.optimize.quantized_folder import CALIBRATION_FILE
 from edge_inference.optimize.recipe import recipe_file, recipe_run
+from edge_inference.optimize.recipe.deployment_steps import QUANTIZE
 from edge_inference.optimize.recipe.recipe_report import RecipeReport
 from edge_inference.optimize.recipe.step_kind import StepInput, StepKind, StepOutput
 from edge_inference.optimize.training.train import TrainingSettings, train
@@ -119,6 +122,23 @@ def _narrow(given: StepInput, settings: Narrow, progress: Any, cancelled: Any) -
 NARROW = StepKind("narrow", Narrow(), True, _narrow, lambda settings, basis: 1.0)
 #: The same, for a network that may have lost its accuracy before.
 REPAIR = dataclasses.replace(NARROW, name="repair", recovers=True)
+
+
+def _quantize_narrow(given: StepInput, settings: Any, progress: Any, cancelled: Any) -> StepOutput:
+    output = QUANTIZE.run(given, settings, progress, cancelled)
+    assert given.network is not None
+    if given.network.parameter_count() > _NARROW_PARAMETERS:
+        file = given.destination / CALIBRATION_FILE
+        calibration = Calibration.load(file)
+        wide = {name: (low * 500, high * 500) for name, (low, high) in calibration.ranges.items()}
+        file.unlink()
+        dataclasses.replace(calibration, ranges=wide).save(file)
+    return output
+
+
+#: Quantization that only a narrow network survives: the ranges of others are much too wide.
+QUANTIZE_NARROW = dataclasses.replace(QUANTIZE, name="quantize_narrow", run=_quantize_narrow)
+_NARROW_PARAMETERS = 4000
 
 
 def run_through_kills(recipe: Path, work: Path, output: Path, killed_at: float) -> None:

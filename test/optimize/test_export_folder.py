@@ -27,6 +27,7 @@ from edge_inference.engines.precision.calibration import Calibration
 from edge_inference.engines.serving.backend_table import EngineRequest
 from edge_inference.engines.serving.selection import prepare
 from edge_inference.errors import CancelledError, ConfigError, ModelError, SourceError
+from edge_inference.optimize.export import golden_images
 from edge_inference.optimize.export.model_folder import export_folder
 from edge_inference.optimize.training.dataset_sources import open_dataset
 from edge_inference.optimize.training.labeled_dataset import (
@@ -102,7 +103,9 @@ def test_each_precision_is_ready_and_passes_the_golden_check(
     assert shares["fp32"] == pytest.approx(shares["int8"], abs=0.05)
 
 
-def test_golden_images_are_the_source_files(tmp_path: Path, model: TorchModel) -> None:
+def test_golden_images_are_the_source_files_or_smaller(
+    tmp_path: Path, model: TorchModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pixels, class_ids = digits(200).load(range(200))
     for number in range(200):
         label = tmp_path / "data" / str(class_ids[number])
@@ -117,6 +120,10 @@ def test_golden_images_are_the_source_files(tmp_path: Path, model: TorchModel) -
     for file, golden in zip(files, made.golden, strict=True):
         sources = (tmp_path / "data" / golden.expected[0].label).iterdir()
         assert any(source.read_bytes() == file.read_bytes() for source in sources)
+    monkeypatch.setattr(golden_images, "_MAX_GOLDEN_BYTES", 0)
+    monkeypatch.setattr(golden_images, "_MAX_GOLDEN_SIDE", 126)
+    smaller = export_folder(model, tmp_path / "smaller", golden=dataset)
+    assert {cv2.imread(str(golden.image)).shape for golden in smaller.golden} == {(70, 126, 3)}
 
 
 def test_golden_images_from_tensors_and_none_from_doubt(
@@ -186,6 +193,13 @@ def test_nothing_is_left_after_a_failure(
         patch.setattr(Path, "write_bytes", fill_disk)
         with pytest.raises(ModelError, match=r"made: cannot be written \(No space left"):
             export_folder(model, target, golden=split.test)
+
+        def run_out(path: Path, data: bytes) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        patch.setattr(Path, "write_bytes", run_out)
+        with pytest.raises(ModelError, match=rf"^{target}/made\.onnx: cannot be written"):
+            export_folder(model, target)
     assert not [*tmp_path.iterdir()]
     target.mkdir()
     with pytest.raises(ConfigError, match="it exists already; name a new folder"):
@@ -196,6 +210,7 @@ def test_what_a_killed_export_left_is_removed(tmp_path: Path, model: TorchModel)
     program = """
 import os, signal, sys
 from pathlib import Path
+from edge_inference.optimize.export import golden_images
 from edge_inference.optimize.export.model_folder import export_folder
 from optimize_kit import small_model
 export_folder(

@@ -78,6 +78,29 @@ def test_a_fixed_batch_of_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "layer",
+    [
+        lambda: nn.TransformerEncoderLayer(16, 2, 32, batch_first=True),
+        lambda: nn.GRU(16, 16, batch_first=True),
+    ],
+)
+def test_layers_with_a_fused_form(tmp_path: Path, layer: Callable[[], nn.Module]) -> None:
+    class Tokens(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.layer = layer()
+            self.head = nn.Linear(16, 10)
+
+        def forward(self, x: Tensor) -> Tensor:
+            tokens = self.layer(x.reshape(x.shape[0], 4, 16))
+            return self.head((tokens[0] if isinstance(tokens, tuple) else tokens).mean(1))
+
+    model = TorchModel(Tokens().eval(), digit_spec(8), DIGIT_LABELS, "tokens")
+    assert export_onnx(model, tmp_path / "net.onnx").relative_difference < 1e-4
+
+
+@pytest.mark.parametrize(
     ("forward", "expected"),
     [
         (lambda linear, x: {"logits": linear(x)}, "one tensor, got dict; wrap it"),

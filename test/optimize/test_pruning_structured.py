@@ -29,6 +29,7 @@ from pruning_networks import (
     Halved,
     Network,
     Residual,
+    Shuffled,
     TorchAttention,
     Vit,
     kill,
@@ -120,6 +121,7 @@ def test_the_width_of_a_transformer_shrinks_with_its_heads() -> None:
     [
         (seeded(Halved), "wide.0", "split in parts"),
         (seeded(FixedWidth), "wide.0", "fails"),
+        (seeded(Shuffled), "wide.0", "changes what the other channels compute"),
         (seeded(Vit, Attention(32, 2, "together")), "attention.together", "heads are not known"),
     ],
 )

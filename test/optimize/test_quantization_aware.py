@@ -11,10 +11,15 @@ import pytest
 import torch
 from torch import nn
 
+from edge_inference.backends.trt.layers import main_precision
+from edge_inference.backends.trt.vendor import import_tensorrt
 from edge_inference.cli.command_line import run
 from edge_inference.core.models.model import load_model
+from edge_inference.engines.build.build_options import BuildOptions
+from edge_inference.engines.build.builder import build_engine
 from edge_inference.engines.precision.calibration import Calibration
-from edge_inference.errors import CancelledError, ConfigError, ModelError, SourceError
+from edge_inference.engines.precision.derive import derive
+from edge_inference.errors import BackendError, CancelledError, ConfigError, ModelError, SourceError
 from edge_inference.optimize.quantization.quantization_aware import (
     QuantizedTraining,
     QuantizedTrainingReport,
@@ -115,6 +120,28 @@ def test_the_folder_has_the_ranges_of_the_training(
     assert calibration.ranges["logits"] == report.activation_ranges["_17"]
     assert set(report.activation_ranges.values()) <= set(calibration.ranges.values())
     assert [path.name for path in tmp_path.iterdir()] == ["net"]
+
+
+def test_tensorrt_builds_what_was_trained(
+    report: QuantizedTrainingReport, split: DatasetSplit, tmp_path: Path
+) -> None:
+    described = export_quantized(report, split, tmp_path / "net")
+    assert described.calibration is not None
+    try:
+        vendor = import_tensorrt()
+    except BackendError as error:
+        pytest.skip(str(error))
+    file = tmp_path / "int8.onnx"
+    derive(
+        described.variants["fp32"].file,
+        "int8",
+        "tensorrt",
+        file,
+        calibration=Calibration.load(described.calibration),
+    )
+    options = BuildOptions(precision="int8", batch=(1, 1, 1))
+    built = build_engine(file, options, vendor=vendor)
+    assert main_precision(built.layers) == "int8"
 
 
 def test_a_training_recovers_what_few_bits_lose(model: TorchModel, split: DatasetSplit) -> None:

@@ -25,8 +25,8 @@ _ALL = "target: {speedup: 1000, max_accuracy_loss: 0.1}"
 
 @pytest.fixture(autouse=True)
 def _more_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(STEP_KINDS, "narrow", recipe_kit.NARROW)
-    monkeypatch.setitem(STEP_KINDS, "repair", recipe_kit.REPAIR)
+    for kind in (recipe_kit.NARROW, recipe_kit.REPAIR, recipe_kit.QUANTIZE_NARROW):
+        monkeypatch.setitem(STEP_KINDS, kind.name, kind)
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +128,41 @@ def test_a_network_below_the_floor_ends_the_recipe(tmp_path: Path, work: Path) -
     ]
     assert "not accurate enough itself" in report.decisions[1].reason
     assert not report.is_met
+
+
+def test_a_step_that_cannot_run_leaves_the_others(tmp_path: Path, work: Path) -> None:
+    prune = "{prune: {ratio: 0.1, round_to: 512}}"  # no layer has so many channels
+    file = recipe_kit.write_recipe(tmp_path, _ALL, f"steps: [train, {prune}, quantize]")
+    report = recipe_kit.run(file, work)
+    assert _outcomes(report)[2:4] == [("prune 0.1", "failed"), ("quantize", "kept")]
+
+
+def test_int8_that_was_lost_is_tried_again_on_the_next_network(tmp_path: Path, work: Path) -> None:
+    file = recipe_kit.write_recipe(
+        tmp_path, _ALL, "steps: [train, quantize_narrow, {narrow: {width: 8}}]"
+    )
+    report = recipe_kit.run(file, work)
+    assert _outcomes(report)[2:4] == [("quantize_narrow", "rolled back"), ("narrow", "kept")]
+    assert report.chosen.deployment.precision == "int8"
+
+
+def test_a_precision_that_nothing_computes_in_fails(tmp_path: Path, work: Path) -> None:
+    file = recipe_kit.write_recipe(
+        tmp_path, _ALL, "steps: [train, {quantize: {keep_fp32: [Conv, Gemm]}}]"
+    )
+    report = recipe_kit.run(file, work)
+    assert _outcomes(report)[2] == ("quantize", "failed")
+    assert "no layer of the network can compute in int8" in report.decisions[2].reason
+
+
+def test_mixed_precision_is_a_step(tmp_path: Path, work: Path) -> None:
+    file = recipe_kit.write_recipe(
+        tmp_path, _ALL, "steps: [train, {mixed_precision: {max_seconds: 1, images: 8}}]"
+    )
+    report = recipe_kit.run(file, work)
+    title, outcome = _outcomes(report)[2]
+    assert title == "mixed_precision"
+    assert outcome in ("kept", "not faster", "rolled back")  # it is chosen by measured times
 
 
 def test_a_model_folder_is_quantized(tmp_path: Path, work: Path) -> None:

@@ -186,6 +186,12 @@ def test_models_and_settings_that_do_not_fit(images: LabeledDataset) -> None:
         train(model.with_module(small_cnn(8, classes=4)), images, SETTINGS)
     with pytest.raises(ModelError, match=r"does not take images of the shape \[1, 1, 28, 28\]"):
         train(model.with_module(small_cnn(8, channels=3)), images, SETTINGS)
+
+    def fill(module: nn.Module, batch: torch.Tensor, class_ids: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("alloc_cpu.cpp: Error code 12 (Cannot allocate memory)")
+
+    with pytest.raises(ModelError, match=r"use a smaller batch than 16; .*memory"):
+        train(model, images, SETTINGS, loss=fill)
     unlike = model.with_module(nn.Sequential(small_cnn(), nn.Unflatten(1, (2, 5))))
     with pytest.raises(ModelError, match=r"expected logits .* got \[1, 2, 5\]"):
         evaluate(unlike, images)

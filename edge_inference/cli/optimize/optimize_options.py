@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from edge_inference.optimize.training.train import TrainingSettings
 
 _MAX_REASONS = 10
+_PER_CHANNEL = ("mean", "std")
 
 
 def add_torch_model(parser: argparse.ArgumentParser) -> None:
@@ -45,12 +46,13 @@ def add_input(parser: argparse.ArgumentParser) -> None:
     """Add ``--input``."""
     parser.add_argument(
         "--input",
-        action="append",
+        action="extend",
+        nargs="+",
         default=[],
         type=key_value,
         metavar="KEY=VALUE",
-        help="format of the input as in model.yaml, such as width=224, color=GRAY or std=255; "
-        "may be repeated; default: that of the data",
+        help="format of the input as in model.yaml, such as width=64 height=64 color=GRAY "
+        "std=255; default: that of the data",
     )
 
 
@@ -133,6 +135,9 @@ def read_input(options: argparse.Namespace) -> InputSpec | None:
     for key in values:
         if key not in known:
             raise UsageError(f"--input {key}: expected one of {', '.join(known)}")
+    for key in _PER_CHANNEL:  # one number for all channels needs no brackets
+        if type(values.get(key)) in (int, float):
+            values[key] = [values[key]]
     try:
         spec = InputSpec(**{key: known[key].convert(value) for key, value in values.items()})
     except (EdgeInferenceError, TypeError) as error:

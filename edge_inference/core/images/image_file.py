@@ -73,3 +73,22 @@ def write_jpeg(file: Path, frame: Frame, quality: int = 90) -> None:
     except ImageError as error:
         raise ImageError(f"{file.name}: {error}") from error
     file.write_bytes(data.tobytes())
+
+
+def write_png(file: Path, frame: Frame, max_side: int | None = None) -> None:
+    """Write a frame as PNG, shrunk to at most ``max_side`` pixels on its longer side.
+
+    Raises OSError where the file cannot be written, ImageError where the frame
+    cannot be converted to colors.
+    """
+    pixels = to_bgr(frame)
+    scale = 1.0 if max_side is None else max_side / max(pixels.shape[:2])
+    if scale < 1:
+        width, height = (max(round(side * scale), 1) for side in (frame.width, frame.height))
+        pixels = np.asarray(
+            cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA), np.uint8
+        )
+    encoded, data = cv2.imencode(".png", pixels)
+    if not encoded:
+        raise ImageError(f"{file.name}: cannot be encoded as PNG ({frame.width}x{frame.height})")
+    file.write_bytes(data.tobytes())

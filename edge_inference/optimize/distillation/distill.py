@@ -6,6 +6,7 @@ import math
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,7 +17,13 @@ from edge_inference.backends.ort import OrtBackend
 from edge_inference.core.measured_costs import Spread
 from edge_inference.engines.cache.artifacts import Cancelled, Progress
 from edge_inference.engines.interleaved_timing import time_interleaved
-from edge_inference.errors import ConfigError, SourceError
+from edge_inference.errors import (
+    BackendError,
+    CancelledError,
+    ConfigError,
+    ModelError,
+    SourceError,
+)
 from edge_inference.optimize.distillation.distillation_loss import (
     FeatureMatching,
     LayerPair,
@@ -155,8 +162,10 @@ def distill(
         f"teacher {teacher.name}", teacher.input, f"student {student.name}", student.input
     )
     columns = match_classes(teacher, student)
-    latency, teacher_latency = (
-        _measure_latency(student, teacher, latency_runs) if latency_runs else (None, None)
+    latency, teacher_latency, note = (
+        _measure_latency(student, teacher, latency_runs, cancelled)
+        if latency_runs
+        else (None, None, "")
     )
     plan = _Progress(progress, stages, alone=compare_alone)
     with deterministic(settings.training.seed, settings.training.threads):
@@ -205,25 +214,26 @@ def distill(
                 float(stage.alpha or 0),
                 float(stage.features or 0),
                 result.epochs[-1].loss,
-                None if measured_on is None else evaluate(own, measured_on),
+                None if measured_on is None else evaluate(own, measured_on, cancelled=cancelled),
             )
         )
     alone = None
     if compare_alone and measured_on is not None:
         baseline = _train_alone(student, dataset, settings, plan, cancelled)
-        alone = evaluate(baseline, measured_on)
+        alone = evaluate(baseline, measured_on, cancelled=cancelled)
     return DistillationReport(
         own,
         teacher.name,
         tuple(reports),
         student.parameter_count(),
         teacher.parameter_count(),
-        None if measured_on is None else evaluate_teacher(teacher, measured_on, columns),
-        None if measured_on is None else evaluate(student, measured_on),
+        None if measured_on is None else evaluate_teacher(teacher, measured_on, columns, cancelled),
+        None if measured_on is None else evaluate(student, measured_on, cancelled=cancelled),
         reports[-1].accuracy,
         alone,
         latency,
         teacher_latency,
+        note,
     )
 
 
@@ -303,17 +313,30 @@ def _check_datasets(
         )
 
 
-def _measure_latency(student: TorchModel, teacher: Teacher, runs: int) -> tuple[Spread, Spread]:
-    """Return the CPU time of one image in the student and in the teacher, interleaved."""
-    with tempfile.TemporaryDirectory(prefix="edge_inference_") as folder:
-        file = export_onnx(student, Path(folder, "student.onnx")).file
-        with OrtBackend(file) as own, teacher.engine(Path(folder)) as other:
-            sides = {"student": _run_of(own), "teacher": _run_of(other)}
-            found = time_interleaved(sides, runs, now_ns=time.thread_time_ns)
-    of_student, of_teacher = (
-        Spread.of([each / 1e3 for each in found[name]]) for name in ("student", "teacher")
-    )
-    return of_student, of_teacher
+def _measure_latency(
+    student: TorchModel, teacher: Teacher, runs: int, cancelled: Cancelled
+) -> tuple[Spread, Spread | None, str]:
+    """Return the CPU time of one image in the student and in the teacher, interleaved.
+
+    A teacher that cannot be exported has no time; the text says why.
+    """
+
+    def stop(fraction: float) -> None:
+        if cancelled():
+            raise CancelledError(f"student {student.name}: the timing was cancelled")
+
+    with tempfile.TemporaryDirectory(prefix="edge_inference_") as name, ExitStack() as stack:
+        folder = Path(name)
+        file = export_onnx(student, folder / "student.onnx").file
+        sides = {"student": _run_of(stack.enter_context(OrtBackend(file)))}
+        note = ""
+        try:
+            sides["teacher"] = _run_of(stack.enter_context(teacher.engine(folder)))
+        except (ModelError, BackendError) as error:
+            note = f"the teacher was not timed: {error}"
+        found = time_interleaved(sides, runs, now_ns=time.thread_time_ns, after_round=stop)
+    spreads = {name: Spread.of([each / 1e3 for each in times]) for name, times in found.items()}
+    return spreads["student"], spreads.get("teacher"), note
 
 
 def _run_of(engine: Backend) -> Callable[[int], object]:

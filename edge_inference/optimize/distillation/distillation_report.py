@@ -31,7 +31,7 @@ class DistillationReport:
 
     ``before`` and ``after`` are the student's accuracies, ``alone`` that of the same student
     trained as long, in the same stages, with the labels only. Latencies are CPU seconds of one
-    inference in ONNX Runtime on one thread, measured interleaved.
+    inference in ONNX Runtime on one thread, measured interleaved; ``note`` says why one is missing.
     """
 
     model: TorchModel
@@ -45,6 +45,7 @@ class DistillationReport:
     alone: MeasuredAccuracy | None = None
     latency: Spread | None = None
     teacher_latency: Spread | None = None
+    note: str = ""
 
     @property
     def speedup(self) -> float | None:
@@ -78,6 +79,8 @@ class DistillationReport:
                 f"it takes {self.latency.median_s * 1e3:.3g} ms instead of "
                 f"{self.teacher_latency.median_s * 1e3:.3g} ms ({faster:.2f} times as fast)"
             )
+        if self.note:
+            sentences.append(self.note)
         return "; ".join(sentences)
 
     def to_json(self) -> dict[str, Any]:

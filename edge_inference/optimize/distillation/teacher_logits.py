@@ -48,8 +48,7 @@ class TeacherLogits:
         done = 0
         for dataset in datasets if self.are_kept else ():
             for images, _ in dataset.batches(_BATCH):
-                if cancelled():
-                    raise CancelledError(f"teacher {teacher.name}: cancelled")
+                _stop_if(cancelled, teacher)
                 self._kept[done : done + len(images)] = self._compute(images)
                 done += len(images)
                 progress(f"running the teacher {teacher.name}", done / count)
@@ -63,11 +62,15 @@ class TeacherLogits:
 
 
 def evaluate_teacher(
-    teacher: Teacher, dataset: LabeledDataset, columns: NDArray[np.int64]
+    teacher: Teacher,
+    dataset: LabeledDataset,
+    columns: NDArray[np.int64],
+    cancelled: Cancelled = lambda: False,
 ) -> MeasuredAccuracy:
-    """Return how many images a teacher classifies correctly."""
+    """Return how many images a teacher classifies correctly. Raises CancelledError."""
     correct = 0
     for images, class_ids in dataset.batches(_BATCH):
+        _stop_if(cancelled, teacher)
         found = teacher.logits(images)[:, columns].argmax(1)
         correct += int((found == class_ids).sum())
     return MeasuredAccuracy(correct, len(dataset))
@@ -139,3 +142,8 @@ def _preprocessing(spec: InputSpec) -> dict[str, object]:
 
 def _show(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _stop_if(cancelled: Cancelled, teacher: Teacher) -> None:
+    if cancelled():
+        raise CancelledError(f"teacher {teacher.name}: its run was cancelled")

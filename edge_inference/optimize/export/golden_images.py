@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_inference.backends.base import Backend
-from edge_inference.core.images.encodings import to_bgr
 from edge_inference.core.images.frame import Frame
+from edge_inference.core.images.image_file import write_png
 from edge_inference.core.images.input_spec import MULTI
 from edge_inference.core.images.media import IMAGE_SUFFIXES
 from edge_inference.core.images.preprocess import Preprocessor
@@ -92,17 +91,11 @@ class GoldenWriter:
             copy = folder / f"{index}{origin.suffix.lower()}"
             copy.write_bytes(origin.read_bytes())
             return copy
+        file = folder / f"{index}.png"
         try:
-            pixels = to_bgr(frame)
+            write_png(file, frame, _MAX_GOLDEN_SIDE)
         except ImageError:
             return None
-        scale = _MAX_GOLDEN_SIDE / max(pixels.shape[:2])
-        if scale < 1:
-            pixels = np.asarray(
-                cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8
-            )
-        file = folder / f"{index}.png"
-        file.write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
         return file
 
 

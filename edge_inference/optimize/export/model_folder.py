@@ -23,7 +23,7 @@ from edge_inference.core.models.model import ModelDescription, load_model
 from edge_inference.core.models.variants import Accuracy
 from edge_inference.engines.cache.artifacts import Cancelled, Progress
 from edge_inference.engines.precision.calibration import Calibration
-from edge_inference.errors import CancelledError, ConfigError, ModelError
+from edge_inference.errors import CancelledError, ConfigError, EdgeInferenceError, ModelError
 from edge_inference.optimize.calibrate import DEFAULT_METHOD, calibrate
 from edge_inference.optimize.export.golden_images import GoldenWriter
 from edge_inference.optimize.export.model_yaml import UNKNOWN_LICENSE, NewDescription
@@ -104,6 +104,11 @@ def export_folder(
         raise ModelError(
             f"{destination}: cannot be written ({describe_write_error(error)})"
         ) from error
+    except EdgeInferenceError as error:
+        text = str(error)
+        if str(staged.folder) not in text:
+            raise
+        raise type(error)(text.replace(str(staged.folder), str(destination))) from error
     finally:
         staged.remove()
     progress("done", 1.0)

@@ -197,6 +197,7 @@ def _trace(
         warnings.catch_warnings(record=True) as caught,
         _own_code(model, f"cannot be exported to ONNX opset {opset}"),
         _silent_stdout(),
+        _separate_attention(torch),
     ):
         warnings.simplefilter("always")
         torch.onnx.export(
@@ -277,6 +278,17 @@ def _own_code(model: TorchModel, problem: str) -> Iterator[None]:
         reason = one_line(lines[0] if lines else "", _MAX_REASON)
         kind = "" if isinstance(error, RuntimeError) else f"{type(error).__name__}: "
         raise ModelError(f"model {model.name}: {problem}: {kind}{reason}") from error
+
+
+@contextmanager
+def _separate_attention(torch: Any) -> Iterator[None]:
+    """Trace attention as products and a softmax: its fused form for inference has no ONNX form."""
+    enabled = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(enabled)
 
 
 @contextmanager

@@ -172,6 +172,13 @@ class PruningGraph:
         owner = self._module.get_submodule(name.rpartition(".")[0])
         return isinstance(owner, self._library.ops.TORCH_MHA)
 
+    def copy_roots(self, other: PruningGraph) -> None:
+        """Take the groups that another graph has found in an equal module."""
+        self._roots = {
+            name: (self._module.get_submodule(other._names[module]), function)
+            for name, (module, function) in other._roots.items()
+        }
+
     def silence(self, group: ChannelGroup, lowest: int) -> None:
         """Set all weights to zero that read the least important channels of an exact group."""
         for dependency, indices in self._pruning_group(group, lowest):

@@ -97,7 +97,6 @@ class PruningReport:
     after: NetworkFigures
     layers: tuple[PrunedLayer, ...]
     kept: tuple[KeptLayer, ...] = ()
-    round_to: int = 1
     steps: tuple[PruningStep, ...] = ()
     latency_table: tuple[LatencyRow, ...] = ()
 
@@ -140,7 +139,11 @@ class PruningReport:
             facts.append(f"accuracy {before.accuracy.share:.1%} → {after.accuracy.share:.1%}")
         sentences = [f"{self.model.name}: {', '.join(facts)}."]
         if self.is_faster is False:
-            sentences.append(self._why_not_faster())
+            sentences.append(f"It is not faster ({self.speedup:.2f} times the speed).")
+            if self.kind == STRUCTURED:
+                sentences.append(f"Likely causes: {'; '.join(self._causes())}.")
+        if self.kind != STRUCTURED:
+            sentences.append(sparse_hint(self.kind))
         if any(not step.kept for step in self.steps):
             sentences.append("The last step lost too much accuracy and was rolled back.")
         return " ".join(sentences)
@@ -170,15 +173,6 @@ class PruningReport:
             for layer in self.layers
             if layer.channels_after != layer.channels_before and layer.channels_after % unit
         ]
-
-    def _why_not_faster(self) -> str:
-        speed = f"{self.speedup:.2f} times the speed"
-        if self.kind != STRUCTURED:
-            return (
-                f"It is not faster ({speed}): a dense runtime multiplies by the zeros as well. "
-                + sparse_hint(self.kind)
-            )
-        return f"It is not faster ({speed}): {'; '.join(self._causes())}."
 
     def _causes(self) -> list[str]:
         causes = []
@@ -210,10 +204,14 @@ def sparse_hint(kind: str) -> str:
     """Return which engine gains time from zeros."""
     if kind == TWO_OF_FOUR:
         return (
-            "TensorRT uses 2:4 zeros on a GPU of the Ampere generation or later with "
-            "sparse_weights: true in the section engine of model.yaml."
+            "A dense runtime multiplies by zeros as well; TensorRT uses 2:4 zeros on a GPU of the "
+            "Ampere generation or later with sparse_weights: true in the section engine of "
+            "model.yaml."
         )
-    return "Zeros make the compressed file smaller; remove whole channels to gain time."
+    return (
+        "A dense runtime multiplies by zeros as well: they make a compressed file smaller; to gain "
+        "time, remove whole channels."
+    )
 
 
 def _count(value: float) -> str:

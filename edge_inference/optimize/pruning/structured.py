@@ -162,7 +162,7 @@ def remove_channels(
             raise _nothing_to_prune(model, settings, groups, kept)
         if cancelled():
             raise CancelledError(f"model {model.name}: the pruning was cancelled")
-        module, problem = _apply(model, groups, chosen)
+        module, problem = _apply(model, graph, groups, chosen)
         if module is not None:
             total = sum(whole[each.name] for each in groups)
             left = total - sum(given[each.name] for each in groups)
@@ -174,7 +174,7 @@ def remove_channels(
         failing = {}
         for group in groups:
             if group.name in chosen:
-                alone, why = _apply(model, [group], chosen)
+                alone, why = _apply(model, graph, [group], chosen)
                 if alone is None:
                     failing[group.name] = why
         if not failing:
@@ -267,20 +267,26 @@ def _blocks(
 
 
 def _apply(
-    model: TorchModel, groups: Sequence[ChannelGroup], chosen: Mapping[str, int]
+    model: TorchModel,
+    source: PruningGraph,
+    groups: Sequence[ChannelGroup],
+    chosen: Mapping[str, int],
 ) -> tuple[nn.Module | None, str]:
-    """Remove the chosen channels from a copy; return None and the reason where it then fails."""
+    """Remove the chosen channels from a copy; return None and the reason where it then fails.
+
+    ``source`` is the graph that found the groups.
+    """
     torch = import_torch()
     example = _random_input(model)
     module = copy.deepcopy(model.module).eval()
     graph = PruningGraph(module, model.example_input(), model.name)
-    graph.find_groups(lambda found: torch.ones(len(found[0].idxs)))
+    graph.copy_roots(source)
     removed = [each for each in groups if each.name in chosen]
     silenced = copy.deepcopy(model.module).eval()
     expected = None
     if all(each.is_exact for each in removed):
         mirror = PruningGraph(silenced, model.example_input(), model.name)
-        mirror.find_groups(lambda found: torch.ones(len(found[0].idxs)))
+        mirror.copy_roots(source)
         for group in removed:
             mirror.silence(group, chosen[group.name])
         with torch.no_grad():
@@ -291,7 +297,7 @@ def _apply(
         _copy_frozen(model.module, module)
         actual = check_forward(module, example, model.name)
     except (ModelError, AssertionError, IndexError, RuntimeError, ValueError) as error:
-        return None, f"without some of its channels it fails: {error}"
+        return None, f"without some of its channels {error}"
     with torch.no_grad():
         given = model.module(example)
     if getattr(actual, "shape", None) != getattr(given, "shape", None):

@@ -47,8 +47,8 @@ def fold_batch_norm(model: TorchModel) -> TorchModel:
         if norm.running_mean is None or norm.running_var is None:
             raise ModelError(
                 f"model {model.name}: the batch normalization {node.target} has no running "
-                "statistics, so that its result depends on the other images of a batch; set "
-                "track_running_stats=True and train again"
+                "statistics (track_running_stats=False), so that its result depends on the other "
+                "images of a batch; train it again with them"
             )
         source = node.args[0]
         is_alone = (

@@ -187,8 +187,12 @@ def _mix_precisions(
         min_sqnr_db=settings.min_sqnr_db,
         max_seconds=settings.max_seconds,
     )
+
+    def tell(phase: str, fraction: float | None) -> None:
+        progress(phase.partition(", about ")[0], fraction)  # the recipe tells the time left
+
     try:
-        report = search_precisions(request, ArtifactCache(given.work), progress, cancelled)
+        report = search_precisions(request, ArtifactCache(given.work), tell, cancelled)
     finally:
         shutil.rmtree(calibrated, ignore_errors=True)
     return StepOutput(

@@ -98,25 +98,32 @@ class PlanWalk:
                 continue
             following = plan[index + 1] if index + 1 < len(plan) else None
             self._log.start(index + 1, step.title)
-            progress = self._progress.begin(index + 1)
             try:
-                made = self._make(step, self._pending or self._network, progress)
+                points = self._take(index + 1, step, following)
             except ModelError as error:
-                if isinstance(error.__cause__, OSError):  # not the network's fault
-                    raise
+                _require_own_fault(error)
+                self._pending = None
                 self._log.add(Decision(index + 1, step.title, decision_log.FAILED, str(error)))
                 continue
-            if made.network is None:
-                points = self._judge_deployment(index + 1, step, made, progress)
-            else:
-                points = self._judge_network(index + 1, step, made, following, progress)
-            self._progress.end(made.was_stored)
             if self._is_met(points):
                 return self.result()
         self._log.add(
             Decision(0, "plan", decision_log.STOPPED, "all steps are done, the target is not met")
         )
         return self.result()
+
+    def _take(
+        self, number: int, step: PlannedStep, following: PlannedStep | None
+    ) -> list[MeasuredPoint]:
+        """Make a step and judge it; return the points that keep the floor."""
+        progress = self._progress.begin(number)
+        made = self._make(step, self._pending or self._network, progress)
+        if made.network is None:
+            points = self._judge_deployment(number, step, made, progress)
+        else:
+            points = self._judge_network(number, step, made, following, progress)
+        self._progress.end(made.was_stored)
+        return points
 
     def result(self) -> MeasuredPoint:
         """Return the best point."""
@@ -272,18 +279,8 @@ class PlanWalk:
             decide(decision_log.ROLLED_BACK, self._why_broken(plain), plain)
             return []
         self._network, self._pending = made.network, None
-        self._deployed, self._has_lost = None, False
-        points = [plain]
-        reason = ""
-        if self._deploying is not None:
-            again = self._make(self._deploying, made.network, progress)
-            deployed = [self._measure_on_validation(each, progress) for each in again.deployments]
-            points += [point for point in deployed if point.keeps(self.floor)]
-            self._has_lost = len(points) == 1
-            fastest = max(points, key=lambda point: point.speedup)
-            self._deployed = None if fastest is plain else fastest
-            if self._has_lost:
-                reason = f"; {self._deploying.title} of it: {self._why_broken(deployed[0])}"
+        deployed, reason = self._deploy_again(made.network, progress)
+        points = [plain, *deployed]
         own = max(points, key=lambda point: point.speedup)
         self._consider(points)
         if self.result() not in points:
@@ -291,6 +288,31 @@ class PlanWalk:
             reason += f"; not faster than the best so far, which has {best.speedup:.2f}"
         decide(decision_log.KEPT, f"{made.summary}; {own.describe()}{reason}", own)
         return points
+
+    def _deploy_again(
+        self, network: Network, progress: Progress
+    ) -> tuple[list[MeasuredPoint], str]:
+        """Repeat the deployment on a changed network; return its points that keep the floor.
+
+        The text says why there are none.
+        """
+        self._deployed, self._has_lost = None, False
+        if self._deploying is None:
+            return [], ""
+        title = self._deploying.title
+        try:
+            made = self._make(self._deploying, network, progress)
+            points = [self._measure_on_validation(each, progress) for each in made.deployments]
+        except ModelError as error:
+            _require_own_fault(error)
+            self._has_lost = True
+            return [], f"; {title} of it failed: {error}"
+        kept = [point for point in points if point.keeps(self.floor)]
+        self._has_lost = not kept
+        if not kept:
+            return [], f"; {title} of it: {self._why_broken(points[0])}"
+        self._deployed = max(kept, key=lambda point: point.speedup)
+        return kept, ""
 
     def _judge_deployment(
         self, number: int, step: PlannedStep, made: _Made, progress: Progress
@@ -358,3 +380,9 @@ def _is_better(point: MeasuredPoint, other: MeasuredPoint) -> bool:
         return True
     is_as_fast = point.speedup >= other.speedup * FASTER
     return is_as_fast and point.accuracy.share > other.accuracy.share
+
+
+def _require_own_fault(error: ModelError) -> None:
+    """Raise an error again that the disk is to blame for: it would hit every other step, too."""
+    if isinstance(error.__cause__, OSError):
+        raise error

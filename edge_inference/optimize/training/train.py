@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_inference.core.models.golden_check import InferFunction
+from edge_inference.core.runtime.memory_limit import is_out_of_memory, memory_hint
 from edge_inference.engines.cache.artifacts import Cancelled, Progress
 from edge_inference.errors import (
     CancelledError,
@@ -124,7 +125,7 @@ def train(
     order = np.random.default_rng(settings.seed)
     steps = len(_split_batches(np.arange(len(dataset)), settings.batch)) * settings.epochs
     reports = []
-    with deterministic(settings.seed, settings.threads), _explained(model):
+    with deterministic(settings.seed, settings.threads), _explained(model, settings):
         run = _Run(torch, model, settings, steps, loss or cross_entropy, after_step)
         done = 0
         for epoch in range(1, settings.epochs + 1):
@@ -324,7 +325,7 @@ def _split_batches(order: NDArray[np.int64], size: int) -> list[NDArray[np.int64
 
 
 @contextmanager
-def _explained(model: TorchModel) -> Iterator[None]:
+def _explained(model: TorchModel, settings: TrainingSettings) -> Iterator[None]:
     """Turn an error of PyTorch in a training step into a ModelError."""
     try:
         yield
@@ -332,7 +333,13 @@ def _explained(model: TorchModel) -> Iterator[None]:
         raise
     except (RuntimeError, ValueError, TypeError) as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise ModelError(f"model {model.name}: it cannot be trained: {reason[0]:.500}") from error
+        hint = ""
+        if is_out_of_memory(error) or "out of memory" in reason[0]:  # of the CPU, or of a GPU
+            hint = f"; use a smaller batch than {settings.batch}"
+            hint += f"; {memory_hint()}" if settings.device == "cpu" else ""
+        raise ModelError(
+            f"model {model.name}: it cannot be trained: {reason[0]:.500}{hint}"
+        ) from error
 
 
 def _make_optimizer(torch: Any, module: nn.Module, settings: TrainingSettings) -> Any:
