@@ -96,6 +96,9 @@ def test_the_deployed_network_computes_what_was_trained(
     settings = QuantizedTraining(training=SHORT, **changes)  # type: ignore[arg-type]
     report = train_quantized(model, split, settings)
     assert not report.unmatched and not report.in_fp32
+    rounding = [each for each in report.fake_quantized.module.modules() if hasattr(each, "low")]
+    least = -128 if settings.target == "tensorrt" else 0
+    assert rounding and {each.least for each in rounding} == {least}
     assert report.quantized.share > report.fp32.share - 0.03
     assert_same(report, tmp_path / "net", split)
 
