@@ -278,6 +278,11 @@ def test_a_killed_search_goes_on_to_the_same_result(
     text = (tmp_path / "out" / "model.yaml").read_text()
     assert text == (tmp_path / "alone" / "out" / "model.yaml").read_text()
     assert {entry.name for entry in tmp_path.iterdir()} == {"out", "cache", "alone"}
+    searches = tmp_path / "cache" / "precision_searches"
+    assert [entry.suffix for entry in searches.iterdir()] == [".json"]
+    (searches / "0123456789abcdef.engines").mkdir()  # of another search that was killed
+    search(plain, tmp_path, by_layer(), output="again")
+    assert [entry.suffix for entry in searches.iterdir()] == [".json"]
 
 
 def test_a_damaged_ledger_is_measured_again(plain: ModelDescription, tmp_path: Path) -> None:

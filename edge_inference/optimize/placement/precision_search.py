@@ -30,7 +30,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -38,11 +37,9 @@ from pathlib import Path
 
 from edge_inference.backends.cpu_instructions import find_cpu_instructions
 from edge_inference.core.models.model import ModelDescription
-from edge_inference.engines.cache import cache_lock
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.cache.artifacts import Cancelled, Progress, default_cache
 from edge_inference.engines.precision.folding import folded_once
-from edge_inference.errors import CacheError
 from edge_inference.optimize.placement.candidate_measurer import (
     FP32,
     CandidateMeasurer,
@@ -77,7 +74,6 @@ _FINALISTS = 3
 #: Changes of regions do not make up for int8 that is that much slower than fp32.
 _TOO_SLOW = 1.5
 _STEPS, _COMBINED = 8, 4
-_LOCKS = ".locks"
 _TIME_OVER = "the search ended after max_seconds; with more time it may find a faster one"
 
 
@@ -145,16 +141,9 @@ class _SearchRun:
 
     def run(self, before_search: Callable[[SearchCost], None]) -> PlacementReport:
         """Search; the caller writes the model."""
-        engines = self._ledger.folder / f"{self._ledger.digits}.engines"
-        lock = self._cache.folder / _LOCKS / f"precisions-{self._ledger.digits}"
+        self._progress("opening fp32", None)
         with ExitStack() as stack:
-            self._progress("opening fp32", None)
-            try:
-                lock.parent.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise CacheError(f"{lock.parent}: cannot be made ({error.strerror})") from error
-            stack.enter_context(cache_lock.exclusive_lock(lock, self._cancelled))
-            stack.callback(shutil.rmtree, engines, ignore_errors=True)
+            engines = stack.enter_context(self._ledger.opened(self._cancelled))
             return self._run(stack, ArtifactCache(engines), before_search)
 
     def _run(
@@ -194,7 +183,6 @@ class _SearchRun:
         mixed += self._combined(modes, mixed)
         self._search_regions(modes, mixed)
         chosen, final = self._choose(singles)
-        self._ledger.trim()
         return PlacementReport(
             model.name,
             request.backend,
