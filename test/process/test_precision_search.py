@@ -14,20 +14,23 @@ import onnx
 import pytest
 from onnx import helper
 
+from edge_inference.backends.cpu_instructions import CpuInstructions
 from edge_inference.cli.main import main
 from edge_inference.core.checksum import sha256_of
 from edge_inference.core.models.model import ModelDescription, load_model
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
+from edge_inference.engines.precision.calibration import Calibration
 from edge_inference.errors import CancelledError, ConfigError, ModelError, SourceError
 from edge_inference.optimize.calibrate import calibrate_model
 from edge_inference.optimize.images.image_set import ImageSet
+from edge_inference.optimize.placement import precision_search
 from edge_inference.optimize.placement.candidate_measurer import TimedEngine
 from edge_inference.optimize.placement.placement_report import PlacementReport, SearchCost
 from edge_inference.optimize.placement.placement_request import PlacementRequest
 from edge_inference.optimize.placement.precision_candidate import PrecisionCandidate
 from edge_inference.optimize.placement.precision_search import search_precisions
 from sensitive_model import SENSITIVE, load_sensitive, make_images
-from small_model import write_model
+from small_model import write_images, write_model
 
 #: Milliseconds of each layer in fp32 and in int8; all operators without weights take 1.
 LAYERS = {"first": (10, 5), "before": (10, 5), SENSITIVE: (10, 5), "last": (10, 5)}
@@ -131,6 +134,36 @@ def test_a_layer_that_loses_too_much_stays_in_fp32(
     assert report.speedup == pytest.approx(40 / 25)
     kept = load_model(tmp_path / "out").derive.int8_keep_fp32
     assert [name for name in LAYERS if name in kept] == [SENSITIVE]
+
+
+def on_a_saturating_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = CpuInstructions("avx2", saturates=True)
+    monkeypatch.setattr(precision_search, "find_cpu_instructions", lambda: found)
+
+
+def test_7_bit_weights_where_products_saturate(
+    plain: ModelDescription, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_a_saturating_cpu(monkeypatch)
+
+    def times(candidate: PrecisionCandidate) -> float:
+        if candidate.precision != "int8":
+            return 10.0
+        derive = candidate.derive
+        reduced = {"Conv", *LAYERS}.intersection(derive.int8_reduce_range)
+        whole = "Conv" in reduced or len(reduced) == len(LAYERS)
+        return (5.0 if whole else 9.5) - ("GlobalAveragePool" in derive.int8_keep_fp32)
+
+    report, _ = search(plain, tmp_path, times)
+    assert [each.candidate.name for each in report.singles][2:] == [
+        "int8",
+        "int8 with 7-bit weights",
+    ]
+    assert report.best_single.candidate.name == "int8 with 7-bit weights"
+    assert report.speedup == pytest.approx(10 / 4)
+    written = load_model(tmp_path / "out").derive
+    assert written.int8_reduce_range == ("Conv",)
+    assert "GlobalAveragePool" in written.int8_keep_fp32
 
 
 def test_operators_that_are_slow_in_int8_are_left_out_together(tmp_path: Path) -> None:
@@ -245,6 +278,11 @@ def test_a_killed_search_goes_on_to_the_same_result(
     text = (tmp_path / "out" / "model.yaml").read_text()
     assert text == (tmp_path / "alone" / "out" / "model.yaml").read_text()
     assert {entry.name for entry in tmp_path.iterdir()} == {"out", "cache", "alone"}
+    searches = tmp_path / "cache" / "precision_searches"
+    assert [entry.suffix for entry in searches.iterdir()] == [".json"]
+    (searches / "0123456789abcdef.engines").mkdir()  # of another search that was killed
+    search(plain, tmp_path, by_layer(), output="again")
+    assert [entry.suffix for entry in searches.iterdir()] == [".json"]
 
 
 def test_a_damaged_ledger_is_measured_again(plain: ModelDescription, tmp_path: Path) -> None:
@@ -284,6 +322,19 @@ def test_the_cost_is_told_first_and_its_limit_is_kept(
     assert "at most 1 s" in costs[0].summary()
     assert {each.candidate.name for each in report.candidates} == {"fp32", "fp16", "int8"}
     assert "ended after max_seconds" in report.notes[0]
+
+
+def test_a_model_without_ranges_is_calibrated(tmp_path: Path) -> None:
+    model = load_model(write_model(tmp_path / "small"))
+    images = write_images(tmp_path / "images", 6)
+    report, _ = search(
+        model, tmp_path, lambda each: 10.0 - (each.precision == "int8"), calibration=str(images)
+    )
+    assert report.chosen.candidate.precision == "int8"
+    written = load_model(tmp_path / "out")
+    assert written.calibration is not None
+    assert Calibration.load(written.calibration).image_count == 6
+    assert model.calibration is None
 
 
 def test_what_cannot_be_searched_is_refused(plain: ModelDescription, tmp_path: Path) -> None:

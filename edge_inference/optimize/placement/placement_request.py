@@ -8,10 +8,17 @@ from pathlib import Path
 
 from edge_inference.core.models.model import ModelDescription
 from edge_inference.core.settings import suggestion
+from edge_inference.engines.cache.artifacts import Cancelled, Progress
 from edge_inference.engines.quantized.variant_choice import require_unquantized
 from edge_inference.errors import ConfigError, ModelError, SourceError
+from edge_inference.optimize.calibrate import calibrate_model
+from edge_inference.optimize.images.calibration_images import calibration_images
 from edge_inference.optimize.images.image_set import ImageSet
-from edge_inference.optimize.quantized_folder import find_output_problem
+from edge_inference.optimize.quantized_folder import (
+    CALIBRATION_FILE,
+    StagedFolder,
+    find_output_problem,
+)
 
 DEFAULT_MIN_AGREEMENT, DEFAULT_MIN_SQNR_DB = 0.95, 14.0
 DEFAULT_MAX_SECONDS = 120.0
@@ -90,3 +97,24 @@ def check_request(request: PlacementRequest) -> None:
         )
     model.variants["fp32"].verify()
     require_unquantized(model.variants["fp32"].file, "int8")
+
+
+def calibrated_model(
+    request: PlacementRequest, staged: StagedFolder, progress: Progress, cancelled: Cancelled
+) -> ModelDescription:
+    """Return the model, calibrated in the staged folder if the request has images for that.
+
+    Raises what ``calibrate_model`` and ``calibration_images`` raise.
+    """
+    source, limit = request.calibration, request.max_calibration_images
+    if source is None:
+        return request.model
+    calibration = calibrate_model(
+        request.model,
+        calibration_images(source, limit=limit),
+        Path(source).name,
+        progress=lambda count: progress(f"calibrating, {count} images", None),
+        cancelled=cancelled,
+    )
+    calibration.save(staged.folder / CALIBRATION_FILE)
+    return staged.write_derivation({"calibration": CALIBRATION_FILE})

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge_inference.core.measured_costs import Spread
 from edge_inference.core.models.variants import Derivation
+from edge_inference.engines.precision.exclude import WEIGHTED
 from edge_inference.engines.precision.int8 import QDQ_STYLES
 from edge_inference.optimize.placement.network_regions import NetworkRegion
 from edge_inference.optimize.yaml_edit import Value
@@ -165,33 +166,37 @@ class RegionModes:
         self._quantizes[mode] = lambda operator: operator not in left_out
         return mode
 
-    def uniform(self, mode: str, rest: str = "fp32") -> PrecisionCandidate:
-        """Return the candidate with one mode for the whole network."""
+    def uniform(self, mode: str, rest: str = "fp32", reduced: bool = False) -> PrecisionCandidate:
+        """Return the candidate with one mode for the whole network; ``reduced``: 7-bit weights."""
         operators = {self._operators[name] for name in self._convertible}
         kept = sorted(name for name in operators if not self._quantizes[mode](name))
-        name = f"int8 in {mode}{'' if mode.startswith(ALL) else ' only'}"
+        name = f"int8 in {mode}{'' if mode.startswith(ALL) else ' only'}" if mode != ALL else "int8"
+        bits = tuple(sorted({self._operators[name] for name in self._operators} & {*WEIGHTED}))
         return self._candidate(
-            "int8" if mode == ALL else name, tuple(kept), (), rest, is_single=mode == ALL
+            f"{name}{' with 7-bit weights' if reduced else ''}",
+            tuple(kept),
+            bits if reduced else (),
+            rest,
+            is_single=mode == ALL,
         )
 
     def mixed(
         self, modes: Sequence[str], reduced: Sequence[bool], rest: str = "fp32"
     ) -> PrecisionCandidate:
         """Return the candidate with a mode for each region, and 7-bit weights for some."""
-        if len(set(modes)) == 1 and not any(reduced):
-            return self.uniform(modes[0], rest)
+        if len(set(modes)) == 1 and len(set(reduced)) == 1:
+            return self.uniform(modes[0], rest, reduced[0])
         kept, bits = [], []
         for region, mode, is_reduced in zip(self.regions, modes, reduced, strict=True):
             kept += self._kept(region, mode)
             if is_reduced:
                 bits += [name for name in region.nodes if self._has_weights(name)]
-        is_single = set(modes) == {ALL} and all(reduced)
         counts = {mode: list(modes).count(mode) for mode in dict.fromkeys(modes)}
         parts = [f"{count} x {mode}" for mode, count in counts.items()]
         if any(reduced):
             parts.append(f"{sum(reduced)} x 7 bits")
-        name = "int8 with 7-bit weights" if is_single else f"int8 by region ({', '.join(parts)})"
-        return self._candidate(name, tuple(kept), tuple(bits), rest, is_single=is_single)
+        name = f"int8 by region ({', '.join(parts)})"
+        return self._candidate(name, tuple(kept), tuple(bits), rest, is_single=False)
 
     def differs(self, region: NetworkRegion, one: str, other: str) -> bool:
         """Tell whether two modes differ in a region."""
@@ -202,7 +207,7 @@ class RegionModes:
         return any(map(self._has_weights, region.nodes))
 
     def _has_weights(self, node: str) -> bool:
-        return self._operators[node] in ("Conv", "ConvTranspose", "Gemm", "MatMul")
+        return self._operators[node] in WEIGHTED
 
     def _kept(self, region: NetworkRegion, mode: str) -> list[str]:
         quantizes = self._quantizes[mode]

@@ -30,7 +30,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -38,13 +37,9 @@ from pathlib import Path
 
 from edge_inference.backends.cpu_instructions import find_cpu_instructions
 from edge_inference.core.models.model import ModelDescription
-from edge_inference.engines.cache import cache_lock
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.cache.artifacts import Cancelled, Progress, default_cache
 from edge_inference.engines.precision.folding import folded_once
-from edge_inference.errors import CacheError
-from edge_inference.optimize.calibrate import calibrate_model
-from edge_inference.optimize.images.calibration_images import calibration_images
 from edge_inference.optimize.placement.candidate_measurer import (
     FP32,
     CandidateMeasurer,
@@ -53,7 +48,11 @@ from edge_inference.optimize.placement.candidate_measurer import (
 )
 from edge_inference.optimize.placement.network_regions import DEFAULT_REGIONS, find_regions
 from edge_inference.optimize.placement.placement_report import PlacementReport, SearchCost
-from edge_inference.optimize.placement.placement_request import PlacementRequest, check_request
+from edge_inference.optimize.placement.placement_request import (
+    PlacementRequest,
+    calibrated_model,
+    check_request,
+)
 from edge_inference.optimize.placement.precision_candidate import (
     ALL,
     MIN_GAIN,
@@ -64,10 +63,7 @@ from edge_inference.optimize.placement.precision_candidate import (
 )
 from edge_inference.optimize.placement.region_search import RegionSearch
 from edge_inference.optimize.placement.search_ledger import SearchLedger, search_parts
-from edge_inference.optimize.quantized_folder import (
-    CALIBRATION_FILE,
-    StagedFolder,
-)
+from edge_inference.optimize.quantized_folder import StagedFolder
 
 #: Images on which single changes are compared; what is taken is checked on all.
 _FEW_IMAGES = 8
@@ -78,7 +74,6 @@ _FINALISTS = 3
 #: Changes of regions do not make up for int8 that is that much slower than fp32.
 _TOO_SLOW = 1.5
 _STEPS, _COMBINED = 8, 4
-_LOCKS = ".locks"
 _TIME_OVER = "the search ended after max_seconds; with more time it may find a faster one"
 
 
@@ -103,7 +98,7 @@ def search_precisions(
     """
     check_request(request)
     with StagedFolder(request.model.folder, request.output, before_staging) as staged:
-        model = _calibrated(request, staged, progress, cancelled)
+        model = calibrated_model(request, staged, progress, cancelled)
         report = _SearchRun(
             request, model, cache or default_cache(), progress, cancelled, timer, now_s
         ).run(before_search)
@@ -113,24 +108,6 @@ def search_precisions(
             staged.write_derivation(changed)
         staged.keep()
     return report
-
-
-def _calibrated(
-    request: PlacementRequest, staged: StagedFolder, progress: Progress, cancelled: Cancelled
-) -> ModelDescription:
-    """Return the model, calibrated if the request has images for that."""
-    source, limit = request.calibration, request.max_calibration_images
-    if source is None:
-        return request.model
-    calibration = calibrate_model(
-        request.model,
-        calibration_images(source, limit=limit),
-        Path(source).name,
-        progress=lambda count: progress(f"calibrating, {count} images", None),
-        cancelled=cancelled,
-    )
-    calibration.save(staged.folder / CALIBRATION_FILE)
-    return staged.write_derivation({"calibration": CALIBRATION_FILE})
 
 
 class _SearchRun:
@@ -164,16 +141,9 @@ class _SearchRun:
 
     def run(self, before_search: Callable[[SearchCost], None]) -> PlacementReport:
         """Search; the caller writes the model."""
-        engines = self._ledger.folder / f"{self._ledger.digits}.engines"
-        lock = self._cache.folder / _LOCKS / f"precisions-{self._ledger.digits}"
+        self._progress("opening fp32", None)
         with ExitStack() as stack:
-            self._progress("opening fp32", None)
-            try:
-                lock.parent.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise CacheError(f"{lock.parent}: cannot be made ({error.strerror})") from error
-            stack.enter_context(cache_lock.exclusive_lock(lock, self._cancelled))
-            stack.callback(shutil.rmtree, engines, ignore_errors=True)
+            engines = stack.enter_context(self._ledger.opened(self._cancelled))
             return self._run(stack, ArtifactCache(engines), before_search)
 
     def _run(
@@ -202,17 +172,17 @@ class _SearchRun:
         modes = RegionModes(
             network, find_regions(network, DEFAULT_REGIONS, sizes), target, model.derive
         )
-        singles, mixed = self._uniform_candidates(modes)
-        cost = self._cost(modes, [*singles, *mixed])
+        singles = self._single_precisions(modes)
+        cost = self._cost(modes, [*singles, *self._mixed_candidates(modes)])
         before_search(cost)
         for single in singles:
             self._evaluate(single, is_required=True)
+        mixed = self._mixed_candidates(modes)
         for _, candidate in mixed:
             self._evaluate(candidate)
         mixed += self._combined(modes, mixed)
         self._search_regions(modes, mixed)
         chosen, final = self._choose(singles)
-        self._ledger.trim()
         return PlacementReport(
             model.name,
             request.backend,
@@ -228,22 +198,31 @@ class _SearchRun:
             tuple(self._notes),
         )
 
-    def _uniform_candidates(
-        self, modes: RegionModes
-    ) -> tuple[list[PrecisionCandidate], list[tuple[str, PrecisionCandidate]]]:
-        """Return the single precisions, and the candidates with one mode for all regions."""
-        request, names = self._request, modes.names()
+    def _single_precisions(self, modes: RegionModes) -> list[PrecisionCandidate]:
+        """Return the candidates with one precision."""
         singles = [FP32, PrecisionCandidate("fp16", "fp16", self._model.derive, is_single=True)]
-        mixed: list[tuple[str, PrecisionCandidate]] = []
-        if ALL in names:
+        if ALL in modes.names():
             singles.append(modes.uniform(ALL))
             if self._can_reduce:
-                count = len(modes.regions)
-                singles.append(modes.mixed([ALL] * count, [True] * count))
-        mixed += [(name, modes.uniform(name)) for name in names if name != ALL]
-        if request.backend == "trt":
+                singles.append(modes.uniform(ALL, reduced=True))
+        return singles
+
+    def _mixed_candidates(self, modes: RegionModes) -> list[tuple[str, PrecisionCandidate]]:
+        """Return the candidates with one mode for all regions, with the faster kind of weights."""
+        names, reduced = modes.names(), self._is_faster_reduced(modes)
+        mixed = [(name, modes.uniform(name, reduced=reduced)) for name in names if name != ALL]
+        if self._request.backend == "trt":
             mixed += [(name, modes.uniform(name, "fp16")) for name in names]
-        return singles, mixed
+        return mixed
+
+    def _is_faster_reduced(self, modes: RegionModes) -> bool:
+        """Tell whether 7-bit weights were faster than 8-bit ones in the whole network."""
+        full, reduced = (
+            self._results.get(modes.uniform(ALL, reduced=reduced).key) for reduced in (False, True)
+        )
+        if full is None or reduced is None:
+            return False
+        return reduced.time < full.time * (1 - MIN_GAIN)
 
     def _combined(
         self, modes: RegionModes, mixed: Sequence[tuple[str, PrecisionCandidate]]
@@ -254,18 +233,20 @@ class _SearchRun:
         """
         added = []
         for rest in dict.fromkeys(candidate.derive.int8_rest for _, candidate in mixed):
-            whole = self._results.get(modes.uniform(ALL, rest).key)
+            reduced = self._is_faster_reduced(modes)
+            whole = self._results.get(modes.uniform(ALL, rest, reduced).key)
             limit = math.inf if whole is None else whole.time * (1 - MIN_GAIN / 2)
             slower = [
                 operator
                 for operator, mode in modes.all_but.items()
-                if (found := self._results.get(modes.uniform(mode, rest).key)) is not None
+                if (found := self._results.get(modes.uniform(mode, rest, reduced).key)) is not None
                 and found.time < limit
             ]
             if len(slower) > 1:
                 mode = modes.add_all_but(slower)
-                self._evaluate(modes.uniform(mode, rest))
-                added.append((mode, modes.uniform(mode, rest)))
+                candidate = modes.uniform(mode, rest, reduced)
+                self._evaluate(candidate)
+                added.append((mode, candidate))
         return added
 
     @property
@@ -325,7 +306,7 @@ class _SearchRun:
     ) -> None:
         """Change single regions of the fastest candidates with one mode."""
         names = {candidate.key: name for name, candidate in mixed}
-        names[modes.uniform(ALL).key] = ALL
+        names |= {modes.uniform(ALL, reduced=reduced).key: ALL for reduced in (False, True)}
         found = [
             self._results[key]
             for key in names
@@ -353,6 +334,7 @@ class _SearchRun:
         names: Mapping[str, str],
     ) -> RegionSearch:
         rest = base.candidate.derive.int8_rest
+        reduced = bool(base.candidate.derive.int8_reduce_range)
         others = dict.fromkeys(
             names[each.candidate.key]
             for each in found
@@ -364,6 +346,7 @@ class _SearchRun:
             list(others),
             self._evaluate,
             can_reduce=self._can_reduce,
+            reduced=reduced,
             rest=rest,
         )
 

@@ -57,24 +57,26 @@ class RegionSearch:
         evaluate: Evaluate,
         *,
         can_reduce: bool,
+        reduced: bool,
         rest: str,
     ) -> None:
         """Start from ``mode`` everywhere; ``others`` are the fastest modes besides.
 
-        ``can_reduce`` tells that 7-bit weights may be faster on this machine.
+        ``reduced`` tells that it has 7-bit weights, ``can_reduce`` that these may be faster here.
         """
         self._modes = modes
         self._start = [mode] * len(modes.regions)
         self._others = [REST, *others[:_MAX_OTHER_MODES]]
         self._evaluate = evaluate
         self._can_reduce = can_reduce
+        self._reduced = reduced
         self._rest = rest
 
     def changes(self) -> list[RegionChange]:
         """Return every change of one region."""
         regions = list(enumerate(self._modes.regions))
         found = [
-            RegionChange(index, other, False)
+            RegionChange(index, other, self._reduced)
             for other in self._others
             for index, region in regions
             if other != self._start[index]
@@ -82,7 +84,7 @@ class RegionSearch:
         ]
         if self._can_reduce:
             found += [
-                RegionChange(index, self._start[index], True)
+                RegionChange(index, self._start[index], not self._reduced)
                 for index, region in regions
                 if self._start[index] != REST and self._modes.has_weights(region)
             ]
@@ -181,7 +183,7 @@ class RegionSearch:
         return found
 
     def _candidate(self, changes: dict[int, RegionChange]) -> PrecisionCandidate:
-        modes, reduced = list(self._start), [False] * len(self._start)
+        modes, reduced = list(self._start), [self._reduced] * len(self._start)
         for index, change in changes.items():
             modes[index], reduced[index] = change.mode, change.reduced
         return self._modes.mixed(modes, reduced, self._rest)
