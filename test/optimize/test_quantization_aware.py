@@ -219,6 +219,15 @@ class Recurrent(nn.Module):
         return self.lstm(images.squeeze(1))[0].mean(1)
 
 
+def test_a_recurrent_layer_stays_in_fp32_and_is_told(split: DatasetSplit) -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(Recurrent(), nn.Linear(10, 10)).eval()
+    model = TorchModel(module, digit_spec(), DIGIT_LABELS, "net")
+    report = quantize_post_training(model, split, QuantizedTraining())
+    assert len(report.in_fp32) == 1 and "LSTM" in report.in_fp32[0]
+    assert "layers that stay in fp32: 1" in report.summary()
+
+
 @pytest.mark.parametrize(
     ("module", "message"),
     [

@@ -22,12 +22,12 @@ from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.cache.artifacts import Cancelled, Progress, onnx_for
 from edge_inference.engines.precision.int8_mode import INT8_MODES, mode_in_use, weight_bits
 from edge_inference.optimize.comparison import MeasuredAccuracy
-from edge_inference.optimize.latency import measure_files
+from edge_inference.optimize.onnx_timing import measure_files
 from edge_inference.optimize.recipe.target import MARGIN, RecipeTarget
 from edge_inference.optimize.training.labeled_dataset import LabeledDataset
 from edge_inference.optimize.training.train import evaluate_engine
 
-#: Times several ONNX files as :func:`~edge_inference.optimize.latency.measure_files` does.
+#: Times several ONNX files as :func:`~edge_inference.optimize.onnx_timing.measure_files` does.
 MeasureFiles = Callable[..., dict[str, Spread]]
 
 _REFERENCE, _POINT = "reference", "point"

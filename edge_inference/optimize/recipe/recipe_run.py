@@ -30,7 +30,7 @@ from edge_inference.engines.cache.artifacts import (
 )
 from edge_inference.engines.cache.cache_folder import default_cache_folder
 from edge_inference.errors import BackendError, CacheError, ConfigError
-from edge_inference.optimize.latency import measure_files
+from edge_inference.optimize.onnx_timing import measure_files
 from edge_inference.optimize.quantized_folder import StagedFolder
 from edge_inference.optimize.recipe.measured_point import Deployment, MeasuredPoint, MeasureFiles
 from edge_inference.optimize.recipe.plan_walk import PlanWalk
