@@ -120,8 +120,6 @@ def _narrow(given: StepInput, settings: Narrow, progress: Any, cancelled: Any) -
 
 #: A step that takes a narrower network and trains it; with a width of 1 it learns nothing.
 NARROW = StepKind("narrow", Narrow(), True, _narrow, lambda settings, basis: 1.0)
-#: The same, for a network that may have lost its accuracy before.
-REPAIR = dataclasses.replace(NARROW, name="repair", recovers=True)
 
 
 def _quantize_narrow(given: StepInput, settings: Any, progress: Any, cancelled: Any) -> StepOutput:

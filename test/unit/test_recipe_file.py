@@ -117,3 +117,5 @@ def test_a_time_near_its_bound_is_doubtful() -> None:
     target = RecipeTarget(speedup=2.0)
     assert target.is_doubtful(Spread(0.0019, 0.002), reference)
     assert not target.is_doubtful(Spread(0.0015, 0.002), reference)
+    assert target.is_fast_enough(Spread(0.002, 0.002), reference)
+    assert not target.is_fast_enough(Spread(0.002, 0.002), reference, margin=0.03)

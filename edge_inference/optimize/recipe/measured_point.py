@@ -23,7 +23,7 @@ from edge_inference.engines.cache.artifacts import Cancelled, Progress, onnx_for
 from edge_inference.engines.precision.int8_mode import INT8_MODES, mode_in_use, weight_bits
 from edge_inference.optimize.comparison import MeasuredAccuracy
 from edge_inference.optimize.onnx_timing import measure_files
-from edge_inference.optimize.recipe.target import RecipeTarget
+from edge_inference.optimize.recipe.target import MARGIN, RecipeTarget
 from edge_inference.optimize.training.labeled_dataset import LabeledDataset
 from edge_inference.optimize.training.train import evaluate_engine
 
@@ -81,8 +81,8 @@ class MeasuredPoint:
         return self.reference_time.median_s / self.time.median_s
 
     def meets(self, target: RecipeTarget, floor: float) -> bool:
-        """Tell whether the point meets the target."""
-        is_fast = target.is_fast_enough(self.time, self.reference_time)
+        """Tell whether the point meets the target, with some time to spare."""
+        is_fast = target.is_fast_enough(self.time, self.reference_time, MARGIN)
         return self.keeps(floor) and is_fast and self.is_confirmed is not False
 
     def keeps(self, floor: float) -> bool:

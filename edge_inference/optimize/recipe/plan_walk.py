@@ -72,7 +72,10 @@ class PlanWalk:
                 return self.result()
         self._log.add(
             RecipeDecision(
-                0, "plan", recipe_log.STOPPED, "all steps are done, the target is not met"
+                0,
+                "plan",
+                recipe_log.STOPPED,
+                "all steps are done, and none met the target with time to spare",
             )
         )
         return self.result()
