@@ -12,7 +12,7 @@ import pytest
 from edge_inference.cli.commands import optimize
 from edge_inference.optimize.recipe.recipe_file import RecipeData, RecipeModel
 from edge_inference.optimize.recipe.step_table import STEP_KINDS
-from edge_inference.optimize.recipe.target import Target
+from edge_inference.optimize.recipe.target import RecipeTarget
 from edge_inference.optimize.training.train import TrainingSettings
 from test_documented_commands import commands
 from tree import ROOT
@@ -63,7 +63,7 @@ def rows_of(heading: str) -> dict[str, str]:
 
 def test_every_key_of_a_recipe_is_in_the_table() -> None:
     named = {key for row in rows_of("Recipes") for key in CODE.findall(row)}
-    sections = {"model": RecipeModel, "data": RecipeData, "target": Target}
+    sections = {"model": RecipeModel, "data": RecipeData, "target": RecipeTarget}
     keys = {
         f"{name}.{field.name}"
         for name, section in sections.items()
