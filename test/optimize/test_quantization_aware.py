@@ -225,7 +225,7 @@ def test_a_recurrent_layer_stays_in_fp32_and_is_told(split: DatasetSplit) -> Non
     model = TorchModel(module, digit_spec(), DIGIT_LABELS, "net")
     report = quantize_post_training(model, split, QuantizedTraining())
     assert len(report.in_fp32) == 1 and "LSTM" in report.in_fp32[0]
-    assert "1 layers stay in fp32" in report.summary()
+    assert "layers that stay in fp32: 1" in report.summary()
 
 
 @pytest.mark.parametrize(

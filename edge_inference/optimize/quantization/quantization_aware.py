@@ -168,11 +168,11 @@ class QuantizedTrainingReport:
             )
         if self.unmatched:
             parts.append(
-                f"{len(self.unmatched)} places inside modules of PyTorch are rounded only in the "
-                f"deployed network, the first is {self.unmatched[0]}"
+                "places inside modules of PyTorch that only the deployed network rounds: "
+                f"{len(self.unmatched)}, the first is {self.unmatched[0]}"
             )
         if self.in_fp32:
-            parts.append(f"{len(self.in_fp32)} layers stay in fp32")
+            parts.append(f"layers that stay in fp32: {len(self.in_fp32)}")
         return "; ".join(parts)
 
     def to_json(self) -> dict[str, Any]:
