@@ -38,7 +38,7 @@ SINGLE_PROCESS_TIERS = ("gpu", "campaign")
 # Their tests mostly wait for other processes, and share no module fixtures.
 WAITING_TIERS = ("nodes", "launch")
 # Tiers in which a few files take most of the time; test/conftest.py sorts them to the front.
-ORDERED_TIERS = ("contract", "repo")
+ORDERED_TIERS = ("contract", "repo", "optimize")
 # More workers than this wait for memory bandwidth and compete for the processor's caches.
 MAX_WORKERS = 8
 # pytest options that need the terminal or a single process.

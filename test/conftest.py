@@ -40,6 +40,7 @@ SLOWEST_FILES = (
     "test_colcon.py",
     "test_pip_install.py",
     "test_fast_enough.py",
+    "test_tutorial.py",
 )
 # Longer than any deadline inside a test. A step that hangs often holds Python's lock.
 STEP_TIMEOUT_S = 600.0

@@ -41,7 +41,7 @@ SHOWN = {
     "optimize export": r"golden images: \w+\.png",
     "models check": r"golden check: passed on 2 image",
     "optimize run --dry-run": r"at most about \d+ s",
-    "optimize run": r"(?s)1\. quantize: .*plan: stopped\. the target is met.*PASS",
+    "optimize run": r"(?s)1\. quantize: .*plan: stopped\. the target is met.*PASS.*\nnext: ",
     "optimize tradeoff": r"(?s)digits_fast int8 .*operating points .*digits_fast",
     "optimize recommend": r"digits_\w+ 64x64 ort \w+\n.* meet both bounds",
 }

@@ -17,8 +17,13 @@ LINK = re.compile(r"\]\((?![a-z]+:)([^)#\s]*)(?:#([^)\s]+))?\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 # A path may be relative to these folders, or to the folder of the document.
 BASES = ("", "docs", "edge_inference", "test", "test/extension_package")
-# Files of users, of Python and of pycuda.
-FOREIGN_FILES = {".aksetup-defaults.py", "my_package/corners.py", "sitecustomize.py"}
+# Files of users, of recipes, of Python and of pycuda.
+FOREIGN_FILES = {
+    ".aksetup-defaults.py",
+    "decisions.md",
+    "my_package/corners.py",
+    "sitecustomize.py",
+}
 
 
 @cache

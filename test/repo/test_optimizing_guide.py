@@ -6,13 +6,14 @@ import argparse
 import dataclasses
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
 from edge_inference.cli.commands import optimize
-from edge_inference.optimize.recipe.recipe_file import RecipeData, RecipeModel
+from edge_inference.optimize.recipe.recipe_file import RecipeData, RecipeModel, load_recipe
 from edge_inference.optimize.recipe.step_table import STEP_KINDS
-from edge_inference.optimize.recipe.target import Target
+from edge_inference.optimize.recipe.target import RecipeTarget
 from edge_inference.optimize.training.train import TrainingSettings
 from test_documented_commands import commands
 from tree import ROOT
@@ -63,7 +64,7 @@ def rows_of(heading: str) -> dict[str, str]:
 
 def test_every_key_of_a_recipe_is_in_the_table() -> None:
     named = {key for row in rows_of("Recipes") for key in CODE.findall(row)}
-    sections = {"model": RecipeModel, "data": RecipeData, "target": Target}
+    sections = {"model": RecipeModel, "data": RecipeData, "target": RecipeTarget}
     keys = {
         f"{name}.{field.name}"
         for name, section in sections.items()
@@ -71,6 +72,15 @@ def test_every_key_of_a_recipe_is_in_the_table() -> None:
     }
     top = {"input", "seed", "training", "steps", "output"}
     assert named == keys | top | {*STEP_KINDS}
+
+
+def test_the_example_of_a_recipe_is_one(tmp_path: Path) -> None:
+    section = GUIDE.partition("\n## Recipes\n")[2].partition("\n## ")[0]
+    (example,) = re.findall(r"^```yaml\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+    (tmp_path / "recipe.yaml").write_text(example)
+    recipe = load_recipe(tmp_path / "recipe.yaml")
+    assert [step.title for step in recipe.plan] == ["train", "quantize", "prune 0.3", "distill"]
+    assert recipe.plan[2].settings.training.epochs == 8
 
 
 def test_every_key_of_training_is_in_the_table() -> None:

@@ -145,7 +145,19 @@ def _print_report(report: RecipeReport, as_json: bool) -> None:
         table.add_row(*_cells(part, point))
     print_table(console, table)
     console.print(report.summary(), soft_wrap=True)
-    console.print(f"sha256 of the folder: {report.sha256}", soft_wrap=True)
+    console.print(
+        f"sha256 of the folder: {report.sha256}\nnext: {_check_command(report)}", soft_wrap=True
+    )
+
+
+def _check_command(report: RecipeReport) -> str:
+    """Return the command that checks the new folder in the precision that was chosen."""
+    from edge_inference.core.models.model_search import as_argument
+
+    chosen = report.chosen.deployment
+    mode = f" --int8-mode {chosen.int8_mode}" if chosen.int8_mode else ""
+    folder = as_argument(report.output)
+    return f"edge-inference models check {folder} --precision {chosen.precision}{mode}"
 
 
 def _cells(part: str, point: MeasuredPoint) -> list[str]:
