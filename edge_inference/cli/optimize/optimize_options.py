@@ -113,13 +113,16 @@ def key_value(text: str) -> tuple[str, Any]:
     """Parse ``KEY=VALUE``; the value as in YAML."""
     import yaml
 
+    from edge_inference.core.settings import shorten
+
     key, separator, value = text.partition("=")
     if not separator or not key:
-        raise argparse.ArgumentTypeError(f"expected KEY=VALUE, got {text!r}")
+        raise argparse.ArgumentTypeError(f"expected KEY=VALUE, got {shorten(text)}")
     try:
         return key, yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise argparse.ArgumentTypeError(f"{text!r}: {key} has no value of YAML") from error
+    # Wrong dates and deep nesting have errors of their own.
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise argparse.ArgumentTypeError(f"{shorten(text)}: {key} has no value of YAML") from error
 
 
 def read_input(options: argparse.Namespace) -> InputSpec | None:

@@ -100,7 +100,7 @@ def load_module(source: ModuleSource) -> nn.Module:
     function = import_object(source.function, "a function that returns a torch.nn.Module")
     try:
         module = function(**source.arguments)
-    except Exception as error:  # the user's own code: any error may come out of it
+    except (Exception, SystemExit) as error:  # the user's own code: any may come out of it
         raise ModelError(
             f"{source.function}: calling it with {dict(source.arguments)} failed: "
             f"{type(error).__name__}: {error}"
@@ -173,7 +173,7 @@ def import_object(path: str, expected: str) -> Any:
         module = _import_module(module_name)
     except ConfigError:
         raise
-    except Exception as error:  # the user's own module: any error may come out of its import
+    except (Exception, SystemExit) as error:  # the user's own module: any may come out of it
         raise ConfigError(
             f"{path!r}: importing {module_name} failed: {type(error).__name__}: {error}"
         ) from error
