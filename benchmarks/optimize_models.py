@@ -75,7 +75,7 @@ def residual_network(width: int = 32, blocks: Sequence[int] = (1, 1, 1)) -> nn.M
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 10))
 
 
-def vision_transformer(size: int = 56, patch: int = 7, width: int = 192, depth: int = 4) -> Any:
+def vision_transformer(size: int = 56, patch: int = 4, width: int = 192, depth: int = 2) -> Any:
     """Return a transformer on patches as in ViT (arXiv 2010.11929), for gray images."""
     import torch
     from torch import nn
@@ -150,7 +150,7 @@ def depthwise_network(width: int = 16) -> nn.Module:
 
 
 def digit_model(
-    name: str, network: Any, size: int, folder: Path, epochs: int = 3
+    name: str, network: Any, size: int, folder: Path, epochs: int = 2
 ) -> tuple[ModelDescription, list[Frame]]:
     """Train a network on digits of ``size`` pixels and write a calibrated model folder.
 

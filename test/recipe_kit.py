@@ -141,11 +141,11 @@ QUANTIZE_NARROW = dataclasses.replace(QUANTIZE, name="quantize_narrow", run=_qua
 _NARROW_PARAMETERS = 4000
 
 
-def run_through_kills(recipe: Path, work: Path, output: Path, killed_at: float) -> None:
+def run_through_kills(recipe: Path, work: Path, output: Path) -> None:
     """Run a recipe again and again until it ends; print where each run was killed.
 
     Each run is a process of its own. It is killed by SIGKILL in the first part of the work that no
-    run before was killed in: where that begins, or at ``killed_at`` of it, from 0 to 1. This
+    run before was killed in: where that begins, and every other time in the middle of it. This
     process computes nothing itself: a fork of a process with threads would hang.
     """
     # Imported once, not in each process.
@@ -159,7 +159,7 @@ def run_through_kills(recipe: Path, work: Path, output: Path, killed_at: float) 
             code = 1
             try:
                 torch.set_num_threads(1)
-                run(recipe, work, output, _kill_in(marker, killed_at))
+                run(recipe, work, output, _kill_in(marker))
                 code = 0
             except BaseException:
                 traceback.print_exc()
@@ -172,14 +172,15 @@ def run_through_kills(recipe: Path, work: Path, output: Path, killed_at: float) 
             sys.exit(code)
 
 
-def _kill_in(marker: Path, killed_at: float) -> Callable[[str, float | None], None]:
+def _kill_in(marker: Path) -> Callable[[str, float | None], None]:
     known = set(marker.read_text(encoding="utf-8").splitlines())
+    least = 50 if len(known) % 2 else 0
 
     def progress(phase: str, fraction: float | None) -> None:
         text = phase.partition(", about ")[0]
         share = re.search(r" (\d+)%$", text)
         part = re.sub(r" \d+%$", "", text)
-        if part in known or (share is not None and int(share[1]) < killed_at * 100):
+        if part in known or (share is not None and int(share[1]) < least):
             return
         with marker.open("a", encoding="utf-8") as stream:
             stream.write(part + "\n")

@@ -234,6 +234,22 @@ def test_features_are_learned_and_their_adapters_removed(
     assert (near - wanted).pow(2).mean() < 0.7 * (far - wanted).pow(2).mean()
 
 
+def test_it_learns_in_mixed_precision(
+    data: LabeledDataset, few: LabeledDataset, teacher: TorchTeacher
+) -> None:
+    settings = Distillation(
+        features=1.0,
+        feature_layers=(("5", "5"),),
+        training=replace(TRAINING, amp=True),
+        unlabeled=NoLabels(data.subset(range(100, 200))),
+    )
+    mixed = distill(small_model(8), teacher, few, settings)
+    full = distill(small_model(8), teacher, few, replace(settings, training=TRAINING))
+    assert all(each.dtype == torch.float32 for each in mixed.model.module.parameters())
+    assert mixed.stages[0].loss == pytest.approx(full.stages[0].loss, rel=0.05)
+    assert mixed.stages[0].loss != full.stages[0].loss
+
+
 def test_the_summary_says_when_the_teacher_did_not_help() -> None:
     report = DistillationReport(
         small_model(8),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import errno
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -219,7 +220,11 @@ export_folder(
 )
 """
     target = tmp_path / "made"
-    killed = subprocess.run([sys.executable, "-c", program, str(target)], check=False)
+    killed = subprocess.run(
+        [sys.executable, "-c", program, str(target)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        check=False,
+    )
     assert killed.returncode == -signal.SIGKILL
     assert [each.name[:6] for each in tmp_path.iterdir()] == [".made."]
     export_folder(model, target)

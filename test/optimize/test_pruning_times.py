@@ -62,6 +62,13 @@ def test_both_networks_are_measured() -> None:
     assert content["after"]["macs"] == after.macs and content["summary"] == report.summary()
 
 
+def test_a_pruned_attention_of_torch_is_measured() -> None:
+    report = prune_structured(
+        seeded(Vit, TorchAttention(32, 2)), StructuredPruning(scope="layer"), runs=3
+    )
+    assert report.speedup is not None and report.macs_ratio > 2.5
+
+
 def test_the_report_says_when_fewer_operations_are_not_faster() -> None:
     report = pruned(small_model(32))
     assert report.is_faster is None and "faster" not in report.summary()

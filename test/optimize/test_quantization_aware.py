@@ -96,6 +96,9 @@ def test_the_deployed_network_computes_what_was_trained(
     settings = QuantizedTraining(training=SHORT, **changes)  # type: ignore[arg-type]
     report = train_quantized(model, split, settings)
     assert not report.unmatched and not report.in_fp32
+    rounding = [each for each in report.fake_quantized.module.modules() if hasattr(each, "low")]
+    least = -128 if settings.target == "tensorrt" else 0
+    assert rounding and {each.least for each in rounding} == {least}
     assert report.quantized.share > report.fp32.share - 0.03
     assert_same(report, tmp_path / "net", split)
 
@@ -214,6 +217,15 @@ class Recurrent(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return self.lstm(images.squeeze(1))[0].mean(1)
+
+
+def test_a_recurrent_layer_stays_in_fp32_and_is_told(split: DatasetSplit) -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(Recurrent(), nn.Linear(10, 10)).eval()
+    model = TorchModel(module, digit_spec(), DIGIT_LABELS, "net")
+    report = quantize_post_training(model, split, QuantizedTraining())
+    assert len(report.in_fp32) == 1 and "LSTM" in report.in_fp32[0]
+    assert "layers that stay in fp32: 1" in report.summary()
 
 
 @pytest.mark.parametrize(

@@ -15,12 +15,14 @@ import onnx
 import pytest
 
 from edge_inference.cli.main import main
+from edge_inference.cli.optimize import run_tradeoff
 from edge_inference.core.images.input_spec import InputSpec
 from edge_inference.core.models.declared_points import DeclaredPoint
 from edge_inference.core.models.model import ModelDescription, load_model
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.cache.cost_cache import CostCache
 from edge_inference.errors import CancelledError, ConfigError, ModelError, SourceError
+from edge_inference.observe.benchmark.resource_meter import POWER
 from edge_inference.optimize import engine_timing
 from edge_inference.optimize.comparison import MeasuredAccuracy
 from edge_inference.optimize.images.image_set import ImageSet
@@ -324,3 +326,17 @@ def test_plot_and_page_need_nothing_else(
     empty = Tradeoff((), TOP1, {"none": "no images"}, 10, 1, {}, 1.0)
     assert "none of 0 points" in draw_page(empty, pareto_front(()))
     assert "matplotlib.pyplot" not in sys.modules  # it could open a window
+
+
+def test_the_command_measures_energy_where_a_sensor_shows_the_power(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGE_INFERENCE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(run_tradeoff, "make_sense", lambda stack: lambda: {POWER: 8.0})
+    folder = write_model(tmp_path / "mine")
+    options = ("--backends", "ort", "--precisions", "fp32", "--runs", 10, "--json")
+    code, out, _ = run(capsys, "tradeoff", folder, *options)
+    point, summary = map(json.loads, out.splitlines())
+    assert code == 0
+    assert 0 < point["energy_j"] < 8.0  # one inference takes less than a second
+    assert summary["summary"]["problems"] == []

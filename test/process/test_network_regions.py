@@ -83,7 +83,12 @@ def test_sizes_that_the_graph_leaves_open_count(network: onnx.ModelProto) -> Non
 def test_the_modes_of_regions(network: onnx.ModelProto) -> None:
     regions = find_regions(network, 5)
     modes = RegionModes(network, regions, "onnxruntime", Derivation(int8_keep_fp32=("stem",)))
-    assert modes.names() == [ALL, LAYERS, "Conv", "Gemm"]
+    without = ["all but Add", "all but GlobalAveragePool"]
+    assert modes.names() == [ALL, LAYERS, "Conv", "Gemm", *without]
+    assert modes.uniform("all but Add").derive.int8_keep_fp32 == ("stem", "Add")
+    both = modes.uniform(modes.add_all_but(["GlobalAveragePool", "Add"]))
+    assert both.derive.int8_keep_fp32 == ("stem", "Add", "GlobalAveragePool")
+    assert both.name == "int8 in all but Add, GlobalAveragePool"
     assert modes.uniform(ALL).derive.int8_keep_fp32 == ("stem",)
     assert modes.uniform(LAYERS).derive.int8_keep_fp32 == (
         "stem",

@@ -17,6 +17,7 @@ from edge_inference.core.models.variants import Derivation
 from edge_inference.engines.cache.artifact_cache import key_of
 from edge_inference.engines.cache.artifacts import DerivedModel
 from edge_inference.engines.precision.derive import derive
+from edge_inference.engines.precision.folding import fold, folded_once
 from edge_inference.errors import ModelError
 from input_kinds import write_classifier
 from int8_sums import can_saturate, int8_weights
@@ -94,3 +95,23 @@ def _run_plainly(file: Path) -> NDArray[np.float32]:
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
     return np.concatenate([session.run(None, {"x": each})[0] for each in make_images()])
+
+
+def test_a_network_folded_once_gives_the_same_models(tmp_path: Path) -> None:
+    source = classifier(tmp_path / "net.onnx")
+    calibration = calibrated(source)
+
+    def made(name: str) -> bytes:
+        file = tmp_path / name
+        derive(source, "int8", "onnxruntime", file, calibration=calibration)
+        return file.read_bytes()
+
+    alone = made("alone.onnx")
+    with folded_once(source) as network:
+        before = network.SerializeToString(deterministic=True)
+        assert [made("one.onnx"), made("two.onnx")] == [alone, alone]
+        assert network.SerializeToString(deterministic=True) == before
+        assert fold(source) is not network
+        other = classifier(tmp_path / "other.onnx", opset=13)
+        assert fold(other).opset_import[0].version == 13
+    assert made("after.onnx") == alone

@@ -10,12 +10,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
+from onnx import helper
 
 from edge_inference.cli.main import main
+from edge_inference.core.checksum import sha256_of
 from edge_inference.core.models.model import ModelDescription, load_model
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.errors import CancelledError, ConfigError, ModelError, SourceError
+from edge_inference.optimize.calibrate import calibrate_model
 from edge_inference.optimize.images.image_set import ImageSet
 from edge_inference.optimize.placement.candidate_measurer import TimedEngine
 from edge_inference.optimize.placement.placement_report import PlacementReport, SearchCost
@@ -56,6 +60,28 @@ def by_layer(layers: Mapping[str, tuple[float, float]] = LAYERS) -> Times:
         )
 
     return time
+
+
+def load_gated(folder: Path) -> ModelDescription:
+    """Write a model with a Sigmoid and a Mul between its convolutions, and its calibration."""
+    file = write_model(folder) / "small.onnx"
+    network = onnx.load(file)
+    first, _, *others = network.graph.node
+    gate = [
+        helper.make_node("Sigmoid", ["a"], ["gate"], "gate"),
+        helper.make_node("Mul", ["a", "gate"], ["b"], "gated"),
+    ]
+    nodes = [first, *gate, *others]
+    del network.graph.node[:]
+    network.graph.node.extend(nodes)
+    before = sha256_of(file)
+    onnx.save(network, file)
+    description = folder / "model.yaml"
+    text = description.read_text().replace(before, sha256_of(file))
+    description.write_text(text)
+    calibrate_model(load_model(folder), make_images(6), "noise").save(folder / "ranges.json")
+    description.write_text(f"{text}\nderive:\n  calibration: ranges.json\n")
+    return load_model(folder)
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +131,22 @@ def test_a_layer_that_loses_too_much_stays_in_fp32(
     assert report.speedup == pytest.approx(40 / 25)
     kept = load_model(tmp_path / "out").derive.int8_keep_fp32
     assert [name for name in LAYERS if name in kept] == [SENSITIVE]
+
+
+def test_operators_that_are_slow_in_int8_are_left_out_together(tmp_path: Path) -> None:
+    model = load_gated(tmp_path / "gated")
+    slow = ("Sigmoid", "Mul")
+
+    def times(candidate: PrecisionCandidate) -> float:
+        if candidate.precision != "int8":
+            return 10.0
+        keep = candidate.derive.int8_keep_fp32
+        quick = 3.0 * ("Conv" in keep) + 0.5 * ("GlobalAveragePool" in keep)
+        return 6.0 + sum(name not in keep for name in slow) + quick
+
+    report, _ = search(model, tmp_path, times, min_agreement=0.0, min_sqnr_db=-100.0)
+    assert report.chosen.candidate.name == "int8 in all but Mul, Sigmoid"
+    assert load_model(tmp_path / "out").derive.int8_keep_fp32 == ("Mul", "Sigmoid")
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,8 @@ import pytest
 from edge_inference.cli.main import main
 from tree import ROOT, tracked_files
 
+#: A command or an action of it, such as quantize-aware.
+NAME = re.compile(r"[a-z][\w-]*")
 FENCE = re.compile(r"^( *)```[^\n]*\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
 
 
@@ -77,7 +79,7 @@ def test_commands_and_their_options_exist() -> None:
     assert len(calls) > 10
     helps: dict[tuple[str, ...], str] = {}
     for words in calls:
-        command = tuple(itertools.takewhile(str.isidentifier, words[:2]))
+        command = tuple(itertools.takewhile(NAME.fullmatch, words[:2]))
         if command not in helps:
             helps[command] = help_of(*command)
         options = {word.partition("=")[0] for word in words if word.startswith("--")}

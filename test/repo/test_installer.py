@@ -198,7 +198,7 @@ def test_pip_installs_torch_within_the_locked_versions(
     assert lists_after("-r", others) == ["run", "voice", "engines", "tests"]
     assert lists_after("-r", shared) == ["optimize"]
     assert lists_after("-c", shared) == ["ros-kilted", *sets]
-    assert lists_after("-r", alone) == ["optimize_data"]
+    assert lists_after("-r", alone) == ["optimize_data", "optimize_benchmarks"]
     assert ["--no-deps" in command for command in (shared, alone)] == [False, True]
 
 
@@ -216,7 +216,7 @@ def test_beside_a_sourced_ros_pip_installs_all_sets(
     assert lists_after("-c", shared) == ["constraints"]
     assert (tmp_path / "constraints.txt").read_text() == "numpy<3\n"
     assert "opencv" not in (tmp_path / "run.txt").read_text()
-    assert lists_after("-r", alone) == ["samples", "optimize_data"]
+    assert lists_after("-r", alone) == ["samples", "optimize_data", "optimize_benchmarks"]
     assert ["--no-deps" in command for command in (shared, alone)] == [False, True]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -15,8 +16,13 @@ from edge_inference.core.settings import rules
 from edge_inference.engines.precision.int8_mode import INT8_MODES
 from edge_inference.errors import ConfigError, ModelError
 from edge_inference.optimize.comparison import MeasuredAccuracy
-from edge_inference.optimize.tradeoff.tradeoff_point import TradeoffPoint
-from edge_inference.optimize.tradeoff.write_points import write_operating_points
+from edge_inference.optimize.tradeoff.tradeoff_point import (
+    AGREEMENT,
+    TOP1,
+    Tradeoff,
+    TradeoffPoint,
+)
+from edge_inference.optimize.tradeoff.write_points import servable_front, write_operating_points
 from edge_inference.optimize.yaml_edit import set_list
 from small_model import write_model
 
@@ -89,6 +95,21 @@ def test_points_are_written_and_everything_else_stays(tmp_path: Path) -> None:
     ]
     with pytest.raises(ConfigError, match="no point to write"):
         write_operating_points(folder, points[3:6])
+
+
+def test_the_front_of_a_model_is_what_its_node_serves(tmp_path: Path) -> None:
+    model = load_model(write_model(tmp_path / "mine"))
+    points = (
+        point("fp32", 95, 3.0),
+        point("fp16", 95, 2.9),  # ONNX Runtime computes it in fp32
+        point("int8", 94, 1.0),
+        point("int8", 94, 0.9, batch=4),
+        point("fp32", 96, 0.5, model="other"),
+    )
+    agreeing = Tradeoff(points, AGREEMENT, {}, 10, 1, {}, 1.0)
+    assert servable_front(agreeing, model) == (points[2], points[0])
+    labeled = dataclasses.replace(agreeing, accuracy_kind=TOP1)
+    assert servable_front(labeled, model) == (points[4],)
 
 
 @pytest.mark.parametrize("layout", ["in one line", "with an end"])

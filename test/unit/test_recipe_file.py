@@ -10,7 +10,7 @@ from edge_inference.core.measured_costs import Spread
 from edge_inference.errors import ConfigError
 from edge_inference.optimize.comparison import MeasuredAccuracy
 from edge_inference.optimize.recipe.recipe_file import Recipe, load_recipe
-from edge_inference.optimize.recipe.target import Target
+from edge_inference.optimize.recipe.target import RecipeTarget
 
 _SHORT = """\
 model: {function: nets.py:make, weights: net.pt}
@@ -105,7 +105,7 @@ def test_a_model_folder_cannot_be_trained(tmp_path: Path) -> None:
 
 
 def test_the_stricter_of_two_bounds_holds() -> None:
-    target = Target(latency_ms=4.0, speedup=2.0, min_accuracy=0.9, max_accuracy_loss=0.05)
+    target = RecipeTarget(latency_ms=4.0, speedup=2.0, min_accuracy=0.9, max_accuracy_loss=0.05)
     assert target.floor(MeasuredAccuracy(98, 100)) == pytest.approx(0.93)
     assert target.floor(MeasuredAccuracy(91, 100)) == 0.9
     assert target.largest_s(Spread(0.006, 0.007)) == pytest.approx(0.003)
@@ -114,6 +114,6 @@ def test_the_stricter_of_two_bounds_holds() -> None:
 
 def test_a_time_near_its_bound_is_doubtful() -> None:
     reference = Spread(0.004, 0.005)
-    target = Target(speedup=2.0)
+    target = RecipeTarget(speedup=2.0)
     assert target.is_doubtful(Spread(0.0019, 0.002), reference)
     assert not target.is_doubtful(Spread(0.0015, 0.002), reference)

@@ -11,7 +11,7 @@ from edge_inference.optimize.recipe.recipe_cost import (
 )
 from edge_inference.optimize.recipe.step_kind import CostBasis
 from edge_inference.optimize.recipe.step_table import default_plan
-from edge_inference.optimize.recipe.target import Target
+from edge_inference.optimize.recipe.target import RecipeTarget
 from edge_inference.optimize.training.train import TrainingSettings
 
 
@@ -73,7 +73,7 @@ def test_a_phase_that_takes_longer_corrects_the_estimate() -> None:
 def test_the_default_plan_repeats_the_deployment_of_each_network() -> None:
     basis = CostBasis(0.01, 0.001, 32, 320, 100)
     plan = default_plan(TrainingSettings(epochs=4), has_network=True, is_trained=False)
-    costs = {cost.title: cost.seconds for cost in plan_costs(plan, basis, Target())}
+    costs = {cost.title: cost.seconds for cost in plan_costs(plan, basis, RecipeTarget())}
     names = [step.kind.name for step in plan]
     assert names[:5] == ["train", "quantize", "mixed_precision", "quantize_aware", "prune"]
     assert names[-2:] == ["distill", "quantize_aware"]

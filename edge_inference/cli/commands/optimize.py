@@ -22,7 +22,16 @@ from edge_inference.cli.optimize import (
 
 _EXAMPLES = """\
 examples:
-  edge-inference optimize --help"""
+  edge-inference optimize train net.py:make_net --data photos/ --input width=96 height=96 std=255 \\
+      --output net.pt
+  edge-inference optimize run recipe.yaml --dry-run
+  edge-inference optimize quantize nanodet --calibration drive.mp4 --output ./mine
+  edge-inference optimize tradeoff ./mine nanodet --images by_class/ --save points.json
+  edge-inference optimize recommend points.json --min-accuracy 0.92 --max-latency-ms 30
+
+What works on a PyTorch model (train, export, quantize-aware, prune, distill, run) needs
+PyTorch: `make set-up-optimize`, or pip install 'edge_inference[optimize]'. The others take
+any model folder. docs/optimizing.md has a tutorial and explains every action."""
 
 
 def add(commands: Commands, arguments: Sequence[str]) -> None:

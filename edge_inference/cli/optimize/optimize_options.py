@@ -103,9 +103,10 @@ def add_training(
     parser.add_argument(
         "--threads",
         type=given.whole_number(1),
+        default=1,
         metavar="N",
-        help="threads of the training, which the weights depend on: another number rounds sums in "
-        "another order; default: as PyTorch chooses, one for each core",
+        help="threads of the training: more are faster for large networks only; another number "
+        "rounds sums in another order, so that the weights differ; default: 1",
     )
 
 
@@ -189,8 +190,7 @@ def read_torch_model(options: argparse.Namespace, dataset: LabeledDataset) -> To
 
 
 def read_training(options: argparse.Namespace) -> TrainingSettings:
-    """Return the settings of the training. Raises ConfigError, BackendError without torch."""
-    from edge_inference.optimize.training.torch_model import import_torch
+    """Return the settings of the training. Raises ConfigError."""
     from edge_inference.optimize.training.train import TrainingSettings
 
     return TrainingSettings(
@@ -200,5 +200,5 @@ def read_training(options: argparse.Namespace) -> TrainingSettings:
         amp=options.amp,
         seed=options.seed,
         device=options.device,
-        threads=options.threads or import_torch().get_num_threads(),
+        threads=options.threads,
     )

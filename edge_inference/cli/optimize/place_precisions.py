@@ -14,9 +14,9 @@ examples:
   edge-inference optimize mixed-precision mine --backend trt --min-sqnr-db 20 --output ./fast
 
 Finds the fastest precision of each part of a network that is accurate enough, by measured time:
-whole networks first (fp32, fp16, int8, int8 in one kind of layer), then single regions of the
-fastest. The cost is printed before the search starts. The result is never slower than fp32, fp16
-and int8 that keep the floors; of equally fast ones it is the most accurate.
+whole networks first (fp32, fp16, int8, int8 in one operator or in all but one), then single
+regions of the fastest. The cost is printed before the search starts. The result is never slower
+than fp32, fp16 and int8 that keep the floors; of equally fast ones it is the most accurate.
 
 The output is a model folder whose int8 is the result (derive.int8_keep_fp32, int8_reduce_range
 and int8_rest in model.yaml); serve it with the precision that is printed. What was measured is

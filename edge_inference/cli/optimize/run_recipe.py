@@ -12,8 +12,8 @@ from edge_inference.cli import arguments as given
 from edge_inference.cli.arguments import Commands
 
 if TYPE_CHECKING:
-    from edge_inference.optimize.recipe.decision_log import Decision
     from edge_inference.optimize.recipe.measured_point import MeasuredPoint
+    from edge_inference.optimize.recipe.recipe_log import RecipeDecision
     from edge_inference.optimize.recipe.recipe_report import RecipePlan, RecipeReport
 
 _EXAMPLES = """\
@@ -160,7 +160,7 @@ def _cells(part: str, point: MeasuredPoint) -> list[str]:
     ]
 
 
-def _as_json(decision: Decision) -> dict[str, object]:
+def _as_json(decision: RecipeDecision) -> dict[str, object]:
     return {
         "step": decision.step,
         "title": decision.title,

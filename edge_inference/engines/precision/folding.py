@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import math
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,6 +43,24 @@ if TYPE_CHECKING:
 _MIN_IR_VERSION = 7
 
 
+_known_fold: ContextVar[tuple[Path, ModelProto] | None] = ContextVar("known_fold", default=None)
+
+
+@contextmanager
+def folded_once(source: Path) -> Iterator[ModelProto]:
+    """Yield the folded network; ``fold`` of this file returns copies of it during the block.
+
+    For many derivations of one file, which must not change meanwhile, in the calling thread.
+    Raises what ``fold`` raises.
+    """
+    model = fold(source)
+    token = _known_fold.set((source, model))
+    try:
+        yield model
+    finally:
+        _known_fold.reset(token)
+
+
 def fold(source: Path) -> ModelProto:
     """Read an ONNX file and fold its constants; its inputs and outputs do not change.
 
@@ -48,6 +68,11 @@ def fold(source: Path) -> ModelProto:
     ModelError for an invalid ONNX file, BackendError where ONNX Runtime cannot run it or a
     package is missing.
     """
+    known = _known_fold.get()
+    if known is not None and known[0] == source:
+        model = import_onnx().ModelProto()
+        model.CopyFrom(known[1])
+        return model  # type: ignore[no-any-return]
     network, _ = read_onnx(source)
     if not is_too_large(network):  # else ONNX Runtime inlines them
         network = inline_functions(network)

@@ -122,7 +122,8 @@ class FeatureMatching:
     def run(self, module: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return the student's logits and the loss of its features."""
         torch = import_torch()
-        if next(self._teacher.parameters()).device != images.device:
+        parameter = next(self._teacher.parameters(), None)
+        if parameter is not None and parameter.device != images.device:
             self._teacher = copy.deepcopy(self._teacher).to(images.device)
         student, adapters = getattr(module, _STUDENT), getattr(module, _ADAPTERS)
         with captured(student, [each[0] for each in self._pairs], "student") as own:

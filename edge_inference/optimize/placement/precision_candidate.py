@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from edge_inference.core.measured_costs import Spread
 from edge_inference.core.models.variants import Derivation
 from edge_inference.engines.precision.int8 import QDQ_STYLES
 from edge_inference.optimize.placement.network_regions import NetworkRegion
+from edge_inference.optimize.yaml_edit import Value
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 #: Operators that engines fuse into the layer before them; they cost nothing in its precision.
 _FUSED = ("Clip", "Relu")
 
+#: A smaller gain in time is noise of the measurement.
+MIN_GAIN = 0.015
 #: The ways in which a region computes; the others are named by an operator.
 ALL, LAYERS, REST = "all", "layers with weights", "rest"
 
@@ -40,6 +44,22 @@ class PrecisionCandidate:
         if self.precision == "int8":
             parts += [sorted(set(derive.int8_reduce_range)), derive.int8_rest]
         return json.dumps(parts)
+
+    def changed_settings(self, derive: Derivation) -> dict[str, Value]:
+        """Return what the section ``derive`` of the model must say, and does not yet."""
+        if self.precision != "int8":
+            return {}
+        new: dict[str, Value] = {
+            "int8_keep_fp32": list(self.derive.int8_keep_fp32),
+            "int8_reduce_range": list(self.derive.int8_reduce_range),
+            "int8_rest": self.derive.int8_rest,
+        }
+        old = dataclasses.asdict(derive)
+        return {
+            name: value
+            for name, value in new.items()
+            if (value if isinstance(value, str) else tuple(value)) != old[name]
+        }
 
 
 @dataclass(frozen=True)
@@ -71,6 +91,11 @@ class CandidateResult:
         return bool(self.reasons) and self.agreement is None and self.sqnr_db is None
 
     @property
+    def time(self) -> float:
+        """Return the relative time, infinite where it was not measured."""
+        return math.inf if self.relative_time is None else self.relative_time
+
+    @property
     def noise(self) -> float:
         """Return noise over signal; infinite where nothing could be compared."""
         return float("inf") if self.sqnr_db is None else 10.0 ** (-self.sqnr_db / 10)
@@ -94,7 +119,8 @@ class RegionModes:
     """The ways in which the regions of a network may compute in an int8 model.
 
     ``ALL`` quantizes every operator that the engine has in int8, ``LAYERS`` only those with
-    weights, the name of an operator only that one, and ``REST`` none.
+    weights, the name of an operator only that one, and ``REST`` none; modes of ``add_all_but``
+    leave some operators out, such as a Softmax that is slower in int8.
     """
 
     def __init__(
@@ -117,6 +143,12 @@ class RegionModes:
             quantizes[each] = lambda operator, each=each: operator in (each, *_FUSED)  # type: ignore[misc]
         quantizes[REST] = lambda operator: False
         self._quantizes = quantizes
+        #: The modes that leave one operator without weights out, by the operator.
+        self.all_but = {
+            name: self.add_all_but([name])
+            for name in style.computing
+            if name in self._operators.values()
+        }
 
     def names(self) -> list[str]:
         """Return the modes that differ for the whole network, without ``REST``."""
@@ -126,12 +158,21 @@ class RegionModes:
             found.setdefault(kept, mode)
         return [mode for mode in found.values() if mode != REST]
 
+    def add_all_but(self, operators: Sequence[str]) -> str:
+        """Add the mode that quantizes all but some operators; return its name."""
+        left_out = frozenset(operators)
+        mode = f"{ALL} but {', '.join(sorted(left_out))}"
+        self._quantizes[mode] = lambda operator: operator not in left_out
+        return mode
+
     def uniform(self, mode: str, rest: str = "fp32") -> PrecisionCandidate:
         """Return the candidate with one mode for the whole network."""
         operators = {self._operators[name] for name in self._convertible}
         kept = sorted(name for name in operators if not self._quantizes[mode](name))
-        suffix = "" if mode == ALL else f" in {mode} only"
-        return self._candidate(f"int8{suffix}", tuple(kept), (), rest, is_single=mode == ALL)
+        name = f"int8 in {mode}{'' if mode.startswith(ALL) else ' only'}"
+        return self._candidate(
+            "int8" if mode == ALL else name, tuple(kept), (), rest, is_single=mode == ALL
+        )
 
     def mixed(
         self, modes: Sequence[str], reduced: Sequence[bool], rest: str = "fp32"
@@ -187,6 +228,13 @@ class RegionModes:
         if rest == "fp16":
             name += " + fp16"
         return PrecisionCandidate(name, "int8", derive, is_single and rest == "fp32")
+
+
+def fastest(results: Sequence[CandidateResult]) -> CandidateResult:
+    """Return the fastest; of those that are nearly as fast the one with the least noise."""
+    limit = min(result.time for result in results) * (1 + MIN_GAIN)
+    near = [result for result in results if result.time <= limit]
+    return min(near, key=lambda result: (result.noise, result.time))
 
 
 def read_result(candidate: PrecisionCandidate, content: Mapping[str, Any]) -> CandidateResult:

@@ -15,8 +15,8 @@ From a script::
     )
     print(report.summary())
 
-Whole networks come first: fp32, fp16, int8, int8 in the layers of one operator only. Then the
-fastest of them gets other precisions in single regions, see ``region_search``. What decides is
+Whole networks come first: fp32, fp16, int8, int8 in one operator only, or in all but one. Then
+the fastest of them gets other precisions in single regions, see ``region_search``. What decides is
 the measured time of the whole network, as an engine fuses across layers. At the end the best
 candidates run interleaved with every single precision, so that the result is never slower than
 one of these that keeps the floors; of equally fast ones the most accurate is taken.
@@ -38,11 +38,10 @@ from pathlib import Path
 
 from edge_inference.backends.cpu_instructions import find_cpu_instructions
 from edge_inference.core.models.model import ModelDescription
-from edge_inference.core.models.variants import Derivation
 from edge_inference.engines.cache import cache_lock
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.cache.artifacts import Cancelled, Progress, default_cache
-from edge_inference.engines.precision.folding import fold
+from edge_inference.engines.precision.folding import folded_once
 from edge_inference.errors import CacheError
 from edge_inference.optimize.calibrate import calibrate_model
 from edge_inference.optimize.images.calibration_images import calibration_images
@@ -57,17 +56,18 @@ from edge_inference.optimize.placement.placement_report import PlacementReport, 
 from edge_inference.optimize.placement.placement_request import PlacementRequest, check_request
 from edge_inference.optimize.placement.precision_candidate import (
     ALL,
+    MIN_GAIN,
     CandidateResult,
     PrecisionCandidate,
     RegionModes,
+    fastest,
 )
-from edge_inference.optimize.placement.region_search import MIN_GAIN, RegionSearch
+from edge_inference.optimize.placement.region_search import RegionSearch
 from edge_inference.optimize.placement.search_ledger import SearchLedger, search_parts
 from edge_inference.optimize.quantized_folder import (
     CALIBRATION_FILE,
     StagedFolder,
 )
-from edge_inference.optimize.yaml_edit import Value
 
 #: Images on which single changes are compared; what is taken is checked on all.
 _FEW_IMAGES = 8
@@ -108,7 +108,7 @@ def search_precisions(
             request, model, cache or default_cache(), progress, cancelled, timer, now_s
         ).run(before_search)
         chosen = report.chosen.candidate
-        changed = _changed_settings(model.derive, chosen)
+        changed = chosen.changed_settings(model.derive)
         if changed:
             staged.write_derivation(changed)
         staged.keep()
@@ -131,23 +131,6 @@ def _calibrated(
     )
     calibration.save(staged.folder / CALIBRATION_FILE)
     return staged.write_derivation({"calibration": CALIBRATION_FILE})
-
-
-def _changed_settings(derive: Derivation, chosen: PrecisionCandidate) -> dict[str, Value]:
-    """Return what the section ``derive`` must say for the chosen candidate, and does not yet."""
-    if chosen.precision != "int8":
-        return {}
-    new: dict[str, Value] = {
-        "int8_keep_fp32": list(chosen.derive.int8_keep_fp32),
-        "int8_reduce_range": list(chosen.derive.int8_reduce_range),
-        "int8_rest": chosen.derive.int8_rest,
-    }
-    old = dataclasses.asdict(derive)
-    return {
-        name: value
-        for name, value in new.items()
-        if (value if isinstance(value, str) else tuple(value)) != old[name]
-    }
 
 
 class _SearchRun:
@@ -212,7 +195,7 @@ class _SearchRun:
             self._cancelled,
             self._timer,
         )
-        network = fold(model.variants["fp32"].file)
+        network = stack.enter_context(folded_once(model.variants["fp32"].file))
         self._each_s = self._now_s() - started_s + _TIMING_S
         target = "tensorrt" if request.backend == "trt" else "onnxruntime"
         sizes = {model.input.name: model.input.graph_shape}
@@ -226,6 +209,7 @@ class _SearchRun:
             self._evaluate(single, is_required=True)
         for _, candidate in mixed:
             self._evaluate(candidate)
+        mixed += self._combined(modes, mixed)
         self._search_regions(modes, mixed)
         chosen, final = self._choose(singles)
         self._ledger.trim()
@@ -260,6 +244,29 @@ class _SearchRun:
         if request.backend == "trt":
             mixed += [(name, modes.uniform(name, "fp16")) for name in names]
         return singles, mixed
+
+    def _combined(
+        self, modes: RegionModes, mixed: Sequence[tuple[str, PrecisionCandidate]]
+    ) -> list[tuple[str, PrecisionCandidate]]:
+        """Measure the candidates without all operators that are slower in int8, one for each rest.
+
+        Only what is quicker without one of them alone is left out.
+        """
+        added = []
+        for rest in dict.fromkeys(candidate.derive.int8_rest for _, candidate in mixed):
+            whole = self._results.get(modes.uniform(ALL, rest).key)
+            limit = math.inf if whole is None else whole.time * (1 - MIN_GAIN / 2)
+            slower = [
+                operator
+                for operator, mode in modes.all_but.items()
+                if (found := self._results.get(modes.uniform(mode, rest).key)) is not None
+                and found.time < limit
+            ]
+            if len(slower) > 1:
+                mode = modes.add_all_but(slower)
+                self._evaluate(modes.uniform(mode, rest))
+                added.append((mode, modes.uniform(mode, rest)))
+        return added
 
     @property
     def _can_reduce(self) -> bool:
@@ -324,18 +331,18 @@ class _SearchRun:
             for key in names
             if key in self._results and self._results[key].relative_time is not None
         ]
-        found.sort(key=_time_of)
-        if not found or _time_of(found[0]) > _TOO_SLOW:
+        found.sort(key=lambda result: result.time)
+        if not found or found[0].time > _TOO_SLOW:
             return
         kept = [result for result in self._results.values() if result.keeps_floors]
-        best = min(map(_time_of, kept), default=1.0)
-        if not found[0].keeps_floors and _time_of(found[0]) < best * (1 - MIN_GAIN):
+        best = min((result.time for result in kept), default=1.0)
+        if not found[0].keeps_floors and found[0].time < best * (1 - MIN_GAIN):
             search = self._region_search(modes, found[0], found, names)
             reached = search.reach_floors(found[0], self._request.min_sqnr_db)
             if reached is not None:
-                best = min(best, _time_of(reached))
+                best = min(best, reached.time)
         base = next((result for result in found if result.keeps_floors), None)
-        if base is not None and _time_of(base) <= _TOO_SLOW:
+        if base is not None and base.time <= _TOO_SLOW:
             self._region_search(modes, base, found, names).save_time(base)
 
     def _region_search(
@@ -373,28 +380,17 @@ class _SearchRun:
         others = [result for result in kept if result.candidate.key not in single_keys]
         finalists = [
             *(result for result in kept if result.candidate.key in single_keys),
-            *sorted(others, key=_time_of)[:_FINALISTS],
+            *sorted(others, key=lambda result: result.time)[:_FINALISTS],
         ]
         if FP32.key not in {result.candidate.key for result in finalists}:
             finalists.insert(0, self._measurer.fp32)
         self._progress("comparing the best", None)
         first = self._measurer.compare(finalists, _FINAL_TIMING_S)
-        chosen = _fastest(list(first.values()))
+        chosen = fastest(list(first.values()))
         self._progress("confirming the choice", None)
         second = self._measurer.compare(finalists, _FINAL_TIMING_S)
         confirmed = second[chosen.candidate.key]
-        best = _fastest([result for key, result in second.items() if key in single_keys])
-        if _time_of(confirmed) > _time_of(best):
+        best = fastest([result for key, result in second.items() if key in single_keys])
+        if confirmed.time > best.time:
             confirmed = best
         return confirmed, second
-
-
-def _time_of(result: CandidateResult) -> float:
-    return math.inf if result.relative_time is None else result.relative_time
-
-
-def _fastest(results: Sequence[CandidateResult]) -> CandidateResult:
-    """Return the fastest; of those that are nearly as fast the one with the least noise."""
-    limit = min(map(_time_of, results)) * (1 + MIN_GAIN)
-    near = [result for result in results if _time_of(result) <= limit]
-    return min(near, key=lambda result: (result.noise, _time_of(result)))

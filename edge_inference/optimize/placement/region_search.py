@@ -12,14 +12,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from edge_inference.optimize.placement.precision_candidate import (
+    MIN_GAIN,
     REST,
     CandidateResult,
     PrecisionCandidate,
     RegionModes,
 )
 
-#: A smaller gain in time is noise of the measurement.
-MIN_GAIN = 0.015
 #: Predicted noise has to be this much below the floor.
 _MARGIN_DB = 0.3
 _MAX_STEPS = 8

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from edge_inference.core.measured_costs import Spread
 from edge_inference.engines.cache.artifacts import Cancelled, Progress
 from edge_inference.errors import ConfigError, ModelError
-from edge_inference.optimize.latency import DEFAULT_RUNS
+from edge_inference.optimize.onnx_timing import DEFAULT_RUNS
 from edge_inference.optimize.pruning.network_figures import (
     compare_layers,
     count_network,

@@ -15,7 +15,7 @@ from edge_inference.core.measured_costs import Spread
 from edge_inference.engines.cache.artifacts import Cancelled, Progress
 from edge_inference.errors import CancelledError, ModelError
 from edge_inference.optimize.export.onnx_export import export_onnx
-from edge_inference.optimize.latency import DEFAULT_RUNS, measure_files
+from edge_inference.optimize.onnx_timing import DEFAULT_RUNS, measure_files
 from edge_inference.optimize.pruning.pruning_report import NetworkFigures, PrunedLayer
 from edge_inference.optimize.training.torch_model import TorchModel, import_torch
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from edge_inference.engines.cache.artifacts import Cancelled, Progress
 from edge_inference.errors import CancelledError, ConfigError, ModelError
-from edge_inference.optimize.latency import DEFAULT_RUNS
+from edge_inference.optimize.onnx_timing import DEFAULT_RUNS
 from edge_inference.optimize.pruning.channel_groups import (
     ChannelGroup,
     Importance,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge_inference.engines.cache.artifacts import Cancelled, Progress
 from edge_inference.errors import CancelledError, ConfigError, ModelError
-from edge_inference.optimize.latency import DEFAULT_RUNS
+from edge_inference.optimize.onnx_timing import DEFAULT_RUNS
 from edge_inference.optimize.pruning.network_figures import (
     compare_layers,
     compare_networks,

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -117,17 +117,6 @@ def round_ranges(module: GraphModule, digits: int) -> dict[str, Range]:
 
 def _activations(module: nn.Module) -> Iterator[Any]:
     return (each for each in module.modules() if isinstance(each, _classes().Activation))
-
-
-def describe_rounding(module: GraphModule) -> Mapping[str, tuple[float, int]]:
-    """Return scale and zero point by the node that is rounded."""
-    owners = dict(module.named_modules())
-    found: dict[str, tuple[float, int]] = {}
-    for node in module.graph.nodes:
-        if node.op == "call_module" and str(node.target).startswith(_PREFIX):
-            scale, zero_point = owners[node.target].scale()
-            found[node.args[0].name] = float(scale), int(zero_point)
-    return found
 
 
 @functools.cache

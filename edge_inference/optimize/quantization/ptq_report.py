@@ -35,8 +35,8 @@ from edge_inference.errors import CancelledError, ConfigError, ModelError
 from edge_inference.optimize.calibrate import calibrate_with_methods, preprocess_images
 from edge_inference.optimize.comparison import MeasuredAccuracy
 from edge_inference.optimize.images.calibration_images import SkippedCallback
-from edge_inference.optimize.latency import DEFAULT_RUNS, measure_files
 from edge_inference.optimize.memoized_engine import MemoizedEngine
+from edge_inference.optimize.onnx_timing import DEFAULT_RUNS, measure_files
 from edge_inference.optimize.quantize import DEFAULT_IMAGES, CalibrationSplit
 from edge_inference.optimize.training.dataset_sources import check_labels
 from edge_inference.optimize.training.labeled_dataset import LabeledDataset

@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_inference.engines.cache.artifacts import Cancelled, Progress
-from edge_inference.engines.precision.calibration import Calibration
 from edge_inference.engines.precision.int8 import QDQ_STYLES, TARGETS
 from edge_inference.engines.precision.ranges import METHODS, Range
 from edge_inference.engines.precision.scales import WEIGHT_RANGES
@@ -27,6 +26,7 @@ from edge_inference.errors import CancelledError, ConfigError, ModelError
 from edge_inference.optimize.calibrate import DEFAULT_METHOD, calibrate
 from edge_inference.optimize.comparison import MeasuredAccuracy
 from edge_inference.optimize.export.onnx_export import export_onnx
+from edge_inference.optimize.images.calibration_images import pick_evenly
 from edge_inference.optimize.quantization.batch_norm_folding import fold_batch_norm
 from edge_inference.optimize.quantization.fake_quantization import (
     bake,
@@ -168,11 +168,11 @@ class QuantizedTrainingReport:
             )
         if self.unmatched:
             parts.append(
-                f"{len(self.unmatched)} places inside modules of PyTorch are rounded only in the "
-                f"deployed network, the first is {self.unmatched[0]}"
+                "places inside modules of PyTorch that only the deployed network rounds: "
+                f"{len(self.unmatched)}, the first is {self.unmatched[0]}"
             )
         if self.in_fp32:
-            parts.append(f"{len(self.in_fp32)} layers stay in fp32")
+            parts.append(f"layers that stay in fp32: {len(self.in_fp32)}")
         return "; ".join(parts)
 
     def to_json(self) -> dict[str, Any]:
@@ -297,19 +297,21 @@ class _Prepared:
         with tempfile.TemporaryDirectory(prefix="edge_inference_") as folder:
             file = Path(folder, "folded.onnx")
             export_onnx(folded, file)
-            calibration = calibrate_file(
-                folded,
+            train_part = self._split.train
+            chosen = pick_evenly(len(train_part), settings.calibration_images)
+            calibration = calibrate(
                 file,
-                self._split.train,
+                folded.input.name,
+                (images for images, _ in train_part.batches(_CALIBRATION_BATCH, chosen)),
                 settings.method,
-                settings.calibration_images,
-                cancelled,
+                cancelled=cancelled,
+                images=train_part.name,
             )
             places = find_places(
                 folded,
                 file,
                 calibration,
-                matching_images(self._split.train),
+                matching_images(train_part),
                 settings.target,
                 per_channel=settings.per_channel,
             )
@@ -340,34 +342,9 @@ class _Prepared:
         )
 
 
-def calibrate_file(
-    model: TorchModel,
-    file: Path,
-    dataset: LabeledDataset,
-    method: str,
-    images: int,
-    cancelled: Cancelled = lambda: False,
-) -> Calibration:
-    """Return the ranges of an exported model on some images of a dataset, evenly spread.
-
-    Raises what ``calibrate`` raises.
-    """
-    count = min(len(dataset), images)
-    chosen = np.linspace(0, len(dataset) - 1, count).round().astype(np.int64)
-    return calibrate(
-        file,
-        model.input.name,
-        (batch for batch, _ in dataset.batches(_CALIBRATION_BATCH, chosen)),
-        method,
-        cancelled=cancelled,
-        images=dataset.name,
-    )
-
-
 def matching_images(dataset: LabeledDataset) -> NDArray[np.float32]:
     """Return the images by which tensors of a module and of its export are recognized."""
-    count = min(len(dataset), _MATCHED_IMAGES)
-    images, _ = dataset.load(np.linspace(0, len(dataset) - 1, count).round().astype(np.int64))
+    images, _ = dataset.load(pick_evenly(len(dataset), _MATCHED_IMAGES))
     return images
 
 

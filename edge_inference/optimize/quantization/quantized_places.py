@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from onnx import ModelProto
     from torch.fx import GraphModule
 
+#: Operators with weights that no derivation converts.
+_RECURRENT = ("GRU", "LSTM", "RNN")
 #: ONNX Runtime and PyTorch round differently, relative to the largest value of a tensor.
 _MAX_RELATIVE_DIFFERENCE = 1e-3
 
@@ -84,7 +86,11 @@ def find_places(
         tuple(tensors),
         layers,
         (*unmatched, *unmatched_layers),
-        tuple(node.name for node in folded.graph.node if _has_weights(node) and node.name in kept),
+        tuple(
+            node.name
+            for node in folded.graph.node
+            if node.name in kept and (_has_weights(node) or node.op_type in _RECURRENT)
+        ),
     )
 
 

@@ -22,12 +22,12 @@ from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.engines.cache.artifacts import Cancelled, Progress, onnx_for
 from edge_inference.engines.precision.int8_mode import INT8_MODES, mode_in_use, weight_bits
 from edge_inference.optimize.comparison import MeasuredAccuracy
-from edge_inference.optimize.latency import measure_files
-from edge_inference.optimize.recipe.target import Target
+from edge_inference.optimize.onnx_timing import measure_files
+from edge_inference.optimize.recipe.target import RecipeTarget
 from edge_inference.optimize.training.labeled_dataset import LabeledDataset
 from edge_inference.optimize.training.train import evaluate_engine
 
-#: Times several ONNX files as :func:`~edge_inference.optimize.latency.measure_files` does.
+#: Times several ONNX files as :func:`~edge_inference.optimize.onnx_timing.measure_files` does.
 MeasureFiles = Callable[..., dict[str, Spread]]
 
 _REFERENCE, _POINT = "reference", "point"
@@ -80,7 +80,7 @@ class MeasuredPoint:
         """Return the speed over that of the reference, by the medians."""
         return self.reference_time.median_s / self.time.median_s
 
-    def meets(self, target: Target, floor: float) -> bool:
+    def meets(self, target: RecipeTarget, floor: float) -> bool:
         """Tell whether the point meets the target."""
         is_fast = target.is_fast_enough(self.time, self.reference_time)
         return self.keeps(floor) and is_fast and self.is_confirmed is not False
@@ -137,7 +137,7 @@ class PointMeter:
 
     reference: ModelDescription
     dataset: LabeledDataset
-    target: Target
+    target: RecipeTarget
     cache: ArtifactCache
     measure: MeasureFiles = measure_files
 

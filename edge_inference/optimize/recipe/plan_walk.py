@@ -3,44 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 from edge_inference.core.measured_costs import FASTER
-from edge_inference.core.models.model import load_model
-from edge_inference.engines.cache.artifacts import Cancelled, Progress
+from edge_inference.engines.cache.artifacts import Progress
 from edge_inference.errors import ModelError
-from edge_inference.optimize.recipe import decision_log
-from edge_inference.optimize.recipe.decision_log import Decision, DecisionLog
-from edge_inference.optimize.recipe.measured_point import (
-    Deployment,
-    MeasuredPoint,
-    MeasureFiles,
-    PointMeter,
-    deployments_of,
-)
+from edge_inference.optimize.recipe import recipe_log
+from edge_inference.optimize.recipe.measured_point import Deployment, MeasuredPoint
 from edge_inference.optimize.recipe.recipe_cost import RecipeProgress
 from edge_inference.optimize.recipe.recipe_file import Recipe
-from edge_inference.optimize.recipe.recipe_inputs import (
-    MODEL,
-    Network,
-    RecipeInputs,
-    read_network,
-    write_network,
-)
-from edge_inference.optimize.recipe.step_kind import PlannedStep, StepInput
-from edge_inference.optimize.recipe.step_store import StepStore, as_plain, folder_digest
-from edge_inference.optimize.training.labeled_dataset import LabeledDataset
-
-
-@dataclass(frozen=True)
-class _Made:
-    """A step's result: the network that goes on, or the deployments of a precision."""
-
-    network: Network | None
-    deployments: tuple[Deployment, ...]
-    summary: str
-    was_stored: bool
+from edge_inference.optimize.recipe.recipe_inputs import Network
+from edge_inference.optimize.recipe.recipe_log import RecipeDecision, RecipeLog
+from edge_inference.optimize.recipe.step_kind import PlannedStep
+from edge_inference.optimize.recipe.step_maker import VALIDATION, MadeStep, StepMaker
 
 
 class PlanWalk:
@@ -52,25 +26,15 @@ class PlanWalk:
     """
 
     def __init__(
-        self,
-        inputs: RecipeInputs,
-        recipe: Recipe,
-        store: StepStore,
-        log: DecisionLog,
-        progress: RecipeProgress,
-        cancelled: Cancelled,
-        measure: MeasureFiles,
+        self, recipe: Recipe, maker: StepMaker, log: RecipeLog, progress: RecipeProgress
     ) -> None:
-        self._inputs = inputs
         self._plan = recipe.plan
         self._first_trainings = recipe.first_trainings
         self._target = recipe.target
-        self._store = store
+        self._maker = maker
         self._log = log
         self._progress = progress
-        self._cancelled = cancelled
-        self._measure = measure
-        self._network = inputs.network
+        self._network = maker.reference
         self._pending: Network | None = None
         #: The step to be repeated after the network has changed: that which deployed it, or the
         #: first one that could not.
@@ -79,7 +43,6 @@ class PlanWalk:
         self._deployed: MeasuredPoint | None = None
         self._has_lost = False
         self._broken_families: set[str] = set()
-        self.reference = inputs.network
         self.best: MeasuredPoint | None = None
         self.floor = 0.0
 
@@ -94,7 +57,7 @@ class PlanWalk:
             step = plan[index]
             reason = self._reason_to_skip(step)
             if reason:
-                self._log.add(Decision(index + 1, step.title, decision_log.SKIPPED, reason))
+                self._log.add(RecipeDecision(index + 1, step.title, recipe_log.SKIPPED, reason))
                 continue
             following = plan[index + 1] if index + 1 < len(plan) else None
             self._log.start(index + 1, step.title)
@@ -103,12 +66,14 @@ class PlanWalk:
             except ModelError as error:
                 _require_own_fault(error)
                 self._pending = None
-                self._log.add(Decision(index + 1, step.title, decision_log.FAILED, str(error)))
+                self._log.add(RecipeDecision(index + 1, step.title, recipe_log.FAILED, str(error)))
                 continue
             if self._is_met(points):
                 return self.result()
         self._log.add(
-            Decision(0, "plan", decision_log.STOPPED, "all steps are done, the target is not met")
+            RecipeDecision(
+                0, "plan", recipe_log.STOPPED, "all steps are done, the target is not met"
+            )
         )
         return self.result()
 
@@ -117,7 +82,7 @@ class PlanWalk:
     ) -> list[MeasuredPoint]:
         """Make a step and judge it; return the points that keep the floor."""
         progress = self._progress.begin(number)
-        made = self._make(step, self._pending or self._network, progress)
+        made = self._maker.make(step, self._pending or self._network, progress)
         if made.network is None:
             points = self._judge_deployment(number, step, made, progress)
         else:
@@ -130,45 +95,18 @@ class PlanWalk:
         assert self.best is not None
         return self.best
 
-    def measure(
-        self, deployment: Deployment, dataset: LabeledDataset, part: str, progress: Progress
-    ) -> MeasuredPoint:
-        """Measure a deployment, or return what was measured of it before.
-
-        Times are measured once: a run that was killed goes on with the decisions that it took.
-        """
-        parts = self._inputs.parts(
-            measured=folder_digest(deployment.model.folder),
-            precision=deployment.precision,
-            int8_mode=deployment.int8_mode,
-            reference=self.reference.digest,
-            part=part,
-            target=as_plain(self._target),
-            machine=self._store.machine,
-        )
-        meter = PointMeter(
-            self.reference.model, dataset, self._target, self._store.cache, self._measure
-        )
-        stored = self._store.get_or_make(
-            parts,
-            f"measured-{deployment.precision}",
-            lambda folder: meter(deployment, progress, self._cancelled).figures(),
-            self._cancelled,
-        )
-        return MeasuredPoint.of_figures(deployment, stored.metadata)
-
     def _train_first(self, index: int, step: PlannedStep) -> None:
         """Train before anything is compared: the trained network in fp32 is the reference."""
         self._log.start(index + 1, step.title)
         progress = self._progress.begin(index)
-        made = self._make(step, self._network, progress)
+        made = self._maker.make(step, self._network, progress)
         assert made.network is not None
-        self._network = self.reference = made.network
+        self._network = self._maker.reference = made.network
         self._log.add(
-            Decision(
+            RecipeDecision(
                 index + 1,
                 step.title,
-                decision_log.KEPT,
+                recipe_log.KEPT,
                 made.summary,
                 was_stored=made.was_stored,
             )
@@ -178,24 +116,26 @@ class PlanWalk:
     def _measure_reference(self, index: int) -> bool:
         """Measure the network in fp32; return whether the walk ends with it."""
         progress = self._progress.begin(index)
-        point = self._measure_on_validation(Deployment(self.reference.model, "fp32"), progress)
+        point = self._measure_on_validation(
+            Deployment(self._maker.reference.model, "fp32"), progress
+        )
         self.best = point
         self.floor = self._target.floor(point.accuracy)
         self._log.add(
-            Decision(
+            RecipeDecision(
                 0,
                 "network in fp32",
-                decision_log.KEPT,
+                recipe_log.KEPT,
                 f"{point.describe()}; at least {self.floor:.1%} is needed",
                 point.figures(),
             )
         )
         if point.problems or point.accuracy.share < self.floor:
             self._log.add(
-                Decision(
+                RecipeDecision(
                     0,
                     "plan",
-                    decision_log.STOPPED,
+                    recipe_log.STOPPED,
                     "the network in fp32 is not accurate enough itself, and no step that makes it "
                     "smaller mends that: train it longer, or set a lower min_accuracy",
                 )
@@ -210,48 +150,11 @@ class PlanWalk:
             return "an earlier step of this kind broke the floor, and this one goes further"
         return ""
 
-    def _make(self, step: PlannedStep, network: Network, progress: Progress) -> _Made:
-        """Return the result of a step; make it unless an earlier run has."""
-        kind = step.kind
-        parts = self._inputs.parts(
-            step=kind.name,
-            settings=as_plain(step.settings),
-            network=network.digest,
-            teacher=self.reference.digest,
-            floor=self.floor,
-        )
-
-        def make(folder: Any) -> dict[str, Any]:
-            given = StepInput(
-                network.module,
-                network.model,
-                self.reference.module,
-                self._inputs.split,
-                folder / MODEL,
-                self._store.cache.folder,
-                self.floor,
-            )
-            output = kind.run(given, step.settings, progress, self._cancelled)
-            told = {"summary": output.summary, "precision": output.precision}
-            if output.network is not None:
-                told |= write_network(output.network, folder, self._inputs.split)
-            return told
-
-        stored = self._store.get_or_make(parts, kind.name, make, self._cancelled)
-        summary = stored.metadata["summary"]
-        if not kind.changes_network:
-            model = load_model(stored.folder / MODEL)
-            deployments = tuple(deployments_of(model, stored.metadata["precision"]))
-            return _Made(None, deployments, summary, stored.was_stored)
-        assert network.module is not None
-        changed = read_network(stored.folder, network.module, stored.metadata)
-        return _Made(changed, (), summary, stored.was_stored)
-
     def _judge_network(
         self,
         number: int,
         step: PlannedStep,
-        made: _Made,
+        made: MadeStep,
         following: PlannedStep | None,
         progress: Progress,
     ) -> list[MeasuredPoint]:
@@ -261,14 +164,16 @@ class PlanWalk:
 
         def decide(outcome: str, reason: str, point: MeasuredPoint) -> None:
             self._log.add(
-                Decision(number, step.title, outcome, reason, point.figures(), made.was_stored)
+                RecipeDecision(
+                    number, step.title, outcome, reason, point.figures(), made.was_stored
+                )
             )
 
         if not plain.keeps(self.floor):
             if following is not None and following.kind.recovers:
                 self._pending = made.network
                 decide(
-                    decision_log.DEFERRED,
+                    recipe_log.DEFERRED,
                     f"{plain.describe()}; {following.title} may bring the accuracy back",
                     plain,
                 )
@@ -276,7 +181,7 @@ class PlanWalk:
             self._pending = None
             if step.family:
                 self._broken_families.add(step.family)
-            decide(decision_log.ROLLED_BACK, self._why_broken(plain), plain)
+            decide(recipe_log.ROLLED_BACK, self._why_broken(plain), plain)
             return []
         self._network, self._pending = made.network, None
         deployed, reason = self._deploy_again(made.network, progress)
@@ -286,7 +191,7 @@ class PlanWalk:
         if self.result() not in points:
             best = self.result()
             reason += f"; not faster than the best so far, which has {best.speedup:.2f}"
-        decide(decision_log.KEPT, f"{made.summary}; {own.describe()}{reason}", own)
+        decide(recipe_log.KEPT, f"{made.summary}; {own.describe()}{reason}", own)
         return points
 
     def _deploy_again(
@@ -301,7 +206,7 @@ class PlanWalk:
             return [], ""
         title = self._deploying.title
         try:
-            made = self._make(self._deploying, network, progress)
+            made = self._maker.make(self._deploying, network, progress)
             points = [self._measure_on_validation(each, progress) for each in made.deployments]
         except ModelError as error:
             _require_own_fault(error)
@@ -315,7 +220,7 @@ class PlanWalk:
         return kept, ""
 
     def _judge_deployment(
-        self, number: int, step: PlannedStep, made: _Made, progress: Progress
+        self, number: int, step: PlannedStep, made: MadeStep, progress: Progress
     ) -> list[MeasuredPoint]:
         """Keep or roll back another precision of the network; return the points that keep."""
         points = [self._measure_on_validation(each, progress) for each in made.deployments]
@@ -325,26 +230,26 @@ class PlanWalk:
         self._deploying = self._deploying or step
         if not kept:
             point = max(points, key=lambda each: each.accuracy.share)
-            outcome, reason = decision_log.ROLLED_BACK, self._why_broken(point)
+            outcome, reason = recipe_log.ROLLED_BACK, self._why_broken(point)
         else:
             point = max(kept, key=lambda each: each.speedup)
-            outcome, reason = decision_log.NOT_FASTER, f"{made.summary}; {point.describe()}"
+            outcome, reason = recipe_log.NOT_FASTER, f"{made.summary}; {point.describe()}"
             plain = self._measure_on_validation(Deployment(self._network.model, "fp32"), progress)
             others = [plain] if self._deployed is None else [plain, self._deployed]
             other = max(others, key=lambda each: each.speedup)
             if _is_better(point, other):
-                outcome = decision_log.KEPT
+                outcome = recipe_log.KEPT
                 self._deploying, self._deployed = step, point
             else:
                 reason += f"; {other.deployment.name} of the same network has {other.speedup:.2f}"
             self._consider(kept)
         self._log.add(
-            Decision(number, step.title, outcome, reason, point.figures(), made.was_stored)
+            RecipeDecision(number, step.title, outcome, reason, point.figures(), made.was_stored)
         )
         return kept
 
     def _measure_on_validation(self, deployment: Deployment, progress: Progress) -> MeasuredPoint:
-        return self.measure(deployment, self._inputs.split.validation, "validation", progress)
+        return self._maker.measure(deployment, VALIDATION, progress)
 
     def _consider(self, points: Sequence[MeasuredPoint]) -> None:
         for point in points:
@@ -357,10 +262,10 @@ class PlanWalk:
             return False
         self.best = max(met, key=lambda point: point.speedup)
         self._log.add(
-            Decision(
+            RecipeDecision(
                 0,
                 "plan",
-                decision_log.STOPPED,
+                recipe_log.STOPPED,
                 f"the target is met by {self.best.describe()}; further steps would only cost "
                 "accuracy",
                 self.best.figures(),

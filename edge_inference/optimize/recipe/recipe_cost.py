@@ -12,7 +12,7 @@ from edge_inference.core.models.model import ModelDescription
 from edge_inference.engines.cache.artifacts import Cancelled, Progress
 from edge_inference.optimize.recipe.measured_point import for_graph
 from edge_inference.optimize.recipe.step_kind import CostBasis, PlannedStep
-from edge_inference.optimize.recipe.target import Target
+from edge_inference.optimize.recipe.target import RecipeTarget
 from edge_inference.optimize.training.labeled_dataset import DatasetSplit
 from edge_inference.optimize.training.torch_model import TorchModel
 from edge_inference.optimize.training.train import TrainingSettings, train
@@ -62,7 +62,7 @@ def measure_cost_basis(
 
 
 def plan_costs(
-    plan: Sequence[PlannedStep], basis: CostBasis, target: Target
+    plan: Sequence[PlannedStep], basis: CostBasis, target: RecipeTarget
 ) -> tuple[PlannedCost, ...]:
     """Return each step with its estimated seconds, the measurement of its result included.
 

@@ -27,7 +27,7 @@ from edge_inference.errors import ConfigError
 from edge_inference.optimize.recipe.settings_reader import read_settings
 from edge_inference.optimize.recipe.step_kind import PlannedStep
 from edge_inference.optimize.recipe.step_table import STEP_KINDS, default_plan, default_settings
-from edge_inference.optimize.recipe.target import Target
+from edge_inference.optimize.recipe.target import RecipeTarget
 from edge_inference.optimize.training.labeled_dataset import SHARES
 from edge_inference.optimize.training.train import TrainingSettings
 
@@ -93,7 +93,7 @@ class Recipe:
     model: RecipeModel
     data: RecipeData
     input: InputSpec | None
-    target: Target
+    target: RecipeTarget
     training: TrainingSettings
     plan: tuple[PlannedStep, ...]
     output: Path | None
@@ -130,7 +130,9 @@ def load_recipe(file: Path) -> Recipe:
         training, has_network=model.folder is None, is_trained=model.weights is not None
     )
     data = read_settings(top.section("data"), RecipeData)
-    target = read_settings(top.section("target"), Target) if "target" in top else Target()
+    target = (
+        read_settings(top.section("target"), RecipeTarget) if "target" in top else RecipeTarget()
+    )
     return Recipe(
         file=file,
         model=_resolve_model(model, folder),

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from edge_inference.optimize.comparison import MeasuredAccuracy
-from edge_inference.optimize.recipe.decision_log import Decision
 from edge_inference.optimize.recipe.measured_point import MeasuredPoint
 from edge_inference.optimize.recipe.recipe_cost import PlannedCost
 from edge_inference.optimize.recipe.recipe_file import Recipe
+from edge_inference.optimize.recipe.recipe_log import RecipeDecision
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class RecipeReport:
     """
 
     recipe: Recipe
-    decisions: tuple[Decision, ...]
+    decisions: tuple[RecipeDecision, ...]
     chosen: MeasuredPoint
     tested: MeasuredPoint
     reference_accuracy: MeasuredAccuracy

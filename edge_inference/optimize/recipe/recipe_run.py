@@ -30,9 +30,8 @@ from edge_inference.engines.cache.artifacts import (
 )
 from edge_inference.engines.cache.cache_folder import default_cache_folder
 from edge_inference.errors import BackendError, CacheError, ConfigError
-from edge_inference.optimize.latency import measure_files
+from edge_inference.optimize.onnx_timing import measure_files
 from edge_inference.optimize.quantized_folder import StagedFolder
-from edge_inference.optimize.recipe.decision_log import CHOSEN, Decision, DecisionLog
 from edge_inference.optimize.recipe.measured_point import Deployment, MeasuredPoint, MeasureFiles
 from edge_inference.optimize.recipe.plan_walk import PlanWalk
 from edge_inference.optimize.recipe.recipe_cost import (
@@ -43,7 +42,9 @@ from edge_inference.optimize.recipe.recipe_cost import (
 )
 from edge_inference.optimize.recipe.recipe_file import Recipe
 from edge_inference.optimize.recipe.recipe_inputs import RecipeInputs, open_inputs
+from edge_inference.optimize.recipe.recipe_log import CHOSEN, RecipeDecision, RecipeLog
 from edge_inference.optimize.recipe.recipe_report import RecipePlan, RecipeReport
+from edge_inference.optimize.recipe.step_maker import TEST, StepMaker
 from edge_inference.optimize.recipe.step_store import StepStore, folder_digest
 
 #: Folder of the steps, inside the cache folder.
@@ -114,19 +115,21 @@ def run_recipe(
         costs = _find_costs(recipe, inputs, cancelled)
         started(RecipePlan(recipe, costs, run.folder))
         title = f"Decisions of {recipe.file.name}: {recipe.target.describe()}"
-        with DecisionLog(run.folder, title) as log:
+        with RecipeLog(run.folder, title) as log:
             tracker = RecipeProgress(costs, progress)
-            walk = PlanWalk(inputs, recipe, run.store, log, tracker, cancelled, measure)
-            chosen = walk.run()
+            maker = StepMaker(inputs, recipe.target, run.store, cancelled, measure)
+            chosen = PlanWalk(recipe, maker, log, tracker).run()
             tell = tracker.begin(len(costs) - 1)
             tested, reference = (
-                walk.measure(each, inputs.split.test, "test", tell)
-                for each in (chosen.deployment, Deployment(walk.reference.model, "fp32"))
+                maker.measure(each, TEST, tell)
+                for each in (chosen.deployment, Deployment(maker.reference.model, "fp32"))
             )
             engine = _build_engine(chosen.deployment, tell, cancelled)
             misses = _misses(recipe, tested, reference)
             log.add(
-                Decision(0, "result", CHOSEN, f"test part: {tested.describe()}", tested.figures())
+                RecipeDecision(
+                    0, "result", CHOSEN, f"test part: {tested.describe()}", tested.figures()
+                )
             )
             sha256 = run.write_output(chosen, destination, before_staging)
             return RecipeReport(

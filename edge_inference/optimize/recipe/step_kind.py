@@ -20,8 +20,7 @@ class StepInput:
     ``network`` is the network that reached the step, None for a model that exists as ONNX only,
     ``model`` the same as a model folder in fp32, ``teacher`` the network before any step made it
     smaller. A step that changes the deployment writes its model folder to ``destination``, which
-    does not exist. ``work`` is a folder for what a step can resume from; ``floor`` is the
-    smallest accuracy on the validation images.
+    does not exist. ``work`` is a folder for what a step can resume from.
     """
 
     network: TorchModel | None
@@ -30,7 +29,6 @@ class StepInput:
     split: DatasetSplit
     destination: Path
     work: Path
-    floor: float
 
 
 @dataclass(frozen=True)

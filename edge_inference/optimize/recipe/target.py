@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from edge_inference.core.measured_costs import Spread
 from edge_inference.errors import ConfigError
 from edge_inference.optimize.comparison import MeasuredAccuracy
-from edge_inference.optimize.latency import DEFAULT_RUNS
+from edge_inference.optimize.onnx_timing import DEFAULT_RUNS
 
 DEFAULT_SPEEDUP = 2.0
 DEFAULT_ACCURACY_LOSS = 0.01
@@ -18,7 +18,7 @@ _BACKENDS = ("ort",)
 
 
 @dataclass(frozen=True)
-class Target:
+class RecipeTarget:
     """What the deployed model must reach.
 
     ``latency_ms`` is the largest median time of an inference of one image, ``speedup`` the

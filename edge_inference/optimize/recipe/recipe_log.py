@@ -21,7 +21,7 @@ DEFERRED = "judged with the next step"
 
 
 @dataclass(frozen=True)
-class Decision:
+class RecipeDecision:
     """One line of the log.
 
     ``step`` counts from 1; it is 0 for what concerns the whole recipe. ``outcome`` is one of the
@@ -43,12 +43,12 @@ class Decision:
         return f"{number}{self.title}: {self.outcome}{stored}. {self.reason}".strip()
 
 
-class DecisionLog:
+class RecipeLog:
     """Writes the decisions of one run into a folder, each at once; a new run begins anew."""
 
     def __init__(self, folder: Path, title: str) -> None:
         """Make the files. Raises CacheError where they cannot be written."""
-        self.decisions: list[Decision] = []
+        self.decisions: list[RecipeDecision] = []
         self._folder = folder
         try:
             self._json: TextIO = (folder / JSON_FILE).open("w", encoding="utf-8")
@@ -57,7 +57,7 @@ class DecisionLog:
             raise self._error(error) from error
         self._write(self._text, f"# {title}\n\n")
 
-    def __enter__(self) -> DecisionLog:
+    def __enter__(self) -> RecipeLog:
         return self
 
     def __exit__(
@@ -71,15 +71,15 @@ class DecisionLog:
 
     def start(self, step: int, title: str) -> None:
         """Write that a step begins; this is in the JSON lines only."""
-        self._write_json(Decision(step, title, STARTED))
+        self._write_json(RecipeDecision(step, title, STARTED))
 
-    def add(self, decision: Decision) -> None:
+    def add(self, decision: RecipeDecision) -> None:
         """Write a decision. Raises CacheError for a full disk."""
         self.decisions.append(decision)
         self._write_json(decision)
         self._write(self._text, f"- {decision.describe()}\n")
 
-    def _write_json(self, decision: Decision) -> None:
+    def _write_json(self, decision: RecipeDecision) -> None:
         self._write(self._json, json.dumps(asdict(decision), allow_nan=False) + "\n")
 
     def _write(self, stream: TextIO, text: str) -> None:
