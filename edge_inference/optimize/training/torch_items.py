@@ -144,7 +144,7 @@ class _Items:
 
     def find_classes(self, spec: InputSpec) -> NDArray[np.int64]:
         """Return the class of each item, from ``targets`` where the Dataset has it."""
-        targets = getattr(self._dataset, "targets", None)
+        targets: Any = getattr(self._dataset, "targets", None)
         if hasattr(targets, "__len__") and len(targets) == self._count:
             found = [self._class(number, value) for number, value in enumerate(targets)]
         else:
