@@ -16,7 +16,10 @@ MEMORY_OPTION, TIMEOUT_OPTION = "--max-memory-mib", "--timeout-s"
 _MEMORY_MIB = 8192
 #: Python and the libraries alone take half of this.
 _MIN_MEMORY_MIB = 512
+#: Generators of random numbers take 32 bits.
+MAX_SEED = (1 << 32) - 1
 _MAX_PORT = 65535
+_MAX_DIGITS = 30
 #: Time that a command has after a signal to clean up, or to report what it has found so far.
 GRACE_S, REPORTING_GRACE_S = 2.0, 30.0
 
@@ -159,15 +162,15 @@ def add_bounds(
     )
 
 
-def whole_number(minimum: int) -> Callable[[str], int]:
-    """Return an argument type: a whole number of at least ``minimum``."""
+def whole_number(minimum: int, maximum: int | None = None) -> Callable[[str], int]:
+    """Return an argument type: a whole number of at least ``minimum``, at most ``maximum``."""
+    wanted = f"{minimum} or more" if maximum is None else f"{minimum} to {maximum}"
 
     def parse(text: str) -> int:
-        if not text.isdecimal() or int(text) < minimum:
-            raise argparse.ArgumentTypeError(
-                f"expected a whole number of {minimum} or more, got {text!r}"
-            )
-        return int(text)
+        value = int(text) if text.isdecimal() and len(text) < _MAX_DIGITS else -1
+        if value < minimum or (maximum is not None and value > maximum):
+            raise argparse.ArgumentTypeError(f"expected a whole number of {wanted}, got {text!r}")
+        return value
 
     return parse
 

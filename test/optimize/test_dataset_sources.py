@@ -17,6 +17,7 @@ from edge_inference.optimize.training.dataset_sources import (
     open_dataset,
     pick_per_class,
 )
+from edge_inference.optimize.training.labeled_dataset import ArrayDataset
 
 SPEC = InputSpec(name="image", width=12, height=8, color="RGB", mean=(0.0,), std=(255.0,))
 ITEMS = """
@@ -43,6 +44,16 @@ def item(*shape, value=0.5, kind=torch.float32):
 def broken():
     raise OSError("the disk is gone")
 
+def quits():
+    raise SystemExit(3)
+
+class NoLength(Squares):
+    def __len__(self):
+        return -1
+
+class OddAttributes(Squares):
+    targets, classes = 5, 7
+
 empty = []
 one_class = [(item(1, 4, 4), 3), (item(1, 4, 4), 3)]
 other_shape = [(item(1, 4, 4), 0), (item(1, 4, 5), 1)]
@@ -50,6 +61,7 @@ whole_numbers = [(item(1, 4, 4, value=1, kind=torch.uint8), 0)]
 no_pair = [item(1, 4, 4)]
 no_class = [(item(1, 4, 4), 0.5)]
 negative = [(item(1, 4, 4), -1)]
+huge_class = [(item(1, 4, 4), 10**30)]
 not_finite = [(item(1, 4, 4), 0), (item(1, 4, 4, value=float("nan")), 1)]
 normalized = [(item(1, 4, 4), 0), (item(1, 4, 4, value=-2), 1)]
 
@@ -171,7 +183,10 @@ def test_a_torch_dataset_by_its_name(module: str, monkeypatch: pytest.MonkeyPatc
         ("whole_numbers", r"item 0: expected a float32 image .* got uint8 \[1, 4, 4\]"),
         ("no_pair", r"item 0: expected \(image, class\), got Tensor"),
         ("no_class", "item 0: expected the number of its class, got 0.5"),
-        ("negative", "item 0: expected a class from 0, got -1"),
+        ("negative", "item 0: expected a class of 0 to 1048575, got -1"),
+        ("huge_class", "item 0: expected a class of 0 to 1048575, got 1000"),
+        ("NoLength", "its length cannot be read: ValueError"),
+        ("quits", "failed: SystemExit: 3"),
         ("not_finite", "item 1: expected finite values"),
         ("normalized", "item 1: expected values of 0 to 1, .* got -2 to -2; give mean and std"),
         ("Extra", "item 2: expected a class of 0 to 1, since classes has 2 names, got 2"),
@@ -191,6 +206,20 @@ def test_names_that_cannot_be_imported(module: str, tmp_path: Path) -> None:
     (tmp_path / "string.py").write_text("data = []")
     with pytest.raises(ConfigError, match=r"there is another module string .*rename the file"):
         open_dataset(f"{tmp_path / 'string.py'}:data", None)
+
+
+def test_attributes_of_another_kind_are_not_read(module: str) -> None:
+    assert open_dataset(f"{module}:OddAttributes", None).labels == ("0", "1")
+
+
+def test_a_single_changed_image_changes_the_digest() -> None:
+    images = np.zeros((200, 1, 2, 2), np.float32)
+    digests = set()
+    for changed in (0, 1, 150):
+        images[changed] = 0.5
+        given = ArrayDataset("given", ("a", "b"), SPEC, images.copy(), np.arange(200) % 2)
+        digests.add(given.digest())
+    assert len(digests) == 3
 
 
 def test_labels_of_another_model(module: str) -> None:

@@ -198,7 +198,13 @@ def test_models_and_settings_that_do_not_fit(images: LabeledDataset) -> None:
     if not torch.cuda.is_available():
         with pytest.raises(ConfigError, match="cuda is not available"):
             train(model, images, replace(SETTINGS, device="cuda"))
-    for change in ({"epochs": 0}, {"learning_rate": math.nan}, {"optimizer": "lion"}):
+    for change in (
+        {"epochs": 0},
+        {"learning_rate": math.nan},
+        {"optimizer": "lion"},
+        {"seed": 1 << 32},
+        {"threads": 10**8},
+    ):
         with pytest.raises(ConfigError, match=next(iter(change))):
             replace(SETTINGS, **change)
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from edge_inference.optimize.training.train import TrainingSettings
 
 _MAX_REASONS = 10
+_MAX_THREADS = 1024
 _PER_CHANNEL = ("mean", "std")
 
 
@@ -72,7 +73,9 @@ def add_dataset(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="maximum number of images, evenly spread over the classes; default: all",
     )
-    parser.add_argument("--seed", type=given.whole_number(0), default=0, help="default: 0")
+    parser.add_argument(
+        "--seed", type=given.whole_number(0, given.MAX_SEED), default=0, help="default: 0"
+    )
 
 
 def add_training(
@@ -102,7 +105,7 @@ def add_training(
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: cpu")
     parser.add_argument(
         "--threads",
-        type=given.whole_number(1),
+        type=given.whole_number(1, _MAX_THREADS),
         default=1,
         metavar="N",
         help="threads of the training: more are faster for large networks only; another number "
@@ -114,13 +117,16 @@ def key_value(text: str) -> tuple[str, Any]:
     """Parse ``KEY=VALUE``; the value as in YAML."""
     import yaml
 
+    from edge_inference.core.settings import shorten
+
     key, separator, value = text.partition("=")
     if not separator or not key:
-        raise argparse.ArgumentTypeError(f"expected KEY=VALUE, got {text!r}")
+        raise argparse.ArgumentTypeError(f"expected KEY=VALUE, got {shorten(text)}")
     try:
         return key, yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise argparse.ArgumentTypeError(f"{text!r}: {key} has no value of YAML") from error
+    # Wrong dates and deep nesting have errors of their own.
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise argparse.ArgumentTypeError(f"{shorten(text)}: {key} has no value of YAML") from error
 
 
 def read_input(options: argparse.Namespace) -> InputSpec | None:

@@ -40,6 +40,7 @@ from edge_inference.optimize.tradeoff.tradeoff_document import load_tradeoff, sa
 from edge_inference.optimize.tradeoff.tradeoff_point import Tradeoff, point_as_json
 from edge_inference.optimize.tradeoff.write_points import servable_front, write_operating_points
 from edge_inference.optimize.training.dataset_sources import open_dataset
+from edge_inference.optimize.training.labeled_dataset import split_dataset
 
 
 def run_tradeoff(options: argparse.Namespace) -> int:
@@ -154,10 +155,15 @@ def _measure(options: argparse.Namespace, models: Sequence[ModelDescription]) ->
 
 def _images(options: argparse.Namespace, model: ModelDescription) -> ImageSet:
     if options.data is None:
+        if options.seed is not None:
+            raise UsageError("--seed is for --data: it chooses the images that were held out")
         return choose_images(model, options.images, options.labels, options.topic, options.limit)
     if options.images is not None or options.labels is not None:
         raise UsageError("--data replaces --images and --labels; give one of them")
-    return dataset_images(open_dataset(options.data, model.input, limit=options.limit), model)
+    dataset = open_dataset(options.data, model.input, limit=options.limit)
+    if options.seed is not None:
+        dataset = split_dataset(dataset, options.seed).test
+    return dataset_images(dataset, model)
 
 
 @contextmanager

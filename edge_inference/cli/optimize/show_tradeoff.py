@@ -101,6 +101,13 @@ def add_measuring(parser: argparse.ArgumentParser) -> None:
         "class",
     )
     parser.add_argument(
+        "--seed",
+        type=given.whole_number(0, given.MAX_SEED),
+        metavar="N",
+        help="of --data only the images that a training with this --seed, and with --images as "
+        "--limit here, held out: others give too high an accuracy; default: all",
+    )
+    parser.add_argument(
         "--runs",
         type=given.whole_number(10),
         default=50,

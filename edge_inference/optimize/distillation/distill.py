@@ -46,6 +46,7 @@ from edge_inference.optimize.training.dataset_sources import check_labels
 from edge_inference.optimize.training.labeled_dataset import LabeledDataset
 from edge_inference.optimize.training.torch_model import TorchModel
 from edge_inference.optimize.training.train import (
+    MAX_SEED,
     TrainingSettings,
     deterministic,
     evaluate,
@@ -264,7 +265,7 @@ def _training_of(
         training,
         epochs=stage.epochs,
         learning_rate=stage.learning_rate or training.learning_rate,
-        seed=training.seed + index,
+        seed=(training.seed + index) & MAX_SEED,
     )
 
 

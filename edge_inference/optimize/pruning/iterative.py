@@ -36,6 +36,7 @@ from edge_inference.optimize.training.train import TrainingSettings, evaluate, t
 
 SCHEDULES = ("cubic", "linear")
 KINDS = (STRUCTURED, UNSTRUCTURED)
+_MAX_STEPS = 1000
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,8 @@ class IterativePruning:
                 "initial and final: expected 0 < initial <= final < 1, got "
                 f"{self.initial} and {self.final}"
             )
-        if self.steps < 1:
-            raise ConfigError(f"steps: expected at least 1, got {self.steps}")
+        if not 1 <= self.steps <= _MAX_STEPS:
+            raise ConfigError(f"steps: expected 1 to {_MAX_STEPS}, got {self.steps}")
         for name, known in (("schedule", SCHEDULES), ("kind", KINDS)):
             if getattr(self, name) not in known:
                 raise ConfigError(

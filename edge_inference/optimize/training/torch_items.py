@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,8 @@ CACHED_ITEM_BYTES = 512 << 20
 _COLORS = {1: "GRAY", 3: "RGB", 4: "RGBA"}
 #: Values may exceed those of pixels by rounding, relative to their range.
 _TOLERANCE = 0.01
+#: More are not numbers of classes.
+_MAX_CLASSES = 1 << 20
 
 #: Returns the numbers of the items to keep, from the class of each.
 Pick = Callable[[NDArray[np.int64]], NDArray[np.int64]]
@@ -98,7 +100,7 @@ def _make(source: str, dataset: Any) -> Any:
             )
         try:
             dataset = dataset()
-        except Exception as error:  # the user's own code: any error may come out of it
+        except (Exception, SystemExit) as error:  # the user's own code: any may come out of it
             raise SourceError(
                 f"data {source}: calling it without arguments failed: {type(error).__name__}: "
                 f"{error}"
@@ -117,7 +119,12 @@ class _Items:
     def __init__(self, source: str, dataset: Any) -> None:
         self._source = source
         self._dataset = dataset
-        self._count = len(dataset)
+        try:
+            self._count = len(dataset)
+        except Exception as error:  # the user's own code: any error may come out of it
+            raise SourceError(
+                f"data {source}: its length cannot be read: {type(error).__name__}: {error}"
+            ) from error
         if not self._count:
             raise SourceError(f"data {source}: the Dataset is empty; expected items of two classes")
 
@@ -137,8 +144,8 @@ class _Items:
 
     def find_classes(self, spec: InputSpec) -> NDArray[np.int64]:
         """Return the class of each item, from ``targets`` where the Dataset has it."""
-        targets = getattr(self._dataset, "targets", None)
-        if targets is not None and len(targets) == self._count:
+        targets: Any = getattr(self._dataset, "targets", None)
+        if hasattr(targets, "__len__") and len(targets) == self._count:
             found = [self._class(number, value) for number, value in enumerate(targets)]
         else:
             found = [self.read(number, spec)[1] for number in range(self._count)]
@@ -147,7 +154,7 @@ class _Items:
     def find_labels(self, class_ids: NDArray[np.int64]) -> tuple[str, ...]:
         """Return the Dataset's ``classes``, else the numbers of the classes."""
         names = getattr(self._dataset, "classes", None)
-        if names is None:
+        if not isinstance(names, Iterable):
             return tuple(str(number) for number in range(int(class_ids.max()) + 1))
         labels = tuple(str(name) for name in names)
         wrong = np.flatnonzero(class_ids >= len(labels))
@@ -188,7 +195,7 @@ class _Items:
         where = f"data {self._source}: item {number}"
         try:
             item = self._dataset[number]
-        except Exception as error:  # the user's own code: any error may come out of it
+        except (Exception, SystemExit) as error:  # the user's own code: any may come out of it
             raise SourceError(
                 f"{where}: reading it failed: {type(error).__name__}: {error}"
             ) from error
@@ -217,8 +224,9 @@ class _Items:
                 f"data {self._source}: item {number}: expected the number of its class, got "
                 f"{value!r:.100}"
             ) from error
-        if class_id < 0:
+        if not 0 <= class_id < _MAX_CLASSES:
             raise SourceError(
-                f"data {self._source}: item {number}: expected a class from 0, got {class_id}"
+                f"data {self._source}: item {number}: expected a class of 0 to "
+                f"{_MAX_CLASSES - 1}, got {class_id!r:.20}"
             )
         return int(class_id)

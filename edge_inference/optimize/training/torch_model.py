@@ -100,7 +100,7 @@ def load_module(source: ModuleSource) -> nn.Module:
     function = import_object(source.function, "a function that returns a torch.nn.Module")
     try:
         module = function(**source.arguments)
-    except Exception as error:  # the user's own code: any error may come out of it
+    except (Exception, SystemExit) as error:  # the user's own code: any may come out of it
         raise ModelError(
             f"{source.function}: calling it with {dict(source.arguments)} failed: "
             f"{type(error).__name__}: {error}"
@@ -166,21 +166,27 @@ def import_object(path: str, expected: str) -> Any:
     A package is also looked up in the current folder, as ``python -m`` does. ``expected`` says in
     an error what it should be. Raises ConfigError.
     """
+    module = import_module_of(path, expected)
     module_name, _, name = path.rpartition(":")
-    if not module_name or not name.isidentifier():
-        raise ConfigError(f"{path!r}: expected {expected} as package.module:name or file.py:name")
-    try:
-        module = _import_module(module_name)
-    except ConfigError:
-        raise
-    except Exception as error:  # the user's own module: any error may come out of its import
-        raise ConfigError(
-            f"{path!r}: importing {module_name} failed: {type(error).__name__}: {error}"
-        ) from error
     if not hasattr(module, name):
         known = ", ".join(each for each in vars(module) if not each.startswith("_"))
         raise ConfigError(f"{path!r}: {module_name} has no {name!r}; it has {known:.300}")
     return getattr(module, name)
+
+
+def import_module_of(path: str, expected: str = "a function") -> ModuleType:
+    """Return the module of ``package.module:name`` or ``file.py:name``. Raises ConfigError."""
+    module_name, _, name = path.rpartition(":")
+    if not module_name or not name.isidentifier():
+        raise ConfigError(f"{path!r}: expected {expected} as package.module:name or file.py:name")
+    try:
+        return _import_module(module_name)
+    except ConfigError:
+        raise
+    except (Exception, SystemExit) as error:  # the user's own module: any may come out of it
+        raise ConfigError(
+            f"{path!r}: importing {module_name} failed: {type(error).__name__}: {error}"
+        ) from error
 
 
 def _import_module(name: str) -> ModuleType:

@@ -37,6 +37,9 @@ Hook = Callable[["nn.Module"], object]
 
 _OPTIMIZERS = ("adamw", "sgd")
 _DEVICES = ("cpu", "cuda")
+#: Generators of random numbers take 32 bits.
+MAX_SEED = (1 << 32) - 1
+_MAX_THREADS = 1024
 #: The scale of float16 gradients starts at 2^16 and halves with each skipped step.
 _MAX_SKIPPED_IN_A_ROW = 20
 
@@ -63,6 +66,10 @@ class TrainingSettings:
         for name in ("epochs", "batch", "threads"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        if self.threads > _MAX_THREADS:  # OpenMP ends the process if it cannot start them
+            raise ConfigError(f"threads: expected at most {_MAX_THREADS}, got {self.threads}")
+        if not 0 <= self.seed <= MAX_SEED:
+            raise ConfigError(f"seed: expected 0 to {MAX_SEED}, got {self.seed}")
         if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
             raise ConfigError(f"learning_rate: expected more than 0, got {self.learning_rate}")
         for name, known in (("optimizer", _OPTIMIZERS), ("device", _DEVICES)):
