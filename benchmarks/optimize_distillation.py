@@ -16,14 +16,10 @@ from edge_inference.optimize.distillation.distill import Distillation, Distillat
 from edge_inference.optimize.distillation.students import make_student
 from edge_inference.optimize.distillation.teachers import TorchTeacher
 from edge_inference.optimize.training.dataset_sources import open_dataset
+from edge_inference.optimize.training.evaluate import evaluate
 from edge_inference.optimize.training.labeled_dataset import LabeledDataset
 from edge_inference.optimize.training.torch_model import TorchModel, import_torch
-from edge_inference.optimize.training.train import (
-    TrainingSettings,
-    deterministic,
-    evaluate,
-    train,
-)
+from edge_inference.optimize.training.train import TrainingSettings, deterministic, train
 
 _LABELED, _SEEN_BY_TEACHER = 300, 3500
 _SEEDS, _QUICK_SEEDS = 5, 2

@@ -22,14 +22,10 @@ from edge_inference.optimize.pruning.pruning_report import TWO_OF_FOUR, PruningR
 from edge_inference.optimize.pruning.structured import StructuredPruning, prune_structured
 from edge_inference.optimize.pruning.unstructured import UnstructuredPruning, prune_unstructured
 from edge_inference.optimize.training.dataset_sources import open_dataset
+from edge_inference.optimize.training.evaluate import evaluate
 from edge_inference.optimize.training.labeled_dataset import DatasetSplit, split_dataset
 from edge_inference.optimize.training.torch_model import TorchModel, load_weights
-from edge_inference.optimize.training.train import (
-    TrainingSettings,
-    deterministic,
-    evaluate,
-    train,
-)
+from edge_inference.optimize.training.train import TrainingSettings, deterministic, train
 
 SIZES = (28, 112, 224)
 TRAINED_SIZE = 112

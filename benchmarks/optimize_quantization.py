@@ -26,9 +26,10 @@ from edge_inference.optimize.quantization.quantization_aware import (
 )
 from edge_inference.optimize.quantization.quantized_export import check_deployed, export_quantized
 from edge_inference.optimize.training.dataset_sources import open_dataset
+from edge_inference.optimize.training.evaluate import evaluate
 from edge_inference.optimize.training.labeled_dataset import split_dataset
 from edge_inference.optimize.training.torch_model import TorchModel, import_torch
-from edge_inference.optimize.training.train import TrainingSettings, evaluate, train
+from edge_inference.optimize.training.train import TrainingSettings, train
 
 _MIN_AGREEMENT, _MIN_SQNR_DB = 0.95, 14.0
 _MIN_SPEEDUP, _MIN_SPEEDUP_WITHOUT_VNNI = 2.0, 1.05

@@ -31,18 +31,14 @@ from edge_inference.errors import CancelledError, ConfigError, ModelError, Sourc
 from edge_inference.optimize.export import golden_images
 from edge_inference.optimize.export.model_folder import export_folder
 from edge_inference.optimize.training.dataset_sources import open_dataset
+from edge_inference.optimize.training.evaluate import evaluate, evaluate_engine
 from edge_inference.optimize.training.labeled_dataset import (
     ArrayDataset,
     DatasetSplit,
     split_dataset,
 )
 from edge_inference.optimize.training.torch_model import TorchModel
-from edge_inference.optimize.training.train import (
-    TrainingSettings,
-    evaluate,
-    evaluate_engine,
-    train,
-)
+from edge_inference.optimize.training.train import TrainingSettings, train
 from optimize_kit import digits, small_cnn
 
 SPEC = InputSpec(

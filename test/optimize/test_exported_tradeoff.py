@@ -13,8 +13,9 @@ from edge_inference.optimize.tradeoff.measure_tradeoff import (
 )
 from edge_inference.optimize.tradeoff.recommend import recommend
 from edge_inference.optimize.training.dataset_sources import open_dataset
+from edge_inference.optimize.training.evaluate import evaluate
 from edge_inference.optimize.training.labeled_dataset import split_dataset
-from edge_inference.optimize.training.train import TrainingSettings, evaluate, train
+from edge_inference.optimize.training.train import TrainingSettings, train
 from optimize_kit import small_model
 
 

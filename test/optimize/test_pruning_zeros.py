@@ -21,9 +21,10 @@ from edge_inference.optimize.pruning.unstructured import (
     prune_unstructured,
     two_of_four_mask,
 )
+from edge_inference.optimize.training.evaluate import evaluate
 from edge_inference.optimize.training.labeled_dataset import DatasetSplit, split_dataset
 from edge_inference.optimize.training.torch_model import TorchModel
-from edge_inference.optimize.training.train import TrainingSettings, evaluate, train
+from edge_inference.optimize.training.train import TrainingSettings, train
 from optimize_kit import digits, small_model
 from pruning_networks import Grouped, seeded
 

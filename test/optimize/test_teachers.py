@@ -26,10 +26,11 @@ from edge_inference.optimize.distillation.distill import (
 from edge_inference.optimize.distillation.teacher_logits import match_classes
 from edge_inference.optimize.distillation.teachers import OnnxTeacher, Teacher, TorchTeacher
 from edge_inference.optimize.export.onnx_export import export_onnx
+from edge_inference.optimize.training.evaluate import evaluate
 from edge_inference.optimize.training.labeled_dataset import (
     LabeledDataset,
 )
-from edge_inference.optimize.training.train import TrainingSettings, evaluate, train
+from edge_inference.optimize.training.train import TrainingSettings, train
 from optimize_kit import DIGIT_LABELS, digit_spec, digits, small_model
 
 TRAINING = TrainingSettings(epochs=1, learning_rate=1e-2, batch=32)

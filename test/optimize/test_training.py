@@ -14,6 +14,7 @@ from torch import nn
 
 from edge_inference.errors import CancelledError, ConfigError, ModelError, SourceError
 from edge_inference.optimize.training import train as train_module
+from edge_inference.optimize.training.evaluate import evaluate, evaluate_engine
 from edge_inference.optimize.training.labeled_dataset import (
     ArrayDataset,
     LabeledDataset,
@@ -25,13 +26,7 @@ from edge_inference.optimize.training.torch_model import (
     load_module,
     load_weights,
 )
-from edge_inference.optimize.training.train import (
-    TrainingSettings,
-    cross_entropy,
-    evaluate,
-    evaluate_engine,
-    train,
-)
+from edge_inference.optimize.training.train import TrainingSettings, cross_entropy, train
 from optimize_kit import digits, small_cnn, small_model
 
 SETTINGS = TrainingSettings(epochs=3, learning_rate=2e-2, batch=16)

@@ -58,9 +58,10 @@ def _start(options: argparse.Namespace, started_s: float) -> int:
     from edge_inference.cli.progress import show_progress
     from edge_inference.cli.signals import cancel_on_signal
     from edge_inference.core.disk import check_output_file
+    from edge_inference.optimize.training.evaluate import evaluate
     from edge_inference.optimize.training.labeled_dataset import split_dataset
     from edge_inference.optimize.training.torch_model import save_weights
-    from edge_inference.optimize.training.train import evaluate, train
+    from edge_inference.optimize.training.train import train
 
     check_output_file(options.output, "--output")
     dataset = shared.read_dataset(options)

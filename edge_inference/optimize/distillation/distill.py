@@ -43,15 +43,10 @@ from edge_inference.optimize.distillation.teacher_logits import (
 from edge_inference.optimize.distillation.teachers import Teacher, TorchTeacher
 from edge_inference.optimize.export.onnx_export import export_onnx
 from edge_inference.optimize.training.dataset_sources import check_labels
+from edge_inference.optimize.training.evaluate import evaluate
 from edge_inference.optimize.training.labeled_dataset import LabeledDataset
 from edge_inference.optimize.training.torch_model import TorchModel
-from edge_inference.optimize.training.train import (
-    MAX_SEED,
-    TrainingSettings,
-    deterministic,
-    evaluate,
-    train,
-)
+from edge_inference.optimize.training.train import MAX_SEED, TrainingSettings, deterministic, train
 
 
 @dataclass(frozen=True)

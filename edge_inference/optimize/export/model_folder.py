@@ -32,9 +32,9 @@ from edge_inference.optimize.export.staged_model import StagedModel
 from edge_inference.optimize.images.calibration_images import pick_evenly
 from edge_inference.optimize.quantized_folder import CALIBRATION_FILE
 from edge_inference.optimize.training.dataset_sources import check_labels, pick_per_class
+from edge_inference.optimize.training.evaluate import evaluate_engine
 from edge_inference.optimize.training.labeled_dataset import LabeledDataset
 from edge_inference.optimize.training.torch_model import TorchModel, import_torch
-from edge_inference.optimize.training.train import evaluate_engine
 
 #: Images for the ranges of int8, unless there are more classes.
 CALIBRATION_IMAGES = 128

@@ -30,9 +30,10 @@ from edge_inference.optimize.pruning.unstructured import (
     make_permanent,
     mask_weights,
 )
+from edge_inference.optimize.training.evaluate import evaluate
 from edge_inference.optimize.training.labeled_dataset import DatasetSplit
 from edge_inference.optimize.training.torch_model import TorchModel
-from edge_inference.optimize.training.train import TrainingSettings, evaluate, train
+from edge_inference.optimize.training.train import TrainingSettings, train
 
 SCHEDULES = ("cubic", "linear")
 KINDS = (STRUCTURED, UNSTRUCTURED)

@@ -26,9 +26,9 @@ from edge_inference.optimize.pruning.structured import (
     StructuredPruning,
     remove_channels,
 )
+from edge_inference.optimize.training.evaluate import evaluate
 from edge_inference.optimize.training.labeled_dataset import LabeledDataset
 from edge_inference.optimize.training.torch_model import TorchModel
-from edge_inference.optimize.training.train import evaluate
 
 DEFAULT_RATIOS = tuple(tenths / 10 for tenths in range(1, 9))
 

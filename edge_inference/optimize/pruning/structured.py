@@ -27,9 +27,10 @@ from edge_inference.optimize.pruning.network_figures import (
     weighted_layers,
 )
 from edge_inference.optimize.pruning.pruning_report import STRUCTURED, KeptLayer, PruningReport
+from edge_inference.optimize.training.evaluate import evaluate
 from edge_inference.optimize.training.labeled_dataset import LabeledDataset
 from edge_inference.optimize.training.torch_model import TorchModel, import_torch
-from edge_inference.optimize.training.train import cross_entropy, deterministic, evaluate
+from edge_inference.optimize.training.train import cross_entropy, deterministic
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -27,9 +27,10 @@ from edge_inference.optimize.pruning.pruning_report import (
     PruningReport,
 )
 from edge_inference.optimize.pruning.structured import SCOPES, find_layers
+from edge_inference.optimize.training.evaluate import evaluate
 from edge_inference.optimize.training.labeled_dataset import DatasetSplit, LabeledDataset
 from edge_inference.optimize.training.torch_model import TorchModel, import_torch
-from edge_inference.optimize.training.train import TrainingSettings, evaluate, train
+from edge_inference.optimize.training.train import TrainingSettings, train
 
 if TYPE_CHECKING:
     from torch import Tensor

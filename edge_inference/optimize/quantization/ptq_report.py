@@ -39,8 +39,8 @@ from edge_inference.optimize.memoized_engine import MemoizedEngine
 from edge_inference.optimize.onnx_timing import DEFAULT_RUNS, measure_files
 from edge_inference.optimize.quantize import DEFAULT_IMAGES, CalibrationSplit
 from edge_inference.optimize.training.dataset_sources import check_labels
+from edge_inference.optimize.training.evaluate import evaluate_engine
 from edge_inference.optimize.training.labeled_dataset import LabeledDataset
-from edge_inference.optimize.training.train import evaluate_engine
 
 _FP32 = "fp32"
 #: A measured gain below this share of the time is noise.

@@ -35,13 +35,13 @@ from edge_inference.optimize.quantization.fake_quantization import (
     set_frozen,
 )
 from edge_inference.optimize.quantization.quantized_places import QuantizedPlaces, find_places
+from edge_inference.optimize.training.evaluate import evaluate
 from edge_inference.optimize.training.labeled_dataset import DatasetSplit, LabeledDataset
 from edge_inference.optimize.training.torch_model import TorchModel
 from edge_inference.optimize.training.train import (
     EpochReport,
     LossFunction,
     TrainingSettings,
-    evaluate,
     train,
 )
 

@@ -24,8 +24,8 @@ from edge_inference.engines.precision.int8_mode import INT8_MODES, mode_in_use, 
 from edge_inference.optimize.comparison import MeasuredAccuracy
 from edge_inference.optimize.onnx_timing import measure_files
 from edge_inference.optimize.recipe.target import MARGIN, RecipeTarget
+from edge_inference.optimize.training.evaluate import evaluate_engine
 from edge_inference.optimize.training.labeled_dataset import LabeledDataset
-from edge_inference.optimize.training.train import evaluate_engine
 
 #: Times several ONNX files as :func:`~edge_inference.optimize.onnx_timing.measure_files` does.
 MeasureFiles = Callable[..., dict[str, Spread]]
