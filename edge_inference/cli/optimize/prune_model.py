@@ -206,14 +206,15 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _check_output(option: str, output: Path) -> None:
-    if not output.absolute().parent.is_dir():
-        raise UsageError(f"{option} {output}: its folder does not exist")
-    is_file = output.suffix in (_MODULE_FILE, _ONNX_FILE)
+    from edge_inference.core.disk import check_new_file
+
     if option == "--save-module" and output.suffix != _MODULE_FILE:
         raise UsageError(f"{option} {output}: expected a name that ends in .pt")
-    if is_file and output.is_dir():
-        raise UsageError(f"{option} {output}: this is a folder")
-    if not is_file and output.exists():
+    if output.suffix in (_MODULE_FILE, _ONNX_FILE):
+        check_new_file(output, option)  # such as the weights that the module starts from
+    elif not output.absolute().parent.is_dir():
+        raise UsageError(f"{option} {output}: its folder does not exist")
+    elif output.exists():
         raise UsageError(f"{option} {output}: it exists already; name a new folder")
 
 

@@ -18,6 +18,7 @@ from edge_inference.core.models.model import ModelDescription
 from edge_inference.engines.precision.onnx_file import import_onnx, read_onnx
 from edge_inference.errors import ModelError, TensorError
 from edge_inference.optimize.export.onnx_export import export_onnx
+from edge_inference.optimize.training.evaluate import describe_forward_error
 from edge_inference.optimize.training.torch_model import TorchModel, import_torch
 
 _PRECISIONS = ("fp32", "fp16")
@@ -86,10 +87,10 @@ class TorchTeacher:
         try:
             with torch.inference_mode():
                 logits = self.model.module(torch.from_numpy(images))
-        except (RuntimeError, ValueError, TypeError) as error:
+        except Exception as error:  # the user's own forward(): any error may come out of it
             raise ModelError(
                 f"teacher {self.name}: it does not take images of the shape {list(images.shape)}: "
-                f"{str(error).splitlines()[0]}"
+                f"{describe_forward_error(error)}"
             ) from error
         if not isinstance(logits, torch.Tensor):
             raise _no_logits(self.name, type(logits).__name__)

@@ -22,6 +22,7 @@ from edge_inference.core.images.input_spec import MULTI, pixel_tables
 from edge_inference.core.text_line import one_line
 from edge_inference.engines.precision.external_weights import MAX_EMBEDDED_BYTES
 from edge_inference.errors import ConfigError, EdgeInferenceError, ModelError
+from edge_inference.optimize.training.evaluate import describe_forward_error
 from edge_inference.optimize.training.torch_model import TorchModel, import_torch
 
 DEFAULT_OPSET = 17
@@ -274,10 +275,8 @@ def _own_code(model: TorchModel, problem: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # the user's own forward(): any error may come out of it
-        lines = [line for line in str(error).splitlines() if line.strip()]
-        reason = one_line(lines[0] if lines else "", _MAX_REASON)
-        kind = "" if isinstance(error, RuntimeError) else f"{type(error).__name__}: "
-        raise ModelError(f"model {model.name}: {problem}: {kind}{reason}") from error
+        reason = one_line(describe_forward_error(error), _MAX_REASON)
+        raise ModelError(f"model {model.name}: {problem}: {reason}") from error
 
 
 @contextmanager

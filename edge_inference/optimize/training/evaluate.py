@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,13 +28,11 @@ def evaluate(
     Raises SourceError for an empty dataset, ModelError for outputs that are no logits of its
     classes, CancelledError soon after ``cancelled`` returns True.
     """
-    torch = import_torch()
     if len(dataset):
         check_classes(model, dataset)
 
     def classify(images: NDArray[np.float32]) -> NDArray[np.int64]:
-        with torch.inference_mode():
-            found = model.module(torch.from_numpy(images)).argmax(1).numpy()
+        found = _forward(model, dataset, images).argmax(1).numpy()
         return np.asarray(found, dtype=np.int64)
 
     return _count_correct(classify, dataset, batch, progress, cancelled)
@@ -67,24 +66,34 @@ def evaluate_engine(
 
 def check_classes(model: TorchModel, dataset: LabeledDataset) -> None:
     """Raise ModelError for a model that does not give a logit for each class of a dataset."""
-    torch = import_torch()
     images, _ = dataset.load([0])
-    try:
-        with torch.inference_mode():
-            logits = model.module(torch.from_numpy(images))
-    except Exception as error:  # the user's own forward(): any error may come out of it
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise ModelError(
-            f"model {model.name}: it does not take images of the shape {list(images.shape)} of "
-            f"dataset {dataset.name}: {reason[0]:.500}"
-        ) from error
-    highest = int(dataset.class_ids.max()) + 1
-    if getattr(logits, "ndim", None) != 2 or logits.shape[1] < max(highest, len(dataset.labels)):
+    logits = _forward(model, dataset, images)
+    wanted = len(dataset.labels) or int(dataset.class_ids.max()) + 1
+    if getattr(logits, "ndim", None) != 2 or logits.shape[1] != wanted:
         shape = list(logits.shape) if hasattr(logits, "shape") else type(logits).__name__
         raise ModelError(
-            f"model {model.name}: expected logits of the shape [1, {len(dataset.labels)}], one for "
+            f"model {model.name}: expected logits of the shape [1, {wanted}], one for "
             f"each class of dataset {dataset.name}, got {shape}"
         )
+
+
+def describe_forward_error(error: Exception) -> str:
+    """Return the first line of an error from a forward(), with its kind where that says more."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    kind = "" if isinstance(error, RuntimeError | ValueError) else f"{type(error).__name__}: "
+    return f"{kind}{lines[0]}" if lines else type(error).__name__
+
+
+def _forward(model: TorchModel, dataset: LabeledDataset, images: NDArray[np.float32]) -> Any:
+    torch = import_torch()
+    try:
+        with torch.inference_mode():
+            return model.module(torch.from_numpy(images))
+    except Exception as error:  # the user's own forward(): any error may come out of it
+        raise ModelError(
+            f"model {model.name}: it does not take images of the shape {list(images.shape)} of "
+            f"dataset {dataset.name}: {describe_forward_error(error):.500}"
+        ) from error
 
 
 def _count_correct(

@@ -122,6 +122,12 @@ def load_weights(module: nn.Module, file: Path) -> None:
         state = torch.load(file, map_location="cpu", weights_only=True)
     except OSError as error:
         raise ModelError(f"{file}: cannot be read ({error.strerror or error})") from error
+    except pickle.UnpicklingError as error:
+        raise ModelError(
+            f"{file}: not a file of weights: expected a state dict, as "
+            "torch.save(module.state_dict(), file) writes it; to read anything else, such as a "
+            "whole module, would run code from it"
+        ) from error
     except Exception as error:  # torch raises many kinds for a damaged or foreign file
         raise ModelError(
             f"{file}: not a file of weights ({type(error).__name__}: {error}); write one with "

@@ -22,7 +22,7 @@ from edge_inference.errors import (
     ModelError,
     SourceError,
 )
-from edge_inference.optimize.training.evaluate import check_classes
+from edge_inference.optimize.training.evaluate import check_classes, describe_forward_error
 from edge_inference.optimize.training.labeled_dataset import LabeledDataset
 from edge_inference.optimize.training.torch_model import TorchModel, import_torch
 
@@ -262,19 +262,19 @@ def _split_batches(order: NDArray[np.int64], size: int) -> list[NDArray[np.int64
 
 @contextmanager
 def _explained(model: TorchModel, settings: TrainingSettings) -> Iterator[None]:
-    """Turn an error of PyTorch in a training step into a ModelError."""
+    """Turn an error of PyTorch, or of the user's own code, in a step into a ModelError."""
     try:
         yield
     except EdgeInferenceError:
         raise
-    except (RuntimeError, ValueError, TypeError) as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
+    except Exception as error:  # the user's own forward(): any error may come out of it
+        reason = describe_forward_error(error)
         hint = ""
-        if is_out_of_memory(error) or "out of memory" in reason[0]:  # of the CPU, or of a GPU
+        if is_out_of_memory(error) or "out of memory" in reason:  # of the CPU, or of a GPU
             hint = f"; use a smaller batch than {settings.batch}"
             hint += f"; {memory_hint()}" if settings.device == "cpu" else ""
         raise ModelError(
-            f"model {model.name}: it cannot be trained: {reason[0]:.500}{hint}"
+            f"model {model.name}: it cannot be trained: {reason:.500}{hint}"
         ) from error
 
 
