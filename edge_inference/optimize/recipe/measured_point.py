@@ -120,13 +120,14 @@ class MeasuredPoint:
             figures["is_confirmed"],
         )
 
-    def describe(self) -> str:
-        """Return the figures as text."""
+    def describe(self, *, is_reference: bool = False) -> str:
+        """Return the figures as text; the reference has no speed-up."""
         confirmed = {None: "", True: ", measured twice", False: ", not met a second time"}
+        faster = "" if is_reference else f", {self.speedup:.2f} times as fast as fp32"
         text = (
             f"{self.deployment.name}: accuracy {self.accuracy.share:.1%} of "
-            f"{self.accuracy.total}, {self.time.median_s * 1e3:.3g} ms, {self.speedup:.2f} times "
-            f"as fast as fp32{confirmed[self.is_confirmed]}, {self.bytes / 1e3:.0f} kB"
+            f"{self.accuracy.total}, {self.time.median_s * 1e3:.3g} ms{faster}"
+            f"{confirmed[self.is_confirmed]}, {self.bytes / 1e3:.0f} kB"
         )
         return f"{text}; {'; '.join(self.problems)}" if self.problems else text
 

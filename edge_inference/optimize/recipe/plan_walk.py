@@ -129,7 +129,7 @@ class PlanWalk:
                 0,
                 "network in fp32",
                 recipe_log.KEPT,
-                f"{point.describe()}; at least {self.floor:.1%} is needed",
+                f"{point.describe(is_reference=True)}; at least {self.floor:.1%} is needed",
                 point.figures(),
             )
         )
