@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,33 @@ def test_a_step_is_judged_with_the_one_that_repairs_it(tmp_path: Path, work: Pat
     report = recipe_kit.run(file, work)
     assert _outcomes(report)[2:4] == [("narrow", "judged with the next step"), ("train", "kept")]
     assert report.chosen.speedup > 2  # it went on with the narrow network
+
+
+def test_other_code_with_the_same_weights_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = tmp_path / "own_dropout.py"
+    text = (
+        "import recipe_kit\nfrom torch import nn\n\ndef make(unused=0):\n"
+        "    return nn.Sequential(recipe_kit.make_network(8), nn.Dropout(0.1))\n"
+    )
+    code.write_text(text)
+    base = recipe_kit.RECIPE.replace(
+        "recipe_kit:make_network, arguments: {width: 16}", "own_dropout.py:make"
+    )
+
+    def was_stored(base: str) -> bool:
+        monkeypatch.delitem(sys.modules, "own_dropout", raising=False)
+        file = recipe_kit.write_recipe(tmp_path, _ALL, "steps: [train]", base=base)
+        output = tmp_path / f"out{len([*tmp_path.iterdir()])}"
+        return recipe_kit.run(file, tmp_path / "work", output).decisions[0].was_stored
+
+    assert not was_stored(base)
+    assert was_stored(base)
+    code.write_text(text.replace("0.1", "0.7"))
+    assert not was_stored(base)
+    assert was_stored(base)
+    assert not was_stored(base.replace(":make", ":make, arguments: {unused: 1}"))
 
 
 def test_what_follows_a_change_is_made_again(tmp_path: Path) -> None:

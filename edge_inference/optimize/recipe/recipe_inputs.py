@@ -25,6 +25,7 @@ from edge_inference.optimize.training.labeled_dataset import (
     LabeledDataset,
     split_dataset,
 )
+from edge_inference.optimize.training.source_digest import source_digest
 from edge_inference.optimize.training.torch_model import ModuleSource, TorchModel, load_module
 from edge_inference.optimize.training.train import deterministic, train
 
@@ -45,15 +46,19 @@ class Network:
 
 @dataclass(frozen=True)
 class RecipeInputs:
-    """The parts of the data with their digest, and the network of the recipe."""
+    """The parts of the data with their digest, and the network of the recipe.
+
+    ``own_code`` tells the user's code of the network apart, empty for one that is ONNX only.
+    """
 
     split: DatasetSplit
     data_digest: str
+    own_code: str
     network: Network
 
     def parts(self, **further: Any) -> dict[str, Any]:
         """Return what changes the result of any step, with ``further`` parts of one."""
-        return {"data": self.data_digest, "code": code_version(), **further}
+        return {**_common_parts(self.data_digest, self.own_code), **further}
 
 
 def open_inputs(recipe: Recipe, store: StepStore, cancelled: Cancelled) -> RecipeInputs:
@@ -71,20 +76,24 @@ def open_inputs(recipe: Recipe, store: StepStore, cancelled: Cancelled) -> Recip
     dataset = open_dataset(recipe.data.source, spec, limit=recipe.data.limit)
     split = split_dataset(dataset, recipe.seed, recipe.data.split)
     data_digest = f"{dataset.digest()} {recipe.seed} {recipe.data.split}"
+    own_code = ""
     if folder is not None:
         check_labels(dataset, folder.labels)
         network = Network(None, folder, folder_digest(folder.folder))
     else:
         module = _load_network(recipe, dataset)
+        assert recipe.model.function is not None
+        # What the weights do not show, such as a dropout.
+        own_code = f"{source_digest(recipe.model.function)} {dict(recipe.model.arguments)}"
         _check_devices(recipe, module, split)
         network = export_network(
             module,
             store,
-            {"export": network_digest(module), "data": data_digest, "code": code_version()},
+            {"export": network_digest(module), **_common_parts(data_digest, own_code)},
             split,
             cancelled,
         )
-    return RecipeInputs(split, data_digest, network)
+    return RecipeInputs(split, data_digest, own_code, network)
 
 
 def export_network(
@@ -111,6 +120,10 @@ def write_network(module: TorchModel, folder: Path, split: DatasetSplit) -> dict
 def read_network(folder: Path, like: TorchModel, metadata: Mapping[str, Any]) -> Network:
     """Return the network that :func:`write_network` wrote."""
     return Network(load_network(folder, like), load_model(folder / MODEL), metadata["digest"])
+
+
+def _common_parts(data_digest: str, own_code: str) -> dict[str, Any]:
+    return {"data": data_digest, "code": code_version(), "own_code": own_code}
 
 
 def _load_network(recipe: Recipe, dataset: LabeledDataset) -> TorchModel:

@@ -19,12 +19,14 @@ import edge_inference
 from edge_inference.engines.cache.artifact_cache import ArtifactCache, key_of
 from edge_inference.engines.cache.artifacts import Cancelled
 from edge_inference.engines.cache.environment import machine_identity
-from edge_inference.engines.precision.derivation import derivation_rules, version_of
+from edge_inference.engines.precision.derivation import version_of
 from edge_inference.errors import CacheError
 
 #: Enough for some hundred steps of small networks; the oldest are removed first.
 LIMIT_BYTES = 4 << 30
 _CONTENT = "content.tar"
+#: Packages of ours that change a step: preprocessing, engines, and the steps themselves.
+_CODE_FOLDERS = ("core", "backends", "engines", "optimize")
 _PACKAGES = ("torch", "torch-pruning", "onnx", "onnxruntime", "numpy", "opencv-python-headless")
 
 
@@ -113,10 +115,11 @@ class StepStore:
 @functools.cache
 def code_version() -> dict[str, str | None]:
     """Return the versions of the code that makes the steps, with a checksum of its files."""
-    folder = Path(__file__).parent.parent
-    digest = hashlib.sha256(derivation_rules().encode())
-    for file in sorted(folder.rglob("*.py")):
-        digest.update(file.read_bytes())
+    package = Path(edge_inference.__file__).parent
+    digest = hashlib.sha256()
+    for folder in _CODE_FOLDERS:
+        for file in sorted((package / folder).rglob("*.py")):
+            digest.update(file.read_bytes())
     return {
         "edge_inference": edge_inference.__version__,
         "files": digest.hexdigest(),
