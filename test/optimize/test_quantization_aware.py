@@ -79,6 +79,8 @@ def report(model: TorchModel, split: DatasetSplit) -> QuantizedTrainingReport:
 
 def assert_same(report: QuantizedTrainingReport, folder: Path, split: DatasetSplit) -> None:
     described = export_quantized(report, split, folder)
+    in_7_bits = ("Conv", "Gemm") if report.settings.weight_bits == 7 else ()
+    assert described.derive.int8_reduce_range == in_7_bits
     check = check_deployed(report, described, split.test)
     assert check.torch == report.quantized
     assert check.agreement >= 0.985

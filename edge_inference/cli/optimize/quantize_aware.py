@@ -36,8 +36,8 @@ its int8 file from it when needed. 70 % of the images train, and the accuracy is
 nothing was chosen on. Try "optimize quantize --report" first: without a training int8 often
 loses nothing.
 
-7-bit weights are for x86 CPUs without VNNI (int8_mode fast). 4 and 3 bits are for study: they
-need no --output, since no engine computes faster with them.
+7-bit weights are for x86 CPUs without VNNI, and every engine then has them (int8_reduce_range).
+4 and 3 bits are for study: they need no --output, since no engine computes faster with them.
 
 exit codes: 0 trained; 1 failed; 2 wrong usage; 130 interrupted."""
 

@@ -23,6 +23,9 @@ from edge_inference.core.models.model import ModelDescription, load_model
 from edge_inference.core.models.variants import Accuracy
 from edge_inference.engines.cache.artifacts import Cancelled, Progress
 from edge_inference.engines.precision.calibration import Calibration
+from edge_inference.engines.precision.exclude import WEIGHTED
+from edge_inference.engines.precision.folding import fold
+from edge_inference.engines.precision.int8_mode import FULL_BITS
 from edge_inference.errors import CancelledError, ConfigError, EdgeInferenceError, ModelError
 from edge_inference.optimize.calibrate import DEFAULT_METHOD, calibrate
 from edge_inference.optimize.export.golden_images import GoldenWriter
@@ -60,6 +63,7 @@ def export_folder(
     license: str = UNKNOWN_LICENSE,
     description: str = "",
     method: str = DEFAULT_METHOD,
+    weight_bits: int = FULL_BITS,
     progress: Progress = lambda phase, fraction: None,
     cancelled: Cancelled = lambda: False,
     before_staging: Callable[[Path], None] = lambda folder: None,
@@ -68,7 +72,8 @@ def export_folder(
 
     ``calibration`` are images of the training: the ranges of 128 of them, evenly over the classes
     and estimated by ``method``, are written, so that int8 can be derived. It may also be a
-    function that returns the ranges of the exported network. On ``evaluation``, which nothing was
+    function that returns the ranges of the exported network. With 7 ``weight_bits`` all int8
+    weights have 7 bits in every engine. On ``evaluation``, which nothing was
     trained or chosen on, the accuracy of the deployed fp32 network is measured. Two images of
     ``golden`` (else of ``evaluation``, else of ``calibration``) that the model is sure of become
     golden images: the source file, or the pixels as PNG. There are none where it is sure of none.
@@ -92,10 +97,9 @@ def export_folder(
         staged.make()
         written = plan.write_network(golden)
         if calibration is not None:
-            find_ranges = (
-                calibration if callable(calibration) else plan.measure(calibration, method)
-            )
-            written = plan.add_calibration(written, find_ranges)
+            if not callable(calibration):
+                calibration = ranges_on(calibration, method, plan.tell_calibrated, cancelled)
+            written = plan.add_calibration(written, calibration, weight_bits)
         plan.add_results(written, evaluation, golden)
         plan.check()
         _stop_if(cancelled, model)
@@ -113,6 +117,35 @@ def export_folder(
         staged.remove()
     progress("done", 1.0)
     return load_model(destination)
+
+
+def ranges_on(
+    images: LabeledDataset,
+    method: str = DEFAULT_METHOD,
+    progress: Progress = lambda phase, fraction: None,
+    cancelled: Cancelled = lambda: False,
+) -> FindRanges:
+    """Return a function that measures the ranges of a network on some images of a dataset.
+
+    They are 128, evenly over the classes. The function raises what ``calibrate`` raises.
+    """
+    classes = len(np.unique(images.class_ids))
+    chosen = pick_per_class(images.class_ids, max(CALIBRATION_IMAGES, classes))
+
+    def find_ranges(written: ModelDescription) -> Calibration:
+        return calibrate(
+            written.variants["fp32"].file,
+            written.input.name,
+            (batch for batch, _ in images.batches(1, chosen)),
+            method,
+            lambda count: progress("measuring ranges", count / len(chosen)),
+            cancelled=cancelled,
+            images=f"{len(chosen)} images of {images.name}",
+            input_settings=dataclasses.asdict(written.input),
+            model=written,
+        )
+
+    return find_ranges
 
 
 @dataclass(frozen=True)
@@ -170,33 +203,23 @@ class _Plan:
         self.progress("exporting to ONNX", _EXPORTED)
         return written
 
-    def measure(self, images: LabeledDataset, method: str) -> FindRanges:
-        """Return a function that measures the ranges on some of the images."""
-        classes = len(np.unique(images.class_ids))
-        chosen = pick_per_class(images.class_ids, max(CALIBRATION_IMAGES, classes))
-        share = (_CALIBRATED - _EXPORTED) / len(chosen)
+    def tell_calibrated(self, phase: str, fraction: float | None) -> None:
+        """Report how far the calibration is."""
+        share = (_CALIBRATED - _EXPORTED) * (fraction or 0.0)
+        self.progress(phase, _EXPORTED + share)
 
-        def find_ranges(written: ModelDescription) -> Calibration:
-            return calibrate(
-                written.variants["fp32"].file,
-                written.input.name,
-                (batch for batch, _ in images.batches(1, chosen)),
-                method,
-                lambda count: self.progress("measuring ranges", _EXPORTED + share * count),
-                cancelled=self.cancelled,
-                images=f"{len(chosen)} images of {images.name}",
-                input_settings=dataclasses.asdict(written.input),
-                model=written,
-            )
-
-        return find_ranges
-
-    def add_calibration(self, written: NewDescription, find_ranges: FindRanges) -> NewDescription:
-        """Write the ranges for int8."""
+    def add_calibration(
+        self, written: NewDescription, find_ranges: FindRanges, weight_bits: int
+    ) -> NewDescription:
+        """Write the ranges for int8, and which weights have 7 bits."""
         _stop_if(self.cancelled, self.model)
         ranges = find_ranges(load_model(self.staged.folder))
         ranges.save(self.staged.folder / CALIBRATION_FILE)
-        written = dataclasses.replace(written, calibration=CALIBRATION_FILE)
+        used = {node.op_type for node in fold(self._file).graph.node}
+        reduced = [each for each in WEIGHTED if each in used] if weight_bits < FULL_BITS else []
+        written = dataclasses.replace(
+            written, calibration=CALIBRATION_FILE, reduce_range=tuple(reduced)
+        )
         self.staged.write_description(written)
         return written
 

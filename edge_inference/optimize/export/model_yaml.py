@@ -38,7 +38,8 @@ class NewDescription:
 
     ``weights`` and ``external`` are checksums by file name, ``labels`` is the name of a file or a
     list. ``precision`` is the key of the variant, ``accuracy`` was measured with it.
-    ``calibration`` is the name of a file, empty for none.
+    ``calibration`` is the name of a file, empty for none, ``reduce_range`` has the operators whose
+    int8 weights have 7 bits.
     """
 
     proposal: Proposal
@@ -53,6 +54,7 @@ class NewDescription:
     external: Mapping[str, str]
     accuracy: tuple[Accuracy, ...] = ()
     calibration: str = ""
+    reduce_range: tuple[str, ...] = ()
     golden: tuple[GoldenEntry, ...] = ()
     header: str = ASSUMED_HEADER
 
@@ -104,6 +106,8 @@ class NewDescription:
         if self.calibration:
             yield from ("", "derive:")
             yield from _key("  ", "calibration", self.calibration)
+            if self.reduce_range:
+                yield from _key("  ", "int8_reduce_range", list(self.reduce_range))
         if self.golden:
             yield from ("", "golden:")
         for golden in self.golden:

@@ -12,8 +12,6 @@ is used, which pins versions of onnx and ONNX Runtime and so needs an environmen
 from __future__ import annotations
 
 import dataclasses
-import secrets
-import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,23 +22,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_inference.backends.ort import OrtBackend
-from edge_inference.core.disk import describe_write_error
-from edge_inference.core.models.model import ModelDescription, load_model
+from edge_inference.core.models.model import ModelDescription
 from edge_inference.engines.cache.artifacts import Cancelled, Progress
 from edge_inference.engines.precision.calibration import Calibration
-from edge_inference.engines.precision.derive import derive
+from edge_inference.engines.precision.derive import derive_model
 from edge_inference.engines.precision.folding import fold
 from edge_inference.engines.precision.ranges import Range
 from edge_inference.errors import CancelledError, ConfigError, ModelError
 from edge_inference.optimize.comparison import MeasuredAccuracy
-from edge_inference.optimize.export.model_folder import export_folder
+from edge_inference.optimize.export.model_folder import export_folder, ranges_on
 from edge_inference.optimize.export.onnx_export import DEFAULT_OPSET
 from edge_inference.optimize.quantization.quantization_aware import (
     QuantizedTrainingReport,
     matching_images,
 )
 from edge_inference.optimize.quantization.quantized_places import match_tensors
-from edge_inference.optimize.quantized_folder import CALIBRATION_FILE
 from edge_inference.optimize.training.labeled_dataset import DatasetSplit, LabeledDataset
 from edge_inference.optimize.training.torch_model import TorchModel, import_torch
 
@@ -103,37 +99,26 @@ def export_quantized(
             "8-bit activations, and weights of 8 or 7 bits with a scale for each channel; less is "
             "for study"
         )
-    if destination.exists() or destination.is_symlink():
-        raise ConfigError(f"output {destination}: it exists already; name a new folder")
-    # The folder's name is the model's name, so that it is complete before it is moved.
-    outer = destination.parent / f".{destination.name}.{secrets.token_hex(4)}"
-    before_staging(outer)
-    try:
-        outer.mkdir(parents=True)
-        model = export_folder(
-            report.model,
-            outer / destination.resolve().name,
-            opset=opset,
-            calibration=split.train,
-            evaluation=split.test,
-            method=settings.method,
-            progress=progress,
-            cancelled=cancelled,
-        )
-        assert model.calibration is not None
-        calibration = Calibration.load(model.calibration)
-        ranges = _trained_ranges(report, model, matching_images(split.train))
-        dataclasses.replace(calibration, ranges={**calibration.ranges, **ranges}).save(
-            model.folder / CALIBRATION_FILE
-        )
-        model.folder.rename(destination)
-    except OSError as error:
-        raise ModelError(
-            f"{destination}: cannot be written ({describe_write_error(error)})"
-        ) from error
-    finally:
-        shutil.rmtree(outer, ignore_errors=True)
-    return load_model(destination)
+    measure = ranges_on(
+        split.train, settings.method, lambda phase, fraction: progress(phase, None), cancelled
+    )
+
+    def find_ranges(written: ModelDescription) -> Calibration:
+        calibration = measure(written)
+        trained = _trained_ranges(report, written, matching_images(split.train))
+        return dataclasses.replace(calibration, ranges={**calibration.ranges, **trained})
+
+    return export_folder(
+        report.model,
+        destination,
+        opset=opset,
+        calibration=find_ranges,
+        evaluation=split.test,
+        weight_bits=settings.weight_bits,
+        progress=progress,
+        cancelled=cancelled,
+        before_staging=before_staging,
+    )
 
 
 def _trained_ranges(
@@ -161,22 +146,14 @@ def check_deployed(
 ) -> DeployedCheck:
     """Derive int8 from an exported folder, and compare it with PyTorch on labeled images.
 
-    The form is that of the training's target and bits; that of TensorRT runs in ONNX Runtime here,
-    which shows its results. Raises what ``derive`` raises.
+    The form is that of the training's target; that of TensorRT runs in ONNX Runtime here, which
+    shows its results. Raises what ``derive_model`` raises.
     """
     if model.calibration is None:
         raise ModelError(f"model {model.name}: expected a calibration, got none")
     with tempfile.TemporaryDirectory(prefix="edge_inference_") as folder:
         file = Path(folder, "int8.onnx")
-        derive(
-            model.variants["fp32"].file,
-            "int8",
-            report.settings.target,
-            file,
-            keep_fp32=model.derive.keep_fp32("int8"),
-            calibration=Calibration.load(model.calibration),
-            weight_bits=report.settings.weight_bits,
-        )
+        derive_model(model, "int8", report.settings.target, file)
         with OrtBackend(file, precision="int8").fit_to(model) as backend:
             return _compare(report.fake_quantized, model, backend, dataset, progress, cancelled)
 
