@@ -13,6 +13,7 @@ import numpy as np
 
 from edge_inference.engines.cache.artifacts import Cancelled, Progress
 from edge_inference.errors import CancelledError, ConfigError, ModelError
+from edge_inference.optimize.images.calibration_images import pick_evenly
 from edge_inference.optimize.onnx_timing import DEFAULT_RUNS
 from edge_inference.optimize.pruning.channel_groups import (
     ChannelGroup,
@@ -338,8 +339,7 @@ def _make_importance(
     if dataset is None:
         raise ConfigError("importance: taylor needs labeled images to compute gradients on")
     torch = import_torch()
-    count = min(len(dataset), _TAYLOR_IMAGES)
-    chosen = np.linspace(0, len(dataset) - 1, count).round().astype(np.int64)
+    chosen = pick_evenly(len(dataset), _TAYLOR_IMAGES)
     with deterministic(0):
         for images, class_ids in dataset.batches(_TAYLOR_BATCH, chosen):
             loss = cross_entropy(module, torch.from_numpy(images), torch.from_numpy(class_ids))

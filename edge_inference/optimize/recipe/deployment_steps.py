@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from edge_inference.core.models.model import load_model
@@ -18,6 +17,7 @@ from edge_inference.engines.precision.ranges import METHODS
 from edge_inference.errors import ConfigError, ModelError
 from edge_inference.optimize.calibrate import DEFAULT_METHOD, calibrate
 from edge_inference.optimize.export.golden_images import source_frame
+from edge_inference.optimize.images.calibration_images import pick_evenly
 from edge_inference.optimize.images.image_set import ImageSet
 from edge_inference.optimize.placement.placement_request import (
     DEFAULT_MIN_AGREEMENT,
@@ -33,7 +33,6 @@ from edge_inference.optimize.quantization.quantized_export import export_quantiz
 from edge_inference.optimize.quantized_folder import CALIBRATION_FILE, StagedFolder
 from edge_inference.optimize.recipe.measured_point import for_graph
 from edge_inference.optimize.recipe.step_kind import CostBasis, StepInput, StepKind, StepOutput
-from edge_inference.optimize.training.labeled_dataset import LabeledDataset
 
 #: More images hardly change the ranges.
 DEFAULT_CALIBRATION_IMAGES = 100
@@ -94,13 +93,8 @@ def _quantize(
 
 
 def _calibration_batches(given: StepInput, count: int) -> Iterator[NDArray[Any]]:
-    for images, _ in given.split.train.batches(1, spread(given.split.train, count)):
+    for images, _ in given.split.train.batches(1, pick_evenly(len(given.split.train), count)):
         yield for_graph(images, given.model.input)
-
-
-def spread(dataset: LabeledDataset, count: int) -> NDArray[np.int64]:
-    """Return the numbers of some images, evenly spread over a dataset."""
-    return np.linspace(0, len(dataset) - 1, count).round().astype(np.int64)
 
 
 def _estimate_quantize(settings: PostTraining, basis: CostBasis) -> float:
@@ -177,8 +171,8 @@ def _mix_precisions(
     ranges = PostTraining(images=settings.calibration_images)
     _quantize(replace(given, destination=calibrated), ranges, progress, cancelled)
     shown = given.split.validation
-    chosen = spread(shown, min(settings.images, len(shown)))
-    frames = [source_frame(shown, int(index)) for index in chosen]
+    chosen = pick_evenly(len(shown), settings.images)
+    frames = [source_frame(shown, index) for index in chosen]
     request = PlacementRequest(
         load_model(calibrated),
         ImageSet([frame for frame in frames if frame is not None], shown.name),

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from edge_inference.engines.cache.artifacts import Cancelled, Progress
-from edge_inference.errors import ConfigError, ModelError
+from edge_inference.errors import ConfigError
 from edge_inference.optimize.distillation.distill import Distillation, distill
 from edge_inference.optimize.distillation.students import KINDS, make_student
 from edge_inference.optimize.distillation.teachers import TorchTeacher
@@ -18,7 +17,11 @@ from edge_inference.optimize.pruning.pruning_report import STRUCTURED
 from edge_inference.optimize.pruning.structured import StructuredPruning
 from edge_inference.optimize.pruning.unstructured import UnstructuredPruning
 from edge_inference.optimize.recipe.step_kind import CostBasis, StepInput, StepKind, StepOutput
-from edge_inference.optimize.training.torch_model import TorchModel, import_torch
+from edge_inference.optimize.training.torch_model import (
+    TorchModel,
+    import_torch,
+    module_bytes,
+)
 from edge_inference.optimize.training.train import TrainingSettings, train
 
 _NETWORK_FILE = "network.pt"
@@ -169,16 +172,7 @@ def save_network(model: TorchModel, folder: Path) -> None:
     It is pickled whole, because pruning changes its layers. Raises ModelError for one that
     cannot be, OSError for a full disk.
     """
-    torch = import_torch()
-    buffer = io.BytesIO()  # torch hides the cause of a failed write
-    try:
-        torch.save(model.module, buffer)
-    except Exception as error:  # pickling runs the user's code: any error may come out of it
-        raise ModelError(
-            f"model {model.name}: its network cannot be saved ({type(error).__name__}: {error}); "
-            "define its classes and functions at the top of a module, not inside a function"
-        ) from error
-    (folder / _NETWORK_FILE).write_bytes(buffer.getvalue())
+    (folder / _NETWORK_FILE).write_bytes(module_bytes(model.module, f"model {model.name}"))
 
 
 def load_network(folder: Path, like: TorchModel) -> TorchModel:

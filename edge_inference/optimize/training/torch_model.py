@@ -148,15 +148,23 @@ def save_module(module: nn.Module, file: Path) -> None:
     It loads only where the code of its classes can be imported. The file appears complete or not
     at all. Raises ModelError for a module that cannot be pickled or a file that cannot be written.
     """
+    write_atomically(file, module_bytes(module, str(file)))
+
+
+def module_bytes(module: nn.Module, subject: str) -> bytes:
+    """Return a whole module as ``torch.save`` writes it.
+
+    Raises ModelError for one that cannot be pickled; its text begins with ``subject``.
+    """
     content = io.BytesIO()  # torch.save hides why a file cannot be written
     try:
         import_torch().save(module, content)
-    except (pickle.PicklingError, AttributeError, TypeError) as error:
+    except Exception as error:  # pickling runs the user's code: any error may come out of it
         raise ModelError(
-            f"{file}: the module cannot be saved ({error}); its classes must be at the top level "
-            "of a module that can be imported"
+            f"{subject}: the module cannot be saved ({type(error).__name__}: {error}); define its "
+            "classes and functions at the top of a module that can be imported"
         ) from error
-    write_atomically(file, content.getvalue())
+    return content.getvalue()
 
 
 def save_weights(module: nn.Module, file: Path) -> None:
