@@ -24,7 +24,11 @@ from edge_inference.optimize.distillation.distill import (
     DistillationStage,
     distill,
 )
-from edge_inference.optimize.distillation.distillation_loss import soft_target_loss
+from edge_inference.optimize.distillation.distillation_loss import (
+    NumberedImages,
+    make_loss,
+    soft_target_loss,
+)
 from edge_inference.optimize.distillation.distillation_report import DistillationReport
 from edge_inference.optimize.distillation.teacher_logits import TeacherLogits
 from edge_inference.optimize.distillation.teachers import TorchTeacher
@@ -89,6 +93,22 @@ def test_the_soft_loss_is_the_divergence_at_a_temperature() -> None:
         / 2,
         rel=2e-2,
     )
+
+
+def test_alpha_is_the_share_of_the_soft_targets(few: LabeledDataset, teacher: TorchTeacher) -> None:
+    student = small_model(4).module
+    images = NumberedImages(few, None)
+    logits = TeacherLogits(teacher, images.parts, np.arange(10))
+    loss = make_loss(images, logits, None, temperature=2.0, alpha=0.3, feature_weight=0.0)
+    batch, numbers = (torch.from_numpy(each) for each in images.load(range(20)))
+    with torch.no_grad():
+        output = student(batch)
+        classes = torch.from_numpy(few.class_ids[:20])
+        soft = soft_target_loss(output, torch.from_numpy(teacher.logits(batch.numpy())), 2.0)
+        hard = torch.nn.functional.cross_entropy(output, classes)
+        found = float(loss(student, batch, numbers))
+    assert abs(float(soft) - float(hard)) > 0.1
+    assert found == pytest.approx(0.3 * float(soft) + 0.7 * float(hard), rel=1e-5)
 
 
 def test_alpha_0_is_plain_training(few: LabeledDataset, teacher: TorchTeacher) -> None:

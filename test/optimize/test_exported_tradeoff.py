@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
+
+from edge_inference.cli.optimize import run_tradeoff
 from edge_inference.engines.cache.artifact_cache import ArtifactCache
 from edge_inference.optimize.export.model_folder import export_folder
 from edge_inference.optimize.tradeoff.measure_tradeoff import (
@@ -16,7 +21,18 @@ from edge_inference.optimize.training.dataset_sources import open_dataset
 from edge_inference.optimize.training.evaluate import evaluate
 from edge_inference.optimize.training.labeled_dataset import split_dataset
 from edge_inference.optimize.training.train import TrainingSettings, train
-from optimize_kit import small_model
+from optimize_kit import digit_spec, small_model
+
+
+def test_a_seed_leaves_the_images_that_were_held_out() -> None:
+    options = argparse.Namespace(data="digits", limit=200, seed=3, images=None, labels=None)
+    model = SimpleNamespace(labels=(), input=digit_spec())
+    found = run_tradeoff._images(options, model)  # type: ignore[arg-type]
+    held_out = split_dataset(open_dataset("digits", None, limit=200), 3).test
+    assert len(found) == len(held_out) == 30
+    for index in range(len(found)):
+        frame = held_out.frame(index)
+        assert frame is not None and np.array_equal(found[index].data, frame.data)
 
 
 def test_two_widths_are_measured_on_their_images_and_one_is_recommended(tmp_path: Path) -> None:

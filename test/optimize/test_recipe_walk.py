@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,36 @@ def test_all_steps_run_in_order_and_the_best_is_kept(tmp_path: Path, work: Path)
         tmp_path, _ALL, "steps: [train, {narrow: {width: 8}}, quantize]"
     )
     assert recipe_kit.run(other, work, tmp_path / "out 2").sha256 == report.sha256
+
+
+def test_it_is_chosen_on_one_part_and_reported_on_another(tmp_path: Path, work: Path) -> None:
+    base = recipe_kit.RECIPE.replace("recipe_kit:Patterns", "recipe_kit:Patterns, split: [{}]")
+    base = base.replace("{}", "0.6, 0.1, 0.3")
+    file = recipe_kit.write_recipe(tmp_path, _ALL, "steps: [train, quantize]", base=base)
+    report = recipe_kit.run(file, work)
+    assert report.chosen.accuracy.total == 24
+    assert report.tested.accuracy.total == 72
+    judged = [each.figures["images"] for each in report.decisions if "images" in each.figures]
+    assert judged == [24] * (len(judged) - 1) + [72]
+
+
+def test_a_time_that_is_not_confirmed_does_not_meet_the_target(tmp_path: Path) -> None:
+    calls: list[int] = []
+
+    def noisy(files: Mapping[str, Path], *rest: Any, **further: Any) -> dict[str, Spread]:
+        calls.append(1)
+        # The second time both are slower: the ratio is better, and the point misses the bound.
+        point, reference = (19e-6, 25e-6) if len(calls) % 2 else (21e-6, 50e-6)
+        return {"point": Spread(point, point), "reference": Spread(reference, reference)}
+
+    file = recipe_kit.write_recipe(
+        tmp_path, "target: {latency_ms: 0.02, max_accuracy_loss: 0.5}", "steps: [train, quantize]"
+    )
+    report = recipe_kit.run(file, tmp_path / "own_work", measure=noisy)
+    assert report.chosen.is_confirmed is False
+    assert not report.is_met
+    assert ("plan", "stopped") in _outcomes(report)
+    assert "all steps are done, the target is not met" in report.decisions[-2].reason
 
 
 def test_it_stops_when_the_target_is_met(tmp_path: Path, work: Path) -> None:

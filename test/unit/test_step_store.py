@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
+import tarfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from edge_inference.errors import CacheError
+from edge_inference.optimize.recipe import step_store
 from edge_inference.optimize.recipe.step_store import StepStore, StoredStep, folder_digest
 
 Make = Callable[[Path], Mapping[str, Any]]
@@ -69,3 +73,13 @@ def test_the_digest_covers_names_and_content(tmp_path: Path) -> None:
         return folder_digest(folder)
 
     assert len({digest("a", b"1"), digest("a", b"2"), digest("b", b"1")}) == 3
+
+
+@pytest.mark.parametrize("name", ["../outside", "/tmp/outside", "a/../../outside"])
+def test_a_file_outside_of_its_folder_is_not_written(tmp_path: Path, name: str) -> None:
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo(name))
+    with pytest.raises(CacheError, match="expected a file of a finished step"):
+        step_store._unpack(content.getvalue(), tmp_path / "unpacked")
+    assert not [each for each in tmp_path.rglob("*") if each.is_file()]

@@ -28,7 +28,7 @@ from edge_inference.engines.cache.artifacts import (
     default_cache,
     engine_plan,
 )
-from edge_inference.engines.cache.cache_folder import default_cache_folder
+from edge_inference.engines.cache.cache_folder import CACHE_VARIABLE, default_cache_folder
 from edge_inference.errors import BackendError, CacheError, ConfigError
 from edge_inference.optimize.onnx_timing import measure_files
 from edge_inference.optimize.quantized_folder import StagedFolder
@@ -224,8 +224,12 @@ def _open_run(recipe: Recipe, work: Path) -> Iterator[_Run]:
                 f"{folder}: another process runs this recipe; wait for its end, or name another "
                 "folder with --work"
             )
-        with StepStore(work, folder / "unpacked") as store:
-            yield _Run(folder, store)
+        try:
+            with StepStore(work, folder / "unpacked") as store:
+                yield _Run(folder, store)
+        except CacheError as error:  # which names the cache folder; here that is the work folder
+            text = str(error).replace(f"${CACHE_VARIABLE}", "--work")
+            raise CacheError(text) from error
 
 
 def _work_error(folder: Path, error: OSError) -> CacheError:
