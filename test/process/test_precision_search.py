@@ -320,7 +320,9 @@ def test_the_cost_is_told_first_and_its_limit_is_kept(
     assert fractions == sorted(fractions)
     assert costs[0].candidates > 4
     assert "at most 1 s" in costs[0].summary()
-    assert {each.candidate.name for each in report.candidates} == {"fp32", "fp16", "int8"}
+    found = {each.candidate.name for each in report.candidates}
+    # A CPU without VNNI has one precision more.
+    assert found - {"int8 with 7-bit weights"} == {"fp32", "fp16", "int8"}
     assert "ended after max_seconds" in report.notes[0]
 
 
