@@ -245,5 +245,9 @@ def test_train_and_export_from_the_command_line(
     assert lines[-1]["model"] == "made" and lines[-1]["accuracy"][0]["samples"] == 90
     assert run(export) == 1
     assert "made: it exists already" in capsys.readouterr().err
+    weights = Path("one.pt").read_bytes()
+    assert run(["optimize", "train", *data, "--output", "one.pt"]) == 1
+    assert "--output one.pt" in capsys.readouterr().err
+    assert Path("one.pt").read_bytes() == weights
     assert run(["optimize", "train", *data, "--output", "no/where.pt"]) == 1
     assert "--output no/where.pt: its folder does not exist" in capsys.readouterr().err

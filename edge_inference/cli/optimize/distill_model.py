@@ -275,7 +275,7 @@ def _start(options: argparse.Namespace, started_s: float) -> int:
 
 def _check(options: argparse.Namespace) -> None:
     """Raise UsageError for options that exclude each other or would have no effect."""
-    from edge_inference.core.disk import check_output_file
+    from edge_inference.core.disk import check_new_file
 
     if options.student is None:
         for name in ("argument", "weights"):
@@ -294,7 +294,7 @@ def _check(options: argparse.Namespace) -> None:
     if output.exists() or output.is_symlink():
         raise UsageError(f"--output {output}: it exists already; name a new folder")
     if options.weights_output is not None:
-        check_output_file(options.weights_output, "--weights-output")
+        check_new_file(options.weights_output, "--weights-output")
 
 
 def _is_module(teacher: str) -> bool:

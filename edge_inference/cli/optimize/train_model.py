@@ -57,13 +57,13 @@ def add(actions: Commands) -> None:
 def _start(options: argparse.Namespace, started_s: float) -> int:
     from edge_inference.cli.progress import show_progress
     from edge_inference.cli.signals import cancel_on_signal
-    from edge_inference.core.disk import check_output_file
+    from edge_inference.core.disk import check_new_file
     from edge_inference.optimize.training.evaluate import evaluate
     from edge_inference.optimize.training.labeled_dataset import split_dataset
     from edge_inference.optimize.training.torch_model import save_weights
     from edge_inference.optimize.training.train import train
 
-    check_output_file(options.output, "--output")
+    check_new_file(options.output, "--output")
     dataset = shared.read_dataset(options)
     model = shared.read_torch_model(options, dataset)
     split = split_dataset(dataset, options.seed)
