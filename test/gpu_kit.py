@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from edge_inference.backends.trt.vendor import Vendor, import_tensorrt
+from edge_inference.errors import BackendError
+
 ROOT = Path(__file__).resolve().parent.parent
 KIT = ROOT / ".cache" / "gpu_test_kit" / f"cp{sys.version_info[0]}{sys.version_info[1]}"
 NOT_MADE = "the kit for tests of GPU code was not made: make test makes it"
@@ -44,6 +47,17 @@ def nvrtc_library(cuda: int) -> Path:
 def cuda_headers() -> Path:
     """Return the folder of CUDA 12's ``cuda.h``. Skips the test if it is missing."""
     return folder_of("cuda") / "nvidia" / "cuda_runtime" / "include"
+
+
+def tensorrt_rtx() -> Vendor:
+    """Return TensorRT-RTX, which builds without a GPU. Skips the test where it is absent."""
+    try:
+        found = import_tensorrt()
+    except BackendError as error:
+        pytest.skip(str(error))
+    if found.library != "tensorrt_rtx":
+        pytest.skip(f"{found.title} is installed; it is TensorRT-RTX that builds without a GPU")
+    return found
 
 
 def put_on_path() -> None:

@@ -16,9 +16,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+import gpu_kit
 from edge_inference.backends.trt.layers import main_precision
 from edge_inference.backends.trt.metadata import read_sidecar, verify_plan
-from edge_inference.backends.trt.vendor import Vendor, import_tensorrt
+from edge_inference.backends.trt.vendor import Vendor
 from edge_inference.core.models.model import ModelDescription, load_model
 from edge_inference.core.models.model_search import find_model
 from edge_inference.core.settings import build
@@ -38,13 +39,7 @@ FLOAT = TensorProto.FLOAT
 
 @pytest.fixture(scope="module")
 def vendor() -> Vendor:
-    try:
-        found = import_tensorrt()
-    except BackendError as error:
-        pytest.skip(str(error))
-    if found.library != "tensorrt_rtx":
-        pytest.skip(f"{found.title} is installed; it is TensorRT-RTX that builds without a GPU")
-    return found
+    return gpu_kit.tensorrt_rtx()
 
 
 @pytest.fixture(scope="module", params=MODELS)

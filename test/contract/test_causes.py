@@ -11,12 +11,13 @@ import onnxruntime
 import pytest
 import yaml
 
+import gpu_kit
 from edge_inference.backends.ort import OrtBackend
-from edge_inference.backends.trt.vendor import Vendor, import_tensorrt
+from edge_inference.backends.trt.vendor import Vendor
 from edge_inference.engines.build.build_options import BuildOptions
 from edge_inference.engines.build.builder import build_engine
 from edge_inference.engines.precision.folding import fold
-from edge_inference.errors import BackendError, EdgeInferenceError
+from edge_inference.errors import EdgeInferenceError
 from wrong_networks import NETWORKS
 
 #: The sentences after the name of the file, by cause and engine.
@@ -31,13 +32,7 @@ ENGINES = ("ort", "onnx", "trt")
 
 @pytest.fixture(scope="module")
 def vendor() -> Vendor:
-    try:
-        found = import_tensorrt()
-    except BackendError as error:
-        pytest.skip(str(error))
-    if found.library != "tensorrt_rtx":
-        pytest.skip(f"{found.title} is installed; it is TensorRT-RTX that builds without a GPU")
-    return found
+    return gpu_kit.tensorrt_rtx()
 
 
 def refusal(file: Path, cause: str, read: Callable[[Path], object]) -> str | None:

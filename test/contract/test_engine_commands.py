@@ -12,12 +12,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+import gpu_kit
 from edge_inference.backends.trt.metadata import read_sidecar, write_sidecar
-from edge_inference.backends.trt.vendor import import_tensorrt
 from edge_inference.cli.command_line import run
 from edge_inference.core.models.model_search import find_model
 from edge_inference.engines.cache.artifacts import default_cache, engine_plan
-from edge_inference.errors import BackendError
 
 MODELS = Path(__file__).parents[2] / "models"
 MakeOnnx = Callable[..., Path]
@@ -25,12 +24,7 @@ MakeOnnx = Callable[..., Path]
 
 @pytest.fixture(scope="module", autouse=True)
 def tensorrt() -> None:
-    try:
-        found = import_tensorrt()
-    except BackendError as error:
-        pytest.skip(str(error))
-    if found.library != "tensorrt_rtx":
-        pytest.skip(f"{found.title} is installed; it is TensorRT-RTX that builds without a GPU")
+    gpu_kit.tensorrt_rtx()
 
 
 @pytest.fixture(autouse=True)

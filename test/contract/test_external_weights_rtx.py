@@ -8,26 +8,20 @@ from typing import Any
 
 import pytest
 
+import gpu_kit
 from edge_inference.backends.trt.metadata import read_sidecar
-from edge_inference.backends.trt.vendor import import_tensorrt
 from edge_inference.cli.command_line import run
 from edge_inference.core.models.model import ModelDescription
 from edge_inference.core.onnx_format.onnx_files import onnx_digest
 from edge_inference.engines.cache.artifacts import default_cache
 from edge_inference.engines.precision import external_weights, onnx_file
-from edge_inference.errors import BackendError
 from external_weights import DATA, retrain, split_model
 from small_model import write_model
 
 
 @pytest.fixture(scope="module", autouse=True)
 def tensorrt() -> None:
-    try:
-        found = import_tensorrt()
-    except BackendError as error:
-        pytest.skip(str(error))
-    if found.library != "tensorrt_rtx":
-        pytest.skip(f"{found.title} is installed; it is TensorRT-RTX that builds without a GPU")
+    gpu_kit.tensorrt_rtx()
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from edge_inference.backends.trt.vendor import Vendor, import_tensorrt
+import gpu_kit
+from edge_inference.backends.trt.vendor import Vendor
 from edge_inference.engines.build.build_options import BuildOptions
 from edge_inference.engines.build.builder import BuiltEngine, build_engine
 from edge_inference.engines.precision.tensorrt_form import write_for_tensorrt
@@ -20,13 +21,7 @@ PRECISION = {"weights only": "fp32", "float8": "fp8", "only TensorRT": "fp8"}
 
 @pytest.fixture(scope="module")
 def vendor() -> Vendor:
-    try:
-        found = import_tensorrt()
-    except BackendError as error:
-        pytest.skip(str(error))
-    if found.library != "tensorrt_rtx":
-        pytest.skip(f"{found.title} is installed; it is TensorRT-RTX that builds without a GPU")
-    return found
+    return gpu_kit.tensorrt_rtx()
 
 
 def build(vendor: Vendor, file: Path) -> BuiltEngine:

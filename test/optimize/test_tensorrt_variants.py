@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
+import gpu_kit
 from edge_inference.backends.trt.layers import main_precision
-from edge_inference.backends.trt.vendor import Vendor, import_tensorrt
+from edge_inference.backends.trt.vendor import Vendor
 from edge_inference.core.settings import build
 from edge_inference.engines.build.build_options import BuildOptions
 from edge_inference.engines.build.builder import BuiltEngine, build_engine
 from edge_inference.engines.precision.derive import derive_model
-from edge_inference.errors import BackendError
 from edge_inference.optimize.distillation.students import make_student
 from edge_inference.optimize.export.model_folder import export_folder
 from edge_inference.optimize.pruning.structured import StructuredPruning, prune_structured
@@ -34,13 +34,7 @@ VARIANTS: dict[str, Callable[[TorchModel], TorchModel]] = {
 
 @pytest.fixture(scope="module")
 def vendor() -> Vendor:
-    try:
-        found = import_tensorrt()
-    except BackendError as error:
-        pytest.skip(str(error))
-    if found.library != "tensorrt_rtx":
-        pytest.skip(f"{found.title} is installed; it is TensorRT-RTX that builds without a GPU")
-    return found
+    return gpu_kit.tensorrt_rtx()
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
