@@ -11,15 +11,15 @@ import pytest
 import torch
 from torch import nn
 
+import gpu_kit
 from edge_inference.backends.trt.layers import main_precision
-from edge_inference.backends.trt.vendor import import_tensorrt
 from edge_inference.cli.command_line import run
 from edge_inference.core.models.model import load_model
 from edge_inference.engines.build.build_options import BuildOptions
 from edge_inference.engines.build.builder import build_engine
 from edge_inference.engines.precision.calibration import Calibration
 from edge_inference.engines.precision.derive import derive
-from edge_inference.errors import BackendError, CancelledError, ConfigError, ModelError, SourceError
+from edge_inference.errors import CancelledError, ConfigError, ModelError, SourceError
 from edge_inference.optimize.quantization.quantization_aware import (
     QuantizedTraining,
     QuantizedTrainingReport,
@@ -132,10 +132,7 @@ def test_tensorrt_builds_what_was_trained(
 ) -> None:
     described = export_quantized(report, split, tmp_path / "net")
     assert described.calibration is not None
-    try:
-        vendor = import_tensorrt()
-    except BackendError as error:
-        pytest.skip(str(error))
+    vendor = gpu_kit.tensorrt_rtx()
     file = tmp_path / "int8.onnx"
     derive(
         described.variants["fp32"].file,
